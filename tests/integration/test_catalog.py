@@ -1,0 +1,250 @@
+"""The catalog on real SQLite files."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.schema import migrations, upgrade
+from wavstream.catalog.tables import metadata
+from wavstream.errors import DependencyError, OperatorError
+from wavstream.model.app import App
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording, Status
+
+START = datetime(2026, 8, 21, 12, tzinfo=UTC)
+
+
+def recording(recording_id: str, status: Status = Status.ONGOING) -> Recording:
+    return Recording(
+        id=recording_id,
+        app_id="default",
+        session_id="call-77",
+        status=status,
+        options=RecordingOptions(),
+        object_key=f"default/{recording_id}.wav",
+        file_name="call-77.wav",
+        created_at=START,
+    )
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+    opened = await Catalog.open(tmp_path / "catalog.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def commits() -> Iterator[list[Connection]]:
+    """Every commit on any engine."""
+    seen: list[Connection] = []
+
+    def note(connection: Connection) -> None:
+        seen.append(connection)
+
+    event.listen(Engine, "commit", note)
+    yield seen
+    event.remove(Engine, "commit", note)
+
+
+async def test_two_hundred_writes_at_once_share_a_few_commits(catalog: Catalog, commits: list[Connection]) -> None:
+    await asyncio.gather(*(catalog.add_recording(recording(f"r{n:03}")) for n in range(100)))
+    await asyncio.gather(*(catalog.save_recording(recording(f"r{n:03}")) for n in range(50, 150)))
+    assert 2 <= len(commits) <= 4
+    assert catalog.commits.writes == 200
+    assert catalog.commits.transactions == len(commits)
+    page = await catalog.list_recordings("default", limit=200)
+    assert len(page.data) == 150
+
+
+async def test_a_write_that_fails_fails_for_its_caller_alone(catalog: Catalog, commits: list[Connection]) -> None:
+    shared = {"key_hash": "h", "key_lookup": "the same"}
+    apps = [App(id=f"app-{n}", created_at=START) for n in range(3)]
+    outcomes = await asyncio.gather(
+        catalog.add_recording(recording("r1")),
+        *(catalog.add_app(app, **shared) for app in apps),
+        catalog.add_recording(recording("r2")),
+        return_exceptions=True,
+    )
+    assert outcomes[:2] == [True, True]
+    assert [type(outcome) for outcome in outcomes[2:4]] == [IntegrityError, IntegrityError]
+    assert outcomes[4] is True
+    assert len(commits) == 1
+    assert await catalog.list_apps() == apps[:1]
+    assert {each.id for each in await catalog.unfinished()} == {"r1", "r2"}
+
+
+async def test_an_error_in_a_write_reaches_its_caller_and_the_next_write_succeeds(catalog: Catalog) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM recordings"))
+        raise ZeroDivisionError
+
+    await catalog.add_recording(recording("r1"))
+    with pytest.raises(ZeroDivisionError):
+        await catalog.commits.write(broken)
+    assert await catalog.add_recording(recording("r2"))
+    assert await catalog.get_recording("r1") is not None
+
+
+async def test_a_write_whose_caller_is_cancelled_is_done_all_the_same(catalog: Catalog) -> None:
+    task = asyncio.create_task(catalog.add_recording(recording("r1")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await catalog.add_recording(recording("r2"))
+    assert await catalog.get_recording("r1") is not None
+
+
+async def test_of_many_uses_of_an_idempotency_key_at_once_one_is_the_first(catalog: Catalog) -> None:
+    answers = await asyncio.gather(
+        *(catalog.remember(app_id="a", key="k", request_digest="d", recording_id=f"r{n}", now=START) for n in range(20))
+    )
+    first = [n for n, answer in enumerate(answers) if answer is None]
+    assert len(first) == 1
+    assert {answer.recording_id for answer in answers if answer is not None} == {f"r{first[0]}"}
+
+
+async def test_closing_commits_what_was_asked_for_before(tmp_path: Path) -> None:
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    writes = [asyncio.create_task(catalog.add_recording(recording(f"r{n}"))) for n in range(500)]
+    await asyncio.sleep(0)
+    await catalog.close()
+    assert all(await asyncio.gather(*writes))
+    with pytest.raises(DependencyError, match="closed"):
+        await catalog.add_recording(recording("late"))
+    reopened = await Catalog.open(tmp_path / "catalog.db")
+    assert len(await reopened.unfinished()) == 500
+    await reopened.close()
+
+
+async def test_rows_and_apps_are_there_when_the_catalog_is_opened_again(tmp_path: Path) -> None:
+    shop = App(id="shop", created_at=START, retention_hours=1)
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    await catalog.add_recording(recording("r1"))
+    await catalog.save_recording(replace(recording("r1"), status=Status.PAUSED))
+    await catalog.add_app(shop, key_hash="h", key_lookup="l")
+    await catalog.close()
+    reopened = await Catalog.open(tmp_path / "catalog.db")
+    assert await reopened.get_recording("r1") == recording("r1", Status.PAUSED)
+    assert await reopened.find_by_lookup("l") == (shop, "h")
+    await reopened.close()
+
+
+async def test_a_write_waits_for_another_process_that_holds_the_lock(catalog: Catalog, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "catalog.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        write = asyncio.create_task(catalog.add_recording(recording("r1")))
+        # A reader is not held up by it, and by then the write is waiting.
+        assert await catalog.get_recording("r1") is None
+        assert not write.done()
+        await asyncio.to_thread(other.execute, "COMMIT")
+        assert await write
+
+
+async def test_a_failure_of_the_database_is_a_dependency_error_for_all_and_passes(catalog: Catalog) -> None:
+    await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE recordings RENAME TO away")))
+    outcomes = await asyncio.gather(
+        *(catalog.add_recording(recording(f"r{n}")) for n in range(3)), catalog.unfinished(), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [DependencyError] * 4
+    await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO recordings")))
+    assert await catalog.add_recording(recording("r1"))
+
+
+async def test_ping_answers_while_open(catalog: Catalog) -> None:
+    await catalog.ping()
+
+
+async def test_commits_are_flushed_to_the_disk_and_logged_ahead(catalog: Catalog) -> None:
+    def pragma(name: str) -> object:
+        return lambda connection: connection.execute(text(f"PRAGMA {name}")).scalar_one()
+
+    assert await catalog.commits.write(pragma("journal_mode")) == "wal"  # type: ignore[arg-type]
+    assert await catalog.commits.write(pragma("synchronous")) == 2  # type: ignore[arg-type]
+
+
+def test_migrations_from_nothing_make_the_tables_as_they_are_declared(tmp_path: Path) -> None:
+    upgrade(tmp_path / "catalog.db")
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as database:
+        before = database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == before
+
+
+def test_data_of_the_first_revision_is_kept_by_all_later_migrations(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0001")
+        connection.execute(
+            text(
+                "INSERT INTO recordings (id, app_id, session_id, status, options_json, object_key, file_name,"
+                " call_from, call_to, call_direction, vendor_ids_json, created_us)"
+                " VALUES ('r1', 'default', 's', 'ongoing', '{}', 'k.wav', 'f.wav', '', '', '', '{}', 1)"
+            )
+        )
+    engine.dispose()
+
+    async def read() -> Recording | None:
+        catalog = await Catalog.open(tmp_path / "catalog.db")
+        found = await catalog.get_recording("r1")
+        await catalog.close()
+        return found
+
+    found = asyncio.run(read())
+    assert found is not None
+    assert (found.object_key, found.options) == ("k.wav", RecordingOptions())
+
+
+async def test_a_catalog_of_a_newer_wavstream_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    with pytest.raises(OperatorError, match="newer wavstream"):
+        await Catalog.open(path)
+
+
+async def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(OperatorError, match=r"catalog\.db cannot be used"):
+        await Catalog.open(path)
+
+
+async def test_a_folder_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"no/catalog\.db cannot be used"):
+        await Catalog.open(tmp_path / "no" / "catalog.db")
+
+
+async def test_two_openings_at_once_of_a_new_file_both_succeed(tmp_path: Path) -> None:
+    both = await asyncio.gather(Catalog.open(tmp_path / "c.db"), Catalog.open(tmp_path / "c.db"))
+    for each in both:
+        await each.ping()
+        await each.close()

@@ -1,0 +1,169 @@
+"""What goes into a journal comes out of it, however it was cut on the way in, on the disk and on the way out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, Flat, flat, nothing
+from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import (
+    Digit,
+    ServerStarted,
+    clock_record,
+    event_record,
+    frame_record,
+    whole_batches,
+    withheld_record,
+)
+from wavstream.journal.records import batch as pack_batch
+from wavstream.journal.segments import segments_of
+from wavstream.journal.writer import JournalWriter
+
+
+@dataclass(frozen=True)
+class Append:
+    packed: bytes
+    expected: Flat
+
+
+@dataclass(frozen=True)
+class Submit:
+    pass
+
+
+@dataclass(frozen=True)
+class Rotate:
+    pass
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """The server was killed and is back: the journal goes on in a segment of its own."""
+
+
+@dataclass(frozen=True)
+class Read:
+    max_bytes: int
+
+
+Step = Append | Submit | Rotate | Reopen | Read
+
+U16 = st.integers(0, 2**16 - 1)
+U63 = st.integers(0, 2**63 - 1)
+
+
+@st.composite
+def frame(draw: st.DrawFn) -> Append:
+    track, arrival_us, position = draw(U16), draw(U63), draw(U63)
+    payload = draw(st.sampled_from([b"", b"\x00", b"ab", bytes(160), b"\xff" * 320]) | st.binary(max_size=40))
+    packed = frame_record(track=track, arrival_us=arrival_us, position=position, payload=payload)
+    return Append(packed, ("frame", track, arrival_us, position, payload))
+
+
+@st.composite
+def withheld(draw: st.DrawFn) -> Append:
+    track, arrival_us, position, samples = draw(U16), draw(U63), draw(U63), draw(st.integers(0, 2**32 - 1))
+    packed = withheld_record(track=track, arrival_us=arrival_us, position=position, samples=samples)
+    return Append(packed, ("withheld", track, arrival_us, position, samples))
+
+
+def clock(arrival_us: int) -> Append:
+    return Append(clock_record(arrival_us), ("clock", arrival_us))
+
+
+def happening(arrival_us: int, event: Digit | ServerStarted) -> Append:
+    return Append(event_record(arrival_us, event), ("event", arrival_us, event))
+
+
+EVENTS = st.builds(Digit, stream=U16, digit=st.sampled_from("0123456789*#")) | st.just(ServerStarted())
+APPENDS = frame() | withheld() | st.builds(clock, U63) | st.builds(happening, U63, EVENTS)
+STEPS = st.lists(
+    APPENDS
+    | APPENDS
+    | st.builds(Submit)
+    | st.builds(Rotate)
+    | st.builds(Reopen)
+    | st.builds(Read, st.integers(1, 2000)),
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(
+    steps=STEPS,
+    segment_bytes=st.sampled_from([1, 100, 1000, 10**6]),
+    short_writes=st.lists(st.integers(1, 30), max_size=20),
+)
+def test_any_records_in_any_batching_are_read_back_the_same(
+    steps: list[Step], segment_bytes: int, short_writes: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writer = JournalWriter(
+            folder,
+            on_written=nothing,
+            on_pressure=nothing,
+            segment_bytes=segment_bytes,
+            sync_interval_s=3600.0,
+            write_at=FaultyDisk(os.pwrite, short_writes),
+        )
+        writer.start()
+        journal = writer.open(key=KEY, app_id="default", session_id="call-77")
+        reader = JournalReader(folder, KEY)
+        expected: list[Flat] = []
+        live: list[Flat] = []
+        for step in [*steps, Submit()]:
+            match step:
+                case Append(packed, row):
+                    journal.append(packed)
+                    expected.append(row)
+                case Submit():
+                    writer.submit([journal])
+                case Rotate():
+                    journal.rotate()
+                case Reopen():
+                    done = threading.Event()
+                    writer.submit_urgent(journal, done.set)
+                    assert done.wait(PATIENCE_S)
+                    segment = max(segments_of(folder, KEY), default=0) + 1
+                    journal = writer.open(key=KEY, app_id="default", session_id="call-77", segment=segment)
+                case Read(max_bytes):
+                    live += flat(reader.read(max_bytes=max_bytes))
+        writer.close(journal)
+        writer.stop(timeout_s=PATIENCE_S)
+
+        reader.at_end = False
+        while not reader.at_end:
+            live += flat(reader.read(max_bytes=100))
+        reader.close()
+        replayed = JournalReader(folder, KEY)
+        assert flat(replayed.read()) == expected
+        assert live == expected
+        assert replayed.problems == reader.problems == []
+        replayed.close()
+
+
+@given(
+    payloads=st.lists(st.binary(min_size=1, max_size=60), max_size=6),
+    cut=st.integers(min_value=0),
+    flip=st.none() | st.tuples(st.integers(min_value=0), st.integers(1, 255)),
+)
+def test_bytes_that_were_cut_or_changed_give_a_beginning_of_what_was_written(
+    payloads: list[bytes], cut: int, flip: tuple[int, int] | None
+) -> None:
+    chunk = bytearray(b"".join(pack_batch(number, payload) for number, payload in enumerate(payloads)))
+    del chunk[cut % (len(chunk) + 1) :]
+    if flip is not None and chunk:
+        chunk[flip[0] % len(chunk)] ^= flip[1]
+
+    found, taken_bytes = whole_batches(bytes(chunk), 0)
+
+    assert [bytes(payload) for payload in found] == payloads[: len(found)]
+    assert taken_bytes == sum(16 + len(payload) for payload in found)

@@ -1,0 +1,228 @@
+"""A media plane on a real loopback socket, with a sink that remembers, and a client that may break every rule."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from websockets.asyncio.client import connect
+from websockets.utils import apply_mask
+
+from wavstream.dialects.events import Event, Frame, StreamStarted
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import PeerError, Unauthenticated
+from wavstream.media.endpoint import MediaCredentials, MediaEndpoint, MediaLimits
+from wavstream.media.handshake import media_protocol
+from wavstream.media.stream import StreamHandle
+
+MASK = b"\x0a\x0b\x0c\x0d"
+PATIENCE_S = 10
+"""How long a test waits for what must happen before it fails."""
+
+
+def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes = MASK) -> bytes:
+    """A client's frame; an empty mask makes it an unmasked one."""
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    bit = 0x80 if mask else 0
+    size = len(payload)
+    if size < 126:
+        head += bytes([bit | size])
+    elif size < 65536:
+        head += bytes([bit | 126]) + size.to_bytes(2)
+    else:
+        head += bytes([bit | 127]) + size.to_bytes(8)
+    return head + mask + (apply_mask(payload, mask) if mask else payload)
+
+
+def text_frame(fields: object) -> bytes:
+    return client_frame(1, json.dumps(fields).encode())
+
+
+@dataclass
+class RememberingSink:
+    """Remembers what came; ``hear`` waits until it has heard enough."""
+
+    started: StreamStarted
+    handle: StreamHandle
+    app_id: str
+    raises: Exception | None = None
+    frames: list[Frame] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+    ends: list[bool] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def frame(self, frame: Frame, arrival_us: int) -> None:
+        if self.raises is not None:
+            raise self.raises
+        self.frames.append(frame)
+        self.arrivals.append(arrival_us)
+        self._news.set()
+
+    def event(self, event: Event, arrival_us: int) -> None:
+        self.events.append(event)
+        self._news.set()
+
+    def closed(self, clean: bool, arrival_us: int) -> None:
+        self.ends.append(clean)
+        self._news.set()
+
+    @property
+    def audio(self) -> bytes:
+        return b"".join(frame.payload for frame in self.frames)
+
+    async def hear(self, enough: Callable[[RememberingSink], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not enough(self):
+                self._news.clear()
+                await self._news.wait()
+
+    async def end(self) -> bool:
+        """Whether the end was clean; fails if it came twice."""
+        await self.hear(lambda sink: sink.ends)
+        assert len(self.ends) == 1
+        return self.ends[0]
+
+
+@dataclass
+class Plane:
+    """A running media plane and the sinks of its streams in order of arrival."""
+
+    endpoint: MediaEndpoint
+    port: int
+    server: uvicorn.Server
+    sinks: list[RememberingSink]
+    arrived: asyncio.Event
+    peers: list[RawPeer] = field(default_factory=list)
+
+    def connect(self, path: str, **options: Any) -> connect:
+        return connect(f"ws://127.0.0.1:{self.port}{path}", compression=None, **options)
+
+    async def sink(self, number: int = 0) -> RememberingSink:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.sinks) <= number:
+                self.arrived.clear()
+                await self.arrived.wait()
+        return self.sinks[number]
+
+    async def dial(self, request: bytes) -> RawPeer:
+        """A peer that has sent its request head and reads no answer yet."""
+        self.peers.append(RawPeer(*await asyncio.open_connection("127.0.0.1", self.port)))
+        self.peers[-1].send(request)
+        return self.peers[-1]
+
+    async def raw(self, path: str = "/media/pcm/s/a?rate=8000") -> RawPeer:
+        """A peer after its upgrade that sends bytes as they are."""
+        peer = await self.dial(upgrade(path))
+        head = await peer.head()
+        assert head.startswith("HTTP/1.1 101 "), head
+        return peer
+
+    async def ask(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (lower case) and body of the answer to a request that is not upgraded."""
+        return await (await self.dial(request)).answer()
+
+
+@dataclass
+class RawPeer:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, *frames: bytes) -> None:
+        self.writer.write(b"".join(frames))
+
+    async def head(self) -> str:
+        async with asyncio.timeout(PATIENCE_S):
+            return (await self.reader.readuntil(b"\r\n\r\n")).decode()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(PATIENCE_S):
+            head, _, body = (await self.reader.read()).partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        return int(status.split()[1]), headers, body
+
+    async def receive(self) -> tuple[int, bytes]:
+        """Opcode and payload of the next frame of the server."""
+        async with asyncio.timeout(PATIENCE_S):
+            head, size = await self.reader.readexactly(2)
+            if size == 126:
+                size = int.from_bytes(await self.reader.readexactly(2))
+            return head & 0x0F, await self.reader.readexactly(size)
+
+    async def closing(self) -> tuple[int, str]:
+        """Code and reason of the server's close frame; after it nothing may come but the end."""
+        opcode, payload = await self.receive()
+        while opcode != 8:
+            opcode, payload = await self.receive()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await self.reader.read() == b""
+        return int.from_bytes(payload[:2]), payload[2:].decode()
+
+    async def gone(self) -> None:
+        """Waits until the server has ended the socket."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.reader.read()
+
+
+def upgrade(path: str, *, version: str = "13", key: str = "dGhlIHNhbXBsZSBub25jZQ==", extra: str = "") -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n{extra}\r\n"
+    ).encode()
+
+
+def only_key_is_good(credentials: MediaCredentials) -> str:
+    if credentials.token == "wrong":
+        raise Unauthenticated("the key is not valid")
+    return credentials.app or "default"
+
+
+async def plain_app(scope: Any, receive: Any, send: Any) -> None:
+    """The HTTP plane, of which these tests need nothing."""
+
+
+@asynccontextmanager
+async def media_plane(
+    *,
+    limits: MediaLimits | None = None,
+    authenticate: Callable[[MediaCredentials], str | Awaitable[str]] = only_key_is_good,
+    refuse: PeerError | None = None,
+    sink_raises: Exception | None = None,
+) -> AsyncIterator[Plane]:
+    """``refuse``: what opening a stream raises; ``sink_raises``: what its frames raise."""
+    sinks: list[RememberingSink] = []
+    arrived = asyncio.Event()
+    now_us = iter(range(1_000_000, 10**9))
+
+    def open_stream(started: StreamStarted, handle: StreamHandle, app_id: str) -> RememberingSink:
+        if refuse is not None:
+            raise refuse
+        sinks.append(RememberingSink(started, handle, app_id, raises=sink_raises))
+        arrived.set()
+        return sinks[-1]
+
+    endpoint = MediaEndpoint(
+        dialects=DIALECTS,
+        authenticate=authenticate,
+        open_stream=open_stream,
+        now_us=lambda: next(now_us),
+        limits=limits or MediaLimits(close_timeout_s=1),
+    )
+    config = uvicorn.Config(plain_app, port=0, ws=media_protocol(endpoint), lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    plane = Plane(endpoint, server.servers[0].sockets[0].getsockname()[1], server, sinks, arrived)
+    try:
+        yield plane
+    finally:
+        for peer in plane.peers:
+            peer.writer.close()
+        await server.shutdown()

@@ -1,0 +1,87 @@
+"""An HTTP client of the application over a small world."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, make_token
+from wavstream.api.app import create_app
+from wavstream.api.parts import ApiParts
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording
+from wavstream.storage.links import LinkKey, LinkKeys
+from wavstream.storage.local import LocalStorage
+
+BASE = "https://rec.example.com"
+
+
+@dataclass
+class World:
+    """The application and what is behind it."""
+
+    app: FastAPI
+    commands: FakeCommands
+    access: FakeAccess
+    clock: Clock
+    registry: CollectorRegistry
+    links: LinkKeys
+    reasons: list[str] = field(default_factory=list)
+
+    def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, client=(address, 1), raise_app_exceptions=False)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    clock = Clock()
+    storage = LocalStorage(tmp_path / "recordings")
+    commands = FakeCommands(clock, storage)
+    access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
+    links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
+
+    async def readiness() -> list[str]:
+        return reasons
+
+    app = create_app(
+        ApiParts(
+            commands=commands, authenticate=access, links=links, find_recording=commands.find, storage=storage,
+            make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock, public_url=BASE,
+            default_options=RecordingOptions(), body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
+        )
+    )  # fmt: skip
+    return World(app, commands, access, clock, registry, links, reasons)
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def running(world: World) -> Recording:
+    """A recording of app one that runs."""
+    return await world.commands.start(
+        app_id="one", session_id="call-77", options=RecordingOptions(), idempotency_key=None, request_digest=""
+    )
+
+
+@pytest.fixture
+def audio() -> bytes:
+    """A file of three reads and a bit."""
+    return bytes(range(251)) * 3_500
+
+
+@pytest.fixture
+def finished(world: World, running: Recording, audio: bytes) -> Recording:
+    """A recording of app one whose file lies in storage."""
+    return world.commands.finish(running, audio)

@@ -1,0 +1,204 @@
+"""A small world behind the HTTP plane: recordings in a dictionary, real files, a clock that is set by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from wavstream.catalog.recordings import Page
+from wavstream.errors import (
+    Conflict,
+    FieldError,
+    InvalidFields,
+    LimitReached,
+    NotFound,
+    Unauthenticated,
+    WavstreamError,
+)
+from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
+from wavstream.model.call import CallFacts
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Receipt, Recording, Status
+from wavstream.model.session import SessionView, Silence, StreamView
+from wavstream.storage.local import LocalStorage
+
+START = datetime(2026, 11, 1, 10, tzinfo=UTC)
+KEYS = {"key-one": "one", "key-two": "two"}
+LEG = LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 61240)
+INTEGRITY = Integrity(
+    samples=979_840, gaps=(Gap("b", Track.INBOUND, 20_300, 480, "stall"),), drift_ppm={"a": 3, "b": -11}
+)
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is moved."""
+
+    moment: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def move(self, **duration: float) -> None:
+        self.moment += timedelta(**duration)
+
+
+@dataclass
+class FakeCommands:
+    """Commands without sessions behind them."""
+
+    clock: Clock
+    storage: LocalStorage
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    views: dict[tuple[str, str], SessionView] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    failure: Exception | None = None
+    """Raised by the next start."""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """What lists were asked for."""
+
+    async def start(
+        self, *, app_id: str, session_id: str, options: RecordingOptions, idempotency_key: str | None, request_digest: str
+    ) -> Recording:  # fmt: skip
+        if self.failure:
+            raise self.failure
+        if idempotency_key and (known := self.keys.get((app_id, idempotency_key))):
+            if known[0] != request_digest:
+                raise InvalidFields((FieldError("Idempotency-Key", "was used with another request"),))
+            return self.recordings[known[1]]
+        recording_id = f"{len(self.recordings) + 1:032x}"
+        if idempotency_key:
+            self.keys[app_id, idempotency_key] = (request_digest, recording_id)
+        stem = options.file_name or session_id
+        recording = Recording(
+            id=recording_id, app_id=app_id, session_id=session_id, status=Status.ONGOING, options=options,
+            object_key=f"{app_id}/2026-11-01/{recording_id}.wav", file_name=f"{stem}-1793527200.wav",
+            created_at=self.clock(), started_at=self.clock(),
+        )  # fmt: skip
+        self.recordings[recording_id] = recording
+        return recording
+
+    async def stop(self, *, app_id: str, recording_id: str) -> Recording:
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if not recording.status.is_running:
+            raise Conflict("The recording does not run.", state=recording.status)
+        return self.finish(recording, bytes(range(256)) * 8)
+
+    async def pause(self, *, app_id: str, recording_id: str) -> Recording:
+        return await self._turn(app_id, recording_id, Status.ONGOING, Status.PAUSED)
+
+    async def resume(self, *, app_id: str, recording_id: str) -> Recording:
+        return await self._turn(app_id, recording_id, Status.PAUSED, Status.ONGOING)
+
+    async def get(self, *, app_id: str, recording_id: str) -> Recording:
+        recording = self.recordings.get(recording_id)
+        if recording is None or recording.app_id != app_id:
+            raise NotFound("There is no such recording.")
+        return recording
+
+    async def list(self, *, app_id: str, **filters: Any) -> Page:
+        self.asked.append({"app_id": app_id, **filters})
+        if filters["cursor"] == "bad":
+            raise InvalidFields((FieldError("cursor", "is not one of ours"),))
+        mine = [recording for recording in reversed(self.recordings.values()) if recording.app_id == app_id]
+        limit: int = filters["limit"]
+        return Page(tuple(mine[:limit]), "more" if len(mine) > limit else None)
+
+    async def delete(self, *, app_id: str, recording_id: str) -> None:
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if recording.status.is_running:
+            raise Conflict("The recording runs: stop it first.", state=recording.status)
+        self.storage.delete(recording.object_key)
+        self.put(replace(recording, status=Status.DELETED))
+
+    async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
+        if (other := {app for app, known in self.views if known == session_id} - {app_id}) and other:
+            raise NotFound("There is no such session.")
+        view = SessionView(session_id=session_id, app_id=app_id, created_at=self.clock(), call=call)
+        self.views[app_id, session_id] = view
+        return view
+
+    def sessions(self, app_id: str) -> tuple[SessionView, ...]:
+        return tuple(view for (app, _), view in self.views.items() if app == app_id)
+
+    def session(self, app_id: str, session_id: str) -> SessionView:
+        if (view := self.views.get((app_id, session_id))) is None:
+            raise NotFound("There is no such session.")
+        return view
+
+    # ---- what tests do behind the server's back ----------------------------------------------------------------
+
+    def put(self, recording: Recording) -> Recording:
+        self.recordings[recording.id] = recording
+        return recording
+
+    def finish(self, recording: Recording, audio: bytes) -> Recording:
+        """Its file lies in storage, its row is available for 24 hours."""
+        path = self.storage.path(recording.object_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(audio)
+        receipt = Receipt(
+            sample_rate=8000, channels=2, samples=489_920, audio_sha256=hashlib.sha256(audio).hexdigest(),
+            size_bytes=len(audio), legs=(LEG,), integrity=INTEGRITY,
+        )  # fmt: skip
+        return self.put(
+            replace(
+                recording, status=Status.AVAILABLE, end_reason=EndReason.STOPPED, ended_at=self.clock(),
+                expires_at=self.clock() + timedelta(hours=24), receipt=receipt,
+            )
+        )  # fmt: skip
+
+    async def find(self, recording_id: str) -> Recording | None:
+        return self.recordings.get(recording_id)
+
+    async def _turn(self, app_id: str, recording_id: str, before: Status, after: Status) -> Recording:
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if recording.status is not before:
+            raise Conflict(f"The recording is {recording.status}.", state=recording.status)
+        return self.put(replace(recording, status=after))
+
+
+@dataclass
+class FakeAccess:
+    """Two keys; the second takes a while to check."""
+
+    open_on_loopback: bool = False
+    failures_left: int = 100
+
+    def __call__(self, bearer: str | None, *, client_is_loopback: bool, address: str) -> str | Awaitable[str]:
+        if self.failures_left == 0:
+            raise LimitReached(f"Too many wrong keys from {address}.", retry_after_s=30)
+        if bearer == "key-two":
+            return self._slowly(bearer)
+        if bearer in KEYS:
+            return KEYS[bearer]
+        if bearer is None and self.open_on_loopback and client_is_loopback:
+            return "default"
+        raise Unauthenticated("Send the app's key: Authorization: Bearer <key>.")
+
+    async def _slowly(self, bearer: str) -> str:
+        return KEYS[bearer]
+
+
+def make_token(*, app_id: str, session_id: str | None, expires_at: datetime) -> str:
+    return f"{app_id}|{session_id}|{expires_at.isoformat()}"
+
+
+def live_view(session_id: str, app_id: str = "one") -> SessionView:
+    """A session with one stream that has stalled."""
+    stream = StreamView(
+        leg="a", dialect="pcm", format=MediaFormat(), clock=TrackClock.CONTIGUOUS, tracks=(Track.INBOUND,),
+        channel=None, joined_at=START, last_audio_at=START + timedelta(seconds=2), frames=100, received_ms=2000,
+        silent_because=Silence.STALLED,
+    )  # fmt: skip
+    return SessionView(
+        session_id=session_id, app_id=app_id, created_at=START, call=CallFacts("+15550100", "+15550199", "inbound"),
+        legs=("a", "b"), away=("b",), streams=(stream,),
+    )  # fmt: skip
+
+
+class Unhappy(WavstreamError):
+    """Of no branch that the caller is told of."""

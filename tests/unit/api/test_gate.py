@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.unit.api.conftest import World
+
+EVERYTHING = [
+    ("GET", "/v1/recordings"),
+    ("POST", "/v1/recordings"),
+    ("GET", "/v1/recordings/x"),
+    ("GET", "/v1/recordings/x.wav"),
+    ("HEAD", "/v1/recordings/x.wav"),
+    ("DELETE", "/v1/recordings/x"),
+    ("POST", "/v1/recordings/x/stop"),
+    ("POST", "/v1/recordings/x/pause"),
+    ("POST", "/v1/recordings/x/resume"),
+    ("GET", "/v1/sessions"),
+    ("POST", "/v1/sessions"),
+    ("GET", "/v1/sessions/x"),
+    ("POST", "/v1/stream-tokens"),
+    ("GET", "/v1/nothing"),
+    ("PATCH", "/v1/recordings"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), EVERYTHING)
+@pytest.mark.parametrize("key", [None, "wrong", "KEY-ONE", "key-one-and-more"])
+async def test_no_route_answers_without_a_valid_key(world: World, method: str, path: str, key: str | None) -> None:
+    async with world.client(key) as stranger:
+        response = await stranger.request(method, path)
+    assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
+    assert response.headers["www-authenticate"] == 'Bearer realm="wavstream"'
+
+
+async def test_a_key_is_asked_for_before_the_body_is_looked_at(world: World) -> None:
+    async with world.client("wrong") as stranger:
+        for content in (b"{", b"x" * 30_000):
+            assert (await stranger.post("/v1/recordings", content=content)).status_code == 401
+
+
+@pytest.mark.parametrize("value", ["Basic a2V5LW9uZQ==", "key-one", "Bearer", "Bearer ", "Bearer\u00e9 key-one", ""])
+async def test_credentials_of_another_form_count_as_none(world: World, value: str) -> None:
+    async with world.client(None) as stranger:
+        response = await stranger.get("/v1/sessions", headers={"Authorization": value.encode("latin-1")})  # type: ignore[dict-item]
+        assert response.status_code == 401
+
+
+@pytest.mark.parametrize("value", ["bearer key-one", "BEARER  key-one"])
+async def test_the_scheme_may_be_written_in_any_case(world: World, value: str) -> None:
+    async with world.client(None) as client:
+        assert (await client.get("/v1/sessions", headers={"Authorization": value})).status_code == 200
+
+
+async def test_a_key_that_takes_time_to_check_is_waited_for(world: World) -> None:
+    async with world.client("key-two") as client:
+        assert (await client.post("/v1/recordings", json={"session_id": "s"})).json()["app_id"] == "two"
+
+
+@pytest.mark.parametrize(
+    ("address", "status"), [("127.0.0.1", 200), ("127.8.8.8", 200), ("::1", 200), ("192.0.2.7", 401), ("socket", 401)]
+)
+async def test_no_key_is_needed_on_loopback_while_no_app_exists(world: World, address: str, status: int) -> None:
+    world.access.open_on_loopback = True
+    async with world.client(None, address=address) as client:
+        assert (await client.get("/v1/sessions")).status_code == status
+
+
+async def test_too_many_wrong_keys_answer_429_with_the_time_to_wait(world: World, client: httpx.AsyncClient) -> None:
+    world.access.failures_left = 0
+    response = await client.get("/v1/sessions")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "30")
+    assert "192.0.2.7" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
+async def test_what_watches_over_the_server_needs_no_key(world: World, path: str) -> None:
+    async with world.client(None) as anyone:
+        assert (await anyone.get(path)).status_code == 200
+
+
+async def _pieces(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b" " * 1_000
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_declared(
+    world: World, client: httpx.AsyncClient, declared: bool
+) -> None:
+    body = b'{"session_id": "s"}'
+    headers = {"Content-Type": "application/json"}
+    padded = body + b" " * (20_000 - len(body))
+    assert (await client.post("/v1/recordings", content=padded, headers=headers)).status_code == 201
+    content = padded + b" " if declared else _pieces(21)
+    response = await client.post("/v1/recordings", content=content, headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (413, "application/problem+json")
+    assert response.headers["connection"] == "close"
+    assert "20000 bytes" in response.json()["detail"]
+    assert len(world.commands.recordings) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/recordings/", 404),
+        ("GET", "/v1/recordings/x/stop", 405),
+        ("PUT", "/v1/recordings/x", 405),
+        ("POST", "/files/x", 405),
+        ("DELETE", "/healthz", 405),
+    ],
+)
+async def test_addresses_and_methods_that_are_not_ours_are_problems(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    response = await client.request(method, path)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert response.json()["status"] == status
+    assert ("allow" in response.headers) == (status == 405)

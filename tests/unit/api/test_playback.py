@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.api.conftest import World
+from tests.unit.api.fakes import START
+from wavstream.api.file_part import CHUNK_BYTES
+from wavstream.api.playback import content_disposition
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording, Status
+
+
+@pytest.fixture
+def url(world: World, finished: Recording) -> str:
+    """The capability URL of the finished recording."""
+    return world.links.capability_path(finished)
+
+
+async def test_the_file_comes_whole_with_the_headers_that_players_need(
+    client: httpx.AsyncClient, finished: Recording, url: str, audio: bytes
+) -> None:
+    response = await client.get(url)
+    assert (response.status_code, response.content) == (200, audio)
+    assert len(audio) > 3 * CHUNK_BYTES
+    assert dict(response.headers) == {
+        "content-type": "audio/wav",
+        "content-length": str(len(audio)),
+        "content-disposition": 'inline; filename="call-77-1793527200.wav"',
+        "accept-ranges": "bytes",
+        "etag": f'"{hashlib.sha256(audio).hexdigest()}"',
+        "last-modified": format_datetime(START, usegmt=True),
+        "cache-control": "private, no-cache",
+        "x-content-type-options": "nosniff",
+    }
+
+
+async def test_head_answers_as_get_without_the_bytes(client: httpx.AsyncClient, url: str) -> None:
+    got, head = await client.get(url), await client.head(url, headers={"Range": "bytes=0-9"})
+    assert (head.status_code, head.content, head.headers) == (200, b"", got.headers)
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "end"),
+    [
+        ("bytes=0-43", 0, 44),
+        ("bytes=300000-600000", 300_000, 600_001),
+        ("bytes=-100", -100, None),
+        ("bytes=44-", 44, None),
+    ],
+)
+async def test_a_range_gives_its_bytes(
+    client: httpx.AsyncClient, url: str, audio: bytes, header: str, start: int, end: int | None
+) -> None:
+    response = await client.get(url, headers={"Range": header})
+    first = start % len(audio)
+    expected = audio[start:end]
+    assert (response.status_code, response.content) == (206, expected)
+    assert response.headers["content-range"] == f"bytes {first}-{first + len(expected) - 1}/{len(audio)}"
+    assert response.headers["content-length"] == str(len(expected))
+
+
+async def test_a_range_outside_the_file_answers_416_with_the_size(
+    client: httpx.AsyncClient, url: str, audio: bytes
+) -> None:
+    response = await client.get(url, headers={"Range": f"bytes={len(audio)}-"})
+    assert (response.status_code, response.headers["content-range"]) == (416, f"bytes */{len(audio)}")
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_several_ranges_give_the_whole_file(client: httpx.AsyncClient, url: str, audio: bytes) -> None:
+    response = await client.get(url, headers={"Range": "bytes=0-1,5-6"})
+    assert (response.status_code, response.content) == (200, audio)
+
+
+async def test_a_range_of_another_file_than_ours_gives_the_whole_file(
+    client: httpx.AsyncClient, url: str, audio: bytes
+) -> None:
+    etag = (await client.head(url)).headers["etag"]
+    ours = await client.get(url, headers={"Range": "bytes=0-1", "If-Range": etag})
+    other = await client.get(url, headers={"Range": "bytes=0-1", "If-Range": '"other"'})
+    outside = await client.get(url, headers={"Range": "bytes=9999999-", "If-Range": '"other"'})
+    assert [len(each.content) for each in (ours, other, outside)] == [2, len(audio), len(audio)]
+
+
+async def test_a_caller_who_has_the_file_gets_304_without_it(client: httpx.AsyncClient, url: str) -> None:
+    etag = (await client.head(url)).headers["etag"]
+    response = await client.get(url, headers={"If-None-Match": etag, "Range": "bytes=0-1"})
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", etag)
+
+
+async def test_a_caller_who_means_another_file_gets_412(client: httpx.AsyncClient, url: str) -> None:
+    assert (await client.get(url, headers={"If-Match": '"other"'})).status_code == 412
+
+
+async def test_the_wav_route_leads_to_a_link_of_ten_minutes(
+    world: World, client: httpx.AsyncClient, finished: Recording, audio: bytes
+) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await client.request(method, f"/v1/recordings/{finished.id}.wav")
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store")
+    link = answer.headers["location"]
+    async with world.client(None) as anyone:
+        assert (await anyone.get(link)).content == audio
+        world.clock.move(seconds=599)
+        assert (await anyone.get(link)).status_code == 200
+        world.clock.move(seconds=1)
+        late = await anyone.get(link)
+        assert (late.status_code, late.headers["content-type"]) == (403, "application/problem+json")
+
+
+async def test_a_link_of_which_anything_is_changed_answers_403(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    signed = world.links.signed_path(finished, now=START, ttl_s=600)
+    seal = url.split("/")[3]
+    changed = [
+        url.replace(finished.id, "0" * 32),
+        url.replace(seal, seal[:-2] + ("AA" if not seal.endswith("AA") else "BB")),
+        url.replace("call-77", "call-78"),
+        url + "x",
+        url + "?signature=",
+        signed.replace("expires=1", "expires=2"),
+        signed.replace("expires=", "expires=x"),
+        signed.replace("call-77", "call-78"),
+        signed.partition("?")[0],
+        "/files/",
+        "/files/x",
+        f"/files/{finished.id}",
+        f"/files/{finished.id}/",
+        f"/files/{finished.id}/../{finished.id}",
+    ]
+    for link in changed:
+        response = await client.get(link)
+        assert (response.status_code, response.headers["content-type"]) == (403, "application/problem+json"), link
+
+
+async def test_a_wrong_signature_is_403_whether_or_not_there_is_such_a_recording(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    world.clock.move(hours=25)
+    there, never = await client.get(url + "x"), await client.get(url.replace(finished.id, "0" * 32) + "x")
+    assert there.status_code == never.status_code == 403
+    assert there.content == never.content
+
+
+async def test_both_links_answer_404_with_an_empty_body_from_the_second_that_retention_ends(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    world.clock.move(hours=24, seconds=-1)
+    signed = world.links.signed_path(finished, now=world.clock(), ttl_s=600)
+    assert [(await client.get(link)).status_code for link in (url, signed)] == [200, 200]
+    world.clock.move(seconds=1)
+    for link in (url, signed, f"/v1/recordings/{finished.id}.wav"):
+        response = await client.get(link)
+        assert (response.status_code, response.content) == (404, b"")
+
+
+async def test_the_end_of_the_recording_is_told_before_the_end_of_the_link(
+    world: World, client: httpx.AsyncClient, finished: Recording
+) -> None:
+    signed = world.links.signed_path(finished, now=START, ttl_s=600)
+    world.clock.move(hours=24)
+    response = await client.get(signed)
+    assert (response.status_code, response.content) == (404, b"")
+
+
+@pytest.mark.parametrize("status", [Status.EXPIRED, Status.DELETED])
+async def test_a_recording_that_was_removed_answers_404_with_an_empty_body(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str, status: Status
+) -> None:
+    world.commands.put(replace(finished, status=status))
+    response = await client.get(url)
+    assert (response.status_code, response.content) == (404, b"")
+
+
+async def test_a_recording_whose_row_is_gone_answers_404_with_an_empty_body(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    del world.commands.recordings[finished.id]
+    response = await client.get(url)
+    assert (response.status_code, response.content) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after"),
+    [(Status.ACCEPTED, "5"), (Status.ONGOING, "5"), (Status.PAUSED, "5"), (Status.COMPLETED, "1")]
+    + [(Status.ABSENT, None), (Status.FAILED, None)],
+)
+async def test_a_file_that_is_not_there_answers_404_and_says_whether_it_will_be(
+    world: World, client: httpx.AsyncClient, running: Recording, status: Status, retry_after: str | None
+) -> None:
+    world.commands.put(replace(running, status=status))
+    for link in (world.links.capability_path(running), f"/v1/recordings/{running.id}.wav"):
+        response = await client.get(link)
+        assert (response.status_code, response.headers.get("retry-after")) == (404, retry_after)
+
+
+async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    world.commands.storage.path(finished.object_key).unlink()
+    with capture_logs() as logs:
+        response = await client.get(url)
+    assert (response.status_code, response.content) == (404, b"")
+    (line,) = logs
+    assert (line["log_level"], line["recording_id"]) == ("error", finished.id)
+    assert url.split("/")[3] not in str(line)
+
+
+async def test_a_file_that_cannot_be_read_answers_503(
+    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+) -> None:
+    path = world.commands.storage.path(finished.object_key)
+    path.unlink()
+    path.mkdir()
+    assert (await client.get(url)).status_code == 503
+
+
+async def test_a_recording_as_mp3_is_unknown_and_the_answer_says_what_there_is(
+    client: httpx.AsyncClient, finished: Recording
+) -> None:
+    response = await client.get(f"/v1/recordings/{finished.id}.mp3")
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+    assert "wav" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "session_id", ["../../etc/passwd", 'a"b\\c;d', "Gespr\u00e4ch 1", "100%", "a/b?c=d#e", "\U0001f4de"]
+)
+async def test_a_session_id_of_any_characters_makes_a_link_that_works(world: World, session_id: str) -> None:
+    commands = world.commands
+    recording = commands.finish(
+        await commands.start(
+            app_id="one", session_id=session_id, options=RecordingOptions(), idempotency_key=None, request_digest=""
+        ),
+        b"RIFF",
+    )
+    async with world.client() as client:
+        links = [(await client.get(f"/v1/recordings/{recording.id}")).json()["url"]]
+        links.append((await client.get(f"/v1/recordings/{recording.id}.wav")).headers["location"])
+        for link in links:
+            assert (await client.get(link)).content == b"RIFF"
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("call-77.wav", 'inline; filename="call-77.wav"'),
+        ('a"b\\c.wav', "inline; filename=\"a_b_c.wav\"; filename*=UTF-8''a%22b%5Cc.wav"),
+        (
+            "a\r\nSet-Cookie: x.wav",
+            "inline; filename=\"a__Set-Cookie_ x.wav\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x.wav",
+        ),
+        ("\u00e4.wav", "inline; filename=\"_.wav\"; filename*=UTF-8''%C3%A4.wav"),
+        ("100%.wav", "inline; filename=\"100_.wav\"; filename*=UTF-8''100%25.wav"),
+    ],
+)
+def test_a_file_name_cannot_break_out_of_its_header(name: str, header: str) -> None:
+    assert content_disposition(name) == header
+
+
+async def test_a_caller_who_goes_away_ends_the_reading(world: World, url: str) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if any(message["type"] == "http.response.body" for message in sent):
+            return {"type": "http.disconnect"}
+        return await asyncio.Event().wait() and {}
+
+    await world.app(_scope(url), receive, _recorder(sent))
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
+    world: World, finished: Recording, url: str
+) -> None:
+    sent: list[dict[str, Any]] = []
+    path = world.commands.storage.path(finished.object_key)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if len(sent) == 2:
+            path.write_bytes(b"short")
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Event().wait() and {}
+
+    with pytest.raises(RuntimeError, match="response already started"):
+        await world.app(_scope(url), receive, send)
+    assert all(message.get("more_body", True) for message in sent)
+
+
+def _scope(path: str) -> dict[str, Any]:
+    return {
+        "type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": b"", "headers": [],
+        "client": ("192.0.2.7", 1), "server": ("rec.example.com", 443), "scheme": "https", "root_path": "",
+    }  # fmt: skip
+
+
+def _recorder(sent: list[dict[str, Any]]) -> Callable[[dict[str, Any]], Awaitable[None]]:
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    return send

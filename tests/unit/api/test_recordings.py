@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.api.conftest import BASE, World
+from tests.unit.api.fakes import START
+from wavstream.api.recording_answer import RECORDING_EXAMPLE
+from wavstream.api.recording_answer import Recording as RecordingAnswer
+from wavstream.errors import Conflict, DependencyError, LimitReached
+from wavstream.model.options import ChannelLayout, PauseBehavior, RecordingOptions, TrackChoice
+from wavstream.model.recording import Recording, Status
+
+ALL_OPTIONS = {
+    "session_id": "call-77",
+    "format": "wav",
+    "channels": "mono",
+    "track": "inbound",
+    "sample_rate": 16_000,
+    "pause_behavior": "silence",
+    "file_name": "support",
+    "client_state": "aGk=",
+    "metadata": {"agent": "12"},
+    "retention_hours": 48,
+}
+
+
+async def test_a_start_answers_201_with_the_recording(world: World, client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/recordings", json={"session_id": "call-77"})
+    body = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/v1/recordings/{body['id']}"
+    assert (body["session_id"], body["app_id"], body["status"]) == ("call-77", "one", "ongoing")
+    assert body["created_at"] == "2026-11-01T10:00:00.000000Z"
+    assert (body["duration_ms"], body["audio_sha256"], body["ended_at"], body["legs"]) == (None, None, None, [])
+
+
+async def test_every_option_reaches_the_recording(world: World, client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/recordings", json=ALL_OPTIONS)
+    assert response.status_code == 201
+    assert world.commands.recordings[response.json()["id"]].options == RecordingOptions(
+        channels=ChannelLayout.MONO,
+        track=TrackChoice.INBOUND,
+        sample_rate=16_000,
+        pause_behavior=PauseBehavior.SILENCE,
+        file_name="support",
+        client_state="aGk=",
+        metadata={"agent": "12"},
+        retention_hours=48,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "detail"),
+    [
+        ("session_id", "", "must be 1 to 256 printable characters"),
+        ("session_id", "x" * 257, "must be 1 to 256 printable characters"),
+        ("session_id", "a\nb", "must be 1 to 256 printable characters"),
+        ("session_id", 77, "must be a valid string"),
+        ("session_id", None, "must be a valid string"),
+        ("format", "mp3", "accepted: wav"),
+        ("channels", "quad", "accepted: mono, stereo"),
+        ("channels", 2, "accepted: mono, stereo"),
+        ("channels", None, "accepted: mono, stereo"),
+        ("track", "both_tracks", "accepted: both, inbound, outbound"),
+        ("sample_rate", "8000", "must be a valid integer"),
+        ("sample_rate", 8000.0, "must be a valid integer"),
+        ("sample_rate", True, "must be a valid integer"),
+        ("sample_rate", 7_999, "must be greater than or equal to 8000"),
+        ("sample_rate", 48_001, "must be less than or equal to 48000"),
+        ("pause_behavior", "mute", "accepted: skip, silence"),
+        ("file_name", "", "must have at least 1 character"),
+        ("file_name", "x" * 41, "must have at most 40 characters"),
+        ("file_name", "../up", "must be printable characters without slashes"),
+        ("file_name", "a\\b", "must be printable characters without slashes"),
+        ("file_name", "a\x00b", "must be printable characters without slashes"),
+        ("client_state", "not base64!", "must be base64"),
+        ("client_state", "aGk", "must be base64"),
+        ("client_state", "A" * 4_100, "must have at most 4096 characters"),
+        ("metadata", [], "must be a valid dictionary"),
+        ("metadata", {"": "x"}, "must have at least 1 character"),
+        ("metadata", {str(n): "" for n in range(51)}, "must have at most 50 items"),
+        ("metadata", {"k": "\u00e9" * 4_096}, "must not be larger than 8192 bytes in all"),
+        ("retention_hours", 0, "must be greater than or equal to 1"),
+        ("retention_hours", 87_601, "must be less than or equal to 87600"),
+        ("retention_hours", 1.5, "must be a valid integer"),
+        ("max_length", 3, "is not a field of this request"),
+    ],
+)
+async def test_a_start_with_a_wrong_field_names_it_and_starts_nothing(
+    world: World, client: httpx.AsyncClient, field: str, value: Any, detail: str
+) -> None:
+    response = await client.post("/v1/recordings", json={"session_id": "call-77", field: value})
+    body = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    assert body["title"] == "Unprocessable Content"
+    pointers = {error["pointer"] for error in body["errors"]}
+    assert len(body["errors"]) == 1
+    assert pointers == {f"/{field}"} or pointers == {f"/{field}/"}
+    assert body["errors"][0]["detail"].startswith(detail)
+    assert not world.commands.recordings
+
+
+async def test_a_start_with_several_wrong_fields_names_them_all(client: httpx.AsyncClient) -> None:
+    wrong = {"format": "mp3", "sample_rate": "8000", "metadata": {"a/b~c": 1}, "file_name": "/", "beep": True}
+    response = await client.post("/v1/recordings", json=wrong, headers={"Idempotency-Key": "x" * 256})
+    assert response.status_code == 422
+    assert {error["pointer"] for error in response.json()["errors"]} == {
+        "/session_id",
+        "/format",
+        "/sample_rate",
+        "/metadata/a~1b~0c",
+        "/file_name",
+        "/beep",
+        "Idempotency-Key",
+    }
+
+
+async def test_text_that_is_no_unicode_is_refused_where_it_stands(client: httpx.AsyncClient) -> None:
+    for body in (rb'{"session_id": "a\ud800"}', rb'{"session_id": "a", "metadata": {"k": "\ud800"}}'):
+        response = await client.post("/v1/recordings", content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == 422, response.text
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "detail"),
+    [
+        (b"{", 400, "The body is not JSON: Expecting property name enclosed in double quotes, at character 1."),
+        (b'{"session_id": "\xff"}', 400, "There was an error parsing the body"),
+        (b'{"sample_rate": ' + b"9" * 5_000 + b"}", 400, "There was an error parsing the body"),
+        (b"[" * 9_000, 400, "There was an error parsing the body"),
+        (b"[]", 422, "body: must be a JSON object, sent with Content-Type: application/json"),
+        (b"null", 422, "body: "),
+        (b"", 422, "body: is missing"),
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_refused(
+    client: httpx.AsyncClient, content: bytes, status: int, detail: str
+) -> None:
+    response = await client.post("/v1/recordings", content=content, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert response.json()["detail"].startswith(detail)
+
+
+async def test_a_body_without_its_type_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/recordings", content=b'{"session_id": "x"}')
+    assert response.status_code == 422
+    assert "Content-Type: application/json" in response.json()["detail"]
+
+
+async def test_a_key_used_before_gives_the_first_answer_again(world: World, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first = await client.post("/v1/recordings", json={"session_id": "s", "channels": "mono"}, headers=headers)
+    again = await client.post(
+        "/v1/recordings", content='{"channels":"mono" , "session_id":"\\u0073"}',
+        headers=headers | {"Content-Type": "application/json"},
+    )  # fmt: skip
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert len(world.commands.recordings) == 1
+
+
+async def test_a_key_used_before_for_another_request_is_refused(world: World, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    await client.post("/v1/recordings", json={"session_id": "s"}, headers=headers)
+    other = await client.post("/v1/recordings", json={"session_id": "s", "channels": "mono"}, headers=headers)
+    assert other.status_code == 422
+    assert other.json()["errors"][0]["pointer"] == "Idempotency-Key"
+    assert len(world.commands.recordings) == 1
+
+
+async def test_a_recording_is_paused_resumed_and_stopped(client: httpx.AsyncClient, running: Recording) -> None:
+    path = f"/v1/recordings/{running.id}"
+    seen = [(await client.post(f"{path}/{verb}")).json()["status"] for verb in ("pause", "resume", "stop")]
+    assert seen == ["paused", "ongoing", "available"]
+    assert (await client.get(path)).json()["end_reason"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("before", "verb"),
+    [(Status.PAUSED, "pause"), (Status.ONGOING, "resume"), (Status.AVAILABLE, "stop"), (Status.ABSENT, "stop")],
+)
+async def test_a_command_that_does_not_fit_the_state_answers_409_with_the_state(
+    world: World, client: httpx.AsyncClient, running: Recording, before: Status, verb: str
+) -> None:
+    world.commands.put(replace(running, status=before))
+    response = await client.post(f"/v1/recordings/{running.id}/{verb}")
+    assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
+    assert response.json()["state"] == before
+    assert world.commands.recordings[running.id].status is before
+
+
+async def test_a_finished_recording_reads_as_the_contract_has_it(
+    client: httpx.AsyncClient, finished: Recording, audio: bytes
+) -> None:
+    body = (await client.get(f"/v1/recordings/{finished.id}")).json()
+    RecordingAnswer.model_validate(body)
+    assert list(body) == list(RECORDING_EXAMPLE)
+    assert list(body["integrity"]) == list(RECORDING_EXAMPLE["integrity"])
+    assert body["legs"] == RECORDING_EXAMPLE["legs"]
+    assert body["integrity"] == RECORDING_EXAMPLE["integrity"]
+    assert (body["duration_ms"], body["size_bytes"], body["sample_rate"]) == (61_240, len(audio), 8_000)
+    assert body["expires_at"] == "2026-11-02T10:00:00.000000Z"
+
+
+async def test_the_url_is_absolute_stable_and_opens_the_file_without_a_key(
+    world: World, client: httpx.AsyncClient, running: Recording, audio: bytes
+) -> None:
+    url = (await client.get(f"/v1/recordings/{running.id}")).json()["url"]
+    world.commands.finish(running, audio)
+    assert (await client.get(f"/v1/recordings/{running.id}")).json()["url"] == url
+    assert url.startswith(f"{BASE}/files/{running.id}/")
+    async with world.client(None) as anyone:
+        assert (await anyone.get(url)).content == audio
+
+
+async def test_single_tracks_are_shown_as_the_mono_files_they_make(client: httpx.AsyncClient) -> None:
+    body = (await client.post("/v1/recordings", json={"session_id": "s", "track": "inbound"})).json()
+    assert body["channels"] == "mono"
+
+
+async def test_a_recording_reads_as_expired_from_the_second_on(
+    world: World, client: httpx.AsyncClient, finished: Recording
+) -> None:
+    path = f"/v1/recordings/{finished.id}"
+    world.clock.move(hours=24, microseconds=-1)
+    assert (await client.get(path)).json()["status"] == "available"
+    world.clock.move(microseconds=1)
+    assert (await client.get(path)).json()["status"] == "expired"
+    assert (await client.get("/v1/recordings")).json()["data"][0]["status"] == "expired"
+    assert world.commands.recordings[finished.id].status is Status.AVAILABLE  # No sweep has come by.
+
+
+async def test_a_recording_is_erased_with_its_file(
+    world: World, client: httpx.AsyncClient, finished: Recording
+) -> None:
+    response = await client.delete(f"/v1/recordings/{finished.id}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert not world.commands.storage.path(finished.object_key).exists()
+
+
+async def test_a_recording_that_runs_is_not_erased(client: httpx.AsyncClient, running: Recording) -> None:
+    response = await client.delete(f"/v1/recordings/{running.id}")
+    assert (response.status_code, response.json()["state"]) == (409, "ongoing")
+
+
+async def test_a_list_asks_for_what_the_query_says(world: World, client: httpx.AsyncClient) -> None:
+    query = {
+        "session_id": "call/77",
+        "status": "available",
+        "from": "+15550100",
+        "to": "sip:a@b",
+        "since": "2026-11-01T11:00:00+01:00",
+        "until": "2026-11-02T10:00:00Z",
+        "limit": "7",
+        "cursor": "abc",
+    }
+    response = await client.get("/v1/recordings", params=query)
+    assert response.json() == {"data": [], "next_cursor": None}
+    (asked,) = world.commands.asked
+    assert asked == {
+        "app_id": "one",
+        "session_id": "call/77",
+        "status": Status.AVAILABLE,
+        "from_": "+15550100",
+        "to": "sip:a@b",
+        "since": START,
+        "until": START.replace(day=2),
+        "limit": 7,
+        "cursor": "abc",
+    }
+
+
+async def test_a_list_is_cut_by_the_servers_limit_and_says_how_to_read_on(
+    world: World, client: httpx.AsyncClient, finished: Recording
+) -> None:
+    await client.post("/v1/recordings", json={"session_id": "later"})
+    page = (await client.get("/v1/recordings?limit=1")).json()
+    assert ([row["session_id"] for row in page["data"]], page["next_cursor"]) == (["later"], "more")
+    await client.get("/v1/recordings?limit=1000")
+    assert world.commands.asked[-1]["limit"] == 200
+
+
+async def test_a_list_with_wrong_parameters_names_them_all(client: httpx.AsyncClient) -> None:
+    query = "limit=0&status=broken&since=2026-11-01T10:00:00&until=yesterday&sesion_id=x"
+    response = await client.get(f"/v1/recordings?{query}")
+    assert response.status_code == 422
+    assert {error["pointer"] for error in response.json()["errors"]} == {
+        "limit", "status", "since", "until", "sesion_id",
+    }  # fmt: skip
+
+
+async def test_a_cursor_that_is_not_ours_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/recordings?cursor=bad")
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"),
+    [("GET", ""), ("DELETE", ""), ("GET", ".wav"), ("GET", ".mp3")]
+    + [("POST", f"/{verb}") for verb in ("stop", "pause", "resume")],
+)
+async def test_another_apps_recording_is_as_unknown_as_one_that_never_was(
+    world: World, finished: Recording, method: str, suffix: str
+) -> None:
+    async with world.client("key-two") as stranger:
+        others = await stranger.request(method, f"/v1/recordings/{finished.id}{suffix}")
+        unknown = await stranger.request(method, f"/v1/recordings/{'f' * 32}{suffix}")
+    assert others.status_code == unknown.status_code == 404
+    assert others.content == unknown.content
+    assert world.commands.recordings[finished.id] == finished
+
+
+async def test_another_apps_recordings_are_in_no_list(world: World, finished: Recording) -> None:
+    async with world.client("key-two") as stranger:
+        assert (await stranger.get("/v1/recordings")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "retry_after"),
+    [
+        (LimitReached("The disk is nearly full.", retry_after_s=60), 503, "60"),
+        (DependencyError("catalog: secret details"), 503, "5"),
+        (Conflict("It is somewhere else.", state="ongoing"), 409, None),
+        (RuntimeError("secret details"), 500, None),
+    ],
+)
+async def test_a_failure_of_a_start_is_a_problem_that_says_whether_to_try_again(
+    world: World, client: httpx.AsyncClient, failure: Exception, status: int, retry_after: str | None
+) -> None:
+    world.commands.failure = failure
+    response = await client.post("/v1/recordings", json={"session_id": "s"})
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert response.headers.get("retry-after") == retry_after
+    assert "secret" not in response.text

@@ -1,0 +1,86 @@
+"""What the tests of the journal share: segments made by hand, and items made comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from wavstream.journal.records import Clock, Happening, Item, SegmentHeader, batch, frame_record, segment_header
+from wavstream.journal.segments import segment_path
+
+KEY = "0123456789abcdef0123456789abcdef"
+PATIENCE_S = 30.0
+"""How long a test waits for what must come: only a broken test ever waits so long."""
+
+Flat = tuple[object, ...]
+
+
+def record(number: int, *, size_bytes: int = 4) -> bytes:
+    """A frame that can be told from others."""
+    return frame_record(
+        track=number % 3, arrival_us=number, position=number, payload=bytes([number % 251]) * size_bytes
+    )
+
+
+def frames(numbers: Iterable[int], *, size_bytes: int = 4) -> list[Flat]:
+    """What ``flat`` makes of those records."""
+    return [("frame", n % 3, n, n, bytes([n % 251]) * size_bytes) for n in numbers]
+
+
+def flat(items: Iterable[Item]) -> list[Flat]:
+    """One tuple for each record, copied out of the reader's buffers."""
+    rows: list[Flat] = []
+    for item in items:
+        if isinstance(item, Clock):
+            rows.append(("clock", item.arrival_us))
+        elif isinstance(item, Happening):
+            rows.append(("event", item.arrival_us, item.event))
+        else:
+            for row in range(len(item.track)):
+                place = (int(item.track[row]), int(item.arrival_us[row]), int(item.position[row]))
+                if item.samples is not None:
+                    rows.append(("withheld", *place, int(item.samples[row])))
+                else:
+                    rows.append(("frame", *place, item.payload[row].tobytes()))
+    return rows
+
+
+def head_bytes(segment: int, *, session_id: str = "call-77") -> bytes:
+    """A segment's header."""
+    return segment_header(
+        SegmentHeader(key=KEY, app_id="default", session_id=session_id, segment=segment, created_us=1)
+    )
+
+
+def segment_bytes(segment: int, batches: Sequence[bytes]) -> bytes:
+    """A whole segment."""
+    return head_bytes(segment) + b"".join(batch(number, payload) for number, payload in enumerate(batches))
+
+
+def put(folder: Path, segment: int, content: bytes) -> Path:
+    """Write a segment's file."""
+    path = segment_path(folder, KEY, segment)
+    path.write_bytes(content)
+    return path
+
+
+def nothing(*_: object) -> None:
+    """A callback that nobody needs."""
+
+
+class FaultyDisk:
+    """``os.pwrite`` with faults from a list: each call takes the next one, until none is left.
+
+    An int: take only so many bytes. An OSError: fail after half of the bytes were written.
+    """
+
+    def __init__(self, write_at: Callable[[int, memoryview, int], int], faults: Iterable[int | OSError]) -> None:
+        self._write_at = write_at
+        self.faults = list(faults)
+
+    def __call__(self, fd: int, chunk: memoryview, offset: int) -> int:
+        fault = self.faults.pop(0) if self.faults else len(chunk)
+        if isinstance(fault, OSError):
+            self._write_at(fd, chunk[: len(chunk) // 2], offset)
+            raise fault
+        return self._write_at(fd, chunk[:fault], offset)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.journal.support import KEY, flat, frames, head_bytes, put, record, segment_bytes
+from wavstream.journal.reader import JournalReader, read_header
+from wavstream.journal.records import BATCH, BrokenSegment, batch
+from wavstream.journal.segments import Position, delete_segments, segment_path
+
+
+def two(first: int) -> bytes:
+    return record(first) + record(first + 1)
+
+
+def read_all(reader: JournalReader, *, max_bytes: int = 1 << 20) -> list[tuple[object, ...]]:
+    rows = flat(reader.read(max_bytes=max_bytes))
+    while not reader.at_end:
+        rows += flat(reader.read(max_bytes=max_bytes))
+    return rows
+
+
+def test_a_journal_is_read_in_order_across_its_segments(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0), two(2)]))
+    put(tmp_path, 2, segment_bytes(2, [two(4)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert flat(reader.read()) == frames(range(6))
+    assert reader.at_end
+    assert reader.problems == []
+    assert reader.unread_bytes == 0
+
+
+def test_a_tail_torn_at_any_byte_of_the_last_batch_costs_that_batch_alone(tmp_path: Path) -> None:
+    whole = segment_bytes(1, [two(0), two(2)])
+    kept = len(segment_bytes(1, [two(0)]))
+    for size in range(kept, len(whole)):
+        put(tmp_path, 1, whole[:size])
+        reader = JournalReader(tmp_path, KEY)
+        assert read_all(reader) == frames(range(2))
+        assert reader.unread_bytes == size - kept
+        reader.close()
+
+
+def test_a_batch_that_is_seen_half_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    whole = segment_bytes(1, [two(0), two(2)])
+    for size in range(len(whole)):
+        path = put(tmp_path, 1, whole[:size])
+        reader = JournalReader(tmp_path, KEY)
+        rows = read_all(reader)
+        path.write_bytes(whole)
+        rows += read_all(reader)
+        assert rows == frames(range(4))
+        assert reader.problems == []
+        reader.close()
+
+
+def test_a_flipped_byte_anywhere_in_a_batch_ends_its_segment_there_and_the_next_goes_on(tmp_path: Path) -> None:
+    whole = segment_bytes(1, [two(0), two(2), two(4)])
+    start = len(segment_bytes(1, [two(0)]))
+    put(tmp_path, 2, segment_bytes(2, [two(6)]))
+    for place in range(start, start + BATCH.size + len(two(2))):
+        put(tmp_path, 1, whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        reader = JournalReader(tmp_path, KEY)
+        assert read_all(reader) == frames([0, 1, 6, 7])
+        assert reader.problems == [f"segment 1: its last {len(whole) - start} bytes are broken, from {start} on"]
+        reader.close()
+
+
+def test_a_segment_whose_header_is_torn_is_waited_for_while_it_is_the_last(tmp_path: Path) -> None:
+    for size in range(len(head_bytes(1))):
+        path = put(tmp_path, 1, head_bytes(1)[:size])
+        reader = JournalReader(tmp_path, KEY)
+        assert reader.read() == []
+        assert reader.at_end
+        path.write_bytes(segment_bytes(1, [two(0)]))
+        assert read_all(reader) == frames(range(2))
+        reader.close()
+
+
+def test_a_segment_whose_header_is_torn_is_passed_over_when_another_follows(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    put(tmp_path, 2, head_bytes(2)[:-1])
+    put(tmp_path, 3, segment_bytes(3, [two(2)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader) == frames(range(4))
+    assert reader.problems == ["segment 2 has no readable header and was passed over"]
+
+
+def test_a_journal_that_does_not_exist_yet_is_waited_for(tmp_path: Path) -> None:
+    reader = JournalReader(tmp_path, KEY)
+    assert reader.read() == []
+    assert reader.at_end
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    assert read_all(reader) == frames(range(2))
+
+
+def test_each_read_gives_what_came_since_the_last(tmp_path: Path) -> None:
+    path = put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert flat(reader.read()) == frames([0, 1])
+    assert flat(reader.read()) == []
+    path.write_bytes(segment_bytes(1, [two(0), two(2)]))
+    assert flat(reader.read()) == frames([2, 3])
+    put(tmp_path, 2, segment_bytes(2, [two(4)]))
+    assert flat(reader.read()) == frames([4, 5])
+    assert reader.at_end
+
+
+def test_a_reader_may_start_where_another_stood_after_any_read(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0), two(2)]))
+    put(tmp_path, 2, segment_bytes(2, [two(4), two(6)]))
+    reader = JournalReader(tmp_path, KEY)
+    seen: list[tuple[object, ...]] = []
+    positions = [reader.position]
+    while not reader.at_end:
+        seen += flat(reader.read(max_bytes=1))
+        positions.append(reader.position)
+        successor = JournalReader(tmp_path, KEY, start=reader.position)
+        assert seen + read_all(successor) == frames(range(8))
+        assert successor.problems == []
+        successor.close()
+    assert positions == sorted(positions)
+    assert len(set(positions)) == 5
+
+
+@pytest.mark.parametrize("max_bytes", [1, 15, 16, 17, 60, 100, 1000])
+def test_a_read_takes_about_what_it_may_and_even_a_batch_that_is_larger(tmp_path: Path, max_bytes: int) -> None:
+    payloads = [record(number, size_bytes=40) for number in range(6)]
+    payloads[3] += b"".join(record(number, size_bytes=40) for number in range(100, 140))
+    put(tmp_path, 1, segment_bytes(1, payloads))
+    largest_small = max_bytes // len(record(0, size_bytes=40)) + 1
+    reader = JournalReader(tmp_path, KEY)
+
+    rows: list[tuple[object, ...]] = []
+    while not reader.at_end:
+        some = flat(reader.read(max_bytes=max_bytes))
+        assert len(some) <= max(largest_small, 41)
+        rows += some
+
+    assert rows == frames([0, 1, 2, 3, *range(100, 140), 4, 5], size_bytes=40)
+
+
+def test_a_batch_that_claims_more_than_the_file_has_is_a_torn_tail_whatever_the_room(tmp_path: Path) -> None:
+    lying = batch(1, record(9, size_bytes=400))[:-1]
+    put(tmp_path, 1, segment_bytes(1, [two(0)]) + lying)
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader, max_bytes=32) == frames([0, 1])
+    assert reader.unread_bytes == len(lying)
+
+
+def test_a_journal_whose_first_segments_were_deleted_starts_with_the_first_that_is_left(tmp_path: Path) -> None:
+    put(tmp_path, 4, segment_bytes(4, [two(0)]))
+    put(tmp_path, 5, segment_bytes(5, [two(2)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader) == frames(range(4))
+    assert reader.problems == []
+
+
+def test_a_start_in_a_segment_that_was_deleted_is_a_problem_that_is_told(tmp_path: Path) -> None:
+    put(tmp_path, 4, segment_bytes(4, [two(0)]))
+    reader = JournalReader(tmp_path, KEY, start=Position(2, 500, 3))
+    assert read_all(reader) == frames(range(2))
+    assert reader.problems == ["segment 2, and all before segment 4, are gone"]
+
+
+def test_a_reader_goes_on_when_its_segment_and_the_next_are_deleted_under_it(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader) == frames([0, 1])
+    put(tmp_path, 3, segment_bytes(3, [two(2)]))
+    delete_segments(tmp_path, KEY, below=3)
+    assert read_all(reader) == frames([2, 3])
+
+
+def test_a_reader_that_was_closed_goes_on_where_it_stood(tmp_path: Path) -> None:
+    path = put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader) == frames([0, 1])
+    reader.close()
+    reader.close()
+    path.write_bytes(segment_bytes(1, [two(0), two(2)]))
+    assert read_all(reader) == frames([2, 3])
+
+
+def test_the_header_is_that_of_the_first_segment_that_has_one(tmp_path: Path) -> None:
+    put(tmp_path, 1, head_bytes(1)[:20])
+    put(tmp_path, 2, head_bytes(2, session_id="call-78"))
+    header = read_header(tmp_path, KEY)
+    assert (header.key, header.session_id, header.segment) == (KEY, "call-78", 2)
+
+
+def test_a_journal_without_a_readable_header_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BrokenSegment, match="no such journal"):
+        read_header(tmp_path, KEY)
+    segment_path(tmp_path, KEY, 1).write_bytes(b"RIFF" * 20)
+    with pytest.raises(BrokenSegment, match="not a wavstream journal"):
+        read_header(tmp_path, KEY)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.journal.support import KEY, FaultyDisk, head_bytes, record
+from wavstream.journal.records import batch
+from wavstream.journal.segments import (
+    Position,
+    SegmentFile,
+    delete_segments,
+    journals_in,
+    segment_path,
+    segments_of,
+)
+
+
+def make_file(folder: Path, disk: FaultyDisk) -> SegmentFile:
+    return SegmentFile(folder, key=KEY, app_id="default", session_id="call-77", segment=1, write_at=disk)
+
+
+def test_a_segment_is_named_by_key_and_number(tmp_path: Path) -> None:
+    assert segment_path(tmp_path, KEY, 7).name == f"{KEY}-000007.wsj"
+    assert segment_path(tmp_path, KEY, 1_234_567).name == f"{KEY}-1234567.wsj"
+
+
+@pytest.mark.parametrize("key", ["", "../up", "a/b", "a-b", "a.b", "x" * 65, "a\n"])
+def test_a_key_that_is_no_plain_name_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="not a journal key"):
+        segment_path(tmp_path, key, 1)
+
+
+def test_a_folder_lists_journals_in_order_and_reports_strangers(tmp_path: Path) -> None:
+    for name in ["b-000010.wsj", "b-000009.wsj", "a-1000000.wsj", "a-999999.wsj", "a-12.wsj", "b.wsj", "notes.txt"]:
+        (tmp_path / name).touch()
+
+    contents = journals_in(tmp_path)
+
+    assert list(contents.journals.items()) == [("a", (999_999, 1_000_000)), ("b", (9, 10))]
+    assert contents.strangers == ("a-12.wsj", "b.wsj", "notes.txt")
+
+
+def test_a_folder_that_does_not_exist_holds_no_journals(tmp_path: Path) -> None:
+    assert journals_in(tmp_path / "missing").journals == {}
+    assert segments_of(tmp_path / "missing", KEY) == ()
+
+
+def test_segments_of_one_key_leave_out_other_keys_and_strangers(tmp_path: Path) -> None:
+    for name in ["a-000002.wsj", "a-000001.wsj", "ab-000003.wsj", "a-000004.tmp", "a-b-000005.wsj"]:
+        (tmp_path / name).touch()
+    assert segments_of(tmp_path, "a") == (1, 2)
+
+
+def test_deleting_below_a_segment_keeps_it_and_all_other_journals(tmp_path: Path) -> None:
+    for name in ["a-000001.wsj", "a-000002.wsj", "a-000003.wsj", "b-000001.wsj"]:
+        (tmp_path / name).touch()
+
+    assert delete_segments(tmp_path, "a", below=3) == 2
+    assert journals_in(tmp_path).journals == {"a": (3,), "b": (1,)}
+
+    assert delete_segments(tmp_path, "a") == 1
+    assert journals_in(tmp_path).journals == {"b": (1,)}
+
+
+def test_a_segment_that_exists_is_never_written_to(tmp_path: Path) -> None:
+    segment_path(tmp_path, KEY, 1).write_bytes(b"torn")
+    with pytest.raises(FileExistsError):
+        make_file(tmp_path, FaultyDisk(os.pwrite, []))
+    assert segment_path(tmp_path, KEY, 1).read_bytes() == b"torn"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [1, 1, 1, 40, 7],
+        [OSError(errno.ENOSPC, "full")],
+        [13, OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), 5],
+    ],
+)
+def test_a_write_that_was_short_or_failed_leaves_the_same_bytes_once_repeated(
+    tmp_path: Path, faults: list[int | OSError]
+) -> None:
+    disk = FaultyDisk(os.pwrite, [])
+    file = make_file(tmp_path, disk)
+    file.write(record(1))
+    first = file.position
+    failures = sum(isinstance(fault, OSError) for fault in faults)
+    disk.faults += faults
+
+    for _ in range(failures):
+        with pytest.raises(OSError, match=r"full|broken"):
+            file.write(record(2))
+        assert file.position == first
+    file.write(record(2))
+    file.close()
+
+    written = file.path.read_bytes()
+    batches = batch(0, record(1)) + batch(1, record(2))
+    assert written.endswith(batches)
+    assert file.position == Position(1, len(written), 2)
+    assert disk.faults == []
+
+
+def test_a_first_write_that_failed_writes_its_header_again(tmp_path: Path) -> None:
+    file = make_file(tmp_path, FaultyDisk(os.pwrite, [OSError(errno.ENOSPC, "full")]))
+    with pytest.raises(OSError, match="full"):
+        file.write(record(1))
+    file.write(record(1))
+    file.close()
+    written = file.path.read_bytes()
+    assert written[:8] == head_bytes(1)[:8]
+    assert written.endswith(batch(0, record(1)))
+
+
+def test_a_segment_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
+    file = make_file(tmp_path, FaultyDisk(os.pwrite, []))
+    file.close()
+    assert file.path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.journal.support import PATIENCE_S
+from wavstream.journal.sync import FolderSync, flush_each, system_flush
+
+
+class Recorder:
+    """A flush that notes what it was asked and fails as its list says."""
+
+    def __init__(self, *, calls_wanted: int, faults: Iterable[OSError] = ()) -> None:
+        self.calls: list[set[Path]] = []
+        self.done = threading.Event()
+        self._calls_wanted = calls_wanted
+        self._faults = list(faults)
+
+    def __call__(self, folder: Path, files: Iterable[Path]) -> None:
+        self.calls.append(set(files))
+        if len(self.calls) == self._calls_wanted:
+            self.done.set()
+        if self._faults:
+            raise self._faults.pop(0)
+
+
+def test_files_that_were_touched_are_synced_once_and_others_not_at_all(tmp_path: Path) -> None:
+    flush = Recorder(calls_wanted=1)
+    sync = FolderSync(tmp_path, interval_s=0.001, flush=flush)
+    sync.touched(tmp_path / "a")
+    sync.touched(tmp_path / "a")
+    sync.touched(tmp_path / "b")
+    sync.start()
+    assert flush.done.wait(PATIENCE_S)
+    sync.stop(timeout_s=PATIENCE_S)
+    assert flush.calls == [{tmp_path / "a", tmp_path / "b"}]
+
+
+def test_what_was_touched_since_the_last_round_is_synced_at_the_stop(tmp_path: Path) -> None:
+    flush = Recorder(calls_wanted=1)
+    sync = FolderSync(tmp_path, interval_s=3600.0, flush=flush)
+    sync.start()
+    sync.touched(tmp_path / "a")
+    sync.stop(timeout_s=PATIENCE_S)
+    assert flush.calls == [{tmp_path / "a"}]
+
+
+def test_a_sync_that_fails_is_told_once_and_repeated_until_it_succeeds(tmp_path: Path) -> None:
+    broken = OSError(errno.EIO, "broken")
+    flush = Recorder(calls_wanted=3, faults=[broken, broken])
+    sync = FolderSync(tmp_path, interval_s=0.001, flush=flush)
+    sync.touched(tmp_path / "a")
+    with capture_logs() as logs:
+        sync.start()
+        assert flush.done.wait(PATIENCE_S)
+        sync.stop(timeout_s=PATIENCE_S)
+    assert flush.calls == [{tmp_path / "a"}] * 3
+    assert [line["event"] for line in logs] == ["journal_sync_failing", "journal_sync_recovered"]
+    assert sync.failing is None
+
+
+def test_a_sync_that_fails_to_the_end_leaves_the_reason(tmp_path: Path) -> None:
+    broken = OSError(errno.EIO, "broken")
+    sync = FolderSync(tmp_path, interval_s=3600.0, flush=Recorder(calls_wanted=1, faults=[broken]))
+    sync.touched(tmp_path / "a")
+    sync.start()
+    with capture_logs():
+        sync.stop(timeout_s=PATIENCE_S)
+    assert sync.failing is broken
+
+
+@pytest.mark.parametrize("flush", [system_flush(), flush_each])
+def test_a_real_flush_accepts_a_file_that_was_deleted_since(tmp_path: Path, flush: object) -> None:
+    assert callable(flush)
+    (tmp_path / "a").write_bytes(b"x")
+    flush(tmp_path, [tmp_path / "a", tmp_path / "deleted"])

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from structlog.testing import capture_logs
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.media_plane import Plane, client_frame, media_plane, text_frame
+from wavstream.dialects.events import Dtmf, StreamStopped
+from wavstream.errors import DependencyError, LimitReached, NotFound, PeerError
+from wavstream.media.endpoint import MediaLimits
+
+MIB = 1024 * 1024
+TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
+SAMPLES = bytes(range(160)) * 2
+
+
+async def test_frames_of_a_call_reach_the_sink_in_order_with_their_arrival(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/call-77/a?codec=pcmu") as peer:
+        for number in range(3):
+            await peer.send(bytes([number]) * 160)
+        sink = await plane.sink()
+        await sink.hear(lambda sink: len(sink.frames) == 3)
+    assert (sink.started.session_id, sink.started.leg, sink.app_id) == ("call-77", "a", "default")
+    assert [(frame.position, frame.samples) for frame in sink.frames] == [(0, 160), (160, 160), (320, 160)]
+    assert sink.audio == b"\0" * 160 + b"\1" * 160 + b"\2" * 160
+    assert sink.arrivals == sorted(sink.arrivals)
+    assert sink.arrivals[0] >= 1_000_000
+
+
+@pytest.mark.parametrize(("code", "clean"), [(1000, True), (1001, True), (1011, False), (4000, False)])
+async def test_a_peer_that_closes_ends_its_stream_by_its_code(plane: Plane, code: int, clean: bool) -> None:
+    peer = await plane.connect("/media/pcm/s/a?rate=8000")
+    await peer.close(code)
+    assert await (await plane.sink()).end() is clean
+    assert peer.close_code == code
+
+
+async def test_a_close_frame_without_a_code_is_not_a_clean_end(plane: Plane) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(CLOSE))
+    assert await peer.receive() == (CLOSE, b"")
+    await peer.gone()
+    assert await (await plane.sink()).end() is False
+    assert plane.endpoint.counters.closed[1005] == 1
+
+
+async def test_a_lost_socket_is_not_a_clean_end(plane: Plane) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, SAMPLES))
+    sink = await plane.sink()
+    await sink.hear(lambda sink: sink.frames)
+    peer.writer.transport.abort()
+    assert await sink.end() is False
+    assert plane.endpoint.counters.closed[1006] == 1
+
+
+async def test_a_stop_ends_the_stream_at_once_and_later_audio_is_dropped(plane: Plane) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, SAMPLES), text_frame({"event": "stop"}), client_frame(BINARY, SAMPLES))
+    sink = await plane.sink()
+    assert await sink.end() is True
+    peer.send(client_frame(BINARY, SAMPLES), client_frame(PING, b"still there"))
+    assert await peer.receive() == (PONG, b"still there")
+    assert (len(sink.frames), sink.events) == (1, [StreamStopped()])
+
+
+async def test_a_peer_that_stopped_and_does_not_close_is_closed_with_1000() -> None:
+    async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
+        peer = await plane.raw()
+        peer.send(text_frame({"event": "stop"}))
+        assert await peer.receive() == (CLOSE, (1000).to_bytes(2) + b"stopped")
+        await peer.gone()
+
+
+async def test_events_and_audio_of_fragmented_messages_are_put_together(plane: Plane) -> None:
+    peer = await plane.raw()
+    event = json.dumps({"event": "dtmf", "digit": "5"}).encode()
+    peer.send(
+        client_frame(BINARY, SAMPLES[:101], fin=False),
+        client_frame(PING, b"between"),
+        client_frame(CONT, SAMPLES[101:300], fin=False),
+        client_frame(CONT, b"", fin=False),
+        client_frame(CONT, SAMPLES[300:]),
+        client_frame(TEXT, event[:9], fin=False),
+        client_frame(CONT, event[9:]),
+        client_frame(BINARY, SAMPLES),
+    )
+    sink = await plane.sink()
+    await sink.hear(lambda sink: len(sink.frames) == 2)
+    assert sink.audio == SAMPLES * 2
+    assert sink.events == [Dtmf("5")]
+    assert await peer.receive() == (PONG, b"between")
+
+
+async def test_a_message_of_exactly_the_limit_is_accepted_whole_and_in_fragments(plane: Plane) -> None:
+    peer = await plane.raw()
+    half = bytes(MIB // 2)
+    peer.send(client_frame(BINARY, half * 2), client_frame(BINARY, half, fin=False), client_frame(CONT, half))
+    sink = await plane.sink()
+    await sink.hear(lambda sink: len(sink.frames) == 2)
+    assert [len(frame.payload) for frame in sink.frames] == [MIB, MIB]
+
+
+BROKEN = {
+    "unmasked": (client_frame(BINARY, SAMPLES, mask=b""), 1002),
+    "reserved bit": (client_frame(BINARY, SAMPLES, rsv=4), 1002),
+    "reserved opcode": (client_frame(3, SAMPLES), 1002),
+    "reserved control opcode": (client_frame(11), 1002),
+    "control frame too long": (client_frame(PING, bytes(126)), 1002),
+    "control frame in fragments": (client_frame(PING, fin=False), 1002),
+    "continuation of nothing": (client_frame(CONT, SAMPLES), 1002),
+    "message within a message": (client_frame(BINARY, SAMPLES, fin=False) + client_frame(BINARY, SAMPLES), 1002),
+    "close with half a code": (client_frame(CLOSE, b"\x03"), 1002),
+    "close with a code that is not one": (client_frame(CLOSE, (1005).to_bytes(2)), 1002),
+    "close with a reason that is not UTF-8": (client_frame(CLOSE, (1000).to_bytes(2) + b"\xff"), 1007),
+    "text that is not UTF-8": (client_frame(TEXT, b'{"event":"\xff"}'), 1007),
+    "too large, of which only the header came": (client_frame(BINARY, bytes(MIB + 1))[:14], 1009),
+    "too large by its 64 bits": (b"\x82\xff" + (2**63 - 1).to_bytes(8) + b"\0\0\0\0", 1009),
+    "fragments past the limit": (
+        client_frame(BINARY, bytes(MIB), fin=False) + client_frame(CONT, b"\0\0", fin=False),
+        1009,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_a_broken_frame_gets_the_close_code_of_rfc_6455(plane: Plane, case: str) -> None:
+    broken, code = BROKEN[case]
+    peer = await plane.raw()
+    other = await plane.raw("/media/pcm/s/b?rate=8000")
+    peer.send(client_frame(BINARY, SAMPLES), broken)
+    assert (await peer.closing())[0] == code
+    first, second = await plane.sink(0), await plane.sink(1)
+    assert await first.end() is False
+    assert first.audio == SAMPLES
+    other.send(client_frame(BINARY, SAMPLES))
+    await second.hear(lambda sink: sink.frames)
+    assert second.ends == []
+
+
+REFUSED = {
+    "half a sample": (client_frame(BINARY, b"\0" * 321), 1007, "payload: "),
+    "not JSON": (client_frame(TEXT, b"hello"), 1007, "text: "),
+    "a digit that is none": (text_frame({"event": "dtmf", "digit": "55"}), 1007, "digit: "),
+    "settings that come too late": (text_frame({"rate": 16000}), 1008, "rate: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_message_that_the_dialect_refuses_closes_with_a_reason_and_keeps_what_came_before(
+    plane: Plane, case: str
+) -> None:
+    message, code, reason = REFUSED[case]
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, SAMPLES), message, client_frame(BINARY, SAMPLES))
+    closing = await peer.closing()
+    assert closing[0] == code
+    assert closing[1].startswith(reason)
+    sink = await plane.sink()
+    assert await sink.end() is False
+    assert sink.audio == SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("codec=opus", "codec"), ("rate=7999", "rate"), ("channels=2&track=outbound", "track"), ("channel=up", "channel")],
+)
+async def test_a_wrong_parameter_closes_1008_and_opens_no_stream(plane: Plane, query: str, field: str) -> None:
+    peer = await plane.raw(f"/media/pcm/s/a?{query}")
+    code, reason = await peer.closing()
+    assert (code, reason.split(":")[0]) == (1008, field)
+    assert plane.sinks == []
+
+
+async def test_a_stream_that_never_names_its_session_is_refused(plane: Plane) -> None:
+    peer = await plane.raw("/media/pcm")
+    peer.send(client_frame(BINARY, SAMPLES))
+    assert await peer.closing() == (1008, "session_id: missing; put it into the path, or into the first message")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (LimitReached("16 streams a session are allowed", retry_after_s=1), 1013, "16 streams a session are allowed"),
+        (NotFound("no such session"), 1008, "no such session"),
+        (PeerError("ä" * 100), 1008, "ä" * 61),
+    ],
+)
+async def test_a_session_that_does_not_take_a_stream_tells_its_peer_why(
+    error: PeerError, code: int, reason: str
+) -> None:
+    async with media_plane(refuse=error) as plane:
+        peer = await plane.raw()
+        assert await peer.closing() == (code, reason)
+
+
+@pytest.mark.parametrize(("error", "code"), [(ValueError("secret"), 1011), (DependencyError("secret disk"), 1013)])
+async def test_an_error_of_ours_is_logged_once_with_its_traceback_and_tells_the_peer_nothing(
+    error: Exception, code: int
+) -> None:
+    async with media_plane(sink_raises=error) as plane:
+        peer = await plane.raw()
+        with capture_logs() as logs:
+            peer.send(client_frame(BINARY, SAMPLES), client_frame(BINARY, SAMPLES))
+            closing = await peer.closing()
+        assert closing[0] == code
+        assert "secret" not in closing[1]
+        assert [log["exc_info"] for log in logs if log["log_level"] == "error"] == [error]
+        assert await (await plane.sink()).end() is False
+
+
+async def test_a_ping_is_answered_with_its_payload(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
+        await (await peer.ping(b"hello"))
+
+
+async def test_a_peer_that_answers_no_ping_is_closed_and_lost() -> None:
+    async with media_plane(limits=MediaLimits(ping_interval_s=0.01, ping_timeout_s=0.05)) as plane:
+        peer = await plane.raw()
+        assert (await peer.receive())[0] == PING
+        assert await peer.closing() == (1011, "keepalive ping timeout")
+        assert await (await plane.sink()).end() is False
+
+
+async def test_a_peer_that_answers_pings_is_asked_again() -> None:
+    async with media_plane(limits=MediaLimits(ping_interval_s=0.01, ping_timeout_s=5)) as plane:
+        peer = await plane.raw()
+        for _ in range(3):
+            opcode, payload = await peer.receive()
+            assert opcode == PING
+            peer.send(client_frame(PONG, payload))
+
+
+async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008() -> None:
+    async with media_plane(limits=MediaLimits(frames_per_second=20)) as plane:
+        peer = await plane.raw()
+        peer.send(*[client_frame(BINARY, SAMPLES)] * 200)
+        sink = await plane.sink()
+        await sink.hear(lambda sink: len(sink.frames) == 200)
+        peer.send(client_frame(BINARY, SAMPLES))
+        code, reason = await peer.closing()
+        assert (code, reason.split(":")[0]) == (1008, "frame rate")
+
+
+async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
+        sink = await plane.sink()
+        sink.handle.close(1000, "recorded enough")
+        assert sink.ends == []
+        with pytest.raises(ConnectionClosed):
+            await peer.recv()
+        assert (peer.close_code, peer.close_reason) == (1000, "recorded enough")
+    assert await sink.end() is True
+    assert sink.frames == []
+
+
+async def test_a_peer_that_ignores_our_close_is_cut_off_after_the_timeout() -> None:
+    async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
+        peer = await plane.raw()
+        sink = await plane.sink()
+        sink.handle.close(4001, "away")
+        assert await sink.end() is False
+
+
+async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
+        sink = await plane.sink()
+        await plane.server.shutdown()
+        with pytest.raises(ConnectionClosed):
+            await peer.recv()
+        assert (peer.close_code, peer.close_reason) == (1012, "service restart")
+    assert await sink.end() is False
+    assert plane.server.server_state.connections == set()
+    assert plane.endpoint.counters.open_sockets == 0
+
+
+async def test_audio_that_the_session_sends_reaches_the_peer(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
+        (await plane.sink()).handle.send_audio(SAMPLES)
+        assert await peer.recv() == SAMPLES
+
+
+async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(plane: Plane) -> None:
+    async with plane.connect("/media/pcm/s/a?codec=pcma&rate=16000&channels=2") as peer:
+        handle = (await plane.sink()).handle
+        handle.keep_alive(True)
+        assert await peer.recv() == b"\xd5" * 640
+        assert await peer.recv() == b"\xd5" * 640
+        handle.keep_alive(False)
+        handle.send_audio(b"last")
+        received = await peer.recv()
+        while received != b"last":
+            assert received == b"\xd5" * 640
+            received = await peer.recv()
+
+
+async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: Plane) -> None:
+    peer = await plane.raw()
+    sink = await plane.sink()
+    for _ in range(200):
+        sink.handle.send_audio(bytes(100_000))
+    assert plane.endpoint.counters.unsent > 0
+    peer.writer.transport.abort()
+    await sink.end()
+
+
+async def test_a_stream_whose_reading_is_paused_delivers_all_when_it_is_resumed(plane: Plane) -> None:
+    peer = await plane.raw()
+    sink = await plane.sink()
+    sink.handle.pause_reading()
+    peer.send(*[client_frame(BINARY, SAMPLES)] * 50)
+    # Another stream makes the round trip that shows that the loop has been round meanwhile.
+    async with plane.connect("/media/pcm/s/b?rate=8000") as other:
+        await (await other.ping())
+    assert sink.frames == []
+    sink.handle.resume_reading()
+    await sink.hear(lambda sink: len(sink.frames) == 50)
+
+
+async def test_a_pong_that_waits_behind_a_pause_of_ours_does_not_end_the_stream() -> None:
+    async with media_plane(limits=MediaLimits(ping_interval_s=0.01, ping_timeout_s=0.01)) as plane:
+        peer = await plane.raw()
+        sink = await plane.sink()
+        sink.handle.pause_reading()
+        opcode, payload = await peer.receive()
+        assert opcode == PING
+        peer.send(client_frame(PONG, payload), client_frame(BINARY, SAMPLES))
+        rounds = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, rounds.set)
+        await rounds.wait()
+        assert sink.ends == []
+        sink.handle.resume_reading()
+        await sink.hear(lambda sink: sink.frames)
+
+
+async def test_counters_tell_what_came(plane: Plane) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, SAMPLES), text_frame({"event": "hello"}), client_frame(CLOSE, (1000).to_bytes(2)))
+    await peer.gone()
+    counters = plane.endpoint.counters
+    await (await plane.sink()).end()
+    assert (counters.frames, counters.received_bytes, counters.streams_opened) == (1, 320, 1)
+    assert counters.ignored == {"unknown_event": 1}
+    assert counters.closed == {1000: 1}

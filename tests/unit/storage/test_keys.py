@@ -1,0 +1,55 @@
+"""Object keys from the operator's template."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from wavstream.errors import OperatorError
+from wavstream.storage.keys import KeyTemplate, is_object_key, sidecar_key
+
+START = datetime(2026, 8, 21, 23, 59, 59, tzinfo=UTC)
+
+
+def test_the_default_template_sorts_files_by_app_and_day() -> None:
+    key = KeyTemplate().key(app_id="shop", recording_id="0d6c", created_at=START, ext="wav")
+    assert key == "shop/2026-08-21/0d6c.wav"
+    assert sidecar_key(key) == "shop/2026-08-21/0d6c.wav.json"
+
+
+def test_a_template_may_be_flat_and_repeat_a_field() -> None:
+    template = KeyTemplate("calls/{ext}/{recording_id}_{app}.{ext}")
+    assert template.key(app_id="a", recording_id="1", created_at=START, ext="wav") == "calls/wav/1_a.wav"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{app}/{session}/{recording_id}.{ext}", "{session}"),
+        ("{app}/{date}.{ext}", "must have {recording_id}"),
+        ("{recording_id}", "must end with"),
+        ("{recording_id}.{ext}.json", "must end with"),
+        ("/{recording_id}.{ext}", "relative path"),
+        ("../{recording_id}.{ext}", "relative path"),
+        ("a/../{recording_id}.{ext}", "relative path"),
+        ("a/./{recording_id}.{ext}", "relative path"),
+        ("a//{recording_id}.{ext}", "relative path"),
+        (".hidden/{recording_id}.{ext}", "relative path"),
+        ("a\\{recording_id}.{ext}", "relative path"),
+        ("a b/{recording_id}.{ext}", "relative path"),
+        ("ä/{recording_id}.{ext}", "relative path"),
+        ("{recording_id}{.{ext}", "relative path"),
+        ("{}{recording_id}.{ext}", "{}"),
+    ],
+)
+def test_a_template_that_is_no_good_names_the_setting_and_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(OperatorError) as raised:
+        KeyTemplate(text)
+    assert "WAVSTREAM_OBJECT_KEY" in str(raised.value)
+    assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "/etc/passwd", "..", "a/../../b", "a/", "a\n", "a\x00b", "a/.b", "x" * 1025])
+def test_what_could_leave_the_root_is_no_object_key(text: str) -> None:
+    assert not is_object_key(text)

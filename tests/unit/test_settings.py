@@ -1,0 +1,307 @@
+"""Every setting: read from each place, in the right order, and refused with a line that says what to do."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from wavstream.errors import OperatorError
+from wavstream.model.options import ChannelLayout, RecordingOptions
+from wavstream.settings import RecordingDefaults, Settings, every_setting, load, variable
+
+SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
+NAMES = [name for name, _ in every_setting()]
+
+# For every setting, as the environment has it, a value that is not the default, and what it becomes.
+OTHER: dict[str, tuple[str, Any]] = {
+    "host": ("0.0.0.0", "0.0.0.0"),
+    "port": ("9000", 9000),
+    "public_url": ("https://rec.example.com/", "https://rec.example.com"),
+    "data_dir": ("/srv/wavstream", Path("/srv/wavstream")),
+    "api_key": ("wsk_of_the_operator", SecretStr("wsk_of_the_operator")),
+    "master_key": ("sixteen characters", SecretStr("sixteen characters")),
+    "reconnect_wait_s": ("0", 0.0),
+    "start_wait_s": ("5.5", 5.5),
+    "hold_s": ("1", 1.0),
+    "auto_record": ("true", True),
+    "object_key": ("{recording_id}.{ext}", "{recording_id}.{ext}"),
+    "sidecar": ("false", False),
+    "recording.format": ("wav", "wav"),
+    "recording.channels": ("mono", "mono"),
+    "recording.track": ("inbound", "inbound"),
+    "recording.sample_rate": ("16000", 16_000),
+    "recording.pause_behavior": ("silence", "silence"),
+    "media.max_message_bytes": ("65536", 65_536),
+    "media.handshake_timeout_s": ("3", 3.0),
+    "media.ping_interval_s": ("9", 9.0),
+    "media.ping_timeout_s": ("8", 8.0),
+    "media.close_timeout_s": ("2", 2.0),
+    "media.frames_per_second": ("100", 100),
+    "limits.sessions": ("10", 10),
+    "limits.streams_per_session": ("2", 2),
+    "limits.min_free_bytes": ("0", 0),
+    "limits.page_size": ("20", 20),
+    "limits.body_bytes": ("4096", 4_096),
+    "journal.segment_bytes": ("8192", 8_192),
+    "journal.queue_bytes": ("131072", 131_072),
+    "journal.sync_interval_s": ("0.5", 0.5),
+    "retention.hours": ("72", 72),
+    "retention.sweep_interval_s": ("1", 1.0),
+    "links.ttl_s": ("60", 60),
+    "log.level": ("debug", "debug"),
+    "log.format": ("json", "json"),
+}
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    found: Any = settings
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "wavstream.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def toml_line(name: str, text: str, default: Any) -> str:
+    table, _, key = name.rpartition(".")
+    is_text = isinstance(default, str | Path) or (default is None and not text.isdigit())
+    line = f'{key} = "{text}"' if is_text else f"{key} = {text}"
+    return f"[{table}]\n{line}" if table else line
+
+
+def complaints(config: Path | None = None) -> list[str]:
+    with pytest.raises(OperatorError) as raised:
+        load(config)
+    return str(raised.value).splitlines()
+
+
+def test_without_environment_and_file_every_setting_has_its_default() -> None:
+    assert load() == Settings()
+
+
+def test_the_table_of_other_values_covers_every_setting() -> None:
+    assert sorted(OTHER) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_variable_changes_its_setting_and_no_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, expected = OTHER[name]
+    monkeypatch.setenv(variable(name), text)
+
+    settings = load()
+
+    assert value_of(settings, name) == expected
+    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == changed(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_in_the_file_changes_its_setting_and_no_other(name: str, tmp_path: Path) -> None:
+    text, expected = OTHER[name]
+    config = written(tmp_path, toml_line(name, text, value_of(Settings(), name)))
+
+    settings = load(config)
+
+    assert value_of(settings, name) == expected
+    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == changed(name)
+
+
+def changed(name: str) -> list[str]:
+    # There is one format so far: setting it changes nothing yet.
+    return [] if name == "recording.format" else [name]
+
+
+def test_the_environment_wins_over_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_MEDIA__PING_INTERVAL_S", "11")
+    config = written(tmp_path, "[media]\nping_interval_s = 12\nping_timeout_s = 13\n")
+
+    settings = load(config)
+
+    assert (settings.media.ping_interval_s, settings.media.ping_timeout_s) == (11, 13)
+
+
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_PORT", "9000")
+    monkeypatch.setenv("WAVSTREAM_HOST", "0.0.0.0")
+
+    settings = load(overrides={"port": 9001, "host": None})
+
+    assert (settings.port, settings.host) == (9001, "0.0.0.0")
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_API_KEY", "")
+    monkeypatch.setenv("WAVSTREAM_PORT", "")
+    monkeypatch.setenv("RECORDING_RETENTION_HOURS", "")
+
+    assert load() == Settings()
+
+
+def test_the_older_name_of_the_retention_is_read_unless_ours_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECORDING_RETENTION_HOURS", "48")
+    assert load().retention.hours == 48
+
+    monkeypatch.setenv("WAVSTREAM_RETENTION__HOURS", "12")
+    assert load().retention.hours == 12
+
+
+def test_settings_made_by_hand_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_PORT", "9000")
+
+    assert Settings().port == 8080
+
+
+def test_all_wrong_settings_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_PORT", "99999")
+    monkeypatch.setenv("WAVSTREAM_RECORDING__CHANNELS", "quadro")
+    monkeypatch.setenv("WAVSTREAM_PUBLIC_URL", "rec.example.com")
+    monkeypatch.setenv("RECORDING_RETENTION_HOURS", "0")
+    config = written(tmp_path, 'hots = "x"\n[log]\nlevel = "loud"\n')
+
+    assert sorted(complaints(config)) == sorted(
+        [
+            f"{config}: hots: there is no such setting; did you mean host?",
+            "WAVSTREAM_PORT (in a file: port): '99999': must be less than or equal to 65535",
+            "WAVSTREAM_RECORDING__CHANNELS (in a file: recording.channels): 'quadro': must be 'mono' or 'stereo'",
+            "WAVSTREAM_PUBLIC_URL (in a file: public_url): 'rec.example.com': "
+            "must be http:// or https://, a host and at most a path",
+            "WAVSTREAM_RETENTION__HOURS or RECORDING_RETENTION_HOURS (in a file: retention.hours): '0': "
+            "must be greater than or equal to 1",
+            "WAVSTREAM_LOG__LEVEL (in a file: log.level): 'loud': must be 'debug', 'info', 'warning' or 'error'",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "suggestion"),
+    [
+        ("WAVSTREAM_RECONNECT_WAIT", "; did you mean WAVSTREAM_RECONNECT_WAIT_S?"),
+        ("WAVSTREAM_MEDIA__PING_INTERVALL_S", "; did you mean WAVSTREAM_MEDIA__PING_INTERVAL_S?"),
+        ("WAVSTREAM_LINKS", "; did you mean WAVSTREAM_LINKS__TTL_S?"),
+        ("WAVSTREAM_QQQ", ""),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_name(
+    misspelt: str, suggestion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(misspelt, "x")
+
+    assert complaints()[0] == f"{misspelt}: there is no such setting{suggestion}"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[media]\nping = 1\n", "media.ping: there is no such setting"),
+        ("[limits]\nsesions = 1\n", "limits.sesions: there is no such setting; did you mean limits.sessions?"),
+        ("[webhook]\nurl = 'x'\n", "webhook.url: there is no such setting"),
+        ("[host]\nname = 'x'\n", "host.name: there is no such setting"),
+    ],
+)
+def test_an_unknown_key_of_the_file_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    config = written(tmp_path, text)
+
+    assert complaints(config)[0].startswith(f"{config}: {complaint}")
+
+
+def test_a_value_where_the_file_needs_a_table_is_refused(tmp_path: Path) -> None:
+    assert re.match(r"WAVSTREAM_MEDIA \(in a file: media\): must be", complaints(written(tmp_path, "media = 5\n"))[0])
+
+
+def test_variables_that_an_orchestrator_adds_for_a_service_of_our_name_are_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP", "PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(f"WAVSTREAM_{name}", "10.0.0.1")
+
+    assert load() == Settings()
+
+
+def test_a_port_that_an_orchestrator_overwrote_says_how_to_get_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_PORT", "tcp://10.0.0.1:8080")
+
+    assert "set enableServiceLinks to false" in complaints()[0]
+
+
+@pytest.mark.parametrize("content", [None, "port = ", "\udcff"])
+def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path) -> None:
+    config = tmp_path / "wavstream.toml"
+    if content is not None:
+        config.write_bytes(content.encode("utf-8", "surrogateescape"))
+
+    (line,) = complaints(config)
+
+    assert line.startswith(f"{config}: ")
+    assert "--config" in line
+
+
+def test_a_secret_is_shown_neither_in_the_settings_nor_in_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_API_KEY", "open sesame")
+    assert "sesame" not in repr(load()) + str(load()) + load().model_dump_json()
+
+    monkeypatch.setenv("WAVSTREAM_MASTER_KEY", "sesame")
+    assert complaints() == ["WAVSTREAM_MASTER_KEY (in a file: master_key): must have at least 16 characters"]
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().log.level = "debug"
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"host": "rec.lan", "port": 80}, "http://rec.lan:80"),
+        ({"host": "0.0.0.0"}, "http://127.0.0.1:8080"),
+        ({"host": "::"}, "http://[::1]:8080"),
+        ({"public_url": "https://example.com/rec/"}, "https://example.com/rec"),
+    ],
+)
+def test_links_start_with_the_public_url_or_with_where_we_listen(given: dict[str, Any], expected: str) -> None:
+    assert Settings(**given).base_url == expected
+
+
+def test_the_defaults_of_a_recording_become_its_options() -> None:
+    assert Settings().recording.options() == RecordingOptions()
+    assert RecordingDefaults(channels=ChannelLayout.MONO).options().channels is ChannelLayout.MONO
+
+
+def test_every_setting_is_explained() -> None:
+    assert [name for name, field in every_setting() if not field.description] == []
+
+
+def test_the_sample_has_every_setting_and_each_with_a_line_of_help() -> None:
+    table, shown, explained = "", [], False
+    for line in SAMPLE.read_text("utf-8").splitlines():
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            table = f"{header[1]}."
+        elif key := re.match(r"#(\w+) = ", line):
+            shown.append(table + key[1])
+            assert explained, f"{shown[-1]} has no line of help above it"
+        explained = line.startswith("# ")
+
+    assert sorted(shown) == sorted(NAMES)
+
+
+def test_the_sample_as_it_is_changes_nothing() -> None:
+    assert load(SAMPLE) == Settings()
+
+
+def test_the_sample_without_its_comment_signs_is_all_defaults_and_valid_examples(tmp_path: Path) -> None:
+    text = re.sub(r"^#(?=\w+ = )", "", SAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    settings = load(written(tmp_path, text))
+
+    examples = [name for name in NAMES if value_of(Settings(), name) is None]
+    assert [n for n in NAMES if value_of(settings, n) != value_of(Settings(), n)] == examples
+    assert tomllib.loads(text)["port"] == 8080

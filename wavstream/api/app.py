@@ -1,0 +1,39 @@
+"""The HTTP application: every route, behind the gate, with every error a problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from wavstream import __version__
+from wavstream.api import health, playback, problems, recordings, sessions
+from wavstream.api.documents import DESCRIPTION, openapi
+from wavstream.api.gate import Gate
+from wavstream.api.parts import ApiParts
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(parts: ApiParts) -> FastAPI:
+    """The ASGI application over its collaborators; it starts nothing and holds no state of its own."""
+    app = _Application(
+        title="wavstream",
+        version=__version__,
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redoc_url=None,
+        # An address with a slash too many is another address: session ids may end in one.
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.add_middleware(Gate, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
+    problems.install(app)
+    for room in (recordings, sessions, playback, health):
+        app.include_router(room.routes(parts))
+    return app

@@ -1,0 +1,75 @@
+"""Conditional requests (RFC 9110, section 13): pure.
+
+A finished file never changes, so its entity tag is strong and its date is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What the conditions of a request allow."""
+
+    SEND = "send"
+    NOT_MODIFIED = "not_modified"
+    """304: the caller has it."""
+    PRECONDITION_FAILED = "precondition_failed"
+    """412: the caller means another file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one content of an address from another."""
+
+    etag: str
+    """Strong, with its quotes."""
+    modified_at: datetime
+    """Aware, UTC, whole seconds."""
+
+    @property
+    def last_modified(self) -> str:
+        """The value of the ``Last-Modified`` header."""
+        return format_datetime(self.modified_at, usegmt=True)
+
+    def judge(self, headers: Mapping[str, str]) -> Verdict:
+        """The verdict on the conditions in ``headers`` of a GET or HEAD, in the order of section 13.2.2."""
+        if (tags := headers.get("if-match")) is not None:
+            if not self._is_among(tags, weakly=False):
+                return Verdict.PRECONDITION_FAILED
+        elif (moment := _moment(headers.get("if-unmodified-since"))) and self.modified_at > moment:
+            return Verdict.PRECONDITION_FAILED
+        if (tags := headers.get("if-none-match")) is not None:
+            return Verdict.NOT_MODIFIED if self._is_among(tags, weakly=True) else Verdict.SEND
+        if (moment := _moment(headers.get("if-modified-since"))) and self.modified_at <= moment:
+            return Verdict.NOT_MODIFIED
+        return Verdict.SEND
+
+    def allow_range(self, if_range: str | None) -> bool:
+        """Whether a ``Range`` header counts beside this ``If-Range``; else the whole file is the answer."""
+        if if_range is None:
+            return True
+        if '"' in if_range:
+            return if_range.strip() == self.etag
+        return _moment(if_range) == self.modified_at
+
+    def _is_among(self, tags: str, *, weakly: bool) -> bool:
+        if tags.strip() == "*":
+            return True
+        wanted = [tag.strip() for tag in tags.split(",")]
+        return self.etag in ([tag.removeprefix("W/") for tag in wanted] if weakly else wanted)
+
+
+def _moment(http_date: str | None) -> datetime | None:
+    """The date, or None if there is none or it is not one: such a header is ignored."""
+    if http_date is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

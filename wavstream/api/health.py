@@ -1,0 +1,72 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: for whoever watches over the server; without a key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ConfigDict
+
+from wavstream.api.answer import Answer
+from wavstream.api.parts import ApiParts
+
+
+class Health(Answer):
+    """The process answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+    status: str
+
+
+class Readiness(Answer):
+    """Whether the server can take calls, and if not, why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ready": True, "reasons": []}]})
+
+    ready: bool
+    reasons: list[str]
+    """A sentence each; empty: it can."""
+
+
+def routes(parts: ApiParts) -> APIRouter:
+    """The routes of health."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", operation_id="health", summary="Liveness", response_model=Health)
+    @router.head("/healthz", include_in_schema=False)
+    async def health() -> Response:
+        """Answers as long as the process does: restart it where this fails."""
+        return JSONResponse({"status": "ok"})
+
+    @router.get(
+        "/readyz",
+        operation_id="readiness",
+        summary="Readiness",
+        response_model=Readiness,
+        responses={
+            503: {
+                "model": Readiness,
+                "description": "It cannot take calls now",
+                "content": {"application/json": {"example": {"ready": False, "reasons": ["The disk is full."]}}},
+            }
+        },
+    )
+    @router.head("/readyz", include_in_schema=False)
+    async def readiness() -> Response:
+        """Whether calls should be sent here."""
+        reasons = list(await parts.readiness())
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    @router.get(
+        "/metrics",
+        operation_id="metrics",
+        summary="Metrics",
+        response_class=Response,
+        responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Counters and gauges for Prometheus."""
+        return Response(generate_latest(parts.metrics_registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router

@@ -1,0 +1,165 @@
+"""The one place where errors become HTTP: RFC 9457 problems, by who must act.
+
+The caller's errors (``PeerError``) keep their text, which says what to do. What only the operator or we can mend is
+logged with its traceback, and the caller learns no more than whether trying again may help.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from wavstream.errors import (
+    Conflict,
+    DependencyError,
+    FieldError,
+    Forbidden,
+    InvalidFields,
+    LimitReached,
+    NotFound,
+    OperatorError,
+    PeerError,
+    Unauthenticated,
+    WavstreamError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.get_logger("wavstream.api")
+
+_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+"""As RFC 9110 has them; Python 3.11 still uses older names."""
+
+
+class ProblemResponse(JSONResponse):
+    """An RFC 9457 problem."""
+
+    media_type = MEDIA_TYPE
+
+
+def problem(
+    status: int, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> ProblemResponse:
+    """A problem whose title is the status; ``members`` are its extension members."""
+    body: dict[str, Any] = {"type": "about:blank", "title": _title(status), "status": status}
+    if detail:
+        body["detail"] = detail
+    return ProblemResponse(body | members, status_code=status, headers=headers)
+
+
+def problem_of(error: WavstreamError, *, limit_status: int = 503) -> ProblemResponse:
+    """The answer to an error of our tree; logs those that the caller cannot mend.
+
+    ``limit_status`` of a reached limit: 503 where the server is full, 429 where the caller alone does too much.
+    """
+    text = str(error)
+    match error:
+        case Unauthenticated():
+            return problem(401, text, headers={"WWW-Authenticate": 'Bearer realm="wavstream"'})
+        case Forbidden():
+            return problem(403, text)
+        case NotFound():
+            return problem(404, text)
+        case Conflict():
+            return problem(409, text, state=error.state)
+        case InvalidFields():
+            return invalid(error.fields)
+        case LimitReached():
+            return problem(limit_status, text, headers={"Retry-After": str(error.retry_after_s)})
+        case PeerError():
+            return problem(400, text)
+        case DependencyError() | OperatorError():
+            _log.error("request refused", exc_info=error)
+            return problem(503, "A part that the server depends on failed; try again.", headers={"Retry-After": "5"})
+        case _:
+            _log.error("request failed", exc_info=error)
+            return problem(500, "The server made a mistake; its log says more.")
+
+
+def invalid(fields: Sequence[FieldError]) -> ProblemResponse:
+    """422 with every wrong field."""
+    return problem(
+        422,
+        "; ".join(f"{field.pointer or 'body'}: {field.detail}" for field in fields),
+        errors=[{"pointer": field.pointer, "detail": field.detail} for field in fields],
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app``, ours or the framework's, a problem."""
+    app.add_exception_handler(WavstreamError, _wavstream_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _wavstream_error(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, WavstreamError)
+    return problem_of(error)
+
+
+async def _validation_error(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)
+    details = error.errors()
+    for detail in details:
+        if detail["type"] == "json_invalid":
+            return problem(400, f"The body is not JSON: {detail['ctx']['error']}, at character {detail['loc'][-1]}.")
+    return invalid([FieldError(_pointer(detail["loc"]), _said(detail)) for detail in details])
+
+
+async def _http_exception(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+    return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=error.headers)
+
+
+async def _unexpected(_request: Request, _error: Exception) -> ProblemResponse:
+    # Starlette raises the error again behind this answer, so the server logs it with its traceback.
+    return problem(500, "The server made a mistake; its log says more.")
+
+
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method; the Allow header names those it does.",
+}
+
+_HEADER_NAMES = {"idempotency-key": "Idempotency-Key"}
+
+
+def _title(status: int) -> str:
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def _pointer(loc: Sequence[str | int]) -> str:
+    """``("body", "metadata", "a/b")`` as ``/metadata/a~1b``; parameters and headers by their name."""
+    place, *path = loc
+    if place == "body":
+        return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path if step != "[key]")
+    name = str(path[-1]) if path else ""
+    return _HEADER_NAMES.get(name, name)
+
+
+def _said(detail: Mapping[str, Any]) -> str:
+    """What a pydantic error says, in the words of this API."""
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not a field of this request"
+        case "literal_error" | "enum":
+            return "accepted: " + re.sub(r" or (?='[^']*'$)", ", ", context["expected"]).replace("'", "")
+        case "value_error":
+            return str(context["error"])
+        case "model_attributes_type" | "model_type":
+            return "must be a JSON object, sent with Content-Type: application/json"
+    message = re.sub(r"^\w+ (should|must) ", "must ", str(detail["msg"]))
+    return re.sub(r" after validation, not .*$", "", message)

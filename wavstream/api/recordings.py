@@ -1,0 +1,196 @@
+"""``/v1/recordings``: start, stop, pause, resume, read, list, fetch and erase."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from wavstream.api.documents import problems
+from wavstream.api.gate import app_of
+from wavstream.api.options import StartRecording
+from wavstream.api.parts import ApiParts
+from wavstream.api.playback import as_of, refusal
+from wavstream.api.recording_answer import Recording as RecordingAnswer
+from wavstream.api.recording_answer import RecordingPage
+from wavstream.errors import NotFound
+from wavstream.model.published import published
+from wavstream.model.recording import Recording, Status
+
+AppId = Annotated[str, Depends(app_of)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Any text of your choice. A retry with the same key and body starts nothing and gets the same "
+        "recording, as it is by then; the same key with another body is refused with 422. Kept for 24 hours.",
+        examples=["7c1e9d42-start"],
+    ),
+]
+
+
+class ListQuery(BaseModel):
+    """Which recordings to list: those to which everything said applies."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    session_id: str | None = None
+    status: Status | None = None
+    from_: str | None = Field(default=None, alias="from")
+    """The calling party, exactly as the switch wrote it."""
+    to: str | None = None
+    """The called party, exactly as the switch wrote it."""
+    since: AwareDatetime | None = None
+    """Created at this time or later; RFC 3339."""
+    until: AwareDatetime | None = None
+    """Created before this time; RFC 3339."""
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """Recordings in the page; the server's own limit (200 unless set otherwise) cuts it."""
+    cursor: str | None = None
+    """The `next_cursor` of the page before."""
+
+
+def routes(parts: ApiParts) -> APIRouter:
+    """The routes of recordings."""
+    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    commands = parts.commands
+
+    def answer(recording: Recording, status_code: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+        return JSONResponse(_json(recording), status_code=status_code, headers=headers)
+
+    def _json(recording: Recording) -> dict[str, Any]:
+        current = as_of(parts.now(), recording)
+        return published(current, url=parts.public_url + parts.links.capability_path(recording))
+
+    @router.post(
+        "",
+        operation_id="startRecording",
+        summary="Start a recording",
+        status_code=201,
+        response_model=RecordingAnswer,
+        response_description="The recording: `ongoing`, or `accepted` until its session streams.",
+        responses=problems(400, 401, 404, 409, 413, 422, 503),
+    )
+    async def start(request: StartRecording, app_id: AppId, idempotency_key: IdempotencyKey = None) -> Response:
+        """Start a recording of a session. The session need not stream yet: the recording waits for it."""
+        recording = await commands.start(
+            app_id=app_id,
+            session_id=request.session_id,
+            options=request.options(parts.default_options),
+            idempotency_key=idempotency_key,
+            request_digest=request.digest(),
+        )
+        return answer(recording, 201, {"Location": f"/v1/recordings/{recording.id}"})
+
+    @router.get(
+        "",
+        operation_id="listRecordings",
+        summary="List recordings",
+        response_model=RecordingPage,
+        responses=problems(401, 422, 503),
+    )
+    async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
+        """The app's recordings, newest first. Recordings that start meanwhile neither repeat nor hide any."""
+        page = await commands.list(
+            app_id=app_id,
+            session_id=query.session_id,
+            status=query.status,
+            from_=query.from_,
+            to=query.to,
+            since=query.since,
+            until=query.until,
+            limit=min(query.limit, parts.page_limit),
+            cursor=query.cursor,
+        )
+        data = [_json(recording) for recording in page.data]
+        return JSONResponse({"data": data, "next_cursor": page.next_cursor})
+
+    # Routes with an extension come before those that take all of the last part of the path as the id.
+    @router.get(
+        "/{recording_id}.wav",
+        operation_id="fetchRecording",
+        summary="Fetch the file",
+        status_code=307,
+        response_class=RedirectResponse,
+        response_description="`Location` is a signed link that opens the file for ten minutes, without a key.",
+        responses=problems(401, 404, 503),
+    )
+    @router.head("/{recording_id}.wav", include_in_schema=False)
+    async def fetch(recording_id: str, app_id: AppId) -> Response:
+        """Go to the finished file. A `Retry-After` with the 404 says that it is still to come."""
+        recording = as_of(parts.now(), await commands.get(app_id=app_id, recording_id=recording_id))
+        if refused := refusal(recording):
+            return refused
+        path = parts.links.signed_path(recording, now=parts.now(), ttl_s=parts.link_ttl_s)
+        return RedirectResponse(parts.public_url + path, 307, headers={"Cache-Control": "no-store"})
+
+    @router.get("/{recording_id}.mp3", include_in_schema=False)
+    @router.head("/{recording_id}.mp3", include_in_schema=False)
+    async def fetch_mp3(recording_id: str, app_id: AppId) -> Response:
+        recording = await commands.get(app_id=app_id, recording_id=recording_id)
+        raise NotFound(f"This recording is a {recording.options.format} file: ask for .{recording.options.format}.")
+
+    @router.get(
+        "/{recording_id}",
+        operation_id="readRecording",
+        summary="Read a recording",
+        response_model=RecordingAnswer,
+        responses=problems(401, 404, 503),
+    )
+    async def read(recording_id: str, app_id: AppId) -> Response:
+        """The recording as it is now."""
+        return answer(await commands.get(app_id=app_id, recording_id=recording_id))
+
+    @router.delete(
+        "/{recording_id}",
+        operation_id="eraseRecording",
+        summary="Erase a recording",
+        status_code=204,
+        response_description="The file is gone, and so are its links.",
+        responses=problems(401, 404, 409, 503),
+    )
+    async def erase(recording_id: str, app_id: AppId) -> Response:
+        """Erase the file of a recording that has ended. One that runs must be stopped first."""
+        await commands.delete(app_id=app_id, recording_id=recording_id)
+        return Response(status_code=204)
+
+    @router.post(
+        "/{recording_id}/stop",
+        operation_id="stopRecording",
+        summary="Stop a recording",
+        response_model=RecordingAnswer,
+        responses=problems(401, 404, 409, 503),
+    )
+    async def stop(recording_id: str, app_id: AppId) -> Response:
+        """Stop it and wait for the file: with status `available` it can be fetched."""
+        return answer(await commands.stop(app_id=app_id, recording_id=recording_id))
+
+    @router.post(
+        "/{recording_id}/pause",
+        operation_id="pauseRecording",
+        summary="Pause a recording",
+        response_model=RecordingAnswer,
+        responses=problems(401, 404, 409, 503),
+    )
+    async def pause(recording_id: str, app_id: AppId) -> Response:
+        """From now on nothing that is said reaches the file."""
+        return answer(await commands.pause(app_id=app_id, recording_id=recording_id))
+
+    @router.post(
+        "/{recording_id}/resume",
+        operation_id="resumeRecording",
+        summary="Resume a recording",
+        response_model=RecordingAnswer,
+        responses=problems(401, 404, 409, 503),
+    )
+    async def resume(recording_id: str, app_id: AppId) -> Response:
+        """Go on after a pause."""
+        return answer(await commands.resume(app_id=app_id, recording_id=recording_id))
+
+    return router

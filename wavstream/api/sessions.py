@@ -1,0 +1,130 @@
+"""``/v1/sessions`` and ``/v1/stream-tokens``: what is live, what is about to be, and who may stream it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from wavstream.api.documents import problems
+from wavstream.api.gate import app_of
+from wavstream.api.options import SessionId
+from wavstream.api.parts import ApiParts
+from wavstream.api.session_answer import Session, SessionList, StreamToken, session_json
+from wavstream.model.call import CallFacts
+from wavstream.model.published import rfc3339
+
+AppId = Annotated[str, Depends(app_of)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable characters")
+    return text
+
+
+Party = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+
+
+class AnnounceSession(BaseModel):
+    """Make a session known before it streams, or tell more of one that does."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [{"session_id": "call-77", "from": "+15550100", "to": "+15550199", "direction": "inbound"}]
+        },
+    )
+
+    session_id: SessionId
+    from_: Party = Field(default="", alias="from")
+    """The calling party."""
+    to: Party = ""
+    """The called party."""
+    direction: Literal["inbound", "outbound", ""] = ""
+    """Seen from the switch."""
+    vendor_ids: Annotated[
+        dict[Annotated[str, Field(min_length=1), AfterValidator(_printable)], Party], Field(max_length=20)
+    ] = Field(default={})
+    """The switch's own ids of the call, by its names for them."""
+
+
+class MakeStreamToken(BaseModel):
+    """Ask for a key that opens media streams for a short while, to be given to a media server."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"session_id": "call-77", "ttl_s": 60}]},
+    )
+
+    session_id: SessionId | None = None
+    """The only session that it opens; null: any of the app."""
+    ttl_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds within which a stream must be opened; an open one lives on."""
+
+
+def routes(parts: ApiParts) -> APIRouter:
+    """The routes of sessions."""
+    router = APIRouter(prefix="/v1", tags=["sessions"])
+    commands = parts.commands
+
+    @router.get(
+        "/sessions",
+        operation_id="listSessions",
+        summary="List live sessions",
+        response_model=SessionList,
+        responses=problems(401),
+    )
+    async def list_live(app_id: AppId) -> Response:
+        """The app's sessions that stream, or are waited for."""
+        return JSONResponse({"data": [session_json(view) for view in commands.sessions(app_id)]})
+
+    @router.post(
+        "/sessions",
+        operation_id="announceSession",
+        summary="Announce a session",
+        status_code=201,
+        response_model=Session,
+        responses=problems(400, 401, 404, 413, 422, 503),
+    )
+    async def announce(request: AnnounceSession, app_id: AppId) -> Response:
+        """Make a session known before its streams, with what is known of the call."""
+        call = CallFacts(from_=request.from_, to=request.to, direction=request.direction, vendor_ids=request.vendor_ids)
+        view = await commands.announce(app_id=app_id, session_id=request.session_id, call=call)
+        return JSONResponse(session_json(view), status_code=201)
+
+    # The id may hold slashes, which arrive here decoded.
+    @router.get(
+        "/sessions/{session_id:path}",
+        operation_id="readSession",
+        summary="Read a live session",
+        response_model=Session,
+        responses=problems(401, 404),
+    )
+    async def read(session_id: str, app_id: AppId) -> Response:
+        """Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded."""
+        return JSONResponse(session_json(commands.session(app_id, session_id)))
+
+    @router.post(
+        "/stream-tokens",
+        operation_id="makeStreamToken",
+        summary="Make a stream token",
+        status_code=201,
+        response_model=StreamToken,
+        responses=problems(400, 401, 413, 422),
+    )
+    async def make_token(request: MakeStreamToken, app_id: AppId) -> Response:
+        """A short-lived key for media sockets, so that the app's own key need not be in a media server's dial plan."""
+        expires_at = parts.now() + timedelta(seconds=request.ttl_s)
+        token = parts.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
+        body = {"token": token, "session_id": request.session_id, "expires_at": rfc3339(expires_at)}
+        return JSONResponse(body, status_code=201, headers={"Cache-Control": "no-store"})
+
+    return router

@@ -1,0 +1,250 @@
+"""Recordings as rows: the statements that write, find and list them.
+
+A recording only ever moves forward in its life: ``save`` writes a value over a row only if the row's status is one
+that the value's status may follow. So a late writer (a fold that ends after the sweeper, a recovery beside a live
+session) cannot take a row back, and needs no lock.
+
+Every function takes a connection inside a transaction and can be run again after a rollback.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+
+from wavstream.catalog.tables import recordings
+from wavstream.errors import FieldError, InvalidFields
+from wavstream.model.call import CallFacts
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason, Receipt, Recording, Status
+from wavstream.model.times import unix_us, utc
+
+_RUNNING = (Status.ACCEPTED, Status.ONGOING, Status.PAUSED)
+UNFINISHED = (*_RUNNING, Status.COMPLETED)
+"""Statuses of recordings whose file is not made yet."""
+
+_MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
+    Status.ACCEPTED: (Status.ACCEPTED,),
+    Status.ONGOING: _RUNNING,
+    Status.PAUSED: _RUNNING,
+    Status.COMPLETED: UNFINISHED,
+    Status.AVAILABLE: (*UNFINISHED, Status.AVAILABLE),
+    Status.ABSENT: (*UNFINISHED, Status.ABSENT),
+    # An available recording fails when reconciliation finds that its file is gone.
+    Status.FAILED: (*UNFINISHED, Status.AVAILABLE, Status.FAILED),
+    Status.EXPIRED: (Status.AVAILABLE, Status.EXPIRED),
+    Status.DELETED: (Status.AVAILABLE, Status.ABSENT, Status.FAILED, Status.EXPIRED, Status.DELETED),
+}
+
+_CURSOR = re.compile(r"(\d{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list."""
+
+    data: tuple[Recording, ...]
+    """Newest first."""
+    next_cursor: str | None
+    """Hand it back to read on; None: this was the last page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which recordings of an app to list; None: do not ask."""
+
+    session_id: str | None = None
+    status: Status | None = None
+    """None: all but the deleted ones."""
+    from_: str | None = None
+    """The calling party, exactly."""
+    to: str | None = None
+    """The called party, exactly."""
+    since: datetime | None = None
+    """Created at or after this."""
+    until: datetime | None = None
+    """Created before this."""
+
+
+# Statements that are made once: to build one takes several times as long as to run it.
+_ADD = insert(recordings).on_conflict_do_nothing(index_elements=["id"])
+_SAVE = {
+    status: insert(recordings).on_conflict_do_update(
+        index_elements=["id"],
+        set_=dict(insert(recordings).excluded),
+        where=recordings.c.status.in_([each.value for each in before]),
+    )
+    for status, before in _MAY_FOLLOW.items()
+}
+_GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
+
+
+def add(connection: Connection, recording: Recording) -> bool:
+    """Insert the row unless its id is there already; whether it was inserted."""
+    return connection.execute(_ADD, _row(recording)).rowcount == 1
+
+
+def save(connection: Connection, recording: Recording) -> bool:
+    """Insert the row or write over it, unless it is further in its life; whether it was written."""
+    return connection.execute(_SAVE[recording.status], _row(recording)).rowcount == 1
+
+
+def get(connection: Connection, recording_id: str, app_id: str | None) -> Recording | None:
+    """The recording, if it is there and, where ``app_id`` is given, that app's."""
+    row = connection.execute(_GET, {"wanted": recording_id}).mappings().one_or_none()
+    if row is None or (app_id is not None and row["app_id"] != app_id):
+        return None
+    return _recording(row)
+
+
+def page(connection: Connection, app_id: str, filters: Filters, limit: int, cursor: str | None) -> Page:
+    """Up to ``limit`` recordings after ``cursor``, newest first; raises InvalidFields for a cursor that is not ours.
+
+    The cursor is the place of the last row handed out, so rows that are added meanwhile neither repeat nor skip one.
+    """
+    newest_first = (recordings.c.created_us.desc(), recordings.c.id.desc())
+    statement = select(recordings).where(recordings.c.app_id == app_id, *_conditions(filters)).order_by(*newest_first)
+    if cursor is not None:
+        place = tuple_(recordings.c.created_us, recordings.c.id)
+        statement = statement.where(place < tuple_(*_read_cursor(cursor)))
+    rows = connection.execute(statement.limit(limit + 1)).mappings().all()
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(
+        data=tuple(_recording(row) for row in shown),
+        next_cursor=_cursor(shown[-1]["created_us"], shown[-1]["id"]) if more else None,
+    )
+
+
+def unfinished(connection: Connection) -> list[Recording]:
+    """Every recording whose file is not made yet, oldest first."""
+    statement = select(recordings).where(recordings.c.status.in_([status.value for status in UNFINISHED]))
+    return [_recording(row) for row in connection.execute(statement.order_by(recordings.c.created_us)).mappings()]
+
+
+def due(connection: Connection, now: datetime, limit: int, after: Recording | None) -> list[Recording]:
+    """Available recordings whose retention has ended, longest ended first, after ``after`` in that order."""
+    statement = select(recordings).where(
+        recordings.c.status == Status.AVAILABLE.value, recordings.c.expires_us <= unix_us(now)
+    )
+    if after is not None:
+        place = tuple_(recordings.c.expires_us, recordings.c.id)
+        statement = statement.where(place > tuple_(_us(after.expires_at), after.id))
+    statement = statement.order_by(recordings.c.expires_us, recordings.c.id).limit(limit)
+    return [_recording(row) for row in connection.execute(statement).mappings()]
+
+
+def stored(connection: Connection, after_id: str, limit: int) -> list[Recording]:
+    """Available recordings with an id greater than ``after_id``, in order of id."""
+    statement = select(recordings).where(recordings.c.id > after_id, recordings.c.status == Status.AVAILABLE.value)
+    statement = statement.order_by(recordings.c.id).limit(limit)
+    return [_recording(row) for row in connection.execute(statement).mappings()]
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    columns = recordings.c
+    wanted: list[ColumnElement[bool]] = []
+    if filters.session_id is not None:
+        wanted.append(columns.session_id == filters.session_id)
+    if filters.status is not None:
+        wanted.append(columns.status == filters.status.value)
+    else:
+        wanted.append(columns.status != Status.DELETED.value)
+    if filters.from_ is not None:
+        wanted.append(columns.call_from == filters.from_)
+    if filters.to is not None:
+        wanted.append(columns.call_to == filters.to)
+    if filters.since is not None:
+        wanted.append(columns.created_us >= unix_us(filters.since))
+    if filters.until is not None:
+        wanted.append(columns.created_us < unix_us(filters.until))
+    return wanted
+
+
+def _cursor(created_us: int, recording_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_us}:{recording_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise InvalidFields((FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),))
+    return int(match[1]), match[2]
+
+
+_options: Any = msgspec.json.Decoder(RecordingOptions).decode
+_receipt: Any = msgspec.json.Decoder(Receipt).decode
+_vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def _us(moment: datetime | None) -> int | None:
+    return None if moment is None else unix_us(moment)
+
+
+def _utc(moment_us: int | None) -> datetime | None:
+    return None if moment_us is None else utc(moment_us)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _row(recording: Recording) -> dict[str, object]:
+    return {
+        "id": recording.id,
+        "app_id": recording.app_id,
+        "session_id": recording.session_id,
+        "status": recording.status.value,
+        "end_reason": None if recording.end_reason is None else recording.end_reason.value,
+        "options_json": _json(recording.options),
+        "object_key": recording.object_key,
+        "file_name": recording.file_name,
+        "call_from": recording.call.from_,
+        "call_to": recording.call.to,
+        "call_direction": recording.call.direction,
+        "vendor_ids_json": _json(recording.call.vendor_ids),
+        "created_us": unix_us(recording.created_at),
+        "started_us": _us(recording.started_at),
+        "ended_us": _us(recording.ended_at),
+        "expires_us": _us(recording.expires_at),
+        "receipt_json": None if recording.receipt is None else _json(recording.receipt),
+        "error": recording.error,
+    }
+
+
+def _recording(row: RowMapping) -> Recording:
+    return Recording(
+        id=row["id"],
+        app_id=row["app_id"],
+        session_id=row["session_id"],
+        status=Status(row["status"]),
+        options=_options(row["options_json"]),
+        object_key=row["object_key"],
+        file_name=row["file_name"],
+        created_at=utc(row["created_us"]),
+        call=CallFacts(
+            from_=row["call_from"],
+            to=row["call_to"],
+            direction=row["call_direction"],
+            vendor_ids=_vendor_ids(row["vendor_ids_json"]),
+        ),
+        end_reason=None if row["end_reason"] is None else EndReason(row["end_reason"]),
+        started_at=_utc(row["started_us"]),
+        ended_at=_utc(row["ended_us"]),
+        expires_at=_utc(row["expires_us"]),
+        receipt=None if row["receipt_json"] is None else _receipt(row["receipt_json"]),
+        error=row["error"],
+    )

@@ -1,0 +1,71 @@
+"""Brings the schema of a database file up to date before anyone uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from wavstream.errors import OperatorError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS = 5_000
+"""How long one connection waits for another's write; the command line and the server share the file."""
+
+
+def upgrade(path: Path) -> None:
+    """Make or migrate the database at ``path``; blocking. Raises OperatorError if that cannot be done.
+
+    All of it is one write transaction, begun before the version is read: of two processes that start at once, the
+    second finds the work done.
+    """
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin_write)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(migrations(connection), "head")
+    except CommandError as error:
+        raise OperatorError(
+            f"{path} was made by a newer wavstream: use that version, or another file ({error})"
+        ) from error
+    except (DatabaseError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise OperatorError(f"the catalog {path} cannot be used: {cause}; check the file and its folder") from error
+    finally:
+        engine.dispose()
+
+
+def migrations(connection: Connection) -> Config:
+    """Alembic's configuration, to run on this connection."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def prepare(connection: Any, _record: object = None) -> None:
+    """Settings of every new connection.
+
+    ``synchronous=FULL``: a commit is on the disk before it is answered. NORMAL would lose the last commits in a power
+    cut, and by then the journal of a recording that is ``available`` may be gone already, so that its row could not
+    be made again. Grouped commits keep the price at one flush for many writes.
+    """
+    # Transactions are begun by ``begin_write``: the driver's own habit begins them late and breaks savepoints.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def begin_write(connection: Connection) -> None:
+    """Take the write lock at once: a transaction that takes it later fails instead of waiting."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

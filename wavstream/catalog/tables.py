@@ -1,0 +1,68 @@
+"""The catalog's tables as they are now; how they came to be is in ``migrations``.
+
+Times are integer microseconds of Unix time (``..._us``): they compare, sort and index the same on every database, and
+hold exactly what a ``datetime`` holds. Values that are only ever read whole are JSON text (``..._json``).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("end_reason", Text),
+    Column("options_json", Text, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("call_from", Text, nullable=False),
+    Column("call_to", Text, nullable=False),
+    Column("call_direction", Text, nullable=False),
+    Column("vendor_ids_json", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("expires_us", BigInteger),
+    Column("receipt_json", Text),
+    Column("error", Text),
+    # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
+    Index(None, "app_id", "created_us", "id"),
+    Index(None, "app_id", "session_id", "created_us", "id"),
+    Index(None, "app_id", "call_from", "created_us", "id"),
+    Index(None, "app_id", "call_to", "created_us", "id"),
+    # What the sweeper and recovery, and what reconciliation asks for.
+    Index(None, "status", "expires_us", "id"),
+    Index(None, "status", "id"),
+)
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("retention_hours", Integer),
+    Column("key_hash", Text, nullable=False),
+    Column("key_lookup", Text, nullable=False, unique=True),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_digest", Text, nullable=False),
+    Column("recording_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False, index=True),
+)

@@ -1,0 +1,88 @@
+"""``wavstream apps``: adds, lists and removes apps, and gives them keys. Works beside a running server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from wavstream.access.keys import hash_key, lookup, make_key
+from wavstream.access.secret import load_master_key
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import OperatorError
+from wavstream.model.app import App
+from wavstream.model.ids import is_app_id
+from wavstream.service.data_folder import DataFolder
+from wavstream.settings import Settings
+
+
+async def add_app(app_id: str, retention_hours: int | None, settings: Settings, console: Console) -> None:
+    """Add an app and print its key; raises OperatorError if there is one of that id."""
+    if not is_app_id(app_id):
+        raise OperatorError(f"{app_id!r} cannot name an app: use 1 to 64 of letters, digits, _ and -")
+    key, secrets = _new_key(settings)
+    async with _catalog(settings) as catalog:
+        app = App(app_id, created_at=datetime.now(UTC), retention_hours=retention_hours)
+        if not await catalog.add_app(app, **secrets):
+            raise OperatorError(f"there is an app {app_id} already: 'wavstream apps rotate-key {app_id}' gives it a new key")
+    _print_key(app_id, key, console)
+
+
+async def list_apps(settings: Settings, console: Console) -> None:
+    """Print every app."""
+    async with _catalog(settings) as catalog:
+        apps = await catalog.list_apps()
+    table = Table("app", "since", "retention")
+    for app in apps:
+        hours = "server's" if app.retention_hours is None else f"{app.retention_hours} h"
+        table.add_row(app.id, app.created_at.strftime("%Y-%m-%d %H:%M UTC"), hours)
+    console.print(table if apps else "there is no app: callers on this machine need no key")
+
+
+async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
+    """Give the app a new key and print it; raises OperatorError if there is no such app."""
+    key, secrets = _new_key(settings)
+    async with _catalog(settings) as catalog:
+        if not await catalog.replace_key(app_id, **secrets):
+            raise _unknown(app_id)
+    _print_key(app_id, key, console)
+
+
+async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
+    """Remove the app; raises OperatorError if there is no such app."""
+    async with _catalog(settings) as catalog:
+        if not await catalog.remove_app(app_id):
+            raise _unknown(app_id)
+    console.print(f"app {app_id} is removed; its recordings stay until their retention ends")
+
+
+def _new_key(settings: Settings) -> tuple[str, dict[str, str]]:
+    folder = DataFolder(settings.data_dir)
+    folder.make()
+    given = settings.master_key.get_secret_value() if settings.master_key is not None else None
+    master = load_master_key(folder.master_key, given)
+    key = make_key()
+    return key, {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
+
+
+def _print_key(app_id: str, key: str, console: Console) -> None:
+    console.print(f"key of app {app_id}, shown this once:")
+    console.print(key, highlight=False, soft_wrap=True)
+
+
+def _unknown(app_id: str) -> OperatorError:
+    return OperatorError(f"there is no app {app_id}: 'wavstream apps list' shows those there are")
+
+
+@asynccontextmanager
+async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
+    folder = DataFolder(settings.data_dir)
+    folder.make()
+    catalog = await Catalog.open(folder.catalog)
+    try:
+        yield catalog
+    finally:
+        await catalog.close()

@@ -1,0 +1,171 @@
+"""The command line.
+
+Exit codes: 0 done; 1 it was tried and failed (a recording that does not verify, a call that was refused); 2 it cannot
+work as it was asked for: the one line on standard error says what to change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from wavstream import __version__
+from wavstream.errors import OperatorError, WavstreamError
+from wavstream.settings import load
+
+EXIT_FAILED, EXIT_CANNOT = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Records phone calls that media "
+    "servers stream over WebSocket."
+)  # fmt: skip
+apps = typer.Typer(no_args_is_help=True, help="The apps (tenants) that may record, and their keys.")
+app.add_typer(apps, name="apps")
+
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
+Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
+Url = Annotated[str, typer.Option(help="Where the server is, such as ws://127.0.0.1:8080.")]
+Dialect = Annotated[str, typer.Option(help="What the synthetic media server speaks.")]
+console = Console()
+
+
+def main() -> None:
+    """Run the command; every expected error is one line."""
+    try:
+        app()
+    except OperatorError as error:
+        _complain(error)
+        raise SystemExit(EXIT_CANNOT) from None
+    except WavstreamError as error:
+        _complain(error)
+        raise SystemExit(EXIT_FAILED) from None
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; what is running then goes on at the next start."""
+    from wavstream.service.logs import configure
+    from wavstream.service.server import serve as run
+
+    settings = load(config, overrides={"host": host, "port": port})
+    configure(settings.log)
+    run(settings)
+
+
+@app.command()
+def demo(
+    data_dir: Annotated[Path, typer.Option(help="Where the demonstration keeps what it records.")] = Path("demo-data"),
+) -> None:
+    """Start a server, play a spoken call into it, record it and check the file."""
+    from wavstream.cli.demo import run_demo
+
+    raise SystemExit(asyncio.run(run_demo(data_dir, console)))
+
+
+@app.command()
+def send(
+    files: Annotated[list[Path], typer.Argument(help="WAV files: the legs a, b, c, ... of one call.")],
+    url: Url = "ws://127.0.0.1:8080",
+    dialect: Dialect = "pcm",
+    session: Annotated[str | None, typer.Option(help="The call's id; default: a fresh one.")] = None,
+    codec: Annotated[str, typer.Option(help="l16, l16be, pcmu or pcma.")] = "l16",
+    speed: Annotated[float, typer.Option(help="Times real time; inf: as fast as the server takes it.")] = 1.0,
+    quirk: Annotated[list[str] | None, typer.Option(help="What goes wrong, such as a=stall:at=2,for=1.5.")] = None,
+    record: Annotated[bool, typer.Option(help="Ask for a recording with the stream.")] = False,
+    key: Key = None,
+) -> None:
+    """Play WAV files to a server as a media server would."""
+    from wavstream.simulator.send import SendRequest, run_send
+
+    request = SendRequest(
+        files=files, url=url, dialect=dialect, session_id=session, codec=codec, speed=speed, quirks=quirk or (),
+        key=key, record=record,
+    )  # fmt: skip
+    raise SystemExit(run_send(request, console))
+
+
+@app.command()
+def replay(
+    journal: Annotated[Path, typer.Argument(help="A segment of the journal (its folder must hold the others).")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")] = None,
+    recording: Annotated[str | None, typer.Option(help="Which recording, where the journal has several.")] = None,
+    config: Config = None,
+) -> None:
+    """Fold a journal to a file again: the same bytes as live."""
+    from wavstream.cli.replay import run_replay
+
+    run_replay(journal, output=output, recording_id=recording, hold_s=load(config).hold_s, console=console)
+
+
+@app.command()
+def recover(config: Config = None) -> None:
+    """Finish everything that a crash left, without serving."""
+    from wavstream.cli.recover import run_recover
+
+    asyncio.run(run_recover(load(config), console))
+
+
+@app.command()
+def verify(
+    what: Annotated[str, typer.Argument(help="A recording's id, or a file with its sidecar beside it.")],
+    config: Config = None,
+) -> None:
+    """Check a finished file's hash, header and length against the catalog."""
+    from wavstream.cli.verify import run_verify
+
+    asyncio.run(run_verify(what, load(config), console))
+
+
+@apps.command("add")
+def apps_add(
+    app_id: Annotated[str, typer.Argument(help="1 to 64 of letters, digits, _ and -.")],
+    retention_hours: Annotated[int | None, typer.Option(min=1, max=87_600, help="Default: the server's.")] = None,
+    config: Config = None,
+) -> None:
+    """Add an app and print its key, once."""
+    from wavstream.cli.apps import add_app
+
+    asyncio.run(add_app(app_id, retention_hours, load(config), console))
+
+
+@apps.command("list")
+def apps_list(config: Config = None) -> None:
+    """List the apps."""
+    from wavstream.cli.apps import list_apps
+
+    asyncio.run(list_apps(load(config), console))
+
+
+@apps.command("rotate-key")
+def apps_rotate_key(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
+    """Give an app a new key and print it; the old one is refused within seconds."""
+    from wavstream.cli.apps import rotate_key
+
+    asyncio.run(rotate_key(app_id, load(config), console))
+
+
+@apps.command("remove")
+def apps_remove(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
+    """Remove an app; its recordings stay until their retention ends."""
+    from wavstream.cli.apps import remove_app
+
+    asyncio.run(remove_app(app_id, load(config), console))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+
+def _complain(error: WavstreamError) -> None:
+    Console(stderr=True).print(f"wavstream: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,29 @@
+"""``wavstream recover``: finishes what a crash left, without serving."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rich.console import Console
+from rich.progress import Progress
+
+from wavstream.service.service import Service
+from wavstream.settings import Settings
+
+POLL_S = 0.1
+
+
+async def run_recover(settings: Settings, console: Console) -> None:
+    """Bring every journal back, wait for no stream, and publish everything; raises OperatorError."""
+    service = Service(settings.model_copy(update={"reconnect_wait_s": 0.0, "host": "127.0.0.1"}))
+    try:
+        await service.start()
+        with Progress(console=console) as progress:
+            bar = progress.add_task("journals", total=service.recovery.total)
+            while service.recovery.running or service.finisher.unfinished:
+                progress.update(bar, completed=service.recovery.done - service.finisher.unfinished)
+                await asyncio.sleep(POLL_S)
+            progress.update(bar, completed=service.recovery.total)
+        console.print(f"{service.recovery.total} journals brought back; nothing is unfinished")
+    finally:
+        await service.stop()

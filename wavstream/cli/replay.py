@@ -1,0 +1,71 @@
+"""``wavstream replay``: folds a journal again, with no clock and no socket, to the same bytes as live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from wavstream.errors import OperatorError
+from wavstream.finishing.journal_facts import JournalFacts, read_facts
+from wavstream.finishing.spool import SpoolFile
+from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import BrokenSegment, Happening, RecordingStopped
+from wavstream.journal.segments import segments_of
+from wavstream.model.recording import EndReason
+from wavstream.rendering.fold import Fold
+
+SLICE_BYTES = 1 << 20
+
+
+def run_replay(journal: Path, *, output: Path | None, recording_id: str | None, hold_s: float, console: Console) -> None:
+    """Write the file of one recording of the journal that the segment belongs to; raises OperatorError."""
+    folder, key = journal.parent, journal.name.rpartition("-")[0]
+    if not journal.exists() or not key:
+        raise OperatorError(f"{journal} is not a segment of a journal: name one, such as data/journal/KEY-000001.wsj")
+    try:
+        facts = read_facts(folder, key)
+    except BrokenSegment as error:
+        raise OperatorError(f"{journal} cannot be read: {error}") from error
+    chosen = _choose(facts, recording_id, journal)
+    output = output or Path(f"{chosen}.wav")
+    fold = replay(folder, key, chosen, output=output, hold_us=int(hold_s * 1e6), last_us=facts.last_us, console=console)
+    for problem in facts.problems:
+        console.print(f"note: {problem}", markup=False)
+    account = fold.account()
+    seconds = account.samples / account.sample_rate if account.sample_rate else 0.0
+    console.print(f"{output}: {seconds:.3f} s, {account.channels} channels, {account.sample_rate} Hz", markup=False)
+
+
+def replay(
+    folder: Path, key: str, recording_id: str, *, output: Path, hold_us: int, last_us: int, console: Console
+) -> Fold:
+    """Fold the recording into ``output``; one that the journal does not end is ended where the journal is."""
+    fold = Fold(recording_id, hold_us=hold_us)
+    file = SpoolFile(output)
+    reader = JournalReader(folder, key)
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("folding", total=len(segments_of(folder, key)))
+        while not reader.at_end and fold.ended is None:
+            file.append(fold.header(), fold.feed(reader.read(max_bytes=SLICE_BYTES)))
+            progress.update(bar, completed=reader.position.segment)
+    reader.close()
+    if fold.ended is None:
+        stop = RecordingStopped(recording_id=recording_id, reason=EndReason.RECOVERED, end_us=last_us)
+        file.append(fold.header(), fold.feed([Happening(last_us, stop)]))
+    if not fold.has_audio:
+        raise OperatorError(f"recording {recording_id} has no audio: there is nothing to write")
+    file.finish(fold.header())
+    return fold
+
+
+def _choose(facts: JournalFacts, recording_id: str | None, journal: Path) -> str:
+    there = ", ".join(facts.recordings)
+    if recording_id is not None:
+        if recording_id not in facts.recordings:
+            raise OperatorError(f"{journal} has no recording {recording_id}; it has {there or 'none'}")
+        return recording_id
+    if len(facts.recordings) != 1:
+        raise OperatorError(f"{journal} has {len(facts.recordings)} recordings: choose one with --recording ({there})")
+    return next(iter(facts.recordings))

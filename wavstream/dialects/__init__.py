@@ -1,0 +1,1 @@
+"""One file per vendor: messages of its media WebSocket become events."""

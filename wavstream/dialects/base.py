@@ -1,0 +1,52 @@
+"""The seam between the WebSocket plane and the vendors: message in, events out.
+
+A dialect does no IO, starts no task, reads no clock and does not log. It is made for one stream from the upgrade
+request and lives as long as the stream. What it cannot use it refuses by raising a MediaError, after which it is not
+called again; what it need not use it returns as ``Ignored``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from wavstream.dialects.events import Event
+
+
+class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the media server said before the first message."""
+
+    session_id: str | None
+    """From the path; wins over ids in messages."""
+    leg: str | None
+    """From the path; wins over ids in messages."""
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+
+class Dialect(Protocol):
+    """One vendor's rules for messages on the media WebSocket."""
+
+    name: ClassVar[str]
+    """As in the path ``/media/{name}``."""
+    accepts_audio: ClassVar[bool]
+    """Whether the peer takes audio from us; application data is never sent to one that does not."""
+    server_pings: ClassVar[bool]
+    """Whether the peer survives a PING from us."""
+
+    def __init__(self, request: UpgradeRequest) -> None: ...
+
+    def opened(self) -> Sequence[Event]:
+        """Called once after the upgrade: StreamStarted if the request said enough."""
+
+    def text(self, message: bytes) -> Sequence[Event]:
+        """A whole text message, still encoded (the decoder checks the UTF-8); raises MediaError."""
+
+    def binary(self, payload: bytes) -> Sequence[Event]:
+        """A whole binary message; raises MediaError."""
+
+    def silence(self, milliseconds: int) -> bytes:
+        """The payload of a message that plays so much silence to the peer, in the stream's own codec."""

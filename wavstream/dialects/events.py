@@ -1,0 +1,78 @@
+"""What a dialect makes of a message.
+
+These are made once a frame, so they are msgspec structs outside the garbage collector: 0.1 us against 0.5 us for a
+frozen dataclass.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
+from wavstream.model.call import CallFacts
+
+
+class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream has introduced itself: everything about its audio is known. Exactly once, before any frame."""
+
+    session_id: str | None
+    """None: the path must have it."""
+    leg: str | None
+    """None: the session gives it the next free letter."""
+    format: MediaFormat
+    clock: TrackClock
+    tracks: tuple[Track, ...]
+    """One for each channel of the format, in the order of interleaving."""
+    channel: Channel | None = None
+    """Where this leg asks to go in a stereo file."""
+    call: CallFacts = CallFacts()
+    record: bool = False
+    """Whether the stream asks that a recording starts with its session."""
+    keepalive: bool = False
+    """Whether the stream asks for silence while a recording runs."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """Audio of one track, or of two interleaved ones, as it came."""
+
+    track: int
+    """Index into ``StreamStarted.tracks`` of the (first) track."""
+    position: int
+    """Media time of the first sample, in samples since the stream's start."""
+    samples: int
+    """Samples of each channel in the payload."""
+    payload: bytes
+
+
+class Dtmf(msgspec.Struct, frozen=True, gc=False):
+    """A digit, one of ``0-9 * # A-D``."""
+
+    digit: str
+
+
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """The peer gave this moment a name."""
+
+    name: str
+
+
+class Paused(msgspec.Struct, frozen=True, gc=False):
+    """The peer asks that its session's recordings pause."""
+
+
+class Resumed(msgspec.Struct, frozen=True, gc=False):
+    """The peer asks that they go on."""
+
+
+class StreamStopped(msgspec.Struct, frozen=True, gc=False):
+    """The peer said that the stream is over; nothing after it counts."""
+
+
+class Ignored(msgspec.Struct, frozen=True, gc=False):
+    """A message that means nothing to us; it is counted under this reason."""
+
+    reason: str
+    """A short fixed word, such as ``unknown_event``: it becomes a metric label."""
+
+
+Event = StreamStarted | Frame | Dtmf | Marked | Paused | Resumed | StreamStopped | Ignored

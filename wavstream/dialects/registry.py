@@ -1,0 +1,11 @@
+"""Every dialect by its name in the path ``/media/{name}``: a new one is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from wavstream.dialects.base import Dialect
+from wavstream.dialects.pcm import PcmDialect
+
+DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType({dialect.name: dialect for dialect in (PcmDialect,)})

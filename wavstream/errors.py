@@ -1,0 +1,105 @@
+"""The exception tree, sorted by who must act.
+
+    WavstreamError
+      PeerError             the caller or the media server must change what it sends
+        Unauthenticated       no key, or a wrong one
+        Forbidden             the key is right, the thing is not yours to use
+        NotFound              no such thing, or none that you may know of
+        Conflict              the thing is not in a state that allows this
+        InvalidFields         one or more named fields are wrong
+        LimitReached          a limit of the server is reached; try again later
+        MediaError            what arrived on a media stream cannot be used
+          BadPayload            bytes or text that do not have the agreed form
+          BadParameter          a stream parameter with a value we do not accept
+      OperatorError         whoever runs the server must change a setting or the machine
+      DependencyError       the disk, the database or the store failed; we may try again
+      InternalError         wavstream is wrong; report it
+
+One place maps these to HTTP (``wavstream.api.problems``) and one to close codes (``wavstream.media.closing``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class WavstreamError(Exception):
+    """The root; its text is one sentence that a person can act on."""
+
+
+class PeerError(WavstreamError):
+    """The caller or the media server must change what it sends."""
+
+
+class Unauthenticated(PeerError):
+    """No key was given, or it is not a valid one: send a valid key."""
+
+
+class Forbidden(PeerError):
+    """The key is valid but does not open this: use the key, link or token of the owner."""
+
+
+class NotFound(PeerError):
+    """There is no such thing, or none that the caller may know of."""
+
+
+class Conflict(PeerError):
+    """The thing is in a state that does not allow the request: read ``state`` and decide again."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field of a request."""
+
+    pointer: str
+    """JSON pointer of the field, such as ``/channels``; for a query parameter its name."""
+    detail: str
+    """What is wrong and what is accepted."""
+
+
+class InvalidFields(PeerError):
+    """One or more fields are wrong: every one of them is in ``fields``."""
+
+    def __init__(self, fields: tuple[FieldError, ...]) -> None:
+        super().__init__("; ".join(f"{field.pointer}: {field.detail}" for field in fields))
+        self.fields = fields
+
+
+class LimitReached(PeerError):
+    """A limit of the server is reached: try again after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class MediaError(PeerError):
+    """What arrived on a media stream cannot be used: ``field`` names the part that is wrong."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+
+
+class BadPayload(MediaError):
+    """A message does not have the form that its type or the stream's parameters promise."""
+
+
+class BadParameter(MediaError):
+    """A stream parameter has a value that is not accepted."""
+
+
+class OperatorError(WavstreamError):
+    """Whoever runs the server must change a setting or the machine; the text says what."""
+
+
+class DependencyError(WavstreamError):
+    """The disk, the database or the store failed: the cause is chained."""
+
+
+class InternalError(WavstreamError):
+    """wavstream is wrong: please report it with the log."""

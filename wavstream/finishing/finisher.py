@@ -1,0 +1,250 @@
+"""From the start of a recording to its row ``available``: what runs where, and in which order.
+
+    event loop   begin      advance (due)      end: one task a recording, `_conclude`
+    render thread             fold a slice       fold to the stop record
+    journal thread                               write what is queued, first
+    pool                                         header, fsync, rename, fsync of the folder
+    event loop                                   catalog row, then the journal's segments are let go
+
+The order at the end is what makes a crash at any moment harmless: the file is there before its row says so, and the
+journal is there until the row does. A disk or a database that fails is tried again until it does not: the recording
+stays ``completed`` and its journal stays, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DependencyError, InternalError
+from wavstream.finishing.render_thread import Lane, RenderThread
+from wavstream.finishing.rendering import Rendering
+from wavstream.journal.journal import Journal
+from wavstream.journal.reader import JournalReader
+from wavstream.journal.segments import Position
+from wavstream.journal.writer import JournalWriter
+from wavstream.model.recording import Recording, Status
+
+log = structlog.get_logger()
+
+PUBLISHERS = 8
+"""Threads that publish: each waits for the disk, and a disk that syncs eight files at once does so in one go."""
+RETRY_S = 1.0
+
+
+class Publisher(Protocol):
+    """Local storage, as finishing needs it."""
+
+    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
+        """Move the file into storage whole; raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where finishing works."""
+
+    journal: Path
+    spool: Path
+
+
+class Finisher:
+    """Renders and publishes all recordings of the server. Lives on the event loop."""
+
+    def __init__(
+        self, *, places: Places, writer: JournalWriter, catalog: Catalog, storage: Publisher, hold_us: int,
+        expires_at: Callable[[Recording], Awaitable[datetime]], sidecar: Callable[[Recording], bytes] | None,
+    ) -> None:  # fmt: skip
+        self._places = places
+        self._writer = writer
+        self._catalog = catalog
+        self._storage = storage
+        self._hold_us = hold_us
+        self._expires_at = expires_at
+        self._sidecar = sidecar
+        self._renderings: dict[str, Rendering] = {}
+        self._by_journal: dict[str, dict[str, int]] = {}
+        """Journal key -> recording id -> the segment it starts in."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._concluding: dict[str, asyncio.Task[Recording]] = {}
+        self._thread = RenderThread()
+        self._pool = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
+        self._loop = asyncio.get_running_loop()
+
+    # ---- what sessions ask for ---------------------------------------------------------------------------------
+
+    def begin(self, recording: Recording, journal: Journal, *, first_segment: int) -> None:
+        """A recording has started: its start record is in ``first_segment`` or later."""
+        reader = JournalReader(self._places.journal, journal.key, start=Position(first_segment))
+        spool = self._places.spool / f"{recording.id}.{recording.options.format}"
+        self._renderings[recording.id] = Rendering(recording, reader=reader, spool=spool, hold_us=self._hold_us)
+        self._by_journal.setdefault(journal.key, {})[recording.id] = first_segment
+
+    def change(self, recording: Recording) -> None:
+        """Tell the catalog, without anyone waiting for it."""
+        self._keep(self._save(recording))
+
+    def advance(self, journals: list[Journal]) -> None:
+        """Fold what these journals have."""
+        for journal in journals:
+            for recording_id in self._by_journal.get(journal.key, ()):
+                self._thread.submit(functools.partial(self._advance, self._renderings[recording_id]), Lane.DUE)
+
+    def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
+        """The stop record is appended: drain, finish and publish."""
+        self._renderings[recording.id].recording = recording
+        self.change(recording)
+        task = self._loop.create_task(self._conclude(recording, journal), name=f"conclude {recording.id}")
+        self._concluding[recording.id] = task
+        task.add_done_callback(lambda _: self._concluding.pop(recording.id, None))
+        return task
+
+    # ---- what the service asks for -----------------------------------------------------------------------------
+
+    def catch_up(self, recording_id: str) -> None:
+        """Fold a recovered recording from its start, beside what is live."""
+        self._thread.submit(functools.partial(self._advance, self._renderings[recording_id]), Lane.BACKLOG)
+
+    @property
+    def waiting(self) -> int:
+        """Render jobs that wait."""
+        return self._thread.waiting
+
+    @property
+    def unfinished(self) -> int:
+        """Recordings that are being made or finished."""
+        return len(self._renderings)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Finish what was stopped, within the time given; what runs on is left to the journal."""
+        waiting = [*self._concluding.values(), *self._tasks]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout_s)
+        await asyncio.to_thread(self._thread.stop)
+        for task in [*self._concluding.values(), *self._tasks]:
+            task.cancel()
+        await asyncio.to_thread(self._pool.shutdown)
+        for rendering in self._renderings.values():
+            rendering.discard()
+
+    # ---- the end of a recording --------------------------------------------------------------------------------
+
+    async def _conclude(self, recording: Recording, journal: Journal) -> Recording:
+        rendering = self._renderings[recording.id]
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._writer.submit_urgent(journal, functools.partial(self._settle, written))
+        expires_at = await self._expires_at(recording)
+        await written
+        rendering.recording = replace(recording, expires_at=expires_at)
+        try:
+            await self._drain(rendering)
+            finished = await self._publish(rendering)
+        except Exception as error:  # ours: the journal is kept for whoever looks into it
+            log.exception("a recording could not be rendered", recording=recording.id, journal=journal.key)
+            finished = replace(rendering.recording, status=Status.FAILED, error=f"{type(error).__name__}: {error}")
+            rendering.discard()
+        await self._save(finished)
+        del self._renderings[recording.id]
+        if finished.status is not Status.FAILED:
+            self._let_go(recording.id, journal)
+        return finished
+
+    async def _drain(self, rendering: Rendering) -> None:
+        drained: asyncio.Future[None] = self._loop.create_future()
+        self._thread.submit(functools.partial(self._fold_to_end, rendering, drained), Lane.URGENT)
+        await drained
+
+    async def _publish(self, rendering: Rendering) -> Recording:
+        while True:
+            try:
+                return await self._loop.run_in_executor(self._pool, self._put_in_storage, rendering)
+            except OSError as error:
+                log.warning("a file could not be published, trying again", recording=rendering.recording.id, error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _save(self, recording: Recording) -> None:
+        while True:
+            try:
+                await self._catalog.save_recording(recording)
+                return
+            except DependencyError as error:
+                log.warning("the catalog could not be written, trying again", recording=recording.id, error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    def _let_go(self, recording_id: str, journal: Journal) -> None:
+        """Delete the segments that no unfinished recording needs."""
+        users = self._by_journal[journal.key]
+        del users[recording_id]
+        if users:
+            self._writer.delete_before(journal, min(users.values()))
+        else:
+            del self._by_journal[journal.key]
+            self._writer.close(journal, delete=True)
+
+    def _keep(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- on other threads --------------------------------------------------------------------------------------
+
+    def _advance(self, rendering: Rendering) -> None:
+        if rendering.broken is None and self._step(rendering):
+            self._thread.submit(functools.partial(self._advance, rendering), Lane.BACKLOG)
+
+    def _fold_to_end(self, rendering: Rendering, drained: asyncio.Future[None]) -> None:
+        again = functools.partial(self._fold_to_end, rendering, drained)
+        more = rendering.broken is None and self._step(rendering)
+        if rendering.broken is not None:
+            self._settle(drained, rendering.broken)
+        elif rendering.ended:
+            self._settle(drained)
+        elif more:
+            self._thread.submit(again, Lane.URGENT)
+        elif rendering.stuck is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, RETRY_S, self._thread.submit, again, Lane.URGENT)
+        else:
+            self._settle(drained, InternalError("the journal has no stop record where one was written"))
+
+    def _step(self, rendering: Rendering) -> bool:
+        """Fold one slice; True when there is more. What goes wrong is noted on the rendering."""
+        try:
+            more = rendering.advance()
+        except OSError as error:
+            if rendering.stuck is None:
+                log.warning("the spool cannot be written, trying again", recording=rendering.recording.id, error=str(error))
+            rendering.stuck = error
+            return False
+        except Exception as error:  # a fold that failed half-way must not go on: `_conclude` logs and reports it
+            rendering.broken = error
+            return False
+        rendering.stuck = None
+        return more
+
+    def _put_in_storage(self, rendering: Rendering) -> Recording:
+        recording = rendering.finish()
+        if recording.status is Status.AVAILABLE:
+            sidecar = self._sidecar(recording) if self._sidecar is not None else None
+            self._storage.publish(rendering.spool, recording.object_key, sidecar=sidecar)
+        return recording
+
+    def _settle(self, future: asyncio.Future[None], error: Exception | None = None) -> None:
+        """Resolve a future of the event loop from another thread."""
+
+        def settle() -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self._loop.call_soon_threadsafe(settle)

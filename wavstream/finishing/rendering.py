@@ -1,0 +1,81 @@
+"""One recording being made: its journal read, folded and appended to its spool file, a slice at a time.
+
+All methods that touch the disk run on the render thread, one at a time. A rendering does the same in a live call and
+after a crash: it reads what the journal has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from wavstream.finishing.spool import SpoolFile
+from wavstream.journal.reader import JournalReader
+from wavstream.model.recording import Receipt, Recording, Status
+from wavstream.rendering.fold import Fold
+
+SLICE_BYTES = 1 << 20
+"""Journal read in one go: about 15 ms of folding, which is what a stop may have to wait for a recovery."""
+
+
+class Rendering:
+    """Reader, fold and spool file of one recording."""
+
+    def __init__(self, recording: Recording, *, reader: JournalReader, spool: Path, hold_us: int) -> None:
+        self.recording = recording
+        self.spool = spool
+        self.stuck: OSError | None = None
+        """The disk's error of the last slice; it is tried again."""
+        self.broken: Exception | None = None
+        """An error of ours: the fold cannot go on."""
+        self._reader = reader
+        self._fold = Fold(recording.id, hold_us=hold_us)
+        self._file = SpoolFile(spool)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stop record has been folded."""
+        return self._fold.ended is not None
+
+    def advance(self) -> bool:
+        """Fold the next slice; True when there may be more to read. Raises OSError, after which it can be called again."""
+        self._file.settle()
+        if self.ended:
+            return False
+        items = self._reader.read(max_bytes=SLICE_BYTES)
+        audio = self._fold.feed(items)
+        if audio:
+            self._file.append(self._fold.header(), audio)
+        return not self._reader.at_end and not self.ended
+
+    def finish(self) -> Recording:
+        """The recording with its receipt, its spool file complete and closed; ``absent`` if there was no audio."""
+        ended = self._fold.ended
+        assert ended is not None
+        self._file.settle()
+        self._reader.close()
+        account = self._fold.account()
+        recording = self.recording
+        if self._fold.started is not None:
+            recording = replace(recording, started_at=recording.started_at or self._fold.started.started_at)
+        if not self._fold.has_audio:
+            self._file.discard()
+            status, size_bytes, sha256 = Status.ABSENT, 0, ""
+        else:
+            self._file.finish(self._fold.header())
+            status, size_bytes, sha256 = Status.AVAILABLE, self._file.size_bytes, self._file.audio_sha256
+        receipt = Receipt(
+            sample_rate=account.sample_rate,
+            channels=account.channels,
+            samples=account.samples,
+            audio_sha256=sha256,
+            size_bytes=size_bytes,
+            legs=account.legs,
+            integrity=account.integrity,
+        )
+        return replace(recording, status=status, receipt=receipt)
+
+    def discard(self) -> None:
+        """Let go of the journal and remove the spool file."""
+        self._reader.close()
+        self._file.discard()

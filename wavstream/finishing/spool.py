@@ -1,0 +1,76 @@
+"""A file that is still being made.
+
+Audio is only ever appended, and hashed as it goes, because hashing a 4-hour file at the stop takes 340 ms. The header at
+the start is written last; the hash therefore covers what comes after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+class SpoolFile:
+    """One growing file in the spool. After an OSError from any method, call it again: nothing is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.audio_bytes = 0
+        """After the header."""
+        self._header = b""
+        self._hash = hashlib.sha256()
+        self._owed = b""
+        self._fd: int | None = None
+
+    def append(self, header: bytes, audio: bytes) -> None:
+        """Append audio; the first call makes the file, with room for the header."""
+        if not self._header:
+            self._header = header
+        self._owed += audio
+        self.settle()
+
+    def settle(self) -> None:
+        """Write what an earlier call could not."""
+        if not self._owed:
+            return
+        if self._fd is None:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            self._write_header(self._header)
+        while self._owed:
+            written = os.pwrite(self._fd, self._owed, len(self._header) + self.audio_bytes)
+            self._hash.update(self._owed[:written])
+            self.audio_bytes += written
+            self._owed = self._owed[written:]
+
+    def finish(self, header: bytes) -> None:
+        """Write the right header and close; the file is then ready to be published."""
+        self.settle()
+        assert self._fd is not None
+        self._write_header(header)
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = None
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        self.path.unlink(missing_ok=True)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole file."""
+        return len(self._header) + self.audio_bytes
+
+    @property
+    def audio_sha256(self) -> str:
+        """Of the bytes after the header, hex."""
+        return self._hash.hexdigest()
+
+    def _write_header(self, header: bytes) -> None:
+        assert self._fd is not None
+        offset = 0
+        while offset < len(header):
+            offset += os.pwrite(self._fd, header[offset:], offset)

@@ -1,0 +1,166 @@
+"""Reads a journal, live while it grows and after a crash alike.
+
+Two rules:
+
+1. What is not whole ends a segment (see ``records``). In the last segment it may be on its way, so the reader waits
+   there; where a later segment exists it is what a crash left, so the reader notes it and goes on with the next.
+2. Whether a later segment exists is asked before the bytes are read: a writer never goes back to an earlier segment,
+   so what is read after the answer "yes" is all that the segment will ever hold.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wavstream.journal.records import (
+    BATCH,
+    BATCH_MAGIC,
+    BrokenSegment,
+    Item,
+    SegmentHeader,
+    items,
+    read_segment_header,
+    whole_batches,
+)
+from wavstream.journal.segments import Position, segment_path, segments_of
+
+READ_BYTES = 4 * 1024 * 1024
+"""Memory of one read, unless a single batch is larger."""
+
+FIRST = Position(1)
+"""Before the first segment, or the first that still exists."""
+
+_CLOSED = -1
+_HEADER_BYTES = 128 * 1024
+"""More than the largest header: its length is 16 bits."""
+
+
+class JournalReader:
+    """Gives the items of one journal in order, from a position on. For one thread at a time."""
+
+    def __init__(self, folder: Path, key: str, *, start: Position = FIRST) -> None:
+        """Nothing is opened before the first read; a segment that does not exist yet is waited for."""
+        self.position = start
+        """After the last batch that was read; another reader may start there."""
+        self.at_end = False
+        """Whether the last read took everything whole that there was."""
+        self.problems: list[str] = []
+        """What was passed over, for a person: one sentence for each broken or missing part."""
+        self._folder = folder
+        self._key = key
+        self._fd = _CLOSED
+        self._next_path = ""
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of the open segment after ``position``: at the end of a dead journal, what is torn or broken of it."""
+        return 0 if self._fd == _CLOSED else os.fstat(self._fd).st_size - self.position.offset_bytes
+
+    def read(self, *, max_bytes: int = READ_BYTES) -> list[Item]:
+        """What was written since the last read, about ``max_bytes`` of it; read again until ``at_end``.
+
+        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raises OSError.
+        """
+        found: list[Item] = []
+        room_bytes = max_bytes
+        self.at_end = False
+        while room_bytes > 0:
+            if self._fd == _CLOSED and not self._open():
+                self.at_end = True
+                break
+            is_followed = os.path.exists(self._next_path)
+            taken_bytes, is_rest = self._read_batches(found, room_bytes)
+            room_bytes -= taken_bytes
+            if not is_rest:
+                break
+            following = self.position.segment + 1 if is_followed else self._after_deleted()
+            if following is None:
+                self.at_end = True
+                break
+            self._leave(following)
+        return found
+
+    def close(self) -> None:
+        """Give the descriptor back; a further read opens the segment again."""
+        if self._fd != _CLOSED:
+            os.close(self._fd)
+            self._fd = _CLOSED
+
+    def _open(self) -> bool:
+        """Open the segment at the position, or the first after it if that one is gone; False: there is none."""
+        wanted = self.position.segment
+        path = segment_path(self._folder, self._key, wanted)
+        if not path.exists():
+            existing = [number for number in segments_of(self._folder, self._key) if number >= wanted]
+            if not existing:
+                return False
+            if existing[0] > wanted > FIRST.segment:
+                self.problems.append(f"segment {wanted}, and all before segment {existing[0]}, are gone")
+            self.position = Position(existing[0])
+            path = segment_path(self._folder, self._key, existing[0])
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False  # deleted this moment: the next read looks further
+        self._next_path = str(segment_path(self._folder, self._key, self.position.segment + 1))
+        return True
+
+    def _after_deleted(self) -> int | None:
+        """The segment to go on with if ours was deleted under us, and those after it perhaps too."""
+        if os.fstat(self._fd).st_nlink:
+            return None
+        return next((n for n in segments_of(self._folder, self._key) if n > self.position.segment), None)
+
+    def _read_batches(self, found: list[Item], room_bytes: int) -> tuple[int, bool]:
+        """Add to ``found``; returns the bytes taken and whether nothing whole is left of the segment."""
+        segment, offset, number = self.position
+        if not offset:
+            try:
+                _, offset = read_segment_header(os.pread(self._fd, _HEADER_BYTES, 0))
+            except BrokenSegment:
+                return 0, True
+        left_bytes = os.fstat(self._fd).st_size - offset
+        if left_bytes < BATCH.size:
+            self.position = Position(segment, offset, number)
+            return 0, True
+        size_bytes = min(left_bytes, max(room_bytes, BATCH.size))
+        chunk = os.pread(self._fd, size_bytes, offset)
+        payloads, taken_bytes = whole_batches(chunk, number)
+        if not payloads and size_bytes < left_bytes:
+            size_bytes = self._batch_bytes(chunk, number, left_bytes)
+            if found and size_bytes:
+                return 0, False  # room for it is made by the next read
+            chunk = os.pread(self._fd, size_bytes, offset)
+            payloads, taken_bytes = whole_batches(chunk, number)
+        for payload in payloads:
+            found.extend(items(payload))
+        self.position = Position(segment, offset + taken_bytes, number + len(payloads))
+        return taken_bytes, size_bytes == left_bytes or not payloads
+
+    def _batch_bytes(self, chunk: bytes, number: int, left_bytes: int) -> int:
+        """Size of the batch whose head the chunk starts with; 0: it has no right head, or is not all there."""
+        magic, found_number, length_bytes, _ = BATCH.unpack_from(chunk)
+        size_bytes: int = BATCH.size + length_bytes
+        return size_bytes if magic == BATCH_MAGIC and found_number == number and size_bytes <= left_bytes else 0
+
+    def _leave(self, following: int) -> None:
+        segment, offset, _ = self.position
+        if not offset:
+            self.problems.append(f"segment {segment} has no readable header and was passed over")
+        elif self.unread_bytes:
+            self.problems.append(f"segment {segment}: its last {self.unread_bytes} bytes are broken, from {offset} on")
+        self.close()
+        self.position = Position(following)
+
+
+def read_header(folder: Path, key: str) -> SegmentHeader:
+    """The header of the first readable segment: whose journal it is. Raises BrokenSegment if none is, or OSError."""
+    broken = BrokenSegment("there is no such journal")
+    for segment in segments_of(folder, key):
+        with segment_path(folder, key, segment).open("rb") as file:
+            try:
+                return read_segment_header(file.read(_HEADER_BYTES))[0]
+            except BrokenSegment as error:
+                broken = error
+    raise broken

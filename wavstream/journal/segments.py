@@ -1,0 +1,128 @@
+"""Segments on disk: how they are named, which ones a folder holds, and the writing of one.
+
+The segments of a journal are numbered from 1 without gaps, and are deleted from the lowest up; so whoever stands at
+the end of segment n needs to look only for n + 1.
+
+A segment is written at offsets that the writer knows, not appended to: a write that failed half way is repeated with
+the same bytes at the same place, and until then what is there is a torn tail, which every reader ignores.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from wavstream.journal.records import SegmentHeader, batch, segment_header
+
+WriteAt = Callable[[int, memoryview, int], int]
+"""``os.pwrite``: descriptor, bytes, offset; returns how many bytes were taken or raises OSError."""
+
+_KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
+_NAME = re.compile(r"(?P<key>[A-Za-z0-9_]{1,64})-(?P<segment>\d{6,})\.wsj")
+
+
+class Position(NamedTuple):
+    """A place between two batches of a journal; positions of one journal compare in its order."""
+
+    segment: int
+    offset_bytes: int = 0
+    """0: before the segment's header."""
+    batch: int = 0
+    """Number, within the segment, of the batch that follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """What a journal folder holds."""
+
+    journals: dict[str, tuple[int, ...]]
+    """Key to segment numbers, ascending."""
+    strangers: tuple[str, ...]
+    """Names of what is not a segment: nobody reads or deletes it."""
+
+
+def segment_path(folder: Path, key: str, segment: int) -> Path:
+    """Where a segment lies; a key is 1..64 of letters, digits and ``_``."""
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(f"not a journal key: {key!r}")
+    return folder / f"{key}-{segment:06d}.wsj"
+
+
+def journals_in(folder: Path) -> FolderContents:
+    """Every journal of a folder; a folder that does not exist holds none."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    strangers: list[str] = []
+    for name in _names(folder):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            strangers.append(name)
+        else:
+            found[match["key"]].append(int(match["segment"]))
+    journals = {key: tuple(sorted(found[key])) for key in sorted(found)}
+    return FolderContents(journals=journals, strangers=tuple(sorted(strangers)))
+
+
+def segments_of(folder: Path, key: str) -> tuple[int, ...]:
+    """Numbers of the segments of one journal, ascending."""
+    matches = (_NAME.fullmatch(name) for name in _names(folder) if name.startswith(f"{key}-"))
+    return tuple(sorted(int(match["segment"]) for match in matches if match is not None and match["key"] == key))
+
+
+def delete_segments(folder: Path, key: str, *, below: int | None = None) -> int:
+    """Delete the segments of a journal that are lower than ``below`` (None: all); returns how many; raises OSError."""
+    doomed = [number for number in segments_of(folder, key) if below is None or number < below]
+    for number in doomed:
+        with suppress(FileNotFoundError):
+            segment_path(folder, key, number).unlink()
+    return len(doomed)
+
+
+class SegmentFile:
+    """A segment that is being written, by one thread. It never reuses a file that exists."""
+
+    def __init__(
+        self, folder: Path, *, key: str, app_id: str, session_id: str, segment: int, write_at: WriteAt = os.pwrite
+    ) -> None:
+        self.path = segment_path(folder, key, segment)
+        self.position = Position(segment)
+        self._write_at = write_at
+        self._head = segment_header(
+            SegmentHeader(
+                key=key,
+                app_id=app_id,
+                session_id=session_id,
+                segment=segment,
+                created_us=time.time_ns() // 1000,
+            )
+        )
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def write(self, payload: bytes) -> None:
+        """Write one batch of whole records, with the header before the first; after an OSError just call it again."""
+        segment, offset, number = self.position
+        chunk = batch(number, payload)
+        if not offset:
+            chunk = self._head + chunk
+        view = memoryview(chunk)
+        written = 0
+        while written < len(chunk):
+            written += self._write_at(self._fd, view[written:], offset + written)
+        self.position = Position(segment, offset + written, number + 1)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,285 @@
+"""Writes the batches of all live journals to disk, in one thread, so that a frozen disk stops nothing but itself.
+
+Three rules:
+
+1. The loop submits, the thread writes. Everything that concerns one journal is done in the order in which it was
+   submitted; an urgent submission overtakes other journals, never the earlier batches of its own.
+2. Nothing is dropped. A write that fails is kept and tried again, ever more slowly, and other journals go on. What
+   waits is counted, and past ``queue_bytes`` whoever feeds the journals is told to stop until half of it is gone.
+3. Callbacks run in the writer thread unless it says otherwise. They must be quick and hand over to their own thread.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from wavstream.errors import DependencyError, InternalError, OperatorError
+from wavstream.journal.journal import SEGMENT_BYTES, Journal
+from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
+from wavstream.journal.sync import FolderSync
+
+QUEUE_BYTES = 64 * 1024 * 1024
+"""A second of 2,000 legs of 16 kHz L16."""
+
+_FIRST_RETRY_S = 0.05
+_LAST_RETRY_S = 1.0
+_WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it succeeds"
+
+_log = structlog.get_logger(__name__)
+
+
+class JournalWriter:
+    """The writer thread, and the loop's way to it. Its public methods are for the loop's thread alone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        on_written: Callable[[Sequence[Journal]], None],
+        on_pressure: Callable[[bool], None],
+        queue_bytes: int = QUEUE_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+        sync_interval_s: float = 1.0,
+        write_at: WriteAt = os.pwrite,
+    ) -> None:
+        """``on_written``: all that these journals submitted before is in their files, where a reader finds it.
+
+        ``on_pressure``: True when the queue is full, called by the submission that filled it in the loop's thread;
+        False when it is half empty again, called in either thread.
+        """
+        self.folder = folder
+        self._on_written = on_written
+        self._on_pressure = on_pressure
+        self._queue_limit_bytes = queue_bytes
+        self._segment_bytes = segment_bytes
+        self._write_at = write_at
+        self._sync = FolderSync(folder, interval_s=sync_interval_s)
+        # Each counter has one thread that changes it, so neither needs a lock.
+        self._submitted_bytes = 0
+        self._written_bytes = 0
+        self._full = False
+        self._pressure_lock = threading.RLock()
+        self._jobs: queue.SimpleQueue[Sequence[Journal] | None] = queue.SimpleQueue()
+        self._urgent: deque[Journal] = deque()
+        self._stuck: dict[Journal, None] = {}
+        self._failing: OSError | None = None
+        self._retry_s = _FIRST_RETRY_S
+        self._retry_at = 0.0
+        self._give_up_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of records that were submitted and are not written."""
+        return self._submitted_bytes - self._written_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever feeds the journals should wait: from ``queue_bytes`` on, until half of that is written."""
+        return self._full
+
+    @property
+    def failing(self) -> OSError | None:
+        """Why writing or syncing does not succeed at present."""
+        return self._failing or self._sync.failing
+
+    def start(self) -> None:
+        """Make the folder and start; raises OperatorError if the folder cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperatorError(f"the journal folder {self.folder} cannot be made ({error.strerror})") from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise OperatorError(f"the journal folder {self.folder} is not writable: change its owner or mode")
+        self._sync.start()
+        self._thread.start()
+
+    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1) -> Journal:
+        """A journal to append to. ``segment`` must not exist yet: after a crash it is the last one's number plus 1."""
+        segment_path(self.folder, key, segment)
+        return Journal(
+            key=key, app_id=app_id, session_id=session_id, segment=segment, segment_bytes=self._segment_bytes
+        )
+
+    def submit(self, journals: Sequence[Journal]) -> None:
+        """Flush these journals and have their batches written, one after the other."""
+        job = [journal for journal in journals if journal.flush()]
+        if job:
+            self._count(job)
+            self._put(job)
+            self._settle_pressure()
+
+    def submit_urgent(self, journal: Journal, on_written: Callable[[], None]) -> None:
+        """Flush this journal and have it written next; then ``on_written`` is called in the writer thread."""
+        journal.flush()
+        journal.queue.append(partial(_tell, on_written))
+        self._count([journal])
+        self._urgent.append(journal)
+        self._put(())
+        self._settle_pressure()
+
+    def delete_before(self, journal: Journal, segment: int) -> None:
+        """Delete the segments of a journal that are lower than ``segment``; one that cannot be is logged and stays."""
+        self._do(journal, partial(self._delete, journal, segment))
+
+    def close(self, journal: Journal, *, delete: bool = False) -> None:
+        """Write what is pending, give the file back, ``delete`` all segments. Appending goes on in a fresh one."""
+        below = journal.rotate()
+        self._do(journal, partial(self._close, journal))
+        if delete:
+            self.delete_before(journal, below)
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """Write everything submitted, sync, end the threads; blocks. Raises DependencyError if the disk refuses."""
+        self._give_up_at = time.monotonic() + timeout_s
+        self._jobs.put(None)
+        self._thread.join(timeout_s + _LAST_RETRY_S)
+        self._sync.stop(timeout_s=timeout_s)
+        if self.queued_bytes:
+            raise DependencyError(
+                f"{self.queued_bytes} bytes of journals in {self.folder} could not be written: {_WHAT_TO_DO}"
+            ) from self._failing
+
+    # ---- the loop's side -----------------------------------------------------------------------------------------
+
+    def _do(self, journal: Journal, action: Callable[[], None]) -> None:
+        journal.flush()
+        journal.queue.append(action)
+        self._count([journal])
+        self._put([journal])
+
+    def _put(self, job: Sequence[Journal]) -> None:
+        if self._give_up_at is not None:
+            raise InternalError("the journal writer was stopped before its sessions")
+        self._jobs.put(job)
+
+    def _count(self, journals: Sequence[Journal]) -> None:
+        for journal in journals:
+            self._submitted_bytes += journal.unsubmitted_bytes
+            journal.unsubmitted_bytes = 0
+
+    def _settle_pressure(self) -> None:
+        """Called after every change of either counter: whoever is last sees both, so no change of state is missed."""
+        with self._pressure_lock:
+            limit = max(self._queue_limit_bytes // 2, 1) if self._full else self._queue_limit_bytes
+            full = self.queued_bytes >= limit
+            if full != self._full:
+                self._full = full
+                _tell(partial(self._on_pressure, full))
+
+    # ---- the thread's side ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._until_retry_s() if self._stuck else None)
+            except queue.Empty:
+                job = ()
+            if job is None:
+                break
+            self._write_urgent()
+            self._write_slot([journal for journal in job if journal not in self._stuck])
+            if self._stuck and not self._until_retry_s():
+                self._retry()
+        while self._stuck and time.monotonic() < (self._give_up_at or 0.0):
+            time.sleep(self._until_retry_s())
+            self._retry()
+
+    def _until_retry_s(self) -> float:
+        return max(self._retry_at - time.monotonic(), 0.0)
+
+    def _write_urgent(self) -> None:
+        while self._urgent:
+            self._write(self._urgent.popleft())
+
+    def _write_slot(self, journals: Sequence[Journal]) -> None:
+        written: list[Journal] = []
+        for journal in journals:
+            if self._write(journal):
+                written.append(journal)
+            self._write_urgent()
+        if written:
+            _tell(partial(self._on_written, written))
+        self._settle_pressure()
+
+    def _retry(self) -> None:
+        stuck = list(self._stuck)
+        self._stuck.clear()
+        self._write_slot(stuck)
+        if self._stuck:
+            self._retry_s = min(self._retry_s * 2, _LAST_RETRY_S)
+            self._retry_at = time.monotonic() + self._retry_s
+        else:
+            self._retry_s = _FIRST_RETRY_S
+            self._failing = None
+            _log.info("journal_write_recovered", folder=str(self.folder))
+
+    def _write(self, journal: Journal) -> bool:
+        """Empty the journal's queue, from the oldest on; False: the disk refused, and the rest stays queued."""
+        waiting = journal.queue
+        try:
+            while waiting:
+                entry = waiting[0]
+                if isinstance(entry, tuple):
+                    self._write_batch(journal, *entry)
+                else:
+                    entry()
+                waiting.popleft()
+        except OSError as error:
+            if self._failing is None:
+                _log.error("journal_write_failing", folder=str(self.folder), error=str(error), to_do=_WHAT_TO_DO)
+            self._failing = error
+            if not self._stuck:
+                self._retry_at = time.monotonic() + self._retry_s
+            self._stuck[journal] = None
+            return False
+        return True
+
+    def _write_batch(self, journal: Journal, segment: int, payload: bytes) -> None:
+        file = journal.file
+        if file is None or file.position.segment != segment:
+            self._close(journal)
+            file = journal.file = SegmentFile(
+                self.folder,
+                key=journal.key,
+                app_id=journal.app_id,
+                session_id=journal.session_id,
+                segment=segment,
+                write_at=self._write_at,
+            )
+        file.write(payload)
+        journal.written = file.position
+        journal.written_bytes += len(payload)
+        self._written_bytes += len(payload)
+        self._sync.touched(file.path)
+
+    def _close(self, journal: Journal) -> None:
+        if journal.file is not None:
+            file, journal.file = journal.file, None
+            file.close()
+
+    def _delete(self, journal: Journal, below: int) -> None:
+        if journal.file is not None and journal.file.position.segment < below:
+            self._close(journal)
+        try:
+            delete_segments(self.folder, journal.key, below=below)
+        except OSError as error:
+            # What cannot be deleted must not keep what comes from being written.
+            _log.error("journal_delete_failed", key=journal.key, below=below, error=str(error))
+
+
+def _tell(callback: Callable[[], None]) -> None:
+    """Run someone else's callback: its fault must end neither the thread nor the batch."""
+    try:
+        callback()
+    except Exception:  # noqa: BLE001 - the boundary to code of higher rooms; logged with its traceback
+        _log.exception("journal_callback_failed")

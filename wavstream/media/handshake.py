@@ -1,0 +1,174 @@
+"""A media WebSocket up to its upgrade: route, RFC 6455, room, key; then 101, or a problem that says what to change.
+
+uvicorn makes this protocol for every WebSocket request, hands it the request head, and only then connects it to the
+socket. So the stream begins in the next turn of the loop, when the socket listens to what is set here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any, cast
+
+import structlog
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from wavstream.dialects.base import Dialect
+from wavstream.errors import LimitReached, PeerError
+from wavstream.media.connection import MediaConnection
+from wavstream.media.endpoint import MediaEndpoint
+from wavstream.media.request import read_request, refusal
+
+_MAX_EARLY_BYTES = 64 * 1024
+_RETRY_AFTER_S = 5
+
+_log = structlog.get_logger(__name__)
+
+_core_log = logging.getLogger("wavstream.media.core")
+# Below this the core writes request lines and headers to the log, and with them keys.
+_core_log.setLevel(logging.WARNING)
+
+
+def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
+    """The class for uvicorn's option ``ws``."""
+
+    class MediaHandshake(Handshake):
+        def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+            super().__init__(endpoint, server_state.connections)
+
+    return MediaHandshake
+
+
+class Handshake(asyncio.Protocol):
+    """One request for a media WebSocket."""
+
+    def __init__(self, endpoint: MediaEndpoint, connections: set[Any]) -> None:
+        self._endpoint = endpoint
+        self._connections = connections
+        # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
+        self._core = ServerProtocol(max_size=endpoint.limits.max_message_bytes, logger=_core_log)
+        self._early = bytearray()
+        self._decided = False
+        self._request_read = False
+        self._authentication: asyncio.Future[str] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket of the request."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
+        self._connections.add(self)
+        timeout_s = self._endpoint.limits.handshake_timeout_s
+        self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._time_out)
+
+    def data_received(self, data: bytes) -> None:
+        """The request head; what comes behind it waits for the stream."""
+        if self._request_read:
+            self._early += data
+            if len(self._early) > _MAX_EARLY_BYTES:
+                self._refuse(PeerError("the peer must wait for the answer to its upgrade"))
+            return
+        self._core.receive_data(data)
+        for request in self._core.events_received():
+            assert isinstance(request, Request)
+            self._request_read = True
+            self._consider(request)
+        if self._core.handshake_exc is not None and not self._decided:
+            self._decide()
+            self._write_out()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone before its answer, or after a refusal."""
+        self._decide()
+        self._connections.discard(self)
+
+    def shutdown(self) -> None:
+        """uvicorn stops; it waits for every connection."""
+        self._refuse(LimitReached("the server is stopping", retry_after_s=_RETRY_AFTER_S))
+
+    def _consider(self, request: Request) -> None:
+        try:
+            peer = self._transport.get_extra_info("peername")
+            peer_host = peer[0] if isinstance(peer, tuple) else None
+            asked = read_request(request, dialects=self._endpoint.dialects, peer_host=peer_host)
+            response = self._core.accept(request)
+            if response.status_code != 101:
+                self._decide()
+                self._answer(response)
+                return
+            if self._endpoint.counters.open_sockets >= self._endpoint.limits.sockets:
+                raise LimitReached("the server has no room for another stream", retry_after_s=_RETRY_AFTER_S)
+            dialect = asked.dialect(asked.upgrade)
+            app_id = self._endpoint.authenticate(asked.credentials)
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._refuse(error)
+            return
+        if isinstance(app_id, str):
+            self._admit(dialect, response, app_id)
+        else:
+            self._authentication = asyncio.ensure_future(_text_of(app_id))
+            self._authentication.add_done_callback(lambda done: self._authenticated(dialect, response, done))
+
+    def _authenticated(self, dialect: Dialect, response: Response, done: asyncio.Future[str]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if isinstance(error, Exception):
+            self._refuse(error)
+        else:
+            self._admit(dialect, response, done.result())
+
+    def _admit(self, dialect: Dialect, response: Response, app_id: str) -> None:
+        if not self._decided:
+            asyncio.get_running_loop().call_soon(self._open, dialect, response, app_id)
+
+    def _open(self, dialect: Dialect, response: Response, app_id: str) -> None:
+        if self._decided or self._transport.is_closing():
+            return
+        self._decide()
+        self._connections.discard(self)
+        connection = MediaConnection(
+            self._endpoint,
+            transport=self._transport,
+            core=self._core,
+            dialect=dialect,
+            app_id=app_id,
+            connections=self._connections,
+        )
+        self._transport.set_protocol(connection)
+        self._core.send_response(response)
+        connection.opened(bytes(self._early))
+
+    def _time_out(self) -> None:
+        self._refuse(LimitReached("the key could not be checked in time", retry_after_s=_RETRY_AFTER_S))
+
+    def _refuse(self, error: Exception) -> None:
+        if self._decided:
+            return
+        self._decide()
+        if isinstance(error, PeerError):
+            _log.info("media_handshake_refused", reason=str(error))
+        else:
+            _log.error("media_handshake_failed", exc_info=error)
+        self._answer(refusal(error))
+
+    def _decide(self) -> None:
+        self._decided = True
+        self._deadline.cancel()
+        if self._authentication is not None:
+            self._authentication.cancel()
+
+    def _answer(self, response: Response) -> None:
+        self._endpoint.counters.refused[response.status_code] += 1
+        self._core.send_response(response)
+        self._write_out()
+
+    def _write_out(self) -> None:
+        self._transport.write(b"".join(self._core.data_to_send()))
+        self._transport.close()
+
+
+async def _text_of(app_id: Awaitable[str]) -> str:
+    return await app_id

@@ -1,0 +1,121 @@
+"""Messages of one stream, through its dialect, to its sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wavstream.dialects.base import Dialect
+from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted, StreamStopped
+from wavstream.errors import BadParameter, InternalError
+from wavstream.media.counters import MediaCounters
+from wavstream.media.stream import StreamSink
+
+
+class Intake:
+    """Takes whole messages. Before the stream has introduced itself there is no sink; after its end all is dropped."""
+
+    __slots__ = (
+        "_counters",
+        "_dialect",
+        "_frame",
+        "_frames",
+        "_muted",
+        "_on_stopped",
+        "_open_stream",
+        "_read_binary",
+        "_received_bytes",
+        "_sink",
+        "arrival_us",
+    )
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        open_stream: Callable[[StreamStarted], StreamSink],
+        on_stopped: Callable[[], None],
+        counters: MediaCounters,
+    ) -> None:
+        self._dialect = dialect
+        self._open_stream = open_stream
+        self._on_stopped = on_stopped
+        self._counters = counters
+        self._sink: StreamSink | None = None
+        self._muted = False
+        self._read_binary = dialect.binary
+        self._frame: Callable[[Frame, int], None] = _too_early
+        self.arrival_us = 0
+        """When the read of the socket was made that is being worked on; set by its owner."""
+        self._frames = 0
+        self._received_bytes = 0
+
+    def opened(self) -> None:
+        """The upgrade is done; raises PeerError."""
+        self._take(*self._dialect.opened())
+
+    def text(self, message: bytes) -> None:
+        """A whole text message; raises PeerError."""
+        self._take(*self._dialect.text(message))
+
+    def binary(self, payload: bytes) -> None:
+        """A whole binary message; raises PeerError."""
+        for event in self._read_binary(payload):
+            if type(event) is Frame:
+                self._frames += 1
+                self._received_bytes += len(event.payload)
+                self._frame(event, self.arrival_us)
+            else:
+                self._take(event)
+
+    def count(self) -> None:
+        """Bring the counters of all streams up to date."""
+        self._counters.frames += self._frames
+        self._counters.received_bytes += self._received_bytes
+        self._frames = self._received_bytes = 0
+
+    def mute(self) -> None:
+        """From now on the sink hears of nothing but the end."""
+        self._muted = True
+        self._frame = _too_late
+
+    def end(self, *, clean: bool) -> None:
+        """The stream is over; only the first call counts."""
+        self.mute()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.closed(clean, self.arrival_us)
+
+    def _take(self, *events: Event) -> None:
+        for event in events:
+            if self._muted:
+                return
+            if type(event) is Frame:
+                self._frames += 1
+                self._received_bytes += len(event.payload)
+                self._frame(event, self.arrival_us)
+            elif type(event) is Ignored:
+                self._counters.ignored[event.reason] += 1
+            elif type(event) is StreamStarted:
+                self._start(event)
+            elif self._sink is None:
+                raise InternalError(f"the dialect {self._dialect.name} gave {type(event).__name__} before the start")
+            else:
+                self._sink.event(event, self.arrival_us)
+                if type(event) is StreamStopped:
+                    self.end(clean=True)
+                    self._on_stopped()
+
+    def _start(self, started: StreamStarted) -> None:
+        if started.session_id is None:
+            raise BadParameter("session_id", "missing; put it into the path, or into the first message")
+        self._sink = self._open_stream(started)
+        self._frame = self._sink.frame
+        self._counters.streams_opened += 1
+
+
+def _too_early(frame: Frame, arrival_us: int) -> None:
+    raise InternalError("a dialect gave a frame before the start of its stream")
+
+
+def _too_late(frame: Frame, arrival_us: int) -> None:
+    """A frame of a stream that is over."""

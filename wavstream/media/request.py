@@ -1,0 +1,138 @@
+"""What the request head of a media WebSocket asks for, and how it is refused.
+
+Two rules that are easy to get wrong:
+
+1. A path is cut at its slashes first and percent-decoded then, so that ids may hold slashes.
+2. A ``+`` in the query is a plus and not a space: dial plans write ``from=+4930...`` as it is.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import msgspec
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from wavstream.dialects.base import Dialect, UpgradeRequest
+from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, PeerError, Unauthenticated
+from wavstream.media.endpoint import MediaCredentials
+from wavstream.model.ids import is_customer_id
+
+_SECRET_QUERY = frozenset({"app", "token"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+_RETRY_AFTER_S = 5
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRequest:
+    """A request that names a dialect."""
+
+    dialect: type[Dialect]
+    upgrade: UpgradeRequest
+    """For the dialect; without the key."""
+    credentials: MediaCredentials
+
+
+def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None) -> MediaRequest:
+    """The request taken apart; ``peer_host`` is the address that the socket comes from. Raises NotFound."""
+    path, _, raw_query = request.path.partition("?")
+    match path.split("/"):
+        case ["", "media", name]:
+            ids: list[str] = []
+        case ["", "media", name, *ids] if len(ids) <= 2:
+            pass
+        case _:
+            raise NotFound("a media WebSocket is opened at /media/{dialect}/{session_id}/{leg}")
+    dialect = dialects.get(name)
+    if dialect is None:
+        raise NotFound(f"there is no dialect of this name; there are: {', '.join(sorted(dialects))}")
+    session_id, leg = (*(_id(segment) for segment in ids), None, None)[:2]
+    query = _query(raw_query)
+    headers = {name.lower(): value for name, value in request.headers.raw_items()}
+    return MediaRequest(
+        dialect=dialect,
+        upgrade=UpgradeRequest(
+            session_id=session_id,
+            leg=leg,
+            query={key: value for key, value in query.items() if key not in _SECRET_QUERY},
+            headers={key: value for key, value in headers.items() if key not in _SECRET_HEADERS},
+        ),
+        credentials=MediaCredentials(
+            app=query.get("app"),
+            token=_bearer(headers.get("authorization", "")) or query.get("token"),
+            session_id=session_id,
+            client_is_loopback=_is_loopback(peer_host) and not any(name in headers for name in _FORWARDED),
+        ),
+    )
+
+
+def refusal(error: Exception) -> Response:
+    """The answer before the upgrade: an RFC 9457 problem. Of an error that is not its own the peer learns nothing."""
+    headers = {}
+    detail = str(error)
+    match error:
+        case NotFound():
+            status = HTTPStatus.NOT_FOUND
+        case Unauthenticated():
+            status = HTTPStatus.UNAUTHORIZED
+            headers["WWW-Authenticate"] = "Bearer"
+        case Forbidden():
+            status = HTTPStatus.FORBIDDEN
+        case LimitReached():
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            headers["Retry-After"] = str(error.retry_after_s)
+        case PeerError():
+            status = HTTPStatus.BAD_REQUEST
+        case DependencyError():
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            detail = "temporary failure"
+            headers["Retry-After"] = str(_RETRY_AFTER_S)
+        case _:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            detail = "internal error"
+    problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    body = msgspec.json.encode(problem)
+    headers |= {
+        "Date": email.utils.formatdate(usegmt=True),
+        "Connection": "close",
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+    }
+    return Response(status.value, status.phrase, Headers(headers), body)
+
+
+def _id(segment: str) -> str:
+    try:
+        text = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        text = ""
+    if not is_customer_id(text):
+        raise NotFound("session and leg have 1 to 256 printable characters, percent-encoded in UTF-8")
+    return text
+
+
+def _query(raw: str) -> dict[str, str]:
+    """Of a key that comes twice the last value counts."""
+    pairs = (pair.partition("=") for pair in raw.split("&") if pair)
+    return {unquote(key): unquote(value) for key, _, value in pairs}
+
+
+def _bearer(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

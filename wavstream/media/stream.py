@@ -1,0 +1,56 @@
+"""The seam between a media WebSocket and the session that its stream belongs to.
+
+``sessions`` implements the sink, this room implements the handle; neither imports the other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wavstream.dialects.events import Event, Frame
+
+
+class StreamSink(Protocol):
+    """Where the events of one stream go. ``arrival_us``: when the read of the socket that held them was made.
+
+    A PeerError that any method but ``closed`` raises closes the stream with the code of that error; any other
+    exception closes it with 1011 and is logged.
+    """
+
+    def frame(self, frame: Frame, arrival_us: int) -> None:
+        """Audio; called once a media message."""
+
+    def event(self, event: Event, arrival_us: int) -> None:
+        """Whatever else happened: Dtmf, Marked, Paused, Resumed or StreamStopped."""
+
+    def closed(self, clean: bool, arrival_us: int) -> None:
+        """The stream is over; exactly once, and nothing after it. ``clean``: by the peer's will, not by a loss."""
+
+
+class StreamHandle(Protocol):
+    """What a session may do to a stream. Every method does nothing once the stream is over."""
+
+    @property
+    def dialect(self) -> str:
+        """The name of the stream's dialect."""
+
+    def send_audio(self, payload: bytes) -> None:
+        """Send one binary message; dropped while the peer does not read, for late audio is of no use."""
+
+    def send_frames(self, frames: bytes) -> None:
+        """Send prebuilt server frames in one write; dropped like ``send_audio``."""
+
+    def keep_alive(self, on: bool) -> None:
+        """Start or stop sending silence; without effect where the dialect's peer takes no audio."""
+
+    def pause_reading(self) -> None:
+        """Let what arrives wait in the kernel, and then at the peer."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream: no event follows, and ``closed`` is called later, when the socket is done.
+
+        It is clean if ``code`` is 1000 or 1001.
+        """

@@ -1,0 +1,108 @@
+"""What the server counts, made readable for Prometheus at the moment it asks and not before.
+
+The rooms keep plain integers of their own and hand a callable to ``Metrics.add``; it is called once a scrape. Nothing
+on the path of a frame touches this module.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+WINDOW_S = 60.0
+"""Seconds of the past that the quantiles of the loop's delay are taken over."""
+_MAX_OBSERVATIONS = 60_000  # one a millisecond of the window; a bound, not a size
+
+
+class Kind(Enum):
+    """How a figure behaves."""
+
+    COUNTER = CounterMetricFamily
+    """Only grows, until the process ends; the name ends in ``_total``."""
+    GAUGE = GaugeMetricFamily
+    """Goes up and down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number at the moment of a scrape. Figures of one name have the same kind, help and label names."""
+
+    name: str
+    """With its unit, such as ``wavstream_journal_queued_bytes``."""
+    help: str
+    """One sentence."""
+    value: float
+    kind: Kind = Kind.GAUGE
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Few and from fixed sets: never an id of a session or a recording."""
+
+
+class LoopDelay:
+    """How late the event loop runs what was due: quantiles over the last minute, fed by its own timers."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_MAX_OBSERVATIONS)
+        self._count = 0
+        self._sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Note that something ran ``seconds`` after it was due; early counts as in time. Costs about 1 us."""
+        late_s = max(seconds, 0.0)
+        now = self._clock()
+        recent = self._recent
+        recent.append((now, late_s))
+        while recent[0][0] < now - WINDOW_S:
+            recent.popleft()
+        self._count += 1
+        self._sum_s += late_s
+
+    def quantiles(self) -> dict[float, float]:
+        """Delay in seconds that half, 99 % and all of the last minute's observations stay within; empty without any."""
+        since = self._clock() - WINDOW_S
+        delays = sorted(late_s for at, late_s in self._recent if at >= since)
+        return {share: delays[math.ceil(share * len(delays)) - 1] for share in (0.5, 0.99, 1.0)} if delays else {}
+
+    def collect(self) -> Iterator[Metric]:
+        """As Prometheus reads it: ``wavstream_loop_delay_seconds``."""
+        name = "wavstream_loop_delay_seconds"
+        summary = Metric(name, "Lateness of the event loop's timers, over the last minute.", "summary")
+        for share, delay_s in self.quantiles().items():
+            summary.add_sample(name, {"quantile": f"{share:g}"}, delay_s)
+        summary.add_sample(f"{name}_count", {}, self._count)
+        summary.add_sample(f"{name}_sum", {}, self._sum_s)
+        yield summary
+
+
+class Metrics:
+    """The registry of one server: its process, its loop, and what the rooms add."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.loop_delay = LoopDelay()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(self.loop_delay)
+
+    def add(self, read: Callable[[], Iterable[Figure]]) -> None:
+        """Have ``read`` called at every scrape, on the thread that answers it."""
+        self.registry.register(_Scraped(read))
+
+
+class _Scraped:
+    def __init__(self, read: Callable[[], Iterable[Figure]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for figure in self._read():
+            if figure.name not in families:
+                families[figure.name] = figure.kind.value(figure.name, figure.help, labels=sorted(figure.labels))
+            families[figure.name].add_metric([text for _, text in sorted(figure.labels.items())], figure.value)
+        yield from families.values()

@@ -1,0 +1,177 @@
+"""A recording: one set of options applied to a session from a start to a stop.
+
+States: accepted -> ongoing <-> paused -> completed (stopped, the file is being finished)
+-> available | absent (no audio) | failed; available -> expired | deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from wavstream.model.audio import Channel, Track
+from wavstream.model.call import CallFacts
+from wavstream.model.options import RecordingOptions
+
+
+class Status(StrEnum):
+    """Where a recording is in its life."""
+
+    ACCEPTED = "accepted"
+    """Asked for; its session does not stream yet."""
+    ONGOING = "ongoing"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    """Stopped; the file is being finished."""
+    AVAILABLE = "available"
+    ABSENT = "absent"
+    """Ended without audio: there is no file."""
+    FAILED = "failed"
+    EXPIRED = "expired"
+    DELETED = "deleted"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still takes audio, or will."""
+        return self in (Status.ACCEPTED, Status.ONGOING, Status.PAUSED)
+
+
+class EndReason(StrEnum):
+    """Why a recording ended."""
+
+    STOPPED = "stopped"
+    """By command."""
+    HANGUP = "hangup"
+    """The last stream of the session ended."""
+    DISCONNECTED = "disconnected"
+    """The last stream was lost and did not come back within the reconnect wait."""
+    RECOVERED = "recovered"
+    """The server was restarted and no stream came back within the reconnect wait."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LegReceipt:
+    """One track of one leg, as it was recorded."""
+
+    leg: str
+    track: Track
+    channel: Channel | None
+    """None: nowhere (redundant), or a mono file."""
+    dialect: str
+    codec: str
+    rate: int
+    """Hertz."""
+    joined_ms: int
+    """From the start of the recording to the leg's first sample."""
+    left_ms: int
+    """From the start of the recording to the leg's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silence that the call did not have."""
+
+    leg: str
+    track: Track
+    start_ms: int
+    length_ms: int
+    cause: str
+    """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away), ``silence`` (suppressed by the peer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A stretch of the call that is not in the file."""
+
+    start_ms: int
+    """In the call, from the start of the recording."""
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """Silence cut away."""
+
+    start: int = 0
+    """Milliseconds."""
+    end: int = 0
+    """Milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """The account of every accepted sample: it is in the file, or it is counted here."""
+
+    samples: int = 0
+    """In the file, over all channels."""
+    lost_ms: int = 0
+    late_frames: int = 0
+    """Arrived after their place was written, in part or whole."""
+    late_ms: int = 0
+    duplicate_frames: int = 0
+    reordered_frames: int = 0
+    redundant_frames: int = 0
+    """Outbound audio that another leg's inbound track carries too."""
+    redundant_ms: int = 0
+    paused_ms: int = 0
+    """Audio of all tracks withheld by pauses."""
+    after_stop_ms: int = 0
+    clipped_samples: int = 0
+    gaps: tuple[Gap, ...] = ()
+    gaps_omitted: int = 0
+    """Gaps beyond those that are listed."""
+    pauses: tuple[Pause, ...] = ()
+    drift_ppm: dict[str, int] = field(default_factory=dict)
+    """By leg: how fast its clock ran against ours."""
+    trimmed_ms: Trimmed = Trimmed()
+    paused_audio_in_journal: bool = False
+    """True where another recording of the session kept running during a pause of this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a fold says of the file it made."""
+
+    sample_rate: int
+    """Hertz."""
+    channels: int
+    samples: int
+    """Of each channel."""
+    audio_sha256: str
+    """Of the bytes after the file's fixed-size header, hex."""
+    size_bytes: int
+    """Of the whole file."""
+    legs: tuple[LegReceipt, ...] = ()
+    integrity: Integrity = Integrity()
+
+    @property
+    def duration_ms(self) -> int:
+        """Length of the file, rounded to the nearest millisecond."""
+        return (self.samples * 1000 + self.sample_rate // 2) // self.sample_rate if self.sample_rate else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One row of the catalog. All times are aware UTC."""
+
+    id: str
+    app_id: str
+    session_id: str
+    status: Status
+    options: RecordingOptions
+    object_key: str
+    """Where the finished file lies in storage; fixed from the start."""
+    file_name: str
+    """What a browser calls the download."""
+    created_at: datetime
+    call: CallFacts = CallFacts()
+    end_reason: EndReason | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    expires_at: datetime | None = None
+    """From the stop, never extended by reads."""
+    receipt: Receipt | None = None
+    error: str | None = None
+    """Why it failed, for a person."""

@@ -1,0 +1,1 @@
+"""The fold: journal records in, file bytes and facts out. Pure."""

@@ -1,0 +1,1 @@
+"""Payload bytes to 16-bit linear samples, and samples of one rate to another."""

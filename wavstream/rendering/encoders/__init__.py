@@ -1,0 +1,1 @@
+"""Samples to file bytes, one module a format."""

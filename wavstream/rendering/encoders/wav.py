@@ -1,0 +1,65 @@
+"""WAV, 16-bit PCM, with room in its header to pass 4 GiB.
+
+The header is always 80 bytes: ``RIFF``, a ``JUNK`` chunk of 28 bytes, ``fmt `` and the head of ``data``. The sizes in
+RIFF are 32 bits wide; when the file passes them the header turns into RF64 (EBU Tech 3306): the sizes become
+0xFFFFFFFF and the JUNK chunk becomes ``ds64`` with the true ones in 64 bits. So one file can be written whole before
+it is known which of the two it will be.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HEADER_BYTES = 80
+_SAMPLE_BYTES = 2
+_PCM = 1
+_MAX_U32 = 0xFFFF_FFFF
+_CHUNK = struct.Struct("<4sI")
+_DS64 = struct.Struct("<QQQI")
+_FORMAT = struct.Struct("<HHIIHH")
+
+
+class WavEncoder:
+    """One WAV file."""
+
+    header_bytes: ClassVar[int] = HEADER_BYTES
+
+    def __init__(self, *, sample_rate_hz: int, channels: int) -> None:
+        self._sample_rate_hz = sample_rate_hz
+        self._channels = channels
+        self._samples = 0
+
+    def encode(self, block: NDArray[np.int16]) -> bytes:
+        """The block's samples, interleaved, little-endian."""
+        self._samples += len(block)
+        return (block if sys.byteorder == "little" else block.byteswap()).tobytes()
+
+    def finish(self) -> bytes:
+        """Nothing: 16-bit samples always fill whole words, so the data chunk needs no padding."""
+        return b""
+
+    def header(self) -> bytes:
+        """The header that is right for all that was encoded so far."""
+        return wav_header(sample_rate_hz=self._sample_rate_hz, channels=self._channels, samples=self._samples)
+
+
+def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:
+    """The 80 bytes before ``samples`` samples of each channel."""
+    step_bytes = channels * _SAMPLE_BYTES
+    data_bytes = samples * step_bytes
+    riff_bytes = HEADER_BYTES - _CHUNK.size + data_bytes
+    form = _FORMAT.pack(_PCM, channels, sample_rate_hz, sample_rate_hz * step_bytes, step_bytes, 8 * _SAMPLE_BYTES)
+    if riff_bytes <= _MAX_U32:
+        riff, reserved = _CHUNK.pack(b"RIFF", riff_bytes), _CHUNK.pack(b"JUNK", _DS64.size) + bytes(_DS64.size)
+        data = _CHUNK.pack(b"data", data_bytes)
+    else:
+        riff = _CHUNK.pack(b"RF64", _MAX_U32)
+        reserved = _CHUNK.pack(b"ds64", _DS64.size) + _DS64.pack(riff_bytes, data_bytes, samples, 0)
+        data = _CHUNK.pack(b"data", _MAX_U32)
+    return riff + b"WAVE" + reserved + _CHUNK.pack(b"fmt ", len(form)) + form + data

@@ -1,0 +1,1 @@
+"""Which leg is on which channel, and their sum."""

@@ -1,0 +1,249 @@
+"""Who speaks in a recording: its legs in order of arrival, and what each of their streams brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wavstream.model.audio import Channel, Track
+from wavstream.model.options import RecordingOptions, TrackChoice
+from wavstream.model.recording import Gap, LegReceipt
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.mixer.layout import StereoLayout
+from wavstream.rendering.timeline.lane import Lane
+from wavstream.rendering.timeline.source import Seat, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wavstream.journal.records import StreamFacts
+    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.tally import Tally
+
+
+@dataclass(slots=True, eq=False)
+class Stay:
+    """One stream of a leg, from its opening to its end, as far as it belongs to the recording."""
+
+    facts: StreamFacts
+    joined_us: int
+    sources: dict[int, Source]
+    """By the number that their frames carry."""
+    closed_us: int | None = None
+    is_lost: bool = False
+    """Closed, but not by its own will."""
+
+    def seats(self) -> Iterator[tuple[Seat, Lane, Source]]:
+        """The tracks that are part of the recording."""
+        for source in self.sources.values():
+            for seat in source.seats:
+                if seat.lane is not None:
+                    yield seat, seat.lane, source
+
+
+class Roster:
+    """The legs and streams of one recording. All times count from its start, in microseconds."""
+
+    def __init__(self, options: RecordingOptions, leg_order: Iterable[str], tally: Tally) -> None:
+        self.step_bytes: dict[int, int] = {}
+        """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
+        self.lanes: list[tuple[Seat, Lane]] = []
+        """The lanes that have, or may still get, something to write."""
+        self.open: dict[int, Stay] = {}
+        """The streams that are open, by number."""
+        self._options = options
+        self._tally = tally
+        self._legs: dict[str, Channel | None] = dict.fromkeys(leg_order)
+        self._stays: list[Stay] = []
+        self._layout = StereoLayout()
+        self._file: tuple[int, int] | None = None
+        self._leaving = False
+
+    def join(self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None) -> None:
+        """A stream is there. ``reference_us``: its smallest lag, where that is known."""
+        self._legs[facts.leg] = facts.channel or self._legs.get(facts.leg)
+        groups = [facts.tracks] if facts.format.channels > 1 else [(track,) for track in facts.tracks]
+        sources: dict[int, Source] = {}
+        number = facts.first_track
+        for tracks in groups:
+            seats = [Seat(facts.leg, track, self._lane(facts, track)) for track in tracks]
+            self.lanes += [(seat, seat.lane) for seat in seats if seat.lane is not None]
+            source = Source(
+                seats,
+                form=facts.format,
+                clock=facts.clock,
+                joined_us=joined_us,
+                position=position,
+                reference_us=reference_us,
+                decode=partial(decode, facts.format.codec, facts.format.channels),
+                tally=self._tally,
+                stalled=self._stalled,
+            )
+            if any(seat.lane for seat in seats):
+                sources[number] = source
+                self.step_bytes[number] = source.step_bytes
+            number += len(tracks)
+        stay = Stay(facts, joined_us, sources)
+        self._stays.append(stay)
+        self.open[facts.stream] = stay
+        self._mark_redundant()
+
+    def leave(self, stream: int, *, now_us: int, written_us: int, is_lost: bool) -> None:
+        """A stream is over: what it still owes is placed."""
+        stay = self.open.pop(stream, None)
+        if stay is None:
+            return
+        for source in stay.sources.values():
+            source.advance(now_us=now_us, written_us=written_us, final=True)
+        stay.closed_us, stay.is_lost = now_us, is_lost
+        self._leaving = True
+        self._mark_redundant()
+
+    def receive(self, frames: dict[int, Frames]) -> None:
+        """Frames of open streams, by the number that they carry."""
+        for stay in self.open.values():
+            for number, source in stay.sources.items():
+                if number in frames:
+                    source.receive(frames[number])
+
+    def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
+        """Place what can be placed by now."""
+        for stay in self.open.values():
+            for source in stay.sources.values():
+                source.advance(now_us=now_us, written_us=written_us, final=final)
+
+    def covered_us(self, now_us: int) -> list[int]:
+        """Up to when each source of an open stream is known, without those of which all is redundant."""
+        return [
+            source.covered_us(now_us)
+            for stay in self.open.values()
+            for source in stay.sources.values()
+            if not source.is_redundant or any(seat.track is Track.INBOUND for seat in source.seats)
+        ]
+
+    def held_at(self) -> list[int]:
+        """Where resamplers of open streams hold samples back, in samples of the file."""
+        return [lane.held_at for stay in self.open.values() for _, lane, _ in stay.seats() if lane.held_at is not None]
+
+    def count_after_stop(self, frames: dict[int, Frames]) -> None:
+        """Frames that came when the recording was over."""
+        for stay in self._stays:
+            for number, source in stay.sources.items():
+                if number in frames:
+                    source.count_after_stop(frames[number])
+
+    def sample_rate(self) -> int | None:
+        """What the file's rate is if it is decided now; None: nothing is known."""
+        if self._options.sample_rate is not None:
+            return self._options.sample_rate
+        return max((stay.facts.format.rate_hz for stay in self._stays if stay.sources), default=None)
+
+    def freeze(self, sample_rate_hz: int) -> None:
+        """The first block is about to be written."""
+        self._file = sample_rate_hz, 0
+        for _, lane in self.lanes:
+            lane.open(sample_rate_hz, 0)
+
+    def wrote(self, samples: int) -> None:
+        """The file is written so far; lanes of streams that are over and have nothing more are let go."""
+        if self._file is not None:
+            self._file = self._file[0], samples
+        if self._leaving:
+            live = {id(lane) for stay in self.open.values() for _, lane, _ in stay.seats()}
+            self.lanes = [(seat, lane) for seat, lane in self.lanes if id(lane) in live or not lane.is_empty]
+            self._leaving = len(self.lanes) > len(live)
+
+    def column(self, seat: Seat) -> int:
+        """The channel of the file, from 0, that a track goes to."""
+        if self._options.file_channels == 1:
+            return 0
+        return 0 if self._channel(seat) is Channel.LEFT else 1
+
+    def legs(self, end_us: int) -> tuple[LegReceipt, ...]:
+        """What was recorded of each track; ``end_us``: the end of the recording so far."""
+        receipts = []
+        for stays in self._visits().values():
+            facts, (seat, _, _) = stays[0][0].facts, stays[0][1]
+            last_stay, (_, last, _) = stays[-1]
+            spoken = [lane for _, (_, lane, _) in stays if lane.first_us is not None]
+            joined_us = spoken[0].first_us if spoken else stays[0][0].joined_us
+            if last_stay.closed_us is None:
+                left_us = end_us
+            else:
+                left_us = last.last_us if last_stay.is_lost else max(last.last_us, last_stay.closed_us)
+            receipts.append(
+                LegReceipt(
+                    leg=seat.leg,
+                    track=seat.track,
+                    channel=self._channel(seat) if spoken and self._options.file_channels > 1 else None,
+                    dialect=facts.dialect,
+                    codec=facts.format.codec,
+                    rate=facts.format.rate_hz,
+                    joined_ms=max(0, joined_us or 0) // 1000,
+                    left_ms=max(0, left_us) // 1000,
+                )
+            )
+        return tuple(receipts)
+
+    def reconnect_gaps(self) -> list[Gap]:
+        """The times between a stream that was lost and the next one of its leg."""
+        gaps = []
+        for visits in self._visits().values():
+            lost_us: int | None = None
+            for stay, (seat, lane, _) in visits:
+                if lane.first_us is not None and lost_us is not None and lane.first_us > lost_us:
+                    gaps.append(_gap(seat, lost_us, lane.first_us - lost_us, "reconnect"))
+                if stay.closed_us is None or not stay.is_lost:
+                    lost_us = None
+                elif lane.first_us is not None:
+                    lost_us = lane.last_us
+                elif lost_us is None:
+                    lost_us = stay.closed_us
+        return gaps
+
+    def drift_ppm(self) -> dict[str, int]:
+        """How fast the clock of each leg ran, taken from the source that was watched the longest."""
+        watched: dict[str, Source] = {}
+        for stay in self._stays:
+            for seat, _, source in stay.seats():
+                best = watched.get(seat.leg)
+                if best is None or source.drift.known_us > best.drift.known_us:
+                    watched[seat.leg] = source
+        return {leg: source.drift.ppm for leg, source in watched.items()}
+
+    def _visits(self) -> dict[tuple[str, Track], list[tuple[Stay, tuple[Seat, Lane, Source]]]]:
+        visits: dict[tuple[str, Track], list[tuple[Stay, tuple[Seat, Lane, Source]]]] = {}
+        for stay in self._stays:
+            for place in stay.seats():
+                visits.setdefault((place[0].leg, place[0].track), []).append((stay, place))
+        return visits
+
+    def _lane(self, facts: StreamFacts, track: Track) -> Lane | None:
+        if self._options.track not in (TrackChoice.BOTH, TrackChoice(track)):
+            return None
+        lane = Lane(facts.format.rate_hz, self._tally, Resampler)
+        if self._file is not None:
+            lane.open(*self._file)
+        return lane
+
+    def _channel(self, seat: Seat) -> Channel:
+        self._layout.place(self._legs.items())
+        return self._layout.channel(seat.leg, seat.track)
+
+    def _mark_redundant(self) -> None:
+        speaking = {
+            seat.leg for stay in self.open.values() for seat, _, _ in stay.seats() if seat.track is Track.INBOUND
+        }
+        for stay in self.open.values():
+            for source in stay.sources.values():
+                outbound = any(seat.track is Track.OUTBOUND for seat in source.seats)
+                source.is_redundant = outbound and bool(speaking - {stay.facts.leg})
+
+    def _stalled(self, seat: Seat, start_us: int, length_us: int) -> None:
+        self._tally.add_gap(_gap(seat, start_us, length_us, "stall"))
+
+
+def _gap(seat: Seat, start_us: int, length_us: int, cause: str) -> Gap:
+    return Gap(seat.leg, seat.track, max(0, start_us) // 1000, length_us // 1000, cause)

@@ -1,0 +1,125 @@
+"""Track clocks: which frames may be placed, and when what follows moves against the frames before.
+
+The *lag* of a frame is its arrival less the media time of its end, plus 20 ms: the moment at which position 0 would
+have been said if this frame had come without delay. A frame of 20 ms thus starts where it arrived, and a longer one
+ends where a frame of 20 ms would end, because legs whose frames have different lengths must stay aligned. The network
+only ever adds to a lag, so the smallest of a track's first 2 s is its *reference*: what is above it is delay.
+
+*Contiguous*: every sample is sent, so position counts. A frame at most 100 ms above the reference is on time. Frames
+behind that are kept until one of three things happens:
+
+- a frame is on time again: it was a stall and then a burst, and nothing moves;
+- for a second nothing was on time and the delay has stopped shrinking: the sender said nothing for a while; what
+  follows, and the reference, move by the smallest delay of the frames that were kept: a gap;
+- the stream or the recording ends: the same.
+
+*Arrival*: silence is not sent, so a late frame is the start of a new talk spurt, where it arrived, at once; frames
+that come early follow the spurt that they belong to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from wavstream.rendering.timeline.units import us_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wavstream.rendering.timeline.frames import Frames
+
+SETTLE_US = 2_000_000
+LATE_US = 100_000
+NOMINAL_PTIME_US = 20_000
+_GAP_AFTER_US = 1_000_000
+_CATCHING_UP_US = 25_000
+_S = 1_000_000
+
+
+def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:
+    """The lags of frames, (n,)."""
+    lag: NDArray[np.int64] = frames.arrival_us - frames.end * _S // rate_hz
+    lag += NOMINAL_PTIME_US
+    return lag
+
+
+class Clock(Protocol):
+    """Decides over frames that have come and are not placed yet."""
+
+    reference_us: int
+    """The lag of a frame without delay."""
+    anchor_us: int
+    """Where position 0 is in the call, were the track never slewed."""
+
+    def due(self, lag_us: NDArray[np.int64]) -> int:
+        """How many of these frames may be placed as they follow."""
+
+    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
+        """By how much the kept frames move, or None: wait. ``fresh``: the first that came since the last call."""
+
+
+class ContiguousClock:
+    """Every sample is sent."""
+
+    def __init__(self, *, reference_us: int, anchor_us: int, rate_hz: int) -> None:
+        self.reference_us = reference_us
+        self.anchor_us = anchor_us
+        self._rate_hz = rate_hz
+        self._unslewed_us = reference_us
+        self._slewed_samples = 0
+        self._behind_us: int | None = None
+
+    def due(self, lag_us: NDArray[np.int64]) -> int:
+        """All frames up to the last one that is on time."""
+        limit_us = self.reference_us + LATE_US
+        if np.maximum.reduce(lag_us) <= limit_us:
+            self._behind_us = None
+            return len(lag_us)
+        on_time = np.flatnonzero(lag_us <= limit_us)
+        return int(on_time[-1]) + 1 if len(on_time) else 0
+
+    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
+        """The smallest delay of the kept frames, once it is sure that it was a gap."""
+        before_us = self._behind_us
+        if not final:
+            if fresh >= len(kept):
+                return None
+            self._behind_us = now_behind_us = int(kept.lag_us[fresh:].min())
+            shrinks = before_us is None or now_behind_us < before_us - _CATCHING_UP_US
+            if shrinks or now_us - int(kept.arrival_us[0]) < _GAP_AFTER_US:
+                return None
+        delay_us = int(kept.lag_us.min()) - self.reference_us
+        self._unslewed_us += delay_us
+        self.reference_us += delay_us
+        self.anchor_us += delay_us
+        self._behind_us = None
+        return delay_us
+
+    def slew(self, samples: int) -> None:
+        """The track was stretched by so many samples."""
+        self._slewed_samples += samples
+        self.reference_us = self._unslewed_us + us_of(self._slewed_samples, self._rate_hz)
+
+
+class ArrivalClock:
+    """Silence is suppressed."""
+
+    def __init__(self, *, reference_us: int, anchor_us: int) -> None:
+        self.reference_us = reference_us
+        self.anchor_us = anchor_us
+
+    def due(self, lag_us: NDArray[np.int64]) -> int:
+        """All frames of the spurt that is being said."""
+        limit_us = self.reference_us + LATE_US
+        if np.maximum.reduce(lag_us) <= limit_us:
+            return len(lag_us)
+        return int(np.argmax(lag_us > limit_us))
+
+    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
+        """A new spurt, where its first frame arrived."""
+        spurt_us = int(kept.lag_us[0])
+        moved_us = spurt_us - self.reference_us
+        self.reference_us = self.anchor_us = spurt_us
+        return moved_us

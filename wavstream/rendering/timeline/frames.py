@@ -1,0 +1,162 @@
+"""The frames of one track (or two interleaved ones) between two moments, as arrays.
+
+A run of the journal holds frames of several tracks as they came. ``gather`` sorts the runs of a moment by track,
+keeping the order of arrival, with a number of numpy calls that does not grow with the number of frames. Its result
+does not depend on where runs were cut: runs of one payload length are joined first, and a track whose frames have
+several lengths is put back in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from wavstream.journal.records import Run
+
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+class Fate(IntEnum):
+    """What becomes of a frame."""
+
+    MIXED = 0
+    WITHHELD = 1
+    """It has no payload: a pause kept it out of the journal."""
+    REDUNDANT = 2
+    """What it carries of outbound tracks is not mixed: another leg's inbound track has it."""
+
+
+@dataclass(slots=True, eq=False)
+class Frames:
+    """Frames in order of arrival; all arrays but ``payload`` have n rows."""
+
+    arrival_us: NDArray[np.int64]
+    """From the start of the recording."""
+    start: NDArray[np.int64]
+    """Position of the first sample."""
+    end: NDArray[np.int64]
+    """Position after the last sample."""
+    payload: NDArray[np.uint8]
+    """All payloads, one after another, contiguous."""
+    fate: NDArray[np.uint8] | None = None
+    """Fates; None: all are mixed."""
+    lag_us: NDArray[np.int64] = field(default_factory=lambda: _NO_LAGS)
+    """Set by the track's clock."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def fates(self) -> NDArray[np.uint8]:
+        """Fates as an array, also where all are mixed."""
+        return np.zeros(len(self), np.uint8) if self.fate is None else self.fate
+
+    def cut(self, count: int, step_bytes: int) -> tuple[Frames, Frames]:
+        """The first ``count`` frames, and the others."""
+        samples = self.end[:count] - self.start[:count]
+        if self.fate is not None:
+            samples = samples[self.fate[:count] != Fate.WITHHELD]
+        at = int(samples.sum()) * step_bytes
+        return self._rows(slice(None, count), self.payload[:at]), self._rows(slice(count, None), self.payload[at:])
+
+    def _rows(self, rows: slice, payload: NDArray[np.uint8]) -> Frames:
+        fate = None if self.fate is None else self.fate[rows]
+        return Frames(self.arrival_us[rows], self.start[rows], self.end[rows], payload, fate, self.lag_us[rows])
+
+
+def join(first: Frames, second: Frames) -> Frames:
+    """The frames of both, in this order."""
+    plain = first.fate is None and second.fate is None
+    return Frames(
+        np.concatenate((first.arrival_us, second.arrival_us)),
+        np.concatenate((first.start, second.start)),
+        np.concatenate((first.end, second.end)),
+        np.concatenate((first.payload, second.payload)),
+        None if plain else np.concatenate((first.fates(), second.fates())),
+        np.concatenate((first.lag_us, second.lag_us)),
+    )
+
+
+def gather(runs: Sequence[Run], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Frames]:
+    """The frames of each track, by its number, arrival counted from ``origin_us``.
+
+    Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
+    """
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for number, run in enumerate(runs):
+        alike.setdefault((run.payload.shape[1], run.withheld), []).append(number)
+    if len(alike) == 1:
+        return {track: frames for track, frames, _ in _by_track(runs, None, step_bytes, origin_us)}
+    firsts = np.cumsum([0, *(len(run.track) for run in runs)])
+    parts: dict[int, list[tuple[Frames, NDArray[np.int64]]]] = {}
+    for numbers in alike.values():
+        serial = np.concatenate([np.arange(firsts[n], firsts[n + 1]) for n in numbers])
+        for track, frames, order in _by_track([runs[n] for n in numbers], serial, step_bytes, origin_us):
+            parts.setdefault(track, []).append((frames, order))
+    return {track: _in_order(of_track, step_bytes[track]) for track, of_track in parts.items()}
+
+
+def _by_track(
+    runs: Sequence[Run], serial: NDArray[np.int64] | None, step_bytes: Mapping[int, int], origin_us: int
+) -> list[tuple[int, Frames, NDArray[np.int64]]]:
+    """(track, its frames, their serials) of runs that are alike."""
+    track = _joined([run.track for run in runs])
+    order = track.argsort(kind="stable")
+    track = track.take(order)
+    arrival_us = _joined([run.arrival_us for run in runs]).take(order)
+    arrival_us -= origin_us
+    start = _joined([run.position for run in runs]).take(order)
+    payload = _joined([run.payload for run in runs]).take(order, axis=0)
+    withheld = (
+        _joined([run.samples for run in runs if run.samples is not None]).take(order) if runs[0].withheld else None
+    )
+    edges = [0, *(np.flatnonzero(track[1:] != track[:-1]) + 1).tolist(), len(track)]
+    found = []
+    for low, high in zip(edges, edges[1:], strict=False):
+        number = int(track[low])
+        if number not in step_bytes:
+            continue
+        rows = slice(low, high)
+        if withheld is None:
+            end, fate = start[rows] + payload.shape[1] // step_bytes[number], None
+        else:
+            end, fate = start[rows] + withheld[rows], np.full(high - low, Fate.WITHHELD, np.uint8)
+        frames = Frames(arrival_us[rows], start[rows], end, payload[rows].reshape(-1), fate)
+        found.append((number, frames, _NO_LAGS if serial is None else serial.take(order[rows])))
+    return found
+
+
+def _in_order(parts: list[tuple[Frames, NDArray[np.int64]]], step_bytes: int) -> Frames:
+    """One track's frames of several lengths, each part in order, as one."""
+    frames, serial = parts[0]
+    for more, more_serial in parts[1:]:
+        frames, serial = join(frames, more), np.concatenate((serial, more_serial))
+    if len(parts) == 1:
+        return frames
+    fate = frames.fates()
+    size = np.where(fate == Fate.WITHHELD, 0, (frames.end - frames.start) * step_bytes)
+    ends = np.cumsum(size)
+    order = serial.argsort()
+    payload = [frames.payload[ends[row] - size[row] : ends[row]] for row in order.tolist()]
+    return Frames(
+        frames.arrival_us.take(order),
+        frames.start.take(order),
+        frames.end.take(order),
+        np.concatenate(payload),
+        fate.take(order) if fate.any() else None,
+    )
+
+
+def _joined(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+_NO_LAGS: NDArray[np.int64] = np.empty(0, np.int64)

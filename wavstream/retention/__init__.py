@@ -1,0 +1,1 @@
+"""When a recording must be deleted, and the sweeper that deletes it."""

@@ -1,0 +1,51 @@
+"""What `/metrics` says of a running service, read from its parts at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from wavstream.finishing.finisher import Finisher
+from wavstream.finishing.recovery import Recovery
+from wavstream.journal.writer import JournalWriter
+from wavstream.media.counters import MediaCounters
+from wavstream.metrics import Figure, Kind
+from wavstream.sessions.switchboard import Switchboard
+
+
+def figures(
+    *, counters: MediaCounters, switchboard: Switchboard, writer: JournalWriter, finisher: Finisher, recovery: Recovery
+) -> Callable[[], Iterable[Figure]]:
+    """A reader of all figures of these parts."""
+
+    def read() -> Iterator[Figure]:
+        yield from _media(counters)
+        running = sum(len(session.running) for session in switchboard.sessions())
+        yield Figure("wavstream_sessions", "Live sessions.", len(switchboard))
+        yield Figure("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)
+        unfinished = "Recordings that run or are being finished."
+        yield Figure("wavstream_recordings_unfinished", unfinished, finisher.unfinished)
+        yield Figure("wavstream_journal_queued_bytes", "Journal bytes that wait for the disk.", writer.queued_bytes)
+        yield Figure("wavstream_journal_failing", "1 while the journal's disk refuses.", float(bool(writer.failing)))
+        yield Figure("wavstream_render_jobs_waiting", "Fold jobs that wait.", finisher.waiting)
+        pending = "Journals of before the last start that are not brought back yet."
+        yield Figure("wavstream_recovery_pending", pending, recovery.total - recovery.done)
+
+    return read
+
+
+def _media(counters: MediaCounters) -> Iterator[Figure]:
+    for name, help_, value in (
+        ("wavstream_frames_total", "Media messages with audio.", counters.frames),
+        ("wavstream_received_bytes_total", "Payload bytes of media messages.", counters.received_bytes),
+        ("wavstream_unsent_total", "Times that audio for a peer that did not read was dropped.", counters.unsent),
+        ("wavstream_streams_opened_total", "Streams that introduced themselves.", counters.streams_opened),
+    ):
+        yield Figure(name, help_, value, Kind.COUNTER)
+    yield Figure("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
+    for name, help_, label, counts in (
+        ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", counters.ignored),
+        ("wavstream_closed_sockets_total", "Media WebSockets that ended.", "code", counters.closed),
+        ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", counters.refused),
+    ):
+        for key, count in list(counts.items()):
+            yield Figure(name, help_, count, Kind.COUNTER, {label: str(key)})

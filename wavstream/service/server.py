@@ -1,0 +1,122 @@
+"""The port: HTTP and media WebSocket on one socket, by uvicorn, around a service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+import uvicorn
+
+from wavstream.errors import OperatorError
+from wavstream.media.handshake import media_protocol
+from wavstream.service.service import Service
+from wavstream.settings import Settings
+
+log = structlog.get_logger()
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a switch that restarts opens all its streams in the same second."""
+GRACE_S = 8
+"""How long open requests and streams get to end at a shutdown."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told to note in the journals that it is going down before it closes what is open."""
+
+    def __init__(self, service: Service, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn on SIGTERM and SIGINT."""
+        self._service.begin_shutdown()
+        await super().shutdown(sockets)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, signals: bool = False) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
+    """A server that is ready; the task ends when it is told to stop by a signal, where ``signals`` are caught."""
+    listener = listen(settings)
+    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}))
+    try:
+        await service.start()
+    except BaseException:
+        listener.close()
+        await service.stop()
+        raise
+    server = Server(service, _config(service))
+    if not signals:
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.005)
+        yield service, task
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        await service.stop()
+        listener.close()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises OperatorError."""
+    _raise_descriptor_limit()
+
+    async def run() -> None:
+        async with running(settings, signals=True) as (service, task):
+            log.info("ready", url=service.settings.base_url, data=str(service.folder.root.resolve()))
+            await task
+        log.info("stopped: what was running goes on at the next start")
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run())
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket; raises OperatorError if the port is taken or the address is not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
+        raise OperatorError(
+            f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST and WAVSTREAM_PORT to an address of this machine"
+        ) from error
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        service.app,
+        http="httptools",
+        ws=media_protocol(service.endpoint),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _raise_descriptor_limit() -> None:
+    """A leg takes one descriptor and a recording three; the usual soft limit of 1,024 is 400 calls."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

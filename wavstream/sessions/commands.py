@@ -1,0 +1,188 @@
+"""The commands of every API: start, stop, pause, resume a recording; announce, look at a session.
+
+A command that is refused changes nothing. Tenancy is decided here once: what belongs to another app does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.recordings import Page
+from wavstream.errors import Conflict, FieldError, InvalidFields, LimitReached, NotFound, WavstreamError
+from wavstream.model.call import CallFacts
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.session import SessionView
+from wavstream.sessions.session import Session
+from wavstream.sessions.switchboard import NewRecording, Switchboard
+from wavstream.sessions.views import session_view
+from wavstream.storage.local import LocalStorage
+
+STOP_WAIT_S = 10.0
+"""A stop answers when the file is there; after this long it answers that the file is still being finished."""
+
+
+class Commands:
+    """What may be done to sessions and recordings, by the app that owns them."""
+
+    def __init__(
+        self, *, switchboard: Switchboard, catalog: Catalog, now_us: Callable[[], int],
+        new_recording: NewRecording, storage: LocalStorage, spool: Path, min_free_bytes: int,
+    ) -> None:  # fmt: skip
+        self._switchboard = switchboard
+        self._catalog = catalog
+        self._now_us = now_us
+        self._new_recording = new_recording
+        self._storage = storage
+        self._starting: dict[tuple[str, str], asyncio.Lock] = {}
+        self._spool = spool
+        self._min_free_bytes = min_free_bytes
+
+    # ---- recordings --------------------------------------------------------------------------------------------
+
+    async def start(
+        self, *, app_id: str, session_id: str, options: RecordingOptions,
+        idempotency_key: str | None = None, request_digest: str = "",
+    ) -> Recording:  # fmt: skip
+        """Start a recording; raises LimitReached. A known idempotency key gives the recording it made."""
+        recording = self._new_recording(app_id=app_id, session_id=session_id, options=options)
+        if idempotency_key is None:
+            return await self._start(recording)
+        lock = self._starting.setdefault((app_id, idempotency_key), asyncio.Lock())
+        async with lock:
+            try:
+                return await self._start_once(recording, idempotency_key, request_digest)
+            finally:
+                self._starting.pop((app_id, idempotency_key), None)
+
+    async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
+        app_id = recording.app_id
+        earlier = await self._catalog.remember(
+            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=recording.created_at
+        )
+        if earlier is not None:
+            if earlier.request_digest != request_digest:
+                detail = "was used before with another request: use a new key for a new recording"
+                raise InvalidFields((FieldError("Idempotency-Key", detail),))
+            return await self.get(app_id=app_id, recording_id=earlier.recording_id)
+        try:
+            return await self._start(recording)
+        except WavstreamError:
+            await self._catalog.forget(app_id, key)
+            raise
+
+    async def _start(self, recording: Recording) -> Recording:
+        self._check_room()
+        app_id, session_id = recording.app_id, recording.session_id
+        session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
+        session.announce(self._now_us())
+        await self._catalog.add_recording(recording)
+        session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
+        started = session.start(recording, self._now_us())
+        if started.status is not recording.status:
+            await self._catalog.save_recording(started)
+        return started
+
+    async def stop(self, *, app_id: str, recording_id: str) -> Recording:
+        """Stop a running recording and wait for its file; raises NotFound, Conflict."""
+        session, recording = await self._running(app_id, recording_id, "stopped")
+        if recording.status is Status.ACCEPTED:
+            cancelled = session.cancel(recording_id, self._now_us())
+            await self._catalog.save_recording(cancelled)
+            return cancelled
+        finished = session.stop(recording_id, EndReason.STOPPED, self._now_us())
+        try:
+            return await asyncio.wait_for(asyncio.shield(finished), STOP_WAIT_S)
+        except TimeoutError:
+            return await self.get(app_id=app_id, recording_id=recording_id)
+
+    async def pause(self, *, app_id: str, recording_id: str) -> Recording:
+        """Pause an ongoing recording; raises NotFound, Conflict."""
+        session, recording = await self._running(app_id, recording_id, "paused")
+        if recording.status is not Status.ONGOING:
+            raise Conflict(f"the recording is {recording.status}, not ongoing", state=recording.status)
+        paused = session.pause(recording_id, self._now_us())
+        await self._catalog.save_recording(paused)
+        return paused
+
+    async def resume(self, *, app_id: str, recording_id: str) -> Recording:
+        """Let a paused recording go on; raises NotFound, Conflict."""
+        session, recording = await self._running(app_id, recording_id, "resumed")
+        if recording.status is not Status.PAUSED:
+            raise Conflict(f"the recording is {recording.status}, not paused", state=recording.status)
+        resumed = session.resume(recording_id, self._now_us())
+        await self._catalog.save_recording(resumed)
+        return resumed
+
+    async def get(self, *, app_id: str, recording_id: str) -> Recording:
+        """One recording of the app; raises NotFound."""
+        recording = await self._catalog.get_recording(recording_id, app_id=app_id)
+        if recording is None:
+            raise NotFound("no such recording")
+        return recording
+
+    async def list(
+        self, *, app_id: str, session_id: str | None, status: Status | None, from_: str | None, to: str | None,
+        since: datetime | None, until: datetime | None, limit: int, cursor: str | None,
+    ) -> Page:  # fmt: skip
+        """A page of the app's recordings, newest first; raises InvalidFields for a cursor that is not one of ours."""
+        return await self._catalog.list_recordings(
+            app_id, session_id=session_id, status=status, from_=from_, to=to, since=since, until=until,
+            limit=limit, cursor=cursor,
+        )  # fmt: skip
+
+    async def delete(self, *, app_id: str, recording_id: str) -> None:
+        """Erase a recording's file; its row stays, without it. Raises NotFound, and Conflict while it is made."""
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if recording.status is Status.DELETED:
+            raise NotFound("no such recording")
+        if recording.status.is_running or recording.status is Status.COMPLETED:
+            raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)
+        await asyncio.to_thread(self._storage.delete, recording.object_key)
+        await self._catalog.save_recording(replace(recording, status=Status.DELETED))
+
+    # ---- sessions ----------------------------------------------------------------------------------------------
+
+    async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
+        """Tell of a session before its streams; raises LimitReached."""
+        now_us = self._now_us()
+        session = self._switchboard.find_or_make(app_id, session_id, now_us)
+        session.learn(call)
+        session.announce(now_us)
+        return session_view(session, now_us)
+
+    def sessions(self, app_id: str) -> Sequence[SessionView]:
+        """The app's live sessions, oldest first."""
+        return [session_view(session, self._now_us()) for session in self._switchboard.sessions(app_id)]
+
+    def session(self, app_id: str, session_id: str) -> SessionView:
+        """One live session of the app; raises NotFound."""
+        session = self._switchboard.find(app_id, session_id)
+        if session is None:
+            raise NotFound("no such session is live")
+        return session_view(session, self._now_us())
+
+    # ---- within ------------------------------------------------------------------------------------------------
+
+    async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, Recording]:
+        for session in self._switchboard.sessions(app_id):
+            recording = session.running.get(recording_id) or session.waiting.get(recording_id)
+            if recording is not None:
+                return session, recording
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        raise Conflict(f"the recording is {recording.status}: it cannot be {verb}", state=recording.status)
+
+    def _check_room(self) -> None:
+        free_bytes = shutil.disk_usage(self._spool).free
+        if free_bytes < self._min_free_bytes:
+            raise LimitReached(
+                f"the spool's disk has {free_bytes // 1_000_000} MB left, less than limits.min_free_bytes: "
+                "running recordings go on, new ones are refused until there is room",
+                retry_after_s=60,
+            )

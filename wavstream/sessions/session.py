@@ -1,0 +1,319 @@
+"""One call: its legs come and go, its recordings start and stop.
+
+The session is over when no stream is open and no leg is away (lost, and awaited for the reconnect wait):
+
+- the last stream ended by its own will: the recordings end as ``hangup``;
+- the wait for the last leg ran out: they end as ``disconnected`` (``recovered`` if a restart of ours lost it), and the
+  file ends where the last stream did, not where the waiting did.
+
+Nothing is journaled while no recording runs. Every method takes ``now_us`` (Unix time in microseconds that never goes
+back); nothing here reads a clock or waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from wavstream.dialects.events import StreamStarted
+from wavstream.journal import records
+from wavstream.journal.journal import Journal
+from wavstream.journal.records import Event, StreamFacts
+from wavstream.model.call import CallFacts
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.times import utc
+from wavstream.sessions.legs import Legs
+from wavstream.sessions.ports import Renderer, StreamHandle
+from wavstream.sessions.stream import Stream
+
+CLOCK_EVERY_US = 450_000
+"""A clock record is due after this long; seen every 150 ms, so they come at most 500 ms apart unless the loop is late."""
+FLOOR_WINDOW_US = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a session waits for what may come."""
+
+    reconnect_wait_us: int
+    """For a lost stream to come back as the same leg."""
+    start_wait_us: int
+    """For the first stream of an announced session or of an accepted recording."""
+
+
+class Session:
+    """The live state of one call of one app."""
+
+    def __init__(
+        self, *, app_id: str, session_id: str, now_us: int, timing: Timing, renderer: Renderer,
+        make_journal: Callable[[Session], Journal],
+    ) -> None:  # fmt: skip
+        self.app_id = app_id
+        self.session_id = session_id
+        self.created_us = now_us
+        self.call = CallFacts()
+        self.legs = Legs()
+        self.streams: list[Stream] = []
+        """The open ones."""
+        self.running: dict[str, Recording] = {}
+        """Ongoing and paused recordings."""
+        self.waiting: dict[str, Recording] = {}
+        """Accepted recordings: they start with the first stream."""
+        self.deadline_us: int | None = None
+        """When a session without a stream is given up; None: it has one, or had."""
+        self.next_stream = 1
+        self.next_track = 0
+        self.journal: Journal | None = None
+        self.was_recorded = False
+        """Whether there has been a recording, or one waits."""
+        self.last_stream_end_us = now_us
+        self._timing = timing
+        self._renderer = renderer
+        self._make_journal = make_journal
+        self._clock_us = 0
+        self._clocks = 0
+        self._window_us = now_us
+
+    # ---- streams -----------------------------------------------------------------------------------------------
+
+    def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> Stream:
+        """A stream has introduced itself."""
+        leg = started.leg or self.legs.free_letter()
+        facts = StreamFacts(
+            stream=self.next_stream,
+            leg=leg,
+            dialect=handle.dialect,
+            format=started.format,
+            clock=started.clock,
+            tracks=started.tracks,
+            first_track=self.next_track,
+            channel=started.channel,
+        )
+        self._replace_streams_of(facts, now_us)
+        self.next_stream += 1
+        self.next_track += len(started.tracks)
+        self.learn(started.call)
+        self.deadline_us = None
+        self.legs.arrive(leg)
+        stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, wants_silence=started.keepalive)
+        self.streams.append(stream)
+        if self.running:
+            self.note(now_us, records.StreamOpened(facts=facts))
+            self._apply_rules()
+        for recording in list(self.waiting.values()):
+            del self.waiting[recording.id]
+            self._renderer.change(self.start(recording, now_us))
+        return stream
+
+    def stream_closed(self, stream: Stream, *, clean: bool, now_us: int) -> None:
+        """A stream is over, by its own will or not."""
+        if stream not in self.streams:
+            return
+        self.streams.remove(stream)
+        stream.forget_frames()
+        self.last_stream_end_us = now_us
+        self.note(now_us, records.StreamClosed(stream=stream.facts.stream, clean=clean))
+        leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
+        if self.running and not clean and not leg_streams:
+            self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
+        if not self.streams and not self.legs.away:
+            self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)
+
+    # ---- recordings --------------------------------------------------------------------------------------------
+
+    def start(self, recording: Recording, now_us: int) -> Recording:
+        """Start a recording now, or as soon as the first stream is there."""
+        self.was_recorded = True
+        if not self.streams:
+            self.announce(now_us)
+            self.waiting[recording.id] = recording
+            return recording
+        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=_merged(self.call, recording.call))
+        if self.journal is None:
+            self.journal = self._make_journal(self)
+        if not self.running:
+            self.journal.rotate()
+            self._clock_us = now_us
+        self.running[recording.id] = recording
+        snapshots = tuple(stream.snapshot() for stream in self.streams)
+        self.note(
+            now_us, records.RecordingStarted(recording=recording, streams=snapshots, leg_order=tuple(self.legs.names))
+        )
+        self._renderer.begin(recording, self.journal, first_segment=self.journal.segment)
+        self._apply_rules()
+        return recording
+
+    def learn(self, call: CallFacts) -> None:
+        """Add to what is known of the call."""
+        self.call = _merged(self.call, call)
+
+    def announce(self, now_us: int) -> None:
+        """A stream is expected: wait for it."""
+        if not self.streams:
+            self.deadline_us = now_us + self._timing.start_wait_us
+
+    def cancel(self, recording_id: str, now_us: int) -> Recording:
+        """End an accepted recording that no stream has come for: there will be no file."""
+        recording = self.waiting.pop(recording_id)
+        recording = replace(recording, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
+        self._renderer.change(recording)
+        return recording
+
+    def pause(self, recording_id: str, now_us: int) -> Recording:
+        """Pause an ongoing recording: from here on nothing of the call belongs to it."""
+        recording = self._turn(recording_id, Status.PAUSED)
+        journaled = any(other.status is Status.ONGOING for other in self.running.values())
+        self.note(now_us, records.RecordingPaused(recording_id=recording_id, journaled=journaled))
+        self._apply_rules()
+        return recording
+
+    def resume(self, recording_id: str, now_us: int) -> Recording:
+        """Let a paused recording go on."""
+        was_withheld = self._all_paused()
+        recording = self._turn(recording_id, Status.ONGOING)
+        self.note(now_us, records.RecordingResumed(recording_id=recording_id))
+        self._apply_rules(pause_end_us=now_us if was_withheld else None)
+        return recording
+
+    def pause_all(self, now_us: int) -> None:
+        """The media server asks for a pause: every ongoing recording of the session pauses."""
+        for recording in list(self.running.values()):
+            if recording.status is Status.ONGOING:
+                self._renderer.change(self.pause(recording.id, now_us))
+
+    def resume_all(self, now_us: int) -> None:
+        """The media server asks to go on."""
+        for recording in list(self.running.values()):
+            if recording.status is Status.PAUSED:
+                self._renderer.change(self.resume(recording.id, now_us))
+
+    def stop(
+        self, recording_id: str, reason: EndReason, now_us: int, *, end_us: int | None = None
+    ) -> asyncio.Future[Recording]:
+        """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio."""
+        end_us = now_us if end_us is None else end_us
+        self.note(now_us, records.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us))
+        recording = self.running.pop(recording_id)
+        journal = self.journal
+        assert journal is not None
+        recording = replace(recording, status=Status.COMPLETED, end_reason=reason, ended_at=utc(now_us))
+        self._apply_rules()
+        return self._renderer.end(recording, journal)
+
+    def note(self, now_us: int, event: Event) -> None:
+        """Put an event into the journal, if a recording runs."""
+        if self.running and self.journal is not None:
+            self.journal.append(records.event_record(now_us, event))
+
+    # ---- time --------------------------------------------------------------------------------------------------
+
+    def tick(self, now_us: int) -> bool:
+        """Called about every 150 ms; True when enough has been journaled to be worth a fold."""
+        due = False
+        if self.running and self.journal is not None and now_us - self._clock_us >= CLOCK_EVERY_US - 75_000:
+            self._clock_us = now_us
+            self._clocks += 1
+            # What is due now was written by the flushes before this one: every second clock record, about once a second.
+            due = self._clocks % 2 == 0
+            self.journal.append(records.clock_record(now_us))
+        if now_us - self._window_us >= FLOOR_WINDOW_US:
+            self._window_us = now_us
+            for stream in self.streams:
+                stream.turn_window()
+        if self.legs.away:
+            self._give_up_legs(now_us)
+        if self.deadline_us is not None and now_us >= self.deadline_us:
+            self._give_up_waiting(now_us)
+        return due
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing keeps the session: no stream, none awaited, no recording."""
+        return not (self.streams or self.legs.away or self.running or self.waiting or self.deadline_us is not None)
+
+    def restore(
+        self, *, journal: Journal, legs: list[str], lost: list[str], next_stream: int, next_track: int,
+        running: list[Recording], last_us: int, now_us: int,
+    ) -> None:  # fmt: skip
+        """After a restart: go on with what the journal says was running; ``lost`` legs may come back."""
+        self.was_recorded = True
+        self.journal = journal
+        self.legs.names = legs
+        self.next_stream, self.next_track = next_stream, next_track
+        self.running = {recording.id: recording for recording in running}
+        self.last_stream_end_us = last_us
+        for leg in lost:
+            self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
+        self.note(now_us, records.ServerStarted())
+        if not lost:
+            self._end_recordings(EndReason.RECOVERED, now_us)
+
+    def detach(self, now_us: int) -> bool:
+        """The server goes down: note it, and take in nothing more. Whether anything was running."""
+        was_running = bool(self.running)
+        self.note(now_us, records.ServerStopped())
+        self.running = {}
+        self.waiting = {}
+        for stream in self.streams:
+            stream.forget_frames()
+        return was_running
+
+    def _give_up_legs(self, now_us: int) -> None:
+        given_up = self.legs.give_up(now_us)
+        if given_up and not self.streams and not self.legs.away:
+            by_restart = any(away.by_restart for away in given_up)
+            self._end_recordings(EndReason.RECOVERED if by_restart else EndReason.DISCONNECTED, now_us)
+
+    def _give_up_waiting(self, now_us: int) -> None:
+        self.deadline_us = None
+        for recording in self.waiting.values():
+            self._renderer.change(replace(recording, status=Status.ABSENT, ended_at=utc(now_us)))
+        self.waiting.clear()
+
+    def _end_recordings(self, reason: EndReason, now_us: int) -> None:
+        for recording_id in list(self.running):
+            self.stop(recording_id, reason, now_us, end_us=self.last_stream_end_us)
+
+    # ---- what frames meet --------------------------------------------------------------------------------------
+
+    def _apply_rules(self, *, pause_end_us: int | None = None) -> None:
+        journal = self.journal
+        for stream in self.streams:
+            if not self.running or journal is None:
+                stream.forget_frames()
+            elif self._all_paused():
+                stream.withhold_frames(journal.append)
+            elif pause_end_us is not None:
+                stream.guard_frames(journal.append, pause_end_us)
+            else:
+                stream.journal_frames(journal.append)
+            if stream.wants_silence:
+                stream.handle.keep_alive(bool(self.running))
+
+    def _all_paused(self) -> bool:
+        return all(recording.status is Status.PAUSED for recording in self.running.values())
+
+    def _turn(self, recording_id: str, status: Status) -> Recording:
+        recording = replace(self.running[recording_id], status=status)
+        self.running[recording_id] = recording
+        return recording
+
+    def _replace_streams_of(self, facts: StreamFacts, now_us: int) -> None:
+        """A leg's track comes once: a peer that reconnects before we saw its old socket die takes its place."""
+        for stream in list(self.streams):
+            if stream.facts.leg == facts.leg and set(stream.facts.tracks) & set(facts.tracks):
+                self.streams.remove(stream)
+                stream.forget_frames()
+                self.note(now_us, records.StreamClosed(stream=stream.facts.stream, clean=False))
+                stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")
+
+
+def _merged(first: CallFacts, second: CallFacts) -> CallFacts:
+    """What is known from either; what was known first stays."""
+    return CallFacts(
+        from_=first.from_ or second.from_,
+        to=first.to or second.to,
+        direction=first.direction or second.direction,
+        vendor_ids={**second.vendor_ids, **first.vendor_ids},
+    )

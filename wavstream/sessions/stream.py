@@ -1,0 +1,190 @@
+"""One live media stream: what its dialect reports goes into the session's journal, or not.
+
+A frame meets one of four rules, and which one is decided when the session's recordings change, not per frame:
+
+- no recording runs: the frame is counted and forgotten;
+- a recording runs: head and payload go to the journal;
+- every running recording is paused: a record without payload goes to the journal, so that time goes on;
+- a pause is just over: frames whose media time still lies in the pause (a stall that now delivers what was said during
+  it) are withheld too, until the first that was said after it.
+
+Media time is judged here by the smallest (arrival - media position) of the last 10 to 20 s. That is rougher than what
+the fold does with the whole journal, and it may only err by withholding a frame too many.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed
+from wavstream.journal.records import RECORD, Digit, Kind, Mark, StreamFacts, StreamSnapshot
+from wavstream.model.audio import TrackClock
+from wavstream.sessions.ports import StreamHandle
+
+if TYPE_CHECKING:
+    from wavstream.sessions.session import Session
+
+NOMINAL_PTIME_US = 20_000
+"""A frame of this length starts where it arrived; a longer one ends where this one would end."""
+
+_NEVER = 1 << 62
+_FRAME = int(Kind.FRAME)
+_WITHHELD = int(Kind.WITHHELD)
+_SAMPLES = struct.Struct("<I")
+
+
+class Stream:
+    """The sink of one media socket's events."""
+
+    __slots__ = (
+        "_append",
+        "_first_track",
+        "_floor_us",
+        "_guard_until_us",
+        "_last_floor_us",
+        "_rate_hz",
+        "facts",
+        "frame",
+        "frames",
+        "handle",
+        "joined_us",
+        "last_arrival_us",
+        "position",
+        "session",
+        "wants_silence",
+    )
+
+    frame: Callable[[Frame, int], None]
+    """Takes a frame and its arrival; one of the four rules above. Called once a frame."""
+
+    def __init__(
+        self, *, session: Session, facts: StreamFacts, handle: StreamHandle, joined_us: int, wants_silence: bool
+    ) -> None:  # fmt: skip
+        self.session = session
+        self.facts = facts
+        self.handle = handle
+        self.joined_us = joined_us
+        self.wants_silence = wants_silence
+        self.position = 0
+        """Samples of each channel so far."""
+        self.frames = 0
+        self.last_arrival_us = joined_us
+        self._first_track = facts.first_track
+        self._rate_hz = facts.format.rate_hz
+        self._floor_us = _NEVER
+        self._last_floor_us = _NEVER
+        self._guard_until_us = 0
+        self._append: Callable[[bytes], None] = _forget
+        self.frame = self._count
+
+    # ---- events from the media plane ---------------------------------------------------------------------------
+
+    def event(self, event: Event, arrival_us: int) -> None:
+        """Anything that is not a frame."""
+        if isinstance(event, Dtmf):
+            self.session.note(arrival_us, Digit(stream=self.facts.stream, digit=event.digit))
+        elif isinstance(event, Marked):
+            self.session.note(arrival_us, Mark(stream=self.facts.stream, name=event.name))
+        elif isinstance(event, Paused):
+            self.session.pause_all(arrival_us)
+        elif isinstance(event, Resumed):
+            self.session.resume_all(arrival_us)
+
+    def closed(self, clean: bool, arrival_us: int) -> None:
+        """The stream is over; ``clean`` by the peer's own will, else it may come back as the same leg."""
+        self.session.stream_closed(self, clean=clean, now_us=arrival_us)
+
+    # ---- which rule frames meet --------------------------------------------------------------------------------
+
+    def forget_frames(self) -> None:
+        """No recording runs."""
+        self.frame = self._count
+
+    def journal_frames(self, append: Callable[[bytes], None]) -> None:
+        """A recording runs: append to its journal."""
+        self._append = append
+        if self._guard_until_us == 0:
+            self.frame = self._journal
+
+    def withhold_frames(self, append: Callable[[bytes], None]) -> None:
+        """Every running recording is paused."""
+        self._append = append
+        self.frame = self._withhold
+
+    def guard_frames(self, append: Callable[[bytes], None], pause_end_us: int) -> None:
+        """The pause ended at ``pause_end_us``: withhold what was said before that."""
+        self._append = append
+        if self.facts.clock is TrackClock.ARRIVAL:
+            # Its media time is its arrival, so what arrives after the pause was said after it.
+            self.frame = self._journal
+        else:
+            self._guard_until_us = pause_end_us
+            self.frame = self._guard
+
+    # ---- media time --------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> StreamSnapshot:
+        """The stream as a recording that starts now finds it."""
+        floor_us = min(self._floor_us, self._last_floor_us)
+        return StreamSnapshot(
+            facts=self.facts,
+            joined_us=self.joined_us,
+            position=self.position,
+            floor_us=None if floor_us == _NEVER else floor_us + NOMINAL_PTIME_US,
+        )
+
+    def turn_window(self) -> None:
+        """Called every 10 s: forget the floor of the window before the last, so that drift cannot hide in it."""
+        if self._floor_us != _NEVER:
+            self._last_floor_us, self._floor_us = self._floor_us, _NEVER
+
+    # ---- the four rules, once a frame --------------------------------------------------------------------------
+
+    def _count(self, frame: Frame, arrival_us: int) -> None:
+        self.position = end = frame.position + frame.samples
+        lag_us = arrival_us - end * 1_000_000 // self._rate_hz
+        if lag_us < self._floor_us:
+            self._floor_us = lag_us
+        self.last_arrival_us = arrival_us
+        self.frames += 1
+
+    def _journal(self, frame: Frame, arrival_us: int) -> None:
+        position = frame.position
+        self.position = end = position + frame.samples
+        lag_us = arrival_us - end * 1_000_000 // self._rate_hz
+        if lag_us < self._floor_us:
+            self._floor_us = lag_us
+        self.last_arrival_us = arrival_us
+        self.frames += 1
+        payload = frame.payload
+        append = self._append
+        append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
+        append(payload)
+
+    def _withhold(self, frame: Frame, arrival_us: int) -> None:
+        self._count(frame, arrival_us)
+        self._append_withheld(frame, arrival_us)
+
+    def _guard(self, frame: Frame, arrival_us: int) -> None:
+        self._count(frame, arrival_us)
+        said_us = min(self._floor_us, self._last_floor_us) + frame.position * 1_000_000 // self._rate_hz
+        if said_us < self._guard_until_us:
+            self._append_withheld(frame, arrival_us)
+            return
+        self._guard_until_us = 0
+        self.frame = self._journal
+        self._journal(frame, arrival_us)
+
+    def _append_withheld(self, frame: Frame, arrival_us: int) -> None:
+        track = self._first_track + frame.track
+        self._append(_pack(_SAMPLES.size, _WITHHELD, 0, track, arrival_us, frame.position))
+        self._append(_SAMPLES.pack(frame.samples))
+
+
+_pack = RECORD.pack
+
+
+def _forget(_record: bytes) -> None:
+    raise AssertionError("a stream without a journal was asked to write")

@@ -1,0 +1,175 @@
+"""Every live session, and the beat that drives them.
+
+The beat is one timer for all sessions: every 15 ms it visits the next of ten slots, so that each session is visited
+every 150 ms and the journal's thread is fed small jobs instead of one large one (measured at 2,000 legs: stop p99 of
+11 to 26 ms against 53 to 81 ms). It is also where the loop's delay is seen, at no further cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from wavstream.dialects.events import StreamStarted
+from wavstream.errors import LimitReached
+from wavstream.journal.journal import Journal
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording
+from wavstream.sessions.held_stream import HeldStream
+from wavstream.sessions.ports import Renderer, StreamHandle
+from wavstream.sessions.session import Session, Timing
+from wavstream.sessions.stream import Stream
+
+SLOTS = 10
+SLOT_S = 0.015
+
+
+class NewRecording(Protocol):
+    """Makes the value of a recording that is asked for now."""
+
+    def __call__(self, *, app_id: str, session_id: str, options: RecordingOptions) -> Recording:
+        """An accepted recording with a fresh id."""
+
+
+class Writer(Protocol):
+    """The journal's thread, as the beat needs it."""
+
+    def submit(self, journals: list[Journal]) -> None:
+        """Flush these journals and write what they have."""
+
+
+class Switchboard:
+    """Sessions by app and by the switch's own id of the call."""
+
+    def __init__(
+        self, *, timing: Timing, renderer: Renderer, writer: Writer, make_journal: Callable[[Session], Journal],
+        max_sessions: int, max_streams_per_session: int, auto_record: bool, default_options: RecordingOptions,
+        new_recording: NewRecording,
+    ) -> None:  # fmt: skip
+        self.stopping = False
+        """The server is going down: what streams end now is not a hang-up."""
+        self._timing = timing
+        self._renderer = renderer
+        self._writer = writer
+        self._make_journal = make_journal
+        self._max_sessions = max_sessions
+        self._max_streams = max_streams_per_session
+        self._auto_record = auto_record
+        self._default_options = default_options
+        self._new_recording = new_recording
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._slots: list[dict[Session, None]] = [{} for _ in range(SLOTS)]
+        self._slot = 0
+        self._recovering: dict[tuple[str, str], list[HeldStream]] = {}
+
+    # ---- sessions ----------------------------------------------------------------------------------------------
+
+    def find(self, app_id: str, session_id: str) -> Session | None:
+        """The live session, if there is one."""
+        return self._sessions.get((app_id, session_id))
+
+    def sessions(self, app_id: str | None = None) -> Iterator[Session]:
+        """All live sessions, or one app's."""
+        return (session for session in self._sessions.values() if app_id is None or session.app_id == app_id)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find_or_make(self, app_id: str, session_id: str, now_us: int) -> Session:
+        """The live session, made if it is new; raises LimitReached when there are too many."""
+        session = self._sessions.get((app_id, session_id))
+        if session is None:
+            if len(self._sessions) >= self._max_sessions:
+                raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
+            session = Session(
+                app_id=app_id, session_id=session_id, now_us=now_us, timing=self._timing,
+                renderer=self._renderer, make_journal=self._make_journal,
+            )  # fmt: skip
+            self._sessions[app_id, session_id] = session
+            min(self._slots, key=len)[session] = None
+        return session
+
+    def drop_if_over(self, session: Session) -> None:
+        """Forget a session that nothing keeps."""
+        if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
+            del self._sessions[session.app_id, session.session_id]
+            for slot in self._slots:
+                slot.pop(session, None)
+
+    # ---- streams -----------------------------------------------------------------------------------------------
+
+    def open_stream(
+        self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int
+    ) -> Stream | HeldStream:
+        """A stream has introduced itself; raises LimitReached."""
+        assert started.session_id is not None
+        key = (app_id, started.session_id)
+        if key in self._recovering:
+            held = HeldStream(started, app_id=app_id, handle=handle)
+            self._recovering[key].append(held)
+            return held
+        session = self.find_or_make(app_id, started.session_id, now_us)
+        if len(session.streams) >= self._max_streams:
+            raise LimitReached("the session has as many streams as it may", retry_after_s=5)
+        stream = session.open_stream(started, handle=handle, now_us=now_us)
+        if (started.record or self._auto_record) and not session.was_recorded:
+            # The row follows by itself: the journal has all of the recording already.
+            recording = self._new_recording(app_id=app_id, session_id=session.session_id, options=self._default_options)
+            self._renderer.change(session.start(recording, now_us))
+        return stream
+
+    def hold(self, app_id: str, session_id: str) -> None:
+        """A journal of this session is being read: streams that come wait until ``release``."""
+        self._recovering.setdefault((app_id, session_id), [])
+
+    def release(self, app_id: str, session_id: str, now_us: int) -> None:
+        """The journal is read: the streams that waited are let in."""
+        for held in self._recovering.pop((app_id, session_id), []):
+            try:
+                stream = self.open_stream(held.started, app_id=app_id, handle=held.handle, now_us=now_us)
+            except LimitReached as error:
+                held.handle.close(1013, str(error))
+            else:
+                held.let_in(stream, now_us)
+
+    # ---- the beat ----------------------------------------------------------------------------------------------
+
+    def beat(self, now_us: int) -> None:
+        """Visit the next slot's sessions: time, flush, fold."""
+        slot = self._slots[self._slot]
+        self._slot = (self._slot + 1) % SLOTS
+        journals: list[Journal] = []
+        due: list[Journal] = []
+        over: list[Session] = []
+        for session in slot:
+            worth_folding = session.tick(now_us)
+            journal = session.journal
+            if journal is not None:
+                journals.append(journal)
+                if worth_folding:
+                    due.append(journal)
+            if session.is_over:
+                over.append(session)
+        if journals:
+            self._writer.submit(journals)
+        if due:
+            self._renderer.advance(due)
+        for session in over:
+            self.drop_if_over(session)
+
+    def shut_down(self, now_us: int) -> None:
+        """The server goes down: what runs stays in the journals, and streams that end from now on are no hang-up."""
+        if self.stopping:
+            return
+        self.stopping = True
+        noted = [session.journal for session in self._sessions.values() if session.detach(now_us)]
+        self._writer.submit([journal for journal in noted if journal is not None])
+
+    def hold_back(self, full: bool) -> None:
+        """The journal's queue is full, or has room again: the peers' audio waits in the kernel meanwhile."""
+        for session in self._sessions.values():
+            for stream in session.streams:
+                if full:
+                    stream.handle.pause_reading()
+                else:
+                    stream.handle.resume_reading()

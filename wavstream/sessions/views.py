@@ -1,0 +1,47 @@
+"""What is told of a live session: values taken at one moment."""
+
+from __future__ import annotations
+
+from wavstream.model.session import SessionView, Silence, StreamView
+from wavstream.model.times import utc
+from wavstream.sessions.session import Session
+from wavstream.sessions.stream import Stream
+
+STALLED_AFTER_US = 1_000_000
+"""A stream that has sent nothing for this long is called stalled."""
+
+
+def session_view(session: Session, now_us: int) -> SessionView:
+    """The session as it is now."""
+    return SessionView(
+        session_id=session.session_id,
+        app_id=session.app_id,
+        created_at=utc(session.created_us),
+        call=session.call,
+        legs=tuple(session.legs.names),
+        away=tuple(session.legs.away),
+        streams=tuple(_stream_view(stream, now_us) for stream in session.streams),
+        recordings=(*session.running.values(), *session.waiting.values()),
+    )
+
+
+def _stream_view(stream: Stream, now_us: int) -> StreamView:
+    facts = stream.facts
+    silence = None
+    if stream.frames == 0:
+        silence = Silence.NOTHING_YET
+    elif now_us - stream.last_arrival_us > STALLED_AFTER_US:
+        silence = Silence.STALLED
+    return StreamView(
+        leg=facts.leg,
+        dialect=facts.dialect,
+        format=facts.format,
+        clock=facts.clock,
+        tracks=facts.tracks,
+        channel=facts.channel,
+        joined_at=utc(stream.joined_us),
+        last_audio_at=utc(stream.last_arrival_us) if stream.frames else None,
+        frames=stream.frames,
+        received_ms=stream.position * 1000 // facts.format.rate_hz,
+        silent_because=silence,
+    )

@@ -1,0 +1,1 @@
+"""A synthetic media server: plays spoken calls and load to a server over the wire, and misbehaves as asked."""

@@ -1,0 +1,49 @@
+"""Where the server is: its media and HTTP addresses, made from the one that the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+from wavstream.errors import OperatorError
+
+_SECURE = {"ws": False, "http": False, "wss": True, "https": True}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A server, as ``ws://host:port`` with an optional path prefix of a proxy."""
+
+    host: str
+    port: int
+    secure: bool
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str) -> ServerAddress:
+        """From ``ws://``, ``wss://``, ``http://`` or ``https://``; raises OperatorError."""
+        try:
+            parts = urlsplit(url)
+            secure = _SECURE[parts.scheme]
+            port = parts.port or (443 if secure else 80)
+        except (KeyError, ValueError):
+            raise OperatorError(f"--url {url}: give the server as ws://HOST:PORT or wss://HOST:PORT") from None
+        if not parts.hostname:
+            raise OperatorError(f"--url {url}: there is no host in it; give the server as ws://HOST:PORT")
+        return cls(parts.hostname, port, secure, parts.path.rstrip("/").removesuffix("/media"))
+
+    @property
+    def authority(self) -> str:
+        """``host:port``, as in a Host header."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def media_path(self, dialect: str, session_id: str, leg: str, query: Mapping[str, str]) -> str:
+        """The request target of one leg's stream."""
+        path = "/".join(quote(part, safe="") for part in (dialect, session_id, leg))
+        return f"{self.prefix}/media/{path}" + (f"?{urlencode(query)}" if query else "")
+
+    def media_url(self, dialect: str, session_id: str, leg: str, query: Mapping[str, str]) -> str:
+        """The WebSocket URL of one leg's stream."""
+        scheme = "wss" if self.secure else "ws"
+        return f"{scheme}://{self.authority}{self.media_path(dialect, session_id, leg, query)}"

@@ -1,0 +1,232 @@
+"""One leg of a call, played to the server over a real WebSocket as a media server would.
+
+Messages are due at fixed times from the start of the call, never a pause after the one before, so that an hour of
+audio takes an hour. A leg that fell behind sends what it owes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
+from wavstream.model.audio import Codec
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.encode import Samples, encode
+from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
+
+MAX_MESSAGES_A_SECOND = 400
+"""Faster play makes larger messages instead: the server's limit is 500 a second."""
+MAX_MESSAGE_BYTES = 524_288
+"""Half of what the server accepts by default."""
+_CLOSE_TIMEOUT_S = 60.0  # when played as fast as possible, the server still has to read what lies in the buffers
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """Who speaks, and what."""
+
+    name: str
+    samples: Samples = field(repr=False)
+    """Shape ``(samples, channels)``, one or two channels."""
+    rate_hz: int = 8_000
+    codec: Codec = Codec.L16
+    quirks: Sequence[Quirk] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
+    """More parameters of the stream, such as ``record`` or ``clock``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegReport:
+    """What one leg did."""
+
+    leg: str
+    samples_sent: int
+    """Of each channel."""
+    messages_sent: int
+    dials: int
+    """Connections made: one, and one for every time that it came back."""
+    bytes_heard: int
+    """Audio that the server sent."""
+
+
+async def play_leg(
+    leg: Leg,
+    *,
+    server: ServerAddress,
+    session_id: str,
+    dialect: str = "pcm",
+    speed: float = 1.0,
+    key: str | None = None,
+    start_s: float | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LegReport:
+    """Play the leg from dialling to hanging up; raises PeerError when the server refuses or ends the stream.
+
+    ``speed`` is call seconds in a second, ``math.inf`` for as fast as the server takes it; ``start_s`` is the event
+    loop's time at which the call starts, given to make several legs one call; ``progress`` is told the position in
+    samples after every message.
+    """
+    loop = asyncio.get_running_loop()
+    start_s = loop.time() if start_s is None else start_s
+    url = server.media_url(dialect, session_id, leg.name, _query(leg))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    line: _Line | None = None
+    samples_sent = messages_sent = dials = bytes_heard = 0
+    try:
+        for step in steps(
+            len(leg.samples), rate_hz=leg.rate_hz, quirks=leg.quirks, message_samples=_message_samples(leg, speed)
+        ):
+            await asyncio.sleep(start_s + step.due_s / speed - loop.time())
+            match step:
+                case Dial():
+                    line = _Line(await _dial(url, headers))
+                    dials += 1
+                case Send(first=first, end=end) if line is not None:
+                    await line.send(encode(leg.samples[first:end], leg.codec))
+                    samples_sent += end - first
+                    messages_sent += 1
+                    if progress is not None:
+                        progress(end)
+                case Break() if line is not None:
+                    bytes_heard += await line.abort()
+                    line = None
+                case HangUp() if line is not None:
+                    bytes_heard += await line.hang_up()
+                    line = None
+    finally:
+        if line is not None:
+            await line.abort()
+    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_heard)
+
+
+async def play_call(
+    legs: Sequence[Leg],
+    *,
+    server: ServerAddress,
+    session_id: str,
+    dialect: str = "pcm",
+    speed: float = 1.0,
+    key: str | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> list[LegReport]:
+    """Play all legs of one call side by side; the first that fails ends the others and its error is raised."""
+    start_s = asyncio.get_running_loop().time()
+
+    def leg_progress(leg: Leg) -> Callable[[int], None] | None:
+        return None if progress is None else lambda position: progress(leg.name, position)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    play_leg(
+                        leg,
+                        server=server,
+                        session_id=session_id,
+                        dialect=dialect,
+                        speed=speed,
+                        key=key,
+                        start_s=start_s,
+                        progress=leg_progress(leg),
+                    )
+                )
+                for leg in legs
+            ]
+    except* (PeerError, OperatorError) as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+class _Line:
+    """One connection: sends, and keeps reading what the server says."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._bytes_heard = 0
+        self._listening = asyncio.create_task(self._listen())
+
+    async def send(self, payload: bytes) -> None:
+        """Send one binary message; raises PeerError when the server has ended the stream."""
+        try:
+            await self._connection.send(payload)
+        except ConnectionClosed:
+            raise self._ended_by_server() from None
+
+    async def hang_up(self) -> int:
+        """Close with 1000 and return the bytes heard; raises PeerError when the server had closed otherwise."""
+        await self._connection.close(1000)
+        await self._listening
+        if self._connection.close_code != 1000:
+            raise self._ended_by_server()
+        return self._bytes_heard
+
+    async def abort(self) -> int:
+        """Break the connection with no closing handshake and return the bytes heard."""
+        self._connection.transport.abort()
+        await self._connection.wait_closed()
+        await self._listening
+        return self._bytes_heard
+
+    async def _listen(self) -> None:
+        try:
+            async for message in self._connection:
+                if isinstance(message, bytes):
+                    self._bytes_heard += len(message)
+        except ConnectionClosed:
+            return  # whoever sends next is told why
+
+    def _ended_by_server(self) -> PeerError:
+        code, reason = self._connection.close_code, self._connection.close_reason
+        said = f"closed the stream with {code}" + (f" ({reason})" if reason else "")
+        return PeerError(f"the server {said if code not in (None, 1006) else 'broke the connection'}")
+
+
+async def _dial(url: str, headers: Mapping[str, str]) -> ClientConnection:
+    bare_url = url.partition("?")[0]
+    try:
+        return await connect(
+            url,
+            additional_headers=headers,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            close_timeout=_CLOSE_TIMEOUT_S,
+        )
+    except InvalidStatus as refused:
+        raise _refusal(bare_url, refused.response.status_code) from None
+    except (InvalidHandshake, TimeoutError):
+        raise OperatorError(f"{bare_url}: something answers there, but not a WebSocket server; check --url") from None
+    except OSError as failed:
+        reason = failed.strerror or str(failed)
+        raise OperatorError(f"{bare_url}: cannot connect ({reason}); start the server or check --url") from None
+
+
+def _refusal(url: str, status: int) -> PeerError:
+    match status:
+        case 401:
+            return Unauthenticated(f"{url}: refused with 401; give the app's key with --key or WAVSTREAM_API_KEY")
+        case 403:
+            return Forbidden(f"{url}: refused with 403; the key may not stream into this session")
+        case 404:
+            return NotFound(f"{url}: refused with 404; check --dialect, and --url for a wrong path")
+        case 429 | 503:
+            return LimitReached(f"{url}: refused with {status}; the server is full, try again later", retry_after_s=1)
+    return PeerError(f"{url}: refused with HTTP {status}")
+
+
+def _query(leg: Leg) -> dict[str, str]:
+    return {"codec": leg.codec, "rate": str(leg.rate_hz), "channels": str(leg.samples.shape[1]), **leg.query}
+
+
+def _message_samples(leg: Leg, speed: float) -> int:
+    """Whole ptimes in a message, so that neither the message rate nor its size passes what the server accepts."""
+    ptime = leg.rate_hz * PTIME_MS // 1000
+    most: int = MAX_MESSAGE_BYTES // (leg.codec.sample_bytes * leg.samples.shape[1]) // ptime
+    wanted = speed * 1000 / PTIME_MS / MAX_MESSAGES_A_SECOND
+    return ptime * min(most, max(1, math.ceil(min(wanted, most))))

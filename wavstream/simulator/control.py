@@ -1,0 +1,92 @@
+"""The native HTTP API from the other side: what the load and the demo ask of a server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from wavstream.errors import OperatorError, PeerError, Unauthenticated
+from wavstream.simulator.address import ServerAddress
+
+_TIMEOUT_S = 60.0
+
+
+class Control:
+    """A connection that stays open, used by one thread."""
+
+    def __init__(self, server: ServerAddress, *, key: str | None = None) -> None:
+        self._server = server
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        kind = http.client.HTTPSConnection if server.secure else http.client.HTTPConnection
+        self._connection = kind(server.host, server.port, timeout=_TIMEOUT_S)
+
+    def start(self, session_id: str, **options: object) -> dict[str, Any]:
+        """Start a recording of the session and return it as the API shows it."""
+        return self._json("POST", "/v1/recordings", {"session_id": session_id, **options})
+
+    def stop(self, recording_id: str) -> dict[str, Any]:
+        """Stop a recording and return it."""
+        return self._json("POST", f"/v1/recordings/{recording_id}/stop")
+
+    def recording(self, recording_id: str) -> dict[str, Any]:
+        """A recording as it is now."""
+        return self._json("GET", f"/v1/recordings/{recording_id}")
+
+    def answers(self, url: str) -> int:
+        """The status that a link of the server answers a GET with; the body is left unread."""
+        status = self._send("GET", _target(url)).status
+        self._connection.close()
+        return status
+
+    def fetch(self, url: str) -> bytes:
+        """The file behind a link of the server."""
+        answer = self._send("GET", _target(url))
+        body = answer.read()
+        if answer.status != 200:
+            raise PeerError(f"GET {_target(url)}: HTTP {answer.status}")
+        return body
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure of ``/metrics`` by its name with its labels, as written there."""
+        answer = self._send("GET", f"{self._server.prefix}/metrics")
+        lines = answer.read().decode().splitlines()
+        if answer.status != 200:
+            raise PeerError(f"GET /metrics: HTTP {answer.status}")
+        figures = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in figures}
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+    def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        answer = self._send(method, self._server.prefix + path, body)
+        text = answer.read()
+        if answer.status == 401:
+            raise Unauthenticated(f"{method} {path}: 401; give the app's key with --key or WAVSTREAM_API_KEY")
+        if answer.status >= 400:
+            raise PeerError(f"{method} {path}: HTTP {answer.status}: {text.decode(errors='replace')[:300]}")
+        decoded: dict[str, Any] = json.loads(text)
+        return decoded
+
+    def _send(self, method: str, target: str, body: Mapping[str, object] | None = None) -> http.client.HTTPResponse:
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            self._connection.request(method, target, None if body is None else json.dumps(body), headers)
+            return self._connection.getresponse()
+        except (OSError, http.client.HTTPException) as failed:
+            self._connection.close()
+            authority = self._server.authority
+            raise OperatorError(
+                f"{authority}: {method} got no answer ({failed}); is the server running there?"
+            ) from None
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")

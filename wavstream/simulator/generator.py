@@ -1,0 +1,117 @@
+"""The processes of the load generator, seen from the one that conducts them: connect all, start together, count."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from wavstream.errors import OperatorError
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.load_worker import WorkerCounts, WorkerPlan
+
+CONNECTS_PER_S = 400.0
+"""New streams a second, all processes together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What all processes together send."""
+
+    targets: Sequence[str]
+    """Request targets, one leg each."""
+    frames: int
+    """That each leg sends, one every 20 ms."""
+    processes: int = 1
+    burst: bool = False
+    """All legs at the same instant of each ptime, instead of spread over it."""
+    key: str | None = None
+
+
+class Generator:
+    """Worker processes for one load; leaving the context ends those that still run."""
+
+    def __init__(self, server: ServerAddress, traffic: Traffic) -> None:
+        self._workers = [_start_worker() for _ in range(traffic.processes)]
+        numbers = list(range(len(traffic.targets)))
+        share = -(-len(numbers) // traffic.processes)
+        for index, worker in enumerate(self._workers):
+            own = numbers[index * share : (index + 1) * share]
+            plan = WorkerPlan(
+                host=server.host,
+                port=server.port,
+                secure=server.secure,
+                authority=server.authority,
+                key=traffic.key,
+                targets=[traffic.targets[number] for number in own],
+                numbers=own,
+                legs=len(numbers),
+                frames=traffic.frames,
+                burst=traffic.burst,
+                connects_per_s=CONNECTS_PER_S / traffic.processes,
+            )
+            _tell(worker, asdict(plan))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            if worker.poll() is None:
+                worker.terminate()
+            with contextlib.suppress(BrokenPipeError), worker:
+                pass
+
+    def wait_connected(self) -> None:
+        """Until every stream is open; raises OperatorError when one could not be."""
+        for worker in self._workers:
+            _hear(worker)
+
+    def start(self, at_s: float) -> None:
+        """Let all begin with their first frame at a time of the monotonic clock."""
+        for worker in self._workers:
+            _tell(worker, {"start": at_s})
+
+    def wait_done(self) -> WorkerCounts:
+        """Until every stream has sent its frames and is closed: the counts of all processes together."""
+        total = WorkerCounts()
+        for worker in self._workers:
+            counts = WorkerCounts(**_hear(worker))
+            total.frames += counts.frames
+            total.late_ticks += counts.late_ticks
+            total.worst_late_ms = max(total.worst_late_ms, counts.worst_late_ms)
+            total.held_back += counts.held_back
+            total.lost_legs += [(number, code) for number, code in counts.lost_legs]
+        return total
+
+
+def _start_worker() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "wavstream.simulator.load_worker"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _tell(worker: subprocess.Popen[str], message: dict[str, Any]) -> None:
+    assert worker.stdin is not None
+    try:
+        worker.stdin.write(json.dumps(message) + "\n")
+        worker.stdin.flush()
+    except BrokenPipeError:
+        raise OperatorError("a process of the load generator ended early; its error is above") from None
+
+
+def _hear(worker: subprocess.Popen[str]) -> dict[str, Any]:
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    if not line:
+        raise OperatorError("a process of the load generator ended early; its error is above")
+    message: dict[str, Any] = json.loads(line)
+    if "failed" in message:
+        raise OperatorError(f"the load could not connect: {message['failed']}")
+    return message

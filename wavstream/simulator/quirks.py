@@ -1,0 +1,169 @@
+"""What a media server does to a leg, as a list of steps in time: how it sends when all is well, and how it misbehaves.
+
+A quirk is a value; ``steps`` turns the audio's length and the quirks into what to do and when, and reads no clock, so
+that the same quirks always make the same call. All times are seconds of the call from the moment the leg should dial
+(the audio's start when it does not join late); a quirk at 3 s touches the first message that starts at 3 s or later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from wavstream.errors import OperatorError
+
+PTIME_MS = 20
+"""Milliseconds of audio in a message, when no quirk says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Nothing is sent for a while, then all that is owed at once."""
+
+    at_s: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The audio of a while is never sent, as with suppressed silence."""
+
+    at_s: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The connection breaks without a word and the leg is back after a while; what was said meanwhile is lost."""
+
+    at_s: float
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The leg joins late: its audio starts from the beginning then."""
+
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The sender's clock runs fast by so many parts in a million (negative: slow)."""
+
+    ppm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Messages of so many samples, whatever the ptime."""
+
+    samples: float
+
+
+Quirk = Stall | Gap | Drop | Late | Drift | Chunks
+_BY_NAME: dict[str, type[Quirk]] = {
+    "stall": Stall,
+    "gap": Gap,
+    "drop": Drop,
+    "late": Late,
+    "drift": Drift,
+    "chunks": Chunks,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open the stream."""
+
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one message."""
+
+    due_s: float
+    first: int
+    """Sample of the audio."""
+    end: int
+    """The sample after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Abort the connection with no closing handshake."""
+
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close the stream with 1000."""
+
+    due_s: float
+
+
+Step = Dial | Send | Break | HangUp
+
+
+def parse_quirk(text: str) -> tuple[str | None, Quirk]:
+    """The leg that ``[LEG=]NAME:NUMBER[:NUMBER]`` is for (None: every leg) and the quirk; raises OperatorError."""
+    leg, _, rest = text.rpartition("=")
+    name, *numbers = rest.split(":")
+    kind = _BY_NAME.get(name)
+    try:
+        if kind is None or len(numbers) != len(fields(kind)):
+            raise ValueError(name)
+        return leg or None, kind(*(float(number) for number in numbers))
+    except ValueError:
+        raise OperatorError(f"--quirk {text}: not one of {quirk_forms()}; LEG= before it makes it one leg's") from None
+
+
+def quirk_forms() -> str:
+    """How each quirk is written, for help texts."""
+    return ", ".join(":".join([name, *(f.name.upper() for f in fields(kind))]) for name, kind in _BY_NAME.items())
+
+
+def steps(
+    total_samples: int, *, rate_hz: int, quirks: Sequence[Quirk] = (), message_samples: int | None = None
+) -> Iterator[Step]:
+    """Everything the leg does, in order; ``message_samples`` is the size of a message without the Chunks quirk."""
+    late_s = sum(quirk.by_s for quirk in quirks if isinstance(quirk, Late))
+    real_rate_hz = rate_hz * (1 + sum(quirk.ppm for quirk in quirks if isinstance(quirk, Drift)) / 1e6)
+    stalls = [quirk for quirk in quirks if isinstance(quirk, Stall)]
+    gaps = [quirk for quirk in quirks if isinstance(quirk, Gap)]
+    drops = [quirk for quirk in quirks if isinstance(quirk, Drop)]
+    usual = message_samples or rate_hz * PTIME_MS // 1000
+    sizes = [max(int(quirk.samples), 1) for quirk in quirks if isinstance(quirk, Chunks)] or [usual]
+
+    away: Drop | None = None
+    at_s = due_s = late_s
+    yield Dial(late_s)
+    first = 0
+    for size in itertools.cycle(sizes):
+        if first >= total_samples:
+            break
+        end = min(first + size, total_samples)
+        at_s = late_s + first / real_rate_hz
+        drop = next((drop for drop in drops if _within(at_s, drop.at_s, drop.away_s)), None)
+        if drop is not away:
+            if away is not None:
+                yield Dial(away.at_s + away.away_s)
+            if drop is not None:
+                yield Break(drop.at_s)
+            away = drop
+        if drop is None and not any(_within(at_s, gap.at_s, gap.for_s) for gap in gaps):
+            ends = [stall.at_s + stall.for_s for stall in stalls if _within(at_s, stall.at_s, stall.for_s)]
+            due_s = max([at_s, *ends])
+            yield Send(due_s, first, end)
+        first = end
+    if away is not None:
+        yield Dial(away.at_s + away.away_s)
+    yield HangUp(max(due_s, late_s + total_samples / real_rate_hz))
+
+
+def _within(at_s: float, start_s: float, length_s: float) -> bool:
+    """To the microsecond: 0.1 + 0.2 is 0.3 here."""
+    return 0 <= round((at_s - start_s) * 1e6) < round(length_s * 1e6)

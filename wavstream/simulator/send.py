@@ -1,0 +1,163 @@
+"""``wavstream send``: plays WAV files to a server as the legs of one call.
+
+Exit codes: 0 the call was played and hung up; 1 the server refused a leg or ended it; 2 the command cannot work as it
+was given (a file, an option, or no server at the address).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wavstream.errors import OperatorError, WavstreamError
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec
+from wavstream.model.ids import is_customer_id, new_id
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.caller import Leg, LegReport, play_call
+from wavstream.simulator.encode import Samples
+from wavstream.simulator.quirks import Quirk, parse_quirk
+
+DIALECTS = ("pcm",)
+"""Dialects that the synthetic media server speaks."""
+EXIT_OK, EXIT_CALL_FAILED, EXIT_CANNOT_START = 0, 1, 2
+
+_INTEGER_WIDTHS = ("PCM_16", "PCM_S8", "PCM_U8", "PCM_24", "PCM_32", "ULAW", "ALAW")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """What the command line asks for."""
+
+    files: Sequence[Path]
+    """One leg each, named a, b, c, ... in this order."""
+    url: str
+    dialect: str = "pcm"
+    session_id: str | None = None
+    """None: a fresh one."""
+    codec: str = Codec.L16
+    speed: float = 1.0
+    """Call seconds in a second; infinity for as fast as the server takes it."""
+    quirks: Sequence[str] = ()
+    """As ``parse_quirk`` reads them."""
+    key: str | None = None
+    record: bool = False
+    """Whether the stream itself asks for a recording."""
+
+
+def run_send(request: SendRequest, console: Console) -> int:
+    """Play the call with a progress bar for each leg and return the exit code; errors are one line."""
+    try:
+        return _run_send(request, console)
+    except WavstreamError as failed:
+        _complain(str(failed))
+        return EXIT_CANNOT_START if isinstance(failed, OperatorError) else EXIT_CALL_FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted; the streams were broken off")
+        return EXIT_CALL_FAILED
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True).print(f"wavstream send: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _run_send(request: SendRequest, console: Console) -> int:
+    server, session_id, legs = _prepared(request)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bars = {
+            leg.name: progress.add_task(f"{leg.name}  {file.name}", total=len(leg.samples), at="")
+            for leg, file in zip(legs, request.files, strict=True)
+        }
+        rates_hz = {leg.name: leg.rate_hz for leg in legs}
+
+        def advance(leg: str, position: int) -> None:
+            progress.update(bars[leg], completed=position, at=f"{position / rates_hz[leg]:.1f} s")
+
+        reports = asyncio.run(
+            play_call(
+                legs,
+                server=server,
+                session_id=session_id,
+                dialect=request.dialect,
+                speed=request.speed,
+                key=request.key,
+                progress=advance,
+            )
+        )
+    console.print(f"session {session_id}: {_summary(reports, rates_hz)}", markup=False, highlight=False)
+    return EXIT_OK
+
+
+def read_wav(file: Path) -> tuple[Samples, int]:
+    """The file's samples, shape ``(samples, channels)``, and its rate in hertz; raises OperatorError."""
+    try:
+        with soundfile.SoundFile(file) as wav:
+            rate_hz, channels, subtype = wav.samplerate, wav.channels, wav.subtype
+            if channels > 2:
+                raise OperatorError(f"{file}: has {channels} channels; make it one or two: sox {file} -c 1 out.wav")
+            if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+                raise OperatorError(
+                    f"{file}: {rate_hz} Hz cannot be streamed; resample it: sox {file} -r 16000 out.wav"
+                )
+            if subtype in _INTEGER_WIDTHS:
+                samples = wav.read(dtype="int16", always_2d=True)
+            else:
+                # libsndfile does not scale floating-point files to integers.
+                scaled = np.rint(wav.read(dtype="float32", always_2d=True) * 32_767)
+                samples = np.clip(scaled, -32_768, 32_767).astype(np.int16)
+    except soundfile.LibsndfileError as broken:
+        reason = "no such file" if not file.exists() else broken.error_string
+        raise OperatorError(f"{file}: cannot be read ({reason}); give a WAV file") from None
+    if not len(samples):
+        raise OperatorError(f"{file}: there is no audio in it")
+    return samples, rate_hz
+
+
+def _prepared(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
+    """Everything checked and read, before the first connection."""
+    if request.dialect not in DIALECTS:
+        raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(DIALECTS)}")
+    if request.codec not in set(Codec):
+        raise OperatorError(f"--codec {request.codec}: use one of {', '.join(Codec)}")
+    if not request.speed > 0:
+        raise OperatorError(f"--speed {request.speed}: use a number above 0, or inf for as fast as possible")
+    session_id = request.session_id or f"send-{new_id()[:12]}"
+    if not is_customer_id(session_id):
+        raise OperatorError("--session: use 1 to 256 printable characters")
+    names = string.ascii_lowercase[: len(request.files)]
+    if not 1 <= len(request.files) <= len(string.ascii_lowercase):
+        raise OperatorError(f"{len(request.files)} files: give 1 to 26, one for each leg")
+    quirks = [parse_quirk(text) for text in request.quirks]
+    for leg, quirk in quirks:
+        if leg is not None and leg not in names:
+            raise OperatorError(f"--quirk {leg}={quirk}: there is no leg {leg}; the legs are {', '.join(names)}")
+    legs = [_leg(name, file, request, quirks) for name, file in zip(names, request.files, strict=True)]
+    return ServerAddress.parse(request.url), session_id, legs
+
+
+def _leg(name: str, file: Path, request: SendRequest, quirks: Sequence[tuple[str | None, Quirk]]) -> Leg:
+    samples, rate_hz = read_wav(file)
+    return Leg(
+        name,
+        samples,
+        rate_hz,
+        Codec(request.codec),
+        quirks=[quirk for leg, quirk in quirks if leg in (None, name)],
+        query={"record": "1"} if request.record else {},
+    )
+
+
+def _summary(reports: Sequence[LegReport], rates_hz: dict[str, int]) -> str:
+    return ", ".join(
+        f"leg {report.leg} {report.samples_sent / rates_hz[report.leg]:.2f} s in {report.messages_sent} messages"
+        + (f", {report.dials} connections" if report.dials != 1 else "")
+        for report in reports
+    )

@@ -1,0 +1,61 @@
+"""Object keys: where a finished file lies in storage, made from the operator's template.
+
+A key is a relative path of plain names. Only ids that we made or checked go into it, never a session's id.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from wavstream.errors import OperatorError
+
+SIDECAR_SUFFIX = ".json"
+
+_SETTING = "WAVSTREAM_OBJECT_KEY"
+_FIELDS = ("app", "date", "recording_id", "ext")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+# A name that does not begin with a dot is neither "..", nor hidden, nor one of a publish that is under way.
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
+
+
+def is_object_key(text: str) -> bool:
+    """Whether text is a relative path of plain names that cannot leave its root."""
+    return len(text) <= 1024 and _KEY.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTemplate:
+    """The template of every object key; raises OperatorError when it is made from a text that cannot be one."""
+
+    text: str = "{app}/{date}/{recording_id}.{ext}"
+
+    def __post_init__(self) -> None:
+        fields = _FIELD.findall(self.text)
+        if unknown := sorted(set(fields) - set(_FIELDS)):
+            raise _wrong(f"it has {{{unknown[0]}}}; there are only {', '.join(f'{{{each}}}' for each in _FIELDS)}")
+        if "recording_id" not in fields:
+            raise _wrong("it must have {recording_id}, or two recordings would share a file")
+        if not self.text.endswith(".{ext}"):
+            raise _wrong("it must end with .{ext}")
+        if not is_object_key(self._filled(app="a", date="2000-01-01", recording_id="0", ext="wav")):
+            raise _wrong(
+                "it must be a relative path of letters, digits, '.', '_', '-' and '/'; no part begins with '.'"
+            )
+
+    def key(self, *, app_id: str, recording_id: str, created_at: datetime, ext: str) -> str:
+        """The object key of a recording; ``{date}`` is the UTC day of ``created_at`` as 2026-08-21."""
+        return self._filled(app=app_id, date=created_at.strftime("%Y-%m-%d"), recording_id=recording_id, ext=ext)
+
+    def _filled(self, **values: str) -> str:
+        return _FIELD.sub(lambda match: values[match[1]], self.text)
+
+
+def sidecar_key(object_key: str) -> str:
+    """The key of the JSON sidecar that lies beside a file."""
+    return object_key + SIDECAR_SUFFIX
+
+
+def _wrong(why: str) -> OperatorError:
+    return OperatorError(f"{_SETTING}: {why}")

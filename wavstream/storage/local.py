@@ -1,0 +1,166 @@
+"""Finished files in a folder of this machine, published by rename.
+
+A file appears under its key whole or not at all, its sidecar before it, and both are on the disk when ``publish``
+returns. It is moved, never copied: the spool must be on the same filesystem, because a copy of a 4-hour call takes
+longer than a stop may take.
+
+Everything here blocks: call it from a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wavstream.errors import DependencyError, InternalError, OperatorError
+from wavstream.storage.keys import SIDECAR_SUFFIX, is_object_key, sidecar_key
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What the filesystem knows of a finished file."""
+
+    size_bytes: int
+    modified_at: datetime
+    """Aware, UTC."""
+
+
+class LocalStorage:
+    """The folder of finished files. Safe to use from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Held while a folder is made and filled, or found empty and removed: the one must not undo the other.
+        self._folders = threading.Lock()
+
+    def prepare(self, spool: Path) -> None:
+        """Make the folder and check that files can be moved into it from the spool; raises OperatorError."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            spool.mkdir(parents=True, exist_ok=True)
+            same = os.stat(self._root).st_dev == os.stat(spool).st_dev
+        except OSError as error:
+            raise OperatorError(f"the folder {error.filename} cannot be used: {error.strerror}") from error
+        for folder in (self._root, spool):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise OperatorError(f"the folder {folder} cannot be written: give this user the right to")
+        if not same:
+            raise OperatorError(
+                f"{spool} and {self._root} must be on one filesystem: finished files are moved, not copied"
+            )
+        if self._root.resolve() == spool.resolve():
+            raise OperatorError(f"{spool} cannot be both spool and storage: use two folders")
+
+    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
+        """Move the finished file ``spool`` to its key; on return it and its sidecar are on the disk.
+
+        Raises OSError, and can be tried again until it succeeds.
+        """
+        target = self.path(object_key)
+        moved_before = not spool.exists() and target.exists()
+        if not moved_before:
+            _sync_file(spool)
+        spooled_sidecar = None if sidecar is None else _written(spool.with_name(sidecar_key(spool.name)), sidecar)
+        with self._folders:
+            made_in = _make_folders(target.parent)
+            if spooled_sidecar is not None:
+                os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
+            if not moved_before:
+                os.rename(spool, target)
+        if moved_before:
+            # The try that moved it failed after that, so what it had synced by then is not known.
+            made_in = [folder for folder in target.parent.parents if folder.is_relative_to(self._root)]
+        for folder in (target.parent, *made_in):
+            _sync_folder(folder)
+
+    def path(self, object_key: str) -> Path:
+        """Where the file of a key lies, or would."""
+        if not is_object_key(object_key):
+            raise InternalError(f"not an object key: {object_key!r}")
+        return self._root / object_key
+
+    def stat(self, object_key: str) -> StoredFile | None:
+        """Size and age of a file; None if there is none."""
+        try:
+            found = os.stat(self.path(object_key))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DependencyError(f"storage: {object_key} could not be read: {error.strerror}") from error
+        return StoredFile(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def delete(self, object_key: str) -> bool:
+        """Delete the file and its sidecar, and folders that this leaves empty; whether there was a file."""
+        target = self.path(object_key)
+        try:
+            deleted = _unlinked(target)
+            deleted_sidecar = _unlinked(self.path(sidecar_key(object_key)))
+            self._prune(target.parent)
+            if deleted or deleted_sidecar:
+                _sync_nearest_folder(target.parent)
+        except OSError as error:
+            raise DependencyError(f"storage: {object_key} could not be deleted: {error.strerror}") from error
+        return deleted
+
+    def walk(self) -> Iterator[str]:
+        """The keys of all files, sidecars left out, to compare with the catalog."""
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                key = (Path(folder) / name).relative_to(self._root).as_posix()
+                if not name.endswith(SIDECAR_SUFFIX) and is_object_key(key):
+                    yield key
+
+    def _prune(self, folder: Path) -> None:
+        with self._folders, suppress(OSError):  # The first that is not empty ends it.
+            while folder != self._root:
+                folder.rmdir()
+                folder = folder.parent
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder with its parents; the folders in which one was made."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+    return [each.parent for each in missing]
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    _sync_file(path)
+    return path
+
+
+def _unlinked(path: Path) -> bool:
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _sync_nearest_folder(folder: Path) -> None:
+    """Sync the folder or, where it was removed (by another thread's delete too), what it was in."""
+    try:
+        _sync_folder(folder)
+    except FileNotFoundError:
+        _sync_nearest_folder(folder.parent)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_sync_folder = _sync_file

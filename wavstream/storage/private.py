@@ -1,0 +1,49 @@
+"""Small files with secrets: made once, whole, readable by the server's user alone.
+
+The server and the command line may both find that a secret is missing; whoever comes second uses what the first made.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from wavstream.errors import OperatorError
+
+
+def read_or_create(path: Path, fresh: bytes) -> bytes:
+    """What the file holds; if there is no file, one is made with ``fresh`` in it. Raises OperatorError."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _temporary(path, fresh)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                pass
+            finally:
+                temporary.unlink()
+        return path.read_bytes()
+    except OSError as error:
+        raise OperatorError(
+            f"the secret file {path} cannot be used: {error.strerror}; check it and its folder"
+        ) from error
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put ``content`` in place of what the file holds, whole or not at all. Raises OperatorError."""
+    try:
+        os.replace(_temporary(path, content), path)
+    except OSError as error:
+        raise OperatorError(f"the secret file {path} cannot be written: {error.strerror}; check its folder") from error
+
+
+def _temporary(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return temporary
