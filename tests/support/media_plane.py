@@ -225,4 +225,10 @@ async def media_plane(
     finally:
         for peer in plane.peers:
             peer.writer.close()
-        await server.shutdown()
+        # What uvicorn does at its end, without its fixed pause of 100 ms.
+        server.servers[0].close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(PATIENCE_S):
+            while server.server_state.connections:  # noqa: ASYNC110 - uvicorn's set has no event
+                await asyncio.sleep(0)

@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field
 from wavstream.api.answer import Answer
 from wavstream.model.recording import EndReason, Integrity, LegReceipt, Status
 
-
 RECORDING_EXAMPLE: dict[str, Any] = {
     "id": "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42",
     "session_id": "call-77",

@@ -66,7 +66,7 @@ class GroupedCommits:
 
         A caller that is cancelled stops waiting; its write is done all the same.
         """
-        if self._closing or self._task is None:
+        if self._closing or self._task is None or self._task.done():
             raise DependencyError("the catalog is closed")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(write, answer))

@@ -27,7 +27,9 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
     async with _catalog(settings) as catalog:
         app = App(app_id, created_at=datetime.now(UTC), retention_hours=retention_hours)
         if not await catalog.add_app(app, **secrets):
-            raise OperatorError(f"there is an app {app_id} already: 'wavstream apps rotate-key {app_id}' gives it a new key")
+            raise OperatorError(
+                f"there is an app {app_id} already: 'wavstream apps rotate-key {app_id}' gives it a new key"
+            )
     _print_key(app_id, key, console)
 
 

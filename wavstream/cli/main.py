@@ -166,6 +166,5 @@ def version() -> None:
     console.print(__version__)
 
 
-
 def _complain(error: WavstreamError) -> None:
     Console(stderr=True).print(f"wavstream: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -19,7 +19,9 @@ from wavstream.rendering.fold import Fold
 SLICE_BYTES = 1 << 20
 
 
-def run_replay(journal: Path, *, output: Path | None, recording_id: str | None, hold_s: float, console: Console) -> None:
+def run_replay(
+    journal: Path, *, output: Path | None, recording_id: str | None, hold_s: float, console: Console
+) -> None:
     """Write the file of one recording of the journal that the segment belongs to; raises OperatorError."""
     folder, key = journal.parent, journal.name.rpartition("-")[0]
     if not journal.exists() or not key:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import soundfile
@@ -35,15 +38,27 @@ class Expected:
     sample_rate: int
     """Hertz."""
 
+    @classmethod
+    def of(cls, recording: Mapping[str, Any]) -> Expected:
+        """What the API, or a sidecar, says of a recording."""
+        channels = 2 if recording["channels"] == "stereo" else 1
+        return cls(
+            size_bytes=recording["size_bytes"],
+            audio_sha256=recording["audio_sha256"],
+            samples=recording["integrity"]["samples"] // channels,
+            channels=channels,
+            sample_rate=recording["sample_rate"],
+        )
+
 
 async def run_verify(what: str, settings: Settings, console: Console) -> None:
     """Check hash, header and length; raises NotVerified, NotFound or OperatorError."""
-    path = Path(what)
-    expected = _from_sidecar(path) if path.exists() else None
-    if expected is None:
-        path, expected = await _from_catalog(what, settings)
-    check(path, expected)
-    console.print(f"{path}: as recorded ({expected.samples / expected.sample_rate:.3f} s)", markup=False, soft_wrap=True)
+    found = await asyncio.to_thread(_from_file, Path(what))
+    path, expected = found if found is not None else await _from_catalog(what, settings)
+    await asyncio.to_thread(check, path, expected)
+    console.print(
+        f"{path}: as recorded ({expected.samples / expected.sample_rate:.3f} s)", markup=False, soft_wrap=True
+    )
 
 
 def check(path: Path, expected: Expected) -> None:
@@ -78,19 +93,13 @@ def _sha256(path: Path, *, after: int) -> str:
     return digest.hexdigest()
 
 
-def _from_sidecar(path: Path) -> Expected | None:
+def _from_file(path: Path) -> tuple[Path, Expected] | None:
+    if not path.exists():
+        return None
     sidecar = path.with_name(sidecar_key(path.name))
     if not sidecar.exists():
         raise OperatorError(f"{path} has no sidecar {sidecar.name} beside it: verify it by the recording's id")
-    said = msgspec.json.decode(sidecar.read_bytes())
-    channels = 2 if said["channels"] == "stereo" else 1
-    return Expected(
-        size_bytes=said["size_bytes"],
-        audio_sha256=said["audio_sha256"],
-        samples=said["integrity"]["samples"] // channels,
-        channels=channels,
-        sample_rate=said["sample_rate"],
-    )
+    return path, Expected.of(msgspec.json.decode(sidecar.read_bytes()))
 
 
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Expected]:

@@ -168,7 +168,7 @@ def _settings(fields: Mapping[str, Any]) -> _Settings:
 
 def _shown(value: object) -> str:
     """A wrong value, short enough for a close reason."""
-    text = repr(value)
+    text = ascii(value)
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 

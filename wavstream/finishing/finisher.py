@@ -167,7 +167,9 @@ class Finisher:
             try:
                 return await self._loop.run_in_executor(self._pool, self._put_in_storage, rendering)
             except OSError as error:
-                log.warning("a file could not be published, trying again", recording=rendering.recording.id, error=str(error))
+                log.warning(
+                    "a file could not be published, trying again", recording=rendering.recording.id, error=str(error)
+                )
                 await asyncio.sleep(RETRY_S)
 
     async def _save(self, recording: Recording) -> None:
@@ -220,10 +222,12 @@ class Finisher:
             more = rendering.advance()
         except OSError as error:
             if rendering.stuck is None:
-                log.warning("the spool cannot be written, trying again", recording=rendering.recording.id, error=str(error))
+                log.warning(
+                    "the spool cannot be written, trying again", recording=rendering.recording.id, error=str(error)
+                )
             rendering.stuck = error
             return False
-        except Exception as error:  # a fold that failed half-way must not go on: `_conclude` logs and reports it
+        except Exception as error:  # noqa: BLE001 - `_conclude` logs it; a fold that failed half-way must not go on
             rendering.broken = error
             return False
         rendering.stuck = None

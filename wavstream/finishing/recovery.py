@@ -33,7 +33,6 @@ from wavstream.journal.records import BrokenSegment, SegmentHeader
 from wavstream.journal.segments import delete_segments, journals_in
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.sessions.session import Session
 from wavstream.sessions.switchboard import Switchboard
 
 log = structlog.get_logger()
@@ -72,7 +71,7 @@ class Recovery:
         return self.done < self.total
 
     def hold_sessions(self) -> None:
-        """Before the port opens: whose journals are there? Streams of these sessions wait until ``run`` has read them."""
+        """Before the port opens: whose journals are there? Their streams wait until ``run`` has read them."""
         contents = journals_in(self._folder)
         for name in contents.strangers:
             log.warning("not a journal, left alone", file=str(self._folder / name))
@@ -168,5 +167,3 @@ class Recovery:
         started = session.start(row, self._now_us())
         if started.status is not row.status:
             self._finisher.change(started)
-
-

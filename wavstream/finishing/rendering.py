@@ -38,7 +38,7 @@ class Rendering:
         return self._fold.ended is not None
 
     def advance(self) -> bool:
-        """Fold the next slice; True when there may be more to read. Raises OSError, after which it can be called again."""
+        """Fold the next slice; True when there may be more. After an OSError it can be called again."""
         self._file.settle()
         if self.ended:
             return False

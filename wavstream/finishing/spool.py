@@ -1,7 +1,7 @@
 """A file that is still being made.
 
-Audio is only ever appended, and hashed as it goes, because hashing a 4-hour file at the stop takes 340 ms. The header at
-the start is written last; the hash therefore covers what comes after it.
+Audio is only ever appended, and hashed as it goes, because hashing a 4-hour file at the stop takes 340 ms. The header
+at the start is written last; the hash therefore covers what comes after it.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ class Fold:
         """Write everything that is placed, and silence up to ``end_us``."""
         if not self._open():
             return b""
-        lanes = [lane for _, lane in self._roster.lanes]
+        lanes = [lane for _, lane in self._roster.lanes()]
         for lane in lanes:
             lane.flush()
             lane.settle_late()
@@ -230,8 +230,9 @@ class Fold:
         pen, roster = self._pen, self._roster
         if upto <= pen.written:
             return b""
-        for _, lane in roster.lanes:
+        lanes = roster.lanes()
+        for _, lane in lanes:
             lane.settle_late()
-        out = pen.write(upto, [(roster.column(seat), lane) for seat, lane in roster.lanes])
+        out = pen.write(upto, lanes)
         roster.wrote(pen.written)
         return out

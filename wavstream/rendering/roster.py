@@ -49,8 +49,6 @@ class Roster:
     def __init__(self, options: RecordingOptions, leg_order: Iterable[str], tally: Tally) -> None:
         self.step_bytes: dict[int, int] = {}
         """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
-        self.lanes: list[tuple[Seat, Lane]] = []
-        """The lanes that have, or may still get, something to write."""
         self.open: dict[int, Stay] = {}
         """The streams that are open, by number."""
         self._options = options
@@ -59,7 +57,11 @@ class Roster:
         self._stays: list[Stay] = []
         self._layout = StereoLayout()
         self._file: tuple[int, int] | None = None
-        self._leaving = False
+        self._lanes: list[tuple[Seat, Lane]] = []
+        self._sources: list[tuple[int, Source]] = []
+        self._awaited: list[Source] = []
+        self._live: set[Lane] = set()
+        self._columns: list[tuple[int, Lane]] | None = None
 
     def join(self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None) -> None:
         """A stream is there. ``reference_us``: its smallest lag, where that is known."""
@@ -69,7 +71,7 @@ class Roster:
         number = facts.first_track
         for tracks in groups:
             seats = [Seat(facts.leg, track, self._lane(facts, track)) for track in tracks]
-            self.lanes += [(seat, seat.lane) for seat in seats if seat.lane is not None]
+            self._lanes += [(seat, seat.lane) for seat in seats if seat.lane is not None]
             source = Source(
                 seats,
                 form=facts.format,
@@ -88,7 +90,7 @@ class Roster:
         stay = Stay(facts, joined_us, sources)
         self._stays.append(stay)
         self.open[facts.stream] = stay
-        self._mark_redundant()
+        self._regroup()
 
     def leave(self, stream: int, *, now_us: int, written_us: int, is_lost: bool) -> None:
         """A stream is over: what it still owes is placed."""
@@ -98,34 +100,26 @@ class Roster:
         for source in stay.sources.values():
             source.advance(now_us=now_us, written_us=written_us, final=True)
         stay.closed_us, stay.is_lost = now_us, is_lost
-        self._leaving = True
-        self._mark_redundant()
+        self._regroup()
 
     def receive(self, frames: dict[int, Frames]) -> None:
         """Frames of open streams, by the number that they carry."""
-        for stay in self.open.values():
-            for number, source in stay.sources.items():
-                if number in frames:
-                    source.receive(frames[number])
+        for number, source in self._sources:
+            if number in frames:
+                source.receive(frames[number])
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what can be placed by now."""
-        for stay in self.open.values():
-            for source in stay.sources.values():
-                source.advance(now_us=now_us, written_us=written_us, final=final)
+        for _, source in self._sources:
+            source.advance(now_us=now_us, written_us=written_us, final=final)
 
     def covered_us(self, now_us: int) -> list[int]:
         """Up to when each source of an open stream is known, without those of which all is redundant."""
-        return [
-            source.covered_us(now_us)
-            for stay in self.open.values()
-            for source in stay.sources.values()
-            if not source.is_redundant or any(seat.track is Track.INBOUND for seat in source.seats)
-        ]
+        return [source.covered_us(now_us) for source in self._awaited]
 
     def held_at(self) -> list[int]:
         """Where resamplers of open streams hold samples back, in samples of the file."""
-        return [lane.held_at for stay in self.open.values() for _, lane, _ in stay.seats() if lane.held_at is not None]
+        return [held for lane in self._live if (held := lane.held_at) is not None]
 
     def count_after_stop(self, frames: dict[int, Frames]) -> None:
         """Frames that came when the recording was over."""
@@ -143,23 +137,22 @@ class Roster:
     def freeze(self, sample_rate_hz: int) -> None:
         """The first block is about to be written."""
         self._file = sample_rate_hz, 0
-        for _, lane in self.lanes:
+        for _, lane in self._lanes:
             lane.open(sample_rate_hz, 0)
 
     def wrote(self, samples: int) -> None:
         """The file is written so far; lanes of streams that are over and have nothing more are let go."""
         if self._file is not None:
             self._file = self._file[0], samples
-        if self._leaving:
-            live = {id(lane) for stay in self.open.values() for _, lane, _ in stay.seats()}
-            self.lanes = [(seat, lane) for seat, lane in self.lanes if id(lane) in live or not lane.is_empty]
-            self._leaving = len(self.lanes) > len(live)
+        if len(self._lanes) > len(self._live):
+            self._lanes = [(seat, lane) for seat, lane in self._lanes if lane in self._live or not lane.is_empty]
+            self._columns = None
 
-    def column(self, seat: Seat) -> int:
-        """The channel of the file, from 0, that a track goes to."""
-        if self._options.file_channels == 1:
-            return 0
-        return 0 if self._channel(seat) is Channel.LEFT else 1
+    def lanes(self) -> list[tuple[int, Lane]]:
+        """The lanes that have, or may still get, something to write, each with its channel of the file from 0."""
+        if self._columns is None:
+            self._columns = [(self._column(seat), lane) for seat, lane in self._lanes]
+        return self._columns
 
     def legs(self, end_us: int) -> tuple[LegReceipt, ...]:
         """What was recorded of each track; ``end_us``: the end of the recording so far."""
@@ -232,14 +225,26 @@ class Roster:
         self._layout.place(self._legs.items())
         return self._layout.channel(seat.leg, seat.track)
 
-    def _mark_redundant(self) -> None:
-        speaking = {
-            seat.leg for stay in self.open.values() for seat, _, _ in stay.seats() if seat.track is Track.INBOUND
-        }
-        for stay in self.open.values():
+    def _regroup(self) -> None:
+        """The streams that are open have changed."""
+        stays = [*self.open.values()]
+        speaking = {seat.leg for stay in stays for seat, _, _ in stay.seats() if seat.track is Track.INBOUND}
+        self._sources = [pair for stay in stays for pair in stay.sources.items()]
+        self._live = {lane for stay in stays for _, lane, _ in stay.seats()}
+        self._awaited = []
+        self._columns = None
+        for stay in stays:
+            others_speak = bool(speaking - {stay.facts.leg})
             for source in stay.sources.values():
-                outbound = any(seat.track is Track.OUTBOUND for seat in source.seats)
-                source.is_redundant = outbound and bool(speaking - {stay.facts.leg})
+                tracks = {seat.track for seat in source.seats}
+                source.is_redundant = others_speak and Track.OUTBOUND in tracks
+                if not (source.is_redundant and Track.INBOUND not in tracks):
+                    self._awaited.append(source)
+
+    def _column(self, seat: Seat) -> int:
+        if self._options.file_channels == 1:
+            return 0
+        return 0 if self._channel(seat) is Channel.LEFT else 1
 
     def _stalled(self, seat: Seat, start_us: int, length_us: int) -> None:
         self._tally.add_gap(_gap(seat, start_us, length_us, "stall"))

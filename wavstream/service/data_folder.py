@@ -24,7 +24,7 @@ class DataFolder:
         self._lock: int | None = None
 
     def claim(self) -> None:
-        """Make the folders, take the lock and empty the spool (the journals make its files again); raises OperatorError."""
+        """Make the folders, take the lock, empty the spool (journals make its files again); raises OperatorError."""
         self.make()
         try:
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

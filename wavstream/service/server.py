@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import errno
 import resource
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
 import uvicorn
@@ -30,7 +31,18 @@ class Server(uvicorn.Server):
 
     def __init__(self, service: Service, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.ready = asyncio.Event()
         self._service = service
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Not uvicorn's: it ends the process by the signal as soon as the port is closed, before the journals are."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn once."""
+        await super().startup(sockets)
+        self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn on SIGTERM and SIGINT."""
@@ -50,12 +62,12 @@ async def running(settings: Settings, *, signals: bool = False) -> AsyncIterator
         await service.stop()
         raise
     server = Server(service, _config(service))
-    if not signals:
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    if signals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
     try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.005)
+        await asyncio.wait((task, asyncio.ensure_future(server.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
         yield service, task
     finally:
         server.should_exit = True
@@ -88,7 +100,7 @@ def listen(settings: Settings) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
         raise OperatorError(
-            f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST and WAVSTREAM_PORT to an address of this machine"
+            f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST to an address of this machine"
         ) from error
 
 

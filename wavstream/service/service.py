@@ -19,11 +19,9 @@ from wavstream.access.tenancy import Access
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
 from wavstream.catalog.catalog import Catalog
-from wavstream.service.data_folder import DataFolder
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.registry import DIALECTS
-from wavstream.errors import OperatorError
-from wavstream.service.figures import figures
+from wavstream.errors import DependencyError, OperatorError
 from wavstream.finishing.finisher import Finisher, Places
 from wavstream.finishing.recovery import Recovery
 from wavstream.journal.journal import Journal
@@ -38,6 +36,8 @@ from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.retention.policy import expires_at
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.data_folder import DataFolder
+from wavstream.service.figures import figures
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session, Timing
@@ -128,25 +128,38 @@ class Service:
         )  # fmt: skip
         self.app = create_app(
             ApiParts(
-                commands=commands, authenticate=self.access.authenticate, links=self.links,
-                find_recording=self.catalog.get_recording, storage=storage, make_token=self.access.make_token,
-                readiness=self._not_ready_because, metrics_registry=self.metrics.registry,
-                now=lambda: datetime.now(UTC), public_url=settings.base_url,
-                default_options=settings.recording.options(), body_limit_bytes=settings.limits.body_bytes,
-                page_limit=settings.limits.page_size, link_ttl_s=settings.links.ttl_s,
-            )  # fmt: skip
+                commands=commands,
+                authenticate=self.access.authenticate,
+                links=self.links,
+                find_recording=self.catalog.get_recording,
+                storage=storage,
+                make_token=self.access.make_token,
+                readiness=self._not_ready_because,
+                metrics_registry=self.metrics.registry,
+                now=lambda: datetime.now(UTC),
+                public_url=settings.base_url,
+                default_options=settings.recording.options(),
+                body_limit_bytes=settings.limits.body_bytes,
+                page_limit=settings.limits.page_size,
+                link_ttl_s=settings.links.ttl_s,
+            )
         )
         self.endpoint = self._media_endpoint()
         self.metrics.add(
             figures(
-                counters=self.endpoint.counters, switchboard=self.switchboard, writer=self._writer,
-                finisher=self.finisher, recovery=self.recovery,
-            )  # fmt: skip
+                counters=self.endpoint.counters,
+                switchboard=self.switchboard,
+                writer=self._writer,
+                finisher=self.finisher,
+                recovery=self.recovery,
+            )
         )
         self.recovery.hold_sessions()
         self._closing.push_async_callback(self._end_background)
         self._keep(self.recovery.run(), "recovery")
-        self._keep(Sweeper(self.catalog, storage).run(interval_s=settings.retention.sweep_interval_s, now=_now), "sweeper")
+        self._keep(
+            Sweeper(self.catalog, storage).run(interval_s=settings.retention.sweep_interval_s, now=_now), "sweeper"
+        )
         self._schedule_beat(self._loop.time())
 
     def begin_shutdown(self) -> None:
@@ -199,9 +212,7 @@ class Service:
         return self._writer.open(key=new_id(), app_id=session.app_id, session_id=session.session_id)
 
     def _reopen_journal(self, header: SegmentHeader, segment: int) -> Journal:
-        return self._writer.open(
-            key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment
-        )
+        return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
 
     async def _expires_at(self, recording: Recording) -> datetime:
         app = await self.catalog.get_app(recording.app_id)
@@ -225,7 +236,7 @@ class Service:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
             await self.catalog.ping()
-        except Exception as error:  # whatever it is, it is the reason
+        except DependencyError as error:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons
 

@@ -7,7 +7,7 @@ from wavstream.sessions.ports import StreamHandle, StreamSink
 
 
 class HeldStream:
-    """Keeps what the stream's socket had read; the rest waits in the kernel, and then at the peer, until it is let in."""
+    """Keeps what its socket had read; the rest waits in the kernel, and then at the peer, until it is let in."""
 
     def __init__(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> None:
         self.started = started

@@ -28,7 +28,7 @@ from wavstream.sessions.ports import Renderer, StreamHandle
 from wavstream.sessions.stream import Stream
 
 CLOCK_EVERY_US = 450_000
-"""A clock record is due after this long; seen every 150 ms, so they come at most 500 ms apart unless the loop is late."""
+"""Between clock records: three visits of 150 ms, so that they come at most 500 ms apart unless the loop is late."""
 FLOOR_WINDOW_US = 10_000_000
 
 
@@ -129,7 +129,9 @@ class Session:
             self.announce(now_us)
             self.waiting[recording.id] = recording
             return recording
-        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=_merged(self.call, recording.call))
+        recording = replace(
+            recording, status=Status.ONGOING, started_at=utc(now_us), call=_merged(self.call, recording.call)
+        )
         if self.journal is None:
             self.journal = self._make_journal(self)
         if not self.running:
@@ -214,7 +216,7 @@ class Session:
         if self.running and self.journal is not None and now_us - self._clock_us >= CLOCK_EVERY_US - 75_000:
             self._clock_us = now_us
             self._clocks += 1
-            # What is due now was written by the flushes before this one: every second clock record, about once a second.
+            # Every second clock record, about once a second: what is due was written by the visits before this one.
             due = self._clocks % 2 == 0
             self.journal.append(records.clock_record(now_us))
         if now_us - self._window_us >= FLOOR_WINDOW_US:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed
@@ -35,6 +36,13 @@ _WITHHELD = int(Kind.WITHHELD)
 _SAMPLES = struct.Struct("<I")
 
 
+class _Rule(Enum):
+    FORGET = 0
+    JOURNAL = 1
+    WITHHOLD = 2
+    GUARD = 3
+
+
 class Stream:
     """The sink of one media socket's events."""
 
@@ -45,8 +53,8 @@ class Stream:
         "_guard_until_us",
         "_last_floor_us",
         "_rate_hz",
+        "_rule",
         "facts",
-        "frame",
         "frames",
         "handle",
         "joined_us",
@@ -55,9 +63,6 @@ class Stream:
         "session",
         "wants_silence",
     )
-
-    frame: Callable[[Frame, int], None]
-    """Takes a frame and its arrival; one of the four rules above. Called once a frame."""
 
     def __init__(
         self, *, session: Session, facts: StreamFacts, handle: StreamHandle, joined_us: int, wants_silence: bool
@@ -77,7 +82,7 @@ class Stream:
         self._last_floor_us = _NEVER
         self._guard_until_us = 0
         self._append: Callable[[bytes], None] = _forget
-        self.frame = self._count
+        self._rule = _Rule.FORGET
 
     # ---- events from the media plane ---------------------------------------------------------------------------
 
@@ -100,28 +105,25 @@ class Stream:
 
     def forget_frames(self) -> None:
         """No recording runs."""
-        self.frame = self._count
+        self._rule = _Rule.FORGET
 
     def journal_frames(self, append: Callable[[bytes], None]) -> None:
-        """A recording runs: append to its journal."""
+        """A recording runs: append to its journal. What a pause that is just over still guards stays guarded."""
         self._append = append
-        if self._guard_until_us == 0:
-            self.frame = self._journal
+        if self._rule is not _Rule.GUARD:
+            self._rule = _Rule.JOURNAL
 
     def withhold_frames(self, append: Callable[[bytes], None]) -> None:
         """Every running recording is paused."""
         self._append = append
-        self.frame = self._withhold
+        self._rule = _Rule.WITHHOLD
 
     def guard_frames(self, append: Callable[[bytes], None], pause_end_us: int) -> None:
         """The pause ended at ``pause_end_us``: withhold what was said before that."""
         self._append = append
-        if self.facts.clock is TrackClock.ARRIVAL:
-            # Its media time is its arrival, so what arrives after the pause was said after it.
-            self.frame = self._journal
-        else:
-            self._guard_until_us = pause_end_us
-            self.frame = self._guard
+        self._guard_until_us = pause_end_us
+        # Where silence is suppressed, media time is arrival: what arrives after the pause was said after it.
+        self._rule = _Rule.JOURNAL if self.facts.clock is TrackClock.ARRIVAL else _Rule.GUARD
 
     # ---- media time --------------------------------------------------------------------------------------------
 
@@ -140,42 +142,32 @@ class Stream:
         if self._floor_us != _NEVER:
             self._last_floor_us, self._floor_us = self._floor_us, _NEVER
 
-    # ---- the four rules, once a frame --------------------------------------------------------------------------
+    # ---- once a frame ------------------------------------------------------------------------------------------
 
-    def _count(self, frame: Frame, arrival_us: int) -> None:
-        self.position = end = frame.position + frame.samples
-        lag_us = arrival_us - end * 1_000_000 // self._rate_hz
-        if lag_us < self._floor_us:
-            self._floor_us = lag_us
-        self.last_arrival_us = arrival_us
-        self.frames += 1
-
-    def _journal(self, frame: Frame, arrival_us: int) -> None:
+    def frame(self, frame: Frame, arrival_us: int) -> None:
+        """Audio, at the time of its arrival; it meets one of the four rules."""
         position = frame.position
+        rule = self._rule
+        if rule is _Rule.GUARD and self._was_said_after(position):
+            self._rule = rule = _Rule.JOURNAL
         self.position = end = position + frame.samples
         lag_us = arrival_us - end * 1_000_000 // self._rate_hz
         if lag_us < self._floor_us:
             self._floor_us = lag_us
         self.last_arrival_us = arrival_us
         self.frames += 1
-        payload = frame.payload
-        append = self._append
-        append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
-        append(payload)
-
-    def _withhold(self, frame: Frame, arrival_us: int) -> None:
-        self._count(frame, arrival_us)
-        self._append_withheld(frame, arrival_us)
-
-    def _guard(self, frame: Frame, arrival_us: int) -> None:
-        self._count(frame, arrival_us)
-        said_us = min(self._floor_us, self._last_floor_us) + frame.position * 1_000_000 // self._rate_hz
-        if said_us < self._guard_until_us:
+        if rule is _Rule.JOURNAL:
+            payload = frame.payload
+            append = self._append
+            append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
+            append(payload)
+        elif rule is not _Rule.FORGET:
             self._append_withheld(frame, arrival_us)
-            return
-        self._guard_until_us = 0
-        self.frame = self._journal
-        self._journal(frame, arrival_us)
+
+    def _was_said_after(self, position: int) -> bool:
+        """Whether the sample at ``position`` was said after the guarded pause, as far as the frames before it tell."""
+        floor_us = min(self._floor_us, self._last_floor_us)
+        return floor_us + position * 1_000_000 // self._rate_hz >= self._guard_until_us
 
     def _append_withheld(self, frame: Frame, arrival_us: int) -> None:
         track = self._first_track + frame.track

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,12 @@ from urllib.parse import urlsplit
 from wavstream.errors import OperatorError, PeerError, Unauthenticated
 from wavstream.simulator.address import ServerAddress
 
+CPU = "process_cpu_seconds_total"
+"""The server's user and system time among its metrics."""
 _TIMEOUT_S = 60.0
+_REST_TIMEOUT_S = 20.0
+_IDLE_S = 2.0
+"""A connection that rested longer is not used again: the server may be closing it at this moment (after 5 s)."""
 
 
 class Control:
@@ -22,6 +28,7 @@ class Control:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         kind = http.client.HTTPSConnection if server.secure else http.client.HTTPConnection
         self._connection = kind(server.host, server.port, timeout=_TIMEOUT_S)
+        self._used_s = 0.0
 
     def start(self, session_id: str, **options: object) -> dict[str, Any]:
         """Start a recording of the session and return it as the API shows it."""
@@ -58,6 +65,17 @@ class Control:
         figures = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in figures}
 
+    def metrics_at_rest(self) -> dict[str, float]:
+        """The metrics once the server has caught up: after half a second with less than 6 % of a core, or 20 s."""
+        deadline = time.monotonic() + _REST_TIMEOUT_S
+        figures = self.metrics()
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            earlier, figures = figures, self.metrics()
+            if figures[CPU] - earlier[CPU] < 0.03:
+                break
+        return figures
+
     def close(self) -> None:
         """Let the connection go."""
         self._connection.close()
@@ -76,6 +94,9 @@ class Control:
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if time.monotonic() > self._used_s + _IDLE_S:
+            self._connection.close()
+        self._used_s = time.monotonic()
         try:
             self._connection.request(method, target, None if body is None else json.dumps(body), headers)
             return self._connection.getresponse()

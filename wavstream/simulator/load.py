@@ -1,9 +1,9 @@
-"""``wavstream load``: many calls at once with known audio, what they cost the server, and whether it kept every sample.
+"""``wavstream load``: many calls at once with known audio, what they cost, and whether every sample was kept.
 
-A session is two legs in one stereo recording. All sockets connect first; the recordings are started through the API; then
-every leg sends its frames. A few recordings are stopped through the API while everything streams, to measure how soon a
-file is there; the others end as the calls are hung up. The server's CPU is read from its metrics before the first frame
-and when the last file is finished.
+A session is two legs in one stereo recording. All sockets connect first; the recordings are started through the API;
+then every leg sends its frames. A few recordings are stopped through the API while everything streams, to measure how
+soon a file is there; the others end as the calls are hung up. The server's CPU is read from its metrics before the
+first frame and when the last file is finished.
 
 Exit codes: 0 all went well; 1 samples or legs were lost; 2 the load could not run as it was asked for.
 """
@@ -22,7 +22,7 @@ import soundfile
 from wavstream.errors import OperatorError
 from wavstream.model.ids import new_id
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.control import Control
+from wavstream.simulator.control import CPU, Control
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring, sent_by
 from wavstream.simulator.verify import ChannelCheck, check_channel
@@ -34,7 +34,6 @@ _IN_FLIGHT_FRAMES = 3
 """The newest frames of a leg at the moment of a stop, which may not have reached the server yet."""
 _FINISH_TIMEOUT_S = 60.0
 
-CPU = "process_cpu_seconds_total"
 MEMORY = "process_resident_memory_bytes"
 LOOP_DELAY = 'wavstream_loop_delay_seconds{quantile="%s"}'
 
@@ -130,14 +129,14 @@ def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: No
         for call in calls:
             call.recording_id = control.start(call.session_id, format="wav", channels="stereo")["id"]
             progress("start recordings", call.number / len(calls))
-        before = _settled(control)
+        before = control.metrics_at_rest()
         start_s = time.monotonic() + 0.2
         generator.start(start_s)
         _stop_some(calls, control, start_s, request.duration_s, result, progress)
         _sleep_until(start_s + request.duration_s - 0.3, start_s, request.duration_s, progress)
         streaming = control.metrics()
         counts = generator.wait_done()
-    ended = _settled(control)
+    ended = control.metrics_at_rest()
 
     result.frames, result.late_ticks, result.worst_late_ms = counts.frames, counts.late_ticks, counts.worst_late_ms
     result.held_back, result.lost_legs = counts.held_back, len(counts.lost_legs)
@@ -188,18 +187,6 @@ def _sleep_until(at_s: float, start_s: float, duration_s: float, progress: Progr
     while (left_s := at_s - time.monotonic()) > 0:
         progress("stream", min(max((time.monotonic() - start_s) / duration_s, 0), 1))
         time.sleep(min(left_s, 0.25))
-
-
-def _settled(control: Control) -> dict[str, float]:
-    """The metrics once the server has come to rest: half a second with less than 2 % of a core."""
-    deadline = time.monotonic() + _FINISH_TIMEOUT_S
-    figures = control.metrics()
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        earlier, figures = figures, control.metrics()
-        if figures[CPU] - earlier[CPU] < 0.03:
-            break
-    return figures
 
 
 def _check_files(

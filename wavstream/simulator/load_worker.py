@@ -1,9 +1,9 @@
 """One process of the load generator: many legs over raw sockets in one tight loop.
 
-A plan comes in on standard input as one line of JSON; ``connected``, then ``done`` with the counts, go out the same way.
+A plan comes in on standard input as one line of JSON; that all are connected, then the counts, go out the same way.
 One asyncio client for each leg would cost more than the server that it is to measure, so the frames are prebuilt,
-masked, and sent by plain non-blocking sockets. What a full socket does not take is kept and sent before anything else of
-that leg: the generator may be late, it never leaves a sample out.
+masked, and sent by plain non-blocking sockets. What a full socket does not take is kept and sent before anything else
+of that leg: the generator may be late, it never leaves a sample out.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def _stream(plan: WorkerPlan, legs: list[_Leg], frames: list[bytes], start: floa
                 wait = due - time.monotonic()
                 if wait > 0:
                     time.sleep(wait)
-                elif -wait > LATE_S:
-                    counts.late_ticks += 1
+                else:
+                    counts.late_ticks += -wait > LATE_S
                     counts.worst_late_ms = max(counts.worst_late_ms, -wait * 1000)
                 for leg in members:
                     frame = frames[(leg.place + tick) % RING_FRAMES]

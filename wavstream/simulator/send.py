@@ -92,7 +92,7 @@ def _run_send(request: SendRequest, console: Console) -> int:
                 progress=advance,
             )
         )
-    console.print(f"session {session_id}: {_summary(reports, rates_hz)}", markup=False, highlight=False)
+    console.print(f"session {session_id}: {_summary(reports, rates_hz)}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_OK
 
 

@@ -1,9 +1,10 @@
 """What each leg of a load sends: known noise, so that whoever reads a recording can name every sample.
 
-All legs read one ring of pseudo-random samples, each from a place of its own, as far from the others as the ring allows
-(21 minutes divided by the legs). At any one time no two legs send the same, and a loss, a swap between legs, a repeat or
-a shift shows as the first sample that is not the expected one. The ring keeps memory the same for any number of legs,
-and its frames can be made before the first is sent. No sample is 0: a 0 in a recording is silence that was put there.
+All legs read one ring of pseudo-random samples, each from a place of its own, as far from the others as the ring
+allows (21 minutes divided by the legs). At any one time no two legs send the same, and a loss, a swap between legs, a
+repeat or a shift shows as the first sample that is not the expected one. The ring keeps memory the same for any number
+of legs, and its frames can be made before the first is sent. No sample is 0: a 0 in a recording is silence that was put
+there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One channel of a recording against the signal that its leg sent: every sample named, none guessed.
 
 The comparison walks both side by side. Where they part it looks for the place that a run of the recording has in the
-signal: further on, and what lies between was lost; further back, and it is a repeat; nowhere, and it is foreign. Silence
-is skipped and counted. A run of 16 samples of the noise is in no other place of it for all practical purposes.
+signal: further on, and what lies between was lost; further back, and it is a repeat; nowhere, and it is foreign.
+Silence is skipped and counted. A run of 16 samples of the noise is in no other place of it for all practical purposes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from wavstream.simulator.signal import Signal
 
 _RUN = 16
-_FOREIGN_RUNS_UNTIL_HOPELESS = 200
+_FOREIGN_RUNS_UNTIL_HOPELESS = 20
 """A channel with so many foreign places is another leg's, or noise: the rest is counted foreign unread."""
 
 
@@ -39,7 +39,7 @@ class ChannelCheck:
 
 
 def check_channel(channel: Signal, signal: Signal, *, required: int | None = None) -> ChannelCheck:
-    """Compare; of a recording that was stopped early only the first ``required`` samples of the signal must be there."""
+    """Compare; of a recording stopped early, only the first ``required`` samples of the signal must be there."""
     sounding = np.flatnonzero(channel)
     end = int(sounding[-1]) + 1 if len(sounding) else 0
     here = int(sounding[0]) if len(sounding) else 0
@@ -87,8 +87,8 @@ def _find(run: Signal, signal: Signal, near: int) -> int | None:
 
 
 def _foreign(channel: Signal, signal: Signal) -> int:
-    """How many samples until a run of the channel is in the signal again, or silent; at most 1,000."""
-    for step in range(1, min(len(channel), 1_000)):
+    """How many samples until a run of the channel is in the signal again, or silent; at most 200."""
+    for step in range(1, min(len(channel), 200)):
         if channel[step] == 0 or _find(channel[step : step + _RUN], signal, 0) is not None:
             return step
-    return min(len(channel), 1_000)
+    return min(len(channel), 200)

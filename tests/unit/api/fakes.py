@@ -61,8 +61,14 @@ class FakeCommands:
     """What lists were asked for."""
 
     async def start(
-        self, *, app_id: str, session_id: str, options: RecordingOptions, idempotency_key: str | None, request_digest: str
-    ) -> Recording:  # fmt: skip
+        self,
+        *,
+        app_id: str,
+        session_id: str,
+        options: RecordingOptions,
+        idempotency_key: str | None,
+        request_digest: str,
+    ) -> Recording:
         if self.failure:
             raise self.failure
         if idempotency_key and (known := self.keys.get((app_id, idempotency_key))):

@@ -44,7 +44,7 @@ async def test_a_key_is_asked_for_before_the_body_is_looked_at(world: World) -> 
 @pytest.mark.parametrize("value", ["Basic a2V5LW9uZQ==", "key-one", "Bearer", "Bearer ", "Bearer\u00e9 key-one", ""])
 async def test_credentials_of_another_form_count_as_none(world: World, value: str) -> None:
     async with world.client(None) as stranger:
-        response = await stranger.get("/v1/sessions", headers={"Authorization": value.encode("latin-1")})  # type: ignore[dict-item]
+        response = await stranger.get("/v1/sessions", headers={b"Authorization": value.encode("latin-1")})
         assert response.status_code == 401
 
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from email.utils import format_datetime
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Send
 from structlog.testing import capture_logs
 
 from tests.unit.api.conftest import World
@@ -192,8 +192,14 @@ async def test_a_recording_whose_row_is_gone_answers_404_with_an_empty_body(
 
 @pytest.mark.parametrize(
     ("status", "retry_after"),
-    [(Status.ACCEPTED, "5"), (Status.ONGOING, "5"), (Status.PAUSED, "5"), (Status.COMPLETED, "1")]
-    + [(Status.ABSENT, None), (Status.FAILED, None)],
+    [
+        (Status.ACCEPTED, "5"),
+        (Status.ONGOING, "5"),
+        (Status.PAUSED, "5"),
+        (Status.COMPLETED, "1"),
+        (Status.ABSENT, None),
+        (Status.FAILED, None),
+    ],
 )
 async def test_a_file_that_is_not_there_answers_404_and_says_whether_it_will_be(
     world: World, client: httpx.AsyncClient, running: Recording, status: Status, retry_after: str | None
@@ -269,12 +275,13 @@ def test_a_file_name_cannot_break_out_of_its_header(name: str, header: str) -> N
 
 
 async def test_a_caller_who_goes_away_ends_the_reading(world: World, url: str) -> None:
-    sent: list[dict[str, Any]] = []
+    sent: list[Message] = []
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> Message:
         if any(message["type"] == "http.response.body" for message in sent):
             return {"type": "http.disconnect"}
-        return await asyncio.Event().wait() and {}
+        await asyncio.Event().wait()
+        raise AssertionError
 
     await world.app(_scope(url), receive, _recorder(sent))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
@@ -283,16 +290,17 @@ async def test_a_caller_who_goes_away_ends_the_reading(world: World, url: str) -
 async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
     world: World, finished: Recording, url: str
 ) -> None:
-    sent: list[dict[str, Any]] = []
+    sent: list[Message] = []
     path = world.commands.storage.path(finished.object_key)
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
         if len(sent) == 2:
             path.write_bytes(b"short")
 
-    async def receive() -> dict[str, Any]:
-        return await asyncio.Event().wait() and {}
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
 
     with pytest.raises(RuntimeError, match="response already started"):
         await world.app(_scope(url), receive, send)
@@ -306,8 +314,8 @@ def _scope(path: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorder(sent: list[dict[str, Any]]) -> Callable[[dict[str, Any]], Awaitable[None]]:
-    async def send(message: dict[str, Any]) -> None:
+def _recorder(sent: list[Message]) -> Send:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     return send

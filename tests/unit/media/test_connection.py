@@ -259,7 +259,7 @@ async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(pla
 
 async def test_a_peer_that_ignores_our_close_is_cut_off_after_the_timeout() -> None:
     async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
-        peer = await plane.raw()
+        await plane.raw()
         sink = await plane.sink()
         sink.handle.close(4001, "away")
         assert await sink.end() is False

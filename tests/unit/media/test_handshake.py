@@ -13,7 +13,16 @@ from wavstream.media.endpoint import MediaCredentials, MediaLimits
 
 @pytest.mark.parametrize(
     "path",
-    ["/media/opus/s/a", "/media", "/media/", "/media/pcm/", "/media/pcm/s/a/b", "/media/pcm/%FF/a", "/v1/sessions", "/"],
+    [
+        "/media/opus/s/a",
+        "/media",
+        "/media/",
+        "/media/pcm/",
+        "/media/pcm/s/a/b",
+        "/media/pcm/%FF/a",
+        "/v1/sessions",
+        "/",
+    ],
 )
 async def test_an_unknown_dialect_or_path_is_a_404_problem_before_the_upgrade(plane: Plane, path: str) -> None:
     status, headers, body = await plane.ask(upgrade(path))
@@ -98,9 +107,9 @@ async def test_credentials_and_ids_are_what_the_request_says() -> None:
         seen.append(credentials)
         return only_key_is_good(credentials)
 
-    async with media_plane(authenticate=authenticate) as plane:
-        async with plane.connect("/media/pcm/call%2F77/leg%20a?app=acme&token=good&from=+49301234&rate=8000"):
-            sink = await plane.sink()
+    path = "/media/pcm/call%2F77/leg%20a?app=acme&token=good&from=+49301234&rate=8000"
+    async with media_plane(authenticate=authenticate) as plane, plane.connect(path):
+        sink = await plane.sink()
     assert seen == [MediaCredentials(app="acme", token="good", session_id="call/77", client_is_loopback=True)]
     assert (sink.started.session_id, sink.started.leg, sink.app_id) == ("call/77", "leg a", "acme")
     assert sink.started.call.from_ == "+49301234"

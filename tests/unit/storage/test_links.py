@@ -72,7 +72,6 @@ def changed(link: str) -> list[str]:
 
 def test_a_capability_url_with_any_character_changed_is_forbidden() -> None:
     link = RING.capability_path(RECORDING)
-    # The last character of the seal holds two bits that no byte needs.
     for other in changed(link):
         with pytest.raises(Forbidden):
             verify(RING, other)

@@ -84,4 +84,5 @@ def stretched(samples: NDArray[np.int16], change: int) -> NDArray[np.int16]:
     length = len(samples)
     at = np.arange(length + change) * (length / (length + change))
     columns = [np.interp(at, np.arange(length), samples[:, channel]) for channel in range(samples.shape[1])]
-    return np.rint(np.stack(columns, axis=1)).astype(np.int16)
+    smooth: NDArray[np.int16] = np.rint(np.stack(columns, axis=1)).astype(np.int16)
+    return smooth

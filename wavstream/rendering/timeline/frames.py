@@ -8,6 +8,7 @@ several lengths is put back in order.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -90,14 +91,13 @@ def gather(runs: Sequence[Run], step_bytes: Mapping[int, int], *, origin_us: int
 
     Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
     """
-    alike: dict[tuple[int, bool], list[int]] = {}
-    for number, run in enumerate(runs):
-        alike.setdefault((run.payload.shape[1], run.withheld), []).append(number)
-    if len(alike) == 1:
+    kinds = {(run.payload.shape[1], run.withheld) for run in runs}
+    if len(kinds) == 1:
         return {track: frames for track, frames, _ in _by_track(runs, None, step_bytes, origin_us)}
     firsts = np.cumsum([0, *(len(run.track) for run in runs)])
     parts: dict[int, list[tuple[Frames, NDArray[np.int64]]]] = {}
-    for numbers in alike.values():
+    for kind in sorted(kinds):
+        numbers = [n for n, run in enumerate(runs) if (run.payload.shape[1], run.withheld) == kind]
         serial = np.concatenate([np.arange(firsts[n], firsts[n + 1]) for n in numbers])
         for track, frames, order in _by_track([runs[n] for n in numbers], serial, step_bytes, origin_us):
             parts.setdefault(track, []).append((frames, order))
@@ -115,13 +115,13 @@ def _by_track(
     arrival_us -= origin_us
     start = _joined([run.position for run in runs]).take(order)
     payload = _joined([run.payload for run in runs]).take(order, axis=0)
-    withheld = (
-        _joined([run.samples for run in runs if run.samples is not None]).take(order) if runs[0].withheld else None
-    )
-    edges = [0, *(np.flatnonzero(track[1:] != track[:-1]) + 1).tolist(), len(track)]
+    samples = [run.samples for run in runs if run.samples is not None]
+    withheld = _joined(samples).take(order) if samples else None
     found = []
-    for low, high in zip(edges, edges[1:], strict=False):
-        number = int(track[low])
+    numbers, high = track.tolist(), 0
+    while high < len(numbers):
+        low, number = high, numbers[high]
+        high = bisect_right(numbers, number, low)
         if number not in step_bytes:
             continue
         rows = slice(low, high)

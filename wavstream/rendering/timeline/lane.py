@@ -36,7 +36,7 @@ class Resampler(Protocol):
 
 
 class Lane:
-    """The queue of one track. ``end`` and ``written`` count samples of the file's rate, or of its own until ``open``."""
+    """The queue of one track; it counts in samples of the file's rate, and of its own rate until ``open``."""
 
     def __init__(self, rate_hz: int, tally: Tally, resampler: Callable[[int, int], Resampler]) -> None:
         self.end = 0

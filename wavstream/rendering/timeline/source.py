@@ -46,6 +46,10 @@ class Seat:
     """None: the track is not part of the recording."""
 
 
+_SETTLE_BYTES = 4 << 20
+"""No sender in real time has sent that much by then; one that is faster is not kept in memory for so long."""
+
+
 class Source:
     """Frames in, placed samples out."""
 
@@ -109,7 +113,8 @@ class Source:
                 due, frames = (frames, _NONE) if count == len(frames) else frames.cut(count, self.step_bytes)
                 delay_us = int(np.minimum.reduce(due.lag_us)) - clock.reference_us
                 self._place(due)
-                self.drift.observe(now_us=now_us, delay_us=delay_us)
+                if self._kind is TrackClock.CONTIGUOUS:
+                    self.drift.observe(now_us=now_us, delay_us=delay_us)
                 fresh = max(0, fresh - count)
                 continue
             moved_us = clock.move(frames, fresh, now_us=now_us, final=final)
@@ -133,7 +138,7 @@ class Source:
     def _settle(self, frames: Frames, now_us: int, written_us: int, final: bool) -> bool:
         """Fix where the source is in the call, once its first 2 s are known."""
         until_us = int(frames.arrival_us[0]) + SETTLE_US
-        if now_us < until_us and not final:
+        if now_us < until_us and len(frames.payload) < _SETTLE_BYTES and not final:
             return False
         reference_us = int(frames.lag_us[frames.arrival_us <= until_us].min())
         # Nothing was said on a stream before it opened, nor can be heard before what is written.
@@ -162,12 +167,13 @@ class Source:
 
     def _place(self, frames: Frames) -> None:
         start, end, fate = frames.start, frames.end, frames.fate
+        # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
+        if fate is None and start[1:].tobytes() == end[:-1].tobytes():
+            self._place_stretch(frames, None)
+            return
         breaks = start[1:] != end[:-1]
         if fate is not None:
             breaks |= fate[1:] != fate[:-1]
-        if not breaks.any():
-            self._place_stretch(frames, None if fate is None else fate[0])
-            return
         rest, done = frames, 0
         for at in [*(np.flatnonzero(breaks) + 1).tolist(), len(frames)]:
             stretch, rest = rest.cut(at - done, self.step_bytes)
@@ -184,6 +190,9 @@ class Source:
         self._longest_us = max(self._longest_us, us_of(-(-length // count), self._rate_hz))
         at = start + self._shift
         if fate == Fate.WITHHELD:
+            for seat in self.seats:
+                if seat.lane is not None:
+                    seat.lane.flush()
             self._tally.paused_us += self._tracks * us_of(length, self._rate_hz)
         else:
             change = self.drift.slew(length)
@@ -195,6 +204,7 @@ class Source:
                 if seat.lane is None:
                     continue
                 if fate == Fate.REDUNDANT and seat.track is Track.OUTBOUND:
+                    seat.lane.flush()
                     self._tally.redundant_frames += count
                     self._tally.redundant_us += us_of(length, self._rate_hz)
                 else:

@@ -1,0 +1,77 @@
+"""How soon the file of a call is there after its stop, for calls of any length.
+
+The call is fed as fast as the server reads it, then goes on in real time until the server has caught up, as it always
+has in a real call; the stop comes right behind a frame.
+"""
+
+from __future__ import annotations
+
+import time
+
+from websockets.sync.client import ClientConnection, connect
+
+from wavstream.model.ids import new_id
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.control import CPU, Control
+from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring
+
+MESSAGE_BYTES = 1_048_576
+RATE_HZ = 8_000
+CAUGHT_UP_S = 0.05
+"""CPU that the server spends on half a second of two legs at most, when nothing is left to catch up with."""
+_TIMEOUT_S = 60.0
+
+
+def stop_to_fetchable_ms(url: str, call_s: int) -> float:
+    """Time from the stop of a two-leg call of so many seconds (and the catching up) until its link answers 200.
+
+    Raises SystemExit when the file does not have the call's length.
+    """
+    server, session_id = ServerAddress.parse(url), f"long-{new_id()[:8]}"
+    control, ring = Control(server), make_ring()
+    with _leg(server, session_id, "a") as left, _leg(server, session_id, "b") as right:
+        recording_id = control.start(session_id)["id"]
+        _feed_fast((left, right), call_s * RATE_HZ * 2, ring)
+        live_ticks = _go_on_until_caught_up((left, right), control, ring[0].tobytes())
+        asked = time.perf_counter()
+        link = control.stop(recording_id)["url"]
+        while (status := control.answers(link)) == 404 and time.perf_counter() < asked + _TIMEOUT_S:
+            time.sleep(0.002)
+        took_ms = (time.perf_counter() - asked) * 1000
+    if status != 200:
+        raise SystemExit(f"the file of a call of {call_s} s answered {status} after its stop")
+    recording = control.recording(recording_id)
+    control.close()
+    sent_ms = call_s * 1000 + live_ticks * PTIME_S * 1000
+    if abs(recording["duration_ms"] - sent_ms) > 100:
+        raise SystemExit(f"{sent_ms:.0f} ms were sent, the file has {recording['duration_ms']}: {recording}")
+    return took_ms
+
+
+def _feed_fast(legs: tuple[ClientConnection, ...], total_bytes: int, ring: Ring) -> None:
+    tile = ring[: MESSAGE_BYTES // 2 // FRAME_SAMPLES].tobytes()
+    for at in range(0, total_bytes, len(tile)):
+        for leg in legs:
+            leg.send(tile[: total_bytes - at])
+    for leg in legs:
+        leg.ping().wait(_TIMEOUT_S)  # answered behind everything before it: all of the audio has been read
+
+
+def _go_on_until_caught_up(legs: tuple[ClientConnection, ...], control: Control, frame: bytes) -> int:
+    """Send in real time; returns how many frames each leg sent."""
+    start_s, ticks, before_s = time.monotonic(), 0, 0.0
+    while time.monotonic() < start_s + _TIMEOUT_S:
+        for _ in range(25):
+            time.sleep(max(start_s + ticks * PTIME_S - time.monotonic(), 0))
+            for leg in legs:
+                leg.send(frame)
+            ticks += 1
+        cpu_s = control.metrics()[CPU]
+        if cpu_s - before_s < CAUGHT_UP_S:
+            break
+        before_s = cpu_s
+    return ticks
+
+
+def _leg(server: ServerAddress, session_id: str, leg: str) -> ClientConnection:
+    return connect(server.media_url("pcm", session_id, leg, {}), compression=None, max_size=None)

@@ -1,0 +1,111 @@
+"""The processes that a bench starts, watches and ends, by their id and nothing else: the server and its peers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+SERVER_CORE, GENERATOR_CORE = 0, 1
+_START_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 30.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Measured:
+    """A running process that listens on a port of loopback."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._process = process
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def cpu_s(self) -> float:
+        """User and system time of all its threads."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def can_pin() -> bool:
+    """Whether there are two cores to give one to each side."""
+    return {SERVER_CORE, GENERATOR_CORE} <= os.sched_getaffinity(0)
+
+
+def pin_generator(pinned: bool) -> None:
+    """Keep this process, and those it starts, off the server's core."""
+    if pinned:
+        os.sched_setaffinity(0, {GENERATOR_CORE})
+
+
+@contextmanager
+def wavstream_server(pinned: bool) -> Iterator[Measured]:
+    """A fresh server on embedded defaults with an empty data folder."""
+    with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WAVSTREAM_")}
+        environment |= {"WAVSTREAM_DATA_DIR": folder, "WAVSTREAM_LOG__LEVEL": "warning"}
+        command = [sys.executable, "-m", "wavstream", "serve", "--port"]
+        with _running(command, pinned, environment=environment) as server:
+            yield server
+
+
+@contextmanager
+def python_peer(name: str, pinned: bool) -> Iterator[Measured]:
+    """A peer in Python beside this file."""
+    with _running([sys.executable, str(Path(__file__).parent / "peers" / name)], pinned) as peer:
+        yield peer
+
+
+@contextmanager
+def c_recorder(binary: Path, pinned: bool) -> Iterator[Measured]:
+    """The recorder on libwebsockets, writing to a folder that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder,
+        _running([str(binary)], pinned, behind=[folder]) as peer,
+    ):
+        yield peer
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], pinned: bool, *, behind: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Iterator[Measured]:
+    port = _free_port()
+    before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, {SERVER_CORE})) if pinned else None
+    process = subprocess.Popen([*command, str(port), *behind], env=environment, preexec_fn=before)
+    try:
+        _wait_listening(process, port)
+        yield Measured(process, port)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args} ended with {process.returncode} before it listened")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"{process.args} did not listen on port {port} within {_START_TIMEOUT_S:g} s")

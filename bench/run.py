@@ -1,0 +1,150 @@
+"""``make bench``: what a frame costs, what is lost, and how soon a file is there, against peers of the same minute.
+
+Every process of the server and of each peer is pinned to one core and the generator to another; only figures of one run
+are divided by each other. Exit code 1 when a budget is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from long_call import stop_to_fetchable_ms
+from processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
+from rich.console import Console
+from rich.table import Table
+
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.generator import Generator, Traffic
+from wavstream.simulator.load import LoadRequest, LoadResult, run_load
+from wavstream.simulator.load_report import load_table, percentile
+from wavstream.simulator.signal import PTIME_S
+
+RECORDER = Path(__file__).parent / "peers" / "recorder"
+SCENARIOS = ("legs", "peers", "burst", "stop")
+PEER_LEGS = 1_000
+SHORT_CALL_S, LONG_CALL_S = 10, 4 * 3600
+console = Console()
+
+
+@dataclass
+class Bench:
+    pinned: bool
+    seconds: float
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+    missed: int = 0
+
+    def note(self, what: str, value: float | None, unit: str, budget: float | None = None) -> None:
+        """One row; a value above its budget is a miss, and so is one that could not be had."""
+        shown = "-" if value is None else f"{value:,.2f} {unit}".replace(".00 ", " ")
+        if budget is None:
+            self.rows.append((what, shown, "", ""))
+            return
+        holds = value is not None and value <= budget
+        self.missed += not holds
+        self.rows.append((what, shown, f"<= {budget:g} {unit}", "pass" if holds else "MISS"))
+
+    def load(self, legs: int, *, verify: bool = False, burst: bool = False) -> tuple[LoadResult, float]:
+        """A load on a fresh server, and its CPU in us a frame, as the kernel counts it."""
+        with wavstream_server(self.pinned) as server:
+            request = LoadRequest(url=server.url, legs=legs, duration_s=self.seconds, verify=verify, burst=burst)
+            console.print(f"wavstream, {legs} legs {'in bursts' if burst else 'spread'}, {self.seconds:g} s ...")
+            result = run_load(request)
+        console.print(load_table(result))
+        for complaint in result.complaints[:5]:
+            console.print(complaint, style="red", markup=False)
+        return result, result.cpu_us_per_frame
+
+    def peer(self, name: str, start: Callable[[], AbstractContextManager[Measured]], *, burst: bool = False) -> float:
+        """What a peer spends on a frame, in us."""
+        console.print(f"{name}, {PEER_LEGS} legs {'in bursts' if burst else 'spread'} ...")
+        with start() as peer:
+            frames = round(min(self.seconds, 8) / PTIME_S)
+            targets = [f"/media/pcm/peer-{number // 2}/{'ab'[number % 2]}" for number in range(PEER_LEGS)]
+            with Generator(ServerAddress.parse(peer.url), Traffic(targets, frames, burst=burst)) as generator:
+                generator.wait_connected()
+                before_s = peer.cpu_s()
+                generator.start(time.monotonic() + 0.2)
+                sent = generator.wait_done().frames
+                return (peer.cpu_s() - before_s) / sent * 1e6
+
+
+def legs_scenario(bench: Bench) -> None:
+    result, cpu_us = bench.load(500, verify=True)
+    bench.note("500 legs: lost, added or moved", _wrong_samples(result), "samples", 0)
+    bench.note("500 legs: event-loop delay p99", result.loop_delay_ms.get("0.99"), "ms", 20)
+    bench.note("500 legs: stop to fetchable p99", percentile(result.stop_ms, 0.99), "ms", 100)
+    bench.note("500 legs: memory per leg", result.memory_bytes_per_leg / 1000, "kB", 50)
+    bench.note("500 legs: CPU per frame", cpu_us, "us")
+    bench.note("500 legs: late ticks of the generator", result.late_ticks, "", None)
+
+
+def peers_scenario(bench: Bench) -> None:
+    result, cpu_us = bench.load(PEER_LEGS)
+    bench.note("1000 legs: event-loop delay p99", result.loop_delay_ms.get("0.99"), "ms", 10)
+    bench.note("1000 legs: stop to fetchable p99", percentile(result.stop_ms, 0.99), "ms", 100)
+    bench.note("1000 legs: CPU per frame", cpu_us, "us")
+    receiver_us = bench.peer("websockets", lambda: python_peer("websockets_receiver.py", bench.pinned))
+    bench.note("  websockets, receiving only", receiver_us, "us")
+    bench.note("  wavstream / websockets", cpu_us / receiver_us, "x", 0.5)
+    floor_us = bench.peer("bare protocol", lambda: python_peer("floor.py", bench.pinned))
+    bench.note("  bare protocol, counting only", floor_us, "us")
+    bench.note("  wavstream, to the finished file / bare protocol", cpu_us / floor_us, "x")
+    _against_c(bench, cpu_us, burst=False, budget=0.8)
+
+
+def burst_scenario(bench: Bench) -> None:
+    result, cpu_us = bench.load(PEER_LEGS, burst=True)
+    bench.note("1000 legs in bursts: event-loop delay p99", result.loop_delay_ms.get("0.99"), "ms")
+    bench.note("1000 legs in bursts: CPU per frame", cpu_us, "us")
+    _against_c(bench, cpu_us, burst=True, budget=1.4)
+
+
+def stop_scenario(bench: Bench) -> None:
+    with wavstream_server(bench.pinned) as server:
+        console.print("stop to fetchable ...")
+        short_ms = sorted(stop_to_fetchable_ms(server.url, SHORT_CALL_S) for _ in range(10))
+        bench.note("stop to fetchable, 10 s call, worst of 10", short_ms[-1], "ms", 100)
+        bench.note("stop to fetchable, 4 h call", stop_to_fetchable_ms(server.url, LONG_CALL_S), "ms", 100)
+
+
+def _against_c(bench: Bench, cpu_us: float, *, burst: bool, budget: float) -> None:
+    if not RECORDER.exists():
+        bench.rows.append(("  C recorder", "not built", "make -C bench/peers recorder", ""))
+        return
+    recorder_us = bench.peer("C recorder", lambda: c_recorder(RECORDER, bench.pinned), burst=burst)
+    bench.note("  C recorder on libwebsockets, raw files", recorder_us, "us")
+    bench.note("  wavstream / C recorder", cpu_us / recorder_us, "x", budget)
+
+
+def _wrong_samples(result: LoadResult) -> float | None:
+    if result.lost_samples is None or result.complaints:
+        return float(result.lost_samples or 0) + result.extra_samples + result.hole_samples or None
+    return float(result.lost_samples)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=SCENARIOS, action="append", help="run these scenarios; default: all")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a load")
+    chosen = parser.parse_args()
+    bench = Bench(can_pin(), chosen.seconds)
+    pin_generator(bench.pinned)
+    if not bench.pinned:
+        console.print("only one core: server and generator share it, and the figures say little", style="yellow")
+    scenarios = {"legs": legs_scenario, "peers": peers_scenario, "burst": burst_scenario, "stop": stop_scenario}
+    for name in chosen.only or SCENARIOS:
+        scenarios[name](bench)
+    table = Table("figure", "value", "budget", "", title="against the budgets")
+    for row in bench.rows:
+        table.add_row(*row, style="red" if row[3] == "MISS" else None)
+    console.print(table)
+    return 1 if bench.missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,182 @@
+"""Calls on real sockets; the tests listen to the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.recorder import recorder
+from wavstream.model.audio import Codec
+from wavstream.simulator.caller import Leg
+from wavstream.simulator.quirks import Drop, Gap, Late, Stall
+
+RATE_HZ = 8000
+A_HZ, B_HZ = 600.0, 1500.0
+TRUTH_S = 0.02
+"""How far from the truth a sample may be."""
+
+
+def leg(name: str, frequency_hz: float, *, length_s: float = 3.0, rate_hz: int = RATE_HZ, **more: object) -> Leg:
+    """A leg that beeps each second from 0.3 s on."""
+    samples = beeps(length_s, rate_hz=rate_hz, frequency_hz=frequency_hz, offset_s=0.3)
+    return Leg(name, samples[:, None], rate_hz, **more)  # type: ignore[arg-type]
+
+
+async def test_two_legs_are_in_their_channels_with_every_beep_where_it_was_sent(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ))
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert rate_hz == RATE_HZ
+    assert samples.shape[1] == 2
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert not find_beeps(samples[:, 0], rate_hz, B_HZ)
+    assert not find_beeps(samples[:, 1], rate_hz, A_HZ)
+    assert done["end_reason"] == "hangup"
+    assert done["duration_ms"] == round(len(samples) * 1000 / rate_hz)
+    assert done["integrity"]["samples"] == samples.size
+    assert done["integrity"]["gaps"] == []
+
+
+async def test_every_sample_of_a_leg_is_in_the_file_unchanged(tmp_path: Path) -> None:
+    noise = np.random.default_rng(77).integers(-32768, 32767, 3 * RATE_HZ, np.int16)
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77", channels="mono")
+        await client.play("call-77", Leg("a", noise[:, None], RATE_HZ))
+        samples, _ = await client.listen(recording)
+    start = int(np.argmax(samples[:, 0] != 0))
+    assert np.array_equal(samples[start : start + len(noise), 0], noise)
+
+
+async def test_the_second_leg_joins_late_and_its_first_sample_is_there(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        await client.play("call-77", leg("a", A_HZ, length_s=4.0), leg("b", B_HZ, length_s=2.3, quirks=[Late(1.7)]))
+        samples, rate_hz = await client.listen(recording)
+    (first, *_) = find_beeps(samples[:, 1], rate_hz, B_HZ)
+    assert first == pytest.approx(1.7 + 0.3, abs=TRUTH_S)
+    joined = int(np.argmax(samples[:, 1] != 0)) / rate_hz
+    assert joined == pytest.approx(1.7 + 0.3, abs=TRUTH_S)
+
+
+async def test_a_leg_that_stalls_and_bursts_adds_nothing_and_moves_nothing(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        stalling = leg("b", B_HZ, length_s=5.0, quirks=[Stall(at_s=1.5, for_s=1.5)])
+        await client.play("call-77", leg("a", A_HZ, length_s=5.0), stalling)
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3, 3.3, 4.3], abs=TRUTH_S)
+    assert len(samples) / rate_hz == pytest.approx(5.0, abs=2 * TRUTH_S)
+    assert done["integrity"]["gaps"] == []
+    assert done["integrity"]["late_frames"] == 0
+
+
+async def test_a_leg_on_the_arrival_clock_that_sends_nothing_leaves_silence(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        quiet = leg("b", B_HZ, length_s=6.0, quirks=[Gap(at_s=1.0, for_s=3.0)], query={"clock": "arrival"})
+        await client.play("call-77", leg("a", A_HZ, length_s=6.0), quiet)
+        samples, rate_hz = await client.listen(recording)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 4.3, 5.3], abs=TRUTH_S)
+    silence = samples[int(1.1 * rate_hz) : int(3.9 * rate_hz), 1]
+    assert not silence.any()
+
+
+async def test_a_stream_that_drops_comes_back_as_the_same_leg(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        dropping = leg("b", B_HZ, length_s=5.0, quirks=[Drop(at_s=1.5, away_s=1.0)])
+        await client.play("call-77", leg("a", A_HZ, length_s=5.0), dropping)
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 3.3, 4.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3, 3.3, 4.3], abs=TRUTH_S)
+    assert [row["leg"] for row in done["legs"]] == ["a", "b"]
+    assert [gap["cause"] for gap in done["integrity"]["gaps"]] == ["reconnect"]
+
+
+async def test_legs_of_different_rates_and_codecs_meet_in_one_file(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        wide = leg("b", B_HZ, rate_hz=16_000)
+        await client.play("call-77", leg("a", A_HZ, codec=Codec.PCMU), wide)
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert rate_hz == 16_000
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert [(row["codec"], row["rate"]) for row in done["legs"]] == [("pcmu", 8000), ("l16", 16_000)]
+
+
+async def test_mono_has_all_legs_on_one_channel(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77", channels="mono")
+        await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ), leg("c", 2500.0))
+        samples, rate_hz = await client.listen(recording)
+    assert samples.shape[1] == 1
+    for frequency_hz in (A_HZ, B_HZ, 2500.0):
+        assert find_beeps(samples[:, 0], rate_hz, frequency_hz) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+
+
+async def test_a_recording_can_start_and_stop_in_the_middle_of_a_call(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
+        second = beeps(1.0, rate_hz=RATE_HZ, frequency_hz=A_HZ, offset_s=0.3).tobytes()
+        await socket.send(bytes(len(second)))
+        await client.until_streaming("call-77", 1)
+        first = await client.start("call-77")
+        await socket.send(second)
+        await client.until_received("call-77", 2_000)
+        stopped = await client.act(first, "stop")
+        again = await client.start("call-77")
+        await socket.send(second)
+        await client.until_received("call-77", 3_000)
+        await client.act(again, "stop")
+        assert stopped["status"] == "available"
+        assert stopped["end_reason"] == "stopped"
+        for recording in (first, again):
+            samples, rate_hz = await client.listen(recording)
+            assert len(find_beeps(samples[:, 0], rate_hz, A_HZ)) == 1
+
+
+async def test_record_1_starts_a_recording_with_the_first_stream_and_no_second_one(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        asking = {"record": "1"}
+        await client.play("call-77", leg("a", A_HZ, query=asking), leg("b", B_HZ, query=asking))
+        recording = await client.only_recording("call-77")
+        samples, rate_hz = await client.listen(recording)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+
+
+async def test_auto_record_records_every_session(tmp_path: Path) -> None:
+    async with recorder(tmp_path, auto_record=True) as (client, _):
+        await client.play("call-78", leg("a", A_HZ, length_s=1.0))
+        samples, rate_hz = await client.listen(await client.only_recording("call-78"))
+    assert len(find_beeps(samples[:, 0], rate_hz, A_HZ)) == 1
+
+
+async def test_a_recording_that_no_stream_comes_for_is_absent(tmp_path: Path) -> None:
+    async with recorder(tmp_path, start_wait_s=0.3) as (client, _):
+        recording = await client.start("call-77")
+        assert recording["status"] == "accepted"
+        done = await client.until(recording, "absent")
+        assert done["duration_ms"] is None
+        assert (await client.http.get(recording["url"])).status_code == 404
+
+
+async def test_the_last_stream_is_lost_and_the_file_ends_where_it_did(tmp_path: Path) -> None:
+    async with recorder(tmp_path, reconnect_wait_s=0.5) as (client, _):
+        recording = await client.start("call-77")
+        socket = await client.connect("/media/pcm/call-77/a")
+        await socket.send(beeps(1.0, rate_hz=RATE_HZ, frequency_hz=A_HZ, offset_s=0.3).tobytes())
+        await client.until_streaming("call-77", 1)
+        socket.transport.abort()
+        done = await client.until(recording)
+        samples, rate_hz = await client.listen(recording)
+    assert done["end_reason"] == "disconnected"
+    assert len(samples) / rate_hz == pytest.approx(1.0, abs=0.4)

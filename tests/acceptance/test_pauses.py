@@ -1,0 +1,116 @@
+"""What is said during a pause is nowhere: not in the file, and not in any file of the data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.recorder import Recorder, recorder
+
+RATE_HZ = 8000
+FRAME = 160
+BEFORE_HZ, SECRET_HZ, AFTER_HZ = 600.0, 1000.0, 1500.0
+SECRET = np.random.default_rng(42).integers(-9000, 9000, RATE_HZ, np.int16)
+"""A second of noise that is like nothing else: any 20 ms of it can be searched for."""
+
+
+async def stream(socket: ClientConnection, samples: np.ndarray) -> None:
+    """Send samples in frames of 20 ms, at once."""
+    for start in range(0, len(samples), FRAME):
+        await socket.send(samples[start : start + FRAME].tobytes())
+
+
+def secret_is_in(data_dir: Path) -> list[str]:
+    """Names of all files of the folder that have any 20 ms of the secret, in any codec of the path."""
+    pieces = [SECRET[start : start + 80] for start in range(0, RATE_HZ, FRAME)]
+    needles = [form for piece in pieces for form in (piece.tobytes(), piece.byteswap().tobytes())]
+    # A stereo file has it with the other channel in between.
+    needles += [np.repeat(piece, 2).tobytes() for piece in pieces]
+    found = []
+    for path in data_dir.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            stereo_left = np.frombuffer(content[: len(content) // 4 * 4], np.int16)[::2].tobytes()
+            stereo_right = np.frombuffer(content[: len(content) // 4 * 4], np.int16)[1::2].tobytes()
+            if any(needle in each for needle in needles for each in (content, stereo_left, stereo_right)):
+                found.append(path.name)
+    return found
+
+
+def test_the_search_finds_the_secret_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mono").write_bytes(SECRET.tobytes())
+    stereo = np.zeros((RATE_HZ, 2), np.int16)
+    stereo[:, 1] = SECRET
+    (tmp_path / "stereo").write_bytes(stereo.tobytes())
+    assert sorted(secret_is_in(tmp_path)) == ["mono", "stereo"]
+
+
+async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool, behavior: str) -> dict[str, object]:
+    """A beep, a pause with the secret in it, another beep; the recording when it is done."""
+    async with client.connect("/media/pcm/call-77/a") as socket:
+        recording = await client.start("call-77", channels="mono", pause_behavior=behavior)
+        await stream(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
+        await client.until_received("call-77", 1_000)
+        if by_stream:
+            await socket.send('{"event":"pause"}')
+        else:
+            assert (await client.act(recording, "pause"))["status"] == "paused"
+        await stream(socket, SECRET)
+        await client.until_received("call-77", 2_000)
+        assert (await client.get(recording))["status"] == "paused"
+        assert secret_is_in(data_dir) == []
+        if by_stream:
+            await socket.send('{"event":"resume"}')
+        else:
+            assert (await client.act(recording, "resume"))["status"] == "ongoing"
+        await stream(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=0.5))
+        await client.until_received("call-77", 3_000)
+        return await client.act(recording, "stop")
+
+
+@pytest.mark.parametrize("by_stream", [False, True], ids=["by command", "by the stream"])
+async def test_a_marker_streamed_during_a_pause_is_in_no_file_of_the_data_folder(
+    tmp_path: Path, by_stream: bool
+) -> None:
+    async with recorder(tmp_path) as (client, _):
+        done = await call_with_a_pause(client, tmp_path, by_stream=by_stream, behavior="skip")
+        samples, rate_hz = await client.listen(done)
+        assert secret_is_in(tmp_path) == []
+    assert len(find_beeps(samples[:, 0], rate_hz, BEFORE_HZ)) == 1
+    assert len(find_beeps(samples[:, 0], rate_hz, AFTER_HZ)) == 1
+    integrity = done["integrity"]
+    assert isinstance(integrity, dict)
+    assert integrity["paused_ms"] >= 1_000
+    assert len(integrity["pauses"]) == 1
+    assert integrity["paused_audio_in_journal"] is False
+
+
+async def test_a_pause_of_behavior_silence_keeps_its_place_in_the_file(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        done = await call_with_a_pause(client, tmp_path, by_stream=False, behavior="silence")
+        samples, rate_hz = await client.listen(done)
+    (before,) = find_beeps(samples[:, 0], rate_hz, BEFORE_HZ)
+    (after,) = find_beeps(samples[:, 0], rate_hz, AFTER_HZ)
+    assert after > before
+    assert not find_beeps(samples[:, 0], rate_hz, SECRET_HZ)
+
+
+async def test_audio_said_in_a_pause_that_arrives_after_it_is_withheld_too(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
+        recording = await client.start("call-77", channels="mono")
+        # Half a second in step with the clock tells the server where the stream's media time is.
+        await stream(socket, np.zeros(RATE_HZ // 2, np.int16))
+        await client.until_received("call-77", 500)
+        (session,) = service.switchboard.sessions("default")
+        (live,) = session.streams
+        live._floor_us = service.clock.now_us() - 500_000  # what a stream in real time would have shown
+        await client.act(recording, "pause")
+        session.resume(recording["id"], service.clock.now_us() + 1_000_000)
+        await stream(socket, SECRET[: RATE_HZ // 2])
+        await client.until_received("call-77", 1_000)
+        await client.act(recording, "stop")
+        assert secret_is_in(tmp_path) == []

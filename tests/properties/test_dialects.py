@@ -1,0 +1,124 @@
+"""Whatever a peer sends is accepted, or refused with an error that says what is wrong; and how it is cut is nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame as WireFrame
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+from websockets.utils import apply_mask
+
+from wavstream.dialects.base import UpgradeRequest
+from wavstream.dialects.events import Event, Frame, StreamStarted
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import MediaError
+from wavstream.media.reader import FrameReader
+
+KEYS = ["codec", "rate", "channels", "track", "clock", "channel", "from", "to", "direction", "record", "keepalive"]
+VALUES = st.sampled_from(
+    ["l16", "l16be", "pcmu", "pcma", "8000", "48000", "1", "2", "inbound", "outbound", "left", "0"]
+)
+QUERIES = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), VALUES | st.text(max_size=9), max_size=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+EVENTS = st.fixed_dictionaries(
+    {"event": st.sampled_from(["dtmf", "pause", "resume", "mark", "stop", "other"]) | JSON},
+    optional={"digit": st.sampled_from("0123456789*#ABCDa") | JSON, "name": st.text(max_size=9) | JSON},
+)
+SETTINGS = st.dictionaries(st.sampled_from([*KEYS, "session_id", "leg"]), VALUES | JSON, max_size=4)
+MESSAGES = st.lists(
+    st.tuples(st.just("text"), st.binary(max_size=20) | (JSON | EVENTS | SETTINGS).map(msgspec.json.encode))
+    | st.tuples(st.just("binary"), st.binary(max_size=40) | st.integers(0, 200).map(lambda size: bytes(4 * size))),
+    max_size=8,
+)
+IDS = st.none() | st.text(min_size=1, max_size=5)
+
+
+@given(st.sampled_from(sorted(DIALECTS)), IDS, IDS, QUERIES, MESSAGES)
+def test_any_messages_are_taken_or_refused_with_a_media_error_that_names_a_field(
+    name: str, session_id: str | None, leg: str | None, query: dict[str, str], messages: list[tuple[str, bytes]]
+) -> None:
+    dialect = DIALECTS[name](UpgradeRequest(session_id=session_id, leg=leg, query=query, headers={}))
+    events: list[Event] = []
+    refused: MediaError | None = None
+    try:
+        events += dialect.opened()
+        for kind, message in messages:
+            events += dialect.text(message) if kind == "text" else dialect.binary(message)
+    except MediaError as error:
+        refused = error
+    assert refused is None or refused.field
+    starts = [event for event in events if isinstance(event, StreamStarted)]
+    frames = [event for event in events if isinstance(event, Frame)]
+    assert len(starts) <= 1
+    if events:
+        assert isinstance(events[0], StreamStarted)
+    position = 0
+    for frame in frames:
+        assert frame.position == position
+        assert frame.samples * starts[0].format.step_bytes == len(frame.payload)
+        position += frame.samples
+
+
+WIRE_FRAMES = st.builds(
+    lambda head, masked, mask, payload: wire_frame(head, masked, mask, payload),
+    st.sampled_from([0x81, 0x82, 0x82, 0x82, 0x01, 0x02, 0x00, 0x80, 0x80, 0x89, 0x8A, 0x88, 0xC2, 0x83]),
+    st.sampled_from([True] * 20 + [False]),
+    st.binary(min_size=4, max_size=4),
+    st.binary(max_size=30) | st.integers(120, 140).map(bytes) | st.sampled_from([b"", b"\x03\xe8", bytes(500)]),
+)
+
+
+@given(st.lists(WIRE_FRAMES, max_size=12), st.lists(st.integers(1, 200), min_size=1, max_size=20))
+def test_however_bytes_are_cut_into_reads_the_same_messages_come_out(frames: list[bytes], cuts: list[int]) -> None:
+    wire = b"".join(frames)
+    whole = heard([wire])
+    assert heard([wire[index : index + 1] for index in range(len(wire))]) == whole
+    assert heard(cut(wire, cuts)) == whole
+    # The same again, all of it through the core: the fast path changes nothing but the price.
+    assert heard([wire], fast=False) == whole
+
+
+def wire_frame(head: int, masked: bool, mask: bytes, payload: bytes) -> bytes:
+    bit = 0x80 if masked else 0
+    size = bytes([bit | len(payload)]) if len(payload) < 126 else bytes([bit | 126]) + len(payload).to_bytes(2)
+    return bytes([head]) + size + (mask + apply_mask(payload, mask) if masked else payload)
+
+
+def cut(wire: bytes, sizes: list[int]) -> list[bytes]:
+    reads = []
+    turn = 0
+    while wire:
+        size = sizes[turn % len(sizes)]
+        reads.append(wire[:size])
+        wire = wire[size:]
+        turn += 1
+    return reads
+
+
+def heard(reads: list[bytes], *, fast: bool = True) -> tuple[list[Any], bytes]:
+    """Messages, and what the core wants to send back: its pongs and its close frame."""
+    got: list[Any] = []
+    core = ServerProtocol(state=OPEN, max_size=400)
+
+    def control(frame: WireFrame) -> None:
+        got.append((frame.opcode.name, bytes(frame.data)))
+
+    reader = FrameReader(
+        core,
+        max_message_bytes=400 if fast else -1,
+        on_text=lambda message: got.append(("text", message)),
+        on_binary=lambda message: got.append(("binary", message)),
+        on_control=control,
+        on_core=lambda: None,
+    )
+    for read in reads:
+        reader.feed(read)
+    return got, b"".join(core.data_to_send())

@@ -1,0 +1,238 @@
+"""A readable script of legs, frames, stalls and commands, and the journal items that it stands for.
+
+Time is data: a script is a list of records with their arrival, sorted when it is asked for items. Each leg is written
+down on its own and interleaves with the others by arrival::
+
+    script = Script().start("rec-1")
+    a = script.open("a")
+    a.send(sounds, at_s=0.0)            # in frames of 20 ms, in real time
+    script.stop(10.0)
+    fold.feed(script.items())
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wavstream.journal import records
+from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.rendering.codecs.decoder import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+T0_US = 1_800_000_000_000_000
+"""When every script starts."""
+
+_BEFORE, _FRAME, _AFTER = 0, 1, 2
+
+
+@dataclass(slots=True)
+class Leg:
+    """One stream of a script."""
+
+    script: Script
+    facts: records.StreamFacts
+    position: int = 0
+
+    @property
+    def rate_hz(self) -> int:
+        return self.facts.format.rate_hz
+
+    def send(
+        self,
+        samples: NDArray[np.int16],
+        *,
+        at_s: float,
+        ptime_ms: int = 20,
+        speed: float = 1.0,
+        track: int = 0,
+        arrivals_s: Iterable[float] | None = None,
+    ) -> Leg:
+        """Send samples, (n,) or (n, channels), in frames; the first arrives at ``at_s``.
+
+        ``speed``: how much faster than real time. ``arrivals_s``: when each frame arrives, instead.
+        """
+        frame = self.rate_hz * ptime_ms // 1000
+        count = -(-len(samples) // frame)
+        if arrivals_s is None:
+            arrivals = np.round((at_s + np.arange(count) * (ptime_ms / 1000 / speed)) * 1e6).astype(np.int64)
+        else:
+            arrivals = np.round(np.array(list(arrivals_s)) * 1e6).astype(np.int64)
+        for number, arrival in enumerate(arrivals.tolist()):
+            self.frame(samples[number * frame : (number + 1) * frame], at_us=arrival, track=track)
+        return self
+
+    def frame(self, samples: NDArray[np.int16], *, at_us: int, track: int = 0) -> Leg:
+        """Send one frame."""
+        payload = encoded(samples, self.facts.format.codec)
+        self.script.add(
+            at_us,
+            _FRAME,
+            records.frame_record(
+                track=self.facts.first_track + track, arrival_us=T0_US + at_us, position=self.position, payload=payload
+            ),
+        )
+        self.position += len(samples)
+        return self
+
+    def withhold(self, samples: int, *, at_s: float) -> Leg:
+        """Send frames of 20 ms that a pause keeps out of the journal."""
+        frame = self.rate_hz // 50
+        for number in range(samples // frame):
+            at_us = round((at_s + number * 0.02) * 1e6)
+            self.script.add(
+                at_us,
+                _FRAME,
+                records.withheld_record(
+                    track=self.facts.first_track, arrival_us=T0_US + at_us, position=self.position, samples=frame
+                ),
+            )
+            self.position += frame
+        return self
+
+    def skip(self, samples: int) -> Leg:
+        """Go on at a later position, as if frames had never been journaled."""
+        self.position += samples
+        return self
+
+    def close(self, at_s: float, *, clean: bool = True) -> None:
+        """End the stream."""
+        self.script.event(at_s, records.StreamClosed(stream=self.facts.stream, clean=clean), rank=_AFTER)
+
+
+@dataclass(slots=True)
+class Script:
+    """What happens to one session."""
+
+    recording_id: str = "rec-1"
+    _lines: list[tuple[int, int, int, bytes]] = field(default_factory=list)
+    _streams: int = 0
+    _last_us: int = 0
+
+    def start(
+        self,
+        options: RecordingOptions | None = None,
+        *,
+        at_s: float = 0.0,
+        streams: tuple[records.StreamSnapshot, ...] = (),
+        leg_order: tuple[str, ...] = (),
+    ) -> Script:
+        """Start the recording."""
+        recording = a_recording(self.recording_id, options or RecordingOptions())
+        started = records.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order)
+        return self.event(at_s, started)
+
+    def facts(
+        self,
+        leg: str,
+        *,
+        codec: Codec = Codec.L16,
+        rate_hz: int = 8000,
+        channels: int = 1,
+        tracks: tuple[Track, ...] = (Track.INBOUND,),
+        clock: TrackClock = TrackClock.CONTIGUOUS,
+        channel: Channel | None = None,
+    ) -> records.StreamFacts:
+        """The facts of a new stream, which is not opened yet."""
+        self._streams += 1
+        return records.StreamFacts(
+            stream=self._streams,
+            leg=leg,
+            dialect="pcm",
+            format=MediaFormat(codec, rate_hz, channels),
+            clock=clock,
+            tracks=tracks,
+            first_track=2 * self._streams,
+            channel=channel,
+        )
+
+    def open(self, facts: records.StreamFacts | str, *, at_s: float = 0.0) -> Leg:
+        """Open a stream, by its facts or, a mono L16 one of 8 kHz, by its leg's name."""
+        if isinstance(facts, str):
+            facts = self.facts(facts)
+        self.event(at_s, records.StreamOpened(facts=facts))
+        return Leg(self, facts)
+
+    def event(self, at_s: float, event: records.Event, *, rank: int = _BEFORE) -> Script:
+        """Let anything happen."""
+        at_us = round(at_s * 1e6)
+        return self.add(at_us, rank, records.event_record(T0_US + at_us, event))
+
+    def pause(self, at_s: float, *, journaled: bool = False) -> Script:
+        """Pause the recording."""
+        return self.event(at_s, records.RecordingPaused(recording_id=self.recording_id, journaled=journaled))
+
+    def resume(self, at_s: float) -> Script:
+        """Resume the recording."""
+        return self.event(at_s, records.RecordingResumed(recording_id=self.recording_id))
+
+    def stop(self, at_s: float, *, end_s: float | None = None) -> Script:
+        """Stop the recording, after the frames that arrive in the same instant."""
+        end_us = T0_US + round((at_s if end_s is None else end_s) * 1e6)
+        stopped = records.RecordingStopped(recording_id=self.recording_id, reason=EndReason.STOPPED, end_us=end_us)
+        return self.event(at_s, stopped, rank=_AFTER)
+
+    def add(self, at_us: int, rank: int, record: bytes) -> Script:
+        """Add a record at its time; events come before frames of the same instant, ends after them."""
+        self._lines.append((at_us, rank, len(self._lines), record))
+        self._last_us = max(self._last_us, at_us)
+        return self
+
+    def payloads(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[bytes]:
+        """The journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
+        lines = list(self._lines)
+        step = round(clock_s * 1e6)
+        for at_us in range(step, self._last_us + step, step):
+            lines.append((at_us, _BEFORE - 1, 0, records.clock_record(T0_US + at_us)))
+        lines.sort(key=lambda line: line[:3])
+        width = round(batch_s * 1e6)
+        return [b"".join(line[3] for line in batch) for _, batch in groupby(lines, lambda line: line[0] // width)]
+
+    def items(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[records.Item]:
+        """The items that a reader of the journal gives."""
+        batches = self.payloads(clock_s=clock_s, batch_s=batch_s)
+        return [item for payload in batches for item in records.items(payload)]
+
+    def journal(self) -> bytes:
+        """A whole segment."""
+        header = records.SegmentHeader(key="0" * 32, app_id="default", session_id="call-77", segment=1, created_us=T0_US)
+        batches = [records.batch(number, payload) for number, payload in enumerate(self.payloads())]
+        return records.segment_header(header) + b"".join(batches)
+
+
+def a_recording(recording_id: str, options: RecordingOptions) -> Recording:
+    """A recording as a start record carries it."""
+    return Recording(
+        id=recording_id,
+        app_id="default",
+        session_id="call-77",
+        status=Status.ONGOING,
+        options=options,
+        object_key=f"default/{recording_id}.wav",
+        file_name=f"{recording_id}.wav",
+        created_at=datetime.fromtimestamp(T0_US / 1e6, UTC),
+    )
+
+
+def encoded(samples: NDArray[np.int16], codec: Codec) -> bytes:
+    """Payload bytes of samples, (n,) or (n, channels); for G.711 the nearest code of each."""
+    if codec is Codec.L16:
+        return samples.astype("<i2").tobytes()
+    if codec is Codec.L16BE:
+        return samples.astype(">i2").tobytes()
+    table = decode(codec, 1, np.arange(256, dtype=np.uint8))[:, 0].astype(np.int64)
+    order = table.argsort(kind="stable")
+    near = np.searchsorted(table[order], samples.reshape(-1)).clip(1, 255)
+    left, right = table[order[near - 1]], table[order[near]]
+    flat = samples.reshape(-1)
+    return np.where(flat - left <= right - flat, order[near - 1], order[near]).astype(np.uint8).tobytes()

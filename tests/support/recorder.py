@@ -1,0 +1,167 @@
+"""A real recorder for tests: the server of the product on loopback, in this process or in one that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from websockets.asyncio.client import ClientConnection, connect
+
+from wavstream.service.server import running
+from wavstream.service.service import Service
+from wavstream.settings import Settings, variable
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.caller import Leg, play_call
+
+WAIT_S = 20.0
+"""Bound on every wait for an event; nothing is asserted about how long it took."""
+
+
+class Recorder:
+    """What a caller and a user of the API can do to a running server."""
+
+    def __init__(self, base_url: str, data_dir: Path, *, key: str | None = None) -> None:
+        self.base_url = base_url
+        self.data_dir = data_dir
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=headers)
+
+    async def start(self, session_id: str, **options: object) -> dict[str, Any]:
+        """Start a recording; the answer must be 201."""
+        answer = await self.http.post("/v1/recordings", json={"session_id": session_id, **options})
+        assert answer.status_code == 201, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    async def act(self, recording: dict[str, Any], action: str) -> dict[str, Any]:
+        """Stop, pause or resume; the answer must be 200."""
+        answer = await self.http.post(f"/v1/recordings/{recording['id']}/{action}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    async def get(self, recording: dict[str, Any]) -> dict[str, Any]:
+        """The recording as it is now."""
+        answer = await self.http.get(f"/v1/recordings/{recording['id']}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    async def only_recording(self, session_id: str) -> dict[str, Any]:
+        """The recording of a session that has one."""
+        answer = await self.http.get("/v1/recordings", params={"session_id": session_id})
+        (found,) = answer.json()["data"]
+        return found  # type: ignore[no-any-return]
+
+    async def until(self, recording: dict[str, Any], *statuses: str) -> dict[str, Any]:
+        """Wait for one of these states."""
+        async with asyncio.timeout(WAIT_S):
+            while (now := await self.get(recording))["status"] not in (statuses or ("available",)):
+                await asyncio.sleep(0.02)
+        return now
+
+    async def until_streaming(self, session_id: str, legs: int) -> None:
+        """Wait until the session has so many open streams, all of which have sent audio."""
+        await self.until_received(session_id, 1, legs=legs)
+
+    async def until_received(self, session_id: str, media_ms: int, *, legs: int = 1) -> None:
+        """Wait until the session has so many open streams, each of which has sent that much audio."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                answer = await self.http.get(f"/v1/sessions/{session_id}")
+                streams = answer.json()["streams"] if answer.status_code == 200 else []
+                if len(streams) == legs and all(stream["received_ms"] >= media_ms for stream in streams):
+                    return
+                await asyncio.sleep(0.01)
+
+    async def fetch(self, recording: dict[str, Any]) -> bytes:
+        """The file behind the recording's link."""
+        answer = await self.http.get(recording["url"])
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    async def listen(self, recording: dict[str, Any]) -> tuple[NDArray[np.int16], int]:
+        """The finished file as samples (n, channels), and its rate."""
+        return hear(await self.fetch(await self.until(recording)))
+
+    async def play(self, session_id: str, *legs: Leg, speed: float = 1.0) -> None:
+        """Play a call to its end as a media server would."""
+        await play_call(legs, server=ServerAddress.parse(self.base_url), session_id=session_id, speed=speed)
+
+    def connect(self, path: str) -> connect:
+        """A media WebSocket of one's own; use as a context manager."""
+        return connect(self.base_url.replace("http", "ws", 1) + path, compression=None, max_size=None)
+
+
+def hear(file: bytes) -> tuple[NDArray[np.int16], int]:
+    """A WAV file's samples (n, channels), and its rate in hertz."""
+    samples, rate_hz = soundfile.read(io.BytesIO(file), dtype="int16", always_2d=True)
+    return samples, rate_hz
+
+
+async def close_code(socket: ClientConnection) -> tuple[int | None, str | None]:
+    """Wait until the server has closed; its code and reason."""
+    await asyncio.wait_for(socket.wait_closed(), WAIT_S)
+    return socket.close_code, socket.close_reason
+
+
+@contextlib.asynccontextmanager
+async def recorder(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Recorder, Service]]:
+    """A server in this process, on a free port."""
+    async with running(Settings(port=0, data_dir=data_dir, **settings)) as (service, _):
+        client = Recorder(service.settings.base_url, data_dir)
+        try:
+            yield client, service
+        finally:
+            await client.http.aclose()
+
+
+class ServerProcess:
+    """A server in a process of its own: started, and ended only by its id."""
+
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        self.data_dir = data_dir
+        self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> Recorder:
+        """Start, and wait until it says that it is ready."""
+        environment = {
+            **os.environ, **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
+        }  # fmt: skip
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "wavstream", "serve", "--port", "0", stderr=asyncio.subprocess.PIPE, env=environment
+        )
+        assert self._process.stderr is not None
+        async with asyncio.timeout(WAIT_S):
+            while line := await self._process.stderr.readline():
+                said = json.loads(line)
+                if said["event"] == "ready":
+                    return Recorder(said["url"], self.data_dir)
+        raise AssertionError("the server ended before it was ready")
+
+    async def end(self, number: signal.Signals) -> int:
+        """Send the signal and wait for the end; the exit code."""
+        process = self._process
+        assert process is not None
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), WAIT_S)
+        self._process = None
+        assert process.returncode is not None
+        return process.returncode
+
+    async def __aenter__(self) -> ServerProcess:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None:
+            await self.end(signal.SIGKILL)

@@ -1,0 +1,45 @@
+"""Whatever a caller makes of the OpenAPI document, it gets one of the answers that the document names."""
+
+from __future__ import annotations
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.unit.api.conftest import World
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: World) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", world.app)
+    seen = 0
+    for found in schema.exclude(path="/metrics").get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+        for mode in GenerationMode:
+            if mode.is_negative and not operation.body:
+                continue  # Any path is an id that may be unknown.
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=10,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            def call(case: Case) -> None:
+                case.call_and_validate(headers={"Authorization": "Bearer key-one"}, checks=CHECKS)
+
+            call()
+            seen += 1
+    assert seen == 18

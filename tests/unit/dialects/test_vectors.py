@@ -1,0 +1,97 @@
+"""Plays the wire transcripts of ``tests/vectors``; ``tests/vectors/README.md`` says how they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from wavstream.dialects.base import Dialect, UpgradeRequest
+from wavstream.dialects.events import Event, Frame, StreamStarted
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import MediaError
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+TRANSCRIPTS = sorted(VECTORS.glob("*/*.jsonl"))
+
+STARTED = {
+    "session_id": "s",
+    "leg": "a",
+    "format": {"codec": "l16", "rate_hz": 8000, "channels": 1},
+    "clock": "contiguous",
+    "tracks": ["inbound"],
+    "channel": None,
+    "call": {"from_": "", "to": "", "direction": "", "vendor_ids": {}},
+    "record": False,
+    "keepalive": False,
+}
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_transcript_gives_its_events_and_its_error(path: Path) -> None:
+    head, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    dialect = DIALECTS[path.parent.name](
+        UpgradeRequest(
+            session_id=head.get("session_id", "s"),
+            leg=head.get("leg", "a"),
+            query=head.get("query", {}),
+            headers=head.get("headers", {}),
+        )
+    )
+    got: list[Any] = []
+    error: MediaError | None = None
+    checked = False
+    for line in [{"open": True}, *lines]:
+        if "expect" in line:
+            assert error is None, error
+            assert got == [full(event) for event in line["expect"]], line
+            got, checked = [], True
+        elif "error" in line:
+            assert error is not None, "the dialect took what it should have refused"
+            assert {"kind": type(error).__name__, "field": error.field} == line["error"]
+            assert line is lines[-1], "a dialect is not called again after an error"
+            return
+        else:
+            assert error is None, error
+            try:
+                got += [told(event) for event in play(dialect, line)]
+            except MediaError as raised:
+                error = raised
+    assert error is None, error
+    assert checked, "the transcript expects nothing"
+    assert got == [], "the transcript does not say what its last messages give"
+
+
+def play(dialect: Dialect, line: dict[str, Any]) -> list[Event]:
+    if "open" in line:
+        return list(dialect.opened())
+    if "text" in line:
+        text = line["text"]
+        return list(dialect.text(text.encode() if isinstance(text, str) else json.dumps(text).encode()))
+    if "text_hex" in line:
+        return list(dialect.text(bytes.fromhex(line["text_hex"])))
+    payload = bytes(line["binary_zeros"]) if "binary_zeros" in line else bytes.fromhex(line["binary_hex"])
+    events = list(dialect.binary(payload))
+    assert all(event.payload == payload for event in events if isinstance(event, Frame))
+    return events
+
+
+def told(event: Event) -> dict[str, Any]:
+    fields = json.loads(msgspec.json.encode(event))
+    if isinstance(event, Frame):
+        del fields["payload"]
+    return {type(event).__name__: fields}
+
+
+def full(expected: dict[str, Any]) -> dict[str, Any]:
+    """What a transcript leaves out of a StreamStarted has its default."""
+    ((kind, fields),) = expected.items()
+    if kind != StreamStarted.__name__:
+        return expected
+    merged = {**STARTED, **fields}
+    for nested in ("format", "call"):
+        merged[nested] = {**STARTED[nested], **fields.get(nested, {})}  # type: ignore[dict-item]
+    return {kind: merged}

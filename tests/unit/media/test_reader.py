@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import pytest
+from websockets.frames import Frame
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from tests.support.media_plane import client_frame
+from wavstream.media.reader import FrameReader
+
+LIMIT = 1000
+TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
+
+
+class Heard:
+    """A reader and what it gave."""
+
+    def __init__(self, *, fails_at: bytes | None = None) -> None:
+        self.got: list[tuple[str, bytes]] = []
+        self.core_calls = 0
+        self.fails_at = fails_at
+        self.core = ServerProtocol(state=OPEN, max_size=LIMIT)
+        self.reader = FrameReader(
+            self.core,
+            max_message_bytes=LIMIT,
+            on_text=lambda message: self.got.append(("text", message)),
+            on_binary=self._binary,
+            on_control=self._control,
+            on_core=self._core,
+        )
+
+    def feed(self, wire: bytes, *, step: int | None = None) -> None:
+        step = step or len(wire)
+        for offset in range(0, len(wire), step):
+            self.reader.feed(wire[offset : offset + step])
+
+    @property
+    def close_code(self) -> int | None:
+        return None if self.core.close_sent is None else int(self.core.close_sent.code)
+
+    def _binary(self, message: bytes) -> None:
+        assert type(message) is bytes
+        if message == self.fails_at:
+            raise ValueError("bad message")
+        self.got.append(("binary", message))
+
+    def _control(self, frame: Frame) -> None:
+        self.got.append((frame.opcode.name, bytes(frame.data)))
+
+    def _core(self) -> None:
+        self.core_calls += 1
+
+
+CALL = b"".join(
+    [
+        client_frame(TEXT, b'{"rate":8000}'),
+        client_frame(BINARY, b""),
+        client_frame(BINARY, b"x"),
+        client_frame(BINARY, bytes(125)),
+        client_frame(BINARY, bytes(126)),
+        client_frame(PING, b"p"),
+        client_frame(BINARY, b"abc", fin=False),
+        client_frame(PING, b"q"),
+        client_frame(CONT, b"def", fin=False),
+        client_frame(CONT, b"g"),
+        client_frame(BINARY, bytes(LIMIT)),
+        client_frame(TEXT, b"", fin=False),
+        client_frame(CONT, b"late"),
+        client_frame(CLOSE, (1000).to_bytes(2) + b"bye"),
+        client_frame(BINARY, b"after the close"),
+    ]
+)
+MESSAGES = [
+    ("text", b'{"rate":8000}'),
+    ("binary", b""),
+    ("binary", b"x"),
+    ("binary", bytes(125)),
+    ("binary", bytes(126)),
+    ("PING", b"p"),
+    ("PING", b"q"),
+    ("binary", b"abcdefg"),
+    ("binary", bytes(LIMIT)),
+    ("text", b"late"),
+    ("CLOSE", (1000).to_bytes(2) + b"bye"),
+]
+
+
+@pytest.mark.parametrize("step", [None, 1, 2, 3, 5, 7, 64, 500])
+def test_a_call_cut_into_reads_of_any_size_gives_the_same_messages(step: int | None) -> None:
+    heard = Heard()
+    heard.feed(CALL, step=step)
+    assert heard.got == MESSAGES
+
+
+def test_whole_messages_do_not_go_through_the_core() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, bytes(320)) * 50 + client_frame(TEXT, b"{}"), step=100)
+    assert (len(heard.got), heard.reader.frames, heard.core_calls) == (51, 51, 0)
+
+
+def test_frames_of_every_kind_are_counted_once() -> None:
+    heard = Heard()
+    heard.feed(CALL, step=3)
+    assert heard.reader.frames == 14
+
+
+@pytest.mark.parametrize(
+    ("size", "form"), [(LIMIT + 1, "short length"), (70_000, "long length"), (2**62, "absurd length")]
+)
+def test_a_message_over_the_limit_is_refused_by_its_header_alone(size: int, form: str) -> None:
+    heard = Heard()
+    length = b"\xfe" + size.to_bytes(2) if size < 65536 else b"\xff" + size.to_bytes(8)
+    heard.feed(client_frame(BINARY, b"before") + b"\x82" + length + b"\0\0\0\0")
+    assert (heard.got, heard.close_code) == ([("binary", b"before")], 1009)
+
+
+def test_fragments_are_refused_as_soon_as_their_sum_is_over_the_limit() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, bytes(LIMIT - 1), fin=False) + client_frame(CONT, b"\0\0", fin=False)[:6])
+    assert (heard.got, heard.close_code) == ([], 1009)
+
+
+def test_nothing_is_read_after_an_error_of_the_peer() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, b"x", mask=b"") + client_frame(BINARY, b"later"))
+    heard.feed(client_frame(BINARY, b"later still"))
+    assert (heard.got, heard.close_code) == ([], 1002)
+
+
+def test_an_exception_of_a_callback_passes_and_after_discard_nothing_is_read() -> None:
+    heard = Heard(fails_at=b"bad")
+    with pytest.raises(ValueError, match="bad message"):
+        heard.feed(client_frame(BINARY, b"good") + client_frame(BINARY, b"bad") + client_frame(BINARY, b"later"))
+    heard.reader.discard()
+    heard.core.fail(1011)
+    heard.feed(client_frame(BINARY, b"later") + b"\xff\xff")
+    assert heard.got == [("binary", b"good")]
+
+
+def test_a_muted_reader_drops_messages_and_still_sees_the_close() -> None:
+    heard = Heard()
+    heard.reader.mute()
+    heard.feed(CALL, step=11)
+    assert [kind for kind, _ in heard.got] == ["PING", "PING", "CLOSE"]
+
+
+def test_empty_fragments_without_end_take_no_memory() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, b"ab", fin=False) + client_frame(CONT, b"", fin=False) * 5000)
+    heard.feed(client_frame(CONT, b"c"))
+    assert heard.got == [("binary", b"abc")]
+    assert len(heard.core.events) == 0

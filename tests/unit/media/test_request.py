@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import NotFound
+from wavstream.media.endpoint import MediaCredentials
+from wavstream.media.request import MediaRequest, read_request, refusal
+
+
+def read(path: str, *, peer_host: str | None = "127.0.0.1", **headers: str) -> MediaRequest:
+    fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})
+    return read_request(Request(path, fields), dialects=DIALECTS, peer_host=peer_host)
+
+
+@pytest.mark.parametrize(
+    ("path", "ids"),
+    [
+        ("/media/pcm", (None, None)),
+        ("/media/pcm/call-77", ("call-77", None)),
+        ("/media/pcm/call-77/a", ("call-77", "a")),
+        ("/media/pcm/v3%3Aabc%2Fd/caller%20%C3%A4", ("v3:abc/d", "caller ä")),
+        ("/media/pcm/" + "x" * 256, ("x" * 256, None)),
+    ],
+)
+def test_ids_come_from_the_path(path: str, ids: tuple[str | None, str | None]) -> None:
+    upgrade = read(path).upgrade
+    assert (upgrade.session_id, upgrade.leg) == ids
+
+
+@pytest.mark.parametrize("segment", ["", "x" * 257, "%00", "%0A", "%FF", "%C2%A0%E2%80%A8"])
+def test_an_id_that_cannot_be_one_is_not_found(segment: str) -> None:
+    with pytest.raises(NotFound, match="1 to 256 printable"):
+        read(f"/media/pcm/{segment}")
+
+
+def test_the_dialect_sees_the_query_and_headers_without_the_key() -> None:
+    asked = read("/media/pcm/s?rate=16000&token=t&app=a&x=&from=+49%2030", Authorization="Bearer k", X_Vendor="v")
+    assert asked.upgrade.query == {"rate": "16000", "x": "", "from": "+49 30"}
+    assert asked.upgrade.headers == {"x-vendor": "v"}
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization", "token"),
+    [
+        ("", "", None),
+        ("?token=", "", ""),
+        ("?token=q", "", "q"),
+        ("", "Bearer h", "h"),
+        ("", "bearer  h ", "h"),
+        ("?token=q", "Bearer h", "h"),
+        ("?token=q", "Basic aGk=", "q"),
+        ("?token=q", "Bearer", "q"),
+    ],
+)
+def test_the_key_is_in_the_header_or_else_in_the_query(query: str, authorization: str, token: str | None) -> None:
+    assert read(f"/media/pcm/s{query}", Authorization=authorization).credentials.token == token
+
+
+@pytest.mark.parametrize(
+    ("peer_host", "headers", "loopback"),
+    [
+        ("127.0.0.1", {}, True),
+        ("127.8.9.1", {}, True),
+        ("::1", {}, True),
+        ("::ffff:127.0.0.1", {}, True),
+        ("::ffff:10.0.0.1", {}, False),
+        ("10.0.0.1", {}, False),
+        (None, {}, False),
+        ("", {}, False),
+        ("127.0.0.1", {"X_Forwarded_For": "203.0.113.9"}, False),
+        ("127.0.0.1", {"Forwarded": "for=203.0.113.9"}, False),
+    ],
+)
+def test_a_client_is_on_this_machine_if_no_proxy_speaks_for_another(
+    peer_host: str | None, headers: dict[str, str], loopback: bool
+) -> None:
+    assert read("/media/pcm/s", peer_host=peer_host, **headers).credentials.client_is_loopback is loopback
+
+
+def test_a_key_is_not_shown_with_the_credentials() -> None:
+    shown = repr(MediaCredentials(app="a", token="hidden", session_id=None, client_is_loopback=True))
+    assert "hidden" not in shown
+
+
+def test_a_refusal_is_a_problem_with_the_length_of_its_body() -> None:
+    response = refusal(NotFound("there is no dialect of this name"))
+    assert response.headers["Content-Length"] == str(len(response.body or b""))
+    assert json.loads(response.body or b"") == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "there is no dialect of this name",
+    }

@@ -1,0 +1,44 @@
+"""Payload bytes to samples, and from one rate to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.resample import Resampler
+
+
+def test_l16_is_little_endian_and_l16be_is_not() -> None:
+    payload = np.array([0x01, 0x02, 0xFF, 0x7F], np.uint8)
+    assert decode(Codec.L16, 1, payload)[:, 0].tolist() == [0x0201, 0x7FFF]
+    assert decode(Codec.L16BE, 1, payload)[:, 0].tolist() == [0x0102, -129]
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_two_channels_are_told_apart(codec: Codec) -> None:
+    payload = np.arange(8 * codec.sample_bytes, dtype=np.uint8)
+    mono, stereo = decode(codec, 1, payload), decode(codec, 2, payload)
+    assert stereo.shape == (4, 2)
+    assert stereo.dtype == np.int16
+    assert stereo.reshape(-1).tolist() == mono[:, 0].tolist()
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(8000, 16000), (16000, 8000), (44100, 8000), (8000, 48000)])
+def test_a_resampled_stretch_keeps_its_length_and_pitch(from_hz: int, to_hz: int) -> None:
+    tone = np.rint(8000 * np.sin(2 * np.pi * 440 * np.arange(from_hz) / from_hz)).astype(np.int16)
+    resampler = Resampler(from_hz, to_hz)
+    out = np.concatenate([*(resampler.feed(part) for part in np.split(tone, 10)), resampler.finish()])
+    expected = 8000 * np.sin(2 * np.pi * 440 * np.arange(to_hz) / to_hz)
+    assert len(out) == to_hz
+    inner = slice(to_hz // 20, -to_hz // 20)
+    assert np.abs(out[inner] - expected[inner]).max() < 20
+
+
+def test_two_resamplers_of_the_same_samples_agree_to_the_bit() -> None:
+    sound = np.random.default_rng(1).integers(-9000, 9000, 16000).astype(np.int16)
+    first, second = Resampler(16000, 8000), Resampler(16000, 8000)
+    for part in np.split(sound, 4):
+        assert first.feed(part).tobytes() == second.feed(part).tobytes()
+    assert first.finish().tobytes() == second.finish().tobytes()

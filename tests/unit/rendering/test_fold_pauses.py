@@ -1,0 +1,99 @@
+"""Pauses in a whole file, exact to the sample."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.folding import folded, noise
+from tests.support.journal_script import Script
+from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.model.recording import Pause
+
+SILENCE = RecordingOptions(pause_behavior=PauseBehavior.SILENCE)
+PAUSE_S, RESUME_S = 3.0051, 5.5073
+PAUSE, RESUME = 24041, 44058
+
+
+def a_paused_call(options: RecordingOptions, *, journaled: bool) -> Script:
+    script = Script().start(options)
+    for leg, seed in (("a", 1), ("b", 2)):
+        stream, sound = script.open(leg), noise(9.0, seed=seed)
+        if journaled:
+            stream.send(sound, at_s=0.0)
+        else:
+            stream.send(sound[:24160], at_s=0.0).withhold(20000, at_s=3.02)
+            stream.send(sound[44160:], at_s=5.52)
+    return script.pause(PAUSE_S, journaled=journaled).resume(RESUME_S).stop(9.0)
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+def test_a_pause_is_cut_out_to_the_sample(journaled: bool) -> None:
+    made = folded(a_paused_call(RecordingOptions(), journaled=journaled))
+    resumed = RESUME if journaled else 44160
+    for channel, seed in ((made.left, 1), (made.right, 2)):
+        sound = noise(9.0, seed=seed)
+        assert len(channel) == 72000 - (RESUME - PAUSE)
+        assert (channel[:PAUSE] == sound[:PAUSE]).all()
+        assert (channel[PAUSE + resumed - RESUME :] == sound[resumed:]).all()
+    assert made.integrity.pauses == (Pause(3005, 2502),)
+    assert made.integrity.lost_ms == 0
+    assert made.integrity.paused_audio_in_journal is journaled
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+def test_a_pause_is_silence_to_the_sample(journaled: bool) -> None:
+    made = folded(a_paused_call(SILENCE, journaled=journaled))
+    resumed = RESUME if journaled else 44160
+    for channel, seed in ((made.left, 1), (made.right, 2)):
+        sound = noise(9.0, seed=seed)
+        assert len(channel) == 72000
+        assert (channel[:PAUSE] == sound[:PAUSE]).all()
+        assert not channel[PAUSE:resumed].any()
+        assert (channel[resumed:] == sound[resumed:]).all()
+
+
+def test_audio_that_a_pause_keeps_out_is_counted() -> None:
+    journaled = folded(a_paused_call(SILENCE, journaled=True)).integrity.paused_ms
+    assert journaled == 2 * (RESUME - PAUSE) * 1000 // 8000
+    withheld = folded(a_paused_call(SILENCE, journaled=False)).integrity.paused_ms
+    assert withheld == 2 * (20000 + 24160 - PAUSE) * 1000 // 8000
+
+
+def test_a_leg_that_is_withheld_holds_nobody_up() -> None:
+    script = a_paused_call(RecordingOptions(), journaled=False)
+    made = folded(script)
+    assert made.integrity.late_ms == 0
+    assert made.integrity.gaps == ()
+
+
+@pytest.mark.parametrize(("options", "samples"), [(RecordingOptions(), 16000), (SILENCE, 24000)])
+def test_a_pause_that_is_open_at_the_stop_ends_with_it(options: RecordingOptions, samples: int) -> None:
+    script = Script().start(options)
+    script.open("a").send(noise(3.0), at_s=0.0)
+    made = folded(script.pause(2.0, journaled=True).stop(3.0))
+    assert made.account.samples == samples
+    assert (made.left[:16000] == noise(3.0)[:16000]).all()
+    assert not made.left[16000:].any()
+    assert made.integrity.pauses == (Pause(2000, 1000),)
+
+
+def test_a_resampled_leg_is_cut_at_the_same_moment() -> None:
+    script = Script().start(RecordingOptions(sample_rate=16000))
+    stream, sound = script.open("a"), noise(9.0)
+    stream.send(sound[:24000], at_s=0.0).withhold(16000, at_s=3.0).send(sound[40000:], at_s=5.0)
+    made = folded(script.pause(3.0).resume(5.0).stop(9.0))
+    assert made.account.samples == (9 - 2) * 16000
+
+
+def test_several_pauses_are_all_cut() -> None:
+    script = Script().start()
+    script.open("a").send(noise(9.0), at_s=0.0)
+    for second in (1, 3, 5):
+        script.pause(second, journaled=True).resume(second + 0.5)
+    made = folded(script.stop(9.0))
+    assert made.account.samples == 72000 - 3 * 4000
+    assert [(pause.start_ms, pause.length_ms) for pause in made.integrity.pauses] == [
+        (1000, 500),
+        (3000, 500),
+        (5000, 500),
+    ]
