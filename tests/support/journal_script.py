@@ -205,7 +205,9 @@ class Script:
 
     def journal(self) -> bytes:
         """A whole segment."""
-        header = records.SegmentHeader(key="0" * 32, app_id="default", session_id="call-77", segment=1, created_us=T0_US)
+        header = records.SegmentHeader(
+            key="0" * 32, app_id="default", session_id="call-77", segment=1, created_us=T0_US
+        )
         batches = [records.batch(number, payload) for number, payload in enumerate(self.payloads())]
         return records.segment_header(header) + b"".join(batches)
 

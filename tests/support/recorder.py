@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,22 @@ async def close_code(socket: ClientConnection) -> tuple[int | None, str | None]:
     return socket.close_code, socket.close_reason
 
 
+class Wall:
+    """The wall clock as links and retention see it; a test can put it forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
 @contextlib.asynccontextmanager
-async def recorder(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Recorder, Service]]:
+async def recorder(
+    data_dir: Path, *, wall: Wall | None = None, **settings: Any
+) -> AsyncIterator[tuple[Recorder, Service]]:
     """A server in this process, on a free port."""
-    async with running(Settings(port=0, data_dir=data_dir, **settings)) as (service, _):
+    async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
         client = Recorder(service.settings.base_url, data_dir)
         try:
             yield client, service

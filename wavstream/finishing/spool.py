@@ -44,9 +44,10 @@ class SpoolFile:
             self._owed = self._owed[written:]
 
     def finish(self, header: bytes) -> None:
-        """Write the right header and close; the file is then ready to be published."""
+        """Write the right header and close; the file is then ready to be published. A second call does nothing."""
         self.settle()
-        assert self._fd is not None
+        if self._fd is None:
+            return
         self._write_header(header)
         os.fsync(self._fd)
         os.close(self._fd)

@@ -17,3 +17,12 @@ class CallFacts:
     """``inbound`` or ``outbound``, seen from the switch."""
     vendor_ids: dict[str, str] = field(default_factory=dict)
     """The vendor's own ids of the call, by the vendor's name for them."""
+
+    def merged(self, later: CallFacts) -> CallFacts:
+        """What is known from either; what was known first stays."""
+        return CallFacts(
+            from_=self.from_ or later.from_,
+            to=self.to or later.to,
+            direction=self.direction or later.direction,
+            vendor_ids={**later.vendor_ids, **self.vendor_ids},
+        )

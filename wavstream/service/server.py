@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 
 import structlog
 import uvicorn
@@ -51,10 +52,12 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, signals: bool = False) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
+async def running(
+    settings: Settings, *, signals: bool = False, wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
     """A server that is ready; the task ends when it is told to stop by a signal, where ``signals`` are caught."""
     listener = listen(settings)
-    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}))
+    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall)
     try:
         await service.start()
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
@@ -40,8 +40,9 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.figures import figures
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
-from wavstream.sessions.session import Session, Timing
+from wavstream.sessions.session import Session
 from wavstream.sessions.switchboard import SLOT_S, Switchboard
+from wavstream.sessions.timing import Timing
 from wavstream.settings import Settings
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
@@ -71,7 +72,9 @@ class Service:
     app: FastAPI
     endpoint: MediaEndpoint
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, wall: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """``wall`` is what links and retention go by."""
+        self._wall = wall
         self.settings = settings
         self.folder = DataFolder(settings.data_dir)
         self.metrics = Metrics()
@@ -87,8 +90,8 @@ class Service:
         self._closing.callback(self.folder.release)
         storage = LocalStorage(self.folder.recordings)
         storage.prepare(self.folder.spool)
-        master = load_master_key(self.folder.master_key, _secret(settings.master_key))
-        self.links = load_link_keys(self.folder.link_keys, datetime.now(UTC))
+        self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
+        self.links = load_link_keys(self.folder.link_keys, self._wall())
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
         self.catalog = await Catalog.open(self.folder.catalog)
         self._closing.push_async_callback(self.catalog.close)
@@ -136,7 +139,7 @@ class Service:
                 make_token=self.access.make_token,
                 readiness=self._not_ready_because,
                 metrics_registry=self.metrics.registry,
-                now=lambda: datetime.now(UTC),
+                now=self._wall,
                 public_url=settings.base_url,
                 default_options=settings.recording.options(),
                 body_limit_bytes=settings.limits.body_bytes,
@@ -158,7 +161,8 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self.recovery.run(), "recovery")
         self._keep(
-            Sweeper(self.catalog, storage).run(interval_s=settings.retention.sweep_interval_s, now=_now), "sweeper"
+            Sweeper(self.catalog, storage).run(interval_s=settings.retention.sweep_interval_s, now=self._wall),
+            "sweeper",
         )
         self._schedule_beat(self._loop.time())
 
@@ -273,7 +277,7 @@ class Service:
         if found is not None and found[0].id == DEFAULT_APP and verify_key(key, found[1]):
             return
         secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
-        if not await self.catalog.add_app(App(DEFAULT_APP, created_at=_now()), **secrets):
+        if not await self.catalog.add_app(App(DEFAULT_APP, created_at=self._wall()), **secrets):
             await self.catalog.replace_key(DEFAULT_APP, **secrets)
 
     def _keep(self, work: Awaitable[None], name: str) -> None:
@@ -291,7 +295,3 @@ class Service:
 
 def _secret(setting: SecretStr | None) -> str | None:
     return setting.get_secret_value() if setting is not None else None
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from wavstream.dialects.events import StreamStarted
 from wavstream.journal import records
@@ -26,20 +26,7 @@ from wavstream.model.times import utc
 from wavstream.sessions.legs import Legs
 from wavstream.sessions.ports import Renderer, StreamHandle
 from wavstream.sessions.stream import Stream
-
-CLOCK_EVERY_US = 450_000
-"""Between clock records: three visits of 150 ms, so that they come at most 500 ms apart unless the loop is late."""
-FLOOR_WINDOW_US = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a session waits for what may come."""
-
-    reconnect_wait_us: int
-    """For a lost stream to come back as the same leg."""
-    start_wait_us: int
-    """For the first stream of an announced session or of an accepted recording."""
+from wavstream.sessions.timing import Pulse, Timing
 
 
 class Session:
@@ -71,9 +58,7 @@ class Session:
         self._timing = timing
         self._renderer = renderer
         self._make_journal = make_journal
-        self._clock_us = 0
-        self._clocks = 0
-        self._window_us = now_us
+        self._pulse = Pulse(now_us)
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -129,14 +114,13 @@ class Session:
             self.announce(now_us)
             self.waiting[recording.id] = recording
             return recording
-        recording = replace(
-            recording, status=Status.ONGOING, started_at=utc(now_us), call=_merged(self.call, recording.call)
-        )
+        call = self.call.merged(recording.call)
+        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=call)
         if self.journal is None:
             self.journal = self._make_journal(self)
         if not self.running:
             self.journal.rotate()
-            self._clock_us = now_us
+            self._pulse.restart(now_us)
         self.running[recording.id] = recording
         snapshots = tuple(stream.snapshot() for stream in self.streams)
         self.note(
@@ -148,7 +132,7 @@ class Session:
 
     def learn(self, call: CallFacts) -> None:
         """Add to what is known of the call."""
-        self.call = _merged(self.call, call)
+        self.call = self.call.merged(call)
 
     def announce(self, now_us: int) -> None:
         """A stream is expected: wait for it."""
@@ -213,14 +197,10 @@ class Session:
     def tick(self, now_us: int) -> bool:
         """Called about every 150 ms; True when enough has been journaled to be worth a fold."""
         due = False
-        if self.running and self.journal is not None and now_us - self._clock_us >= CLOCK_EVERY_US - 75_000:
-            self._clock_us = now_us
-            self._clocks += 1
-            # Every second clock record, about once a second: what is due was written by the visits before this one.
-            due = self._clocks % 2 == 0
+        if self.running and self.journal is not None and self._pulse.clock_is_due(now_us):
             self.journal.append(records.clock_record(now_us))
-        if now_us - self._window_us >= FLOOR_WINDOW_US:
-            self._window_us = now_us
+            due = self._pulse.fold_is_due
+        if self._pulse.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
         if self.legs.away:
@@ -309,13 +289,3 @@ class Session:
                 stream.forget_frames()
                 self.note(now_us, records.StreamClosed(stream=stream.facts.stream, clean=False))
                 stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")
-
-
-def _merged(first: CallFacts, second: CallFacts) -> CallFacts:
-    """What is known from either; what was known first stays."""
-    return CallFacts(
-        from_=first.from_ or second.from_,
-        to=first.to or second.to,
-        direction=first.direction or second.direction,
-        vendor_ids={**second.vendor_ids, **first.vendor_ids},
-    )

@@ -17,8 +17,9 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.sessions.held_stream import HeldStream
 from wavstream.sessions.ports import Renderer, StreamHandle
-from wavstream.sessions.session import Session, Timing
+from wavstream.sessions.session import Session
 from wavstream.sessions.stream import Stream
+from wavstream.sessions.timing import Timing
 
 SLOTS = 10
 SLOT_S = 0.015

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from wavstream.errors import OperatorError
+from wavstream.errors import OperatorError, PeerError
 from wavstream.model.ids import new_id
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import CPU, Control
@@ -174,7 +174,14 @@ def _stop_some(
         call = calls[index * len(calls) // stops]
         call.stopped_frame = int((time.monotonic() - start_s) / PTIME_S)
         asked = time.perf_counter()
-        url = control.stop(call.recording_id)["url"]
+        if time.monotonic() > start_s + duration_s - PTIME_S:
+            result.complaints.append(f"only {index} of {stops} stops were timed: those took until the calls ended")
+            break
+        try:
+            url = control.stop(call.recording_id)["url"]
+        except PeerError as refused:
+            result.complaints.append(f"call {call.number}: {refused}")
+            continue
         while (status := control.answers(url)) == 404 and time.perf_counter() < asked + _FINISH_TIMEOUT_S:
             time.sleep(0.002)
         result.stop_ms.append((time.perf_counter() - asked) * 1000)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, flat, frames, nothing, record
 from wavstream.errors import DependencyError, InternalError, OperatorError
+from wavstream.journal import sync
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader, read_header
 from wavstream.journal.segments import Position, WriteAt, segment_path, segments_of
@@ -178,13 +179,13 @@ def test_pressure_is_told_when_the_queue_is_full_and_again_when_half_is_written(
 
     size_bytes = len(record(0))
     writer = make_writer(on_pressure=on_pressure, queue_bytes=4 * size_bytes, write_at=disk)
-    journal = open_journal(writer)
-    for number in range(3):
-        journal.append(record(number))
+    journals = [open_journal(writer, f"key{number}") for number in range(6)]
+    for journal in journals:
+        journal.append(record(0))
+    for journal in journals[:3]:
         writer.submit([journal])
     assert not writer.is_full
-    for number in range(3, 6):
-        journal.append(record(number))
+    for journal in journals[3:]:
         writer.submit([journal])
     assert writer.is_full
     assert writer.queued_bytes == 6 * size_bytes
@@ -192,9 +193,7 @@ def test_pressure_is_told_when_the_queue_is_full_and_again_when_half_is_written(
     disk.gate.set()
     assert relieved.wait(PATIENCE_S)
     assert not writer.is_full
-    assert [full for full, _ in told] == [True, False]
-    assert told[0][1] == 4 * size_bytes
-    assert told[1][1] < 2 * size_bytes
+    assert told == [(True, 4 * size_bytes), (False, 1 * size_bytes)]
 
 
 def test_a_full_disk_is_told_once_and_retried_until_everything_is_written(
@@ -324,17 +323,39 @@ def test_a_delete_that_fails_is_told_and_the_journal_goes_on(tmp_path: Path, mak
 def test_a_journal_that_was_closed_gives_its_file_back_and_goes_on_in_a_fresh_segment(
     tmp_path: Path, make_writer: MakeWriter
 ) -> None:
-    writer = make_writer()
+    descriptors: list[int] = []
+
+    def write_at(fd: int, chunk: memoryview, offset: int) -> int:
+        descriptors.append(fd)
+        return os.pwrite(fd, chunk, offset)
+
+    writer = make_writer(write_at=write_at)
     journal = open_journal(writer)
     journal.append(record(0))
+    settle(writer, journal)
+    assert os.fstat(descriptors[0]).st_ino == segment_path(tmp_path, KEY, 1).stat().st_ino
     writer.close(journal)
     settle(writer, journal)
-    assert journal.file is None
-    assert read(tmp_path) == frames([0])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptors[0])
     journal.append(record(1))
     settle(writer, journal)
     assert segments_of(tmp_path, KEY) == (1, 2)
     assert read(tmp_path) == frames([0, 1])
+
+
+def test_every_file_that_was_written_is_synced(
+    tmp_path: Path, make_writer: MakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[Path] = set()
+    monkeypatch.setattr(sync, "system_flush", lambda: lambda _, files: synced.update(files))
+    writer = make_writer()
+    journals = [open_journal(writer, key) for key in ("one", "two")]
+    for journal in journals:
+        journal.append(record(0))
+    writer.submit(journals)
+    writer.stop(timeout_s=PATIENCE_S)
+    assert synced == {segment_path(tmp_path, key, 1) for key in ("one", "two")}
 
 
 def test_a_journal_that_is_closed_for_good_leaves_nothing(tmp_path: Path, make_writer: MakeWriter) -> None:
@@ -345,7 +366,7 @@ def test_a_journal_that_is_closed_for_good_leaves_nothing(tmp_path: Path, make_w
         journal.rotate()
     journal.append(record(3))
     other.append(record(4))
-    writer.submit([other])
+    settle(writer, other)
     writer.close(journal, delete=True)
     settle(writer, journal)
     assert [path.name for path in tmp_path.iterdir()] == ["other-000001.wsj"]

@@ -1,0 +1,56 @@
+"""When a session's records, folds and windows are due, and how long it waits; no clock is read here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLOCK_EVERY_US = 450_000
+"""Between clock records: three visits of 150 ms, so that they come at most 500 ms apart unless the loop is late."""
+VISIT_SLACK_US = 75_000
+"""Half a visit: a clock record is written by the visit that is nearest to its moment."""
+CLOCKS_PER_FOLD = 2
+"""A fold about once a second is a little cheaper than one for every clock record."""
+FLOOR_WINDOW_US = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a session waits for what may come."""
+
+    reconnect_wait_us: int
+    """For a lost stream to come back as the same leg."""
+    start_wait_us: int
+    """For the first stream of an announced session or of an accepted recording."""
+
+
+class Pulse:
+    """Counts a session's time."""
+
+    def __init__(self, now_us: int) -> None:
+        self._clock_us = now_us
+        self._clocks = 0
+        self._window_us = now_us
+
+    def restart(self, now_us: int) -> None:
+        """A recording starts where none ran: time counts from here."""
+        self._clock_us = now_us
+
+    def clock_is_due(self, now_us: int) -> bool:
+        """Whether a clock record is to be written now; True is said once for each."""
+        if now_us - self._clock_us < CLOCK_EVERY_US - VISIT_SLACK_US:
+            return False
+        self._clock_us = now_us
+        self._clocks += 1
+        return True
+
+    @property
+    def fold_is_due(self) -> bool:
+        """Whether the clock record just written makes enough for a fold of what the visits before have written."""
+        return self._clocks % CLOCKS_PER_FOLD == 0
+
+    def window_is_over(self, now_us: int) -> bool:
+        """Whether streams are to forget an old floor; True is said once for each window."""
+        if now_us - self._window_us < FLOOR_WINDOW_US:
+            return False
+        self._window_us = now_us
+        return True
