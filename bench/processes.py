@@ -59,9 +59,10 @@ def wavstream_server(pinned: bool) -> Iterator[Measured]:
 
 
 @contextmanager
-def python_peer(name: str, pinned: bool) -> Iterator[Measured]:
+def python_peer(name: str, pinned: bool, *options: str) -> Iterator[Measured]:
     """A peer in Python beside this file."""
-    with _running([sys.executable, str(Path(__file__).parent / "peers" / name)], pinned) as peer:
+    command = [sys.executable, str(Path(__file__).parent / "peers" / name)]
+    with _running(command, pinned, behind=options) as peer:
         yield peer
 
 
@@ -103,9 +104,9 @@ def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit(f"{process.args} ended with {process.returncode} before it listened")
+            raise SystemExit(f"{process.args!r} ended with {process.returncode} before it listened")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise SystemExit(f"{process.args} did not listen on port {port} within {_START_TIMEOUT_S:g} s")
+    raise SystemExit(f"{process.args!r} did not listen on port {port} within {_START_TIMEOUT_S:g} s")

@@ -1,7 +1,11 @@
-"""The usual Python answer: a ``websockets`` handler that only receives. Run as ``websockets_receiver.py PORT``."""
+"""The usual Python answer: a ``websockets`` handler that only receives.
+
+Run as ``websockets_receiver.py PORT [uvloop]``; without the word on asyncio's own loop, as its documentation shows it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import uvloop
@@ -19,4 +23,4 @@ async def main() -> None:
         await server.serve_forever()
 
 
-uvloop.run(main())
+(uvloop if sys.argv[2:] == ["uvloop"] else asyncio).run(main())

@@ -82,6 +82,7 @@ def test_however_bytes_are_cut_into_reads_the_same_messages_come_out(frames: lis
     whole = heard([wire])
     assert heard([wire[index : index + 1] for index in range(len(wire))]) == whole
     assert heard(cut(wire, cuts)) == whole
+    assert heard(frames) == whole
     # The same again, all of it through the core: the fast path changes nothing but the price.
     assert heard([wire], fast=False) == whole
 

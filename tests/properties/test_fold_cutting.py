@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.calls import Call, calls
+from wavstream.journal.records import Item
 from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
 
 
-def fold_in(parts: list[list[object]]) -> tuple[bytes, bytes, FileAccount]:
+def fold_in(parts: list[list[Item]]) -> tuple[bytes, bytes, FileAccount]:
     fold = Fold("rec-1")
-    audio = b"".join(fold.feed(part) for part in parts)  # type: ignore[arg-type]
+    audio = b"".join(fold.feed(part) for part in parts)
     return audio, fold.header(), fold.account()
 
 

@@ -192,8 +192,8 @@ class Script:
         """The journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
         lines = list(self._lines)
         step = round(clock_s * 1e6)
-        for at_us in range(step, self._last_us + step, step):
-            lines.append((at_us, _BEFORE - 1, 0, records.clock_record(T0_US + at_us)))
+        ticks = range(step, self._last_us + step, step)
+        lines += [(at_us, _BEFORE - 1, 0, records.clock_record(T0_US + at_us)) for at_us in ticks]
         lines.sort(key=lambda line: line[:3])
         width = round(batch_s * 1e6)
         return [b"".join(line[3] for line in batch) for _, batch in groupby(lines, lambda line: line[0] // width)]
@@ -237,4 +237,5 @@ def encoded(samples: NDArray[np.int16], codec: Codec) -> bytes:
     near = np.searchsorted(table[order], samples.reshape(-1)).clip(1, 255)
     left, right = table[order[near - 1]], table[order[near]]
     flat = samples.reshape(-1)
-    return np.where(flat - left <= right - flat, order[near - 1], order[near]).astype(np.uint8).tobytes()
+    codes = np.where(flat - left <= right - flat, order[near - 1], order[near])
+    return bytes(codes.astype(np.uint8))

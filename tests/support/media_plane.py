@@ -110,6 +110,12 @@ class Plane:
                 await self.arrived.wait()
         return self.sinks[number]
 
+    async def settled(self) -> None:
+        """Waits until every connection is gone."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.server.server_state.connections:  # noqa: ASYNC110 - uvicorn's set has no event
+                await asyncio.sleep(0)
+
     async def dial(self, request: bytes) -> RawPeer:
         """A peer that has sent its request head and reads no answer yet."""
         self.peers.append(RawPeer(*await asyncio.open_connection("127.0.0.1", self.port)))
@@ -193,9 +199,10 @@ async def media_plane(
     limits: MediaLimits | None = None,
     authenticate: Callable[[MediaCredentials], str | Awaitable[str]] = only_key_is_good,
     refuse: PeerError | None = None,
+    at_open: Callable[[StreamHandle], None] = lambda handle: None,
     sink_raises: Exception | None = None,
 ) -> AsyncIterator[Plane]:
-    """``refuse``: what opening a stream raises; ``sink_raises``: what its frames raise."""
+    """``refuse``: what opening a stream raises; ``at_open``: what its session does then; ``sink_raises``: at a frame."""
     sinks: list[RememberingSink] = []
     arrived = asyncio.Event()
     now_us = iter(range(1_000_000, 10**9))
@@ -205,6 +212,7 @@ async def media_plane(
             raise refuse
         sinks.append(RememberingSink(started, handle, app_id, raises=sink_raises))
         arrived.set()
+        at_open(handle)
         return sinks[-1]
 
     endpoint = MediaEndpoint(
@@ -229,6 +237,4 @@ async def media_plane(
         server.servers[0].close()
         for connection in list(server.server_state.connections):
             connection.shutdown()
-        async with asyncio.timeout(PATIENCE_S):
-            while server.server_state.connections:  # noqa: ASYNC110 - uvicorn's set has no event
-                await asyncio.sleep(0)
+        await plane.settled()

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from wavstream import __version__
 from wavstream.errors import OperatorError, WavstreamError
-from wavstream.settings import load
+from wavstream.settings import load as load_settings
 
 EXIT_FAILED, EXIT_CANNOT = 1, 2
 
@@ -55,7 +55,7 @@ def serve(
     from wavstream.service.logs import configure
     from wavstream.service.server import serve as run
 
-    settings = load(config, overrides={"host": host, "port": port})
+    settings = load_settings(config, overrides={"host": host, "port": port})
     configure(settings.log)
     run(settings)
 
@@ -93,6 +93,31 @@ def send(
 
 
 @app.command()
+def load(
+    legs: Annotated[int, typer.Option(help="Streams: two to a call.")] = 100,
+    url: Url = "ws://127.0.0.1:8080",
+    dialect: Dialect = "pcm",
+    duration: Annotated[float, typer.Option(help="Seconds of every call.")] = 20.0,
+    processes: Annotated[int, typer.Option(help="Of the generator.")] = 1,
+    burst: Annotated[
+        bool, typer.Option("--burst/--spread", help="All legs at one instant, or spread as in life.")
+    ] = False,
+    verify: Annotated[bool, typer.Option(help="Fetch every file and compare every sample.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
+    key: Key = None,
+) -> None:
+    """Load a server with calls of known audio and report what it cost and what was lost."""
+    from wavstream.simulator.load import LoadRequest
+    from wavstream.simulator.load_report import report_load
+
+    request = LoadRequest(
+        url=url, legs=legs, dialect=dialect, duration_s=duration, processes=processes, burst=burst, verify=verify,
+        key=key,
+    )  # fmt: skip
+    raise SystemExit(report_load(request, console, json_file=json))
+
+
+@app.command()
 def replay(
     journal: Annotated[Path, typer.Argument(help="A segment of the journal (its folder must hold the others).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")] = None,
@@ -102,7 +127,7 @@ def replay(
     """Fold a journal to a file again: the same bytes as live."""
     from wavstream.cli.replay import run_replay
 
-    run_replay(journal, output=output, recording_id=recording, hold_s=load(config).hold_s, console=console)
+    run_replay(journal, output=output, recording_id=recording, hold_s=load_settings(config).hold_s, console=console)
 
 
 @app.command()
@@ -110,7 +135,7 @@ def recover(config: Config = None) -> None:
     """Finish everything that a crash left, without serving."""
     from wavstream.cli.recover import run_recover
 
-    asyncio.run(run_recover(load(config), console))
+    asyncio.run(run_recover(load_settings(config), console))
 
 
 @app.command()
@@ -121,7 +146,7 @@ def verify(
     """Check a finished file's hash, header and length against the catalog."""
     from wavstream.cli.verify import run_verify
 
-    asyncio.run(run_verify(what, load(config), console))
+    asyncio.run(run_verify(what, load_settings(config), console))
 
 
 @apps.command("add")
@@ -133,7 +158,7 @@ def apps_add(
     """Add an app and print its key, once."""
     from wavstream.cli.apps import add_app
 
-    asyncio.run(add_app(app_id, retention_hours, load(config), console))
+    asyncio.run(add_app(app_id, retention_hours, load_settings(config), console))
 
 
 @apps.command("list")
@@ -141,7 +166,7 @@ def apps_list(config: Config = None) -> None:
     """List the apps."""
     from wavstream.cli.apps import list_apps
 
-    asyncio.run(list_apps(load(config), console))
+    asyncio.run(list_apps(load_settings(config), console))
 
 
 @apps.command("rotate-key")
@@ -149,7 +174,7 @@ def apps_rotate_key(app_id: Annotated[str, typer.Argument()], config: Config = N
     """Give an app a new key and print it; the old one is refused within seconds."""
     from wavstream.cli.apps import rotate_key
 
-    asyncio.run(rotate_key(app_id, load(config), console))
+    asyncio.run(rotate_key(app_id, load_settings(config), console))
 
 
 @apps.command("remove")
@@ -157,7 +182,7 @@ def apps_remove(app_id: Annotated[str, typer.Argument()], config: Config = None)
     """Remove an app; its recordings stay until their retention ends."""
     from wavstream.cli.apps import remove_app
 
-    asyncio.run(remove_app(app_id, load(config), console))
+    asyncio.run(remove_app(app_id, load_settings(config), console))
 
 
 @app.command()

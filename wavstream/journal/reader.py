@@ -26,7 +26,7 @@ from wavstream.journal.records import (
 from wavstream.journal.segments import Position, segment_path, segments_of
 
 READ_BYTES = 4 * 1024 * 1024
-"""Memory of one read, unless a single batch is larger."""
+"""Memory of one read, plus at most one batch that is larger."""
 
 FIRST = Position(1)
 """Before the first segment, or the first that still exists."""
@@ -129,8 +129,6 @@ class JournalReader:
         payloads, taken_bytes = whole_batches(chunk, number)
         if not payloads and size_bytes < left_bytes:
             size_bytes = self._batch_bytes(chunk, number, left_bytes)
-            if found and size_bytes:
-                return 0, False  # room for it is made by the next read
             chunk = os.pread(self._fd, size_bytes, offset)
             payloads, taken_bytes = whole_batches(chunk, number)
         for payload in payloads:

@@ -72,7 +72,7 @@ def journals_in(folder: Path) -> FolderContents:
 def segments_of(folder: Path, key: str) -> tuple[int, ...]:
     """Numbers of the segments of one journal, ascending."""
     matches = (_NAME.fullmatch(name) for name in _names(folder) if name.startswith(f"{key}-"))
-    return tuple(sorted(int(match["segment"]) for match in matches if match is not None and match["key"] == key))
+    return tuple(sorted(int(match["segment"]) for match in matches if match is not None))
 
 
 def delete_segments(folder: Path, key: str, *, below: int | None = None) -> int:

@@ -199,8 +199,6 @@ class MediaConnection(asyncio.Protocol):
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
-        if self._core.eof_sent:
-            return
         if self._core.state is OPEN:
             _log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
         self._reader.discard()

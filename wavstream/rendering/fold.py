@@ -158,11 +158,11 @@ class Fold:
             for stream in [*roster.open]:
                 self._leave(stream, now_us, is_lost=True)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
-            # What a sender ahead of real time had said before is written already and stays.
+            # With a sender ahead of real time the file is ahead of the clock: a pause lasts from pen to pen.
             pauses.begin(max(now_us, self._pen.written_us))
             self._has_pause_in_journal |= event.journaled
         elif isinstance(event, RecordingResumed) and event.recording_id == self._recording_id:
-            pauses.end(now_us)
+            pauses.end(max(now_us, self._pen.written_us))
         elif isinstance(event, RecordingStopped) and event.recording_id == self._recording_id:
             return self._stop(event, now_us)
         return b""

@@ -56,7 +56,9 @@ class WorkerPlan:
 
 
 @dataclass(slots=True)
-class _Leg:
+class WorkerLeg:
+    """One leg's socket and what is under way on it."""
+
     number: int
     place: int
     line: socket.socket
@@ -65,6 +67,9 @@ class _Leg:
     frames: int = 0
     close_code: int | None = None
     gone: bool = False
+    """Nothing more can be sent."""
+    leaving: bool = False
+    """Our close is sent."""
 
 
 @dataclass(slots=True)
@@ -122,7 +127,7 @@ def _say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _connect(plan: WorkerPlan) -> list[_Leg]:
+def _connect(plan: WorkerPlan) -> list[WorkerLeg]:
     """Open every stream, one after another at an even pace."""
     context = ssl.create_default_context() if plan.secure else None
     start, legs = time.monotonic(), []
@@ -134,7 +139,7 @@ def _connect(plan: WorkerPlan) -> list[_Leg]:
             line = context.wrap_socket(line, server_hostname=plan.host)
         heard = _upgrade(line, plan, target)
         line.setblocking(False)
-        legs.append(_Leg(number, first_frame(number, legs=plan.legs), line, heard=heard))
+        legs.append(WorkerLeg(number, first_frame(number, legs=plan.legs), line, heard=heard))
     return legs
 
 
@@ -159,7 +164,7 @@ def _upgrade(line: socket.socket, plan: WorkerPlan, target: str) -> bytes:
     return rest
 
 
-def _stream(plan: WorkerPlan, legs: list[_Leg], frames: list[bytes], start: float) -> WorkerCounts:
+def _stream(plan: WorkerPlan, legs: list[WorkerLeg], frames: list[bytes], start: float) -> WorkerCounts:
     """Send every frame of every leg at its time, then hang up; ``start`` is on the monotonic clock."""
     counts = WorkerCounts()
     slots = 1 if plan.burst else SLOTS
@@ -177,21 +182,7 @@ def _stream(plan: WorkerPlan, legs: list[_Leg], frames: list[bytes], start: floa
                     counts.late_ticks += -wait > LATE_S
                     counts.worst_late_ms = max(counts.worst_late_ms, -wait * 1000)
                 for leg in members:
-                    frame = frames[(leg.place + tick) % RING_FRAMES]
-                    if leg.owed or leg.gone:
-                        _hold(leg, frame, counts)
-                        continue
-                    try:
-                        taken = leg.line.send(frame)
-                    except (BlockingIOError, ssl.SSLWantWriteError):
-                        taken = 0
-                    except OSError:
-                        leg.gone = True
-                        continue
-                    leg.frames += 1
-                    if taken != len(frame):
-                        leg.owed = frame[taken:]
-                        counts.held_back += 1
+                    send_frame(leg, frames[(leg.place + tick) % RING_FRAMES], counts)
             for ready, _ in selector.select(0):
                 _listen(ready.data, selector)
         _hang_up(legs, selector)
@@ -202,17 +193,28 @@ def _stream(plan: WorkerPlan, legs: list[_Leg], frames: list[bytes], start: floa
     return counts
 
 
-def _hold(leg: _Leg, frame: bytes, counts: WorkerCounts) -> None:
-    """Send behind what the leg owes already; nothing for a leg that is gone."""
+def send_frame(leg: WorkerLeg, frame: bytes, counts: WorkerCounts) -> None:
+    """Send behind what the leg owes already; what does not fit into the socket is owed. Nothing when it is gone."""
     if leg.gone:
         return
-    leg.owed += frame
     leg.frames += 1
+    if not leg.owed:
+        try:
+            taken = leg.line.send(frame)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            taken = 0
+        except OSError:
+            leg.gone = True
+            return
+        if taken == len(frame):
+            return
+        frame = frame[taken:]
+    leg.owed += frame
     counts.held_back += 1
     _pay(leg)
 
 
-def _pay(leg: _Leg) -> None:
+def _pay(leg: WorkerLeg) -> None:
     try:
         leg.owed = leg.owed[leg.line.send(leg.owed) :]
     except (BlockingIOError, ssl.SSLWantWriteError):
@@ -221,7 +223,7 @@ def _pay(leg: _Leg) -> None:
         leg.gone = True
 
 
-def _listen(leg: _Leg, selector: selectors.BaseSelector) -> None:
+def _listen(leg: WorkerLeg, selector: selectors.BaseSelector) -> None:
     """Read what the server says: answer its pings, note its close."""
     try:
         received = leg.line.recv(65_536)
@@ -249,6 +251,10 @@ def _listen(leg: _Leg, selector: selectors.BaseSelector) -> None:
             _pay(leg)
         elif opcode == 0x8:
             leg.close_code = int.from_bytes(payload[:2], "big") if size >= 2 else 1005
+            if not leg.leaving:
+                leg.owed += _control_frame(0x8, payload[:2])
+                _pay(leg)
+                leg.gone = True
 
 
 def _control_frame(opcode: int, payload: bytes) -> bytes:
@@ -256,10 +262,11 @@ def _control_frame(opcode: int, payload: bytes) -> bytes:
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + _MASK + masked
 
 
-def _hang_up(legs: list[_Leg], selector: selectors.BaseSelector) -> None:
+def _hang_up(legs: list[WorkerLeg], selector: selectors.BaseSelector) -> None:
     """Close every stream with 1000 and wait until the server has closed it too."""
     for leg in legs:
         if not leg.gone and leg.close_code is None:
+            leg.leaving = True
             leg.owed += _control_frame(0x8, (1000).to_bytes(2, "big"))
             _pay(leg)
     deadline = time.monotonic() + _GOODBYE_TIMEOUT_S

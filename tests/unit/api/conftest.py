@@ -14,12 +14,13 @@ from prometheus_client import CollectorRegistry
 from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, make_token
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
-from wavstream.model.options import RecordingOptions
+from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.storage.links import LinkKey, LinkKeys
 from wavstream.storage.local import LocalStorage
 
 BASE = "https://rec.example.com"
+SERVER_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
 
 
 @dataclass
@@ -55,7 +56,7 @@ def world(tmp_path: Path) -> World:
         ApiParts(
             commands=commands, authenticate=access, links=links, find_recording=commands.find, storage=storage,
             make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock, public_url=BASE,
-            default_options=RecordingOptions(), body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
+            default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
         )
     )  # fmt: skip
     return World(app, commands, access, clock, registry, links, reasons)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
@@ -37,7 +39,7 @@ def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: World
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )
-            def call(case: Case) -> None:
+            def call(case: Case[Any]) -> None:
                 case.call_and_validate(headers={"Authorization": "Bearer key-one"}, checks=CHECKS)
 
             call()

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.unit.api.conftest import World
+from wavstream.model.recording import Recording
 
 EVERYTHING = [
     ("GET", "/v1/recordings"),
@@ -100,6 +101,11 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_dec
     assert response.headers["connection"] == "close"
     assert "20000 bytes" in response.json()["detail"]
     assert len(world.commands.recordings) == 1
+
+
+async def test_a_body_that_no_route_would_read_is_refused_too(client: httpx.AsyncClient, running: Recording) -> None:
+    response = await client.post(f"/v1/recordings/{running.id}/stop", content=b" " * 20_001)
+    assert response.status_code == 413
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import BASE, World
+from tests.unit.api.conftest import BASE, SERVER_OPTIONS, World
 from tests.unit.api.fakes import START
 from wavstream.api.recording_answer import RECORDING_EXAMPLE
 from wavstream.api.recording_answer import Recording as RecordingAnswer
@@ -53,6 +53,17 @@ async def test_every_option_reaches_the_recording(world: World, client: httpx.As
     )
 
 
+async def test_what_a_start_leaves_out_is_as_the_server_has_it_and_null_is_not_left_out(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    for body, expected in (
+        ({"session_id": "s", "channels": "mono"}, replace(SERVER_OPTIONS, channels=ChannelLayout.MONO)),
+        ({"session_id": "s", "sample_rate": None}, replace(SERVER_OPTIONS, sample_rate=None)),
+    ):
+        recording_id = (await client.post("/v1/recordings", json=body)).json()["id"]
+        assert world.commands.recordings[recording_id].options == expected
+
+
 @pytest.mark.parametrize(
     ("field", "value", "detail"),
     [
@@ -79,6 +90,7 @@ async def test_every_option_reaches_the_recording(world: World, client: httpx.As
         ("file_name", "a\x00b", "must be printable characters without slashes"),
         ("client_state", "not base64!", "must be base64"),
         ("client_state", "aGk", "must be base64"),
+        ("client_state", "aG\nk=", "must be base64"),
         ("client_state", "A" * 4_100, "must have at most 4096 characters"),
         ("metadata", [], "must be a valid dictionary"),
         ("metadata", {"": "x"}, "must have at least 1 character"),
@@ -153,9 +165,11 @@ async def test_a_body_without_its_type_is_refused(client: httpx.AsyncClient) -> 
 
 async def test_a_key_used_before_gives_the_first_answer_again(world: World, client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "once"}
-    first = await client.post("/v1/recordings", json={"session_id": "s", "channels": "mono"}, headers=headers)
+    first = await client.post(
+        "/v1/recordings", json={"session_id": "s", "metadata": {"a": "", "b": ""}}, headers=headers
+    )
     again = await client.post(
-        "/v1/recordings", content='{"channels":"mono" , "session_id":"\\u0073"}',
+        "/v1/recordings", content='{"metadata":{"b":"" , "a":""},"session_id":"\\u0073"}',
         headers=headers | {"Content-Type": "application/json"},
     )  # fmt: skip
     assert (again.status_code, again.json()) == (201, first.json())

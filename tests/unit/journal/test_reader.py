@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, put, record, segment_bytes
 from wavstream.journal.reader import JournalReader, read_header
-from wavstream.journal.records import BATCH, BrokenSegment, batch
+from wavstream.journal.records import BATCH, BATCH_MAGIC, BrokenSegment, batch
 from wavstream.journal.segments import Position, delete_segments, segment_path
 
 
@@ -139,6 +140,29 @@ def test_a_read_takes_about_what_it_may_and_even_a_batch_that_is_larger(tmp_path
         rows += some
 
     assert rows == frames([0, 1, 2, 3, *range(100, 140), 4, 5], size_bytes=40)
+
+
+def test_a_batch_that_claims_gigabytes_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lying = BATCH.pack(BATCH_MAGIC, 0, 2**32 - 1, 0) + bytes(1000)
+    put(tmp_path, 1, head_bytes(1) + lying)
+    asked_bytes: list[int] = []
+
+    def pread(fd: int, size_bytes: int, offset: int) -> bytes:
+        asked_bytes.append(size_bytes)
+        return real_pread(fd, size_bytes, offset)
+
+    real_pread = os.pread
+    monkeypatch.setattr(os, "pread", pread)
+    assert read_all(JournalReader(tmp_path, KEY), max_bytes=100) == []
+    assert max(asked_bytes) < 1 << 20
+
+
+def test_a_start_in_a_segment_that_does_not_exist_yet_is_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    reader = JournalReader(tmp_path, KEY, start=Position(2))
+    assert read_all(reader) == []
+    put(tmp_path, 2, segment_bytes(2, [two(2)]))
+    assert read_all(reader) == frames([2, 3])
 
 
 def test_a_batch_that_claims_more_than_the_file_has_is_a_torn_tail_whatever_the_room(tmp_path: Path) -> None:

@@ -141,6 +141,36 @@ async def test_a_broken_frame_gets_the_close_code_of_rfc_6455(plane: Plane, case
     assert second.ends == []
 
 
+async def test_a_peer_that_sends_on_gets_to_read_why_it_was_closed(plane: Plane) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, b"x", mask=b""), bytes(8 * MIB))
+    assert (await peer.closing())[0] == 1002
+
+
+async def test_a_peer_that_was_closed_for_an_error_and_stays_is_cut_off_after_the_timeout() -> None:
+    async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
+        peer = await plane.raw()
+        peer.send(client_frame(BINARY, b"x", mask=b""))
+        await peer.closing()
+        await plane.settled()
+
+
+async def test_a_peer_that_pings_and_never_reads_is_cut_off() -> None:
+    async with media_plane(limits=MediaLimits(frames_per_second=1_000_000)) as plane:
+        peer = await plane.raw()
+        sink = await plane.sink()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def ping_on() -> None:
+            for _ in range(1000):
+                peer.send(client_frame(PING, bytes(125)) * 1000)
+                await peer.writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await ping_on()
+        assert await sink.end() is False
+
+
 REFUSED = {
     "half a sample": (client_frame(BINARY, b"\0" * 321), 1007, "payload: "),
     "not JSON": (client_frame(TEXT, b"hello"), 1007, "text: "),
@@ -206,6 +236,9 @@ async def test_an_error_of_ours_is_logged_once_with_its_traceback_and_tells_the_
         with capture_logs() as logs:
             peer.send(client_frame(BINARY, SAMPLES), client_frame(BINARY, SAMPLES))
             closing = await peer.closing()
+            peer.send(client_frame(BINARY, SAMPLES))
+            peer.writer.close()
+            await plane.settled()
         assert closing[0] == code
         assert "secret" not in closing[1]
         assert [log["exc_info"] for log in logs if log["log_level"] == "error"] == [error]
@@ -234,7 +267,17 @@ async def test_a_peer_that_answers_pings_is_asked_again() -> None:
             peer.send(client_frame(PONG, payload))
 
 
-async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008() -> None:
+async def test_a_peer_that_only_answers_pings_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavstream.media.connection.TICK_S", 0.02)
+    limits = MediaLimits(idle_timeout_s=5, ping_interval_s=0.001)
+    async with media_plane(limits=limits) as plane, plane.connect("/media/pcm/s/a?rate=8000") as peer:
+        with pytest.raises(ConnectionClosed):
+            await peer.recv()
+        assert (peer.close_code, (peer.close_reason or "").split(":")[0]) == (1008, "idle")
+
+
+async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavstream.media.connection.TICK_S", 1000)
     async with media_plane(limits=MediaLimits(frames_per_second=20)) as plane:
         peer = await plane.raw()
         peer.send(*[client_frame(BINARY, SAMPLES)] * 200)
@@ -257,12 +300,31 @@ async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(pla
     assert sink.frames == []
 
 
-async def test_a_peer_that_ignores_our_close_is_cut_off_after_the_timeout() -> None:
+@pytest.mark.parametrize(("code", "clean"), [(1000, True), (4001, False)])
+async def test_a_peer_that_ignores_our_close_is_cut_off_after_the_timeout(code: int, clean: bool) -> None:
     async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
         await plane.raw()
         sink = await plane.sink()
-        sink.handle.close(4001, "away")
-        assert await sink.end() is False
+        sink.handle.close(code, "away")
+        assert await sink.end() is clean
+
+
+async def test_a_stream_closed_while_its_reading_is_paused_sees_the_peers_answer() -> None:
+    limits = MediaLimits(close_timeout_s=60)
+    async with media_plane(limits=limits) as plane, plane.connect("/media/pcm/s/a?rate=8000"):
+        sink = await plane.sink()
+        sink.handle.pause_reading()
+        sink.handle.close(1000, "enough")
+        assert await sink.end() is True
+
+
+async def test_a_session_that_closes_a_stream_as_it_opens_hears_nothing_of_it() -> None:
+    async with media_plane(at_open=lambda handle: handle.close(1000, "no")) as plane:
+        peer = await plane.raw("/media/pcm/s/a")
+        peer.send(text_frame({"event": "dtmf", "digit": "5"}), client_frame(CLOSE, (1000).to_bytes(2)))
+        sink = await plane.sink()
+        assert await sink.end() is True
+        assert (sink.events, sink.frames) == ([], [])
 
 
 async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plane: Plane) -> None:
@@ -295,6 +357,17 @@ async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(
         while received != b"last":
             assert received == b"\xd5" * 640
             received = await peer.recv()
+
+
+async def test_a_stream_that_ends_is_kept_alive_no_more(plane: Plane) -> None:
+    peer = await plane.raw()
+    sink = await plane.sink()
+    sink.handle.keep_alive(True)
+    peer.send(text_frame({"event": "stop"}))
+    await sink.end()
+    assert plane.endpoint.keepalive._timer is None
+    sink.handle.keep_alive(True)
+    assert plane.endpoint.keepalive._timer is None
 
 
 async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: Plane) -> None:

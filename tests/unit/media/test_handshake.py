@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import pytest
 from structlog.testing import capture_logs
@@ -47,6 +48,13 @@ async def test_neither_log_nor_answer_of_a_refusal_holds_the_key(plane: Plane) -
         await plane.ask(upgrade("/media/pcm/s/a?token=wrong"))
     assert logs
     assert "wrong" not in str(logs)
+
+
+async def test_no_key_reaches_the_log_of_the_core_at_any_level(plane: Plane, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await plane.raw("/media/pcm/s/a?rate=8000&token=unspeakable")
+    await plane.sink()
+    assert "unspeakable" not in caplog.text
 
 
 @pytest.mark.parametrize(

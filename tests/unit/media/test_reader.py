@@ -104,6 +104,19 @@ def test_frames_of_every_kind_are_counted_once() -> None:
     assert heard.reader.frames == 14
 
 
+def test_a_whole_message_over_the_limit_is_refused() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, bytes(LIMIT + 1)))
+    assert (heard.got, heard.close_code) == ([], 1009)
+
+
+def test_a_whole_message_between_fragments_is_refused_in_a_read_of_its_own_too() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, b"ab", fin=False))
+    heard.feed(client_frame(BINARY, b"cd"))
+    assert (heard.got, heard.close_code) == ([], 1002)
+
+
 @pytest.mark.parametrize(
     ("size", "form"), [(LIMIT + 1, "short length"), (70_000, "long length"), (2**62, "absurd length")]
 )

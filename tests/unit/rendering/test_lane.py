@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from wavstream.rendering.codecs.resample import Resampler
@@ -89,7 +91,7 @@ def test_another_rate_is_one_stretch_until_there_is_a_gap() -> None:
     lane.put(32000, tone, 1)
     pieces = [(row, row + len(samples)) for row, samples in lane.take(24000)]
     assert pieces[0][0] == 0
-    assert all(end == start for (_, end), (start, _) in zip(pieces[:-1], pieces[1:], strict=True) if start != 16000)
+    assert all(end == start for (_, end), (start, _) in pairwise(pieces) if start != 16000)
     assert sum(end - start for start, end in pieces) == 16000
     assert tally.late_us == 0
 
@@ -99,4 +101,15 @@ def test_writing_past_a_stretch_brings_out_what_is_held_back() -> None:
     lane.put(0, ones(8000), 1)
     assert sum(len(samples) for _, samples in lane.take(8000)) == 4000
     assert lane.held_at is None
+    assert tally.late_us == 0
+
+
+def test_stretches_of_another_rate_that_follow_each_other_never_overlap() -> None:
+    lane, tally = a_lane(rate_hz=11025, file_hz=8000)
+    at = 0
+    for length in range(300, 400):
+        lane.put(at, ones(length), 1)
+        lane.flush()
+        at += length
+    lane.settle_late()
     assert tally.late_us == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import LoadRequest, LoadResult, run_load
 from wavstream.simulator.load_report import as_json, load_table, percentile
-from wavstream.simulator.load_worker import WorkerCounts
+from wavstream.simulator.load_worker import WorkerCounts, WorkerLeg, send_frame
 from wavstream.simulator.signal import FRAME_SAMPLES, Ring, Signal, make_ring, sent_by
 from wavstream.simulator.verify import ChannelCheck, check_channel
 
@@ -120,6 +121,26 @@ async def test_the_generator_sends_each_leg_its_signal_and_hangs_up_with_1000(ri
         assert one.authorization == "Bearer secret"
         assert one.close_code == 1000
     assert len(by_leg) == LEGS
+
+
+def test_a_full_socket_delays_frames_and_loses_none() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        frames = [bytes([n]) * 3_000 for n in range(100)]
+        leg, counts, heard = WorkerLeg(0, 0, ours), WorkerCounts(), b""
+        for frame in frames:
+            send_frame(leg, frame, counts)
+        assert counts.held_back > 50
+        while leg.owed:
+            heard += theirs.recv(65_536)
+            send_frame(leg, b"", counts)
+        theirs.setblocking(True)
+        while len(heard) < 300_000:
+            heard += theirs.recv(65_536)
+    assert heard == b"".join(frames)
 
 
 async def test_a_leg_that_the_server_ends_is_reported_with_its_close_code() -> None:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from tests.support.media_plane import RememberingSink
+from wavstream.dialects.base import UpgradeRequest
+from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, StreamStarted, StreamStopped
+from wavstream.errors import BadParameter, InternalError
+from wavstream.media.counters import MediaCounters
+from wavstream.media.intake import Intake
+from wavstream.model.audio import MediaFormat, Track, TrackClock
+
+AUDIO = Frame(0, 0, 2, b"abcd")
+
+
+def started(session_id: str | None = "s") -> StreamStarted:
+    return StreamStarted(
+        session_id=session_id,
+        leg=None,
+        format=MediaFormat(),
+        clock=TrackClock.CONTIGUOUS,
+        tracks=(Track.INBOUND,),
+    )
+
+
+class Script:
+    """A dialect that gives these events for every message."""
+
+    name: ClassVar[str] = "script"
+    accepts_audio: ClassVar[bool] = True
+    server_pings: ClassVar[bool] = True
+
+    def __init__(self, request: UpgradeRequest) -> None:
+        self.events: Sequence[Event] = ()
+
+    def opened(self) -> Sequence[Event]:
+        return ()
+
+    def text(self, message: bytes) -> Sequence[Event]:
+        return self.events
+
+    def binary(self, payload: bytes) -> Sequence[Event]:
+        return self.events
+
+    def silence(self, milliseconds: int) -> bytes:
+        return b""
+
+
+class Stage:
+    """An intake with its script."""
+
+    def __init__(self) -> None:
+        self.sinks: list[RememberingSink] = []
+        self.stops = 0
+        self.counters = MediaCounters()
+        self.dialect = Script(UpgradeRequest(session_id=None, leg=None, query={}, headers={}))
+        self.intake = Intake(
+            dialect=self.dialect, open_stream=self._open, on_stopped=self._stopped, counters=self.counters
+        )
+
+    def play(self, *events: Event, binary: bool) -> None:
+        self.dialect.events = events
+        (self.intake.binary if binary else self.intake.text)(b"message")
+
+    def _open(self, event: StreamStarted) -> RememberingSink:
+        self.sinks.append(RememberingSink(event, handle=None, app_id=""))  # type: ignore[arg-type]
+        return self.sinks[-1]
+
+    def _stopped(self) -> None:
+        self.stops += 1
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_nothing_of_a_message_counts_behind_its_stop(binary: bool) -> None:
+    stage = Stage()
+    stage.play(started(), AUDIO, StreamStopped(), AUDIO, Dtmf("5"), Ignored("x"), binary=binary)
+    stage.play(started(), AUDIO, binary=binary)
+    assert len(stage.sinks) == 1
+    assert (stage.sinks[0].frames, stage.sinks[0].events) == ([AUDIO], [StreamStopped()])
+    assert (stage.sinks[0].ends, stage.stops) == ([True], 1)
+    assert stage.counters.ignored == {}
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_muted_stream_hears_of_nothing_but_its_end_and_of_that_once(binary: bool) -> None:
+    stage = Stage()
+    stage.play(started(), binary=binary)
+    stage.intake.mute()
+    stage.play(AUDIO, Dtmf("5"), StreamStopped(), binary=binary)
+    stage.intake.end(clean=False)
+    stage.intake.end(clean=True)
+    assert (stage.sinks[0].frames, stage.sinks[0].events, stage.sinks[0].ends) == ([], [], [False])
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("event", [AUDIO, Dtmf("5"), StreamStopped()])
+def test_an_event_before_the_start_is_an_error_of_ours(event: Event, binary: bool) -> None:
+    with pytest.raises(InternalError):
+        Stage().play(event, binary=binary)
+
+
+def test_a_start_without_a_session_names_what_is_missing() -> None:
+    with pytest.raises(BadParameter, match="session_id"):
+        Stage().play(started(session_id=None), binary=False)
+
+
+def test_audio_is_counted_when_it_is_asked_for_and_once() -> None:
+    stage = Stage()
+    stage.play(Ignored("early"), started(), AUDIO, binary=False)
+    stage.play(AUDIO, binary=True)
+    assert stage.counters.frames == 0
+    stage.intake.count()
+    stage.intake.count()
+    assert (stage.counters.frames, stage.counters.received_bytes, stage.counters.streams_opened) == (2, 8, 1)
+    assert stage.counters.ignored == {"early": 1}
