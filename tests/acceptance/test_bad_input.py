@@ -148,7 +148,7 @@ async def test_a_command_that_does_not_fit_the_state_is_409_with_the_state(tmp_p
         await client.until_streaming("call-77", 1)
         recording = await client.start("call-77")
         path = f"/v1/recordings/{recording['id']}"
-        answers = {}
+        answers: dict[str, list[tuple[int, str | None]]] = {}
         for action in ("resume", "pause", "pause", "resume", "stop", "stop", "pause"):
             answer = await client.http.post(f"{path}/{action}")
             answers.setdefault(action, []).append((answer.status_code, answer.json().get("state")))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.recorder import Recorder, ServerProcess, hear
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import Expected, check
-from rich.console import Console
 
 RATE_HZ = 8000
 FRAME = 160

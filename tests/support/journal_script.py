@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.journal import records
+from wavstream.journal import events, records
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
@@ -41,7 +41,7 @@ class Leg:
     """One stream of a script."""
 
     script: Script
-    facts: records.StreamFacts
+    facts: events.StreamFacts
     position: int = 0
 
     @property
@@ -107,7 +107,7 @@ class Leg:
 
     def close(self, at_s: float, *, clean: bool = True) -> None:
         """End the stream."""
-        self.script.event(at_s, records.StreamClosed(stream=self.facts.stream, clean=clean), rank=_AFTER)
+        self.script.event(at_s, events.StreamClosed(stream=self.facts.stream, clean=clean), rank=_AFTER)
 
 
 @dataclass(slots=True)
@@ -124,12 +124,12 @@ class Script:
         options: RecordingOptions | None = None,
         *,
         at_s: float = 0.0,
-        streams: tuple[records.StreamSnapshot, ...] = (),
+        streams: tuple[events.StreamSnapshot, ...] = (),
         leg_order: tuple[str, ...] = (),
     ) -> Script:
         """Start the recording."""
         recording = a_recording(self.recording_id, options or RecordingOptions())
-        started = records.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order)
+        started = events.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order)
         return self.event(at_s, started)
 
     def facts(
@@ -142,10 +142,10 @@ class Script:
         tracks: tuple[Track, ...] = (Track.INBOUND,),
         clock: TrackClock = TrackClock.CONTIGUOUS,
         channel: Channel | None = None,
-    ) -> records.StreamFacts:
+    ) -> events.StreamFacts:
         """The facts of a new stream, which is not opened yet."""
         self._streams += 1
-        return records.StreamFacts(
+        return events.StreamFacts(
             stream=self._streams,
             leg=leg,
             dialect="pcm",
@@ -156,30 +156,30 @@ class Script:
             channel=channel,
         )
 
-    def open(self, facts: records.StreamFacts | str, *, at_s: float = 0.0) -> Leg:
+    def open(self, facts: events.StreamFacts | str, *, at_s: float = 0.0) -> Leg:
         """Open a stream, by its facts or, a mono L16 one of 8 kHz, by its leg's name."""
         if isinstance(facts, str):
             facts = self.facts(facts)
-        self.event(at_s, records.StreamOpened(facts=facts))
+        self.event(at_s, events.StreamOpened(facts=facts))
         return Leg(self, facts)
 
-    def event(self, at_s: float, event: records.Event, *, rank: int = _BEFORE) -> Script:
+    def event(self, at_s: float, event: events.Event, *, rank: int = _BEFORE) -> Script:
         """Let anything happen."""
         at_us = round(at_s * 1e6)
         return self.add(at_us, rank, records.event_record(T0_US + at_us, event))
 
     def pause(self, at_s: float, *, journaled: bool = False) -> Script:
         """Pause the recording."""
-        return self.event(at_s, records.RecordingPaused(recording_id=self.recording_id, journaled=journaled))
+        return self.event(at_s, events.RecordingPaused(recording_id=self.recording_id, journaled=journaled))
 
     def resume(self, at_s: float) -> Script:
         """Resume the recording."""
-        return self.event(at_s, records.RecordingResumed(recording_id=self.recording_id))
+        return self.event(at_s, events.RecordingResumed(recording_id=self.recording_id))
 
     def stop(self, at_s: float, *, end_s: float | None = None) -> Script:
         """Stop the recording, after the frames that arrive in the same instant."""
         end_us = T0_US + round((at_s if end_s is None else end_s) * 1e6)
-        stopped = records.RecordingStopped(recording_id=self.recording_id, reason=EndReason.STOPPED, end_us=end_us)
+        stopped = events.RecordingStopped(recording_id=self.recording_id, reason=EndReason.STOPPED, end_us=end_us)
         return self.event(at_s, stopped, rank=_AFTER)
 
     def add(self, at_us: int, rank: int, record: bytes) -> Script:

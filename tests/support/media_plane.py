@@ -202,7 +202,7 @@ async def media_plane(
     at_open: Callable[[StreamHandle], None] = lambda handle: None,
     sink_raises: Exception | None = None,
 ) -> AsyncIterator[Plane]:
-    """``refuse``: what opening a stream raises; ``at_open``: what its session does then; ``sink_raises``: at a frame."""
+    """``refuse``: what opening a stream raises; ``at_open``: what the session does then; ``sink_raises``: on audio."""
     sinks: list[RememberingSink] = []
     arrived = asyncio.Event()
     now_us = iter(range(1_000_000, 10**9))

@@ -7,14 +7,19 @@ import asyncio
 from rich.console import Console
 from rich.progress import Progress
 
+from wavstream.errors import WavstreamError
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
 POLL_S = 0.1
 
 
+class NotRecovered(WavstreamError):
+    """Something is left that could not be finished: the text says how much, the log what."""
+
+
 async def run_recover(settings: Settings, console: Console) -> None:
-    """Bring every journal back, wait for no stream, and publish everything; raises OperatorError."""
+    """Bring every journal back, wait for no stream, and publish everything; raises OperatorError, NotRecovered."""
     service = Service(settings.model_copy(update={"reconnect_wait_s": 0.0, "host": "127.0.0.1"}))
     try:
         await service.start()
@@ -24,6 +29,12 @@ async def run_recover(settings: Settings, console: Console) -> None:
                 progress.update(bar, completed=service.recovery.done - service.finisher.unfinished)
                 await asyncio.sleep(POLL_S)
             progress.update(bar, completed=service.recovery.total)
+        failed, unreadable = service.finisher.failed, service.recovery.unreadable
+        if failed or unreadable or not service.recovery.reconciled:
+            raise NotRecovered(
+                f"{failed} recordings could not be rendered and {unreadable} journals not be read: the log names them; "
+                "what they hold is kept"
+            )
         console.print(f"{service.recovery.total} journals brought back; nothing is unfinished")
     finally:
         await service.stop()

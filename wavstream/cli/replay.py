@@ -10,8 +10,9 @@ from rich.progress import Progress
 from wavstream.errors import OperatorError
 from wavstream.finishing.journal_facts import JournalFacts, read_facts
 from wavstream.finishing.spool import SpoolFile
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
-from wavstream.journal.records import BrokenSegment, Happening, RecordingStopped
+from wavstream.journal.records import BrokenSegment, Happening
 from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason
 from wavstream.rendering.fold import Fold
@@ -28,11 +29,17 @@ def run_replay(
         raise OperatorError(f"{journal} is not a segment of a journal: name one, such as data/journal/KEY-000001.wsj")
     try:
         facts = read_facts(folder, key)
-    except BrokenSegment as error:
+    except (BrokenSegment, OSError) as error:
         raise OperatorError(f"{journal} cannot be read: {error}") from error
     chosen = _choose(facts, recording_id, journal)
     output = output or Path(f"{chosen}.wav")
-    fold = replay(folder, key, chosen, output=output, hold_us=int(hold_s * 1e6), last_us=facts.last_us, console=console)
+    hold_us = int(hold_s * 1e6)
+    try:
+        fold = replay(folder, key, chosen, output=output, hold_us=hold_us, last_us=facts.last_us, console=console)
+    except OSError as error:
+        raise OperatorError(
+            f"{output} cannot be written ({error.strerror}): name another file with --output"
+        ) from error
     for problem in facts.problems:
         console.print(f"note: {problem}", markup=False)
     account = fold.account()
@@ -57,6 +64,7 @@ def replay(
         stop = RecordingStopped(recording_id=recording_id, reason=EndReason.RECOVERED, end_us=last_us)
         file.append(fold.header(), fold.feed([Happening(last_us, stop)]))
     if not fold.has_audio:
+        file.discard()
         raise OperatorError(f"recording {recording_id} has no audio: there is nothing to write")
     file.finish(fold.header())
     return fold

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import soundfile
 from rich.console import Console
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import NotFound, OperatorError, WavstreamError
+from wavstream.finishing.sidecar import read_sidecar
+from wavstream.model.recording import Receipt
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 from wavstream.storage.keys import sidecar_key
@@ -40,7 +41,7 @@ class Expected:
 
     @classmethod
     def of(cls, recording: Mapping[str, Any]) -> Expected:
-        """What the API, or a sidecar, says of a recording."""
+        """What the API says of a recording."""
         channels = 2 if recording["channels"] == "stereo" else 1
         return cls(
             size_bytes=recording["size_bytes"],
@@ -50,12 +51,26 @@ class Expected:
             sample_rate=recording["sample_rate"],
         )
 
+    @classmethod
+    def from_receipt(cls, receipt: Receipt) -> Expected:
+        """What the catalog, or a sidecar, says of a recording."""
+        return cls(
+            size_bytes=receipt.size_bytes,
+            audio_sha256=receipt.audio_sha256,
+            samples=receipt.samples,
+            channels=receipt.channels,
+            sample_rate=receipt.sample_rate,
+        )
+
 
 async def run_verify(what: str, settings: Settings, console: Console) -> None:
     """Check hash, header and length; raises NotVerified, NotFound or OperatorError."""
     found = await asyncio.to_thread(_from_file, Path(what))
     path, expected = found if found is not None else await _from_catalog(what, settings)
-    await asyncio.to_thread(check, path, expected)
+    try:
+        await asyncio.to_thread(check, path, expected)
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be read ({error.strerror}): verify as a user who may read it") from error
     console.print(
         f"{path}: as recorded ({expected.samples / expected.sample_rate:.3f} s)", markup=False, soft_wrap=True
     )
@@ -70,13 +85,13 @@ def check(path: Path, expected: Expected) -> None:
     try:
         with soundfile.SoundFile(path) as file:
             found = (file.frames, file.channels, file.samplerate)
+        if found != (expected.samples, expected.channels, expected.sample_rate):
+            wrong.append(
+                f"its header says {found[0]} samples, {found[1]} channels, {found[2]} Hz instead of "
+                f"{expected.samples}, {expected.channels}, {expected.sample_rate}"
+            )
     except soundfile.LibsndfileError as error:
-        raise NotVerified(f"{path}: its header cannot be read ({error.error_string})") from error
-    if found != (expected.samples, expected.channels, expected.sample_rate):
-        wrong.append(
-            f"its header says {found[0]} samples, {found[1]} channels, {found[2]} Hz instead of "
-            f"{expected.samples}, {expected.channels}, {expected.sample_rate}"
-        )
+        wrong.append(f"its header cannot be read ({error.error_string})")
     audio_bytes = expected.samples * expected.channels * 2
     if _sha256(path, after=expected.size_bytes - audio_bytes) != expected.audio_sha256:
         wrong.append("its audio has another hash")
@@ -99,7 +114,12 @@ def _from_file(path: Path) -> tuple[Path, Expected] | None:
     sidecar = path.with_name(sidecar_key(path.name))
     if not sidecar.exists():
         raise OperatorError(f"{path} has no sidecar {sidecar.name} beside it: verify it by the recording's id")
-    return path, Expected.of(msgspec.json.decode(sidecar.read_bytes()))
+    try:
+        receipt = read_sidecar(sidecar.read_bytes(), object_key=path.name).receipt
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{sidecar} is not the sidecar of a recording ({error}): verify it by its id") from error
+    assert receipt is not None
+    return path, Expected.from_receipt(receipt)
 
 
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Expected]:
@@ -116,10 +136,4 @@ async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Ex
     path = folder.recordings / recording.object_key
     if receipt is None or not path.exists():
         raise NotVerified(f"recording {recording_id} is {recording.status}: it has no file")
-    return path, Expected(
-        size_bytes=receipt.size_bytes,
-        audio_sha256=receipt.audio_sha256,
-        samples=receipt.samples,
-        channels=receipt.channels,
-        sample_rate=receipt.sample_rate,
-    )
+    return path, Expected.from_receipt(receipt)

@@ -9,23 +9,28 @@
 The order at the end is what makes a crash at any moment harmless: the file is there before its row says so, and the
 journal is there until the row does. A disk or a database that fails is tried again until it does not: the recording
 stays ``completed`` and its journal stays, so nothing is lost.
+
+A recording that cannot be rendered, which is a fault of ours, is ``failed`` and its journal is kept for ``wavstream
+replay`` by a version that can: until its retention ends or it is deleted, whichever comes first (see
+``kept_journals``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, InternalError
+from wavstream.finishing.kept_journals import KeptJournals
 from wavstream.finishing.render_thread import Lane, RenderThread
 from wavstream.finishing.rendering import Rendering
 from wavstream.journal.journal import Journal
@@ -39,6 +44,8 @@ log = structlog.get_logger()
 PUBLISHERS = 8
 """Threads that publish: each waits for the disk, and a disk that syncs eight files at once does so in one go."""
 RETRY_S = 1.0
+
+T = TypeVar("T")
 
 
 class Publisher(Protocol):
@@ -62,6 +69,7 @@ class Finisher:
     def __init__(
         self, *, places: Places, writer: JournalWriter, catalog: Catalog, storage: Publisher, hold_us: int,
         expires_at: Callable[[Recording], Awaitable[datetime]], sidecar: Callable[[Recording], bytes] | None,
+        retry_s: float = RETRY_S,
     ) -> None:  # fmt: skip
         self._places = places
         self._writer = writer
@@ -70,14 +78,15 @@ class Finisher:
         self._hold_us = hold_us
         self._expires_at = expires_at
         self._sidecar = sidecar
+        self._retry_s = retry_s
+        self._stopping = False
         self._renderings: dict[str, Rendering] = {}
-        self._by_journal: dict[str, dict[str, int]] = {}
-        """Journal key -> recording id -> the segment it starts in."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: dict[str, asyncio.Task[Recording]] = {}
         self._thread = RenderThread()
         self._pool = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
         self._loop = asyncio.get_running_loop()
+        self._kept = KeptJournals(writer, self._loop)
 
     # ---- what sessions ask for ---------------------------------------------------------------------------------
 
@@ -86,7 +95,7 @@ class Finisher:
         reader = JournalReader(self._places.journal, journal.key, start=Position(first_segment))
         spool = self._places.spool / f"{recording.id}.{recording.options.format}"
         self._renderings[recording.id] = Rendering(recording, reader=reader, spool=spool, hold_us=self._hold_us)
-        self._by_journal.setdefault(journal.key, {})[recording.id] = first_segment
+        self._kept.use(recording.id, journal, first_segment=first_segment)
 
     def change(self, recording: Recording) -> None:
         """Tell the catalog, without anyone waiting for it."""
@@ -95,8 +104,10 @@ class Finisher:
     def advance(self, journals: list[Journal]) -> None:
         """Fold what these journals have."""
         for journal in journals:
-            for recording_id in self._by_journal.get(journal.key, ()):
-                self._thread.submit(functools.partial(self._advance, self._renderings[recording_id]), Lane.DUE)
+            for recording_id in self._kept.users(journal.key):
+                rendering = self._renderings.get(recording_id)
+                if rendering is not None:  # else it failed: its journal is kept, and it is left as it is
+                    self._thread.submit(functools.partial(self._advance, rendering), Lane.DUE)
 
     def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
         """The stop record is appended: drain, finish and publish."""
@@ -107,11 +118,29 @@ class Finisher:
         task.add_done_callback(lambda _: self._concluding.pop(recording.id, None))
         return task
 
+    def finishing(self, recording_id: str) -> Recording | None:
+        """The recording, if it was stopped and its file is still being finished."""
+        return self._renderings[recording_id].recording if recording_id in self._concluding else None
+
+    def forget(self, recording_id: str) -> None:
+        """Erase the journal of a recording that failed, as soon as no other needs it."""
+        self._kept.forget(recording_id)
+
     # ---- what the service asks for -----------------------------------------------------------------------------
 
     def catch_up(self, recording_id: str) -> None:
         """Fold a recovered recording from its start, beside what is live."""
         self._thread.submit(functools.partial(self._advance, self._renderings[recording_id]), Lane.BACKLOG)
+
+    def keep(self, failed: Recording, journal: Journal, *, first_segment: int, for_s: float | None) -> None:
+        """The journal of a recording that failed before the restart goes on being kept; None: for an unknown time."""
+        self._kept.use(failed.id, journal, first_segment=first_segment)
+        self._kept.keep(failed.id, for_s=for_s)
+
+    @property
+    def failed(self) -> int:
+        """Recordings that could not be rendered and whose journal is kept."""
+        return self._kept.failed
 
     @property
     def waiting(self) -> int:
@@ -128,10 +157,15 @@ class Finisher:
         waiting = [*self._concluding.values(), *self._tasks]
         if waiting:
             await asyncio.wait(waiting, timeout=timeout_s)
+        self._stopping = True
         await asyncio.to_thread(self._thread.stop)
-        for task in [*self._concluding.values(), *self._tasks]:
+        # What is cancelled here is completed in the catalog and whole in its journal: the next start finishes it.
+        unfinished = [*self._concluding.values(), *self._tasks]
+        for task in unfinished:
             task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
         await asyncio.to_thread(self._pool.shutdown)
+        self._kept.stop()
         for rendering in self._renderings.values():
             rendering.discard()
 
@@ -141,7 +175,7 @@ class Finisher:
         rendering = self._renderings[recording.id]
         written: asyncio.Future[None] = self._loop.create_future()
         self._writer.submit_urgent(journal, functools.partial(self._settle, written))
-        expires_at = await self._expires_at(recording)
+        expires_at = await self._insist(lambda: self._expires_at(recording), recording)
         await written
         rendering.recording = replace(recording, expires_at=expires_at)
         try:
@@ -153,8 +187,10 @@ class Finisher:
             rendering.discard()
         await self._save(finished)
         del self._renderings[recording.id]
-        if finished.status is not Status.FAILED:
-            self._let_go(recording.id, journal)
+        if finished.status is Status.FAILED:
+            self._kept.keep(recording.id, for_s=_kept_s(finished))
+        else:
+            self._kept.let_go(recording.id)
         return finished
 
     async def _drain(self, rendering: Rendering) -> None:
@@ -163,36 +199,34 @@ class Finisher:
         await drained
 
     async def _publish(self, rendering: Rendering) -> Recording:
+        told = False
         while True:
             try:
                 return await self._loop.run_in_executor(self._pool, self._put_in_storage, rendering)
             except OSError as error:
-                log.warning(
-                    "a file could not be published, trying again", recording=rendering.recording.id, error=str(error)
-                )
-                await asyncio.sleep(RETRY_S)
+                if not told:
+                    recording_id = rendering.recording.id
+                    log.warning("a file cannot be published, trying again", recording=recording_id, error=str(error))
+                told = True
+                await asyncio.sleep(self._retry_s)
 
     async def _save(self, recording: Recording) -> None:
+        await self._insist(lambda: self._catalog.save_recording(recording), recording)
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
+        """Ask the catalog until it answers."""
+        told = False
         while True:
             try:
-                await self._catalog.save_recording(recording)
-                return
+                return await ask()
             except DependencyError as error:
-                log.warning("the catalog could not be written, trying again", recording=recording.id, error=str(error))
-                await asyncio.sleep(RETRY_S)
+                if not told:
+                    log.warning("the catalog does not work, trying again", recording=recording.id, error=str(error))
+                told = True
+                await asyncio.sleep(self._retry_s)
 
-    def _let_go(self, recording_id: str, journal: Journal) -> None:
-        """Delete the segments that no unfinished recording needs."""
-        users = self._by_journal[journal.key]
-        del users[recording_id]
-        if users:
-            self._writer.delete_before(journal, min(users.values()))
-        else:
-            del self._by_journal[journal.key]
-            self._writer.close(journal, delete=True)
-
-    def _keep(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -209,10 +243,13 @@ class Finisher:
             self._settle(drained, rendering.broken)
         elif rendering.ended:
             self._settle(drained)
+        elif self._stopping:
+            return  # whoever waits is cancelled, and the journal has it
         elif more:
             self._thread.submit(again, Lane.URGENT)
         elif rendering.stuck is not None:
-            self._loop.call_soon_threadsafe(self._loop.call_later, RETRY_S, self._thread.submit, again, Lane.URGENT)
+            later = functools.partial(self._loop.call_later, self._retry_s, self._thread.submit, again, Lane.URGENT)
+            self._loop.call_soon_threadsafe(later)
         else:
             self._settle(drained, InternalError("the journal has no stop record where one was written"))
 
@@ -252,3 +289,10 @@ class Finisher:
                 future.set_exception(error)
 
         self._loop.call_soon_threadsafe(settle)
+
+
+def _kept_s(failed: Recording) -> float:
+    """How long the journal of a recording that just failed is kept: as long as its file would have been."""
+    assert failed.expires_at is not None
+    assert failed.ended_at is not None
+    return (failed.expires_at - failed.ended_at).total_seconds()

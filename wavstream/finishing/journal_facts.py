@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wavstream.journal import records
+import msgspec
+
+from wavstream.journal import events, records
 from wavstream.journal.reader import JournalReader, read_header
-from wavstream.journal.records import Happening, SegmentHeader
+from wavstream.journal.records import BrokenSegment, Happening, SegmentHeader
 from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -24,8 +26,8 @@ class JournalFacts:
     """A segment at or before each recording's start."""
     legs: list[str] = field(default_factory=list)
     """In order of arrival."""
-    streams: dict[int, str] = field(default_factory=dict)
-    """Number to leg of the streams that were open, or lost and awaited."""
+    streams: dict[int, events.StreamFacts] = field(default_factory=dict)
+    """By number: the streams that were open, or lost and awaited."""
     next_stream: int = 1
     next_track: int = 0
     last_us: int = 0
@@ -34,44 +36,51 @@ class JournalFacts:
     problems: list[str] = field(default_factory=list)
     """What could not be read, a sentence each."""
 
+    @property
+    def lost_legs(self) -> list[str]:
+        """Legs that were there at the end, and may come back."""
+        return sorted({facts.leg for facts in self.streams.values()})
+
     def take(self, item: records.Item, *, segment: int) -> None:
         """Learn from one item, read from ``segment`` or a later one."""
         if isinstance(item, records.Run):
-            self.last_us = int(item.arrival_us[-1])
+            self.last_us = max(self.last_us, int(item.arrival_us[-1]))
             return
         self.last_us = item.arrival_us
         if isinstance(item, Happening):
             self._learn(item.event, item.arrival_us, segment)
 
-    def _learn(self, event: records.Event, arrival_us: int, segment: int) -> None:
+    def _learn(self, event: events.Event, arrival_us: int, segment: int) -> None:
         match event:
-            case records.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order):
+            case events.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order):
                 self.recordings[recording.id] = recording
                 self.first_segments[recording.id] = segment
                 for leg in leg_order:
                     self._see_leg(leg)
                 for stream in streams:
                     self._see_stream(stream.facts)
-            case records.StreamOpened(facts=facts):
+            case events.StreamOpened(facts=facts):
                 self._see_stream(facts)
-            case records.StreamClosed(stream=stream, clean=True):
+            case events.StreamClosed(stream=stream, clean=True):
                 self.streams.pop(stream, None)
-            case records.RecordingPaused(recording_id=recording_id):
+            case events.RecordingPaused(recording_id=recording_id):
                 self._turn(recording_id, Status.PAUSED)
-            case records.RecordingResumed(recording_id=recording_id):
+            case events.RecordingResumed(recording_id=recording_id):
                 self._turn(recording_id, Status.ONGOING)
-            case records.RecordingStopped(recording_id=recording_id, reason=reason):
+            case events.RecordingStopped(recording_id=recording_id, reason=reason):
                 self._stop(recording_id, reason, arrival_us)
 
     def _see_leg(self, leg: str) -> None:
         if leg not in self.legs:
             self.legs.append(leg)
 
-    def _see_stream(self, facts: records.StreamFacts) -> None:
+    def _see_stream(self, facts: events.StreamFacts) -> None:
         self._see_leg(facts.leg)
-        # A leg that came back has one stream that counts: the last.
-        self.streams = {number: leg for number, leg in self.streams.items() if leg != facts.leg}
-        self.streams[facts.stream] = facts.leg
+        # A leg that came back has one stream of each track that counts: the last.
+        for number, older in list(self.streams.items()):
+            if older.leg == facts.leg and set(older.tracks) & set(facts.tracks):
+                del self.streams[number]
+        self.streams[facts.stream] = facts
         self.next_stream = max(self.next_stream, facts.stream + 1)
         self.next_track = max(self.next_track, facts.first_track + len(facts.tracks))
 
@@ -87,7 +96,7 @@ class JournalFacts:
 
 
 def read_facts(folder: Path, key: str) -> JournalFacts:
-    """Read a journal for its facts; raises BrokenSegment if no header of it can be read, or OSError."""
+    """Read a journal for its facts; raises BrokenSegment if it cannot be understood, or OSError."""
     facts = JournalFacts(read_header(folder, key))
     reader = JournalReader(folder, key)
     try:
@@ -95,6 +104,8 @@ def read_facts(folder: Path, key: str) -> JournalFacts:
             segment = reader.position.segment
             for item in reader.read():
                 facts.take(item, segment=segment)
+    except msgspec.MsgspecError as error:
+        raise BrokenSegment(f"segment {reader.position.segment}: an event that is not known here ({error})") from error
     finally:
         reader.close()
     facts.last_segment = max(segments_of(folder, key))

@@ -1,17 +1,20 @@
 """What a crash or a shutdown left: every journal becomes a session again, and goes on or is finished.
 
-For each journal, in the order of the folder:
+For each session that has journals:
 
 1. Its streams are held from before the port opens, so that a media server that is back at once finds its session.
-2. Its events are read (frames are skipped), which tells what was recorded, by whom, and what is not finished.
-3. Recordings that the catalog has as finished are left alone; one that it does not know is entered again.
-4. The session is restored and its recordings are folded from their start, beside the live ones.
-   Those that were stopped are published; those that were running go on if a leg comes back within the reconnect wait,
-   and else end as ``recovered``, at the last thing that the journal has.
-5. A journal without unfinished recordings is deleted.
+2. The events of its journals are read (frames are skipped), which tells what was recorded and what is not finished.
+   Where the catalog and the journal differ, the further one is right: a recording that the catalog does not know is
+   entered again, and one that the catalog has as stopped is stopped, though the crash took its stop record.
+3. The session is restored and its recordings are folded from their start, beside the live ones. Those that were
+   stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
+   ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
+4. A journal of finished recordings is deleted. One of a recording that failed is kept, unread, until the recording's
+   retention ends or it is deleted. One that cannot be read is left alone and named at every start: only a person can
+   tell what to do with it.
 
-Then rows and files are reconciled: a row that is unfinished and has no journal cannot be finished, a row whose file is
-gone is not available, and a file without a row gets its row back from its sidecar.
+Then the rows: one that is unfinished and has no journal cannot be finished, unless it still waits for its first
+stream. Last, rows and files are reconciled.
 """
 
 from __future__ import annotations
@@ -20,29 +23,23 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.finishing.finisher import Finisher
 from wavstream.finishing.journal_facts import JournalFacts, read_facts
+from wavstream.finishing.reconciliation import Store, reconcile
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import read_header
-from wavstream.journal.records import BrokenSegment, SegmentHeader
-from wavstream.journal.segments import delete_segments, journals_in
+from wavstream.journal.records import BrokenSegment, SegmentHeader, event_record
+from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 from wavstream.sessions.switchboard import Switchboard
 
 log = structlog.get_logger()
-
-
-class Store(Protocol):
-    """Local storage, as recovery needs it."""
-
-    def stat(self, object_key: str) -> object | None:
-        """Size and age of a file; None if there is none."""
 
 
 class Recovery:
@@ -52,6 +49,16 @@ class Recovery:
         self, *, folder: Path, switchboard: Switchboard, finisher: Finisher, catalog: Catalog, storage: Store,
         open_journal: Callable[[SegmentHeader, int], Journal], now_us: Callable[[], int],
     ) -> None:  # fmt: skip
+        self.running = True
+        """Whether there is more to bring back, or to reconcile."""
+        self.reconciled = False
+        """Whether everything was brought back that could be, and rows and files agree."""
+        self.total = 0
+        """Journals found."""
+        self.done = 0
+        """Journals brought back."""
+        self.unreadable = 0
+        """Journals that could not be brought back and are left alone."""
         self._folder = folder
         self._switchboard = switchboard
         self._finisher = finisher
@@ -59,111 +66,153 @@ class Recovery:
         self._storage = storage
         self._open_journal = open_journal
         self._now_us = now_us
-        self._headers: dict[str, SegmentHeader] = {}
-        self.total = 0
-        """Journals found."""
-        self.done = 0
-        """Journals brought back."""
-
-    @property
-    def running(self) -> bool:
-        """Whether there is more to bring back."""
-        return self.done < self.total
+        self._started_at = utc(now_us())
+        self._sessions: dict[tuple[str, str], list[str]] = {}
+        """Keys of the journals of each session."""
+        self._journaled: set[str] = set()
+        """Recordings that a journal tells of."""
+        self._may_be_readable = False
+        """Whether a journal failed for a reason that may be gone at the next start."""
 
     def hold_sessions(self) -> None:
         """Before the port opens: whose journals are there? Their streams wait until ``run`` has read them."""
         contents = journals_in(self._folder)
         for name in contents.strangers:
             log.warning("not a journal, left alone", file=str(self._folder / name))
-        for key in contents.journals:
+        for key, segments in contents.journals.items():
             try:
                 header = read_header(self._folder, key)
-            except (BrokenSegment, OSError) as error:
-                log.error("a journal cannot be read and is left alone", journal=key, error=str(error))
-                continue
-            self._headers[key] = header
-            self._switchboard.hold(header.app_id, header.session_id)
-        self.total = len(self._headers)
+            except BrokenSegment as error:
+                if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
+                    self._leave(key, error)
+                else:  # the crash came between the making of the file and its first batch
+                    delete_segments(self._folder, key)
+            except OSError as error:
+                self._leave(key, error)
+            else:
+                self._sessions.setdefault((header.app_id, header.session_id), []).append(key)
+                self._switchboard.hold(header.app_id, header.session_id)
+        self.total = sum(len(keys) for keys in self._sessions.values())
 
     async def run(self) -> None:
         """Bring every journal back, then reconcile rows and files."""
-        journaled: set[str] = set()
-        for key, header in self._headers.items():
+        try:
+            for (app_id, session_id), keys in self._sessions.items():
+                try:
+                    await self._bring_back(keys)
+                except Exception:  # one session's fault must not keep the others from coming back
+                    log.exception("a session could not be brought back, its journals are left alone", journals=keys)
+                    self.unreadable += len(keys)
+                    self._may_be_readable = True
+                finally:
+                    self._switchboard.release(app_id, session_id, self._now_us())
+                    self.done += len(keys)
+                log.info("session brought back", session=session_id, done=self.done, of=self.total)
+            await self._settle_rows()
+            await reconcile(catalog=self._catalog, storage=self._storage, now=lambda: utc(self._now_us()))
+            self.reconciled = True
+        finally:
+            self.running = False
+
+    # ---- journals ----------------------------------------------------------------------------------------------
+
+    async def _bring_back(self, keys: list[str]) -> None:
+        read: list[JournalFacts] = []
+        for key in keys:
             try:
                 facts = await asyncio.to_thread(read_facts, self._folder, key)
-                for problem in facts.problems:
-                    log.warning("a journal is damaged", journal=key, problem=problem)
-                journaled |= set(facts.recordings)
-                await self._restore(key, facts)
             except (BrokenSegment, OSError) as error:
-                log.error("a journal cannot be read and is left alone", journal=key, error=str(error))
-            finally:
-                self._switchboard.release(header.app_id, header.session_id, self._now_us())
-                self.done += 1
-            log.info("journal brought back", journal=key, session=header.session_id, done=self.done, of=self.total)
-        await self._reconcile_rows(journaled)
+                self._leave(key, error)
+                continue
+            for problem in facts.problems:
+                log.warning("a journal is damaged", journal=key, problem=problem)
+            self._journaled |= set(facts.recordings)
+            read.append(facts)
+        read.sort(key=lambda facts: facts.last_us, reverse=True)
+        for facts in read:
+            await self._restore(facts, goes_on=facts is read[0])
 
-    async def _restore(self, key: str, facts: JournalFacts) -> None:
-        unfinished = [recording for recording in facts.recordings.values() if not await self._is_finished(recording)]
-        if not unfinished:
-            await asyncio.to_thread(delete_segments, self._folder, key)
+    async def _restore(self, facts: JournalFacts, *, goes_on: bool) -> None:
+        rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
+        # Time never goes back in a journal, even if the machine's clock was set back between two runs.
+        now_us = max(self._now_us(), facts.last_us)
+        unfinished = [each for each in facts.recordings.values() if _is_unfinished(rows[each.id])]
+        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
+        if not unfinished and not failed:
+            await asyncio.to_thread(delete_segments, self._folder, facts.header.key)
             return
-        now_us = self._now_us()
-        header = facts.header
-        journal = self._open_journal(header, facts.last_segment + 1)
+        journal = self._open_journal(facts.header, facts.last_segment + 1)
+        for row in failed:
+            log.error("a recording failed and its journal is kept for a replay", recording=row.id, journal=journal.key)
+            for_s = None if row.expires_at is None else (row.expires_at - utc(now_us)).total_seconds()
+            self._finisher.keep(row, journal, first_segment=facts.first_segments[row.id], for_s=for_s)
+        running = []
         for recording in unfinished:
             self._finisher.begin(recording, journal, first_segment=facts.first_segments[recording.id])
             self._finisher.catch_up(recording.id)
+            row = rows[recording.id]
             if recording.status is Status.COMPLETED:
                 self._finisher.end(recording, journal)
-        running = [recording for recording in unfinished if recording.status is not Status.COMPLETED]
+            elif row.status is Status.COMPLETED or not goes_on:
+                reason = row.end_reason or EndReason.RECOVERED
+                self._end(recording, journal, reason, end_us=facts.last_us, now_us=now_us)
+            else:
+                self._finisher.change(recording)
+                running.append(recording)
         if running:
-            session = self._switchboard.find_or_make(header.app_id, header.session_id, now_us)
-            session.restore(
-                journal=journal,
-                legs=facts.legs,
-                lost=sorted(set(facts.streams.values())),
-                next_stream=facts.next_stream,
-                next_track=facts.next_track,
-                running=running,
-                last_us=facts.last_us,
-                now_us=now_us,
-            )
+            app_id, session_id = facts.header.app_id, facts.header.session_id
+            self._switchboard.find_or_make(app_id, session_id, now_us, even_if_full=True).restore(
+                journal=journal, legs=facts.legs, lost=facts.lost_legs, next_stream=facts.next_stream,
+                next_track=facts.next_track, running=running, last_us=facts.last_us, now_us=now_us,
+            )  # fmt: skip
 
-    async def _is_finished(self, recording: Recording) -> bool:
+    async def _row(self, recording: Recording) -> Recording:
         row = await self._catalog.get_recording(recording.id)
-        if row is None:
-            await self._catalog.add_recording(recording)
-            return False
-        return not row.status.is_running and row.status is not Status.COMPLETED
+        if row is not None:
+            return row
+        await self._catalog.add_recording(recording)
+        return recording
 
-    async def _reconcile_rows(self, journaled: set[str]) -> None:
+    def _end(self, recording: Recording, journal: Journal, reason: EndReason, *, end_us: int, now_us: int) -> None:
+        stop = RecordingStopped(recording_id=recording.id, reason=reason, end_us=end_us)
+        journal.append(event_record(now_us, stop))
+        ended = replace(recording, status=Status.COMPLETED, end_reason=reason, ended_at=utc(now_us))
+        self._finisher.end(ended, journal)
+
+    def _leave(self, key: str, error: Exception) -> None:
+        log.error("a journal cannot be read and is left alone", journal=key, error=str(error))
+        self.unreadable += 1
+        self._may_be_readable |= isinstance(error, OSError)
+
+    # ---- rows --------------------------------------------------------------------------------------------------
+
+    async def _settle_rows(self) -> None:
+        """Unfinished rows of before this start that no journal tells of."""
         for row in await self._catalog.unfinished():
-            if row.id in journaled or self._is_live(row):
+            if row.id in self._journaled or row.created_at >= self._started_at:
                 continue
             if row.status is Status.ACCEPTED:
                 self._await_first_stream(row)
+            elif self._may_be_readable:
+                log.warning("an unfinished recording waits for a journal that could not be read", recording=row.id)
             else:
                 log.error("the journal of an unfinished recording is gone", recording=row.id)
                 lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=utc(self._now_us()))
-                await self._catalog.save_recording(replace(lost, error="its journal is gone: nothing can be recovered"))
-        after = ""
-        while page := await self._catalog.stored(after, 500):
-            after = page[-1].id
-            missing = await asyncio.to_thread(self._missing, page)
-            for row in missing:
-                log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
-                await self._catalog.save_recording(replace(row, status=Status.FAILED, error="its file is gone"))
-
-    def _missing(self, page: list[Recording]) -> list[Recording]:
-        return [row for row in page if self._storage.stat(row.object_key) is None]
-
-    def _is_live(self, row: Recording) -> bool:
-        session = self._switchboard.find(row.app_id, row.session_id)
-        return session is not None and (row.id in session.running or row.id in session.waiting)
+                error = "its journal is gone, or cannot be read: nothing can be recovered"
+                await self._catalog.save_recording(replace(lost, error=error))
 
     def _await_first_stream(self, row: Recording) -> None:
-        session = self._switchboard.find_or_make(row.app_id, row.session_id, self._now_us())
+        session = self._switchboard.find_or_make(row.app_id, row.session_id, self._now_us(), even_if_full=True)
+        if row.id in session.running or row.id in session.waiting:
+            return
         started = session.start(row, self._now_us())
         if started.status is not row.status:
             self._finisher.change(started)
+
+
+def _is_unfinished(row: Recording) -> bool:
+    return row.status.is_running or row.status is Status.COMPLETED
+
+
+def _is_over(row: Recording, now_us: int) -> bool:
+    return row.expires_at is not None and row.expires_at <= utc(now_us)

@@ -50,8 +50,9 @@ class SpoolFile:
             return
         self._write_header(header)
         os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd = None
+        # Closed for good even where close reports an error: the number may be another file's by the next try.
+        fd, self._fd = self._fd, None
+        os.close(fd)
 
     def discard(self) -> None:
         """Close and remove the file."""

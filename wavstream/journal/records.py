@@ -25,15 +25,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
-from wavstream.model.recording import EndReason, Recording
+from wavstream.journal.events import Event, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +50,8 @@ _SAMPLES = struct.Struct("<I")
 _HEADER_DTYPE = np.dtype(
     [("length", "<u4"), ("kind", "u1"), ("zero", "u1"), ("track", "<u2"), ("arrival", "<i8"), ("position", "<i8")]
 )
+_SHORT_RUN = 4
+"""Frames below which it pays to look whether longer runs can be made by sorting."""
 _SAMPLES_DTYPE = np.dtype("<u4")
 
 
@@ -64,117 +65,7 @@ class Kind(IntEnum):
     WITHHELD = 3
     """Payload: a u32, how many samples of each channel a pause kept out of the journal."""
     EVENT = 4
-    """Payload: one of the event structs below, as JSON."""
-
-
-# ---- events ----------------------------------------------------------------------------------------------------
-
-
-class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream said of itself when it started. ``tracks`` are numbered ``first_track``, ``first_track + 1``."""
-
-    stream: int
-    leg: str
-    dialect: str
-    format: MediaFormat
-    clock: TrackClock
-    tracks: tuple[Track, ...]
-    first_track: int
-    channel: Channel | None = None
-
-
-class StreamSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream that was there already when a recording started."""
-
-    facts: StreamFacts
-    joined_us: int
-    position: int
-    """Samples of each channel that it had sent."""
-    floor_us: int | None
-    """The smallest (arrival - media position) of its recent frames; None: it has sent nothing yet."""
-
-
-class StreamOpened(msgspec.Struct, frozen=True, kw_only=True, tag="stream_opened"):
-    """A stream started; its tracks may send from now on."""
-
-    facts: StreamFacts
-
-
-class StreamClosed(msgspec.Struct, frozen=True, kw_only=True, tag="stream_closed"):
-    """A stream is over. ``clean``: by its own will; else it was lost and its leg may come back."""
-
-    stream: int
-    clean: bool
-
-
-class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="recording_started"):
-    """A recording starts here. It carries all that a fold, or a recovery without a catalog, must know."""
-
-    recording: Recording
-    streams: tuple[StreamSnapshot, ...]
-    leg_order: tuple[str, ...]
-    """Names of the session's legs in order of arrival."""
-
-
-class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_paused"):
-    """From here on nothing belongs to this recording, until it is resumed."""
-
-    recording_id: str
-    journaled: bool
-    """Whether frames keep coming into the journal because another recording runs on."""
-
-
-class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
-    """The pause of this recording is over."""
-
-    recording_id: str
-
-
-class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording_stopped"):
-    """The recording ends. What it has of later than ``end_us`` stays; silence is written up to ``end_us`` only."""
-
-    recording_id: str
-    reason: EndReason
-    end_us: int
-
-
-class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):
-    """A DTMF digit that the stream reported."""
-
-    stream: int
-    digit: str
-
-
-class Mark(msgspec.Struct, frozen=True, kw_only=True, tag="mark"):
-    """A name that the stream gave to this moment."""
-
-    stream: int
-    name: str
-
-
-class ServerStopped(msgspec.Struct, frozen=True, tag="server_stopped"):
-    """The server shut down in good order."""
-
-
-class ServerStarted(msgspec.Struct, frozen=True, tag="server_started"):
-    """The server is back: every stream of before is lost."""
-
-
-Event = (
-    StreamOpened
-    | StreamClosed
-    | RecordingStarted
-    | RecordingPaused
-    | RecordingResumed
-    | RecordingStopped
-    | Digit
-    | Mark
-    | ServerStopped
-    | ServerStarted
-)
-
-_encode_event = msgspec.json.Encoder(order="deterministic").encode
-_decode_event: Any = msgspec.json.Decoder(Event).decode
+    """Payload: one of the structs of ``wavstream.journal.events``, as JSON."""
 
 
 # ---- what a reader gives ---------------------------------------------------------------------------------------
@@ -264,7 +155,7 @@ def clock_record(arrival_us: int) -> bytes:
 
 def event_record(arrival_us: int, event: Event) -> bytes:
     """An EVENT record."""
-    body = _encode_event(event)
+    body = encode(event)
     return RECORD.pack(len(body), Kind.EVENT, 0, 0, arrival_us, 0) + body
 
 
@@ -311,21 +202,63 @@ def whole_batches(chunk: bytes, first_number: int) -> tuple[list[memoryview], in
 
 
 def items(payload: memoryview | bytes) -> Iterator[Item]:
-    """The records of one batch, frames gathered into runs."""
+    """The records of one batch, frames gathered into runs.
+
+    Nothing passes an event, a clock or a withheld frame, and the frames of a track keep their order; but where tracks
+    of several payload lengths alternate, the frames of one length come before those of another.
+    """
     view = memoryview(payload)
     offset = 0
     while offset < len(view):
         length, kind, _, _, arrival_us, _ = RECORD.unpack_from(view, offset)
         body = offset + RECORD.size
         if kind == Kind.FRAME or kind == Kind.WITHHELD:
-            run, offset = _run(view, offset, length, kind)
-            yield run
+            run, end = _run(view, offset, length, kind)
+            if kind == Kind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
+                runs, end = _sorted_runs(view, offset)
+                yield from runs
+            else:
+                yield run
+            offset = end
             continue
         if kind == Kind.CLOCK:
             yield Clock(arrival_us)
         elif kind == Kind.EVENT:
-            yield Happening(arrival_us, _decode_event(view[body : body + length]))
+            yield Happening(arrival_us, decode(view[body : body + length]))
         offset = body + length
+
+
+def _sorted_runs(view: memoryview, offset: int) -> tuple[list[Run], int]:
+    """The frames at ``offset``, one run for each payload length, and where they end.
+
+    For legs of different codecs or rates, whose frames alternate: a run for each frame costs 6 us, this 1 us.
+    """
+    lengths: dict[int, int] = {}
+    places: dict[int, list[int]] = {}
+    end = offset
+    while end < len(view):
+        length, kind, _, track, _, _ = RECORD.unpack_from(view, end)
+        if kind != Kind.FRAME or lengths.setdefault(track, length) != length:
+            break  # a track with a frame of another length begins a new stretch, so that its order is kept
+        places.setdefault(length, []).append(end)
+        end += RECORD.size + length
+    octets = np.frombuffer(view, np.uint8)
+    runs = []
+    for length, offsets in places.items():
+        rows = octets[np.array(offsets)[:, None] + np.arange(RECORD.size + length)]
+        heads = np.ndarray((len(offsets),), _HEADER_DTYPE, rows, 0, rows.strides[:1])
+        runs.append(_frames(heads, rows[:, RECORD.size :]))
+    return runs, end
+
+
+def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> Run:
+    return Run(
+        withheld=False,
+        track=heads["track"],
+        arrival_us=heads["arrival"],
+        position=heads["position"],
+        payload=payload,
+    )
 
 
 def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[Run, int]:
@@ -339,13 +272,8 @@ def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[Run, in
     count = int(unlike.argmax()) if unlike.any() else possible
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]
-    withheld = kind == Kind.WITHHELD
-    run = Run(
-        withheld=withheld,
-        track=heads["track"],
-        arrival_us=heads["arrival"],
-        position=heads["position"],
-        payload=payload[:, :0] if withheld else payload,
-        samples=np.ascontiguousarray(payload).view(_SAMPLES_DTYPE)[:, 0].astype(np.int64) if withheld else None,
-    )
+    run = _frames(heads, payload)
+    if kind == Kind.WITHHELD:
+        samples = np.ascontiguousarray(payload).view(_SAMPLES_DTYPE)[:, 0].astype(np.int64)
+        run = replace(run, withheld=True, payload=payload[:, :0], samples=samples)
     return run, offset + count * stride

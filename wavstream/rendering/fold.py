@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wavstream.journal.records import (
-    Clock,
+from wavstream.journal.events import (
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
     RecordingStopped,
-    Run,
     ServerStarted,
     StreamClosed,
     StreamOpened,
 )
+from wavstream.journal.records import Clock, Run
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Integrity, Pause
 from wavstream.rendering.account import FileAccount
@@ -38,7 +37,8 @@ from wavstream.rendering.timeline.watermark import HOLD_US, watermark
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wavstream.journal.records import Event, Item
+    from wavstream.journal.events import Event
+    from wavstream.journal.records import Item
     from wavstream.model.recording import Recording
 
 

@@ -18,7 +18,7 @@ from wavstream.rendering.timeline.source import Seat, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wavstream.journal.records import StreamFacts
+    from wavstream.journal.events import StreamFacts
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.tally import Tally
 

@@ -207,6 +207,7 @@ class Service:
             client_is_loopback=credentials.client_is_loopback,
             app=credentials.app,
             session_id=credentials.session_id,
+            address=credentials.address,
         )
 
     def _open_stream(self, started: StreamStarted, handle: StreamHandle, app_id: str) -> StreamSink:
@@ -250,7 +251,7 @@ class Service:
         self._beat_timer = self._loop.call_at(due, self._beat, due)
 
     def _beat(self, due: float) -> None:
-        now = self._loop.time()
+        now = time.monotonic()  # uvloop's own time counts whole milliseconds
         self.metrics.loop_delay.observe(now - due)
         try:
             self.switchboard.beat(self.clock.now_us())
@@ -276,6 +277,8 @@ class Service:
         found = await self.catalog.find_by_lookup(lookup(key, master))
         if found is not None and found[0].id == DEFAULT_APP and verify_key(key, found[1]):
             return
+        if found is not None and found[0].id != DEFAULT_APP:
+            raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].id}: choose another for app default")
         secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
         if not await self.catalog.add_app(App(DEFAULT_APP, created_at=self._wall()), **secrets):
             await self.catalog.replace_key(DEFAULT_APP, **secrets)

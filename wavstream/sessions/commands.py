@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +15,15 @@ from pathlib import Path
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.recordings import Page
-from wavstream.errors import Conflict, FieldError, InvalidFields, LimitReached, NotFound, WavstreamError
+from wavstream.errors import (
+    Conflict,
+    DependencyError,
+    FieldError,
+    InvalidFields,
+    LimitReached,
+    NotFound,
+    WavstreamError,
+)
 from wavstream.model.call import CallFacts
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
@@ -40,7 +49,8 @@ class Commands:
         self._now_us = now_us
         self._new_recording = new_recording
         self._storage = storage
-        self._starting: dict[tuple[str, str], asyncio.Lock] = {}
+        self._starting: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+        """By idempotency key: kept for as long as a request with that key holds its lock or waits for it."""
         self._spool = spool
         self._min_free_bytes = min_free_bytes
 
@@ -56,10 +66,7 @@ class Commands:
             return await self._start(recording)
         lock = self._starting.setdefault((app_id, idempotency_key), asyncio.Lock())
         async with lock:
-            try:
-                return await self._start_once(recording, idempotency_key, request_digest)
-            finally:
-                self._starting.pop((app_id, idempotency_key), None)
+            return await self._start_once(recording, idempotency_key, request_digest)
 
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         app_id = recording.app_id
@@ -70,7 +77,12 @@ class Commands:
             if earlier.request_digest != request_digest:
                 detail = "was used before with another request: use a new key for a new recording"
                 raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            return await self.get(app_id=app_id, recording_id=earlier.recording_id)
+            made = await self._catalog.get_recording(earlier.recording_id, app_id=app_id)
+            if made is not None:
+                return made
+            # The server was killed between the key and the row: nothing was started.
+            await self._catalog.forget(app_id, key)
+            return await self._start_once(recording, key, request_digest)
         try:
             return await self._start(recording)
         except WavstreamError:
@@ -79,14 +91,18 @@ class Commands:
 
     async def _start(self, recording: Recording) -> Recording:
         self._check_room()
+        self._switchboard.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
         session.announce(self._now_us())
         await self._catalog.add_recording(recording)
-        session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
+        if self._switchboard.stopping:
+            return recording  # the row waits for its first stream, as it would have done here
+        # Streams may have come and gone meanwhile, and the session with them.
+        session = self._switchboard.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
         started = session.start(recording, self._now_us())
         if started.status is not recording.status:
-            await self._catalog.save_recording(started)
+            await self._save(started)
         return started
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
@@ -94,13 +110,13 @@ class Commands:
         session, recording = await self._running(app_id, recording_id, "stopped")
         if recording.status is Status.ACCEPTED:
             cancelled = session.cancel(recording_id, self._now_us())
-            await self._catalog.save_recording(cancelled)
+            await self._save(cancelled)
             return cancelled
         finished = session.stop(recording_id, EndReason.STOPPED, self._now_us())
-        try:
-            return await asyncio.wait_for(asyncio.shield(finished), STOP_WAIT_S)
-        except TimeoutError:
-            return await self.get(app_id=app_id, recording_id=recording_id)
+        await asyncio.wait((finished,), timeout=STOP_WAIT_S)
+        if finished.done() and not finished.cancelled():
+            return finished.result()
+        return await self.get(app_id=app_id, recording_id=recording_id)
 
     async def pause(self, *, app_id: str, recording_id: str) -> Recording:
         """Pause an ongoing recording; raises NotFound, Conflict."""
@@ -108,7 +124,7 @@ class Commands:
         if recording.status is not Status.ONGOING:
             raise Conflict(f"the recording is {recording.status}, not ongoing", state=recording.status)
         paused = session.pause(recording_id, self._now_us())
-        await self._catalog.save_recording(paused)
+        await self._save(paused)
         return paused
 
     async def resume(self, *, app_id: str, recording_id: str) -> Recording:
@@ -117,7 +133,7 @@ class Commands:
         if recording.status is not Status.PAUSED:
             raise Conflict(f"the recording is {recording.status}, not paused", state=recording.status)
         resumed = session.resume(recording_id, self._now_us())
-        await self._catalog.save_recording(resumed)
+        await self._save(resumed)
         return resumed
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
@@ -145,6 +161,7 @@ class Commands:
         if recording.status.is_running or recording.status is Status.COMPLETED:
             raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
+        self._switchboard.renderer.forget(recording_id)
         await self._catalog.save_recording(replace(recording, status=Status.DELETED))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
@@ -175,8 +192,19 @@ class Commands:
             recording = session.running.get(recording_id) or session.waiting.get(recording_id)
             if recording is not None:
                 return session, recording
-        recording = await self.get(app_id=app_id, recording_id=recording_id)
+        recording = self._switchboard.renderer.finishing(recording_id)
+        if recording is None or recording.app_id != app_id:
+            recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if recording.status.is_running:
+            raise LimitReached("a restart has the recording in its hands: try again", retry_after_s=1)
         raise Conflict(f"the recording is {recording.status}: it cannot be {verb}", state=recording.status)
+
+    async def _save(self, recording: Recording) -> None:
+        """Tell the catalog what was done. It was done and is in the journal, so a catalog that fails is told later."""
+        try:
+            await self._catalog.save_recording(recording)
+        except DependencyError:
+            self._switchboard.renderer.change(recording)
 
     def _check_room(self) -> None:
         free_bytes = shutil.disk_usage(self._spool).free

@@ -57,3 +57,9 @@ class Renderer(Protocol):
 
     def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
         """The stop record is appended: drain, finish and publish; gives the recording as it ends up."""
+
+    def finishing(self, recording_id: str) -> Recording | None:
+        """The recording, if it was stopped and its file is still being finished."""
+
+    def forget(self, recording_id: str) -> None:
+        """Erase what is kept of a recording that failed."""

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wavstream.dialects.events import StreamStarted
-from wavstream.journal import records
+from wavstream.journal import events, records
+from wavstream.journal.events import Event, StreamFacts
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import Event, StreamFacts
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -84,7 +84,7 @@ class Session:
         stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, wants_silence=started.keepalive)
         self.streams.append(stream)
         if self.running:
-            self.note(now_us, records.StreamOpened(facts=facts))
+            self.note(now_us, events.StreamOpened(facts=facts))
             self._apply_rules()
         for recording in list(self.waiting.values()):
             del self.waiting[recording.id]
@@ -98,9 +98,9 @@ class Session:
         self.streams.remove(stream)
         stream.forget_frames()
         self.last_stream_end_us = now_us
-        self.note(now_us, records.StreamClosed(stream=stream.facts.stream, clean=clean))
+        self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
-        if self.running and not clean and not leg_streams:
+        if not clean and not leg_streams:
             self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
         if not self.streams and not self.legs.away:
             self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)
@@ -124,9 +124,10 @@ class Session:
         self.running[recording.id] = recording
         snapshots = tuple(stream.snapshot() for stream in self.streams)
         self.note(
-            now_us, records.RecordingStarted(recording=recording, streams=snapshots, leg_order=tuple(self.legs.names))
+            now_us, events.RecordingStarted(recording=recording, streams=snapshots, leg_order=tuple(self.legs.names))
         )
         self._renderer.begin(recording, self.journal, first_segment=self.journal.segment)
+        self._note_paused_beside(now_us)
         self._apply_rules()
         return recording
 
@@ -142,15 +143,13 @@ class Session:
     def cancel(self, recording_id: str, now_us: int) -> Recording:
         """End an accepted recording that no stream has come for: there will be no file."""
         recording = self.waiting.pop(recording_id)
-        recording = replace(recording, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
-        self._renderer.change(recording)
-        return recording
+        return replace(recording, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
 
     def pause(self, recording_id: str, now_us: int) -> Recording:
         """Pause an ongoing recording: from here on nothing of the call belongs to it."""
         recording = self._turn(recording_id, Status.PAUSED)
         journaled = any(other.status is Status.ONGOING for other in self.running.values())
-        self.note(now_us, records.RecordingPaused(recording_id=recording_id, journaled=journaled))
+        self.note(now_us, events.RecordingPaused(recording_id=recording_id, journaled=journaled))
         self._apply_rules()
         return recording
 
@@ -158,7 +157,8 @@ class Session:
         """Let a paused recording go on."""
         was_withheld = self._all_paused()
         recording = self._turn(recording_id, Status.ONGOING)
-        self.note(now_us, records.RecordingResumed(recording_id=recording_id))
+        self.note(now_us, events.RecordingResumed(recording_id=recording_id))
+        self._note_paused_beside(now_us)
         self._apply_rules(pause_end_us=now_us if was_withheld else None)
         return recording
 
@@ -179,7 +179,7 @@ class Session:
     ) -> asyncio.Future[Recording]:
         """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio."""
         end_us = now_us if end_us is None else end_us
-        self.note(now_us, records.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us))
+        self.note(now_us, events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us))
         recording = self.running.pop(recording_id)
         journal = self.journal
         assert journal is not None
@@ -224,17 +224,19 @@ class Session:
         self.legs.names = legs
         self.next_stream, self.next_track = next_stream, next_track
         self.running = {recording.id: recording for recording in running}
+        for recording in running:
+            self.learn(recording.call)
         self.last_stream_end_us = last_us
         for leg in lost:
             self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
-        self.note(now_us, records.ServerStarted())
+        self.note(now_us, events.ServerStarted())
         if not lost:
             self._end_recordings(EndReason.RECOVERED, now_us)
 
     def detach(self, now_us: int) -> bool:
         """The server goes down: note it, and take in nothing more. Whether anything was running."""
         was_running = bool(self.running)
-        self.note(now_us, records.ServerStopped())
+        self.note(now_us, events.ServerStopped())
         self.running = {}
         self.waiting = {}
         for stream in self.streams:
@@ -244,8 +246,8 @@ class Session:
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)
         if given_up and not self.streams and not self.legs.away:
-            by_restart = any(away.by_restart for away in given_up)
-            self._end_recordings(EndReason.RECOVERED if by_restart else EndReason.DISCONNECTED, now_us)
+            last = max(given_up, key=lambda away: away.deadline_us)
+            self._end_recordings(EndReason.RECOVERED if last.by_restart else EndReason.DISCONNECTED, now_us)
 
     def _give_up_waiting(self, now_us: int) -> None:
         self.deadline_us = None
@@ -273,6 +275,12 @@ class Session:
             if stream.wants_silence:
                 stream.handle.keep_alive(bool(self.running))
 
+    def _note_paused_beside(self, now_us: int) -> None:
+        """A recording runs from here on: the journal has what is said in the pauses of the others, and says so."""
+        for recording in self.running.values():
+            if recording.status is Status.PAUSED:
+                self.note(now_us, events.RecordingPaused(recording_id=recording.id, journaled=True))
+
     def _all_paused(self) -> bool:
         return all(recording.status is Status.PAUSED for recording in self.running.values())
 
@@ -287,5 +295,5 @@ class Session:
             if stream.facts.leg == facts.leg and set(stream.facts.tracks) & set(facts.tracks):
                 self.streams.remove(stream)
                 stream.forget_frames()
-                self.note(now_us, records.StreamClosed(stream=stream.facts.stream, clean=False))
+                self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))
                 stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")

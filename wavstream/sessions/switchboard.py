@@ -49,8 +49,8 @@ class Switchboard:
     ) -> None:  # fmt: skip
         self.stopping = False
         """The server is going down: what streams end now is not a hang-up."""
+        self.renderer = renderer
         self._timing = timing
-        self._renderer = renderer
         self._writer = writer
         self._make_journal = make_journal
         self._max_sessions = max_sessions
@@ -62,6 +62,7 @@ class Switchboard:
         self._slots: list[dict[Session, None]] = [{} for _ in range(SLOTS)]
         self._slot = 0
         self._recovering: dict[tuple[str, str], list[HeldStream]] = {}
+        self._full = False
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -76,15 +77,18 @@ class Switchboard:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def find_or_make(self, app_id: str, session_id: str, now_us: int) -> Session:
-        """The live session, made if it is new; raises LimitReached when there are too many."""
+    def find_or_make(self, app_id: str, session_id: str, now_us: int, *, even_if_full: bool = False) -> Session:
+        """The live session, made if it is new; raises LimitReached when there are too many.
+
+        ``even_if_full``: it was let in before, and is not refused now.
+        """
         session = self._sessions.get((app_id, session_id))
         if session is None:
-            if len(self._sessions) >= self._max_sessions:
+            if len(self._sessions) >= self._max_sessions and not even_if_full:
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
             session = Session(
                 app_id=app_id, session_id=session_id, now_us=now_us, timing=self._timing,
-                renderer=self._renderer, make_journal=self._make_journal,
+                renderer=self.renderer, make_journal=self._make_journal,
             )  # fmt: skip
             self._sessions[app_id, session_id] = session
             min(self._slots, key=len)[session] = None
@@ -104,6 +108,7 @@ class Switchboard:
     ) -> Stream | HeldStream:
         """A stream has introduced itself; raises LimitReached."""
         assert started.session_id is not None
+        self.check_open()
         key = (app_id, started.session_id)
         if key in self._recovering:
             held = HeldStream(started, app_id=app_id, handle=handle)
@@ -113,11 +118,18 @@ class Switchboard:
         if len(session.streams) >= self._max_streams:
             raise LimitReached("the session has as many streams as it may", retry_after_s=5)
         stream = session.open_stream(started, handle=handle, now_us=now_us)
+        if self._full:
+            handle.pause_reading()
         if (started.record or self._auto_record) and not session.was_recorded:
             # The row follows by itself: the journal has all of the recording already.
             recording = self._new_recording(app_id=app_id, session_id=session.session_id, options=self._default_options)
-            self._renderer.change(session.start(recording, now_us))
+            self.renderer.change(session.start(recording, now_us))
         return stream
+
+    def check_open(self) -> None:
+        """Raises LimitReached when the server is going down: what began now would be lost."""
+        if self.stopping:
+            raise LimitReached("the server is restarting: try again", retry_after_s=5)
 
     def hold(self, app_id: str, session_id: str) -> None:
         """A journal of this session is being read: streams that come wait until ``release``."""
@@ -132,6 +144,8 @@ class Switchboard:
                 held.handle.close(1013, str(error))
             else:
                 held.let_in(stream, now_us)
+                if self._full:
+                    held.handle.pause_reading()
 
     # ---- the beat ----------------------------------------------------------------------------------------------
 
@@ -154,7 +168,7 @@ class Switchboard:
         if journals:
             self._writer.submit(journals)
         if due:
-            self._renderer.advance(due)
+            self.renderer.advance(due)
         for session in over:
             self.drop_if_over(session)
 
@@ -168,6 +182,7 @@ class Switchboard:
 
     def hold_back(self, full: bool) -> None:
         """The journal's queue is full, or has room again: the peers' audio waits in the kernel meanwhile."""
+        self._full = full
         for session in self._sessions.values():
             for stream in session.streams:
                 if full:

@@ -8,8 +8,8 @@ CLOCK_EVERY_US = 450_000
 """Between clock records: three visits of 150 ms, so that they come at most 500 ms apart unless the loop is late."""
 VISIT_SLACK_US = 75_000
 """Half a visit: a clock record is written by the visit that is nearest to its moment."""
-CLOCKS_PER_FOLD = 2
-"""A fold about once a second is a little cheaper than one for every clock record."""
+CLOCKS_PER_FOLD = 4
+"""A fold about every two seconds: reading, appending and changing threads then weigh little beside folding."""
 FLOOR_WINDOW_US = 10_000_000
 
 

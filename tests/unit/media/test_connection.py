@@ -9,7 +9,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.media_plane import Plane, client_frame, media_plane, text_frame
 from wavstream.dialects.events import Dtmf, StreamStopped
-from wavstream.errors import DependencyError, LimitReached, NotFound, PeerError
+from wavstream.dialects.pcm import PcmDialect
+from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
 from wavstream.media.endpoint import MediaLimits
 
 MIB = 1024 * 1024
@@ -192,6 +193,25 @@ async def test_a_message_that_the_dialect_refuses_closes_with_a_reason_and_keeps
     sink = await plane.sink()
     assert await sink.end() is False
     assert sink.audio == SAMPLES
+
+
+async def test_a_dialect_is_not_called_again_after_it_has_refused(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bytes] = []
+
+    def binary(dialect: PcmDialect, payload: bytes) -> tuple[()]:
+        calls.append(payload)
+        raise BadPayload("payload", "never good")
+
+    monkeypatch.setattr(PcmDialect, "binary", binary)
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, b"1"), client_frame(BINARY, b"2"))
+    assert await peer.closing() == (1007, "payload: never good")
+    peer.send(client_frame(BINARY, b"3"))
+    peer.writer.close()
+    await plane.settled()
+    assert calls == [b"1"]
 
 
 @pytest.mark.parametrize(

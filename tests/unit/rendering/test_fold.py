@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.support.folding import folded, noise
 from tests.support.journal_script import T0_US, Script
-from wavstream.journal import records
+from wavstream.journal import events, records
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.rendering.fold import Fold
@@ -95,8 +95,8 @@ def test_a_recording_that_starts_late_in_a_call_knows_its_streams() -> None:
     a.send(noise(9.0), at_s=0.0)
     b.send(noise(8.0, seed=2), at_s=0.5)
     streams = (
-        records.StreamSnapshot(facts=a.facts, joined_us=T0_US, position=32160, floor_us=T0_US),
-        records.StreamSnapshot(facts=b.facts, joined_us=T0_US + 500_000, position=28160, floor_us=T0_US + 500_000),
+        events.StreamSnapshot(facts=a.facts, joined_us=T0_US, position=32160, floor_us=T0_US),
+        events.StreamSnapshot(facts=b.facts, joined_us=T0_US + 500_000, position=28160, floor_us=T0_US + 500_000),
     )
     script.start(at_s=4.005, streams=streams, leg_order=("a", "b"))
     made = folded(script.stop(8.5))
@@ -109,7 +109,7 @@ def test_a_recording_that_starts_late_in_a_call_knows_its_streams() -> None:
 def test_frames_said_before_the_start_are_cut_and_not_lost() -> None:
     script = Script()
     a = script.open("a").send(noise(4.0), at_s=0.0, ptime_ms=200)
-    streams = (records.StreamSnapshot(facts=a.facts, joined_us=T0_US, position=8000, floor_us=T0_US - 180_000),)
+    streams = (events.StreamSnapshot(facts=a.facts, joined_us=T0_US, position=8000, floor_us=T0_US - 180_000),)
     script.start(at_s=1.0, streams=streams)
     made = folded(script.stop(4.0))
     assert made.account.before_start_ms == 180
@@ -145,7 +145,7 @@ def test_a_stop_that_is_folded_alone_brings_the_rest() -> None:
 def test_an_unknown_track_number_is_ignored() -> None:
     script = Script().start()
     script.open("a").send(noise(1.0), at_s=0.0)
-    facts = records.StreamFacts(
+    facts = events.StreamFacts(
         stream=77, leg="z", dialect="pcm", format=MediaFormat(), clock=TrackClock.CONTIGUOUS,
         tracks=(Track.INBOUND,), first_track=99,
     )  # fmt: skip

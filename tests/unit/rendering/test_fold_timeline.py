@@ -8,7 +8,7 @@ import pytest
 from tests.support.folding import folded, noise
 from tests.support.journal_script import Leg, Script
 from tests.support.listening import beeps, find_beeps
-from wavstream.journal import records
+from wavstream.journal import events
 from wavstream.model.audio import TrackClock
 from wavstream.rendering.fold import Fold
 
@@ -228,7 +228,7 @@ def test_a_restart_of_the_server_loses_every_stream() -> None:
     script = Script().start()
     for leg in ("a", "b"):
         script.open(leg).send(noise(3.0), at_s=0.0)
-    script.event(5.0, records.ServerStarted())
+    script.event(5.0, events.ServerStarted())
     script.open("a", at_s=6.0).send(noise(2.0, seed=3), at_s=6.0)
     made = folded(script.stop(8.0))
     assert made.account.samples == 64000
