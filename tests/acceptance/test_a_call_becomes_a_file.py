@@ -38,7 +38,7 @@ async def test_two_legs_are_in_their_channels_with_every_beep_where_it_was_sent(
     assert not find_beeps(samples[:, 0], rate_hz, B_HZ)
     assert not find_beeps(samples[:, 1], rate_hz, A_HZ)
     assert done["end_reason"] == "hangup"
-    assert done["duration_ms"] == round(len(samples) * 1000 / rate_hz)
+    assert done["duration_ms"] == (len(samples) * 1000 + rate_hz // 2) // rate_hz
     assert done["integrity"]["samples"] == samples.size
     assert done["integrity"]["gaps"] == []
 

@@ -7,7 +7,6 @@ path exists, nor what is wrong with a body.
 from __future__ import annotations
 
 import inspect
-import ipaddress
 from typing import Annotated, Any
 
 from fastapi import Request, Security
@@ -16,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wavstream.access.origin import is_local
 from wavstream.api.parts import Authenticate
 from wavstream.api.problems import problem, problem_of
 from wavstream.errors import PeerError
@@ -59,7 +59,7 @@ class Gate:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" and key.strip() else None
         address = scope["client"][0] if scope.get("client") else ""
-        found = self._authenticate(bearer, client_is_loopback=_is_loopback(address), address=address)
+        found = self._authenticate(bearer, client_is_loopback=is_local(address, headers), address=address)
         return await found if inspect.isawaitable(found) else found
 
     def _limited(self, receive: Receive) -> Receive:
@@ -83,10 +83,3 @@ def app_of(request: Request, _credentials: Annotated[Any, Security(_bearer)]) ->
     """The id of the app that asks; for routes under ``/v1``, which the gate has let pass."""
     app_id: str = request.state.app_id
     return app_id
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

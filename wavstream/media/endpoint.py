@@ -43,6 +43,8 @@ class MediaCredentials:
     """An app's key or a stream token, from ``Authorization: Bearer`` or else from the query."""
     session_id: str | None
     """From the path; a stream token may be good for one session only."""
+    address: str | None = None
+    """Of the peer, to count wrong keys by."""
     client_is_loopback: bool
     """Whether the peer is on this machine, and no proxy says that it speaks for another."""
 

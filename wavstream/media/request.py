@@ -9,7 +9,6 @@ Two rules that are easy to get wrong:
 from __future__ import annotations
 
 import email.utils
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,6 +18,7 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from wavstream.access.origin import is_local
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaCredentials
@@ -27,7 +27,6 @@ from wavstream.model.ids import is_customer_id
 _SECRET_QUERY = frozenset({"app", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie"})
 _RETRY_AFTER_S = 5
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,8 @@ def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], pee
             app=query.get("app"),
             token=_bearer(headers.get("authorization", "")) or query.get("token"),
             session_id=session_id,
-            client_is_loopback=_is_loopback(peer_host) and not any(name in headers for name in _FORWARDED),
+            client_is_loopback=is_local(peer_host, headers),
+            address=peer_host,
         ),
     )
 
@@ -127,12 +127,3 @@ def _query(raw: str) -> dict[str, str]:
 def _bearer(authorization: str) -> str | None:
     scheme, _, token = authorization.partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

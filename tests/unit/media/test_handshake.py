@@ -118,7 +118,10 @@ async def test_credentials_and_ids_are_what_the_request_says() -> None:
     path = "/media/pcm/call%2F77/leg%20a?app=acme&token=good&from=+49301234&rate=8000"
     async with media_plane(authenticate=authenticate) as plane, plane.connect(path):
         sink = await plane.sink()
-    assert seen == [MediaCredentials(app="acme", token="good", session_id="call/77", client_is_loopback=True)]
+    (credentials,) = seen
+    assert credentials == MediaCredentials(
+        app="acme", token="good", session_id="call/77", client_is_loopback=True, address="127.0.0.1"
+    )
     assert (sink.started.session_id, sink.started.leg, sink.app_id) == ("call/77", "leg a", "acme")
     assert sink.started.call.from_ == "+49301234"
 
@@ -159,7 +162,8 @@ async def test_a_key_check_that_takes_too_long_is_given_up() -> None:
         status, headers, _ = await plane.ask(upgrade("/media/pcm/s/a"))
         assert status == 503
         assert "retry-after" in headers
-        await cancelled.wait()
+        async with asyncio.timeout(10):
+            await cancelled.wait()
 
 
 async def test_a_peer_that_leaves_during_the_key_check_takes_nothing_with_it() -> None:

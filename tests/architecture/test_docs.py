@@ -1,0 +1,168 @@
+"""What the documents say exists: files, commands, options, routes, settings, metrics and tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from fastapi import FastAPI
+from starlette.routing import Match
+from typer.core import TyperCommand, TyperGroup
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from docs.settings_page import PAGE, page
+from wavstream.cli.main import app as command_line
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import NotFound
+from wavstream.media.request import read_request
+from wavstream.service.server import running
+from wavstream.settings import OLDER_VARIABLES, Settings, every_setting, variable
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md"), *ROOT.glob("tests/**/*.md")]
+)
+SHELL = {"", "sh", "ini"}
+OURS = r"/(?:(?:v\d|files|media|record)/[^\s\"'?;,]+|healthz|readyz|metrics|openapi\.json)"
+
+
+def name(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """(language, content) of every fenced block."""
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield block[1], block[2]
+
+
+def code(text: str) -> Iterator[str]:
+    """Inline code, and the lines of shell in fenced blocks."""
+    for language, content in blocks(text):
+        if language in SHELL:
+            yield from content.splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def links(document: Path) -> Iterator[tuple[str, Path, str]]:
+    """(text, file, fragment) of every relative link."""
+    for text, target in re.findall(r"\[([^\]]+)\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            file, _, fragment = target.partition("#")
+            yield text, (document.parent / file).resolve() if file else document, fragment
+
+
+@every_document
+def test_every_link_leads_somewhere(document: Path) -> None:
+    broken = []
+    for _, file, fragment in links(document):
+        headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE) if file.suffix == ".md" else []
+        if not file.exists() or (fragment and fragment not in map(anchor, headings)):
+            broken.append(f"{file}#{fragment}")
+
+    assert broken == []
+
+
+def test_every_document_of_the_folder_is_in_its_index() -> None:
+    for folder in (ROOT / "docs", ROOT / "docs" / "decisions"):
+        index = folder / "README.md"
+        listed = {file for _, file, _ in links(index)}
+
+        assert {file for file in folder.glob("*.md") if file != index} <= listed
+
+
+@every_document
+def test_every_command_and_option_exists(document: Path) -> None:
+    wrong = []
+    for line in code(document.read_text("utf-8")):
+        for call in re.findall(r"(?<![\w./=-])(?:[\w./]+/bin/)?wavstream ([a-z][^|;`&]*)", line.split(" # ")[0]):
+            wrong += unknown_in(call.split())
+
+    assert wrong == []
+
+
+def unknown_in(words: list[str]) -> list[str]:
+    command: object = typer.main.get_group(command_line)
+    while isinstance(command, TyperGroup) and words and re.fullmatch(r"[a-z-]+", words[0]):
+        if words[0] not in command.commands:
+            return [f"command {words[0]}"]
+        command = command.commands[words.pop(0)]
+    assert isinstance(command, TyperGroup | TyperCommand)
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    given = {word.partition("=")[0].strip("[]") for word in words if re.match(r"\[?--?[a-z]", word)}
+    return [f"option {option} of {command.name}" for option in given - options - {"--help"}]
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> FastAPI:
+    async with running(Settings(port=0, data_dir=tmp_path)) as (service, _):
+        return service.app
+
+
+async def test_every_route_exists(served: FastAPI) -> None:
+    named = {
+        (name(document), path)
+        for document in DOCUMENTS
+        for line in code(document.read_text("utf-8"))
+        for path in re.findall(rf"(?:(?<=8080)|(?<=BASE)|(?<=[ (])|^)({OURS})", line)
+    }
+
+    assert len(named) > 30
+    assert {place for place in named if not is_route(place[1], served)} == set()
+
+
+def is_route(path: str, served: FastAPI) -> bool:
+    if path.startswith("/media"):
+        try:
+            read_request(Request(path.replace("{dialect}", "pcm"), Headers()), dialects=DIALECTS, peer_host=None)
+        except NotFound:
+            return False
+        return True
+    scope = {"type": "http", "path": path, "method": "GET", "headers": []}
+    return any(route.matches(scope)[0] is not Match.NONE for route in served.routes)
+
+
+@every_document
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    known = {variable(setting) for setting, _ in every_setting()} | set(OLDER_VARIABLES.values())
+    named = re.findall(r"(?<!\$)\b(?:WAVSTREAM|RECORDING)_\w*[A-Z]\b", document.read_text("utf-8"))
+
+    assert set(named) - known == set()
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert PAGE.read_text("utf-8") == page(), "write it again: python -m docs.settings_page"
+
+
+def test_operations_has_every_metric_and_no_other() -> None:
+    sources = (ROOT / "wavstream" / "metrics.py", ROOT / "wavstream" / "service" / "figures.py")
+    counted = {metric for source in sources for metric in re.findall(r'"(wavstream_\w+)"', source.read_text("utf-8"))}
+    told = set(re.findall(r"`(wavstream_\w+)`", (ROOT / "docs" / "operations.md").read_text("utf-8")))
+
+    assert told == counted
+
+
+def test_every_promise_of_the_readme_names_a_test_that_exists() -> None:
+    promises = [link for link in links(ROOT / "README.md") if link[1].name.startswith("test_")]
+
+    assert len(promises) >= 10
+    assert [text for text, file, _ in promises if f"def test_{text}(" not in file.read_text("utf-8")] == []
+
+
+@every_document
+def test_every_python_example_compiles(document: Path) -> None:
+    for language, content in blocks(document.read_text("utf-8")):
+        if language == "python":
+            compile(content, name(document), "exec")

@@ -1,0 +1,460 @@
+"""What the commands answer, and what they leave behind when they are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.sessions import TIMING, Handle, Renderer, at, introduction
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound
+from wavstream.journal.journal import Journal
+from wavstream.model.call import CallFacts
+from wavstream.model.ids import new_id
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.sessions.commands import Commands
+from wavstream.sessions.new_recordings import NewRecordings
+from wavstream.sessions.session import Session
+from wavstream.sessions.stream import Stream
+from wavstream.sessions.switchboard import SLOTS, Switchboard
+from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.local import LocalStorage
+
+OPTIONS = RecordingOptions()
+
+
+class Writer:
+    def submit(self, journals: list[Journal]) -> None:
+        for journal in journals:
+            journal.flush()
+
+
+class UnsteadyCatalog:
+    """A real catalog some of whose calls fail, or wait, when a test says so."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.failing: set[str] = set()
+        self.gate: asyncio.Event | None = None
+        self.waiting = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        method = getattr(self._catalog, name)
+
+        async def call(*args: object, **kwargs: object) -> object:
+            if name in self.failing:
+                raise DependencyError("the catalog could not be written: disk I/O error")
+            if name == "add_recording" and self.gate is not None:
+                self.waiting.set()
+                await self.gate.wait()
+            return await method(*args, **kwargs)
+
+        return call
+
+
+class Office:
+    """Commands with a real catalog and storage, and sessions that record into the air."""
+
+    def __init__(self, folder: Path, catalog: Catalog) -> None:
+        self.now_s = 0.0
+        self.renderer = Renderer()
+        self.catalog = UnsteadyCatalog(catalog)
+        self.spool = folder / "spool"
+        self.storage = LocalStorage(folder / "recordings")
+        self.storage.prepare(self.spool)
+        new_recordings = NewRecordings(keys=KeyTemplate(), now_us=lambda: at(self.now_s))
+        self.switchboard = Switchboard(
+            timing=TIMING, renderer=self.renderer, writer=Writer(), make_journal=self._make_journal, max_sessions=3,
+            max_streams_per_session=4, auto_record=False, default_options=OPTIONS, new_recording=new_recordings,
+        )  # fmt: skip
+        self.commands = Commands(
+            switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
+            now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage, spool=self.spool,
+            min_free_bytes=0,
+        )  # fmt: skip
+
+    def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
+        started = introduction(leg, session_id=session_id)
+        stream = self.switchboard.open_stream(started, app_id=app_id, handle=Handle(), now_us=at(self.now_s))
+        assert isinstance(stream, Stream)
+        return stream
+
+    async def start(self, session_id: str = "call-77", **more: str) -> Recording:
+        return await self.commands.start(app_id="one", session_id=session_id, options=OPTIONS, **more)
+
+    async def finished(self, recording: Recording) -> Recording:
+        """Let the renderer finish the recording's file: it is published and in the catalog."""
+        available = replace(self.renderer.ended[recording.id], status=Status.AVAILABLE)
+        spooled = self.spool / f"{recording.id}.wav"
+        spooled.write_bytes(b"RIFF")
+        self.storage.publish(spooled, recording.object_key, sidecar=b"{}")
+        await self.catalog.save_recording(available)  # type: ignore[operator]
+        self.renderer.finish(available)
+        return available
+
+    async def stop(self, recording: Recording) -> Recording:
+        """Stop the recording, whose file is then finished."""
+        answer = asyncio.create_task(self.commands.stop(app_id="one", recording_id=recording.id))
+        await asyncio.sleep(0)
+        await self.finished(recording)
+        return await answer
+
+    async def row(self, recording: Recording) -> Recording | None:
+        return await self.catalog.get_recording(recording.id)  # type: ignore[operator, no-any-return]
+
+    def beat_round(self) -> None:
+        for _ in range(SLOTS):
+            self.switchboard.beat(at(self.now_s))
+
+    def _make_journal(self, session: Session) -> Journal:
+        return Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id)
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    yield Office(tmp_path, catalog)
+    await catalog.close()
+
+
+# ---- start ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_on_a_live_session_is_ongoing_and_in_the_catalog(office: Office) -> None:
+    office.stream()
+
+    recording = await office.start()
+
+    assert recording.status is Status.ONGOING
+    assert await office.row(recording) == recording
+
+
+async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(office: Office) -> None:
+    recording = await office.start()
+    office.beat_round()
+
+    assert recording.status is Status.ACCEPTED
+    assert await office.row(recording) == recording
+    assert office.commands.session("one", "call-77").recordings == (recording,)
+
+
+async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(office: Office) -> None:
+    office.commands = Commands(
+        switchboard=office.switchboard, catalog=office.catalog,  # type: ignore[arg-type]
+        now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
+        storage=office.storage, spool=office.spool, min_free_bytes=1 << 62,
+    )  # fmt: skip
+
+    with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):
+        await office.start(idempotency_key="k")
+
+    assert list(office.switchboard.sessions()) == []
+    page = await office.commands.list(
+        app_id="one", session_id=None, status=None, from_=None, to=None, since=None, until=None, limit=10, cursor=None
+    )
+    assert page.data == ()
+
+
+async def test_a_start_on_a_session_too_many_is_refused(office: Office) -> None:
+    for number in range(3):
+        await office.start(f"call-{number}")
+
+    with pytest.raises(LimitReached, match="as many sessions"):
+        await office.start("call-3")
+
+
+async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: Office) -> None:
+    office.stream()
+    office.catalog.failing = {"add_recording"}
+
+    with pytest.raises(DependencyError):
+        await office.start()
+
+    assert office.commands.session("one", "call-77").recordings == ()
+
+
+async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_the_catalog_later(
+    office: Office,
+) -> None:
+    office.stream()
+    office.catalog.failing = {"save_recording"}
+
+    recording = await office.start()
+
+    assert recording.status is Status.ONGOING
+    assert office.renderer.changed == [recording]
+
+
+async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording_that_waits(office: Office) -> None:
+    stream = office.stream()
+    office.catalog.gate = asyncio.Event()
+    starting = asyncio.create_task(office.start())
+    await office.catalog.waiting.wait()
+
+    stream.closed(True, at(0))
+    office.beat_round()
+    for number in range(3):  # and others take its place meanwhile
+        office.switchboard.find_or_make("one", f"call-{number}", at(0)).announce(at(0))
+    office.catalog.gate.set()
+    recording = await starting
+
+    assert recording.status is Status.ACCEPTED
+    assert office.commands.session("one", "call-77").recordings == (recording,)
+
+
+async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office: Office) -> None:
+    office.catalog.gate = asyncio.Event()
+    starting = asyncio.create_task(office.start())
+    await office.catalog.waiting.wait()
+
+    office.stream()
+    office.catalog.gate.set()
+    recording = await starting
+
+    assert recording.status is Status.ONGOING
+    assert await office.row(recording) == recording
+
+
+async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the_server(office: Office) -> None:
+    office.stream()
+    office.catalog.gate = asyncio.Event()
+    starting = asyncio.create_task(office.start())
+    await office.catalog.waiting.wait()
+
+    office.switchboard.shut_down(at(1))
+    office.catalog.gate.set()
+    recording = await starting
+
+    assert recording.status is Status.ACCEPTED
+    assert office.renderer.begun == []
+    with pytest.raises(LimitReached):
+        await office.start("call-78")
+
+
+# ---- idempotency ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_that_is_repeated_with_its_key_starts_once(office: Office) -> None:
+    first = await office.start(idempotency_key="k", request_digest="d")
+
+    again = await office.start(idempotency_key="k", request_digest="d")
+
+    assert again == first
+    assert len(office.commands.session("one", "call-77").recordings) == 1
+
+
+async def test_starts_with_one_key_at_the_same_moment_start_once(office: Office) -> None:
+    office.stream()
+
+    answers = await asyncio.gather(*(office.start(idempotency_key="k", request_digest="d") for _ in range(5)))
+
+    assert len({answer.id for answer in answers}) == 1
+    assert len(office.commands.session("one", "call-77").recordings) == 1
+
+
+async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: Office) -> None:
+    office.catalog.gate = asyncio.Event()
+    starts = [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
+    await office.catalog.waiting.wait()
+    office.catalog.gate.set()
+    office.catalog.failing = {"add_recording"}
+    first = starts.pop(0)
+    first.cancel()
+    await asyncio.wait((first,))
+    office.catalog.failing.clear()
+
+    # More come while those before them still wait.
+    starts += [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
+    answers = await asyncio.gather(*starts)
+
+    assert len({answer.id for answer in answers}) == 1
+    assert len(office.commands.session("one", "call-77").recordings) == 1
+
+
+async def test_a_key_used_with_another_request_is_refused(office: Office) -> None:
+    await office.start(idempotency_key="k", request_digest="d")
+
+    with pytest.raises(InvalidFields, match="Idempotency-Key"):
+        await office.start(idempotency_key="k", request_digest="other")
+
+
+async def test_a_start_that_failed_frees_its_key(office: Office) -> None:
+    office.catalog.failing = {"add_recording"}
+    with pytest.raises(DependencyError):
+        await office.start(idempotency_key="k", request_digest="d")
+    office.catalog.failing.clear()
+
+    recording = await office.start(idempotency_key="k", request_digest="other")
+
+    assert await office.row(recording) == recording
+
+
+async def test_a_key_whose_recording_was_never_written_starts_it(office: Office) -> None:
+    probe = await office.start("call-1")
+    await office.catalog.remember(  # type: ignore[operator]
+        app_id="one", key="k", request_digest="d", recording_id=new_id(), now=probe.created_at
+    )
+
+    recording = await office.start(idempotency_key="k", request_digest="d")
+
+    assert await office.start(idempotency_key="k", request_digest="d") == recording
+
+
+# ---- stop, pause, resume -------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_answers_when_the_file_is_there(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    office.now_s = 5.0
+
+    stopped = await office.stop(recording)
+
+    assert (stopped.status, stopped.end_reason) == (Status.AVAILABLE, EndReason.STOPPED)
+
+
+async def test_a_second_stop_while_the_file_is_finished_is_refused_with_the_state(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    first = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
+    await asyncio.sleep(0)
+
+    for action in (office.commands.stop, office.commands.pause, office.commands.resume):
+        with pytest.raises(Conflict, match="completed") as refusal:
+            await action(app_id="one", recording_id=recording.id)
+        assert refusal.value.state == "completed"
+
+    await office.finished(recording)
+    assert (await first).status is Status.AVAILABLE
+
+
+async def test_a_stop_of_what_has_ended_is_refused_with_the_state(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    await office.stop(recording)
+
+    with pytest.raises(Conflict) as refusal:
+        await office.commands.stop(app_id="one", recording_id=recording.id)
+
+    assert refusal.value.state == "available"
+
+
+async def test_a_stop_of_what_waits_for_its_first_stream_leaves_it_absent(office: Office) -> None:
+    recording = await office.start()
+
+    stopped = await office.commands.stop(app_id="one", recording_id=recording.id)
+
+    assert (stopped.status, stopped.end_reason) == (Status.ABSENT, EndReason.STOPPED)
+    assert await office.row(recording) == stopped
+
+
+async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
+    await asyncio.sleep(0)
+
+    office.renderer._futures[recording.id].cancel()
+
+    assert (await stopping).id == recording.id
+
+
+async def test_a_recording_that_a_restart_has_in_its_hands_is_asked_for_again(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    office.switchboard.shut_down(at(1))
+
+    with pytest.raises(LimitReached, match="restart"):
+        await office.commands.stop(app_id="one", recording_id=recording.id)
+
+
+async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_state(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+
+    with pytest.raises(Conflict, match="not paused"):
+        await office.commands.resume(app_id="one", recording_id=recording.id)
+    paused = await office.commands.pause(app_id="one", recording_id=recording.id)
+    with pytest.raises(Conflict, match="not ongoing"):
+        await office.commands.pause(app_id="one", recording_id=recording.id)
+    row = await office.row(recording)
+    resumed = await office.commands.resume(app_id="one", recording_id=recording.id)
+
+    assert (paused.status, resumed.status) == (Status.PAUSED, Status.ONGOING)
+    assert row == paused
+    assert await office.row(recording) == resumed
+
+
+async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    office.catalog.failing = {"save_recording"}
+
+    paused = await office.commands.pause(app_id="one", recording_id=recording.id)
+
+    assert paused.status is Status.PAUSED
+    assert office.renderer.changed == [paused]
+
+
+# ---- whose it is ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_belongs_to_another_app_does_not_exist(office: Office) -> None:
+    office.stream()
+    running = await office.start()
+    await office.commands.announce(app_id="one", session_id="call-78", call=CallFacts())
+
+    for action in (office.commands.stop, office.commands.pause, office.commands.resume, office.commands.get):
+        with pytest.raises(NotFound):
+            await action(app_id="two", recording_id=running.id)
+    with pytest.raises(NotFound):
+        await office.commands.delete(app_id="two", recording_id=running.id)
+    with pytest.raises(NotFound):
+        office.commands.session("two", "call-78")
+    assert office.commands.sessions("two") == []
+    stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=running.id))
+    await asyncio.sleep(0)
+    with pytest.raises(NotFound):
+        await office.commands.stop(app_id="two", recording_id=running.id)
+    await office.finished(running)
+    await stopping
+
+
+# ---- delete --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_deleted_recording_has_no_file_and_is_gone_for_its_owner(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+    await office.stop(recording)
+
+    await office.commands.delete(app_id="one", recording_id=recording.id)
+
+    assert list(office.storage.walk()) == []
+    assert (await office.commands.get(app_id="one", recording_id=recording.id)).status is Status.DELETED
+    assert office.renderer.forgotten == [recording.id]
+    with pytest.raises(NotFound):
+        await office.commands.delete(app_id="one", recording_id=recording.id)
+
+
+async def test_a_recording_that_is_being_made_cannot_be_deleted(office: Office) -> None:
+    office.stream()
+    recording = await office.start()
+
+    with pytest.raises(Conflict) as refusal:
+        await office.commands.delete(app_id="one", recording_id=recording.id)
+
+    assert refusal.value.state == "ongoing"
+
+
+async def test_an_announced_session_shows_what_was_told_of_it(office: Office) -> None:
+    view = await office.commands.announce(app_id="one", session_id="call-77", call=CallFacts(from_="+4930"))
+    office.beat_round()
+
+    assert (view.call.from_, view.streams) == ("+4930", ())
+    assert office.commands.session("one", "call-77") == view

@@ -1,0 +1,460 @@
+"""A call from its first stream to its end, as its journal and its renderer see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.sessions import RECONNECT_WAIT_S, START_WAIT_S, Handle, LiveCall, a_recording, at, journaled, talk
+from wavstream.journal.events import (
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
+    ServerStarted,
+    ServerStopped,
+    StreamClosed,
+    StreamOpened,
+)
+from wavstream.journal.journal import Journal
+from wavstream.model.audio import Track
+from wavstream.model.call import CallFacts
+from wavstream.model.recording import EndReason, Status
+from wavstream.model.times import utc
+
+GIVEN_UP_S = RECONNECT_WAIT_S + 1
+
+
+def only_stop(call: LiveCall) -> RecordingStopped:
+    (stop,) = [event for event in call.events if isinstance(event, RecordingStopped)]
+    return stop
+
+
+# ---- how it ends ---------------------------------------------------------------------------------------------------
+
+
+async def test_recordings_end_as_hangup_when_the_last_stream_ends() -> None:
+    call = LiveCall()
+    a, b = call.open("a"), call.open("b")
+    recording = call.start(1.0)
+
+    a.closed(True, at(5.0))
+    still = dict(call.session.running)
+    b.closed(True, at(6.0))
+
+    assert list(still) == [recording]
+    assert only_stop(call) == RecordingStopped(recording_id=recording, reason=EndReason.HANGUP, end_us=at(6.0))
+    assert call.renderer.ended[recording].status is Status.COMPLETED
+    assert call.renderer.ended[recording].ended_at == utc(at(6.0))
+    assert call.session.is_over
+
+
+async def test_recordings_end_as_disconnected_where_the_last_stream_did_when_no_leg_comes_back() -> None:
+    call = LiveCall()
+    a = call.open("a")
+    recording = call.start()
+    a.closed(False, at(5.0))
+
+    call.session.tick(at(5.0 + RECONNECT_WAIT_S - 0.1))
+    waited = list(call.session.running)
+    call.session.tick(at(5.0 + RECONNECT_WAIT_S))
+
+    assert waited == [recording]
+    assert only_stop(call) == RecordingStopped(recording_id=recording, reason=EndReason.DISCONNECTED, end_us=at(5.0))
+    assert call.session.is_over
+
+
+async def test_a_leg_that_comes_back_in_time_goes_on_as_the_same_leg() -> None:
+    call = LiveCall()
+    a = call.open("a")
+    recording = call.start()
+    a.closed(False, at(5.0))
+
+    again = call.open("a", at_s=20.0)
+    talk(again, from_s=20.02)
+    call.session.tick(at(5.0 + GIVEN_UP_S))
+
+    assert list(call.session.running) == [recording]
+    assert call.session.legs.names == ["a"]
+    assert [type(event) for event in call.events] == [RecordingStarted, StreamClosed, StreamOpened]
+    assert call.events[2] == StreamOpened(facts=again.facts)
+    assert ("frame", 1, 0) in call.journal
+
+
+async def test_a_dropped_leg_is_waited_for_after_the_other_hung_up() -> None:
+    call = LiveCall()
+    a, b = call.open("a"), call.open("b")
+    recording = call.start()
+    a.closed(False, at(5.0))
+
+    b.closed(True, at(6.0))
+    call.session.tick(at(7.0))
+    waited = list(call.session.running)
+    call.session.tick(at(5.0 + GIVEN_UP_S))
+
+    assert waited == [recording]
+    assert only_stop(call) == RecordingStopped(recording_id=recording, reason=EndReason.DISCONNECTED, end_us=at(6.0))
+
+
+async def test_a_leg_that_is_given_up_ends_nothing_while_another_streams() -> None:
+    call = LiveCall()
+    a, b = call.open("a"), call.open("b")
+    recording = call.start()
+    a.closed(False, at(5.0))
+
+    call.session.tick(at(5.0 + GIVEN_UP_S))
+    running = list(call.session.running)
+    b.closed(True, at(60.0))
+
+    assert running == [recording]
+    assert call.renderer.ends == [EndReason.HANGUP]
+
+
+async def test_a_stop_ends_one_recording_and_leaves_the_other_running() -> None:
+    call = LiveCall()
+    stream = call.open()
+    first, second = call.start(), call.start(0.5)
+
+    call.session.stop(first, EndReason.STOPPED, at(1.0))
+    talk(stream, from_s=1.02)
+
+    assert call.renderer.ends == [EndReason.STOPPED]
+    assert list(call.session.running) == [second]
+    assert call.journal[-1] == ("frame", 0, 0)
+
+
+async def test_nothing_is_journaled_after_the_last_recording_was_stopped() -> None:
+    call = LiveCall()
+    stream = call.open()
+    call.session.stop(call.start(), EndReason.STOPPED, at(1.0))
+
+    talk(stream, from_s=1.02)
+    call.session.tick(at(2.0))
+    call.open("b", at_s=2.0)
+    stream.closed(True, at(3.0))
+
+    assert [type(event) for event in call.journal] == [RecordingStarted, RecordingStopped]
+
+
+async def test_a_session_outlives_a_lost_leg_though_nothing_is_recorded_so_that_a_stop_stays_a_stop() -> None:
+    call = LiveCall()
+    stream = call.open()
+    call.session.stop(call.start(), EndReason.STOPPED, at(1.0))
+
+    stream.closed(False, at(2.0))
+
+    assert not call.session.is_over
+    call.session.tick(at(2.0 + GIVEN_UP_S))
+    assert call.session.is_over
+
+
+# ---- streams of one leg --------------------------------------------------------------------------------------------
+
+
+async def test_a_newer_stream_of_the_same_track_takes_the_place_of_the_older() -> None:
+    call = LiveCall()
+    old_handle = Handle()
+    old = call.open("a", handle=old_handle)
+    recording = call.start()
+
+    new = call.open("a", at_s=1.0)
+    old.closed(False, at(1.1))
+    talk(old, from_s=1.2)
+
+    assert call.session.streams == [new]
+    assert old_handle.closed == [(1008, "leg: a newer stream of leg 'a' took over")]
+    assert call.events[1:] == [StreamClosed(stream=1, clean=False), StreamOpened(facts=new.facts)]
+    assert (list(call.session.running), call.session.legs.away) == ([recording], {})
+
+
+async def test_inbound_and_outbound_streams_of_one_leg_are_side_by_side() -> None:
+    call = LiveCall()
+    handle = Handle()
+    said = call.open("a", handle=handle, tracks=(Track.INBOUND,))
+    heard = call.open("a", tracks=(Track.OUTBOUND,))
+    call.start()
+
+    said.closed(False, at(1.0))
+
+    assert call.session.streams == [heard]
+    assert call.session.legs.away == {}
+    assert (handle.closed, call.session.legs.names) == ([], ["a"])
+
+
+async def test_a_leg_is_away_when_the_last_of_its_streams_is_lost() -> None:
+    call = LiveCall()
+    said = call.open("a", tracks=(Track.INBOUND,))
+    heard = call.open("a", tracks=(Track.OUTBOUND,))
+    call.start()
+    said.closed(False, at(1.0))
+
+    heard.closed(False, at(2.0))
+
+    assert list(call.session.legs.away) == ["a"]
+
+
+async def test_legs_without_names_get_letters() -> None:
+    call = LiveCall()
+
+    assert [call.open(None).facts.leg for _ in range(3)] == ["a", "b", "c"]
+
+
+async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_asked_for_it() -> None:
+    call = LiveCall()
+    asked, other = Handle(), Handle()
+    call.open("a", handle=asked, keepalive=True)
+    call.open("b", handle=other)
+    recording = call.start()
+    while_running = asked.alive
+
+    call.session.stop(recording, EndReason.STOPPED, at(1.0))
+
+    assert (while_running, asked.alive, other.alive) == (True, False, None)
+
+
+# ---- starts --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_record_tells_all_that_a_fold_must_know() -> None:
+    call = LiveCall()
+    call.open("b", call=CallFacts(from_="+4930", vendor_ids={"sid": "CA1"}))
+    gone = call.open("a")
+    a = call.open("a", at_s=0.5)
+    talk(a, from_s=0.52)
+
+    recording = call.start(1.0)
+
+    started = call.events[0]
+    assert isinstance(started, RecordingStarted)
+    assert started.recording == call.session.running[recording]
+    assert (started.recording.status, started.recording.started_at) == (Status.ONGOING, utc(at(1.0)))
+    assert started.recording.call == CallFacts(from_="+4930", vendor_ids={"sid": "CA1"})
+    assert started.leg_order == ("b", "a")
+    assert [snapshot.facts.stream for snapshot in started.streams] == [1, 3]
+    assert started.streams[1].position == 160
+    assert gone not in call.session.streams
+    assert call.renderer.begun == [(recording, 1)]
+
+
+async def test_a_recording_of_a_session_that_was_recorded_before_starts_in_a_fresh_segment() -> None:
+    call = LiveCall()
+    call.open()
+    first = call.start()
+    call.session.stop(first, EndReason.STOPPED, at(1.0))
+
+    second = call.start(2.0)
+    beside = call.start(3.0)
+
+    assert call.renderer.begun == [(first, 1), (second, 2), (beside, 2)]
+    assert len(call.journals) == 1
+
+
+async def test_waiting_recordings_start_with_the_first_stream() -> None:
+    call = LiveCall()
+    recordings = [call.start(), call.start(1.0)]
+    waiting = list(call.session.waiting)
+
+    stream = call.open(at_s=2.0)
+
+    assert waiting == recordings
+    assert (call.session.waiting, list(call.session.running)) == ({}, recordings)
+    assert [(each.id, each.status) for each in call.renderer.changed] == [(id, Status.ONGOING) for id in recordings]
+    starts = [event for event in call.events if isinstance(event, RecordingStarted)]
+    assert [start.streams[0].facts for start in starts] == [stream.facts, stream.facts]
+
+
+async def test_a_waiting_recording_is_absent_when_no_stream_comes_in_time() -> None:
+    call = LiveCall()
+    recording = call.start()
+
+    call.session.tick(at(START_WAIT_S - 0.1))
+    waited = list(call.session.waiting)
+    call.session.tick(at(START_WAIT_S))
+
+    assert waited == [recording]
+    assert [(each.id, each.status) for each in call.renderer.changed] == [(recording, Status.ABSENT)]
+    assert (call.session.is_over, call.journals) == (True, [])
+
+
+async def test_a_waiting_recording_can_be_cancelled() -> None:
+    call = LiveCall()
+
+    cancelled = call.session.cancel(call.start(), at(1.0))
+
+    assert (cancelled.status, cancelled.end_reason, cancelled.ended_at) == (
+        Status.ABSENT, EndReason.STOPPED, utc(at(1.0)),
+    )  # fmt: skip
+    assert call.session.waiting == {}
+
+
+async def test_a_recording_that_is_asked_for_while_every_leg_is_away_starts_when_one_comes_back() -> None:
+    call = LiveCall()
+    stream = call.open()
+    first = call.start()
+    stream.closed(False, at(1.0))
+
+    second = call.start(2.0)
+    waiting = list(call.session.waiting)
+    call.open(at_s=3.0)
+
+    assert waiting == [second]
+    assert list(call.session.running) == [first, second]
+
+
+# ---- pauses --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pause_is_journaled_with_whether_the_audio_goes_on() -> None:
+    call = LiveCall()
+    call.open()
+    first, second = call.start(), call.start()
+
+    call.session.pause(first, at(1.0))
+    call.session.pause(second, at(2.0))
+    call.session.resume(second, at(3.0))
+    call.session.resume(first, at(4.0))
+
+    assert call.events[2:] == [
+        RecordingPaused(recording_id=first, journaled=True),
+        RecordingPaused(recording_id=second, journaled=False),
+        RecordingResumed(recording_id=second),
+        RecordingPaused(recording_id=first, journaled=True),
+        RecordingResumed(recording_id=first),
+    ]
+
+
+async def test_a_recording_that_starts_in_the_pause_of_another_is_told_to_that_one() -> None:
+    call = LiveCall()
+    call.open()
+    paused = call.start()
+    call.session.pause(paused, at(1.0))
+
+    call.start(2.0)
+
+    assert call.events[-1] == RecordingPaused(recording_id=paused, journaled=True)
+
+
+async def test_a_peer_that_pauses_twice_is_heard_once() -> None:
+    call = LiveCall()
+    call.open()
+    call.start()
+
+    call.session.pause_all(at(1.0))
+    call.session.pause_all(at(2.0))
+    call.session.resume_all(at(3.0))
+    call.session.resume_all(at(4.0))
+
+    assert [type(event) for event in call.events] == [RecordingStarted, RecordingPaused, RecordingResumed]
+
+
+# ---- time ----------------------------------------------------------------------------------------------------------
+
+
+async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() -> None:
+    call = LiveCall()
+    call.session.tick(at(0.45))
+    stream = call.open(at_s=0.5)
+    call.start(0.5)
+    stream.closed(False, at(0.6))
+
+    folds = [call.session.tick(at(0.5 + visit * 0.15)) for visit in range(1, 25)]
+
+    clocks = [row for row in call.journal if isinstance(row, tuple)]
+    assert clocks == [("clock", pytest.approx(0.5 + number * 0.45)) for number in range(1, 9)]
+    assert folds.count(True) == 2
+
+
+# ---- restarts ------------------------------------------------------------------------------------------------------
+
+
+def restored(call: LiveCall, *, lost: list[str], last_s: float = 9.0, now_s: float = 10.0) -> Journal:
+    journal = Journal(key="k", app_id="default", session_id="call-77", segment=3)
+    call.journals.append(journal)
+    recording = a_recording()
+    call.session.restore(
+        journal=journal, legs=["a", "b"], lost=lost, next_stream=7, next_track=9, running=[recording],
+        last_us=at(last_s), now_us=at(now_s),
+    )  # fmt: skip
+    return journal
+
+
+async def test_a_restored_session_goes_on_with_the_leg_that_comes_back() -> None:
+    call = LiveCall()
+    journal = restored(call, lost=["a"])
+
+    stream = call.open("a", at_s=11.0)
+    talk(stream, from_s=11.02)
+    call.session.tick(at(10.0 + GIVEN_UP_S))
+
+    assert (stream.facts.stream, stream.facts.first_track) == (7, 9)
+    assert [row for row in journaled(journal) if not isinstance(row, tuple)] == [
+        ServerStarted(), StreamOpened(facts=stream.facts),
+    ]  # fmt: skip
+    assert ("frame", 9, 0) in journaled(journal)
+    assert call.renderer.ended == {}
+
+
+async def test_a_restored_session_ends_as_recovered_at_the_last_that_it_has_when_nobody_comes_back() -> None:
+    call = LiveCall()
+    journal = restored(call, lost=["a", "b"])
+
+    call.session.tick(at(10.0 + GIVEN_UP_S))
+
+    stop = journaled(journal)[-1]
+    assert isinstance(stop, RecordingStopped)
+    assert (stop.reason, stop.end_us) == (EndReason.RECOVERED, at(9.0))
+
+
+async def test_a_restored_session_without_legs_to_wait_for_ends_at_once() -> None:
+    call = LiveCall()
+
+    restored(call, lost=[])
+
+    assert call.renderer.ends == [EndReason.RECOVERED]
+    assert call.session.is_over
+
+
+async def test_a_leg_that_came_back_after_a_restart_and_dropped_ends_the_session_as_disconnected() -> None:
+    call = LiveCall()
+    restored(call, lost=["a", "b"])
+    stream = call.open("a", at_s=12.0)
+    stream.closed(False, at(13.0))
+
+    call.session.tick(at(13.0 + GIVEN_UP_S))
+
+    assert call.renderer.ends == [EndReason.DISCONNECTED]
+
+
+async def test_a_restored_session_knows_the_call_of_its_recordings() -> None:
+    call = LiveCall()
+    call.open(call=CallFacts(from_="+4930"))
+    running = call.session.running[call.start()]
+    other = LiveCall()
+
+    other.session.restore(
+        journal=call.journals[0], legs=["a"], lost=["a"], next_stream=2, next_track=1, running=[running],
+        last_us=at(1), now_us=at(2),
+    )  # fmt: skip
+
+    assert other.session.call.from_ == "+4930"
+
+
+async def test_a_session_that_is_detached_notes_it_and_takes_in_nothing_more() -> None:
+    call = LiveCall()
+    stream = call.open()
+    call.start()
+
+    was_running = call.session.detach(at(1.0))
+    talk(stream, from_s=1.02)
+    stream.closed(True, at(2.0))
+
+    assert was_running
+    assert call.journal[1:] == [ServerStopped()]
+    assert call.renderer.ended == {}
+
+
+async def test_a_session_that_records_nothing_has_nothing_to_note_when_it_is_detached() -> None:
+    call = LiveCall()
+    call.start()
+
+    assert not call.session.detach(at(1.0))
+    assert (call.journals, call.session.waiting) == ([], {})

@@ -1,0 +1,282 @@
+"""Sessions found and made, streams let in or held, and the beat that visits them all."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.sessions import FRAME, TIMING, Handle, Renderer, a_recording, at, introduction, journaled
+from wavstream.dialects.events import Frame, Marked
+from wavstream.errors import LimitReached
+from wavstream.journal.events import Mark, RecordingStarted, ServerStopped
+from wavstream.journal.journal import Journal
+from wavstream.model.ids import new_id
+from wavstream.model.options import ChannelLayout, RecordingOptions
+from wavstream.model.recording import EndReason, Recording
+from wavstream.sessions.held_stream import HeldStream
+from wavstream.sessions.session import Session
+from wavstream.sessions.stream import Stream
+from wavstream.sessions.switchboard import SLOTS, Switchboard
+
+MONO = RecordingOptions(channels=ChannelLayout.MONO)
+
+
+class Writer:
+    """Takes journals and keeps a note of it."""
+
+    def __init__(self) -> None:
+        self.submitted: list[list[Journal]] = []
+
+    def submit(self, journals: list[Journal]) -> None:
+        self.submitted.append(list(journals))
+
+
+class Board:
+    """A switchboard and what it is handed."""
+
+    def __init__(self, *, sessions: int = 100, streams: int = 3, auto_record: bool = False) -> None:
+        self.renderer = Renderer()
+        self.writer = Writer()
+        self.switchboard = Switchboard(
+            timing=TIMING, renderer=self.renderer, writer=self.writer, make_journal=self._make_journal,
+            max_sessions=sessions, max_streams_per_session=streams, auto_record=auto_record, default_options=MONO,
+            new_recording=self._new_recording,
+        )  # fmt: skip
+
+    def open(
+        self, leg: str = "a", *, session_id: str = "call-77", at_s: float = 0.0, record: bool = False,
+        handle: Handle | None = None,
+    ) -> Stream | HeldStream:  # fmt: skip
+        started = introduction(leg, session_id=session_id, record=record)
+        return self.switchboard.open_stream(started, app_id="default", handle=handle or Handle(), now_us=at(at_s))
+
+    def session(self, session_id: str = "call-77") -> Session:
+        found = self.switchboard.find("default", session_id)
+        assert found is not None
+        return found
+
+    def beat_round(self, at_s: float) -> None:
+        for _ in range(SLOTS):
+            self.switchboard.beat(at(at_s))
+
+    def _make_journal(self, session: Session) -> Journal:
+        return Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id)
+
+    def _new_recording(self, *, app_id: str, session_id: str, options: RecordingOptions) -> Recording:
+        return a_recording(app_id=app_id, session_id=session_id, options=options)
+
+
+def live(stream: Stream | HeldStream) -> Stream:
+    assert isinstance(stream, Stream)
+    return stream
+
+
+# ---- sessions ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_made_once_and_belongs_to_one_app() -> None:
+    board = Board().switchboard
+
+    mine = board.find_or_make("one", "call-77", at(0))
+    theirs = board.find_or_make("two", "call-77", at(0))
+
+    assert board.find_or_make("one", "call-77", at(1)) is mine
+    assert mine is not theirs
+    assert list(board.sessions("one")) == [mine]
+    assert (list(board.sessions()), len(board)) == ([mine, theirs], 2)
+    assert board.find("three", "call-77") is None
+
+
+async def test_a_session_too_many_is_refused_unless_it_was_let_in_before() -> None:
+    board = Board(sessions=1).switchboard
+    board.find_or_make("default", "call-1", at(0))
+
+    with pytest.raises(LimitReached, match="as many sessions") as refusal:
+        board.find_or_make("default", "call-2", at(0))
+
+    assert refusal.value.retry_after_s > 0
+    assert board.find_or_make("default", "call-1", at(0)).session_id == "call-1"
+    assert board.find_or_make("default", "call-2", at(0), even_if_full=True).session_id == "call-2"
+
+
+async def test_a_stream_too_many_is_refused_and_the_others_stay() -> None:
+    board = Board(streams=2)
+    board.open("a")
+    board.open("b")
+
+    with pytest.raises(LimitReached, match="as many streams"):
+        board.open("c")
+
+    assert len(board.session().streams) == 2
+
+
+async def test_a_session_that_nothing_keeps_is_forgotten_by_the_beat() -> None:
+    board = Board()
+    live(board.open("a")).closed(True, at(1))
+    board.open("a", session_id="call-78")
+
+    board.beat_round(2)
+
+    assert board.switchboard.find("default", "call-77") is None
+    assert board.switchboard.find("default", "call-78") is not None
+
+
+# ---- recordings that nobody asks the API for -----------------------------------------------------------------------
+
+
+async def test_a_stream_that_asks_for_it_starts_one_recording_of_its_session() -> None:
+    board = Board()
+
+    for leg in ("a", "b"):
+        board.open(leg, record=True)
+
+    (recording,) = board.session().running.values()
+    assert recording.options == MONO
+    assert [changed.id for changed in board.renderer.changed] == [recording.id]
+
+
+async def test_a_stream_that_comes_back_does_not_start_what_was_stopped_again() -> None:
+    board = Board()
+    stream = live(board.open("a", record=True))
+    session = board.session()
+    session.stop(next(iter(session.running)), EndReason.STOPPED, at(1))
+    stream.closed(False, at(2))
+    board.beat_round(3)
+
+    board.open("a", record=True, at_s=4)
+
+    assert board.session() is session
+    assert session.running == {}
+
+
+async def test_every_session_is_recorded_once_where_the_operator_says_so() -> None:
+    board = Board(auto_record=True)
+
+    for leg, session_id in (("a", "call-1"), ("b", "call-1"), ("a", "call-2")):
+        board.open(leg, session_id=session_id)
+
+    assert [len(board.session(name).running) for name in ("call-1", "call-2")] == [1, 1]
+
+
+async def test_a_recording_that_waits_is_the_one_that_a_stream_asks_for() -> None:
+    board = Board()
+    asked = a_recording()
+    board.switchboard.find_or_make("default", "call-77", at(0)).start(asked, at(0))
+
+    board.open("a", record=True)
+
+    assert list(board.session().running) == [asked.id]
+
+
+# ---- a restart -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_of_a_session_whose_journal_is_read_waits_and_then_loses_nothing() -> None:
+    board, handle = Board(auto_record=True), Handle()
+    board.switchboard.hold("default", "call-77")
+
+    held = board.open("a", handle=handle)
+    held.frame(Frame(0, 0, 160, FRAME), at(0.1))
+    held.event(Marked("early"), at(0.2))
+    while_held = (handle.reading, board.switchboard.find("default", "call-77"))
+    board.switchboard.release("default", "call-77", at(5))
+    held.frame(Frame(0, 160, 160, FRAME), at(5.1))
+
+    assert while_held == (False, None)
+    assert handle.reading
+    journal = board.session().journal
+    assert journal is not None
+    assert journaled(journal)[1:] == [("frame", 0, 0), Mark(stream=1, name="early"), ("frame", 0, 160)]
+    (stream,) = board.session().streams
+    assert stream.joined_us == at(5)
+
+
+async def test_a_stream_that_left_while_it_waited_has_left_when_it_is_let_in() -> None:
+    board, handle = Board(auto_record=True), Handle()
+    board.switchboard.hold("default", "call-77")
+
+    board.open("a", handle=handle).closed(True, at(1))
+    board.switchboard.release("default", "call-77", at(5))
+
+    assert board.session().streams == []
+    assert board.renderer.ends == [EndReason.HANGUP]
+
+
+async def test_a_held_stream_too_many_is_told_to_try_again_and_the_others_are_let_in() -> None:
+    board, handles = Board(streams=1), [Handle(), Handle()]
+    board.switchboard.hold("default", "call-77")
+    for leg, handle in zip("ab", handles, strict=True):
+        board.open(leg, handle=handle)
+
+    board.switchboard.release("default", "call-77", at(5))
+
+    assert [[code for code, _ in handle.closed] for handle in handles] == [[], [1013]]
+
+
+async def test_streams_of_other_sessions_are_not_held() -> None:
+    board = Board()
+    board.switchboard.hold("default", "call-77")
+
+    assert isinstance(board.open("a", session_id="call-78"), Stream)
+
+
+async def test_nothing_new_is_taken_in_when_the_server_goes_down() -> None:
+    board = Board(auto_record=True)
+    stream = live(board.open("a"))
+    session = board.session()
+    journal = session.journal
+    assert journal is not None
+
+    board.switchboard.shut_down(at(1))
+    board.switchboard.shut_down(at(1.1))
+    stream.closed(True, at(2))
+
+    assert [type(row) for row in journaled(journal)] == [RecordingStarted, ServerStopped]
+    assert board.writer.submitted == [[journal]]
+    with pytest.raises(LimitReached, match="restarting"):
+        board.open("a", session_id="call-78")
+    assert board.renderer.ended == {}
+
+
+# ---- the beat ------------------------------------------------------------------------------------------------------
+
+
+async def test_every_session_is_visited_once_in_ten_slots() -> None:
+    board = Board(auto_record=True)
+    for number in range(25):
+        board.open("a", session_id=f"call-{number}")
+
+    board.beat_round(1)
+
+    visited = [journal for journals in board.writer.submitted for journal in journals]
+    assert len(visited) == 25
+    assert {journal.session_id for journal in visited} == {f"call-{number}" for number in range(25)}
+    assert [len(journals) for journals in board.writer.submitted].count(3) == 5
+
+
+async def test_journals_are_folded_when_enough_was_journaled() -> None:
+    board = Board(auto_record=True)
+    board.open("a")
+
+    for visit in range(1, 101):
+        board.beat_round(visit * 0.15)
+
+    journal = board.session().journal
+    assert board.renderer.advanced
+    assert all(journals == [journal] for journals in board.renderer.advanced)
+    assert len(board.renderer.advanced) < 100 / 3
+
+
+async def test_sockets_are_read_no_further_while_the_journal_is_full() -> None:
+    board, early, late, held = Board(), Handle(), Handle(), Handle()
+    board.switchboard.hold("default", "call-78")
+    board.open("a", handle=early)
+    board.open("a", session_id="call-78", handle=held)
+
+    board.switchboard.hold_back(True)
+    board.open("b", handle=late)
+    board.switchboard.release("default", "call-78", at(1))
+    while_full = (early.reading, late.reading, held.reading)
+    board.switchboard.hold_back(False)
+
+    assert while_full == (False, False, False)
+    assert (early.reading, late.reading, held.reading) == (True, True, True)

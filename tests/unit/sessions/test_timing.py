@@ -1,0 +1,55 @@
+"""When records, folds and windows are due."""
+
+from __future__ import annotations
+
+from tests.support.sessions import at
+from wavstream.sessions.timing import CLOCKS_PER_FOLD, Pulse
+
+VISIT_S = 0.15
+
+
+def test_clock_records_are_due_at_every_third_visit() -> None:
+    pulse = Pulse(at(0))
+
+    due = [number for number in range(1, 13) if pulse.clock_is_due(at(number * VISIT_S))]
+
+    assert due == [3, 6, 9, 12]
+
+
+def test_visits_that_come_unevenly_write_clock_records_half_a_second_apart_at_most() -> None:
+    pulse = Pulse(at(0))
+    visits_s = [number * VISIT_S + (0.02 if number % 2 else -0.02) for number in range(1, 200)]
+
+    written_s = [visit_s for visit_s in visits_s if pulse.clock_is_due(at(visit_s))]
+
+    gaps_s = [later - earlier for earlier, later in zip(written_s, written_s[1:], strict=False)]
+    assert max(gaps_s) <= 0.5
+    assert min(gaps_s) >= 0.4
+
+
+def test_a_late_visit_writes_one_clock_record_for_all_that_it_missed() -> None:
+    pulse = Pulse(at(0))
+
+    assert [pulse.clock_is_due(at(5.0)), pulse.clock_is_due(at(5.15))] == [True, False]
+
+
+def test_a_fold_is_due_with_every_few_clock_records() -> None:
+    pulse = Pulse(at(0))
+
+    clocks = [number for number in range(1, 100) if pulse.clock_is_due(at(number * VISIT_S)) and pulse.fold_is_due]
+
+    assert clocks == list(range(3 * CLOCKS_PER_FOLD, 100, 3 * CLOCKS_PER_FOLD))
+
+
+def test_time_counts_from_a_restart() -> None:
+    pulse = Pulse(at(0))
+    pulse.restart(at(10.0))
+
+    assert not pulse.clock_is_due(at(10.3))
+    assert pulse.clock_is_due(at(10.45))
+
+
+def test_a_window_is_over_every_ten_seconds() -> None:
+    pulse = Pulse(at(0))
+
+    assert [second for second in range(1, 31) if pulse.window_is_over(at(second))] == [10, 20, 30]
