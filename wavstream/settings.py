@@ -73,15 +73,15 @@ class MediaSettings(_Table):
     """Seconds without an answer to a ping after which the stream counts as lost."""
     close_timeout_s: Seconds = 5.0
     """Seconds that the peer gets to answer a close before the connection is dropped."""
-    frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 500
-    """Messages a second of one stream, sustained; ten times a 20 ms stream, so that a backlog may be caught up."""
+    frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
+    """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
 
 
 class Limits(_Table):
     """What the whole server takes on before it says no."""
 
     sessions: Annotated[int, Field(ge=1)] = 5_000
-    """Live sessions; two legs each is what one core and its file descriptors carry with room to spare."""
+    """Live sessions; more than one core carries, so that it stops a runaway switch and not a busy hour."""
     streams_per_session: Annotated[int, Field(ge=1)] = 16
     """Media streams of one session; a conference leg more is a loop of the switch."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456

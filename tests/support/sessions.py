@@ -1,4 +1,4 @@
-"""Live sessions without sockets, folds and clocks: what they are handed is written down, and what they journal is read."""
+"""Live sessions without sockets, folds and clocks: what they ask for is written down, what they journal is read."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ T0_US = 1_800_000_000_000_000
 RECONNECT_WAIT_S = 30.0
 START_WAIT_S = 60.0
 TIMING = Timing(reconnect_wait_us=int(RECONNECT_WAIT_S * 1e6), start_wait_us=int(START_WAIT_S * 1e6))
+OPTIONS = RecordingOptions()
 FRAME = bytes(range(160)) * 2
 """20 ms of L16 at 8 kHz."""
 
@@ -103,7 +104,7 @@ class Renderer:
 
 
 def a_recording(
-    *, app_id: str = "default", session_id: str = "call-77", options: RecordingOptions = RecordingOptions()
+    *, app_id: str = "default", session_id: str = "call-77", options: RecordingOptions = OPTIONS
 ) -> Recording:
     """A recording that was just asked for."""
     recording_id = new_id()

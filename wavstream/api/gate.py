@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wavstream.access.origin import is_local
 from wavstream.api.parts import Authenticate
 from wavstream.api.problems import problem, problem_of
-from wavstream.errors import PeerError
+from wavstream.errors import WavstreamError
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -44,7 +44,7 @@ class Gate:
         if scope["path"].startswith("/v1/"):
             try:
                 scope.setdefault("state", {})["app_id"] = await self._who(scope, headers)
-            except PeerError as error:
+            except WavstreamError as error:
                 await problem_of(error, limit_status=429)(scope, receive, send)
                 return
         length = headers.get("content-length", "")

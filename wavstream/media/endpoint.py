@@ -27,7 +27,7 @@ class MediaLimits:
     """From our close frame, or the peer's stop, to the end of the socket."""
     idle_timeout_s: float | None = 3600.0
     """Without any message. A peer that answers pings is alive, but none is silent for this long in a call."""
-    frames_per_second: int = 500
+    frames_per_second: int = 2_000
     """WebSocket frames of any kind, sustained. A peer that stalled may deliver ten seconds of this at once."""
     sockets: int = 20_000
     """Open at once."""

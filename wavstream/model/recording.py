@@ -78,7 +78,7 @@ class Gap:
     start_ms: int
     length_ms: int
     cause: str
-    """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away), ``silence`` (suppressed by the peer)."""
+    """``stall`` (sent nothing for a while) or ``reconnect`` (the stream was away)."""
 
 
 @dataclass(frozen=True, slots=True)

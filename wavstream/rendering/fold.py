@@ -1,9 +1,10 @@
 """The fold: a session's journal in, one recording's file bytes and facts out.
 
-Nothing is decided between two *canonical points*: a clock record, or the recording's stop. Records are only collected
-until one of them comes, so that the file does not depend on how the journal was cut on its way here, and so that the
-work is a fixed number of array operations for each stretch between them, not one for each frame. What happens in
-between (a stream opens, a pause begins) cuts the collected frames where it happened.
+Nothing is decided between two *canonical points*: a clock record 0.8 s or more after the last one that was one, or
+the recording's stop. Records are only collected until one of them comes, so that the file does not depend on how the
+journal was cut on its way here, and so that the work is a fixed number of array operations for each stretch between
+them, not one for each frame. What happens in between (a stream opens, a pause begins) cuts the collected frames where
+it happened.
 
 At a canonical point the sources place what their clocks let them place, the watermark says how far the call is known,
 and everything up to there is mixed, encoded and never touched again.
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     from wavstream.model.recording import Recording
 
 
+TICK_US = 800_000
+"""Clock records that follow a canonical point sooner than this are no such point: array operations cost the same for
+40 frames as for 20, so twice the stretch is half the work."""
+
+
 class Fold:
     """One recording, folded from its session's journal."""
 
@@ -56,6 +62,7 @@ class Fold:
         self._recording_id = recording_id
         self._hold_us = hold_us
         self._origin_us = 0
+        self._ticked_us = 0
         self._runs: list[Run] = []
         self._tally = Tally()
         self._has_pause_in_journal = False
@@ -82,7 +89,10 @@ class Fold:
             elif isinstance(item, Run):
                 self._runs.append(item)
             elif isinstance(item, Clock):
-                out.append(self._tick(item.arrival_us - self._origin_us))
+                now_us = item.arrival_us - self._origin_us
+                if now_us - self._ticked_us >= TICK_US:
+                    self._ticked_us = now_us
+                    out.append(self._tick(now_us))
             else:
                 out.append(self._happened(item.event, item.arrival_us - self._origin_us))
         return b"".join(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -159,10 +160,10 @@ class Service:
         )
         self.recovery.hold_sessions()
         self._closing.push_async_callback(self._end_background)
-        self._keep(self.recovery.run(), "recovery")
+        self._keep(self.recovery.run, "recovery")
+        sweeper = Sweeper(self.catalog, storage)
         self._keep(
-            Sweeper(self.catalog, storage).run(interval_s=settings.retention.sweep_interval_s, now=self._wall),
-            "sweeper",
+            functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
         self._schedule_beat(self._loop.time())
 
@@ -283,11 +284,11 @@ class Service:
         if not await self.catalog.add_app(App(DEFAULT_APP, created_at=self._wall()), **secrets):
             await self.catalog.replace_key(DEFAULT_APP, **secrets)
 
-    def _keep(self, work: Awaitable[None], name: str) -> None:
+    def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         async def run() -> None:
             with suppress(asyncio.CancelledError):
                 try:
-                    await work
+                    await work()
                 except Exception:
                     log.exception("a background task failed", task=name)
 

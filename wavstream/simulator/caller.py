@@ -21,7 +21,7 @@ from wavstream.simulator.encode import Samples, encode
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
 
 MAX_MESSAGES_A_SECOND = 400
-"""Faster play makes larger messages instead: the server's limit is 500 a second."""
+"""Faster play makes larger messages instead: it is what a server's limit is there for."""
 MAX_MESSAGE_BYTES = 524_288
 """Half of what the server accepts by default."""
 _CLOSE_TIMEOUT_S = 60.0  # when played as fast as possible, the server still has to read what lies in the buffers
@@ -138,8 +138,11 @@ async def play_call(
                 )
                 for leg in legs
             ]
-    except* (PeerError, OperatorError) as failed:
-        raise failed.exceptions[0] from None
+    except BaseExceptionGroup as failed:
+        first = failed.exceptions[0]
+        if isinstance(first, PeerError | OperatorError):
+            raise first from None
+        raise
     return [task.result() for task in tasks]
 
 

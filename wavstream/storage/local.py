@@ -134,8 +134,12 @@ def _make_folders(folder: Path) -> list[Path]:
 
 
 def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    _sync_file(path)
+    # Like the audio, not for everybody on the machine: the sidecar has the link that opens the file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.sessions import FRAME, LiveCall, at, talk
 from wavstream.dialects.events import Dtmf, Ignored, Marked, Paused, Resumed
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
-from wavstream.journal.records import items
+from wavstream.journal.records import Run, items
 from wavstream.model.audio import TrackClock
 from wavstream.model.recording import Status
 
@@ -35,7 +35,7 @@ async def test_a_frame_goes_to_the_journal_whole_while_a_recording_runs() -> Non
     talk(stream, from_s=0.04, frames=2)
 
     assert frames_of(call) == [("frame", 0, 160), ("frame", 0, 320)]
-    (run,) = [item for item in items(call.journals[0].queue[-1][1]) if hasattr(item, "payload")]  # type: ignore[index]
+    (run,) = [item for item in items(call.journals[0].queue[-1][1]) if isinstance(item, Run)]  # type: ignore[index]
     assert [bytes(row) for row in run.payload] == [FRAME, FRAME]
     assert run.arrival_us.tolist() == [at(0.04), at(0.06)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.support.sessions import at
 from wavstream.sessions.timing import CLOCKS_PER_FOLD, Pulse
 
@@ -22,7 +24,7 @@ def test_visits_that_come_unevenly_write_clock_records_half_a_second_apart_at_mo
 
     written_s = [visit_s for visit_s in visits_s if pulse.clock_is_due(at(visit_s))]
 
-    gaps_s = [later - earlier for earlier, later in zip(written_s, written_s[1:], strict=False)]
+    gaps_s = [later - earlier for earlier, later in pairwise(written_s)]
     assert max(gaps_s) <= 0.5
     assert min(gaps_s) >= 0.4
 
