@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from long_call import stop_to_fetchable_ms
-from processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
 from rich.console import Console
 from rich.table import Table
 
+from bench.long_call import stop_to_fetchable_ms
+from bench.processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import LoadRequest, LoadResult, run_load
