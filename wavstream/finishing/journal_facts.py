@@ -104,6 +104,8 @@ def read_facts(folder: Path, key: str) -> JournalFacts:
             segment = reader.position.segment
             for item in reader.read():
                 facts.take(item, segment=segment)
+        if reader.unread_bytes:
+            reader.problems.append(f"its last {reader.unread_bytes} bytes are torn or broken")
     except msgspec.MsgspecError as error:
         raise BrokenSegment(f"segment {reader.position.segment}: an event that is not known here ({error})") from error
     finally:

@@ -129,7 +129,7 @@ def test_a_journal_is_read_over_all_its_segments(tmp_path: Path) -> None:
     assert facts.header.session_id == "call-77"
     assert [each.status for each in facts.recordings.values()] == [Status.COMPLETED, Status.ONGOING]
     assert facts.first_segments[RECORDING.id] == 1
-    assert (facts.last_segment, facts.last_us, facts.problems) == (2, at(3), [])
+    assert (facts.last_segment, facts.last_us, facts.problems) == (2, at(2.98), [])
 
 
 def test_a_journal_that_is_broken_in_the_middle_tells_what_could_be_read_and_what_not(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_a_recording_without_audio_is_absent_and_has_no_file(tmp_path: Path) -> 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = noise(2.0)
     key = leave(tmp_path / "journal", call(RECORDING, samples=voice, stop=EndReason.HANGUP))
-    write, faults = os.pwrite, [1000, OSError(errno.ENOSPC, "No space left on device"), 44]
+    write = os.pwrite
+    faults: list[int | OSError] = [1000, OSError(errno.ENOSPC, "No space left on device"), 44]
 
     def write_at(fd: int, chunk: bytes, offset: int) -> int:
         fault = faults.pop() if faults else len(chunk)

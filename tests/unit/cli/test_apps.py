@@ -1,0 +1,92 @@
+"""Apps added, listed, given keys and removed, in a data folder that a server may use meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from wavstream.access.keys import lookup, verify_key
+from wavstream.access.secret import load_master_key
+from wavstream.catalog.catalog import Catalog
+from wavstream.service.data_folder import DataFolder
+
+
+def key_in(out: str) -> str:
+    said, key = out.splitlines()
+    assert said.endswith("shown this once:")
+    return key
+
+
+def owner_of(key: str, data_dir: Path) -> str | None:
+    """The app that the key opens."""
+    folder = DataFolder(data_dir)
+
+    async def find() -> str | None:
+        catalog = await Catalog.open(folder.catalog)
+        found = await catalog.find_by_lookup(lookup(key, load_master_key(folder.master_key, None)))
+        await catalog.close()
+        return found[0].id if found is not None and verify_key(key, found[1]) else None
+
+    return asyncio.run(find())
+
+
+def test_an_app_that_is_added_is_listed_and_its_key_opens_it(wavstream: CommandLine, data_dir: Path) -> None:
+    added = wavstream("apps", "add", "shop", "--retention-hours", "48")
+    wavstream("apps", "add", "bank")
+
+    listed = wavstream("apps", "list")
+
+    assert added.code == 0
+    assert owner_of(key_in(added.out), data_dir) == "shop"
+    rows = [line for line in listed.out.splitlines() if "UTC" in line]
+    assert [("shop" in rows[0], "48 h" in rows[0]), ("bank" in rows[1], "server's" in rows[1])] == [(True, True)] * 2
+
+
+def test_without_an_app_the_list_says_what_that_means(wavstream: CommandLine) -> None:
+    said = wavstream("apps", "list")
+
+    assert (said.code, said.out) == (0, "there is no app: callers on this machine need no key\n")
+
+
+def test_a_rotated_key_takes_the_place_of_the_older(wavstream: CommandLine, data_dir: Path) -> None:
+    old = key_in(wavstream("apps", "add", "shop").out)
+
+    new = key_in(wavstream("apps", "rotate-key", "shop").out)
+
+    assert (owner_of(old, data_dir), owner_of(new, data_dir)) == (None, "shop")
+
+
+def test_a_removed_app_is_gone_and_its_key_with_it(wavstream: CommandLine, data_dir: Path) -> None:
+    key = key_in(wavstream("apps", "add", "shop").out)
+
+    removed = wavstream("apps", "remove", "shop")
+
+    assert removed.code == 0
+    assert owner_of(key, data_dir) is None
+    assert "no app" in wavstream("apps", "list").out
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (("add", "shop"), "rotate-key"),
+        (("add", "no/slash"), "letters"),
+        (("rotate-key", "bank"), "apps list"),
+        (("remove", "bank"), "apps list"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_done_says_what_to_do(wavstream: CommandLine, command: tuple[str, str], hint: str) -> None:
+    wavstream("apps", "add", "shop")
+
+    said = wavstream("apps", *command)
+
+    assert (said.code, said.out) == (2, "")
+    assert hint in said.err
+
+
+def test_a_retention_out_of_range_is_refused(wavstream: CommandLine) -> None:
+    assert wavstream("apps", "add", "shop", "--retention-hours", "0").code == 2

@@ -1,0 +1,67 @@
+"""Which commands there are, and how they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from wavstream import __version__
+
+COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "verify", "apps")
+
+
+def one_line(err: str) -> bool:
+    return err.startswith("wavstream: ") and err.count("\n") == 1
+
+
+def test_help_lists_every_command(wavstream: CommandLine) -> None:
+    said = wavstream("--help")
+
+    assert said.code == 0
+    assert [command for command in COMMANDS if f" {command} " not in said.out] == []
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "apps add", "apps list", "apps rotate-key", "apps remove"])
+def test_every_command_has_help(wavstream: CommandLine, command: str) -> None:
+    assert wavstream(*command.split(), "--help").code == 0
+
+
+def test_the_version_is_printed(wavstream: CommandLine) -> None:
+    assert wavstream("version").out == f"{__version__}\n"
+
+
+def test_a_command_that_does_not_exist_cannot_be_done(wavstream: CommandLine) -> None:
+    assert wavstream("dance").code == 2
+
+
+def test_a_wrong_setting_is_one_line_that_names_it(wavstream: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_RETENTION__HOURS", "soon")
+
+    said = wavstream("apps", "list")
+
+    assert (said.code, one_line(said.err)) == (2, True)
+    assert "WAVSTREAM_RETENTION__HOURS" in said.err
+
+
+def test_a_settings_file_that_is_not_there_is_one_line(wavstream: CommandLine) -> None:
+    said = wavstream("verify", "x", "--config", "nowhere.toml")
+
+    assert (said.code, one_line(said.err)) == (2, True)
+    assert "nowhere.toml" in said.err
+
+
+def test_a_data_folder_that_cannot_be_used_is_one_line(wavstream: CommandLine, data_dir: Path) -> None:
+    data_dir.write_text("a file")
+
+    for command in (("apps", "list"), ("recover",), ("verify", "x"), ("serve", "--port", "0")):
+        said = wavstream(*command)
+        assert (said.code, one_line(said.err)) == (2, True), (command, said)
+        assert "WAVSTREAM_DATA_DIR" in said.err
+
+
+def test_a_server_that_cannot_be_reached_is_a_failure_in_one_line(wavstream: CommandLine, tmp_path: Path) -> None:
+    said = wavstream("send", tmp_path / "none.wav", "--url", "ws://127.0.0.1:1")
+
+    assert (said.code, one_line(said.err)) == (2, True)

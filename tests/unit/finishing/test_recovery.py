@@ -1,0 +1,402 @@
+"""What a killed server left, brought back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+
+from tests.support.journals import a_leg, a_started_recording, call, happened, leave, noise
+from tests.support.sessions import Handle, a_recording, at, introduction, talk
+from tests.unit.finishing.conftest import Workshop
+from wavstream.dialects.events import Frame
+from wavstream.finishing import journal_facts
+from wavstream.journal import events
+from wavstream.journal.segments import segment_path
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.times import utc
+from wavstream.sessions.held_stream import HeldStream
+from wavstream.sessions.stream import Stream
+
+GIVEN_UP_S = 131.0
+"""After the reconnect wait of a restart at 100 s."""
+
+
+def heard(workshop: Workshop, recording: Recording) -> NDArray[np.int16]:
+    """The left channel of the published file."""
+    samples, _ = soundfile.read(workshop.storage.path(recording.object_key), dtype="int16")
+    left: NDArray[np.int16] = samples[:, 0]
+    return left
+
+
+def beat_round(workshop: Workshop, at_s: float) -> None:
+    for _ in range(10):
+        workshop.switchboard.beat(at(at_s))
+
+
+# ---- what was stopped ----------------------------------------------------------------------------------------------
+
+
+async def test_a_recording_that_was_stopped_is_published_and_its_journal_is_gone(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, stop=EndReason.HANGUP))
+    await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+
+    row = await workshop.row(recording)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.HANGUP)
+    assert np.array_equal(heard(workshop, recording), noise(1.0))
+    assert (workshop.recovery.done, workshop.recovery.total, workshop.recovery.running) == (1, 1, False)
+    assert workshop.recovery.reconciled
+    assert workshop.left() == []
+
+
+async def test_a_recording_whose_row_is_missing_is_entered_again(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, stop=EndReason.STOPPED))
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.ABSENT, Status.EXPIRED, Status.DELETED])
+async def test_a_journal_of_what_was_finished_is_deleted(workshop: Workshop, status: Status) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, stop=EndReason.STOPPED))
+    await workshop.catalog.add_recording(replace(recording, status=status))
+    workshop.spool.joinpath("file").write_bytes(b"RIFF")
+    workshop.storage.publish(workshop.spool / "file", recording.object_key, sidecar=None)
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).status is status
+    assert workshop.left() == []
+
+
+async def test_a_recording_whose_row_was_stopped_is_stopped_though_its_stop_record_was_lost(
+    workshop: Workshop,
+) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording))
+    row = replace(recording, status=Status.COMPLETED, end_reason=EndReason.STOPPED, ended_at=utc(at(1)))
+    await workshop.catalog.add_recording(row)
+
+    await workshop.recover()
+
+    done = await workshop.row(recording)
+    assert (done.status, done.end_reason) == (Status.AVAILABLE, EndReason.STOPPED)
+    assert workshop.switchboard.find("default", "call-77") is None
+
+
+# ---- what ran ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_recording_that_ran_ends_as_recovered_when_nobody_comes_back(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording))
+    await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+    status = (await workshop.row(recording)).status
+    beat_round(workshop, GIVEN_UP_S)
+    await workshop.settled()
+
+    assert status is Status.ONGOING
+    row = await workshop.row(recording)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
+    assert np.array_equal(heard(workshop, recording), noise(1.0))
+    assert workshop.left() == []
+
+
+async def test_a_recording_that_ran_goes_on_with_the_leg_that_comes_back(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording))
+    workshop.recovery.hold_sessions()
+    handle = Handle()
+    held = workshop.switchboard.open_stream(
+        introduction("a"), app_id="default", handle=handle, now_us=workshop.now_us()
+    )
+    held.frame(Frame(0, 0, 160, noise(0.02, seed=9).tobytes()), workshop.now_us())
+
+    await workshop.recovery.run()
+    session = workshop.switchboard.find("default", "call-77")
+    assert session is not None
+    (stream,) = session.streams
+    held.closed(True, at(101.0))
+    await workshop.settled()
+
+    assert isinstance(held, HeldStream)
+    assert handle.reading
+    assert (stream.facts.stream, stream.facts.first_track) == (2, 3)
+    assert (await workshop.row(recording)).end_reason is EndReason.HANGUP
+    samples = heard(workshop, recording)
+    assert np.array_equal(samples[: len(noise(1.0))], noise(1.0))
+    later = np.flatnonzero(samples == noise(0.02, seed=9)[0])[-1]
+    assert np.array_equal(samples[later : later + 160], noise(0.02, seed=9))
+
+
+async def test_a_recording_that_was_paused_in_the_journal_is_paused_in_its_row(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    pause = happened(1.0, events.RecordingPaused(recording_id=recording.id, journaled=False))
+    leave(workshop.journals, [*call(recording), pause])
+    await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).status is Status.PAUSED
+
+
+async def test_a_server_with_fewer_sessions_allowed_than_were_live_brings_them_all_back(workshop: Workshop) -> None:
+    recordings = [a_started_recording(session_id=f"call-{number}") for number in range(3)]
+    for recording in recordings:
+        leave(workshop.journals, call(recording), session_id=recording.session_id)
+
+    await workshop.recover()
+
+    assert len(workshop.switchboard) == 3
+    assert workshop.recovery.unreadable == 0
+
+
+async def test_of_two_journals_of_a_session_the_newest_goes_on_and_the_other_ends(workshop: Workshop) -> None:
+    older, newer = a_started_recording(), a_started_recording()
+    for recording, from_s in ((newer, 20.0), (older, 0.0)):
+        leave(workshop.journals, call(recording, from_s=from_s))
+
+    await workshop.recover()
+
+    session = workshop.switchboard.find("default", "call-77")
+    assert session is not None
+    assert list(session.running) == [newer.id]
+    row = await workshop.row(older)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
+    assert np.array_equal(heard(workshop, older), noise(1.0))
+
+
+async def test_time_does_not_go_back_where_the_clock_was_set_back(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, from_s=200.0))
+
+    await workshop.recover()
+
+    session = workshop.switchboard.find("default", "call-77")
+    assert session is not None
+    assert session.legs.away["a"].deadline_us == at(200.98) + 30_000_000
+
+
+# ---- what cannot be read -------------------------------------------------------------------------------------------
+
+
+async def test_a_broken_journal_is_left_alone_and_its_session_is_let_in(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    broken = leave(workshop.journals, [*call(recording), b"\x01\x00\x00\x00\x04" + bytes(19) + b"?"])
+    good = a_started_recording(session_id="call-78")
+    leave(workshop.journals, call(good, stop=EndReason.HANGUP), session_id="call-78")
+
+    await workshop.recover()
+    stream = workshop.switchboard.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
+
+    assert isinstance(stream, Stream)
+    assert (workshop.recovery.done, workshop.recovery.unreadable) == (2, 1)
+    assert (await workshop.row(good)).status is Status.AVAILABLE
+    assert workshop.left() == [segment_path(workshop.journals, broken, 1).name]
+
+
+async def test_a_fault_with_one_session_does_not_keep_the_others_away(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [a_started_recording(session_id=f"call-{number}") for number in range(2)]
+    for recording in recordings:
+        leave(workshop.journals, call(recording, stop=EndReason.HANGUP), session_id=recording.session_id)
+        await workshop.catalog.add_recording(recording)
+    read, faults = journal_facts.read_facts, [KeyError("a bug")]
+
+    def read_facts(folder: Path, key: str) -> object:
+        if faults:
+            raise faults.pop()
+        return read(folder, key)
+
+    monkeypatch.setattr("wavstream.finishing.recovery.read_facts", read_facts)
+
+    await workshop.recover()
+
+    assert sorted([(await workshop.row(recording)).status for recording in recordings]) == ["available", "ongoing"]
+    assert (workshop.recovery.done, workshop.recovery.unreadable) == (2, 1)
+    assert len(workshop.left()) == 1
+
+
+async def test_a_journal_that_this_user_may_not_read_fails_no_recording(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording))
+    await workshop.catalog.add_recording(recording)
+
+    def denied(folder: Path, key: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("wavstream.finishing.recovery.read_header", denied)
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).status is Status.ONGOING
+    assert workshop.recovery.unreadable == 1
+    assert len(workshop.left()) == 1
+
+
+async def test_a_journal_of_which_the_crash_left_only_the_name_is_removed(workshop: Workshop) -> None:
+    segment_path(workshop.journals, "k" * 32, 1).touch()
+    headless = segment_path(workshop.journals, "h" * 32, 1)
+    headless.write_bytes(b"WAVS")
+    stranger = workshop.journals / "notes.txt"
+    stranger.touch()
+
+    await workshop.recover()
+
+    assert workshop.recovery.unreadable == 1
+    assert workshop.left() == [headless.name, stranger.name]
+
+
+async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    stop = events.RecordingStopped(recording_id=recording.id, reason=EndReason.STOPPED, end_us=at(1))
+    key = leave(workshop.journals, call(recording), [happened(1.0, stop)])
+    path = segment_path(workshop.journals, key, 2)
+    os.truncate(path, path.stat().st_size - 1)
+
+    with capture_logs() as logs:
+        await workshop.recover()
+
+    assert (await workshop.row(recording)).status is Status.ONGOING
+    (said,) = [line for line in logs if line["event"] == "a journal is damaged"]
+    assert "torn" in said["problem"]
+
+
+# ---- what failed ---------------------------------------------------------------------------------------------------
+
+
+async def failed(workshop: Workshop, **changed: object) -> Recording:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, stop=EndReason.HANGUP))
+    row = replace(recording, status=Status.FAILED, error="IndexError: a bug", expires_at=utc(at(200)))
+    row = replace(row, **changed)  # type: ignore[arg-type]
+    await workshop.catalog.add_recording(row)
+    return row
+
+
+@pytest.mark.parametrize("expires_at", [utc(at(200)), None], ids=["with an end of retention", "without"])
+async def test_the_journal_of_a_failed_recording_is_kept_over_a_restart(workshop: Workshop, expires_at: object) -> None:
+    row = await failed(workshop, expires_at=expires_at)
+
+    with capture_logs() as logs:
+        await workshop.recover()
+
+    assert "a recording failed and its journal is kept for a replay" in [line["event"] for line in logs]
+    assert (await workshop.row(row), workshop.finisher.failed) == (row, 1)
+    assert len(workshop.left()) == 1
+
+
+async def test_the_journal_of_a_failed_recording_goes_when_the_recording_is_deleted_after_a_restart(
+    workshop: Workshop,
+) -> None:
+    row = await failed(workshop)
+    await workshop.recover()
+
+    workshop.finisher.forget(row.id)
+
+    assert workshop.left() == []
+
+
+async def test_the_journal_of_a_failed_recording_whose_retention_has_ended_is_deleted(workshop: Workshop) -> None:
+    await failed(workshop, expires_at=utc(at(100)))
+
+    await workshop.recover()
+
+    assert workshop.left() == []
+
+
+async def test_a_failed_recording_keeps_the_journal_while_the_others_in_it_are_finished(
+    workshop: Workshop, broken_fold: Callable[[str], None]
+) -> None:
+    bad, good = a_started_recording(), a_started_recording()
+    leave(workshop.journals, call(bad, good, stop=EndReason.HANGUP))
+    broken_fold(bad.id)
+
+    await workshop.recover()
+
+    assert ((await workshop.row(bad)).status, (await workshop.row(good)).status) == (Status.FAILED, Status.AVAILABLE)
+    assert len(workshop.left()) == 1
+
+
+# ---- rows without a journal ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [Status.ONGOING, Status.PAUSED, Status.COMPLETED])
+async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(workshop: Workshop, status: Status) -> None:
+    recording = replace(a_started_recording(), status=status)
+    await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+
+    row = await workshop.row(recording)
+    assert (row.status, row.end_reason, row.ended_at) == (Status.FAILED, EndReason.FAILED, utc(at(100)))
+    assert row.error is not None
+    assert "journal is gone" in row.error
+
+
+async def test_an_accepted_recording_waits_for_its_first_stream_again(workshop: Workshop) -> None:
+    recording = a_recording()
+    await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+    stream = workshop.switchboard.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
+    await workshop.settled()
+
+    assert isinstance(stream, Stream)
+    talk(stream, from_s=101.02)
+    assert (await workshop.row(recording)).status is Status.ONGOING
+
+
+async def test_recordings_that_began_since_the_start_are_left_to_those_who_make_them(workshop: Workshop) -> None:
+    live = replace(a_started_recording(), created_at=utc(at(100)) + timedelta(microseconds=1))
+    asked = replace(a_recording(), created_at=live.created_at)
+    for recording in (replace(live, status=Status.COMPLETED), asked):
+        await workshop.catalog.add_recording(recording)
+
+    await workshop.recover()
+
+    assert (await workshop.row(live)).status is Status.COMPLETED
+    assert (await workshop.row(asked)).status is Status.ACCEPTED
+    assert len(workshop.switchboard) == 0
+
+
+async def test_a_catalog_that_fails_leaves_the_journals_for_the_next_start(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    leave(workshop.journals, call(recording, stop=EndReason.HANGUP))
+    await workshop.catalog.add_recording(recording)
+    workshop.catalog.faults = {"get_recording": 1}
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).status is Status.ONGOING
+    assert workshop.recovery.unreadable == 1
+    assert len(workshop.left()) == 1
+
+
+async def test_a_leg_that_ended_before_the_crash_is_not_waited_for(workshop: Workshop) -> None:
+    recording = a_started_recording()
+    ended = happened(1.0, events.StreamClosed(stream=a_leg().stream, clean=True))
+    leave(workshop.journals, [*call(recording), ended])
+
+    await workshop.recover()
+
+    assert (await workshop.row(recording)).end_reason is EndReason.RECOVERED
