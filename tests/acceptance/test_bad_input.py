@@ -133,7 +133,8 @@ async def test_a_broken_frame_is_answered_with_the_code_of_rfc_6455(tmp_path: Pa
 
 async def test_a_start_with_bad_options_names_every_field_and_starts_nothing(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
-        bad = {"session_id": "", "format": "ogg", "channels": "quad", "sample_rate": "8000", "retention_hours": 0, "x": 1}
+        bad: dict[str, object] = {"session_id": "", "format": "ogg", "channels": "quad", "sample_rate": "8000", "x": 1}
+        bad["retention_hours"] = 0
         answer = await client.http.post("/v1/recordings", json=bad)
         listed = (await client.http.get("/v1/recordings")).json()["data"]
     assert answer.status_code == 422
@@ -206,7 +207,8 @@ async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path:
     async with recorder(tmp_path, api_key="key-of-the-default-app", wall=wall) as (client, service):
         mine = Recorder(client.base_url, tmp_path, key="key-of-the-default-app")
         other = Recorder(client.base_url, tmp_path, key="key-of-the-other-app")
-        secrets = {"key_hash": hash_key("key-of-the-other-app"), "key_lookup": lookup("key-of-the-other-app", service.master)}
+        key = "key-of-the-other-app"
+        secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, service.master)}
         assert await service.catalog.add_app(App("other", created_at=wall()), **secrets)
         recording = await mine.start("call-77")
         path = f"/v1/recordings/{recording['id']}"
@@ -264,5 +266,3 @@ async def test_a_full_disk_refuses_new_recordings_and_says_so(tmp_path: Path) ->
     assert answer.status_code in (429, 503)
     assert "retry-after" in answer.headers
     assert "min_free_bytes" in answer.json()["detail"]
-
-

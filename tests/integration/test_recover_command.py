@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import structlog
 
-from tests.support.command_line import CommandLine
-from tests.support.journals import a_started_recording, call, leave, noise
+from tests.support.journals import call, leave, noise, started
+from tests.support.sessions import T0_US, a_recording, at
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.rendering.fold import Fold
+from wavstream.model.times import utc
 from wavstream.service.data_folder import DataFolder
+
+A_MINUTE_AGO_S = time.time() - T0_US / 1e6 - 60
+"""The command reads the real clock, and what is too old is swept away."""
+
+
+def recording_of_today(session_id: str = "call-77") -> Recording:
+    """One that runs, since a minute."""
+    asked = replace(a_recording(session_id=session_id), created_at=utc(at(A_MINUTE_AGO_S)))
+    return started(asked, at_s=A_MINUTE_AGO_S)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataFolder:
-    monkeypatch.setenv("WAVSTREAM_DATA_DIR", str(tmp_path / "data"))
+def folder(tmp_path: Path) -> DataFolder:
     folder = DataFolder(tmp_path / "data")
     folder.make()
     return folder
 
 
-@pytest.fixture
-def recover(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], tuple[int, str]]:
-    """Run the command; its exit code, and what it said on standard error."""
-    wavstream = CommandLine(monkeypatch, capsys)
-
-    def run() -> tuple[int, str]:
-        try:
-            said = wavstream("recover")
-        finally:
-            structlog.reset_defaults()
-        return said.code, said.err
-
-    return run
+def recover(folder: DataFolder, command: str = "recover") -> tuple[int, str]:
+    """Run the command in a process of its own; its exit code, and the last line it said on standard error."""
+    environment = {**os.environ, "WAVSTREAM_DATA_DIR": str(folder.root)}
+    words = (sys.executable, "-m", "wavstream", command)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, (done.stderr.splitlines() or [""])[-1]
 
 
 def in_catalog(folder: DataFolder, *added: Recording) -> dict[str, Recording]:
@@ -60,16 +61,14 @@ def in_catalog(folder: DataFolder, *added: Recording) -> dict[str, Recording]:
     return asyncio.run(work())
 
 
-def test_recordings_that_a_kill_interrupted_are_published(
-    folder: DataFolder, recover: Callable[[], tuple[int, str]]
-) -> None:
-    killed, stopped = a_started_recording(), a_started_recording(session_id="call-78")
-    leave(folder.journal, call(killed, length_s=3.0))
-    leave(folder.journal, call(stopped, stop=EndReason.HANGUP), session_id="call-78")
+def test_recordings_that_a_kill_interrupted_are_published(folder: DataFolder) -> None:
+    killed, stopped = recording_of_today(), recording_of_today(session_id="call-78")
+    leave(folder.journal, call(killed, length_s=3.0, from_s=A_MINUTE_AGO_S))
+    leave(folder.journal, call(stopped, stop=EndReason.HANGUP, from_s=A_MINUTE_AGO_S), session_id="call-78")
     in_catalog(folder, killed)
     (folder.spool / "half.wav").write_bytes(b"RIFF")
 
-    code, _ = recover()
+    code, _ = recover(folder)
 
     assert code == 0
     rows = in_catalog(folder)
@@ -83,19 +82,17 @@ def test_recordings_that_a_kill_interrupted_are_published(
     assert [list(place.iterdir()) for place in (folder.journal, folder.spool)] == [[], []]
 
 
-def test_rows_and_files_are_reconciled_where_there_is_no_journal_at_all(
-    folder: DataFolder, recover: Callable[[], tuple[int, str]]
-) -> None:
-    lost = a_started_recording()
-    done = a_started_recording(session_id="call-78")
-    leave(folder.journal, call(done, stop=EndReason.HANGUP), session_id="call-78")
-    assert recover()[0] == 0
+def test_rows_and_files_are_reconciled_where_there_is_no_journal_at_all(folder: DataFolder) -> None:
+    lost = recording_of_today()
+    done = recording_of_today(session_id="call-78")
+    leave(folder.journal, call(done, stop=EndReason.HANGUP, from_s=A_MINUTE_AGO_S), session_id="call-78")
+    assert recover(folder)[0] == 0
     whole = in_catalog(folder)[done.id]
     for path in folder.root.glob("catalog.db*"):
         path.unlink()
     in_catalog(folder, lost)
 
-    code, _ = recover()
+    code, _ = recover(folder)
 
     assert code == 0
     rows = in_catalog(folder)
@@ -104,31 +101,36 @@ def test_rows_and_files_are_reconciled_where_there_is_no_journal_at_all(
     assert rows[done.id] == replace(whole, options=options)
 
 
-def test_what_cannot_be_finished_ends_with_code_1_and_stays(
-    folder: DataFolder, recover: Callable[[], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recording = a_started_recording()
-    leave(folder.journal, call(recording, stop=EndReason.HANGUP))
+def test_what_cannot_be_finished_ends_with_code_1_and_stays(folder: DataFolder) -> None:
+    failed = recording_of_today()
+    leave(folder.journal, call(failed, stop=EndReason.HANGUP, from_s=A_MINUTE_AGO_S))
+    in_catalog(folder, replace(failed, status=Status.FAILED, error="IndexError: a bug"))
     (folder.journal / f"{'k' * 32}-000001.wsj").write_bytes(b"not ours, and long enough")
 
-    def broken(fold: Fold, now_us: int) -> bytes:
-        raise IndexError("a bug")
-
-    monkeypatch.setattr(Fold, "_tick", broken)
-    code, said = recover()
+    code, said = recover(folder)
 
     assert code == 1
-    assert "wavstream: 1 recordings could not be rendered and 1 journals not be read" in said
-    assert in_catalog(folder)[recording.id].status is Status.FAILED
+    assert said.startswith("wavstream: 1 recordings could not be rendered and 1 journals not be read")
     assert len(list(folder.journal.iterdir())) == 2
 
 
-def test_a_data_folder_in_use_is_not_touched(folder: DataFolder, recover: Callable[[], tuple[int, str]]) -> None:
-    key = leave(folder.journal, call(a_started_recording(), stop=EndReason.HANGUP))
+@pytest.mark.parametrize("command", ["recover", "serve"])
+def test_a_data_folder_that_cannot_be_used_is_said_in_a_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").write_text("a file")
+
+    code, said = recover(DataFolder(tmp_path / "data"), command)
+
+    assert code == 2
+    assert said.startswith("wavstream: the data folder")
+    assert "WAVSTREAM_DATA_DIR" in said
+
+
+def test_a_data_folder_in_use_is_not_touched(folder: DataFolder) -> None:
+    key = leave(folder.journal, call(recording_of_today(), stop=EndReason.HANGUP, from_s=A_MINUTE_AGO_S))
     with (folder.root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        code, said = recover()
+        code, said = recover(folder)
 
     assert code == 2
     assert "another wavstream uses the data folder" in said

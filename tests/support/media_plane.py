@@ -113,7 +113,7 @@ class Plane:
     async def settled(self) -> None:
         """Waits until every connection is gone."""
         async with asyncio.timeout(PATIENCE_S):
-            while self.server.server_state.connections:  # noqa: ASYNC110 - uvicorn's set has no event
+            while self.server.server_state.connections:
                 await asyncio.sleep(0)
 
     async def dial(self, request: bytes) -> RawPeer:

@@ -134,8 +134,7 @@ class Recovery:
 
     async def _restore(self, facts: JournalFacts, *, goes_on: bool) -> None:
         rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
-        # Time never goes back in a journal, even if the machine's clock was set back between two runs.
-        now_us = max(self._now_us(), facts.last_us)
+        now_us = self._now_us()
         unfinished = [each for each in facts.recordings.values() if _is_unfinished(rows[each.id])]
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
         if not unfinished and not failed:

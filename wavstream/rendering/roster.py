@@ -69,6 +69,8 @@ class Roster:
         groups = [facts.tracks] if facts.format.channels > 1 else [(track,) for track in facts.tracks]
         sources: dict[int, Source] = {}
         number = facts.first_track
+        # A leg that is back after a sender ran ahead of real time goes on behind what it has said already.
+        free_us = max((lane.last_us for lane in self._lanes_of(facts)), default=joined_us)
         for tracks in groups:
             seats = [Seat(facts.leg, track, self._lane(facts, track)) for track in tracks]
             self._lanes += [(seat, seat.lane) for seat in seats if seat.lane is not None]
@@ -76,7 +78,7 @@ class Roster:
                 seats,
                 form=facts.format,
                 clock=facts.clock,
-                joined_us=joined_us,
+                joined_us=max(joined_us, free_us),
                 position=position,
                 reference_us=reference_us,
                 decode=partial(decode, facts.format.codec, facts.format.channels),
@@ -212,6 +214,12 @@ class Roster:
             for place in stay.seats():
                 visits.setdefault((place[0].leg, place[0].track), []).append((stay, place))
         return visits
+
+    def _lanes_of(self, facts: StreamFacts) -> Iterator[Lane]:
+        """The lanes of earlier streams of the same leg and tracks."""
+        for stay in self._stays:
+            if stay.facts.leg == facts.leg:
+                yield from (lane for seat, lane, _ in stay.seats() if seat.track in facts.tracks)
 
     def _lane(self, facts: StreamFacts, track: Track) -> Lane | None:
         if self._options.track not in (TrackChoice.BOTH, TrackChoice(track)):

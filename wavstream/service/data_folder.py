@@ -30,13 +30,20 @@ class DataFolder:
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self.release()
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise OperatorError(
                     f"another wavstream uses the data folder {self.root}: stop it, or set WAVSTREAM_DATA_DIR"
                 ) from error
             raise _unusable(self.root, error) from error
-        for leftover in self.spool.iterdir():
-            leftover.unlink()
+        try:
+            for leftover in self.spool.iterdir():
+                leftover.unlink()
+        except OSError as error:
+            self.release()
+            raise OperatorError(
+                f"{error.filename} cannot be removed ({error.strerror}): the spool is for unfinished files alone"
+            ) from error
 
     def make(self) -> None:
         """Make the folders that are missing; raises OperatorError if they cannot be made or written."""

@@ -37,6 +37,7 @@ from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.retention.policy import expires_at
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.clock import Clock
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.figures import figures
 from wavstream.sessions.commands import Commands
@@ -52,19 +53,8 @@ from wavstream.storage.ring import load_link_keys
 log = structlog.get_logger()
 
 FINISH_S = 10.0
-"""How long a shutdown waits for recordings that were stopped; what is not done by then is done at the next start."""
+"""How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class Clock:
-    """Unix time that never goes back: the wall clock is read once, then the monotonic one counts."""
-
-    def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
-
-    def now_us(self) -> int:
-        """Microseconds of Unix time."""
-        return (time.monotonic_ns() + self._offset_ns) // 1000
 
 
 class Service:

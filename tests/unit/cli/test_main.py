@@ -55,13 +55,7 @@ def test_a_settings_file_that_is_not_there_is_one_line(wavstream: CommandLine) -
 def test_a_data_folder_that_cannot_be_used_is_one_line(wavstream: CommandLine, data_dir: Path) -> None:
     data_dir.write_text("a file")
 
-    for command in (("apps", "list"), ("recover",), ("verify", "x"), ("serve", "--port", "0")):
+    for command in (("apps", "list"), ("apps", "add", "shop"), ("verify", "x")):
         said = wavstream(*command)
         assert (said.code, one_line(said.err)) == (2, True), (command, said)
         assert "WAVSTREAM_DATA_DIR" in said.err
-
-
-def test_a_server_that_cannot_be_reached_is_a_failure_in_one_line(wavstream: CommandLine, tmp_path: Path) -> None:
-    said = wavstream("send", tmp_path / "none.wav", "--url", "ws://127.0.0.1:1")
-
-    assert (said.code, one_line(said.err)) == (2, True)

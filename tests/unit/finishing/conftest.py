@@ -145,7 +145,7 @@ class Workshop:
 async def until(holds: Callable[[], object]) -> None:
     """Let the loop and the threads work until it holds."""
     async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - a turn of the loop, not a wait: what is asked is seen by asking alone
+        while not holds():
             await asyncio.sleep(0)
 
 

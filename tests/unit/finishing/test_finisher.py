@@ -11,6 +11,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
 from tests.support.journals import call, happened, noise
 from tests.support.sessions import a_recording, at
@@ -185,10 +186,12 @@ async def test_a_failed_recording_does_not_keep_others_of_its_session_from_being
     workshop.write(journal, call(bad, good, stop=EndReason.HANGUP))
     await workshop.finisher.end(stopped(bad), journal)
 
-    workshop.finisher.advance([journal])
-    finished = await workshop.finisher.end(stopped(good), journal)
+    with capture_logs() as logs:
+        workshop.finisher.advance([journal])
+        finished = await workshop.finisher.end(stopped(good), journal)
 
     assert finished.status is Status.AVAILABLE
+    assert logs == []
     assert len(workshop.left()) == 1
 
 
@@ -260,11 +263,20 @@ async def test_a_shutdown_that_cannot_wait_leaves_the_rest_to_the_next_start(wor
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("conclude")] == []
 
 
-async def test_a_shutdown_does_not_wait_for_a_long_backlog_to_be_folded(workshop: Workshop) -> None:
-    recording, journal = await recorded(workshop, 30.0)
-    workshop.finisher.end(recording, journal)
+async def test_a_shutdown_does_not_wait_for_a_long_backlog_to_be_folded(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.finishing.rendering.SLICE_BYTES", 1)
+    journal = workshop.journal()
+    (recording,) = await workshop.begin(journal, a_recording())
+    rows = call(recording, length_s=60.0, stop=EndReason.HANGUP)
+    for start in range(0, len(rows), 5):
+        workshop.write(journal, rows[start : start + 5])
+    rendering = workshop.finisher._renderings[recording.id]
+    ending = workshop.finisher.end(stopped(recording, 60.0), journal)
+    await until(lambda: (workshop.spool / f"{recording.id}.wav").exists())
 
     await workshop.finisher.stop(0.0)
 
-    assert workshop.finisher.waiting == 0
+    assert (ending.cancelled(), rendering.ended, workshop.finisher.waiting) == (True, False, 0)
     assert len(workshop.left()) == 1

@@ -97,3 +97,23 @@ def test_what_is_discarded_leaves_no_file(tmp_path: Path) -> None:
     rendering.discard()
 
     assert not rendering.spool.exists()
+
+
+def test_a_journal_is_read_no_further_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = a_started_recording()
+    rows = call(recording, length_s=6.0, stop=EndReason.HANGUP)
+    key = leave(tmp_path / "journal", rows[:200], rows[200:])
+    monkeypatch.setattr(module, "SLICE_BYTES", 1)
+    rendering = a_rendering(tmp_path, key, recording)
+
+    def full(fd: int, chunk: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    places = set()
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space"):
+            fold_all(rendering)
+        places.add(rendering._reader.position)
+
+    assert len(places) == 1

@@ -1,0 +1,16 @@
+"""The clock of the core: the one place where it is read."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Unix time that never goes back: the wall clock is read once, then the monotonic one counts."""
+
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_us(self) -> int:
+        """Microseconds of Unix time."""
+        return (time.monotonic_ns() + self._offset_ns) // 1000
