@@ -10,9 +10,8 @@ The order at the end is what makes a crash at any moment harmless: the file is t
 journal is there until the row does. A disk or a database that fails is tried again until it does not: the recording
 stays ``completed`` and its journal stays, so nothing is lost.
 
-A recording that cannot be rendered, which is a fault of ours, is ``failed`` and its journal is kept for ``wavstream
-replay`` by a version that can: until its retention ends or it is deleted, whichever comes first (see
-``kept_journals``).
+A recording that cannot be rendered, which is a fault of ours, is ``failed`` and its journal is kept for a replay by a
+version that can (see ``kept_journals``).
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ log = structlog.get_logger()
 PUBLISHERS = 8
 """Threads that publish: each waits for the disk, and a disk that syncs eight files at once does so in one go."""
 RETRY_S = 1.0
+SLOW_S = 0.5  # a recording whose file takes longer is ``completed`` in the catalog meanwhile
 
 T = TypeVar("T")
 
@@ -112,9 +112,11 @@ class Finisher:
     def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
         """The stop record is appended: drain, finish and publish."""
         self._renderings[recording.id].recording = recording
-        self.change(recording)
+        # Not at once: the commit of the finished file would have to wait for this one.
+        slow = self._loop.call_later(SLOW_S, self.change, recording)
         task = self._loop.create_task(self._conclude(recording, journal), name=f"conclude {recording.id}")
         self._concluding[recording.id] = task
+        task.add_done_callback(lambda _: slow.cancel())
         task.add_done_callback(lambda _: self._concluding.pop(recording.id, None))
         return task
 
@@ -159,7 +161,7 @@ class Finisher:
             await asyncio.wait(waiting, timeout=timeout_s)
         self._stopping = True
         await asyncio.to_thread(self._thread.stop)
-        # What is cancelled here is completed in the catalog and whole in its journal: the next start finishes it.
+        # What is cancelled here is whole in its journal, its stop too: the next start finishes it.
         unfinished = [*self._concluding.values(), *self._tasks]
         for task in unfinished:
             task.cancel()

@@ -48,6 +48,7 @@ class Recovery:
     def __init__(
         self, *, folder: Path, switchboard: Switchboard, finisher: Finisher, catalog: Catalog, storage: Store,
         open_journal: Callable[[SegmentHeader, int], Journal], now_us: Callable[[], int],
+        not_before: Callable[[int], None],
     ) -> None:  # fmt: skip
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
@@ -66,6 +67,7 @@ class Recovery:
         self._storage = storage
         self._open_journal = open_journal
         self._now_us = now_us
+        self._not_before = not_before
         self._started_at = utc(now_us())
         self._sessions: dict[tuple[str, str], list[str]] = {}
         """Keys of the journals of each session."""
@@ -134,6 +136,7 @@ class Recovery:
 
     async def _restore(self, facts: JournalFacts, *, goes_on: bool) -> None:
         rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
+        self._not_before(facts.last_us)
         now_us = self._now_us()
         unfinished = [each for each in facts.recordings.values() if _is_unfinished(rows[each.id])]
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]

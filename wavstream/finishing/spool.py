@@ -49,7 +49,6 @@ class SpoolFile:
         if self._fd is None:
             return
         self._write_header(header)
-        os.fsync(self._fd)
         # Closed for good even where close reports an error: the number may be another file's by the next try.
         fd, self._fd = self._fd, None
         os.close(fd)

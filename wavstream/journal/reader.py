@@ -60,11 +60,25 @@ class JournalReader:
     def read(self, *, max_bytes: int = READ_BYTES) -> list[Item]:
         """What was written since the last read, about ``max_bytes`` of it; read again until ``at_end``.
 
-        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raises OSError.
+        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raises OSError, but
+        not before what was read by then has been given; the next call tries again.
         """
         found: list[Item] = []
-        room_bytes = max_bytes
         self.at_end = False
+        try:
+            self._read(found, max_bytes)
+        except OSError:
+            if not found:
+                raise
+        return found
+
+    def close(self) -> None:
+        """Give the descriptor back; a further read opens the segment again."""
+        if self._fd != _CLOSED:
+            os.close(self._fd)
+            self._fd = _CLOSED
+
+    def _read(self, found: list[Item], room_bytes: int) -> None:
         while room_bytes > 0:
             if self._fd == _CLOSED and not self._open():
                 self.at_end = True
@@ -79,13 +93,6 @@ class JournalReader:
                 self.at_end = True
                 break
             self._leave(following)
-        return found
-
-    def close(self) -> None:
-        """Give the descriptor back; a further read opens the segment again."""
-        if self._fd != _CLOSED:
-            os.close(self._fd)
-            self._fd = _CLOSED
 
     def _open(self) -> bool:
         """Open the segment at the position, or the first after it if that one is gone; False: there is none."""

@@ -11,6 +11,10 @@ class Clock:
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
+    def not_before(self, unix_us: int) -> None:
+        """Go on from there if it is later: a journal of before a restart was written by a clock that was ahead."""
+        self._offset_ns += max(0, unix_us - self.now_us()) * 1000
+
     def now_us(self) -> int:
         """Microseconds of Unix time."""
         return (time.monotonic_ns() + self._offset_ns) // 1000

@@ -43,6 +43,7 @@ from wavstream.service.figures import figures
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import SLOT_S, Switchboard
 from wavstream.sessions.timing import Timing
 from wavstream.settings import Settings
@@ -101,6 +102,7 @@ class Service:
             sidecar=self._sidecar if settings.sidecar else None,
         )  # fmt: skip
         self._closing.push_async_callback(self.finisher.stop, FINISH_S)
+        room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
         self.switchboard = Switchboard(
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6), start_wait_us=int(settings.start_wait_s * 1e6)
@@ -108,17 +110,17 @@ class Service:
             renderer=self.finisher, writer=self._writer, make_journal=self._make_journal,
             max_sessions=settings.limits.sessions, max_streams_per_session=settings.limits.streams_per_session,
             auto_record=settings.auto_record, default_options=settings.recording.options(),
-            new_recording=new_recordings,
+            new_recording=new_recordings, room=room,
         )  # fmt: skip
         commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog, now_us=self.clock.now_us,
-            new_recording=new_recordings, storage=storage, spool=self.folder.spool,
-            min_free_bytes=settings.limits.min_free_bytes,
+            new_recording=new_recordings, storage=storage, room=room,
         )  # fmt: skip
         self.access = Access(apps=self.catalog, master=master)
         self.recovery = Recovery(
             folder=self.folder.journal, switchboard=self.switchboard, finisher=self.finisher, catalog=self.catalog,
             storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
+            not_before=self.clock.not_before,
         )  # fmt: skip
         self.app = create_app(
             ApiParts(

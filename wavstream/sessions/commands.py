@@ -6,12 +6,10 @@ A command that is refused changes nothing. Tenancy is decided here once: what be
 from __future__ import annotations
 
 import asyncio
-import shutil
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.recordings import Page
@@ -29,6 +27,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import NewRecording, Switchboard
 from wavstream.sessions.views import session_view
 from wavstream.storage.local import LocalStorage
@@ -42,7 +41,7 @@ class Commands:
 
     def __init__(
         self, *, switchboard: Switchboard, catalog: Catalog, now_us: Callable[[], int],
-        new_recording: NewRecording, storage: LocalStorage, spool: Path, min_free_bytes: int,
+        new_recording: NewRecording, storage: LocalStorage, room: SpoolRoom,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._catalog = catalog
@@ -51,8 +50,7 @@ class Commands:
         self._storage = storage
         self._starting: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
         """By idempotency key: kept for as long as a request with that key holds its lock or waits for it."""
-        self._spool = spool
-        self._min_free_bytes = min_free_bytes
+        self._room = room
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
@@ -90,7 +88,7 @@ class Commands:
             raise
 
     async def _start(self, recording: Recording) -> Recording:
-        self._check_room()
+        self._room.check()
         self._switchboard.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
@@ -138,6 +136,9 @@ class Commands:
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """One recording of the app; raises NotFound."""
+        finishing = self._switchboard.renderer.finishing(recording_id)
+        if finishing is not None and finishing.app_id == app_id:
+            return finishing
         recording = await self._catalog.get_recording(recording_id, app_id=app_id)
         if recording is None:
             raise NotFound("no such recording")
@@ -192,9 +193,7 @@ class Commands:
             recording = session.running.get(recording_id) or session.waiting.get(recording_id)
             if recording is not None:
                 return session, recording
-        recording = self._switchboard.renderer.finishing(recording_id)
-        if recording is None or recording.app_id != app_id:
-            recording = await self.get(app_id=app_id, recording_id=recording_id)
+        recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status.is_running:
             raise LimitReached("a restart has the recording in its hands: try again", retry_after_s=1)
         raise Conflict(f"the recording is {recording.status}: it cannot be {verb}", state=recording.status)
@@ -205,12 +204,3 @@ class Commands:
             await self._catalog.save_recording(recording)
         except DependencyError:
             self._switchboard.renderer.change(recording)
-
-    def _check_room(self) -> None:
-        free_bytes = shutil.disk_usage(self._spool).free
-        if free_bytes < self._min_free_bytes:
-            raise LimitReached(
-                f"the spool's disk has {free_bytes // 1_000_000} MB left, less than limits.min_free_bytes: "
-                "running recordings go on, new ones are refused until there is room",
-                retry_after_s=60,
-            )

@@ -18,6 +18,7 @@ from wavstream.model.recording import Recording
 from wavstream.sessions.held_stream import HeldStream
 from wavstream.sessions.ports import Renderer, StreamHandle
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.stream import Stream
 from wavstream.sessions.timing import Timing
 
@@ -45,7 +46,7 @@ class Switchboard:
     def __init__(
         self, *, timing: Timing, renderer: Renderer, writer: Writer, make_journal: Callable[[Session], Journal],
         max_sessions: int, max_streams_per_session: int, auto_record: bool, default_options: RecordingOptions,
-        new_recording: NewRecording,
+        new_recording: NewRecording, room: SpoolRoom,
     ) -> None:  # fmt: skip
         self.stopping = False
         """The server is going down: what streams end now is not a hang-up."""
@@ -58,6 +59,7 @@ class Switchboard:
         self._auto_record = auto_record
         self._default_options = default_options
         self._new_recording = new_recording
+        self._room = room
         self._sessions: dict[tuple[str, str], Session] = {}
         self._slots: list[dict[Session, None]] = [{} for _ in range(SLOTS)]
         self._slot = 0
@@ -117,10 +119,13 @@ class Switchboard:
         session = self.find_or_make(app_id, started.session_id, now_us)
         if len(session.streams) >= self._max_streams:
             raise LimitReached("the session has as many streams as it may", retry_after_s=5)
+        records = (started.record or self._auto_record) and not session.was_recorded
+        if records:
+            self._room.check()
         stream = session.open_stream(started, handle=handle, now_us=now_us)
         if self._full:
             handle.pause_reading()
-        if (started.record or self._auto_record) and not session.was_recorded:
+        if records:
             # The row follows by itself: the journal has all of the recording already.
             recording = self._new_recording(app_id=app_id, session_id=session.session_id, options=self._default_options)
             self.renderer.change(session.start(recording, now_us))

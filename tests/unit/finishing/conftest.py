@@ -25,6 +25,7 @@ from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import Switchboard
 from wavstream.sessions.timing import Timing
 from wavstream.storage.keys import KeyTemplate
@@ -83,12 +84,12 @@ class Workshop:
             timing=Timing(int(reconnect_wait_s * 1e6), TIMING.start_wait_us), renderer=self.finisher,
             writer=self.writer, make_journal=self._make_journal, max_sessions=1, max_streams_per_session=4,
             auto_record=False, default_options=RecordingOptions(),
-            new_recording=NewRecordings(keys=KeyTemplate(), now_us=self.now_us),
+            new_recording=NewRecordings(keys=KeyTemplate(), now_us=self.now_us), room=SpoolRoom(self.spool, 0),
         )  # fmt: skip
         self.recovery = Recovery(
             folder=self.journals, switchboard=self.switchboard, finisher=self.finisher,
             catalog=self.catalog, storage=self.storage,  # type: ignore[arg-type]
-            open_journal=self._reopen, now_us=self.now_us,
+            open_journal=self._reopen, now_us=self.now_us, not_before=lambda _: None,
         )  # fmt: skip
 
     def now_us(self) -> int:

@@ -220,3 +220,26 @@ def test_a_journal_without_a_readable_header_says_why(tmp_path: Path) -> None:
     segment_path(tmp_path, KEY, 1).write_bytes(b"RIFF" * 20)
     with pytest.raises(BrokenSegment, match="not a wavstream journal"):
         read_header(tmp_path, KEY)
+
+
+def test_what_was_read_before_a_segment_cannot_be_opened_is_given_and_the_rest_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0), two(2)]))
+    second = put(tmp_path, 2, segment_bytes(2, [two(4)]))
+    opened = os.open
+
+    def no_descriptor_for_the_second(path: str | Path, flags: int, *more: int) -> int:
+        if Path(path) == second:
+            raise OSError(24, "Too many open files")
+        return opened(path, flags, *more)
+
+    reader = JournalReader(tmp_path, KEY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", no_descriptor_for_the_second)
+        found = flat(reader.read())
+        with pytest.raises(OSError, match="Too many"):
+            reader.read()
+
+    assert found == frames(range(4))
+    assert read_all(reader) == frames(range(4, 6))

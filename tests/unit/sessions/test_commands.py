@@ -20,6 +20,7 @@ from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.stream import Stream
 from wavstream.sessions.switchboard import SLOTS, Switchboard
 from wavstream.storage.keys import KeyTemplate
@@ -71,11 +72,12 @@ class Office:
         self.switchboard = Switchboard(
             timing=TIMING, renderer=self.renderer, writer=Writer(), make_journal=self._make_journal, max_sessions=3,
             max_streams_per_session=4, auto_record=False, default_options=OPTIONS, new_recording=new_recordings,
+            room=SpoolRoom(self.spool, 0),
         )  # fmt: skip
         self.commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
-            now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage, spool=self.spool,
-            min_free_bytes=0,
+            now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
+            room=SpoolRoom(self.spool, 0),
         )  # fmt: skip
 
     def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
@@ -147,7 +149,7 @@ async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(of
     office.commands = Commands(
         switchboard=office.switchboard, catalog=office.catalog,  # type: ignore[arg-type]
         now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
-        storage=office.storage, spool=office.spool, min_free_bytes=1 << 62,
+        storage=office.storage, room=SpoolRoom(office.spool, 1 << 62),
     )  # fmt: skip
 
     with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.sessions import FRAME, TIMING, Handle, Renderer, a_recording, at, introduction, journaled
@@ -14,6 +16,7 @@ from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.model.recording import EndReason, Recording
 from wavstream.sessions.held_stream import HeldStream
 from wavstream.sessions.session import Session
+from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.stream import Stream
 from wavstream.sessions.switchboard import SLOTS, Switchboard
 
@@ -33,13 +36,15 @@ class Writer:
 class Board:
     """A switchboard and what it is handed."""
 
-    def __init__(self, *, sessions: int = 100, streams: int = 3, auto_record: bool = False) -> None:
+    def __init__(
+        self, *, sessions: int = 100, streams: int = 3, auto_record: bool = False, min_free_bytes: int = 0
+    ) -> None:
         self.renderer = Renderer()
         self.writer = Writer()
         self.switchboard = Switchboard(
             timing=TIMING, renderer=self.renderer, writer=self.writer, make_journal=self._make_journal,
             max_sessions=sessions, max_streams_per_session=streams, auto_record=auto_record, default_options=MONO,
-            new_recording=self._new_recording,
+            new_recording=self._new_recording, room=SpoolRoom(Path(), min_free_bytes),
         )  # fmt: skip
 
     def open(
@@ -280,3 +285,23 @@ async def test_sockets_are_read_no_further_while_the_journal_is_full() -> None:
 
     assert while_full == (False, False, False)
     assert (early.reading, late.reading, held.reading) == (True, True, True)
+
+
+@pytest.mark.parametrize(("record", "auto_record"), [(True, False), (False, True)])
+def test_a_stream_that_asks_for_a_recording_is_refused_while_the_disk_has_no_room(
+    record: bool, auto_record: bool
+) -> None:
+    board = Board(min_free_bytes=1 << 62, auto_record=auto_record)
+
+    with pytest.raises(LimitReached, match="min_free_bytes"):
+        board.open(record=record)
+
+    assert not board.session().streams
+
+
+def test_a_stream_that_asks_for_none_is_let_in_without_room_on_the_disk() -> None:
+    board = Board(min_free_bytes=1 << 62)
+
+    board.open()
+
+    assert len(board.session().streams) == 1
