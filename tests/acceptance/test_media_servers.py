@@ -1,0 +1,62 @@
+"""What a media server gets back, and what the synthetic one finds out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.listening import beeps
+from tests.support.recorder import WAIT_S, recorder
+from wavstream.simulator.load import LoadRequest, run_load
+
+QUIET_S = 0.3
+"""Fifteen frames of silence would have come in this time."""
+
+
+async def heard_within(socket: ClientConnection, seconds: float) -> list[str | bytes]:
+    """Every message of the time from now on."""
+    heard = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                heard.append(await socket.recv())
+    return heard
+
+
+@pytest.mark.parametrize(("codec", "silence"), [("pcmu", b"\xff" * 160), ("pcma", b"\xd5" * 160), ("l16", bytes(320))])
+async def test_a_stream_that_asks_for_it_hears_silence_for_as_long_as_a_recording_runs(
+    tmp_path: Path, codec: str, silence: bytes
+) -> None:
+    path = f"/media/pcm/call-77/a?codec={codec}&keepalive=1"
+    async with recorder(tmp_path) as (client, _), client.connect(path) as socket:
+        await socket.send(beeps(1.0, rate_hz=8000, frequency_hz=700.0).tobytes())
+        await client.until_streaming("call-77", 1)
+        assert await heard_within(socket, QUIET_S) == []
+        recording = await client.start("call-77")
+        heard = [await asyncio.wait_for(socket.recv(), WAIT_S) for _ in range(10)]
+        await client.act(recording, "stop")
+        await heard_within(socket, QUIET_S)  # what was on its way when the stop came
+        assert await heard_within(socket, QUIET_S) == []
+    assert set(heard) == {silence}
+
+
+async def test_a_stream_that_does_not_ask_for_it_hears_nothing(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
+        await socket.send(bytes(3200))
+        await client.until_streaming("call-77", 1)
+        await client.start("call-77")
+        assert await heard_within(socket, QUIET_S) == []
+
+
+async def test_a_load_fetches_every_file_and_finds_every_sample(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        request = LoadRequest(url=client.base_url.replace("http", "ws", 1), legs=4, duration_s=2.0, verify=True)
+        result = await asyncio.to_thread(run_load, request)
+    assert result.verified_files == 2
+    assert result.frames == 400
+    assert result.complaints == []
+    assert result.is_good
