@@ -35,6 +35,7 @@ from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.ids import new_id
 from wavstream.model.published import published
 from wavstream.model.recording import Recording
+from wavstream.retention.app_hours import AppHours
 from wavstream.retention.policy import expires_at
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock import Clock
@@ -87,6 +88,7 @@ class Service:
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
         self.catalog = await Catalog.open(self.folder.catalog)
         self._closing.push_async_callback(self.catalog.close)
+        self._app_hours = AppHours(self.catalog, time.monotonic)
         await self._make_default_app(master)
         self._writer = JournalWriter(
             self.folder.journal, on_written=lambda _: None, on_pressure=self._on_pressure,
@@ -213,12 +215,11 @@ class Service:
         return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
 
     async def _expires_at(self, recording: Recording) -> datetime:
-        app = await self.catalog.get_app(recording.app_id)
         assert recording.ended_at is not None
         return expires_at(
             recording.ended_at,
             recording_hours=recording.options.retention_hours,
-            app_hours=app.retention_hours if app is not None else None,
+            app_hours=await self._app_hours.of(recording.app_id),
             server_hours=self.settings.retention.hours,
         )
 
