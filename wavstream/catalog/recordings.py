@@ -28,8 +28,8 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
 
-_RUNNING = (Status.ACCEPTED, Status.ONGOING, Status.PAUSED)
-UNFINISHED = (*_RUNNING, Status.COMPLETED)
+_RUNNING = tuple(status for status in Status if status.is_running)
+UNFINISHED = tuple(status for status in Status if status.is_unfinished)
 """Statuses of recordings whose file is not made yet."""
 
 _MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from wavstream.errors import OperatorError
 from wavstream.finishing.journal_facts import JournalFacts, read_facts
+from wavstream.finishing.rendering import SLICE_BYTES
 from wavstream.finishing.spool import SpoolFile
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
@@ -16,8 +17,6 @@ from wavstream.journal.records import BrokenSegment, Happening
 from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason
 from wavstream.rendering.fold import Fold
-
-SLICE_BYTES = 1 << 20
 
 
 def run_replay(

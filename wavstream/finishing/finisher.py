@@ -177,7 +177,7 @@ class Finisher:
         rendering = self._renderings[recording.id]
         written: asyncio.Future[None] = self._loop.create_future()
         self._writer.submit_urgent(journal, functools.partial(self._settle, written))
-        expires_at = await self._insist(lambda: self._expires_at(recording), recording)
+        expires_at = await self._ask_catalog(lambda: self._expires_at(recording), recording)
         await written
         rendering.recording = replace(recording, expires_at=expires_at)
         try:
@@ -201,29 +201,28 @@ class Finisher:
         await drained
 
     async def _publish(self, rendering: Rendering) -> Recording:
-        told = False
-        while True:
-            try:
-                return await self._loop.run_in_executor(self._pool, self._put_in_storage, rendering)
-            except OSError as error:
-                if not told:
-                    recording_id = rendering.recording.id
-                    log.warning("a file cannot be published, trying again", recording=recording_id, error=str(error))
-                told = True
-                await asyncio.sleep(self._retry_s)
+        def put() -> Awaitable[Recording]:
+            return self._loop.run_in_executor(self._pool, self._put_in_storage, rendering)
+
+        return await self._insist(put, OSError, "a file cannot be published, trying again", rendering.recording)
 
     async def _save(self, recording: Recording) -> None:
-        await self._insist(lambda: self._catalog.save_recording(recording), recording)
+        await self._ask_catalog(lambda: self._catalog.save_recording(recording), recording)
 
-    async def _insist(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
-        """Ask the catalog until it answers."""
+    async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
+        return await self._insist(ask, DependencyError, "the catalog does not work, trying again", recording)
+
+    async def _insist(
+        self, work: Callable[[], Awaitable[T]], failure: type[Exception], complaint: str, recording: Recording
+    ) -> T:
+        """Try until it does not fail in this way; the first failure is told."""
         told = False
         while True:
             try:
-                return await ask()
-            except DependencyError as error:
+                return await work()
+            except failure as error:
                 if not told:
-                    log.warning("the catalog does not work, trying again", recording=recording.id, error=str(error))
+                    log.warning(complaint, recording=recording.id, error=str(error))
                 told = True
                 await asyncio.sleep(self._retry_s)
 

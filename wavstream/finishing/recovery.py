@@ -138,7 +138,7 @@ class Recovery:
         rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
         self._not_before(facts.last_us)
         now_us = self._now_us()
-        unfinished = [each for each in facts.recordings.values() if _is_unfinished(rows[each.id])]
+        unfinished = [each for each in facts.recordings.values() if rows[each.id].status.is_unfinished]
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
         if not unfinished and not failed:
             await asyncio.to_thread(delete_segments, self._folder, facts.header.key)
@@ -210,10 +210,6 @@ class Recovery:
         started = session.start(row, self._now_us())
         if started.status is not row.status:
             self._finisher.change(started)
-
-
-def _is_unfinished(row: Recording) -> bool:
-    return row.status.is_running or row.status is Status.COMPLETED
 
 
 def _is_over(row: Recording, now_us: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wavstream.finishing.spool import SpoolFile
 from wavstream.journal.reader import JournalReader
-from wavstream.model.recording import Receipt, Recording, Status
+from wavstream.model.recording import Recording, Status
 from wavstream.rendering.fold import Fold
 
 SLICE_BYTES = 1 << 20
@@ -52,9 +52,7 @@ class Rendering:
         """The recording with its receipt, its spool file complete and closed; ``absent`` if there was no audio."""
         ended = self._fold.ended
         assert ended is not None
-        self._file.settle()
         self._reader.close()
-        account = self._fold.account()
         recording = self.recording
         if self._fold.started is not None:
             recording = replace(recording, started_at=recording.started_at or self._fold.started.started_at)
@@ -64,15 +62,7 @@ class Rendering:
         else:
             self._file.finish(self._fold.header())
             status, size_bytes, sha256 = Status.AVAILABLE, self._file.size_bytes, self._file.audio_sha256
-        receipt = Receipt(
-            sample_rate=account.sample_rate,
-            channels=account.channels,
-            samples=account.samples,
-            audio_sha256=sha256,
-            size_bytes=size_bytes,
-            legs=account.legs,
-            integrity=account.integrity,
-        )
+        receipt = self._fold.account().receipt(audio_sha256=sha256, size_bytes=size_bytes)
         return replace(recording, status=status, receipt=receipt)
 
     def discard(self) -> None:

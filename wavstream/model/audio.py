@@ -7,6 +7,8 @@ from enum import StrEnum
 
 MIN_RATE_HZ = 8_000
 MAX_RATE_HZ = 48_000
+NOMINAL_PTIME_US = 20_000
+"""A frame of this length starts where it arrived; a longer one ends where this one would end."""
 
 
 class Codec(StrEnum):

@@ -36,6 +36,11 @@ class Status(StrEnum):
         """Whether it still takes audio, or will."""
         return self in (Status.ACCEPTED, Status.ONGOING, Status.PAUSED)
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether its file is still to be made, or is being made."""
+        return self.is_running or self is Status.COMPLETED
+
 
 class EndReason(StrEnum):
     """Why a recording ended."""

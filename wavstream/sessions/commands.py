@@ -159,7 +159,7 @@ class Commands:
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status is Status.DELETED:
             raise NotFound("no such recording")
-        if recording.status.is_running or recording.status is Status.COMPLETED:
+        if recording.status.is_unfinished:
             raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
         self._switchboard.renderer.forget(recording_id)

@@ -15,27 +15,20 @@ the fold does with the whole journal, and it may only err by withholding a frame
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed
 from wavstream.journal.events import Digit, Mark, StreamFacts, StreamSnapshot
-from wavstream.journal.records import RECORD, Kind
-from wavstream.model.audio import TrackClock
+from wavstream.journal.records import RECORD, Kind, withheld_record
+from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
 from wavstream.sessions.ports import StreamHandle
 
 if TYPE_CHECKING:
     from wavstream.sessions.session import Session
 
-NOMINAL_PTIME_US = 20_000
-"""A frame of this length starts where it arrived; a longer one ends where this one would end."""
-
 _NEVER = math.inf
 _FRAME = int(Kind.FRAME)
-_WITHHELD = int(Kind.WITHHELD)
-_SAMPLES = struct.Struct("<I")
-
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
 _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)
@@ -160,17 +153,13 @@ class Stream:
             append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
             append(payload)
         elif rule != _FORGET:
-            self._append_withheld(frame, arrival_us)
+            track = self._first_track + frame.track
+            self._append(withheld_record(track=track, arrival_us=arrival_us, position=position, samples=frame.samples))
 
     def _was_said_after(self, position: int) -> bool:
         """Whether the sample at ``position`` was said after the guarded pause, as far as the frames before it tell."""
         floor_us = min(self._floor_us, self._last_floor_us)
         return floor_us + position * self._sample_us >= self._guard_until_us
-
-    def _append_withheld(self, frame: Frame, arrival_us: int) -> None:
-        track = self._first_track + frame.track
-        self._append(_pack(_SAMPLES.size, _WITHHELD, 0, track, arrival_us, frame.position))
-        self._append(_SAMPLES.pack(frame.samples))
 
 
 _pack = RECORD.pack

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.units import us_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SETTLE_US = 2_000_000
 LATE_US = 100_000
-NOMINAL_PTIME_US = 20_000
 _GAP_AFTER_US = 1_000_000
 _CATCHING_UP_US = 25_000
 _S = 1_000_000

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.model.audio import Track, TrackClock
+from wavstream.model.audio import NOMINAL_PTIME_US, Track, TrackClock
 from wavstream.rendering.timeline.clock import (
     LATE_US,
-    NOMINAL_PTIME_US,
     SETTLE_US,
     ArrivalClock,
     Clock,
