@@ -28,13 +28,13 @@ def leg(name: str, frequency_hz: float, *, length_s: float = 3.0, rate_hz: int =
 async def test_two_legs_are_in_their_channels_with_every_beep_where_it_was_sent(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
-        await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ))
+        truth = await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ))
         samples, rate_hz = await client.listen(recording)
         done = await client.get(recording)
     assert rate_hz == RATE_HZ
     assert samples.shape[1] == 2
-    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
-    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx(truth.said("a", 0.3, 1.3, 2.3), abs=TRUTH_S)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx(truth.said("b", 0.3, 1.3, 2.3), abs=TRUTH_S)
     assert not find_beeps(samples[:, 0], rate_hz, B_HZ)
     assert not find_beeps(samples[:, 1], rate_hz, A_HZ)
     assert done["end_reason"] == "hangup"
@@ -56,22 +56,26 @@ async def test_every_sample_of_a_leg_is_in_the_file_unchanged(tmp_path: Path) ->
 async def test_the_second_leg_joins_late_and_its_first_sample_is_there(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
-        await client.play("call-77", leg("a", A_HZ, length_s=4.0), leg("b", B_HZ, length_s=2.3, quirks=[Late(1.7)]))
+        late = leg("b", B_HZ, length_s=2.3, quirks=[Late(1.7)])
+        truth = await client.play("call-77", leg("a", A_HZ, length_s=4.0), late)
         samples, rate_hz = await client.listen(recording)
+    assert truth.joined_s["b"][0] >= 1.7
+    (said_s,) = truth.said("b", 0.3)
     (first, *_) = find_beeps(samples[:, 1], rate_hz, B_HZ)
-    assert first == pytest.approx(1.7 + 0.3, abs=TRUTH_S)
+    assert first == pytest.approx(said_s, abs=TRUTH_S)
     joined = int(np.argmax(samples[:, 1] != 0)) / rate_hz
-    assert joined == pytest.approx(1.7 + 0.3, abs=TRUTH_S)
+    assert joined == pytest.approx(said_s, abs=TRUTH_S)
 
 
 async def test_a_leg_that_stalls_and_bursts_adds_nothing_and_moves_nothing(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
         stalling = leg("b", B_HZ, length_s=5.0, quirks=[Stall(at_s=1.5, for_s=1.5)])
-        await client.play("call-77", leg("a", A_HZ, length_s=5.0), stalling)
+        truth = await client.play("call-77", leg("a", A_HZ, length_s=5.0), stalling)
         samples, rate_hz = await client.listen(recording)
         done = await client.get(recording)
-    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3, 3.3, 4.3], abs=TRUTH_S)
+    said_s = truth.said("b", 0.3, 1.3, 2.3, 3.3, 4.3)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx(said_s, abs=TRUTH_S)
     assert len(samples) / rate_hz == pytest.approx(5.0, abs=2 * TRUTH_S)
     assert done["integrity"]["gaps"] == []
     assert done["integrity"]["late_frames"] == 0
@@ -81,9 +85,11 @@ async def test_a_leg_on_the_arrival_clock_that_sends_nothing_leaves_silence(tmp_
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
         quiet = leg("b", B_HZ, length_s=6.0, quirks=[Gap(at_s=1.0, for_s=3.0)], query={"clock": "arrival"})
-        await client.play("call-77", leg("a", A_HZ, length_s=6.0), quiet)
+        truth = await client.play("call-77", leg("a", A_HZ, length_s=6.0), quiet)
         samples, rate_hz = await client.listen(recording)
-    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 4.3, 5.3], abs=TRUTH_S)
+    # After the silence, a frame is where it arrives: on schedule, however late the leg joined.
+    said_s = [*truth.said("b", 0.3), truth.scheduled(4.3), truth.scheduled(5.3)]
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx(said_s, abs=TRUTH_S)
     silence = samples[int(1.1 * rate_hz) : int(3.9 * rate_hz), 1]
     assert not silence.any()
 
@@ -92,11 +98,14 @@ async def test_a_stream_that_drops_comes_back_as_the_same_leg(tmp_path: Path) ->
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
         dropping = leg("b", B_HZ, length_s=5.0, quirks=[Drop(at_s=1.5, away_s=1.0)])
-        await client.play("call-77", leg("a", A_HZ, length_s=5.0), dropping)
+        truth = await client.play("call-77", leg("a", A_HZ, length_s=5.0), dropping)
         samples, rate_hz = await client.listen(recording)
         done = await client.get(recording)
-    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 3.3, 4.3], abs=TRUTH_S)
-    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3, 3.3, 4.3], abs=TRUTH_S)
+    back_s = truth.scheduled(truth.joined_s["b"][1])
+    said_s = [*truth.said("b", 0.3, 1.3), back_s + 0.8, back_s + 1.8]
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx(said_s, abs=TRUTH_S)
+    said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3, 4.3)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx(said_s, abs=TRUTH_S)
     assert [row["leg"] for row in done["legs"]] == ["a", "b"]
     assert [gap["cause"] for gap in done["integrity"]["gaps"]] == ["reconnect"]
 
@@ -105,23 +114,24 @@ async def test_legs_of_different_rates_and_codecs_meet_in_one_file(tmp_path: Pat
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
         wide = leg("b", B_HZ, rate_hz=16_000)
-        await client.play("call-77", leg("a", A_HZ, codec=Codec.PCMU), wide)
+        truth = await client.play("call-77", leg("a", A_HZ, codec=Codec.PCMU), wide)
         samples, rate_hz = await client.listen(recording)
         done = await client.get(recording)
     assert rate_hz == 16_000
-    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
-    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx(truth.said("a", 0.3, 1.3, 2.3), abs=TRUTH_S)
+    assert find_beeps(samples[:, 1], rate_hz, B_HZ) == pytest.approx(truth.said("b", 0.3, 1.3, 2.3), abs=TRUTH_S)
     assert [(row["codec"], row["rate"]) for row in done["legs"]] == [("pcmu", 8000), ("l16", 16_000)]
 
 
 async def test_mono_has_all_legs_on_one_channel(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77", channels="mono")
-        await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ), leg("c", 2500.0))
+        truth = await client.play("call-77", leg("a", A_HZ), leg("b", B_HZ), leg("c", 2500.0))
         samples, rate_hz = await client.listen(recording)
     assert samples.shape[1] == 1
-    for frequency_hz in (A_HZ, B_HZ, 2500.0):
-        assert find_beeps(samples[:, 0], rate_hz, frequency_hz) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    for name, frequency_hz in {"a": A_HZ, "b": B_HZ, "c": 2500.0}.items():
+        said_s = truth.said(name, 0.3, 1.3, 2.3)
+        assert find_beeps(samples[:, 0], rate_hz, frequency_hz) == pytest.approx(said_s, abs=TRUTH_S)
 
 
 async def test_a_recording_can_start_and_stop_in_the_middle_of_a_call(tmp_path: Path) -> None:
@@ -147,10 +157,10 @@ async def test_a_recording_can_start_and_stop_in_the_middle_of_a_call(tmp_path: 
 async def test_record_1_starts_a_recording_with_the_first_stream_and_no_second_one(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         asking = {"record": "1"}
-        await client.play("call-77", leg("a", A_HZ, query=asking), leg("b", B_HZ, query=asking))
+        truth = await client.play("call-77", leg("a", A_HZ, query=asking), leg("b", B_HZ, query=asking))
         recording = await client.only_recording("call-77")
         samples, rate_hz = await client.listen(recording)
-    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx([0.3, 1.3, 2.3], abs=TRUTH_S)
+    assert find_beeps(samples[:, 0], rate_hz, A_HZ) == pytest.approx(truth.said("a", 0.3, 1.3, 2.3), abs=TRUTH_S)
 
 
 async def test_auto_record_records_every_session(tmp_path: Path) -> None:

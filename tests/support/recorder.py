@@ -9,7 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,25 @@ from wavstream.simulator.caller import Leg, play_call
 
 WAIT_S = 20.0
 """Bound on every wait for an event; nothing is asserted about how long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """When things happened in a call that was played, in seconds of a file that starts with the first leg.
+
+    A handshake takes its time on a busy machine; a leg that joins later than it was to is later in truth.
+    """
+
+    joined_s: Mapping[str, Sequence[float]]
+    """By leg, of its first connection and of each time it came back; from the start of the schedule."""
+
+    def said(self, leg: str, *moments_s: float) -> list[float]:
+        """Where a leg that sends all of its audio from its joining on says what is at these places of the audio."""
+        return [self.scheduled(self.joined_s[leg][0] + moment_s) for moment_s in moments_s]
+
+    def scheduled(self, moment_s: float) -> float:
+        """Where a moment of the schedule is."""
+        return moment_s - min(joined_s[0] for joined_s in self.joined_s.values())
 
 
 class Recorder:
@@ -94,9 +114,10 @@ class Recorder:
         """The finished file as samples (n, channels), and its rate."""
         return hear(await self.fetch(await self.until(recording)))
 
-    async def play(self, session_id: str, *legs: Leg, speed: float = 1.0) -> None:
+    async def play(self, session_id: str, *legs: Leg) -> Truth:
         """Play a call to its end as a media server would."""
-        await play_call(legs, server=ServerAddress.parse(self.base_url), session_id=session_id, speed=speed)
+        reports = await play_call(legs, server=ServerAddress.parse(self.base_url), session_id=session_id)
+        return Truth({report.leg: report.joined_s for report in reports})
 
     def connect(self, path: str) -> connect:
         """A media WebSocket of one's own; use as a context manager."""

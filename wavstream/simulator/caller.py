@@ -53,6 +53,8 @@ class LegReport:
     """Connections made: one, and one for every time that it came back."""
     bytes_heard: int
     """Audio that the server sent."""
+    joined_s: tuple[float, ...] = field(default=(), compare=False)
+    """When each connection was there, in seconds of real time from the call's start."""
 
 
 async def play_leg(
@@ -78,6 +80,7 @@ async def play_leg(
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     line: _Line | None = None
     samples_sent = messages_sent = dials = bytes_heard = 0
+    joined_s: list[float] = []
     try:
         for step in steps(
             len(leg.samples), rate_hz=leg.rate_hz, quirks=leg.quirks, message_samples=_message_samples(leg, speed)
@@ -87,6 +90,7 @@ async def play_leg(
                 case Dial():
                     line = _Line(await _dial(url, headers))
                     dials += 1
+                    joined_s.append(loop.time() - start_s)
                 case Send(first=first, end=end) if line is not None:
                     await line.send(encode(leg.samples[first:end], leg.codec))
                     samples_sent += end - first
@@ -102,7 +106,7 @@ async def play_leg(
     finally:
         if line is not None:
             await line.abort()
-    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_heard)
+    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_heard, tuple(joined_s))
 
 
 async def play_call(
