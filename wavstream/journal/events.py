@@ -57,6 +57,8 @@ class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     streams: tuple[StreamSnapshot, ...]
     leg_order: tuple[str, ...]
     """Names of the session's legs in order of arrival."""
+    returns_beep: tuple[int, ...] = ()
+    """Streams that were sent the recording's beep and bring it back on their outbound track."""
 
 
 class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_paused"):

@@ -32,6 +32,8 @@ class Codec(StrEnum):
 class TrackClock(StrEnum):
     """Where the media time of a track comes from."""
 
+    TIMESTAMPED = "timestamped"
+    """The vendor gives it with each frame: a jump is loss, a late frame is only late."""
     CONTIGUOUS = "contiguous"
     """Every sample is sent: media time is their count, and long stalls are repaired."""
     ARRIVAL = "arrival"

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+DEFAULT_SENSITIVITY = 44.0
+
+
 class FileFormat(StrEnum):
     """The form of the finished file; also its extension."""
 
     WAV = "wav"
+    MP3 = "mp3"
 
 
 class ChannelLayout(StrEnum):
@@ -36,6 +40,14 @@ class PauseBehavior(StrEnum):
     """Silence of the pause's length."""
 
 
+class Trim(StrEnum):
+    """What is cut away from the ends of the file."""
+
+    NONE = "none"
+    SILENCE = "silence"
+    """All but 200 ms of what lies before the first speech and after the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingOptions:
     """What is asked of one recording. Values are valid: whoever builds this has checked them."""
@@ -45,6 +57,19 @@ class RecordingOptions:
     track: TrackChoice = TrackChoice.BOTH
     sample_rate: int | None = None
     """Hertz, 8000..48000; None: the highest of the tracks known when the first block is written."""
+    max_length_s: int = 0
+    """Recorded seconds, 0..14400, after which the recording ends by itself; pauses do not count. 0: no limit."""
+    initial_timeout_s: float = 0.0
+    """Recorded seconds without any speech from the start on, after which it ends as ``no_input``. 0: it does not."""
+    end_silence_timeout_s: float = 0.0
+    """Recorded seconds of silence after speech, after which it ends as ``silence``. 0: it does not."""
+    sensitivity: float = DEFAULT_SENSITIVITY
+    """0..100: how readily a sound is taken for speech."""
+    trim: Trim = Trim.NONE
+    beep: bool = False
+    """Whether a tone at the start tells that the call is recorded, in the file and to the parties."""
+    terminators: str = ""
+    """DTMF digits, each of which ends the recording."""
     pause_behavior: PauseBehavior = PauseBehavior.SKIP
     file_name: str | None = None
     """1..40 characters; the Unix time of the start is appended. None: the session id is used."""

@@ -49,6 +49,14 @@ class EndReason(StrEnum):
     """By command."""
     HANGUP = "hangup"
     """The last stream of the session ended."""
+    MAX_LENGTH = "max_length"
+    """It became as long as it may."""
+    SILENCE = "silence"
+    """Nobody spoke for the time set, after somebody had."""
+    NO_INPUT = "no_input"
+    """Nobody had spoken within the time set."""
+    TERMINATOR = "terminator"
+    """A party pressed one of the keys that end it."""
     DISCONNECTED = "disconnected"
     """The last stream was lost and did not come back within the reconnect wait."""
     RECOVERED = "recovered"
@@ -83,7 +91,7 @@ class Gap:
     start_ms: int
     length_ms: int
     cause: str
-    """``stall`` (sent nothing for a while) or ``reconnect`` (the stream was away)."""
+    """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away) or ``loss`` (media time jumped)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +124,18 @@ class Integrity:
     """Arrived after their place was written, in part or whole."""
     late_ms: int = 0
     duplicate_frames: int = 0
+    """Came again, and were dropped."""
     reordered_frames: int = 0
+    """Came after a frame that follows them, and were put in their place."""
+    clock_restarts: int = 0
+    """Times that a stream's timestamps were impossible and its audio went on by arrival."""
     redundant_frames: int = 0
     """Outbound audio that another leg's inbound track carries too."""
     redundant_ms: int = 0
     paused_ms: int = 0
     """Audio of all tracks withheld by pauses."""
+    after_limit_ms: int = 0
+    """Audio of all tracks between the end that the recording found by itself and its stop."""
     after_stop_ms: int = 0
     clipped_samples: int = 0
     gaps: tuple[Gap, ...] = ()

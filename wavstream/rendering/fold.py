@@ -27,7 +27,6 @@ from wavstream.journal.records import Clock, Run
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Integrity, Pause
 from wavstream.rendering.account import FileAccount
-from wavstream.rendering.encoders.wav import HEADER_BYTES
 from wavstream.rendering.pen import Pen
 from wavstream.rendering.roster import Roster
 from wavstream.rendering.timeline.frames import gather
@@ -50,9 +49,6 @@ TICK_US = 800_000
 
 class Fold:
     """One recording, folded from its session's journal."""
-
-    header_bytes = HEADER_BYTES
-    """Size of the header, which the shell puts before what ``feed`` returns."""
 
     def __init__(self, recording_id: str, *, hold_us: int = HOLD_US) -> None:
         self.started: Recording | None = None
@@ -98,7 +94,7 @@ class Fold:
         return b"".join(out)
 
     def header(self) -> bytes:
-        """The header, ``header_bytes`` long, that is right for what was returned so far."""
+        """The header that is right for what was returned so far; its size never changes once there is audio."""
         return self._pen.header()
 
     def account(self) -> FileAccount:

@@ -75,7 +75,7 @@ class Pen:
 
     def header(self) -> bytes:
         """The header that is right for what was written so far."""
-        return self._encoder.header()
+        return self._encoder.header(self.samples)
 
     def _new_encoder(self) -> Encoder:
         return WavEncoder(sample_rate_hz=self.sample_rate_hz, channels=self.channels)

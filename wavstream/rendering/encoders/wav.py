@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,25 +28,25 @@ _FORMAT = struct.Struct("<HHIIHH")
 class WavEncoder:
     """One WAV file."""
 
-    header_bytes: ClassVar[int] = HEADER_BYTES
-
     def __init__(self, *, sample_rate_hz: int, channels: int) -> None:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
-        self._samples = 0
 
     def encode(self, block: NDArray[np.int16]) -> bytes:
         """The block's samples, interleaved, little-endian."""
-        self._samples += len(block)
         return (block if sys.byteorder == "little" else block.byteswap()).tobytes()
 
     def finish(self) -> bytes:
         """Nothing: 16-bit samples always fill whole words, so the data chunk needs no padding."""
         return b""
 
-    def header(self) -> bytes:
-        """The header that is right for all that was encoded so far."""
-        return wav_header(sample_rate_hz=self._sample_rate_hz, channels=self._channels, samples=self._samples)
+    def audio_bytes(self, samples: int) -> int:
+        """Two bytes for each sample of each channel."""
+        return samples * self._channels * _SAMPLE_BYTES
+
+    def header(self, samples: int) -> bytes:
+        """The header of a file of so many samples."""
+        return wav_header(sample_rate_hz=self._sample_rate_hz, channels=self._channels, samples=samples)
 
 
 def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Who speaks when, and what that means for the ends of a recording."""
