@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-
 DEFAULT_SENSITIVITY = 44.0
 
 
