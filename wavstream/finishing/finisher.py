@@ -28,9 +28,10 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.errors import DependencyError, InternalError
+from wavstream.errors import DependencyError
+from wavstream.finishing.folding import Folding, FoundEnd
 from wavstream.finishing.kept_journals import KeptJournals
-from wavstream.finishing.render_thread import Lane, RenderThread
+from wavstream.finishing.render_thread import Lane
 from wavstream.finishing.rendering import Rendering
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader
@@ -69,7 +70,7 @@ class Finisher:
     def __init__(
         self, *, places: Places, writer: JournalWriter, catalog: Catalog, storage: Publisher, hold_us: int,
         expires_at: Callable[[Recording], Awaitable[datetime]], sidecar: Callable[[Recording], bytes] | None,
-        retry_s: float = RETRY_S,
+        found_end: FoundEnd, retry_s: float = RETRY_S,
     ) -> None:  # fmt: skip
         self._places = places
         self._writer = writer
@@ -79,14 +80,13 @@ class Finisher:
         self._expires_at = expires_at
         self._sidecar = sidecar
         self._retry_s = retry_s
-        self._stopping = False
         self._renderings: dict[str, Rendering] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: dict[str, asyncio.Task[Recording]] = {}
-        self._thread = RenderThread()
         self._pool = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
         self._loop = asyncio.get_running_loop()
         self._kept = KeptJournals(writer, self._loop)
+        self._folding = Folding(self._loop, found_end=found_end, retry_s=retry_s)
 
     # ---- what sessions ask for ---------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Finisher:
             for recording_id in self._kept.users(journal.key):
                 rendering = self._renderings.get(recording_id)
                 if rendering is not None:  # else it failed: its journal is kept, and it is left as it is
-                    self._thread.submit(functools.partial(self._advance, rendering), Lane.DUE)
+                    self._folding.advance(rendering, Lane.DUE)
 
     def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
         """The stop record is appended: drain, finish and publish."""
@@ -132,7 +132,7 @@ class Finisher:
 
     def catch_up(self, recording_id: str) -> None:
         """Fold a recovered recording from its start, beside what is live."""
-        self._thread.submit(functools.partial(self._advance, self._renderings[recording_id]), Lane.BACKLOG)
+        self._folding.advance(self._renderings[recording_id], Lane.BACKLOG)
 
     def keep(self, failed: Recording, journal: Journal, *, first_segment: int, for_s: float | None) -> None:
         """The journal of a recording that failed before the restart goes on being kept; None: for an unknown time."""
@@ -147,7 +147,7 @@ class Finisher:
     @property
     def waiting(self) -> int:
         """Render jobs that wait."""
-        return self._thread.waiting
+        return self._folding.waiting
 
     @property
     def unfinished(self) -> int:
@@ -159,8 +159,7 @@ class Finisher:
         waiting = [*self._concluding.values(), *self._tasks]
         if waiting:
             await asyncio.wait(waiting, timeout=timeout_s)
-        self._stopping = True
-        await asyncio.to_thread(self._thread.stop)
+        await self._folding.stop()
         # What is cancelled here is whole in its journal, its stop too: the next start finishes it.
         unfinished = [*self._concluding.values(), *self._tasks]
         for task in unfinished:
@@ -176,12 +175,13 @@ class Finisher:
     async def _conclude(self, recording: Recording, journal: Journal) -> Recording:
         rendering = self._renderings[recording.id]
         written: asyncio.Future[None] = self._loop.create_future()
-        self._writer.submit_urgent(journal, functools.partial(self._settle, written))
+        self._writer.submit_urgent(journal, functools.partial(self._folding.settle, written))
         expires_at = await self._ask_catalog(lambda: self._expires_at(recording), recording)
         await written
         rendering.recording = replace(recording, expires_at=expires_at)
         try:
-            await self._drain(rendering)
+            await self._folding.fold_to_end(rendering)
+            rendering.note_end()
             finished = await self._publish(rendering)
         except Exception as error:  # ours: the journal is kept for whoever looks into it
             log.exception("a recording could not be rendered", recording=recording.id, journal=journal.key)
@@ -194,11 +194,6 @@ class Finisher:
         else:
             self._kept.let_go(recording.id)
         return finished
-
-    async def _drain(self, rendering: Rendering) -> None:
-        drained: asyncio.Future[None] = self._loop.create_future()
-        self._thread.submit(functools.partial(self._fold_to_end, rendering, drained), Lane.URGENT)
-        await drained
 
     async def _publish(self, rendering: Rendering) -> Recording:
         def put() -> Awaitable[Recording]:
@@ -231,65 +226,12 @@ class Finisher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- on other threads --------------------------------------------------------------------------------------
-
-    def _advance(self, rendering: Rendering) -> None:
-        if rendering.broken is None and self._step(rendering):
-            self._thread.submit(functools.partial(self._advance, rendering), Lane.BACKLOG)
-
-    def _fold_to_end(self, rendering: Rendering, drained: asyncio.Future[None]) -> None:
-        again = functools.partial(self._fold_to_end, rendering, drained)
-        more = rendering.broken is None and self._step(rendering)
-        if rendering.broken is not None:
-            self._settle(drained, rendering.broken)
-        elif rendering.ended:
-            self._settle(drained)
-        elif self._stopping:
-            return  # whoever waits is cancelled, and the journal has it
-        elif more:
-            self._thread.submit(again, Lane.URGENT)
-        elif rendering.stuck is not None:
-            later = functools.partial(self._loop.call_later, self._retry_s, self._thread.submit, again, Lane.URGENT)
-            self._loop.call_soon_threadsafe(later)
-        else:
-            self._settle(drained, InternalError("the journal has no stop record where one was written"))
-
-    def _step(self, rendering: Rendering) -> bool:
-        """Fold one slice; True when there is more. What goes wrong is noted on the rendering."""
-        try:
-            more = rendering.advance()
-        except OSError as error:
-            if rendering.stuck is None:
-                log.warning(
-                    "the spool cannot be written, trying again", recording=rendering.recording.id, error=str(error)
-                )
-            rendering.stuck = error
-            return False
-        except Exception as error:  # noqa: BLE001 - `_conclude` logs it; a fold that failed half-way must not go on
-            rendering.broken = error
-            return False
-        rendering.stuck = None
-        return more
-
     def _put_in_storage(self, rendering: Rendering) -> Recording:
         recording = rendering.finish()
         if recording.status is Status.AVAILABLE:
             sidecar = self._sidecar(recording) if self._sidecar is not None else None
             self._storage.publish(rendering.spool, recording.object_key, sidecar=sidecar)
         return recording
-
-    def _settle(self, future: asyncio.Future[None], error: Exception | None = None) -> None:
-        """Resolve a future of the event loop from another thread."""
-
-        def settle() -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-        self._loop.call_soon_threadsafe(settle)
 
 
 def _kept_s(failed: Recording) -> float:

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from wavstream.finishing.spool import SpoolFile
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
 from wavstream.model.recording import Recording, Status
+from wavstream.model.times import utc
 from wavstream.rendering.fold import Fold
 
 SLICE_BYTES = 1 << 20
@@ -31,27 +33,55 @@ class Rendering:
         self._reader = reader
         self._fold = Fold(recording.id, hold_us=hold_us)
         self._file = SpoolFile(spool)
+        self._is_told = False
 
     @property
-    def ended(self) -> bool:
+    def ended(self) -> RecordingStopped | None:
+        """How the recording ended, once the fold has come to its end; by itself, perhaps, before anyone stopped it."""
+        return self._fold.ended
+
+    def take_found_end(self) -> RecordingStopped | None:
+        """The end that the recording has found by itself; given once, and only if nobody has stopped it."""
+        if self._is_told or self.ended is None or self.complete:
+            return None
+        self._is_told = True
+        return self.ended
+
+    def take_remarks(self) -> list[str]:
+        """What the fold has noticed since the last call, a sentence each, for the log."""
+        remarks, self._fold.remarks[:] = self._fold.remarks[:], []
+        return remarks
+
+    @property
+    def complete(self) -> bool:
         """Whether the stop record has been folded."""
-        return self._fold.ended is not None
+        return self._fold.complete
 
     def advance(self) -> bool:
         """Fold the next slice; True when there may be more. After an OSError it can be called again."""
         self._file.settle()
-        if self.ended:
+        if self.complete:
             return False
         items = self._reader.read(max_bytes=SLICE_BYTES)
-        audio = self._fold.feed(items)
+        fold = self._fold
+        audio = fold.feed(items)
         if audio:
-            self._file.append(self._fold.header(), audio)
-        return not self._reader.at_end and not self.ended
+            self._file.append(fold.header(), audio, kept_bytes=fold.kept_bytes)
+        return not self._reader.at_end and not self.complete
+
+    def note_end(self) -> None:
+        """Note how the recording, which is complete and has its expiry, really ended: a stop may have come later."""
+        ended, recording = self._fold.ended, self.recording
+        assert ended is not None
+        assert recording.ended_at is not None
+        assert recording.expires_at is not None
+        if ended.reason.is_found:
+            ended_at = utc(ended.end_us)
+            expires_at = recording.expires_at - (recording.ended_at - ended_at)
+            self.recording = replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
 
     def finish(self) -> Recording:
         """The recording with its receipt, its spool file complete and closed; ``absent`` if there was no audio."""
-        ended = self._fold.ended
-        assert ended is not None
         self._reader.close()
         recording = self.recording
         if self._fold.started is not None:

@@ -2,6 +2,9 @@
 
 Audio is only ever appended, and hashed as it goes, because hashing a 4-hour file at the stop takes 340 ms. The header
 at the start is written last; the hash therefore covers what comes after it.
+
+A recording whose silent end is to be cut away says after each piece where the file would end if nothing else were
+said. The hash is copied when it gets there, so that a cut needs no second reading either.
 """
 
 from __future__ import annotations
@@ -20,14 +23,22 @@ class SpoolFile:
         """After the header."""
         self._header = b""
         self._hash = hashlib.sha256()
+        self._hashed_bytes = 0
+        self._kept_bytes: int | None = None
+        self._kept_hash = self._hash
         self._owed = b""
         self._fd: int | None = None
 
-    def append(self, header: bytes, audio: bytes) -> None:
-        """Append audio; the first call makes the file, with room for the header."""
+    def append(self, header: bytes, audio: bytes, *, kept_bytes: int | None = None) -> None:
+        """Append audio; the first call makes the file, with room for the header.
+
+        ``kept_bytes``: where the audio ends if nothing else is said, in this piece or ahead of it; None: nowhere yet.
+        An end that was said before may be said again.
+        """
         if not self._header:
             self._header = header
         self._owed += audio
+        self._digest(audio, kept_bytes)
         self.settle()
 
     def settle(self) -> None:
@@ -39,15 +50,20 @@ class SpoolFile:
             self._write_header(self._header)
         while self._owed:
             written = os.pwrite(self._fd, self._owed, len(self._header) + self.audio_bytes)
-            self._hash.update(self._owed[:written])
             self.audio_bytes += written
             self._owed = self._owed[written:]
 
     def finish(self, header: bytes) -> None:
-        """Write the right header and close; the file is then ready to be published. A second call does nothing."""
+        """Cut the file where its audio ends, write the right header and close; the file is then ready to be published.
+
+        A second call does nothing.
+        """
         self.settle()
         if self._fd is None:
             return
+        if self._kept_bytes is not None and self._kept_bytes < self.audio_bytes:
+            os.ftruncate(self._fd, len(header) + self._kept_bytes)
+            self.audio_bytes, self._hash = self._kept_bytes, self._kept_hash
         self._write_header(header)
         # Closed for good even where close reports an error: the number may be another file's by the next try.
         fd, self._fd = self._fd, None
@@ -69,6 +85,17 @@ class SpoolFile:
     def audio_sha256(self) -> str:
         """Of the bytes after the header, hex."""
         return self._hash.hexdigest()
+
+    def _digest(self, audio: bytes, kept_bytes: int | None) -> None:
+        before = self._hashed_bytes
+        self._hashed_bytes += len(audio)
+        done = 0
+        for end in (self._kept_bytes, kept_bytes):
+            if end is not None and before + done <= end <= self._hashed_bytes:
+                self._hash.update(audio[done : end - before])
+                self._kept_hash, done = self._hash.copy(), end - before
+        self._kept_bytes = kept_bytes
+        self._hash.update(audio[done:])
 
     def _write_header(self, header: bytes) -> None:
         assert self._fd is not None

@@ -63,6 +63,11 @@ class EndReason(StrEnum):
     """The server was restarted and no stream came back within the reconnect wait."""
     FAILED = "failed"
 
+    @property
+    def is_found(self) -> bool:
+        """Whether the recording ends so by itself, at a moment that only its audio or its keys tell."""
+        return self in (EndReason.MAX_LENGTH, EndReason.SILENCE, EndReason.NO_INPUT, EndReason.TERMINATOR)
+
 
 @dataclass(frozen=True, slots=True)
 class LegReceipt:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from wavstream.model.recording import Integrity, LegReceipt, Receipt
+from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
+
+if TYPE_CHECKING:
+    from wavstream.rendering.pen import Pen
+    from wavstream.rendering.roster import Roster
+    from wavstream.rendering.timeline.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +39,35 @@ class FileAccount:
             legs=self.legs,
             integrity=self.integrity,
         )
+
+
+def file_account(pen: Pen, roster: Roster, tally: Tally, *, has_pause_in_journal: bool) -> FileAccount:
+    """What those who make the file have to say of it so far."""
+    spans = pen.pauses.spans
+    gaps = sorted([*tally.gaps, *roster.reconnect_gaps()], key=lambda gap: gap.start_ms)
+    integrity = Integrity(
+        samples=pen.samples * pen.channels,
+        lost_ms=tally.lost_us // 1000,
+        late_frames=tally.late_frames,
+        late_ms=tally.late_us // 1000,
+        redundant_frames=tally.redundant_frames,
+        redundant_ms=tally.redundant_us // 1000,
+        paused_ms=tally.paused_us // 1000,
+        after_limit_ms=tally.after_limit_us // 1000,
+        after_stop_ms=tally.after_stop_us // 1000,
+        clipped_samples=tally.clipped_samples,
+        gaps=tuple(gaps),
+        gaps_omitted=tally.gaps_omitted,
+        pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in spans),
+        drift_ppm=roster.drift_ppm(),
+        trimmed_ms=pen.trimmed,
+        paused_audio_in_journal=has_pause_in_journal,
+    )
+    return FileAccount(
+        sample_rate=pen.sample_rate_hz,
+        channels=pen.channels,
+        samples=pen.samples,
+        legs=roster.legs(pen.written_us),
+        integrity=integrity,
+        before_start_ms=tally.before_us // 1000,
+    )

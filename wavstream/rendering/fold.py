@@ -8,6 +8,10 @@ it happened.
 
 At a canonical point the sources place what their clocks let them place, the watermark says how far the call is known,
 and everything up to there is mixed, encoded and never touched again.
+
+A recording ends at its stop record, or before by itself: at a limit or a timeout, which the pen finds to the sample, or
+where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes until it is
+counted. An end that was found wins over a stop that lies later, however late the fold gets there.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wavstream.journal.events import (
+    Digit,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
@@ -23,10 +28,10 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import Clock, Run
+from wavstream.journal.records import Clock, Happening, Run
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Integrity, Pause
-from wavstream.rendering.account import FileAccount
+from wavstream.model.recording import EndReason
+from wavstream.rendering.account import FileAccount, file_account
 from wavstream.rendering.pen import Pen
 from wavstream.rendering.roster import Roster
 from wavstream.rendering.timeline.frames import gather
@@ -54,20 +59,35 @@ class Fold:
         self.started: Recording | None = None
         """The recording as its start record has it; None: that record was not fed yet."""
         self.ended: RecordingStopped | None = None
-        """The stop record, once it was folded; the feed that folded it returned the last bytes."""
+        """How the recording ended, once it has: its stop record, or one that says the same of an end that was found.
+
+        The feed that came to the end returned the last bytes."""
+        self.complete = False
+        """Whether the stop record was read: the account is final."""
+        self.remarks: list[str] = []
+        """What was noticed, a sentence each, for a log; whoever reads them clears them."""
         self._recording_id = recording_id
         self._hold_us = hold_us
         self._origin_us = 0
         self._ticked_us = 0
         self._runs: list[Run] = []
-        self._tally = Tally()
+        self._tally = Tally(remarks=self.remarks)
         self._has_pause_in_journal = False
+        self._returns_beep: tuple[int, ...] = ()
         self._begin(RecordingOptions(), ())
 
     @property
     def has_audio(self) -> bool:
         """Whether anything that was said is in the file."""
         return self._pen.has_audio
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """How much of the audio stays were the recording to end now, which may be more than there is yet; None: all.
+
+        It never shrinks, and never moves in bytes of an earlier ``feed`` but to its end.
+        """
+        return self._pen.kept_bytes
 
     def feed(self, items: Iterable[Item]) -> bytes:
         """The file bytes, to be appended after the header, that these items complete.
@@ -78,8 +98,7 @@ class Fold:
         out: list[bytes] = []
         for item in items:
             if self.ended is not None:
-                if isinstance(item, Run):
-                    self._count_after_stop(item)
+                self._take_after_end(item)
             elif self.started is None:
                 self._await_start(item)
             elif isinstance(item, Run):
@@ -99,33 +118,7 @@ class Fold:
 
     def account(self) -> FileAccount:
         """What there is to say of the file so far; final once the recording has ended."""
-        pen, roster, tally = self._pen, self._roster, self._tally
-        spans = pen.pauses.spans
-        gaps = sorted([*tally.gaps, *roster.reconnect_gaps()], key=lambda gap: gap.start_ms)
-        integrity = Integrity(
-            samples=pen.samples * pen.channels,
-            lost_ms=tally.lost_us // 1000,
-            late_frames=tally.late_frames,
-            late_ms=tally.late_us // 1000,
-            redundant_frames=tally.redundant_frames,
-            redundant_ms=tally.redundant_us // 1000,
-            paused_ms=tally.paused_us // 1000,
-            after_stop_ms=tally.after_stop_us // 1000,
-            clipped_samples=tally.clipped_samples,
-            gaps=tuple(gaps),
-            gaps_omitted=tally.gaps_omitted,
-            pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in spans),
-            drift_ppm=roster.drift_ppm(),
-            paused_audio_in_journal=self._has_pause_in_journal,
-        )
-        return FileAccount(
-            sample_rate=pen.sample_rate_hz,
-            channels=pen.channels,
-            samples=pen.samples,
-            legs=roster.legs(pen.written_us),
-            integrity=integrity,
-            before_start_ms=tally.before_us // 1000,
-        )
+        return file_account(self._pen, self._roster, self._tally, has_pause_in_journal=self._has_pause_in_journal)
 
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
@@ -138,6 +131,7 @@ class Fold:
         self.started = start.recording
         self._origin_us = item.arrival_us
         self._begin(start.recording.options, start.leg_order)
+        self._returns_beep = start.returns_beep
         for stream in start.streams:
             floor_us = stream.floor_us
             self._roster.join(
@@ -148,6 +142,7 @@ class Fold:
             )
 
     def _begin(self, options: RecordingOptions, leg_order: Iterable[str]) -> None:
+        self._terminators = options.terminators
         self._pen = Pen(options, self._tally)
         self._roster = Roster(options, leg_order, self._tally)
 
@@ -170,7 +165,10 @@ class Fold:
         elif isinstance(event, RecordingResumed) and event.recording_id == self._recording_id:
             pauses.end(max(now_us, self._pen.written_us))
         elif isinstance(event, RecordingStopped) and event.recording_id == self._recording_id:
-            return self._stop(event, now_us)
+            self.complete = True
+            return self._end(event, now_us)
+        elif isinstance(event, Digit) and event.digit in self._terminators:
+            return self._terminate(event, now_us)
         return b""
 
     def _leave(self, stream: int, now_us: int, *, is_lost: bool) -> None:
@@ -182,8 +180,15 @@ class Fold:
             runs, self._runs = self._runs, []
             self._roster.receive(gather(runs, self._roster.step_bytes, origin_us=self._origin_us))
 
-    def _count_after_stop(self, run: Run) -> None:
-        self._roster.count_after_stop(gather([run], self._roster.step_bytes, origin_us=self._origin_us))
+    def _take_after_end(self, item: Item) -> None:
+        if isinstance(item, Run):
+            spare_us = self._roster.length_us(gather([item], self._roster.step_bytes, origin_us=self._origin_us))
+            if self.complete:
+                self._tally.after_stop_us += spare_us
+            else:
+                self._tally.after_limit_us += spare_us
+        elif isinstance(item, Happening) and isinstance(item.event, RecordingStopped):
+            self.complete = self.complete or item.event.recording_id == self._recording_id
 
     # ---- canonical points --------------------------------------------------------------------------------------------
 
@@ -202,14 +207,40 @@ class Fold:
         upto, latest = (samples_at(us, pen.sample_rate_hz) for us in (upto_us, now_us - self._hold_us))
         return self._write(max(latest, min([upto, *roster.held_at()])))
 
-    def _stop(self, event: RecordingStopped, now_us: int) -> bytes:
-        self._deliver()
-        self._roster.advance(now_us=now_us, written_us=self._pen.written_us, final=True)
+    def _end(self, event: RecordingStopped, now_us: int) -> bytes:
+        """The recording ends with this event, unless it did so before by itself."""
+        self._place_all(now_us)
         end_us = event.end_us - self._origin_us
         out = self._write_all(end_us)
         self._pen.pauses.end(max(end_us, self._pen.written_us))
-        self.ended = event
-        return out + self._pen.finish()
+        return out if self.ended is not None else out + self._finish(event)
+
+    def _terminate(self, event: Digit, now_us: int) -> bytes:
+        """A key was pressed that ends the recording: where its stream was, which a stall may have made late."""
+        self._place_all(now_us)
+        said_us = self._roster.said_us(event.stream)
+        end_us = max(self._pen.written_us, now_us if said_us is None else said_us)
+        out = self._write(samples_at(end_us, self._pen.sample_rate_hz)) if self._open() else b""
+        return out if self.ended is not None else out + self._found_end(EndReason.TERMINATOR, end_us)
+
+    def _place_all(self, now_us: int) -> None:
+        self._deliver()
+        self._roster.advance(now_us=now_us, written_us=self._pen.written_us, final=True)
+        for _, lane in self._roster.lanes():
+            lane.flush()
+
+    def _found_end(self, reason: EndReason, end_us: int) -> bytes:
+        """The recording has ended by itself: what is placed, or waits to be, is not in it."""
+        self._tally.after_limit_us += self._roster.drop_all()
+        self._pen.pauses.end(max(end_us, self._pen.written_us))
+        end = RecordingStopped(
+            recording_id=self._recording_id, reason=reason, end_us=self._origin_us + max(end_us, 0)
+        )
+        return self._finish(end)
+
+    def _finish(self, end: RecordingStopped) -> bytes:
+        self.ended = end
+        return self._pen.finish()
 
     def _open(self) -> bool:
         """Decide the file's rate, if that is due and possible."""
@@ -218,8 +249,8 @@ class Fold:
             rate_hz = roster.sample_rate()
             if rate_hz is None:
                 return False
-            pen.open(rate_hz)
-            roster.freeze(rate_hz)
+            pen.open(rate_hz, beep_elsewhere=roster.columns_of_outbound(self._returns_beep))
+            roster.freeze(pen.sample_rate_hz)
         return True
 
     def _write_all(self, end_us: int) -> bytes:
@@ -241,4 +272,6 @@ class Fold:
             lane.settle_late()
         out = pen.write(upto, lanes)
         roster.wrote(pen.written)
+        if pen.ended is not None:
+            out += self._found_end(pen.ended, pen.written_us)
         return out

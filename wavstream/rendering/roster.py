@@ -123,12 +123,27 @@ class Roster:
         """Where resamplers of open streams hold samples back, in samples of the file."""
         return [held for lane in self._live if (held := lane.held_at) is not None]
 
-    def count_after_stop(self, frames: dict[int, Frames]) -> None:
-        """Frames that came when the recording was over."""
-        for stay in self._stays:
-            for number, source in stay.sources.items():
-                if number in frames:
-                    source.count_after_stop(frames[number])
+    def length_us(self, frames: dict[int, Frames]) -> int:
+        """How much audio frames are, of all tracks that are part of the recording."""
+        sources = (pair for stay in self._stays for pair in stay.sources.items())
+        return sum(source.length_us(frames[number]) for number, source in sources if number in frames)
+
+    def drop_all(self) -> int:
+        """Forget what is not written yet; how much audio that is, in microseconds over all tracks."""
+        sources = (source for stay in self._stays for source in stay.sources.values())
+        return sum(source.drop() for source in sources) + sum(lane.drop() for _, lane in self._lanes)
+
+    def said_us(self, stream: int) -> int | None:
+        """Where an open stream is in the call by its own media time; None: nothing tells."""
+        stay = self.open.get(stream)
+        said = [source.said_us for source in stay.sources.values()] if stay is not None else []
+        return max((us for us in said if us is not None), default=None)
+
+    def columns_of_outbound(self, streams: Iterable[int]) -> set[int]:
+        """The columns of the file on which outbound tracks of these streams are mixed."""
+        stays = [self.open[stream] for stream in streams if stream in self.open]
+        seats = (seat for stay in stays for seat, _, source in stay.seats() if not source.is_redundant)
+        return {self._column(seat) for seat in seats if seat.track is Track.OUTBOUND}
 
     def sample_rate(self) -> int | None:
         """What the file's rate is if it is decided now; None: nothing is known."""

@@ -14,7 +14,6 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from wavstream.access.keys import hash_key, lookup, verify_key
 from wavstream.access.secret import load_master_key
 from wavstream.access.tenancy import Access
 from wavstream.api.app import create_app
@@ -22,16 +21,16 @@ from wavstream.api.parts import ApiParts
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.registry import DIALECTS
-from wavstream.errors import DependencyError, OperatorError
+from wavstream.errors import DependencyError
 from wavstream.finishing.finisher import Finisher, Places
 from wavstream.finishing.recovery import Recovery
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import SegmentHeader
 from wavstream.journal.writer import JournalWriter
 from wavstream.media.endpoint import MediaCredentials, MediaEndpoint, MediaLimits
 from wavstream.media.stream import StreamHandle, StreamSink
 from wavstream.metrics import Metrics
-from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.ids import new_id
 from wavstream.model.published import published
 from wavstream.model.recording import Recording
@@ -40,6 +39,7 @@ from wavstream.retention.policy import expires_at
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock import Clock
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.default_app import make_default_app
 from wavstream.service.figures import figures
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
@@ -56,7 +56,6 @@ log = structlog.get_logger()
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Service:
@@ -89,7 +88,7 @@ class Service:
         self.catalog = await Catalog.open(self.folder.catalog)
         self._closing.push_async_callback(self.catalog.close)
         self._app_hours = AppHours(self.catalog, time.monotonic)
-        await self._make_default_app(master)
+        await make_default_app(settings, self.catalog, master=master, now=self._wall())
         self._writer = JournalWriter(
             self.folder.journal, on_written=lambda _: None, on_pressure=self._on_pressure,
             queue_bytes=settings.journal.queue_bytes, segment_bytes=settings.journal.segment_bytes,
@@ -101,7 +100,7 @@ class Service:
         self.finisher = Finisher(
             places=Places(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
             catalog=self.catalog, storage=storage, hold_us=int(settings.hold_s * 1e6), expires_at=self._expires_at,
-            sidecar=self._sidecar if settings.sidecar else None,
+            sidecar=self._sidecar if settings.sidecar else None, found_end=self._found_end,
         )  # fmt: skip
         self._closing.push_async_callback(self.finisher.stop, FINISH_S)
         room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
@@ -214,6 +213,9 @@ class Service:
     def _reopen_journal(self, header: SegmentHeader, segment: int) -> Journal:
         return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
 
+    def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
+        self.switchboard.found_end(recording, end, self.clock.now_us())
+
     async def _expires_at(self, recording: Recording) -> datetime:
         assert recording.ended_at is not None
         return expires_at(
@@ -258,24 +260,6 @@ class Service:
         self._loop.call_soon_threadsafe(self.switchboard.hold_back, full)
 
     # ---- within ------------------------------------------------------------------------------------------------
-
-    async def _make_default_app(self, master: bytes) -> None:
-        key = _secret(self.settings.api_key)
-        if key is None:
-            if self.settings.host not in LOOPBACK and not await self.catalog.any_app():
-                raise OperatorError(
-                    f"{self.settings.host} can be reached from other machines and there is no app, so anyone could "
-                    "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
-                )
-            return
-        found = await self.catalog.find_by_lookup(lookup(key, master))
-        if found is not None and found[0].id == DEFAULT_APP and verify_key(key, found[1]):
-            return
-        if found is not None and found[0].id != DEFAULT_APP:
-            raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].id}: choose another for app default")
-        secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
-        if not await self.catalog.add_app(App(DEFAULT_APP, created_at=self._wall()), **secrets):
-            await self.catalog.replace_key(DEFAULT_APP, **secrets)
 
     def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         async def run() -> None:

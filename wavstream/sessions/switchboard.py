@@ -12,6 +12,7 @@ from typing import Protocol
 
 from wavstream.dialects.events import StreamStarted
 from wavstream.errors import LimitReached
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
@@ -151,6 +152,12 @@ class Switchboard:
                 held.let_in(stream, now_us)
                 if self._full:
                     held.handle.pause_reading()
+
+    def found_end(self, recording: Recording, end: RecordingStopped, now_us: int) -> None:
+        """A running recording has come to its end by itself; one that was stopped meanwhile is left as it is."""
+        session = self.find(recording.app_id, recording.session_id)
+        if session is not None and recording.id in session.running:
+            session.stop(recording.id, end.reason, now_us, end_us=end.end_us)
 
     # ---- the beat ----------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ async def test_a_recording_is_folded_while_it_runs(workshop: Workshop) -> None:
 
     workshop.finisher.advance([journal])
     await until(lambda: not workshop.finisher.waiting and list(workshop.spool.iterdir()))
-    await asyncio.to_thread(workshop.finisher._thread.stop)
+    await workshop.finisher._folding.stop()
 
     assert (workshop.spool / f"{recording.id}.wav").stat().st_size > 1.5 * 8000 * 4
     assert workshop.finisher.finishing(recording.id) is None
@@ -278,5 +278,5 @@ async def test_a_shutdown_does_not_wait_for_a_long_backlog_to_be_folded(
 
     await workshop.finisher.stop(0.0)
 
-    assert (ending.cancelled(), rendering.ended, workshop.finisher.waiting) == (True, False, 0)
+    assert (ending.cancelled(), rendering.complete, workshop.finisher.waiting) == (True, False, 0)
     assert len(workshop.left()) == 1

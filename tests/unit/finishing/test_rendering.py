@@ -45,7 +45,7 @@ def test_a_stopped_recording_is_folded_to_a_whole_file_with_a_receipt(
 
     heard, rate_hz = soundfile.read(rendering.spool, dtype="int16")
     assert np.array_equal(heard[:, 0], voice)
-    assert (rate_hz, not heard[:, 1].any(), rendering.ended) == (8000, True, True)
+    assert (rate_hz, not heard[:, 1].any(), rendering.complete) == (8000, True, True)
     assert finished.status is Status.AVAILABLE
     assert finished.receipt is not None
     assert (finished.receipt.samples, finished.receipt.size_bytes) == (16000, rendering.spool.stat().st_size)

@@ -46,3 +46,17 @@ def _saturate(voices: Sequence[Voice], column: NDArray[np.int16]) -> int:
     limited = total.clip(_LOWEST, _HIGHEST)
     column[:] = limited
     return int(np.count_nonzero(limited != total))
+
+
+def add(
+    block: NDArray[np.int16], sound: NDArray[np.int16], columns: Sequence[int]
+) -> tuple[NDArray[np.int16], int]:
+    """The block with ``sound``, (n,), added to the first n rows of these columns, and how many samples were clipped."""
+    louder = block.copy()
+    clipped = 0
+    for column in columns:
+        total = block[: len(sound), column].astype(np.int32) + sound
+        limited = total.clip(_LOWEST, _HIGHEST)
+        louder[: len(sound), column] = limited
+        clipped += int(np.count_nonzero(limited != total))
+    return louder, clipped

@@ -124,6 +124,16 @@ class Lane:
         self.written = upto
         return taken
 
+    def drop(self) -> int:
+        """Forget what is not written yet; how much audio that is, in microseconds."""
+        self.flush()
+        waiting = sum(len(samples) for _, samples, _ in self._waiting)
+        queued = sum(len(samples) for _, samples in self._pieces) + sum(len(samples) for samples, _ in self._late)
+        self._waiting.clear()
+        self._pieces.clear()
+        self._late.clear()
+        return us_of(waiting, self._own_hz) + us_of(queued, self._file_hz or self._own_hz)
+
     def _queue(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         file_hz, own_hz = self._file_hz, self._own_hz
         if file_hz is None or file_hz == own_hz:

@@ -122,9 +122,21 @@ class Source:
             self._move(frames, moved_us, written_us)
         self._kept, self._fresh = (frames, len(frames)) if len(frames) else (None, 0)
 
-    def count_after_stop(self, frames: Frames) -> None:
-        """Count frames that came when the recording was over."""
-        self._tally.after_stop_us += self._tracks * us_of(int((frames.end - frames.start).sum()), self._rate_hz)
+    def length_us(self, frames: Frames) -> int:
+        """How much audio frames are, of all tracks that are part of the recording."""
+        return self._tracks * us_of(int((frames.end - frames.start).sum()), self._rate_hz)
+
+    def drop(self) -> int:
+        """Forget what is not placed yet; how much audio that is, in microseconds over all tracks."""
+        frames, self._kept = self._kept, None
+        return 0 if frames is None else self.length_us(frames)
+
+    @property
+    def said_us(self) -> int | None:
+        """The end of what was placed, where media time tells more than arrival does; None: it does not."""
+        if self._kind is TrackClock.ARRIVAL or self._clock is None:
+            return None
+        return us_of(self._end, self._rate_hz)
 
     def covered_us(self, now_us: int) -> int:
         """Up to when the call is known as far as this source is concerned."""

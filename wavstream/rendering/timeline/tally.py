@@ -24,11 +24,15 @@ class Tally:
     paused_us: int = 0
     before_us: int = 0
     """Arrived after the start of the recording, but was said before it."""
+    after_limit_us: int = 0
+    """Came, or was placed, after the recording had ended by itself."""
     after_stop_us: int = 0
     clipped_samples: int = 0
     gaps: list[Gap] = field(default_factory=list)
     gaps_omitted: int = 0
     """Gaps beyond the first thousand."""
+    remarks: list[str] = field(default_factory=list)
+    """What is worth a line in the log, a sentence each."""
 
     def add_gap(self, gap: Gap) -> None:
         """Note a gap, or only count it where there are too many to tell."""

@@ -1,0 +1,120 @@
+"""Who speaks when: one verdict for each frame of 20 ms.
+
+A frame of a channel is voiced when webrtcvad finds speech in it and its level is above the gate. The gate is what
+finds the end of a word: webrtcvad alone goes on for up to 100 ms. webrtcvad is asked about every frame, also about
+one that the gate refuses, because it learns the background from them.
+
+Voiced frames count from three in a row (60 ms) on, and then from the first of them; fewer are a click. So a verdict
+is settled at most 40 ms after the end of its frame. A frame is speech when it is speech on any channel.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import webrtcvad
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FRAMES_PER_S = 50
+_MIN_RUN = 3
+_VAD_RATES_HZ = (8_000, 16_000, 32_000, 48_000)
+_STEPS_OF_MODE = (30, 60, 80)
+_FULL_SCALE = 32_768
+
+
+def frame_start(frame: int, rate_hz: int) -> int:
+    """The first sample of a frame, which ends where the next one starts; not all are of one length at all rates."""
+    return frame * rate_hz // _FRAMES_PER_S
+
+
+def gate_dbfs(sensitivity: float) -> float:
+    """The level, root mean square against full scale, that a frame must have to be speech: -28 at 0, -68 at 100."""
+    return -28 - 0.4 * sensitivity
+
+
+def vad_mode(sensitivity: float) -> int:
+    """The mode of webrtcvad, which finds the more speech the lower it is: 3 at 0, 0 from 80 on."""
+    return sum(sensitivity < step for step in _STEPS_OF_MODE)
+
+
+class Detector:
+    """Listens to one recording, block by block. How the blocks are cut makes no difference to any verdict."""
+
+    def __init__(self, rate_hz: int, channels: int, sensitivity: float) -> None:
+        self._rate_hz = rate_hz
+        self._ears = [_Ear(rate_hz, sensitivity) for _ in range(channels)]
+        self._heard = 0
+        """Frames that are complete."""
+        self._tail = np.empty((0, channels), np.int16)
+
+    def hear(self, block: NDArray[np.int16]) -> NDArray[np.bool_]:
+        """Whether there is speech: for each frame that this block, (n, channels), settles, in order."""
+        samples = np.concatenate((self._tail, block))
+        origin = frame_start(self._heard, self._rate_hz)
+        first, self._heard = self._heard, _complete_frames(origin + len(samples), self._rate_hz)
+        edges = [frame_start(frame, self._rate_hz) - origin for frame in range(first, self._heard + 1)]
+        self._tail = samples[edges[-1] :]
+        if self._heard > first:
+            for ear, channel in zip(self._ears, samples.T, strict=True):
+                ear.hear(np.ascontiguousarray(channel[: edges[-1]]), edges)
+        settled = min(len(ear.verdicts) for ear in self._ears)
+        is_speech = [any(frame) for frame in zip(*(ear.verdicts[:settled] for ear in self._ears), strict=True)]
+        for ear in self._ears:
+            del ear.verdicts[:settled]
+        return np.array(is_speech, np.bool_)
+
+
+class _Ear:
+    """Listens to one channel."""
+
+    def __init__(self, rate_hz: int, sensitivity: float) -> None:
+        self._vad = webrtcvad.Vad(vad_mode(sensitivity))
+        self._vad_rate_hz = next(rate for rate in _VAD_RATES_HZ if rate >= rate_hz)
+        self._is_vad_rate = rate_hz == self._vad_rate_hz
+        self._gate = (_FULL_SCALE * 10 ** (gate_dbfs(sensitivity) / 20)) ** 2
+        self._run = 0
+        """Voiced frames since the last one that was not."""
+        self.verdicts: list[bool] = []
+        """Of the frames that are settled, oldest first; whoever takes them removes them."""
+
+    def hear(self, samples: NDArray[np.int16], edges: list[int]) -> None:
+        """Whole frames; they start at all edges but the last."""
+        squares = np.square(samples, dtype=np.int32)
+        power = np.add.reduceat(squares, edges[:-1], dtype=np.int64) / np.diff(edges)
+        is_loud = (power > self._gate).tolist()
+        for is_speech, loud in zip(self._ask(samples, edges), is_loud, strict=True):
+            self._settle(is_voiced=is_speech and loud)
+
+    def _ask(self, samples: NDArray[np.int16], edges: list[int]) -> list[bool]:
+        if self._is_vad_rate:
+            data = samples.tobytes()
+            frames: Any = (data[2 * start : 2 * end] for start, end in pairwise(edges))
+        else:
+            frames = (self._at_vad_rate(samples[start:end]).tobytes() for start, end in pairwise(edges))
+        return [self._vad.is_speech(frame, self._vad_rate_hz) for frame in frames]
+
+    def _at_vad_rate(self, frame: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Straight lines to the next higher rate: no delay, and what they add lies above the band that counts."""
+        places = np.linspace(0, len(frame) - 1, self._vad_rate_hz // _FRAMES_PER_S)
+        return np.interp(places, np.arange(len(frame)), frame).astype(np.int16)
+
+    def _settle(self, *, is_voiced: bool) -> None:
+        if is_voiced:
+            self._run += 1
+            if self._run == _MIN_RUN:
+                self.verdicts += [True] * _MIN_RUN
+            elif self._run > _MIN_RUN:
+                self.verdicts.append(True)
+            return
+        if self._run < _MIN_RUN:
+            self.verdicts += [False] * self._run
+        self.verdicts.append(False)
+        self._run = 0
+
+
+def _complete_frames(samples: int, rate_hz: int) -> int:
+    return ((samples + 1) * _FRAMES_PER_S - 1) // rate_hz
