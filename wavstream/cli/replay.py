@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from wavstream.finishing.rendering import SLICE_BYTES
 from wavstream.finishing.spool import SpoolFile
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
-from wavstream.journal.records import BrokenSegment, Happening
+from wavstream.journal.records import BrokenSegment, Happening, Item
 from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason
 from wavstream.rendering.fold import Fold
@@ -31,7 +32,7 @@ def run_replay(
     except (BrokenSegment, OSError) as error:
         raise OperatorError(f"{journal} cannot be read: {error}") from error
     chosen = _choose(facts, recording_id, journal)
-    output = output or Path(f"{chosen}.wav")
+    output = output or Path(f"{chosen}.{facts.recordings[chosen].options.format}")
     hold_us = int(hold_s * 1e6)
     try:
         fold = replay(folder, key, chosen, output=output, hold_us=hold_us, last_us=facts.last_us, console=console)
@@ -53,15 +54,21 @@ def replay(
     fold = Fold(recording_id, hold_us=hold_us)
     file = SpoolFile(output)
     reader = JournalReader(folder, key)
+
+    def feed(items: Iterable[Item]) -> None:
+        audio = fold.feed(items)
+        if audio:
+            file.append(fold.header(), audio, kept_bytes=fold.kept_bytes)
+
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("folding", total=len(segments_of(folder, key)))
-        while not reader.at_end and fold.ended is None:
-            file.append(fold.header(), fold.feed(reader.read(max_bytes=SLICE_BYTES)))
+        while not reader.at_end and not fold.complete:
+            feed(reader.read(max_bytes=SLICE_BYTES))
             progress.update(bar, completed=reader.position.segment)
     reader.close()
     if fold.ended is None:
         stop = RecordingStopped(recording_id=recording_id, reason=EndReason.RECOVERED, end_us=last_us)
-        file.append(fold.header(), fold.feed([Happening(last_us, stop)]))
+        feed([Happening(last_us, stop)])
     if not fold.has_audio:
         file.discard()
         raise OperatorError(f"recording {recording_id} has no audio: there is nothing to write")

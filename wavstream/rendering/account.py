@@ -54,7 +54,6 @@ def file_account(pen: Pen, roster: Roster, tally: Tally, *, has_pause_in_journal
         redundant_ms=tally.redundant_us // 1000,
         paused_ms=tally.paused_us // 1000,
         after_limit_ms=tally.after_limit_us // 1000,
-        after_stop_ms=tally.after_stop_us // 1000,
         clipped_samples=tally.clipped_samples,
         gaps=tuple(gaps),
         gaps_omitted=tally.gaps_omitted,

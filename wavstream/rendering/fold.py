@@ -92,11 +92,12 @@ class Fold:
     def feed(self, items: Iterable[Item]) -> bytes:
         """The file bytes, to be appended after the header, that these items complete.
 
-        Items before the recording's start are skipped. Those after its stop do not change the file; what frames they
-        bring is counted.
+        Items before the recording's start and after its stop are skipped.
         """
         out: list[bytes] = []
         for item in items:
+            if self.complete:
+                break
             if self.ended is not None:
                 self._take_after_end(item)
             elif self.started is None:
@@ -181,14 +182,12 @@ class Fold:
             self._roster.receive(gather(runs, self._roster.step_bytes, origin_us=self._origin_us))
 
     def _take_after_end(self, item: Item) -> None:
+        """Between the end that was found and the stop record."""
         if isinstance(item, Run):
-            spare_us = self._roster.length_us(gather([item], self._roster.step_bytes, origin_us=self._origin_us))
-            if self.complete:
-                self._tally.after_stop_us += spare_us
-            else:
-                self._tally.after_limit_us += spare_us
+            spare = gather([item], self._roster.step_bytes, origin_us=self._origin_us)
+            self._tally.after_limit_us += self._roster.length_us(spare)
         elif isinstance(item, Happening) and isinstance(item.event, RecordingStopped):
-            self.complete = self.complete or item.event.recording_id == self._recording_id
+            self.complete = item.event.recording_id == self._recording_id
 
     # ---- canonical points --------------------------------------------------------------------------------------------
 
