@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer.main
 from fastapi import FastAPI
@@ -19,6 +21,7 @@ from wavstream.cli.main import app as command_line
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
 from wavstream.media.request import read_request
+from wavstream.model.options import RecordingOptions
 from wavstream.service.server import running
 from wavstream.settings import OLDER_VARIABLES, Settings, every_setting, variable
 
@@ -26,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md"), *ROOT.glob("tests/**/*.md")]
 )
+OPTIONS = ROOT / "docs" / "recording-options.md"
 SHELL = {"", "sh", "ini"}
 OURS = r"/(?:(?:v\d|files|media|record)/[^\s\"'?;,]+|healthz|readyz|metrics|openapi\.json)"
 
@@ -144,6 +148,20 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page(), "write it again: python -m docs.settings_page"
+
+
+def test_the_page_of_options_and_the_readme_have_every_option_and_the_page_its_default() -> None:
+    defaults: dict[str, object] = msgspec.to_builtins(RecordingOptions())
+    told = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|[^|]*\|$", OPTIONS.read_text("utf-8"), re.MULTILINE)
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Options of a recording")[2].partition("\n## ")[0]
+
+    assert [option for option, _ in told] == list(defaults)
+    assert {option: text for option, text in told if text.strip("`") not in spellings(defaults[option])} == {}
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(defaults)
+
+
+def spellings(value: object) -> tuple[str, ...]:
+    return (value, json.dumps(value)) if isinstance(value, str) else (json.dumps(value),)
 
 
 def test_operations_has_every_metric_and_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -13,12 +14,26 @@ from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
 
 from wavstream.dialects.base import UpgradeRequest
-from wavstream.dialects.events import Event, Frame, StreamStarted
+from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import MediaError
 from wavstream.media.reader import FrameReader
 
-KEYS = ["codec", "rate", "channels", "track", "clock", "channel", "from", "to", "direction", "record", "keepalive"]
+KEYS = [
+    "codec",
+    "rate",
+    "channels",
+    "track",
+    "clock",
+    "channel",
+    "from",
+    "to",
+    "direction",
+    "record",
+    "keepalive",
+    "two_way",
+    "echo",
+]
 VALUES = st.sampled_from(
     ["l16", "l16be", "pcmu", "pcma", "8000", "48000", "1", "2", "inbound", "outbound", "left", "0"]
 )
@@ -33,8 +48,39 @@ EVENTS = st.fixed_dictionaries(
     optional={"digit": st.sampled_from("0123456789*#ABCDa") | JSON, "name": st.text(max_size=9) | JSON},
 )
 SETTINGS = st.dictionaries(st.sampled_from([*KEYS, "session_id", "leg"]), VALUES | JSON, max_size=4)
+NAMES = st.sampled_from(["inbound", "outbound", "inbound_track"]) | JSON
+TWILIO = st.fixed_dictionaries(
+    {"event": st.sampled_from(["connected", "start", "media", "media", "dtmf", "mark", "stop"])},
+    optional={
+        "start": st.fixed_dictionaries(
+            {},
+            optional={
+                "callSid": st.just("CA5") | JSON,
+                "tracks": st.lists(NAMES, max_size=3) | JSON,
+                "customParameters": SETTINGS,
+                "mediaFormat": st.fixed_dictionaries(
+                    {},
+                    optional={"encoding": st.sampled_from(["audio/x-l16", "audio/x-alaw"]) | JSON, "sampleRate": JSON},
+                ),
+            },
+        )
+        | st.just({})
+        | JSON,
+        "media": st.fixed_dictionaries(
+            {},
+            optional={
+                "track": NAMES,
+                "timestamp": st.integers(0, 99).map(str) | JSON,
+                "payload": st.binary(max_size=9).map(lambda payload: base64.b64encode(payload).decode()) | JSON,
+            },
+        )
+        | JSON,
+        "dtmf": st.fixed_dictionaries({"digit": JSON}) | JSON,
+        "mark": st.fixed_dictionaries({"name": JSON}) | JSON,
+    },
+)
 MESSAGES = st.lists(
-    st.tuples(st.just("text"), st.binary(max_size=20) | (JSON | EVENTS | SETTINGS).map(msgspec.json.encode))
+    st.tuples(st.just("text"), st.binary(max_size=20) | (JSON | EVENTS | SETTINGS | TWILIO).map(msgspec.json.encode))
     | st.tuples(st.just("binary"), st.binary(max_size=40) | st.integers(0, 200).map(lambda size: bytes(4 * size))),
     max_size=8,
 )
@@ -58,13 +104,17 @@ def test_any_messages_are_taken_or_refused_with_a_media_error_that_names_a_field
     starts = [event for event in events if isinstance(event, StreamStarted)]
     frames = [event for event in events if isinstance(event, Frame)]
     assert len(starts) <= 1
-    if events:
-        assert isinstance(events[0], StreamStarted)
-    position = 0
+    told = [event for event in events if not isinstance(event, Ignored)]
+    if told:
+        assert isinstance(told[0], StreamStarted)
+        assert refused is None or name == "pcm"
     for frame in frames:
-        assert frame.position == position
-        assert frame.samples * starts[0].format.step_bytes == len(frame.payload)
-        position += frame.samples
+        assert 0 <= frame.track < len(starts[0].tracks)
+        assert 0 <= frame.position < 2**63 // 1_000_000
+        assert frame.samples * starts[0].format.step_bytes == len(frame.payload) > 0
+    if name == "pcm":
+        ends = [0, *(frame.position + frame.samples for frame in frames)]
+        assert [frame.position for frame in frames] == ends[:-1]
 
 
 WIRE_FRAMES = st.builds(

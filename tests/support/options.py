@@ -32,12 +32,12 @@ def recording_options() -> st.SearchStrategy[RecordingOptions]:
         track=st.sampled_from(TrackChoice),
         sample_rate=st.sampled_from((None, 8_000, 11_025, 16_000, 44_100)),
         max_length_s=st.sampled_from((0, 1, 4, 14_400)),
-        initial_timeout_s=st.sampled_from((0.0, 0.71, 3.0)),
+        initial_timeout_s=st.sampled_from((0.0, 0.0, 0.71, 3.0)),
         end_silence_timeout_s=st.sampled_from((0.0, 0.5, 2.03)),
         sensitivity=st.sampled_from((0.0, 44.0, 100.0)),
         trim=st.sampled_from(Trim),
         beep=st.booleans(),
-        terminators=st.sampled_from(("", "#", "12*")),
+        terminators=st.sampled_from(("", "", "#9", "12*")),
         pause_behavior=st.sampled_from(PauseBehavior),
     )
 
@@ -55,12 +55,12 @@ def talks(draw: st.DrawFn) -> Talk:
     """Two legs that speak, are silent, press keys and are paused, recorded with any options."""
     options = draw(recording_options())
     script = Script().start(options)
-    stop_ms = draw(st.integers(200, 9_000))
+    stop_ms = draw(st.sampled_from((9_000, 6_010, 1_200))) + draw(st.integers(0, 999))
     clock = draw(st.sampled_from(TrackClock))
     for leg, track in draw(st.sampled_from(_PARTIES)):
         facts = script.facts(leg, codec=draw(st.sampled_from((Codec.L16, Codec.PCMU))), tracks=(track,), clock=clock)
         stream = script.open(facts, at_s=draw(st.integers(0, 900)) / 1000)
-        said = [_sound(draw, kind) for kind in draw(st.lists(st.sampled_from(("speech", "silence")), max_size=5))]
+        said = [_sound(draw, kind) for kind in draw(st.lists(st.sampled_from(("speech", "speech", "silence")), min_size=2, max_size=5))]
         if said:
             stream.send(np.concatenate(said), at_s=1.0)
         for key in draw(st.text("1#9", max_size=2)):
@@ -72,7 +72,7 @@ def talks(draw: st.DrawFn) -> Talk:
 
 
 def _sound(draw: st.DrawFn, kind: str) -> NDArray[np.int16]:
-    length_s = draw(st.integers(1, 150)) / 50
+    length_s = draw(st.integers(20, 150)) / 50
     return silence(length_s) if kind == "silence" else spoken()[: round(length_s * RATE_HZ)]
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.journal.events import Event
 from wavstream.journal.journal import Journal
@@ -44,9 +47,13 @@ class Handle:
     alive: bool | None = None
     """What it was last told of silence."""
     reading: bool = True
+    played: list[NDArray[np.int16]] = field(default_factory=list)
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
+
+    def play(self, samples: NDArray[np.int16]) -> None:
+        self.played.append(samples)
 
     def keep_alive(self, on: bool) -> None:
         self.alive = on
@@ -123,12 +130,13 @@ def a_recording(
 def introduction(
     leg: str | None = "a", *, session_id: str = "call-77", tracks: tuple[Track, ...] = (Track.INBOUND,),
     clock: TrackClock = TrackClock.CONTIGUOUS, channel: Channel | None = None, call: CallFacts = CallFacts(),
-    record: bool = False, keepalive: bool = False,
+    record: bool = False, keepalive: bool = False, returns_audio: bool = False, stream_id: str | None = None,
 ) -> StreamStarted:  # fmt: skip
     """What a stream of 8 kHz L16 says first."""
     return StreamStarted(
         session_id=session_id, leg=leg, format=MediaFormat(channels=len(tracks)), clock=clock, tracks=tracks,
-        channel=channel, call=call, record=record, keepalive=keepalive,
+        channel=channel, call=call, record=record, keepalive=keepalive, returns_audio=returns_audio,
+        stream_id=stream_id,
     )  # fmt: skip
 
 
@@ -148,9 +156,9 @@ class LiveCall:
         started = introduction(leg, **said)  # type: ignore[arg-type]
         return self.session.open_stream(started, handle=handle or Handle(), now_us=at(at_s))
 
-    def start(self, at_s: float = 0.0) -> str:
+    def start(self, at_s: float = 0.0, options: RecordingOptions = OPTIONS) -> str:
         """Start a recording; its id."""
-        recording = a_recording()
+        recording = a_recording(options=options)
         self.session.start(recording, at(at_s))
         return recording.id
 

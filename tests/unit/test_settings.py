@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ OTHER: dict[str, tuple[str, Any]] = {
     "auto_record": ("true", True),
     "object_key": ("{recording_id}.{ext}", "{recording_id}.{ext}"),
     "sidecar": ("false", False),
-    "recording.format": ("wav", "wav"),
+    "recording.format": ("mp3", "mp3"),
     "recording.channels": ("mono", "mono"),
     "recording.track": ("inbound", "inbound"),
     "recording.sample_rate": ("16000", 16_000),
+    "recording.max_length_s": ("3600", 3_600),
+    "recording.initial_timeout_s": ("10", 10.0),
+    "recording.end_silence_timeout_s": ("2.5", 2.5),
+    "recording.sensitivity": ("60", 60.0),
+    "recording.trim": ("silence", "silence"),
+    "recording.beep": ("true", True),
+    "recording.terminators": ("5", "5"),
     "recording.pause_behavior": ("silence", "silence"),
     "media.max_message_bytes": ("65536", 65_536),
     "media.handshake_timeout_s": ("3", 3.0),
@@ -53,6 +61,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "retention.hours": ("72", 72),
     "retention.sweep_interval_s": ("1", 1.0),
     "links.ttl_s": ("60", 60),
+    "twilio.auth_token": ("of the account", SecretStr("of the account")),
+    "twilio.app": ("sales", "sales"),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
 }
@@ -100,7 +110,7 @@ def test_a_variable_changes_its_setting_and_no_other(name: str, monkeypatch: pyt
     settings = load()
 
     assert value_of(settings, name) == expected
-    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == changed(name)
+    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == [name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,12 +121,7 @@ def test_a_line_in_the_file_changes_its_setting_and_no_other(name: str, tmp_path
     settings = load(config)
 
     assert value_of(settings, name) == expected
-    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == changed(name)
-
-
-def changed(name: str) -> list[str]:
-    # There is one format so far: setting it changes nothing yet.
-    return [] if name == "recording.format" else [name]
+    assert [other for other in NAMES if value_of(settings, other) != value_of(Settings(), other)] == [name]
 
 
 def test_the_environment_wins_over_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +156,29 @@ def test_the_older_name_of_the_retention_is_read_unless_ours_is_set(monkeypatch:
 
     monkeypatch.setenv("WAVSTREAM_RETENTION__HOURS", "12")
     assert load().retention.hours == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("recording.max_length_s", -1, "greater than or equal to 0"),
+        ("recording.max_length_s", 14_401, "less than or equal to 14400"),
+        ("recording.initial_timeout_s", -0.1, "greater than or equal to 0"),
+        ("recording.initial_timeout_s", 14_400.1, "less than or equal to 14400"),
+        ("recording.end_silence_timeout_s", -0.1, "greater than or equal to 0"),
+        ("recording.end_silence_timeout_s", "nan", "a finite number"),
+        ("recording.sensitivity", 100.1, "less than or equal to 100"),
+        ("recording.trim", "all", "'none' or 'silence'"),
+        ("recording.terminators", "*1*", "digits of 0-9 * # A-D, each at most once"),
+        ("twilio.app", "no spaces", "1 to 64 of letters, digits, _ and -"),
+    ],
+)
+def test_a_value_out_of_its_bounds_is_refused_with_the_bound(
+    name: str, value: object, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), str(value))
+
+    assert complaints() == [f"{variable(name)} (in a file: {name}): {str(value)!r}: must be {rule}"]
 
 
 def test_settings_made_by_hand_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +273,7 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path
 
 def test_a_secret_is_shown_neither_in_the_settings_nor_in_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVSTREAM_API_KEY", "open sesame")
+    monkeypatch.setenv("WAVSTREAM_TWILIO__AUTH_TOKEN", "close sesame")
     assert "sesame" not in repr(load()) + str(load()) + load().model_dump_json()
 
     monkeypatch.setenv("WAVSTREAM_MASTER_KEY", "sesame")
@@ -274,7 +303,13 @@ def test_links_start_with_the_public_url_or_with_where_we_listen(given: dict[str
 
 def test_the_defaults_of_a_recording_become_its_options() -> None:
     assert Settings().recording.options() == RecordingOptions()
-    assert RecordingDefaults(channels=ChannelLayout.MONO).options().channels is ChannelLayout.MONO
+    assert RecordingDefaults(channels=ChannelLayout.MONO).options() == RecordingOptions(channels=ChannelLayout.MONO)
+
+
+def test_every_option_that_is_not_of_one_call_alone_has_a_default_in_the_settings() -> None:
+    of_one_call = {"file_name", "client_state", "metadata", "retention_hours"}
+
+    assert {field.name for field in fields(RecordingOptions)} - set(RecordingDefaults.model_fields) == of_one_call
 
 
 def test_every_setting_is_explained() -> None:

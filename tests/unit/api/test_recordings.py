@@ -1,31 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.api.conftest import BASE, SERVER_OPTIONS, World
+from tests.unit.api.conftest import BASE, World
 from tests.unit.api.fakes import START
 from wavstream.api.recording_answer import RECORDING_EXAMPLE
 from wavstream.api.recording_answer import Recording as RecordingAnswer
 from wavstream.errors import Conflict, DependencyError, LimitReached
-from wavstream.model.options import ChannelLayout, PauseBehavior, RecordingOptions, TrackChoice
 from wavstream.model.recording import Recording, Status
-
-ALL_OPTIONS = {
-    "session_id": "call-77",
-    "format": "wav",
-    "channels": "mono",
-    "track": "inbound",
-    "sample_rate": 16_000,
-    "pause_behavior": "silence",
-    "file_name": "support",
-    "client_state": "aGk=",
-    "metadata": {"agent": "12"},
-    "retention_hours": 48,
-}
 
 
 async def test_a_start_answers_201_with_the_recording(world: World, client: httpx.AsyncClient) -> None:
@@ -36,99 +21,6 @@ async def test_a_start_answers_201_with_the_recording(world: World, client: http
     assert (body["session_id"], body["app_id"], body["status"]) == ("call-77", "one", "ongoing")
     assert body["created_at"] == "2026-11-01T10:00:00.000000Z"
     assert (body["duration_ms"], body["audio_sha256"], body["ended_at"], body["legs"]) == (None, None, None, [])
-
-
-async def test_every_option_reaches_the_recording(world: World, client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/recordings", json=ALL_OPTIONS)
-    assert response.status_code == 201
-    assert world.commands.recordings[response.json()["id"]].options == RecordingOptions(
-        channels=ChannelLayout.MONO,
-        track=TrackChoice.INBOUND,
-        sample_rate=16_000,
-        pause_behavior=PauseBehavior.SILENCE,
-        file_name="support",
-        client_state="aGk=",
-        metadata={"agent": "12"},
-        retention_hours=48,
-    )
-
-
-async def test_what_a_start_leaves_out_is_as_the_server_has_it_and_null_is_not_left_out(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    for body, expected in (
-        ({"session_id": "s", "channels": "mono"}, replace(SERVER_OPTIONS, channels=ChannelLayout.MONO)),
-        ({"session_id": "s", "sample_rate": None}, replace(SERVER_OPTIONS, sample_rate=None)),
-    ):
-        recording_id = (await client.post("/v1/recordings", json=body)).json()["id"]
-        assert world.commands.recordings[recording_id].options == expected
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "detail"),
-    [
-        ("session_id", "", "must be 1 to 256 printable characters"),
-        ("session_id", "x" * 257, "must be 1 to 256 printable characters"),
-        ("session_id", "a\nb", "must be 1 to 256 printable characters"),
-        ("session_id", 77, "must be a valid string"),
-        ("session_id", None, "must be a valid string"),
-        ("format", "mp3", "accepted: wav"),
-        ("channels", "quad", "accepted: mono, stereo"),
-        ("channels", 2, "accepted: mono, stereo"),
-        ("channels", None, "accepted: mono, stereo"),
-        ("track", "both_tracks", "accepted: both, inbound, outbound"),
-        ("sample_rate", "8000", "must be a valid integer"),
-        ("sample_rate", 8000.0, "must be a valid integer"),
-        ("sample_rate", True, "must be a valid integer"),
-        ("sample_rate", 7_999, "must be greater than or equal to 8000"),
-        ("sample_rate", 48_001, "must be less than or equal to 48000"),
-        ("pause_behavior", "mute", "accepted: skip, silence"),
-        ("file_name", "", "must have at least 1 character"),
-        ("file_name", "x" * 41, "must have at most 40 characters"),
-        ("file_name", "../up", "must be printable characters without slashes"),
-        ("file_name", "a\\b", "must be printable characters without slashes"),
-        ("file_name", "a\x00b", "must be printable characters without slashes"),
-        ("client_state", "not base64!", "must be base64"),
-        ("client_state", "aGk", "must be base64"),
-        ("client_state", "aG\nk=", "must be base64"),
-        ("client_state", "A" * 4_100, "must have at most 4096 characters"),
-        ("metadata", [], "must be a valid dictionary"),
-        ("metadata", {"": "x"}, "must have at least 1 character"),
-        ("metadata", {str(n): "" for n in range(51)}, "must have at most 50 items"),
-        ("metadata", {"k": "\u00e9" * 4_096}, "must not be larger than 8192 bytes in all"),
-        ("retention_hours", 0, "must be greater than or equal to 1"),
-        ("retention_hours", 87_601, "must be less than or equal to 87600"),
-        ("retention_hours", 1.5, "must be a valid integer"),
-        ("max_length", 3, "is not a field of this request"),
-    ],
-)
-async def test_a_start_with_a_wrong_field_names_it_and_starts_nothing(
-    world: World, client: httpx.AsyncClient, field: str, value: Any, detail: str
-) -> None:
-    response = await client.post("/v1/recordings", json={"session_id": "call-77", field: value})
-    body = response.json()
-    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
-    assert body["title"] == "Unprocessable Content"
-    pointers = {error["pointer"] for error in body["errors"]}
-    assert len(body["errors"]) == 1
-    assert pointers == {f"/{field}"} or pointers == {f"/{field}/"}
-    assert body["errors"][0]["detail"].startswith(detail)
-    assert not world.commands.recordings
-
-
-async def test_a_start_with_several_wrong_fields_names_them_all(client: httpx.AsyncClient) -> None:
-    wrong = {"format": "mp3", "sample_rate": "8000", "metadata": {"a/b~c": 1}, "file_name": "/", "beep": True}
-    response = await client.post("/v1/recordings", json=wrong, headers={"Idempotency-Key": "x" * 256})
-    assert response.status_code == 422
-    assert {error["pointer"] for error in response.json()["errors"]} == {
-        "/session_id",
-        "/format",
-        "/sample_rate",
-        "/metadata/a~1b~0c",
-        "/file_name",
-        "/beep",
-        "Idempotency-Key",
-    }
 
 
 async def test_text_that_is_no_unicode_is_refused_where_it_stands(client: httpx.AsyncClient) -> None:

@@ -15,7 +15,7 @@ from wavstream.catalog.tables import metadata
 from wavstream.errors import InvalidFields
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.options import ChannelLayout, PauseBehavior, RecordingOptions, TrackChoice
+from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import (
     EndReason,
     Gap,
@@ -64,6 +64,8 @@ def full_recording() -> Recording:
         legs=(LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 61_240),),
         integrity=Integrity(
             samples=979_840,
+            clock_restarts=1,
+            after_limit_ms=40,
             gaps=(Gap("b", Track.INBOUND, 20_300, 480, "stall"),),
             pauses=(Pause(10, 20),),
             drift_ppm={"a": 3, "b": -11},
@@ -75,9 +77,17 @@ def full_recording() -> Recording:
         recording(status=Status.AVAILABLE),
         session_id="büro/../77 ☎",
         options=RecordingOptions(
+            format=FileFormat.MP3,
             channels=ChannelLayout.MONO,
             track=TrackChoice.INBOUND,
             sample_rate=16_000,
+            max_length_s=60,
+            initial_timeout_s=2.5,
+            end_silence_timeout_s=5.0,
+            sensitivity=60.0,
+            trim=Trim.SILENCE,
+            beep=True,
+            terminators="#*",
             pause_behavior=PauseBehavior.SILENCE,
             file_name="offer",
             client_state="YQ==",
@@ -106,6 +116,28 @@ def test_a_recording_with_every_field_set_reads_back_equal(connection: Connectio
 def test_a_recording_with_only_its_required_fields_reads_back_equal(connection: Connection) -> None:
     recordings.save(connection, recording())
     assert recordings.get(connection, "r1", None) == recording()
+
+
+def test_a_row_that_is_older_than_some_options_and_counts_has_their_defaults(connection: Connection) -> None:
+    recordings.add(connection, full_recording())
+    connection.exec_driver_sql(
+        "UPDATE recordings SET options_json = ?, receipt_json = ?",
+        (
+            '{"format":"wav","channels":"mono","track":"both","sample_rate":null,"pause_behavior":"silence",'
+            '"file_name":null,"client_state":null,"metadata":{},"retention_hours":null}',
+            '{"sample_rate":8000,"channels":1,"samples":8000,"audio_sha256":"9f","size_bytes":16080,"legs":[],'
+            '"integrity":{"samples":8000,"lost_ms":0,"late_frames":0,"late_ms":0,"duplicate_frames":0,'
+            '"reordered_frames":0,"redundant_frames":0,"redundant_ms":0,"paused_ms":20,"after_stop_ms":0,'
+            '"clipped_samples":0,"gaps":[],"gaps_omitted":0,"pauses":[],"drift_ppm":{},'
+            '"trimmed_ms":{"start":0,"end":0},"paused_audio_in_journal":false}}',
+        ),
+    )
+
+    found = recordings.get(connection, "r1", None)
+
+    assert found is not None
+    assert found.options == RecordingOptions(channels=ChannelLayout.MONO, pause_behavior=PauseBehavior.SILENCE)
+    assert found.receipt == Receipt(8000, 1, 8000, "9f", 16_080, integrity=Integrity(samples=8000, paused_ms=20))
 
 
 def test_a_recording_of_another_app_is_not_found(connection: Connection) -> None:

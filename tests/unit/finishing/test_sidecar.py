@@ -11,14 +11,14 @@ from tests.support.sessions import a_recording, at
 from wavstream.finishing.sidecar import read_sidecar
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.options import ChannelLayout, PauseBehavior, RecordingOptions
+from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.published import published
 from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Pause, Receipt, Recording, Status
 from wavstream.model.times import utc
 
 OPTIONS = RecordingOptions(
     channels=ChannelLayout.STEREO, sample_rate=16_000, pause_behavior=PauseBehavior.SILENCE, client_state="YQ==",
-    metadata={"order": "7"}, retention_hours=5,
+    metadata={"order": "7"}, retention_hours=5, format=FileFormat.MP3, trim=Trim.SILENCE, terminators="#",
 )  # fmt: skip
 INTEGRITY = Integrity(
     samples=32_000, lost_ms=3, gaps=(Gap("a", Track.INBOUND, 10, 20, "stall"),), pauses=(Pause(5, 6),),
@@ -47,6 +47,19 @@ def test_a_recording_comes_back_from_its_sidecar_as_it_was(layout: ChannelLayout
     recording = finished(replace(OPTIONS, channels=layout))
 
     assert read_sidecar(sidecar(recording), object_key=recording.object_key) == recording
+
+
+def test_a_sidecar_that_is_older_than_some_options_has_their_defaults() -> None:
+    recording = finished(RecordingOptions(sample_rate=16_000))
+    facts = published(recording, url="http://x/y")
+    for younger in (
+        "max_length_s", "initial_timeout_s", "end_silence_timeout_s", "sensitivity", "trim", "beep", "terminators",
+    ):  # fmt: skip
+        del facts[younger]
+    for younger in ("clock_restarts", "after_limit_ms"):
+        del facts["integrity"][younger]
+
+    assert read_sidecar(msgspec.json.encode(facts), object_key=recording.object_key) == recording
 
 
 @pytest.mark.parametrize(

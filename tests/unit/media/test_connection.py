@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
@@ -11,7 +13,10 @@ from tests.support.media_plane import Plane, client_frame, media_plane, text_fra
 from wavstream.dialects.events import Dtmf, StreamStopped
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
+from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaLimits
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.payload import encode
 
 MIB = 1024 * 1024
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
@@ -359,12 +364,6 @@ async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plan
     assert plane.endpoint.counters.open_sockets == 0
 
 
-async def test_audio_that_the_session_sends_reaches_the_peer(plane: Plane) -> None:
-    async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
-        (await plane.sink()).handle.send_audio(SAMPLES)
-        assert await peer.recv() == SAMPLES
-
-
 async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(plane: Plane) -> None:
     async with plane.connect("/media/pcm/s/a?codec=pcma&rate=16000&channels=2") as peer:
         handle = (await plane.sink()).handle
@@ -372,11 +371,21 @@ async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(
         assert await peer.recv() == b"\xd5" * 640
         assert await peer.recv() == b"\xd5" * 640
         handle.keep_alive(False)
-        handle.send_audio(b"last")
+        handle.play(np.full(320, 8000, np.int16))
+        loud = encode(np.full((320, 2), 8000, np.int16), Codec.PCMA)
         received = await peer.recv()
-        while received != b"last":
+        while received != loud:
             assert received == b"\xd5" * 640
             received = await peer.recv()
+
+
+async def test_a_sound_that_is_played_as_a_stream_opens_reaches_the_peer() -> None:
+    sound = np.arange(320, dtype=np.int16)
+    async with (
+        media_plane(at_open=lambda handle: handle.play(sound)) as plane,
+        plane.connect("/media/pcm/s/a?rate=8000") as peer,
+    ):
+        assert [await peer.recv(), await peer.recv()] == [sound[:160].tobytes(), sound[160:].tobytes()]
 
 
 async def test_a_stream_that_ends_is_kept_alive_no_more(plane: Plane) -> None:
@@ -385,16 +394,20 @@ async def test_a_stream_that_ends_is_kept_alive_no_more(plane: Plane) -> None:
     sink.handle.keep_alive(True)
     peer.send(text_frame({"event": "stop"}))
     await sink.end()
-    assert plane.endpoint.keepalive._timer is None
+    assert plane.endpoint.playout._timer is None
     sink.handle.keep_alive(True)
-    assert plane.endpoint.keepalive._timer is None
+    sink.handle.play(np.zeros(160, np.int16))
+    assert plane.endpoint.playout._timer is None
 
 
 async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: Plane) -> None:
     peer = await plane.raw()
     sink = await plane.sink()
+    sink.handle.keep_alive(True)
+    speaker = cast("MediaConnection", sink.handle)._speaker
+    assert speaker is not None
     for _ in range(200):
-        sink.handle.send_audio(bytes(100_000))
+        speaker.send(300)
     assert plane.endpoint.counters.unsent > 0
     peer.writer.transport.abort()
     await sink.end()

@@ -6,8 +6,9 @@ from typing import ClassVar
 import pytest
 
 from tests.support.media_plane import RememberingSink
-from wavstream.dialects.base import UpgradeRequest
+from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, StreamStarted, StreamStopped
+from wavstream.dialects.reasons import Reason
 from wavstream.errors import BadParameter, InternalError
 from wavstream.media.counters import MediaCounters
 from wavstream.media.intake import Intake
@@ -30,8 +31,8 @@ class Script:
     """A dialect that gives these events for every message."""
 
     name: ClassVar[str] = "script"
-    accepts_audio: ClassVar[bool] = True
     server_pings: ClassVar[bool] = True
+    playout_ms: ClassVar[int] = 20
 
     def __init__(self, request: UpgradeRequest) -> None:
         self.events: Sequence[Event] = ()
@@ -45,8 +46,11 @@ class Script:
     def binary(self, payload: bytes) -> Sequence[Event]:
         return self.events
 
-    def silence(self, milliseconds: int) -> bytes:
-        return b""
+    def message(self, payload: bytes) -> Outgoing:
+        return Outgoing(is_text=False, data=payload)
+
+    def clear(self) -> Outgoing | None:
+        return None
 
 
 class Stage:
@@ -76,7 +80,7 @@ class Stage:
 @pytest.mark.parametrize("binary", [False, True])
 def test_nothing_of_a_message_counts_behind_its_stop(binary: bool) -> None:
     stage = Stage()
-    stage.play(started(), AUDIO, StreamStopped(), AUDIO, Dtmf("5"), Ignored("x"), binary=binary)
+    stage.play(started(), AUDIO, StreamStopped(), AUDIO, Dtmf("5"), Ignored(Reason.NOT_JSON), binary=binary)
     stage.play(started(), AUDIO, binary=binary)
     assert len(stage.sinks) == 1
     assert (stage.sinks[0].frames, stage.sinks[0].events) == ([AUDIO], [StreamStopped()])
@@ -109,10 +113,10 @@ def test_a_start_without_a_session_names_what_is_missing() -> None:
 
 def test_audio_is_counted_when_it_is_asked_for_and_once() -> None:
     stage = Stage()
-    stage.play(Ignored("early"), started(), AUDIO, binary=False)
+    stage.play(Ignored(Reason.BEFORE_START), started(), AUDIO, binary=False)
     stage.play(AUDIO, binary=True)
     assert stage.counters.frames == 0
     stage.intake.count()
     stage.intake.count()
     assert (stage.counters.frames, stage.counters.received_bytes, stage.counters.streams_opened) == (2, 8, 1)
-    assert stage.counters.ignored == {"early": 1}
+    assert stage.counters.ignored == {"before_start": 1}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.sessions import FRAME, LiveCall, at, talk
 from wavstream.dialects.events import Dtmf, Ignored, Marked, Paused, Resumed
+from wavstream.dialects.reasons import Reason
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
 from wavstream.journal.records import Run, items
 from wavstream.model.audio import TrackClock
@@ -172,7 +173,7 @@ async def test_digits_and_marks_are_journaled_while_a_recording_runs() -> None:
 
     stream.event(Dtmf("5"), at(0.3))
     stream.event(Marked("transfer"), at(0.4))
-    stream.event(Ignored("unknown_event"), at(0.5))
+    stream.event(Ignored(Reason.UNKNOWN_EVENT), at(0.5))
 
     assert call.events[1:] == [Digit(stream=1, digit="5"), Mark(stream=1, name="transfer")]
 

@@ -14,7 +14,7 @@ from wavstream.errors import LimitReached, NotFound, OperatorError, PeerError, U
 from wavstream.model.audio import Codec
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import MAX_MESSAGE_BYTES, Leg, play_call, play_leg
-from wavstream.simulator.encode import Samples, encode
+from wavstream.rendering.codecs.payload import Samples, encode
 from wavstream.simulator.quirks import Chunks, Drop, Gap
 
 

@@ -1,0 +1,199 @@
+"""The options of a recording, heard in the finished file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.recorder import Recorder, recorder
+from tests.support.speech import RATE_HZ, silence, spoken
+
+FRAME = 160
+LONG_S = 12.0
+
+
+async def stream(socket: ClientConnection, *sounds: NDArray[np.int16]) -> None:
+    """Send sounds one after another in frames of 20 ms, at once: faster than real time is no other call."""
+    samples = np.concatenate(sounds)
+    for start in range(0, len(samples), FRAME):
+        await socket.send(samples[start : start + FRAME].tobytes())
+
+
+async def recorded(client: Recorder, *sounds: NDArray[np.int16], **options: object) -> dict[str, Any]:
+    """A call of one leg that nobody stops; the recording when it has ended by itself and can be fetched."""
+    async with client.connect("/media/pcm/call-77/a") as socket:
+        recording = await client.start("call-77", channels="mono", **options)
+        await stream(socket, *sounds)
+        ended = await client.until(recording, "available", "absent")
+        session = (await client.http.get("/v1/sessions/call-77")).json()
+        assert (session["recordings"], len(session["streams"])) == ([], 1), "the call goes on without it"
+    return ended
+
+
+async def listen(client: Recorder, recording: dict[str, Any]) -> NDArray[np.int16]:
+    """The file's first channel."""
+    samples, rate_hz = soundfile.read(io.BytesIO(await client.fetch(recording)), dtype="int16", always_2d=True)
+    assert (rate_hz, len(samples) * 1000 // rate_hz) == (RATE_HZ, recording["duration_ms"] // 1)
+    left: NDArray[np.int16] = samples[:, 0]
+    return left
+
+
+def loudest_shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
+    """Where in a file a sound is, by cross-correlation, in samples."""
+    size = 1 << (len(heard) + len(said)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
+    return int(np.argmax(match[: len(heard)]))
+
+
+async def test_silence_after_the_last_word_ends_a_recording_five_seconds_after_it(tmp_path: Path) -> None:
+    word = spoken()
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(1), word, silence(LONG_S), end_silence_timeout_s=5)
+        heard = await listen(client, done)
+
+    assert done["end_reason"] == "silence"
+    assert np.array_equal(heard[RATE_HZ : RATE_HZ + len(word)], word)
+    assert done["duration_ms"] == pytest.approx(1000 + len(word) / 8 + 5000, abs=100)
+    assert done["integrity"]["after_limit_ms"] == pytest.approx(1000 * (LONG_S - 5), abs=120)
+
+
+async def test_a_silence_timeout_waits_for_the_first_word(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(8), spoken(), silence(LONG_S), end_silence_timeout_s=5)
+    assert done["duration_ms"] > 8000 + 5000
+
+
+async def test_nobody_who_speaks_ends_a_recording_as_no_input(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(LONG_S), initial_timeout_s=3)
+    assert (done["end_reason"], done["status"], done["duration_ms"]) == ("no_input", "available", 3000)
+
+
+async def test_who_speaks_in_time_is_recorded_on(tmp_path: Path) -> None:
+    options = {"initial_timeout_s": 3, "max_length_s": 8}
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(2), spoken(), silence(LONG_S), **options)
+    assert (done["end_reason"], done["duration_ms"]) == ("max_length", 8000)
+
+
+async def test_a_recording_is_as_long_as_it_may_to_the_sample(tmp_path: Path) -> None:
+    said = np.random.default_rng(7).integers(1, 9000, 9 * RATE_HZ, np.int16)
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, said, max_length_s=4)
+        heard = await listen(client, done)
+    assert np.array_equal(heard, said[: 4 * RATE_HZ])
+
+
+@pytest.mark.parametrize("file_format", ["wav", "mp3"])
+async def test_trim_leaves_the_first_and_the_last_word_whole(tmp_path: Path, file_format: str) -> None:
+    word = spoken()
+    options = {"trim": "silence", "format": file_format, "end_silence_timeout_s": 5}
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(4), word, silence(2), word, silence(LONG_S), **options)
+        heard = await listen(client, done)
+
+    first = loudest_shift(heard[: RATE_HZ + len(word)], word)
+    last = loudest_shift(heard[first + len(word) :], word) + first + len(word)
+    assert (last - first) == 2 * RATE_HZ + len(word)
+    assert first == pytest.approx(RATE_HZ // 5, abs=RATE_HZ // 20)
+    assert len(heard) - last - len(word) == pytest.approx(RATE_HZ // 5, abs=RATE_HZ // 10)
+    trimmed = done["integrity"]["trimmed_ms"]
+    assert trimmed["start"] == 4000 - first * 1000 // RATE_HZ
+    assert trimmed["end"] == pytest.approx(4800, abs=100)
+
+
+async def test_a_wholly_silent_recording_that_is_trimmed_is_absent(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        done = await recorded(client, silence(LONG_S), trim="silence", initial_timeout_s=2)
+        assert (await client.http.get(done["url"])).status_code == 404
+    assert (done["status"], done["end_reason"], done["size_bytes"]) == ("absent", "no_input", 0)
+
+
+async def test_a_terminator_ends_the_file_where_it_was_pressed(tmp_path: Path) -> None:
+    said = np.random.default_rng(7).integers(1, 9000, 8 * RATE_HZ, np.int16)
+    async with recorder(tmp_path) as (client, _):
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            recording = await client.start("call-77", channels="mono", terminators="#*")
+            await stream(socket, said[: 2 * RATE_HZ])
+            await socket.send('{"event":"dtmf","digit":"5"}')
+            await stream(socket, said[2 * RATE_HZ : 4 * RATE_HZ])
+            await socket.send('{"event":"dtmf","digit":"#"}')
+            await stream(socket, said[4 * RATE_HZ :])
+            done = await client.until(recording)
+        heard = await listen(client, done)
+    assert done["end_reason"] == "terminator"
+    assert abs(len(heard) - 4 * RATE_HZ) <= FRAME
+    assert np.array_equal(heard[: 4 * RATE_HZ - FRAME], said[: 4 * RATE_HZ - FRAME])
+
+
+async def test_a_beep_is_at_the_start_of_all_channels(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            recording = await client.start("call-77", beep=True)
+            await stream(socket, silence(2))
+            await client.until_received("call-77", 2000)
+            done = await client.act(recording, "stop")
+        samples, rate_hz = await client.listen(done)
+    for channel in samples.T:
+        assert find_beeps(channel, rate_hz, 1400.0) == [pytest.approx(0.0, abs=0.005)]
+        assert not channel[rate_hz // 5 :].any()
+
+
+async def test_recordings_of_one_session_overlap_each_with_its_own_options(tmp_path: Path) -> None:
+    tone = beeps(9.0, rate_hz=RATE_HZ, frequency_hz=800.0, offset_s=0.5)
+    async with recorder(tmp_path) as (client, _):
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            long = await client.start("call-77", file_name="long")
+            await stream(socket, tone[: 2 * RATE_HZ])
+            await client.until_received("call-77", 2000)
+            other = await client.start(
+                "call-77", format="mp3", channels="mono", sample_rate=16000, file_name="other", 
+                client_state="bXkgY2FsbA==",
+                metadata={"agent": "12"}, retention_hours=3,
+            )  # fmt: skip
+            await stream(socket, tone[2 * RATE_HZ : 4 * RATE_HZ])
+            await client.until_received("call-77", 4000)
+            await client.act(long, "pause")
+            await stream(socket, tone[4 * RATE_HZ : 6 * RATE_HZ])
+            await client.until_received("call-77", 6000)
+            await client.act(long, "resume")
+            await stream(socket, tone[6 * RATE_HZ : 7 * RATE_HZ])
+            await client.until_received("call-77", 7000)
+            other = await client.act(other, "stop")
+            await stream(socket, tone[7 * RATE_HZ :])
+            await client.until_received("call-77", 9000)
+            long = await client.act(long, "stop")
+        whole, rate_hz = await client.listen(long)
+        part, other_hz = soundfile.read(io.BytesIO(await client.fetch(other)), dtype="int16", always_2d=True)
+
+    assert find_beeps(whole[:, 0], rate_hz, 800.0) == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5], abs=0.005)
+    assert long["integrity"]["paused_audio_in_journal"]
+    assert (other_hz, part.shape[1], other["duration_ms"]) == (16000, 1, len(part) // 16)
+    assert find_beeps(part[:, 0], 16000, 800.0) == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5], abs=0.005)
+    assert (other["client_state"], other["metadata"], other["retention_hours"]) == ("bXkgY2FsbA==", {"agent": "12"}, 3)
+    assert other["file_name"].startswith("other-")
+    assert other["file_name"].endswith(".mp3")
+
+
+@pytest.mark.parametrize("track", ["inbound", "outbound"])
+async def test_one_track_is_recorded_alone(tmp_path: Path, track: str) -> None:
+    pitches = {"inbound": 600.0, "outbound": 1100.0}
+    both = np.stack([beeps(3.0, rate_hz=RATE_HZ, frequency_hz=hz, offset_s=0.5) for hz in pitches.values()], axis=1)
+    async with recorder(tmp_path) as (client, _):
+        async with client.connect("/media/pcm/call-77/a?channels=2") as socket:
+            recording = await client.start("call-77", track=track)
+            for start in range(0, len(both), FRAME):
+                await socket.send(both[start : start + FRAME].tobytes())
+            await client.until_received("call-77", 3000)
+            done = await client.act(recording, "stop")
+        samples, rate_hz = await client.listen(done)
+    assert (done["channels"], samples.shape[1]) == ("mono", 1)
+    assert [name for name, hz in pitches.items() if find_beeps(samples[:, 0], rate_hz, hz)] == [track]
