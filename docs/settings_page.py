@@ -16,8 +16,8 @@ PAGE = Path(__file__).with_name("settings.md")
 _HEAD = """\
 # Settings
 
-Written by `python -m docs.settings_page` from [wavstream/settings.py](../wavstream/settings.py); a test fails when it
-is out of date.
+Written by `python -m docs.settings_page` from [wavstream/settings](../wavstream/settings); a test fails when it is out
+of date.
 
 The command line wins (`--host`, `--port`), then the environment, then the TOML file of `--config`. In the file a name
 with a dot is a key of a table: `log.level` is `level` in `[log]`. A file with all of them to copy is

@@ -16,7 +16,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ
 from wavstream.model.ids import is_customer_id
-from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice
+from wavstream.model.options import (
+    DEFAULT_SENSITIVITY,
+    DTMF_DIGITS,
+    LONGEST_S,
+    MAX_SENSITIVITY,
+    ChannelLayout,
+    FileFormat,
+    PauseBehavior,
+    RecordingOptions,
+    TrackChoice,
+    Trim,
+    valid_terminators,
+)
 
 METADATA_PAIRS = 50
 METADATA_BYTES = 8_192
@@ -60,10 +72,14 @@ SessionId = Annotated[
 ]
 
 
+Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
+
+
 def _describe(schema: dict[str, Any]) -> None:
     schema["examples"] = [
         {"session_id": "call-77"},
         {"session_id": "call-77", "channels": "mono", "file_name": "support", "metadata": {"agent": "12"}},
+        {"session_id": "call-77", "format": "mp3", "end_silence_timeout_s": 5, "trim": "silence", "terminators": "#"},
     ]
     for field in schema["properties"].values():
         # What is left out is the operator's choice, so the defaults below are not promised to the reader.
@@ -76,14 +92,32 @@ class StartRecording(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_describe)
 
     session_id: SessionId
-    format: Literal["wav"] = "wav"
+    format: Literal["wav", "mp3"] = "wav"
     """Form of the file."""
     channels: Literal["mono", "stereo"] = "stereo"
     """Channels of the file; in stereo each party has its own."""
     track: Literal["both", "inbound", "outbound"] = "both"
     """Which tracks are recorded: what the parties say, what they hear, or both. A single one makes a mono file."""
     sample_rate: Annotated[int, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] | None = None
-    """Hertz; null: the highest rate of the tracks that the recording begins with."""
+    """Hertz; null: the highest rate of the tracks that the recording begins with. MP3 takes the nearest that it has."""
+    max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
+    """Recorded seconds after which the recording ends; 0: no limit."""
+    initial_timeout_s: Timeout = 0.0
+    """Recorded seconds without any speech from the start on, after which it ends as `no_input`; 0: it does not."""
+    end_silence_timeout_s: Timeout = 0.0
+    """Recorded seconds of silence after speech, after which it ends as `silence`; 0: it does not."""
+    sensitivity: Annotated[float, Field(ge=0, le=MAX_SENSITIVITY, allow_inf_nan=False)] = DEFAULT_SENSITIVITY
+    """How readily a sound is taken for speech, from 0 (loud speech only) to 100 (nearly anything)."""
+    trim: Literal["none", "silence"] = "none"
+    """What is cut from the ends of the file: nothing, or the silence before the first speech and after the last."""
+    beep: bool = False
+    """Whether a tone at the start tells that the call is recorded, in the file and to the parties."""
+    terminators: Annotated[
+        str,
+        AfterValidator(valid_terminators),
+        Field(json_schema_extra={"maxLength": len(DTMF_DIGITS), "pattern": "^[0-9*#A-D]*$"}),
+    ] = ""
+    """DTMF digits, each of which ends the recording; empty: none does."""
     pause_behavior: Literal["skip", "silence"] = "skip"
     """What a pause leaves in the file: nothing, or silence of the same length."""
     file_name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_file_name)] | None = None
@@ -116,5 +150,6 @@ _TYPES: dict[str, Any] = {
     "format": FileFormat,
     "channels": ChannelLayout,
     "track": TrackChoice,
+    "trim": Trim,
     "pause_behavior": PauseBehavior,
 }

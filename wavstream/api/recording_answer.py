@@ -22,6 +22,13 @@ RECORDING_EXAMPLE: dict[str, Any] = {
     "track": "both",
     "sample_rate": 8000,
     "pause_behavior": "skip",
+    "max_length_s": 0,
+    "initial_timeout_s": 0.0,
+    "end_silence_timeout_s": 0.0,
+    "sensitivity": 44.0,
+    "trim": "none",
+    "beep": False,
+    "terminators": "",
     "duration_ms": 61240,
     "size_bytes": 1959724,
     "audio_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -57,10 +64,11 @@ RECORDING_EXAMPLE: dict[str, Any] = {
         "late_ms": 0,
         "duplicate_frames": 0,
         "reordered_frames": 0,
+        "clock_restarts": 0,
         "redundant_frames": 0,
         "redundant_ms": 0,
         "paused_ms": 0,
-        "after_stop_ms": 0,
+        "after_limit_ms": 0,
         "clipped_samples": 0,
         "gaps": [{"leg": "b", "track": "inbound", "start_ms": 20300, "length_ms": 480, "cause": "stall"}],
         "gaps_omitted": 0,
@@ -86,18 +94,29 @@ class Recording(Answer):
     end_reason: EndReason | None
     error: str | None
     """Why it failed, for a person."""
-    format: Literal["wav"]
+    format: Literal["wav", "mp3"]
     channels: Literal["mono", "stereo"]
     """Of the file."""
     track: Literal["both", "inbound", "outbound"]
     sample_rate: int | None
-    """Hertz; null: not known before the first audio."""
+    """Hertz, of the file once it is finished, until then as asked for; null: not known before the first audio."""
     pause_behavior: Literal["skip", "silence"]
+    max_length_s: int
+    """Recorded seconds, like the two below; 0: no limit."""
+    initial_timeout_s: float
+    """0: it does not end because nobody speaks."""
+    end_silence_timeout_s: float
+    """0: it does not end because nobody speaks any more."""
+    sensitivity: float
+    trim: Literal["none", "silence"]
+    beep: bool
+    terminators: str
+    """DTMF digits, each of which ends it; empty: none does."""
     duration_ms: int | None
     """Null, like size and hash, until the file is finished."""
     size_bytes: int | None
     audio_sha256: str | None
-    """Of the bytes after the file's header, hex; also the file's `ETag`."""
+    """Of the bytes after the file's header (MP3: its first frame), hex; also the file's `ETag`."""
     file_name: str
     client_state: str | None
     metadata: dict[str, str]

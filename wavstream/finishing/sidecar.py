@@ -2,6 +2,7 @@
 
 Everything that the finished recording is can be had from it. Of the options, the rate and the layout are those of the
 file, and the asked-for name is part of ``file_name``: nothing that is done with a finished recording asks for more.
+An option that it does not name is younger than the sidecar, and was off.
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from typing import Any, Literal
 import msgspec
 
 from wavstream.model.call import CallFacts
-from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice
+from wavstream.model.options import (
+    DEFAULT_SENSITIVITY,
+    ChannelLayout,
+    FileFormat,
+    PauseBehavior,
+    RecordingOptions,
+    TrackChoice,
+    Trim,
+)
 from wavstream.model.recording import EndReason, Integrity, LegReceipt, Receipt, Recording, Status
 
 
-class _Sidecar(msgspec.Struct, frozen=True):
+class _Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     session_id: str
     app_id: str
@@ -27,6 +36,13 @@ class _Sidecar(msgspec.Struct, frozen=True):
     track: TrackChoice
     sample_rate: int
     pause_behavior: PauseBehavior
+    max_length_s: int = 0
+    initial_timeout_s: float = 0.0
+    end_silence_timeout_s: float = 0.0
+    sensitivity: float = DEFAULT_SENSITIVITY
+    trim: Trim = Trim.NONE
+    beep: bool = False
+    terminators: str = ""
     size_bytes: int
     audio_sha256: str
     file_name: str
@@ -63,6 +79,13 @@ def read_sidecar(content: bytes, *, object_key: str) -> Recording:
             track=facts.track,
             sample_rate=facts.sample_rate,
             pause_behavior=facts.pause_behavior,
+            max_length_s=facts.max_length_s,
+            initial_timeout_s=facts.initial_timeout_s,
+            end_silence_timeout_s=facts.end_silence_timeout_s,
+            sensitivity=facts.sensitivity,
+            trim=facts.trim,
+            beep=facts.beep,
+            terminators=facts.terminators,
             client_state=facts.client_state,
             metadata=facts.metadata,
             retention_hours=facts.retention_hours,

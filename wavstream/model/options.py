@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 DEFAULT_SENSITIVITY = 44.0
+MAX_SENSITIVITY = 100.0
+LONGEST_S = 14_400
+"""Seconds: what a limit or a timeout may be at most, four hours."""
+DTMF_DIGITS = "0123456789*#ABCD"
 
 
 class FileFormat(StrEnum):
@@ -57,7 +61,7 @@ class RecordingOptions:
     sample_rate: int | None = None
     """Hertz, 8000..48000; None: the highest of the tracks known when the first block is written."""
     max_length_s: int = 0
-    """Recorded seconds, 0..14400, after which the recording ends by itself; pauses do not count. 0: no limit."""
+    """Recorded seconds, 0..14400, after which it ends by itself; skipped pauses do not count. 0: no limit."""
     initial_timeout_s: float = 0.0
     """Recorded seconds without any speech from the start on, after which it ends as ``no_input``. 0: it does not."""
     end_silence_timeout_s: float = 0.0
@@ -83,3 +87,10 @@ class RecordingOptions:
     def file_channels(self) -> int:
         """Channels of the file: a single track is mono."""
         return 2 if self.channels is ChannelLayout.STEREO and self.track is TrackChoice.BOTH else 1
+
+
+def valid_terminators(text: str) -> str:
+    """The text, if it is DTMF digits, each at most once, or empty; raises ValueError."""
+    if not set(text) <= set(DTMF_DIGITS) or len(set(text)) < len(text):
+        raise ValueError("must be digits of 0-9 * # A-D, each at most once")
+    return text

@@ -141,7 +141,6 @@ class Integrity:
     """Audio of all tracks withheld by pauses."""
     after_limit_ms: int = 0
     """Audio of all tracks between the end that the recording found by itself and its stop."""
-    after_stop_ms: int = 0
     clipped_samples: int = 0
     gaps: tuple[Gap, ...] = ()
     gaps_omitted: int = 0

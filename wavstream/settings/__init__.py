@@ -1,0 +1,25 @@
+"""Every setting: its unit, its default and the reason for it; from the environment, then from a TOML file.
+
+A setting is ``WAVSTREAM_`` and its name in the environment, a double underscore between a table and its key
+(``WAVSTREAM_LOG__LEVEL``), and the bare name in the file (``level`` in the table ``[log]``). The environment wins; an
+empty variable counts as not set. Names that nothing reads are refused, since a misspelt limit is no limit.
+"""
+
+from __future__ import annotations
+
+from wavstream.settings.loading import OLDER_VARIABLES, load
+from wavstream.settings.server import PREFIX, Settings, every_setting, variable
+from wavstream.settings.tables import Limits, LogSettings, RecordingDefaults, TwilioSettings
+
+__all__ = [
+    "OLDER_VARIABLES",
+    "PREFIX",
+    "Limits",
+    "LogSettings",
+    "RecordingDefaults",
+    "Settings",
+    "TwilioSettings",
+    "every_setting",
+    "load",
+    "variable",
+]

@@ -1,0 +1,108 @@
+"""From the command line, the environment and a TOML file to settings, with every complaint at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from wavstream.errors import OperatorError
+from wavstream.settings.server import PREFIX, Settings, every_setting, variable
+
+OLDER_VARIABLES = {"retention.hours": "RECORDING_RETENTION_HOURS"}
+"""Variables of other names that are read too; our own name wins."""
+
+# Kubernetes and Docker add these for a service or container that is named wavstream.
+_SERVICE_LINK = re.compile(r"WAVSTREAM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*|NAME|ENV_\w*)")
+
+
+def load(config: Path | None = None, *, overrides: Mapping[str, object] = MappingProxyType({})) -> Settings:
+    """The settings of the command line (``overrides``; None is not given), the environment and the file.
+
+    The first of the three that has a setting wins. Raises OperatorError with a line for each wrong setting.
+    """
+    file = {} if config is None else _read(config)
+    complaints = [*_unknown_in_file(file, config), *_unknown_in_environment()]
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**_merge(file, *_older_variables(), EnvSettingsSource(Settings)(), given))
+    except ValidationError as error:
+        complaints += [_complaint(wrong) for wrong in error.errors() if wrong["type"] != "extra_forbidden"]
+    except SettingsError:  # a variable with the name of a whole table: already among the complaints
+        pass
+    else:
+        if not complaints:
+            return settings
+    raise OperatorError("\n".join(complaints))
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{config}: {error}; name a readable TOML file with --config") from error
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of all layers, later ones winning key by key in tables too."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(below := merged.get(key), Mapping):
+                value = _merge(below, value)
+            merged[key] = value
+    return merged
+
+
+def _older_variables() -> Iterator[dict[str, Any]]:
+    for name, older in OLDER_VARIABLES.items():
+        if value := os.environ.get(older):
+            table, _, key = name.partition(".")
+            yield {table: {key: value}}
+
+
+def _unknown_in_file(file: Mapping[str, Any], config: Path | None) -> Iterator[str]:
+    known = dict(every_setting())
+    tables = {name.partition(".")[0] for name in known if "." in name}
+    for key, value in file.items():
+        for name in [f"{key}.{inner}" for inner in value] if isinstance(value, Mapping) else [key]:
+            if name not in known and name not in tables:
+                near = _nearest(name, list(known))
+                yield f"{config}: {name}: there is no such setting{near and f'; did you mean {near}?'}"
+
+
+def _unknown_in_environment() -> Iterator[str]:
+    known = {variable(name): name for name, _ in every_setting()}
+    for given in sorted(os.environ):
+        if given.upper().startswith(PREFIX) and given.upper() not in known and not _SERVICE_LINK.fullmatch(given):
+            near = _nearest(given[len(PREFIX) :].lower().replace("__", "."), list(known.values()))
+            yield f"{given}: there is no such setting{near and f'; did you mean {variable(near)}?'}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    within = [other for other in known if other.startswith(f"{name}.")]
+    return next(iter(within or difflib.get_close_matches(name, known, n=1)), "")
+
+
+def _complaint(wrong: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in wrong["loc"])
+    field = dict(every_setting()).get(name)
+    rule = re.sub(r"^(Input|Value|String) should |^Value error, (must )?", "must ", wrong["msg"])
+    rule = re.sub(r" items after validation, not \d+$", " characters", rule)
+    where = f"{variable(name)} (in a file: {name})"
+    if name in OLDER_VARIABLES:
+        where = f"{variable(name)} or {OLDER_VARIABLES[name]} (in a file: {name})"
+    if field is None or "SecretStr" in str(field.annotation):
+        return f"{where}: {rule}"
+    if name == "port" and str(wrong["input"]).startswith("tcp://"):
+        rule += "; Kubernetes sets this for a service named wavstream: set enableServiceLinks to false in the pod"
+    return f"{where}: {wrong['input']!r}: {rule}"

@@ -1,0 +1,112 @@
+"""All settings of a server, and what each is called in the file and in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from wavstream.settings.tables import (
+    JournalSettings,
+    Limits,
+    LinkSettings,
+    LogSettings,
+    MediaSettings,
+    RecordingDefaults,
+    RetentionSettings,
+    TwilioSettings,
+)
+
+PREFIX = "WAVSTREAM_"
+
+SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """All settings, checked and frozen. Made by ``load``."""
+
+    model_config = {
+        "env_prefix": PREFIX,
+        "env_nested_delimiter": "__",
+        "env_ignore_empty": True,
+        "extra": "forbid",
+        "frozen": True,
+        "use_attribute_docstrings": True,
+    }
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to listen on; beyond loopback an app with a key must exist."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8_080
+    """TCP port of HTTP and WebSocket alike; 0: any that is free."""
+    public_url: str | None = None
+    """What links start with, as seen by their readers, such as https://rec.example.com; not set: http://host:port."""
+    data_dir: Path = Path("./data")
+    """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
+    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """Secret. Makes the app `default` with this key at start; for containers."""
+    master_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Secret, 16 characters or more. Keys the look-up of app keys; not set: one is made in the data folder."""
+    reconnect_wait_s: SecondsOrZero = 30.0
+    """Seconds that a session waits for a stream that was lost before its recordings end as `disconnected`."""
+    start_wait_s: SecondsOrZero = 60.0
+    """Seconds that a recording waits for the first stream of its session before it is `absent`."""
+    hold_s: SecondsOrZero = 3.0
+    """Seconds that the fold waits behind a stalled leg before it writes silence; most stalls are shorter."""
+    auto_record: bool = False
+    """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""
+    object_key: Annotated[str, Field(min_length=1)] = "{app}/{date}/{recording_id}.{ext}"
+    """Where a finished file lies below recordings/."""
+    sidecar: bool = True
+    """Whether a JSON file with the recording's facts is written beside each file."""
+    recording: RecordingDefaults = RecordingDefaults()
+    media: MediaSettings = MediaSettings()
+    limits: Limits = Limits()
+    journal: JournalSettings = JournalSettings()
+    retention: RetentionSettings = RetentionSettings()
+    links: LinkSettings = LinkSettings()
+    twilio: TwilioSettings = TwilioSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_web_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be http:// or https://, a host and at most a path")
+        return url.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """What links start with, without a slash at the end: ``public_url``, else made of host and port."""
+        if self.public_url is not None:
+            return self.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``load`` hands in: a Settings made by hand is the same on every machine."""
+        return (init_settings,)
+
+
+def every_setting(table: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """The dotted name of every setting, such as ``log.level``, and its field."""
+    for name, field in table.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from every_setting(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting, by its dotted name."""
+    return PREFIX + name.replace(".", "__").upper()

@@ -1,0 +1,147 @@
+"""The settings that come in tables: recording, media, limits, journal, retention, links, twilio, log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from wavstream.model.app import DEFAULT_APP
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ
+from wavstream.model.ids import is_app_id
+from wavstream.model.options import (
+    DEFAULT_SENSITIVITY,
+    LONGEST_S,
+    MAX_SENSITIVITY,
+    ChannelLayout,
+    FileFormat,
+    PauseBehavior,
+    RecordingOptions,
+    TrackChoice,
+    Trim,
+    valid_terminators,
+)
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """A table of the file: checked, frozen, without unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _app_id(text: str) -> str:
+    if not is_app_id(text):
+        raise ValueError("must be 1 to 64 of letters, digits, _ and -")
+    return text
+
+
+class RecordingDefaults(Table):
+    """The options of a recording whose request does not name them."""
+
+    format: FileFormat = FileFormat.WAV
+    """Form of the file: `wav` or `mp3`."""
+    channels: ChannelLayout = ChannelLayout.STEREO
+    """`stereo` or `mono`; stereo, since two parties mixed cannot be told apart again."""
+    track: TrackChoice = TrackChoice.BOTH
+    """`both`, `inbound` or `outbound`; a single track makes a mono file."""
+    sample_rate: Annotated[int, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] | None = None
+    """Hertz, 8000 to 48000; not set: the highest of the tracks it begins with. MP3 takes the nearest rate it has."""
+    max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
+    """Recorded seconds, 0 to 14400, after which a recording ends; 0: no limit, a call is as long as it is."""
+    initial_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
+    """Recorded seconds, 0 to 14400, without any speech from the start on, that end it; 0: never, some calls wait."""
+    end_silence_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
+    """Recorded seconds of silence, 0 to 14400, that end it once somebody spoke; 0: never, since callers are on hold."""
+    sensitivity: Annotated[float, Field(ge=0, le=MAX_SENSITIVITY, allow_inf_nan=False)] = DEFAULT_SENSITIVITY
+    """0 to 100: how readily a sound is taken for speech by the timeouts and the trim; 44 suits calls."""
+    trim: Trim = Trim.NONE
+    """`none`, or `silence`: cut before the first speech and after the last; `none`, since silence is part of a call."""
+    beep: bool = False
+    """Whether a tone at the start tells that the call is recorded; off, since not every law wants it."""
+    terminators: Annotated[str, AfterValidator(valid_terminators)] = ""
+    """DTMF digits, each of which ends a recording, such as `#*`; none, since most digits are meant for someone else."""
+    pause_behavior: PauseBehavior = PauseBehavior.SKIP
+    """What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length)."""
+
+    def options(self) -> RecordingOptions:
+        """These defaults as the options of a recording."""
+        return RecordingOptions(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class MediaSettings(Table):
+    """What one media stream may cost, and how long it may take."""
+
+    max_message_bytes: Annotated[int, Field(ge=1_024, le=64 * 1_048_576)] = 1_048_576
+    """Bytes of the largest message taken; 1 MiB is over 30 s of 16 kHz audio, so only a mistake is larger."""
+    handshake_timeout_s: Seconds = 10.0
+    """Seconds that a WebSocket handshake may take, the check of its key included."""
+    ping_interval_s: Seconds = 20.0
+    """Seconds between pings; shorter than the idle timeout of common proxies, 60 s."""
+    ping_timeout_s: Seconds = 20.0
+    """Seconds without an answer to a ping after which the stream counts as lost."""
+    close_timeout_s: Seconds = 5.0
+    """Seconds that the peer gets to answer a close before the connection is dropped."""
+    frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
+    """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
+
+
+class Limits(Table):
+    """What the whole server takes on before it says no."""
+
+    sessions: Annotated[int, Field(ge=1)] = 5_000
+    """Live sessions; more than one core carries, so that it stops a runaway switch and not a busy hour."""
+    streams_per_session: Annotated[int, Field(ge=1)] = 16
+    """Media streams of one session; a conference leg more is a loop of the switch."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
+    """Bytes free on the disk below which new recordings are refused, so that running ones can finish."""
+    page_size: Annotated[int, Field(ge=1, le=1_000)] = 200
+    """Recordings in one page of a list, at most."""
+    body_bytes: Annotated[int, Field(ge=1_024)] = 65_536
+    """Bytes of the largest request body taken; the largest valid one is about 20 kB."""
+
+
+class JournalSettings(Table):
+    """How the journal is cut, bounded and made safe from a power cut."""
+
+    segment_bytes: Annotated[int, Field(ge=4_096)] = 67_108_864
+    """Bytes after which a new segment begins; 64 MiB is half an hour of two 8 kHz legs, the least freed at once."""
+    queue_bytes: Annotated[int, Field(ge=65_536)] = 67_108_864
+    """Bytes that may wait for the disk before sockets are read no further; two seconds of 1,000 legs take 32 MiB."""
+    sync_interval_s: Seconds = 1.0
+    """Seconds between flushes to the disk itself: what a power cut may take."""
+
+
+class RetentionSettings(Table):
+    """How long finished recordings are kept."""
+
+    hours: Annotated[int, Field(ge=1, le=87_600)] = 24
+    """Hours from the stop; also read from RECORDING_RETENTION_HOURS. Apps and recordings may have their own."""
+    sweep_interval_s: Seconds = 30.0
+    """Seconds between sweeps that remove what has expired; it is not handed out any more from the first second."""
+
+
+class LinkSettings(Table):
+    """The signed links that the API redirects to."""
+
+    ttl_s: Annotated[int, Field(ge=1, le=604_800)] = 600
+    """Seconds that a signed link opens its file; long enough to begin a download, too short to be passed on."""
+
+
+class TwilioSettings(Table):
+    """Streams of the dialect `twilio`, which can carry neither a key nor a token."""
+
+    auth_token: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """Secret. The account's auth token, with which Twilio signs its requests; not set: signatures are not taken."""
+    app: Annotated[str, AfterValidator(_app_id)] = DEFAULT_APP
+    """The app that such streams belong to."""
+
+
+class LogSettings(Table):
+    """What the server says of itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important level written: `debug`, `info`, `warning` or `error`."""
+    format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for one object a line."""
