@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.long_call import stop_to_fetchable_ms
+from bench.mp3 import lame_cpu_s, run_calls
 from bench.processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
@@ -25,9 +26,10 @@ from wavstream.simulator.load_report import load_table, percentile
 from wavstream.simulator.signal import PTIME_S
 
 RECORDER = Path(__file__).parent / "peers" / "recorder"
-SCENARIOS = ("legs", "peers", "burst", "stop")
+SCENARIOS = ("legs", "peers", "burst", "stop", "mp3")
 PEER_LEGS = 1_000
 SHORT_CALL_S, LONG_CALL_S = 10, 4 * 3600
+MP3_CALLS = 100
 console = Console()
 
 
@@ -118,6 +120,20 @@ def stop_scenario(bench: Bench) -> None:
         bench.note("stop to fetchable, 4 h call", stop_to_fetchable_ms(server.url, LONG_CALL_S), "ms", 100)
 
 
+def mp3_scenario(bench: Bench) -> None:
+    seconds = round(bench.seconds)
+    found = {}
+    for file_format in ("wav", "mp3"):
+        with wavstream_server(bench.pinned) as server:
+            console.print(f"{MP3_CALLS} stereo calls to {file_format}, {seconds} s ...")
+            found[file_format] = run_calls(server.url, calls=MP3_CALLS, seconds=seconds, file_format=file_format)
+    mp3, lame_s = found["mp3"], lame_cpu_s(calls=MP3_CALLS, seconds=seconds)
+    bench.note("100 stereo MP3 calls: seconds lost or moved", mp3.lost_s, "", 0)
+    bench.note("100 stereo MP3 calls: event-loop delay p99", mp3.loop_delay_p99_ms, "ms", 20)
+    bench.note("100 stereo MP3 calls: of one core", 100 * mp3.cpu_s / seconds, "%")
+    bench.note("  MP3 beyond WAV / LAME alone", (mp3.cpu_s - found["wav"].cpu_s) / lame_s, "x", 1.2)
+
+
 def _against_c(bench: Bench, cpu_us: float, *, burst: bool, budget: float) -> None:
     if not RECORDER.exists():
         bench.rows.append(("  C recorder", "not built", "make -C bench/peers recorder", ""))
@@ -142,7 +158,13 @@ def main() -> int:
     pin_generator(bench.pinned)
     if not bench.pinned:
         console.print("only one core: server and generator share it, and the figures say little", style="yellow")
-    scenarios = {"legs": legs_scenario, "peers": peers_scenario, "burst": burst_scenario, "stop": stop_scenario}
+    scenarios = {
+        "legs": legs_scenario,
+        "peers": peers_scenario,
+        "burst": burst_scenario,
+        "stop": stop_scenario,
+        "mp3": mp3_scenario,
+    }
     for name in chosen.only or SCENARIOS:
         scenarios[name](bench)
     table = Table("figure", "value", "budget", "", title="against the budgets")

@@ -84,12 +84,13 @@ def test_only_limits_timeouts_and_trim_need_it() -> None:
     assert needed(TRIM)
 
 
-def test_the_longest_recording_ends_at_its_sample_and_nothing_is_held_before() -> None:
+@pytest.mark.parametrize("second", [6_999, 9_001])
+def test_the_longest_recording_ends_at_its_sample_and_nothing_is_held_before(second: int) -> None:
     endpointer = Endpointer(RecordingOptions(max_length_s=2), rate_hz=RATE_HZ, channels=2)
     block = np.ones((9_001, 2), np.int16)
     assert [(at, len(samples)) for at, samples in endpointer.take(block)] == [(0, 9_001)]
     assert endpointer.ended is None
-    assert [(at, len(samples)) for at, samples in endpointer.take(block)] == [(9_001, 6_999)]
+    assert [(at, len(samples)) for at, samples in endpointer.take(block[:second])] == [(9_001, 6_999)]
     assert endpointer.ended == (EndReason.MAX_LENGTH, 16_000)
     assert endpointer.take(block) == endpointer.finish() == []
     assert not endpointer.has_speech
@@ -132,22 +133,24 @@ def test_nobody_speaking_at_first_ends_it_at_the_sample() -> None:
     assert not ended.has_speech
 
 
-def test_speech_that_begins_in_the_frame_of_a_limit_is_in_time() -> None:
+@pytest.mark.parametrize("lengths", [None, []])
+def test_speech_that_begins_in_the_frame_of_a_limit_is_in_time(lengths: list[int] | None) -> None:
     line = say(3, hello(), 3)
     start = speech(line)[0]
     for samples, reason in ((0, EndReason.NO_INPUT), (1, EndReason.SILENCE)):
         limit_s = (start + samples) / RATE_HZ
-        ended = record(line, RecordingOptions(initial_timeout_s=limit_s, end_silence_timeout_s=1))
+        ended = record(line, RecordingOptions(initial_timeout_s=limit_s, end_silence_timeout_s=1), lengths)
         assert ended.ended is not None
         assert ended.ended[0] is reason
 
 
-def test_a_word_in_the_frame_where_the_silence_ends_goes_on() -> None:
+@pytest.mark.parametrize("lengths", [None, []])
+def test_a_word_in_the_frame_where_the_silence_ends_goes_on(lengths: list[int] | None) -> None:
     line = say(hello(), 3, hello(), 9)
     first_end, second_start = speech(say(hello(), 1))[1], speech(say(0.39 + 3, hello(), 1))[0]
     for samples, hears_second in ((0, False), (1, True)):
         gap_s = (second_start - first_end + samples) / RATE_HZ
-        ended = record(line, RecordingOptions(end_silence_timeout_s=gap_s))
+        ended = record(line, RecordingOptions(end_silence_timeout_s=gap_s), lengths)
         assert ended.ended is not None
         assert (ended.ended[1] > second_start) == hears_second
 

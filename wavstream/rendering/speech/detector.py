@@ -1,28 +1,34 @@
 """Who speaks when: one verdict for each frame of 20 ms.
 
 A frame of a channel is voiced when webrtcvad finds speech in it and its level is above the gate. The gate is what
-finds the end of a word: webrtcvad alone goes on for up to 100 ms. webrtcvad is asked about every frame, also about
+finds the end of a word: webrtcvad alone goes on for up to 160 ms. webrtcvad is asked about every frame, also about
 one that the gate refuses, because it learns the background from them.
 
-Voiced frames count from three in a row (60 ms) on, and then from the first of them; fewer are a click. So a verdict
-is settled at most 40 ms after the end of its frame. A frame is speech when it is speech on any channel.
+Voiced frames are speech from five in a row (100 ms) on, counted from the first of them. Fewer are a click, or noise
+that sets in: webrtcvad takes the first frame of either for speech and, in modes 2 and 3, goes on for three more. A
+word of 150 ms is longer. Behind speech, across a break of less than 160 ms, any voiced frame is speech: the last
+sound of a word, such as the t of "it", is a short one behind a break. So a verdict is settled at most 80 ms after the
+end of its frame. A frame is speech when it is speech on any channel.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import webrtcvad
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _FRAMES_PER_S = 50
-_MIN_RUN = 3
+_MIN_RUN = 5
+_REACH = 8
 _VAD_RATES_HZ = (8_000, 16_000, 32_000, 48_000)
-_STEPS_OF_MODE = (30, 60, 80)
+_STEPS_OF_MODE = (30, 70, 90)
 _FULL_SCALE = 32_768
 
 
@@ -37,7 +43,7 @@ def gate_dbfs(sensitivity: float) -> float:
 
 
 def vad_mode(sensitivity: float) -> int:
-    """The mode of webrtcvad, which finds the more speech the lower it is: 3 at 0, 0 from 80 on."""
+    """The mode of webrtcvad, which finds the more speech the lower it is: 3 at 0, 0 from 90 on."""
     return sum(sensitivity < step for step in _STEPS_OF_MODE)
 
 
@@ -76,8 +82,10 @@ class _Ear:
         self._vad_rate_hz = next(rate for rate in _VAD_RATES_HZ if rate >= rate_hz)
         self._is_vad_rate = rate_hz == self._vad_rate_hz
         self._gate = (_FULL_SCALE * 10 ** (gate_dbfs(sensitivity) / 20)) ** 2
+        self._since_speech = _REACH
+        """Frames that were not voiced since then."""
         self._run = 0
-        """Voiced frames since the last one that was not."""
+        """Voiced frames that are not settled yet."""
         self.verdicts: list[bool] = []
         """Of the frames that are settled, oldest first; whoever takes them removes them."""
 
@@ -92,7 +100,7 @@ class _Ear:
     def _ask(self, samples: NDArray[np.int16], edges: list[int]) -> list[bool]:
         if self._is_vad_rate:
             data = samples.tobytes()
-            frames: Any = (data[2 * start : 2 * end] for start, end in pairwise(edges))
+            frames: Iterator[bytes] = (data[2 * start : 2 * end] for start, end in pairwise(edges))
         else:
             frames = (self._at_vad_rate(samples[start:end]).tobytes() for start, end in pairwise(edges))
         return [self._vad.is_speech(frame, self._vad_rate_hz) for frame in frames]
@@ -103,17 +111,15 @@ class _Ear:
         return np.interp(places, np.arange(len(frame)), frame).astype(np.int16)
 
     def _settle(self, *, is_voiced: bool) -> None:
-        if is_voiced:
-            self._run += 1
-            if self._run == _MIN_RUN:
-                self.verdicts += [True] * _MIN_RUN
-            elif self._run > _MIN_RUN:
-                self.verdicts.append(True)
+        if not is_voiced:
+            self.verdicts += [False] * (self._run + 1)
+            self._since_speech += 1
+            self._run = 0
             return
-        if self._run < _MIN_RUN:
-            self.verdicts += [False] * self._run
-        self.verdicts.append(False)
-        self._run = 0
+        self._run += 1
+        if self._run == _MIN_RUN or self._since_speech < _REACH:
+            self.verdicts += [True] * self._run
+            self._since_speech = self._run = 0
 
 
 def _complete_frames(samples: int, rate_hz: int) -> int:

@@ -6,7 +6,7 @@ found out. At the same sample a silence is named rather than the length.
 
 Speech that begins in a frame that starts before a limit is in time: it disarms ``initial_timeout_s``, and it moves
 the end of ``end_silence_timeout_s``. So samples are held back until the verdict on their frame is settled (up to
-60 ms), and what is given out is final. A stop settles the rest: nothing of it is speech.
+100 ms), and what is given out is final. A stop settles the rest: nothing of it is speech.
 """
 
 from __future__ import annotations

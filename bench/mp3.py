@@ -1,0 +1,111 @@
+"""Stereo MP3 calls in real time: is every second of every leg in its file, and what does it cost beyond LAME?"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from wavstream.rendering.encoders.mp3 import Mp3Encoder
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.control import CPU, Control
+from wavstream.simulator.generator import Generator, Traffic
+from wavstream.simulator.signal import PTIME_S, RATE_HZ, make_ring, sent_by
+
+_FINISH_TIMEOUT_S = 60.0
+_MOST_LATE_SAMPLES = RATE_HZ // 2
+
+
+@dataclass(frozen=True, slots=True)
+class CodedLoad:
+    """What a load of calls found."""
+
+    lost_s: int
+    """Seconds of a leg that are not where they belong, over all files; those that receipts count as lost, too."""
+    cpu_s: float
+    """Of the server, from the first frame to the last finished file."""
+    loop_delay_p99_ms: float
+
+
+def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedLoad:
+    """Stream two legs a call in real time, hang up, and listen to every file."""
+    server = ServerAddress.parse(url)
+    control = Control(server)
+    targets = [f"/media/pcm/{file_format}-{number}/{leg}" for number in range(calls) for leg in "ab"]
+    frames = round(seconds / PTIME_S)
+    with Generator(server, Traffic(targets, frames)) as generator:
+        generator.wait_connected()
+        options = {"format": file_format, "channels": "stereo"}
+        recordings = [control.start(f"{file_format}-{number}", **options) for number in range(calls)]
+        before = control.metrics_at_rest()
+        generator.start(time.monotonic() + 0.2)
+        time.sleep(seconds - 1)
+        streaming = control.metrics()
+        generator.wait_done()
+    finished = [_finished(control, recording["id"]) for recording in recordings]
+    after = control.metrics_at_rest()
+    lost_s = sum(_lost_s(finished[call], control, call=call, legs=2 * calls, frames=frames) for call in range(calls))
+    control.close()
+    delay_s = streaming.get('wavstream_loop_delay_seconds{quantile="0.99"}', float("nan"))
+    return CodedLoad(lost_s, after[CPU] - before[CPU], delay_s * 1000)
+
+
+def lame_cpu_s(*, calls: int, seconds: int) -> float:
+    """What LAME alone takes for the audio of so many calls, measured on a tenth of them."""
+    ring, frames = make_ring(), round(seconds / PTIME_S)
+    sample = max(1, calls // 10)
+    blocks = [
+        np.stack([sent_by(leg, legs=2 * calls, frames=frames, ring=ring) for leg in (2 * call, 2 * call + 1)], axis=1)
+        for call in range(sample)
+    ]
+    begin_s = time.process_time()
+    for block in blocks:
+        encoder = Mp3Encoder(sample_rate_hz=RATE_HZ, channels=2)
+        for start in range(0, len(block), RATE_HZ):
+            encoder.encode(block[start : start + RATE_HZ])
+        encoder.finish()
+    return (time.process_time() - begin_s) * calls / sample
+
+
+def _finished(control: Control, recording_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + _FINISH_TIMEOUT_S
+    while (recording := control.recording(recording_id))["status"] != "available":
+        if time.monotonic() > deadline:
+            raise SystemExit(f"recording {recording_id} is {recording['status']} after {_FINISH_TIMEOUT_S:g} s")
+        time.sleep(0.05)
+    return recording
+
+
+def _lost_s(recording: dict[str, Any], control: Control, *, call: int, legs: int, frames: int) -> int:
+    integrity = recording["integrity"]
+    lost_s: int = -(-(integrity["lost_ms"] + integrity["late_ms"]) // 1000) + len(integrity["gaps"])
+    samples, rate_hz = soundfile.read(io.BytesIO(control.fetch(recording["url"])), dtype="int16", always_2d=True)
+    if (rate_hz, len(samples)) != (RATE_HZ, recording["duration_ms"] * RATE_HZ // 1000):
+        return lost_s + 2 * len(samples) // RATE_HZ
+    ring = make_ring()
+    for channel, leg in enumerate((2 * call, 2 * call + 1)):
+        lost_s += misplaced_s(samples[:, channel], sent_by(leg, legs=legs, frames=frames, ring=ring))
+    return lost_s
+
+
+def misplaced_s(heard: NDArray[np.int16], sent: NDArray[np.int16]) -> int:
+    """How many whole seconds of a signal are not in a lossy copy, each as far behind as the first."""
+    shift = _shift(heard[: RATE_HZ + _MOST_LATE_SAMPLES], sent[:RATE_HZ])
+    wrong = 0
+    for start in range(0, len(sent) - RATE_HZ + 1, RATE_HZ):
+        there = heard[start + shift : start + shift + RATE_HZ].astype(float)
+        said = sent[start : start + len(there)].astype(float)
+        alike = np.dot(there, said) / max(1.0, np.sqrt(np.dot(there, there) * np.dot(said, said)))
+        wrong += len(there) < RATE_HZ or alike < 0.7
+    return wrong
+
+
+def _shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
+    size = 1 << (len(heard) + len(said)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
+    return int(np.argmax(match[:_MOST_LATE_SAMPLES]))
