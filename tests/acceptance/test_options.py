@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
 from tests.support.speech import RATE_HZ, silence, spoken
+from wavstream.simulator.caller import Leg
 
 FRAME = 160
 LONG_S = 12.0
@@ -148,39 +150,34 @@ async def test_a_beep_is_at_the_start_of_all_channels(tmp_path: Path) -> None:
 
 
 async def test_recordings_of_one_session_overlap_each_with_its_own_options(tmp_path: Path) -> None:
-    tone = beeps(9.0, rate_hz=RATE_HZ, frequency_hz=800.0, offset_s=0.5)
+    tone = beeps(4.5, rate_hz=RATE_HZ, frequency_hz=800.0, every_s=0.5, offset_s=0.25)
+    options = {"client_state": "bXkgY2FsbA==", "metadata": {"agent": "12"}, "retention_hours": 3}
     async with recorder(tmp_path) as (client, _):
-        async with client.connect("/media/pcm/call-77/a") as socket:
-            long = await client.start("call-77", file_name="long")
-            await stream(socket, tone[: 2 * RATE_HZ])
-            await client.until_received("call-77", 2000)
-            other = await client.start(
-                "call-77", format="mp3", channels="mono", sample_rate=16000, file_name="other", 
-                client_state="bXkgY2FsbA==",
-                metadata={"agent": "12"}, retention_hours=3,
-            )  # fmt: skip
-            await stream(socket, tone[2 * RATE_HZ : 4 * RATE_HZ])
-            await client.until_received("call-77", 4000)
-            await client.act(long, "pause")
-            await stream(socket, tone[4 * RATE_HZ : 6 * RATE_HZ])
-            await client.until_received("call-77", 6000)
-            await client.act(long, "resume")
-            await stream(socket, tone[6 * RATE_HZ : 7 * RATE_HZ])
-            await client.until_received("call-77", 7000)
-            other = await client.act(other, "stop")
-            await stream(socket, tone[7 * RATE_HZ :])
-            await client.until_received("call-77", 9000)
-            long = await client.act(long, "stop")
+        call = asyncio.create_task(client.play("call-77", Leg("a", tone[:, np.newaxis], query={"record": "1"})))
+        await client.until_received("call-77", 1000)
+        long = await client.only_recording("call-77")
+        other = await client.start(
+            "call-77", format="mp3", channels="mono", sample_rate=16000, file_name="other", **options
+        )
+        await client.until_received("call-77", 2000)
+        await client.act(long, "pause")
+        await client.until_received("call-77", 3000)
+        await client.act(long, "resume")
+        await client.until_received("call-77", 3500)
+        other = await client.act(other, "stop")
+        await call
+        long = await client.until(long)
         whole, rate_hz = await client.listen(long)
-        part, other_hz = soundfile.read(io.BytesIO(await client.fetch(other)), dtype="int16", always_2d=True)
+        part, other_hz = await client.listen(other)
 
-    assert find_beeps(whole[:, 0], rate_hz, 800.0) == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5], abs=0.005)
+    heard = find_beeps(whole[:, 0], rate_hz, 800.0)
+    assert heard[:4] == pytest.approx([0.25, 0.75, 1.25, 1.75], abs=0.005)
+    assert np.diff(heard[4:]) == pytest.approx([0.5, 0.5], abs=0.005)
     assert long["integrity"]["paused_audio_in_journal"]
     assert (other_hz, part.shape[1], other["duration_ms"]) == (16000, 1, len(part) // 16)
-    assert find_beeps(part[:, 0], 16000, 800.0) == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5], abs=0.005)
-    assert (other["client_state"], other["metadata"], other["retention_hours"]) == ("bXkgY2FsbA==", {"agent": "12"}, 3)
-    assert other["file_name"].startswith("other-")
-    assert other["file_name"].endswith(".mp3")
+    assert np.diff(find_beeps(part[:, 0], 16000, 800.0)) == pytest.approx([0.5] * 4, abs=0.005)
+    assert {name: other[name] for name in options} == options
+    assert (other["file_name"][:6], other["file_name"][-4:]) == ("other-", ".mp3")
 
 
 @pytest.mark.parametrize("track", ["inbound", "outbound"])
