@@ -18,7 +18,6 @@ from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.signal import PTIME_S, RATE_HZ, make_ring, sent_by
 
 _FINISH_TIMEOUT_S = 60.0
-_MOST_LATE_SAMPLES = RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _lost_s(recording: dict[str, Any], control: Control, *, call: int, legs: int
     integrity = recording["integrity"]
     lost_s: int = -(-(integrity["lost_ms"] + integrity["late_ms"]) // 1000) + len(integrity["gaps"])
     samples, rate_hz = soundfile.read(io.BytesIO(control.fetch(recording["url"])), dtype="int16", always_2d=True)
-    if (rate_hz, len(samples)) != (RATE_HZ, recording["duration_ms"] * RATE_HZ // 1000):
+    if (rate_hz, len(samples)) != (RATE_HZ, integrity["samples"] // 2):
         return lost_s + 2 * len(samples) // RATE_HZ
     ring = make_ring()
     for channel, leg in enumerate((2 * call, 2 * call + 1)):
@@ -95,17 +94,17 @@ def _lost_s(recording: dict[str, Any], control: Control, *, call: int, legs: int
 
 def misplaced_s(heard: NDArray[np.int16], sent: NDArray[np.int16]) -> int:
     """How many whole seconds of a signal are not in a lossy copy, each as far behind as the first."""
-    shift = _shift(heard[: RATE_HZ + _MOST_LATE_SAMPLES], sent[:RATE_HZ])
+    shift = _shift(heard, sent[:RATE_HZ])
     wrong = 0
     for start in range(0, len(sent) - RATE_HZ + 1, RATE_HZ):
         there = heard[start + shift : start + shift + RATE_HZ].astype(float)
         said = sent[start : start + len(there)].astype(float)
         alike = np.dot(there, said) / max(1.0, np.sqrt(np.dot(there, there) * np.dot(said, said)))
-        wrong += len(there) < RATE_HZ or alike < 0.7
+        wrong += int(len(there) < RATE_HZ or alike < 0.7)
     return wrong
 
 
 def _shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
     size = 1 << (len(heard) + len(said)).bit_length()
     match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
-    return int(np.argmax(match[:_MOST_LATE_SAMPLES]))
+    return int(np.argmax(match[: len(heard)]))

@@ -1,0 +1,154 @@
+"""What live listeners cost, and how far behind the call they are: one for each of many calls.
+
+All of it happens on one server in one run: the calls stream throughout, and its CPU is read over a stretch without
+listeners, one with them, and one without them again. Starting and finishing recordings is in neither.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bench.processes import Measured
+from wavstream.model.ids import new_id
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.control import Control
+from wavstream.simulator.generator import Generator, Traffic
+from wavstream.simulator.load_report import percentile
+from wavstream.simulator.signal import PTIME_S
+
+SETTLE_S = 4.0
+"""A track's place in the call is decided after its first 2 s; then what was held comes at once."""
+JOIN_S = 2.0
+HEADER_BYTES, BYTES_PER_S = 80, 32_000
+
+
+@dataclass(slots=True)
+class ListenersResult:
+    """What was found."""
+
+    recording_us: float
+    """CPU of the server for a second of one call, without a listener."""
+    listener_us: float
+    """What a listener adds to that."""
+    behind_ms: list[float] = field(repr=False)
+    """Of every listener at every moment at which something came: how far behind the call it was just before. Sorted."""
+    lost: int
+    """Listeners whose answer ended."""
+
+    @property
+    def share(self) -> float:
+        """A listener by the recording itself."""
+        return self.listener_us / self.recording_us
+
+    @property
+    def behind_p99_ms(self) -> float | None:
+        """The worst but for a hundredth."""
+        return percentile(self.behind_ms, 0.99)
+
+
+@dataclass(slots=True)
+class _Ear:
+    line: socket.socket
+    started_s: float
+    """Unix time of the first sample."""
+    received_bytes: int = -1
+    """After the head of the answer; -1: it is not there yet."""
+    last_s: float = 0.0
+
+
+def listeners_cost(server: Measured, *, calls: int, window_s: float, file_format: str = "wav") -> ListenersResult:
+    """Stereo calls of two legs each, all recorded, with a listener each in the middle stretch."""
+    address, prefix = ServerAddress.parse(server.url), f"live-{new_id()[:8]}"
+    sessions = [f"{prefix}-{number}" for number in range(calls)]
+    targets = [address.media_path("pcm", session, leg, {}) for session in sessions for leg in ("a", "b")]
+    frames = round((SETTLE_S + 3 * window_s + 2 * JOIN_S + 2) / PTIME_S)
+    control = Control(address)
+    with Generator(address, Traffic(targets, frames)) as generator:
+        generator.wait_connected()
+        accepted = [control.start(session, format=file_format) for session in sessions]
+        control.metrics_at_rest()
+        generator.start(time.monotonic() + 0.2)
+        time.sleep(SETTLE_S)
+        recordings = [control.recording(recording["id"]) for recording in accepted]
+        before_s = _cpu_over(server, window_s)
+        ears = [_listen(address, recording) for recording in recordings]
+        hearing = _Hearing(ears)
+        time.sleep(JOIN_S)
+        hearing.begin()
+        with_s = _cpu_over(server, window_s)
+        behind_ms, lost = hearing.end()
+        time.sleep(JOIN_S)
+        after_s = _cpu_over(server, window_s)
+        generator.wait_done()
+    control.close()
+    without_s = (before_s + after_s) / 2
+    scale_us = 1e6 / (calls * window_s)
+    return ListenersResult(without_s * scale_us, (with_s - without_s) * scale_us, behind_ms, lost)
+
+
+def _cpu_over(server: Measured, window_s: float) -> float:
+    before_s = server.cpu_s()
+    time.sleep(window_s)
+    return server.cpu_s() - before_s
+
+
+def _listen(address: ServerAddress, recording: dict[str, object]) -> _Ear:
+    line = socket.create_connection((address.host, address.port))
+    path = f"/v1/recordings/{recording['id']}/live.wav"
+    # HTTP/1.0: the answer is not chunked, so that its bytes are the file's.
+    line.sendall(f"GET {path} HTTP/1.0\r\nHost: {address.authority}\r\n\r\n".encode())
+    line.setblocking(False)
+    return _Ear(line, datetime.fromisoformat(str(recording["started_at"])).timestamp())
+
+
+class _Hearing(threading.Thread):
+    """Reads what all listeners get, in a thread of the generator's process."""
+
+    def __init__(self, ears: list[_Ear]) -> None:
+        super().__init__(daemon=True)
+        self._ears = ears
+        self._measures = False
+        self._over = False
+        self._behind_ms: list[float] = []
+        self._lost = 0
+        self.start()
+
+    def begin(self) -> None:
+        self._measures = True
+
+    def end(self) -> tuple[list[float], int]:
+        """Hang up."""
+        self._over = True
+        self.join()
+        return sorted(self._behind_ms), self._lost
+
+    def run(self) -> None:
+        selector = selectors.DefaultSelector()
+        for ear in self._ears:
+            selector.register(ear.line, selectors.EVENT_READ, ear)
+        while not self._over:
+            for key, _ in selector.select(0.2):
+                piece = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
+                if piece:
+                    self._take(key.data, piece)
+                else:
+                    self._lost += 1
+                    selector.unregister(key.fileobj)
+        for ear in self._ears:
+            ear.line.close()
+
+    def _take(self, ear: _Ear, piece: bytes) -> None:
+        if ear.received_bytes < 0:
+            _, _, piece = piece.partition(b"\r\n\r\n")
+            ear.received_bytes = 0
+        now_s = time.time()
+        if self._measures and now_s - ear.last_s > 0.1:  # else it is the rest of a piece that is coming in
+            has_s = (ear.received_bytes - HEADER_BYTES) / BYTES_PER_S
+            self._behind_ms.append((now_s - ear.started_s - has_s) * 1000)
+        ear.received_bytes += len(piece)
+        ear.last_s = now_s
