@@ -7,6 +7,9 @@ The order of the checks is part of the contract, since each answer tells its rea
 3. the link has ended: 403;
 4. the file is still to come: 404 with ``Retry-After``.
 
+A link whose name ends otherwise than the recording's file is to its copy in that format, which is made on the first
+request and sent while it is made: its size is known, so ranges of it are what they will be of the whole copy.
+
 Links are secrets, so nothing here logs the address of a request.
 """
 
@@ -16,10 +19,12 @@ import os
 import string
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 import aiofiles
 import structlog
+from aiofiles.threadpool.binary import AsyncBufferedReader
 from fastapi import APIRouter, Request, Response
 
 from wavstream.api.conditions import Validators, Verdict
@@ -27,14 +32,17 @@ from wavstream.api.documents import problems
 from wavstream.api.file_part import FilePart
 from wavstream.api.parts import ApiParts
 from wavstream.api.problems import problem
-from wavstream.api.ranges import Unsatisfiable, byte_range
+from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.errors import DependencyError, Forbidden, InternalError
+from wavstream.finishing.conversion import Conversion
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import is_expired
+from wavstream.storage.keys import copy_key
+from wavstream.storage.links import file_name_as
 
-_MEDIA_TYPES = {FileFormat.WAV: "audio/wav"}
-_AUDIO = {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}
+_MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
+_AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}
 _GONE = (Status.EXPIRED, Status.DELETED)
 
 _log = structlog.get_logger("wavstream.api")
@@ -69,7 +77,7 @@ def routes(parts: ApiParts) -> APIRouter:
             return Response(status_code=404)
         if verified.is_over(now):
             raise Forbidden("The link has ended: ask for a new one.")
-        return refusal(recording) or await _file(parts, recording, request)
+        return refusal(recording) or await _file(parts, recording, request, verified.ext)
 
     return router
 
@@ -94,20 +102,19 @@ def refusal(recording: Recording) -> Response | None:
     return problem(404, f"The recording ended without a file: it is {recording.status}.")
 
 
-async def _file(parts: ApiParts, recording: Recording, request: Request) -> Response:
+async def _file(parts: ApiParts, recording: Recording, request: Request, ext: str) -> Response:
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
-    try:
-        file = await aiofiles.open(parts.storage.path(recording.object_key), "rb")
-    except FileNotFoundError:
+    file = await _opened(parts.storage.path(recording.object_key))
+    if file is None:
         _log.error("the file of an available recording is gone", recording_id=recording.id, app_id=recording.app_id)
         return Response(status_code=404)
-    except OSError as error:
-        raise DependencyError(f"storage: {recording.object_key} could not be read: {error.strerror}") from error
-    validators = Validators(f'"{receipt.audio_sha256}"', recording.ended_at.replace(microsecond=0))
-    size_bytes = os.fstat(file.fileno()).st_size
-    headers = _headers(recording, validators)
+    is_copy = ext != recording.options.format
+    etag = f'"{receipt.audio_sha256}-{ext}"' if is_copy else f'"{receipt.audio_sha256}"'
+    validators = Validators(etag, recording.ended_at.replace(microsecond=0))
+    size_bytes = Conversion.of(recording).size_bytes if is_copy else os.fstat(file.fileno()).st_size
+    headers = _headers(recording, FileFormat(ext), validators)
     verdict = validators.judge(request.headers)
     if verdict is Verdict.SEND and request.method == "GET":
         asked = request.headers.get("range") if validators.allow_range(request.headers.get("if-range")) else None
@@ -117,7 +124,10 @@ async def _file(parts: ApiParts, recording: Recording, request: Request) -> Resp
             await file.close()
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
-        return FilePart(file, part, size_bytes=size_bytes, headers=headers)
+        if not is_copy:
+            return FilePart(file, part, size_bytes=size_bytes, headers=headers)
+        await file.close()
+        return await _copy(parts, recording, ext, part, size_bytes=size_bytes, headers=headers)
     await file.close()
     if verdict is Verdict.PRECONDITION_FAILED:
         return problem(412, "The file is another one than the caller means.")
@@ -126,13 +136,37 @@ async def _file(parts: ApiParts, recording: Recording, request: Request) -> Resp
     return Response(headers=headers | {"Content-Length": str(size_bytes)})
 
 
+async def _copy(
+    parts: ApiParts, recording: Recording, ext: str, part: ByteRange | None, *, size_bytes: int, headers: dict[str, str]
+) -> Response:
+    path = parts.storage.path(copy_key(recording.object_key, ext))
+    if (file := await _opened(path)) is not None:
+        return FilePart(file, part, size_bytes=size_bytes, headers=headers)
+    growing = parts.conversions.begin(recording)
+    await growing.past(part.start if part else 0)
+    file = await _opened(growing.path) or await _opened(path)  # moved there as soon as it is whole
+    if file is None:
+        await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
+        return Response(status_code=404)
+    return FilePart(file, part, size_bytes=size_bytes, headers=headers, past=growing.past)
+
+
+async def _opened(path: Path) -> AsyncBufferedReader | None:
+    try:
+        return await aiofiles.open(path, "rb")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
+
+
 _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")
 
 
-def _headers(recording: Recording, validators: Validators) -> dict[str, str]:
+def _headers(recording: Recording, file_format: FileFormat, validators: Validators) -> dict[str, str]:
     return {
-        "Content-Type": _MEDIA_TYPES[recording.options.format],
-        "Content-Disposition": content_disposition(recording.file_name),
+        "Content-Type": _MEDIA_TYPES[file_format],
+        "Content-Disposition": content_disposition(file_name_as(file_format, recording)),
         "Accept-Ranges": "bytes",
         "ETag": validators.etag,
         "Last-Modified": validators.last_modified,

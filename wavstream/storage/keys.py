@@ -12,6 +12,7 @@ from datetime import datetime
 from wavstream.errors import OperatorError
 
 SIDECAR_SUFFIX = ".json"
+COPY_SUFFIX = "-copy"
 
 _SETTING = "WAVSTREAM_OBJECT_KEY"
 _FIELDS = ("app", "date", "recording_id", "ext")
@@ -55,6 +56,11 @@ class KeyTemplate:
 def sidecar_key(object_key: str) -> str:
     """The key of the JSON sidecar that lies beside a file."""
     return object_key + SIDECAR_SUFFIX
+
+
+def copy_key(object_key: str, ext: str) -> str:
+    """The key of a file's copy in another format; it does not end as any object key does."""
+    return f"{object_key}.{ext}{COPY_SUFFIX}"
 
 
 def _wrong(why: str) -> OperatorError:

@@ -69,12 +69,12 @@ class LinkKeys:
         seal = _signature(key, "capability", recording.id, recording.file_name)
         return f"/files/{recording.id}/{seal}/{quote(recording.file_name, safe='')}"
 
-    def signed_path(self, recording: Recording, *, now: datetime, ttl_s: int) -> str:
-        """Path and query of a link that ends ``ttl_s`` seconds after ``now``."""
+    def signed_path(self, recording: Recording, *, now: datetime, ttl_s: int, ext: str | None = None) -> str:
+        """Path and query of a link that ends ``ttl_s`` seconds after ``now``; ``ext``: of the copy in that format."""
+        name = recording.file_name if ext is None else file_name_as(ext, recording)
         expires = str(int(now.timestamp()) + ttl_s)
-        signature = _signature(self._key_of(recording), "signed", recording.id, recording.file_name, expires)
-        name = quote(recording.file_name, safe="")
-        return f"/files/{recording.id}/{name}?expires={expires}&signature={signature}"
+        signature = _signature(self._key_of(recording), "signed", recording.id, name, expires)
+        return f"/files/{recording.id}/{quote(name, safe='')}?expires={expires}&signature={signature}"
 
     def verify(self, path: str, query: Mapping[str, str]) -> VerifiedLink:
         """What a link says, from its percent-decoded path and query; raises Forbidden if we did not make it."""
@@ -97,6 +97,11 @@ class LinkKeys:
         given = signature.encode(errors="surrogatepass")
         if key is None or not hmac.compare_digest(_signature(key, *parts).encode(), given):
             raise Forbidden("the link's signature is wrong: use the link as it was given")
+
+
+def file_name_as(ext: str, recording: Recording) -> str:
+    """What a browser calls the download of the recording in that format."""
+    return f"{recording.file_name.rpartition('.')[0]}.{ext}"
 
 
 def _signature(key: LinkKey, *parts: str) -> str:

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wavstream.errors import DependencyError, InternalError, OperatorError
-from wavstream.storage.keys import SIDECAR_SUFFIX, is_object_key, sidecar_key
+from wavstream.model.options import FileFormat
+from wavstream.storage.keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,20 @@ class LocalStorage:
         for folder in (target.parent, *made_in):
             _sync_folder(folder)
 
+    def publish_copy(self, spool: Path, object_key: str, ext: str) -> None:
+        """Move a copy of the file in another format to its place beside it; if the file is gone, delete the copy.
+
+        Raises OSError. A copy can be made again, so its folder is not synced: it is only never half of one.
+        """
+        copy = self.path(copy_key(object_key, ext))
+        _sync_file(spool)
+        with suppress(FileNotFoundError):
+            os.rename(spool, copy)
+        # Looked for after the move: whoever deletes the file looks for its copies after that.
+        if not self.path(object_key).exists():
+            _unlinked(copy)
+            self._prune(copy.parent)
+
     def path(self, object_key: str) -> Path:
         """Where the file of a key lies, or would."""
         if not is_object_key(object_key):
@@ -95,24 +110,25 @@ class LocalStorage:
         return StoredFile(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def delete(self, object_key: str) -> bool:
-        """Delete the file and its sidecar, and folders that this leaves empty; whether there was a file."""
+        """Delete the file, its sidecar and its copies, and folders left empty; whether there was a file."""
         target = self.path(object_key)
+        beside = [sidecar_key(object_key), *(copy_key(object_key, each) for each in FileFormat)]
         try:
             deleted = _unlinked(target)
-            deleted_sidecar = _unlinked(self.path(sidecar_key(object_key)))
+            deleted_beside = [_unlinked(self.path(key)) for key in beside]
             self._prune(target.parent)
-            if deleted or deleted_sidecar:
+            if deleted or any(deleted_beside):
                 _sync_nearest_folder(target.parent)
         except OSError as error:
             raise DependencyError(f"storage: {object_key} could not be deleted: {error.strerror}") from error
         return deleted
 
     def walk(self) -> Iterator[str]:
-        """The keys of all files, sidecars left out, to compare with the catalog."""
+        """The keys of all files, sidecars and copies left out, to compare with the catalog."""
         for folder, _, names in os.walk(self._root):
             for name in names:
                 key = (Path(folder) / name).relative_to(self._root).as_posix()
-                if not name.endswith(SIDECAR_SUFFIX) and is_object_key(key):
+                if not name.endswith((SIDECAR_SUFFIX, COPY_SUFFIX)) and is_object_key(key):
                     yield key
 
     def _prune(self, folder: Path) -> None:

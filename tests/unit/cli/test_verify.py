@@ -15,17 +15,23 @@ import soundfile
 from tests.support.command_line import CommandLine
 from tests.support.sessions import a_recording, at
 from wavstream.catalog.catalog import Catalog
-from wavstream.cli.verify import Expected, NotVerified, check
+from wavstream.cli.verify import NotVerified, check
+from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.published import published
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.model.times import utc
+from wavstream.rendering.encoders.formats import new_encoder
 from wavstream.service.data_folder import DataFolder
 
 HEADER_BYTES = 44
 SAMPLES = np.random.default_rng(1).integers(-9000, 9000, (8000, 2), np.int16)
-EXPECTED = Expected(
-    size_bytes=HEADER_BYTES + SAMPLES.nbytes, audio_sha256=hashlib.sha256(SAMPLES.tobytes()).hexdigest(),
-    samples=8000, channels=2, sample_rate=8000,
+RECEIPT = Receipt(
+    sample_rate=8000, channels=2, samples=8000, audio_sha256=hashlib.sha256(SAMPLES.tobytes()).hexdigest(),
+    size_bytes=HEADER_BYTES + SAMPLES.nbytes, integrity=Integrity(samples=16000),
+)  # fmt: skip
+RECORDING = replace(
+    a_recording(), status=Status.AVAILABLE, end_reason=EndReason.HANGUP, started_at=utc(at(0)),
+    ended_at=utc(at(1)), expires_at=utc(at(2)), receipt=RECEIPT,
 )  # fmt: skip
 
 
@@ -36,40 +42,52 @@ def put(path: Path) -> Path:
 
 
 def recorded(data_dir: Path) -> Recording:
-    """A finished recording in the catalog, with its file."""
-    recording = replace(
-        a_recording(), status=Status.AVAILABLE, end_reason=EndReason.HANGUP, started_at=utc(at(0)),
-        ended_at=utc(at(1)), expires_at=utc(at(2)),
-        receipt=Receipt(8000, 2, 8000, EXPECTED.audio_sha256, EXPECTED.size_bytes, (), Integrity(samples=16000)),
-    )  # fmt: skip
+    """The finished recording in the catalog, with its file."""
     folder = DataFolder(data_dir)
     folder.make()
 
     async def enter() -> None:
         catalog = await Catalog.open(folder.catalog)
-        await catalog.add_recording(recording)
+        await catalog.add_recording(RECORDING)
         await catalog.close()
 
     asyncio.run(enter())
-    put(folder.recordings / recording.object_key)
-    return recording
+    put(folder.recordings / RECORDING.object_key)
+    return RECORDING
 
 
 def test_a_file_that_is_as_recorded_passes(tmp_path: Path) -> None:
-    check(put(tmp_path / "rec.wav"), EXPECTED)
+    check(put(tmp_path / "rec.wav"), RECORDING)
+
+
+def test_an_mp3_is_verified_behind_its_info_frame(tmp_path: Path) -> None:
+    encoder = new_encoder(FileFormat.MP3, sample_rate_hz=8000, channels=2)
+    audio = encoder.encode(SAMPLES) + encoder.finish()
+    path = tmp_path / "rec.mp3"
+    path.write_bytes(encoder.header(8000) + audio)
+    receipt = replace(
+        RECEIPT, audio_sha256=hashlib.sha256(audio).hexdigest(), size_bytes=len(encoder.header(8000) + audio)
+    )
+    recording = replace(RECORDING, options=RecordingOptions(format=FileFormat.MP3), receipt=receipt)
+
+    check(path, recording)
+
+    path.write_bytes(encoder.header(7000) + audio)
+    with pytest.raises(NotVerified, match=r"rec\.mp3: its header says 7000 samples, [^;]*$"):
+        check(path, recording)
 
 
 @pytest.mark.parametrize(
-    ("expected", "difference"),
+    ("receipt", "difference"),
     [
-        (replace(EXPECTED, sample_rate=16000), "its header says 8000 samples, 2 channels, 8000 Hz instead of"),
-        (replace(EXPECTED, audio_sha256="0" * 64), "its audio has another hash"),
+        (replace(RECEIPT, sample_rate=16000), "its header says 8000 samples, 2 channels, 8000 Hz instead of"),
+        (replace(RECEIPT, audio_sha256="0" * 64), "its audio has another hash"),
     ],
     ids=["rate", "hash"],
 )
-def test_one_difference_is_the_only_one_named(tmp_path: Path, expected: Expected, difference: str) -> None:
+def test_one_difference_is_the_only_one_named(tmp_path: Path, receipt: Receipt, difference: str) -> None:
     with pytest.raises(NotVerified) as refusal:
-        check(put(tmp_path / "rec.wav"), expected)
+        check(put(tmp_path / "rec.wav"), replace(RECORDING, receipt=receipt))
 
     assert difference in str(refusal.value)
     assert ";" not in str(refusal.value)
@@ -80,7 +98,7 @@ def test_a_file_that_was_cut_short_is_wrong_in_size_header_and_hash(tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-400])
 
     with pytest.raises(NotVerified) as refusal:
-        check(path, EXPECTED)
+        check(path, RECORDING)
 
     assert "31644 bytes instead of 32044" in str(refusal.value)
     assert "7900 samples" in str(refusal.value)
@@ -92,7 +110,7 @@ def test_a_file_without_a_header_is_said_to_have_none_beside_what_else_is_wrong(
     path.write_bytes(b"")
 
     with pytest.raises(NotVerified, match=r"0 bytes instead of 32044; its header cannot be read .*; its audio has"):
-        check(path, EXPECTED)
+        check(path, RECORDING)
 
 
 def test_one_changed_sample_is_seen(tmp_path: Path) -> None:
@@ -102,7 +120,7 @@ def test_one_changed_sample_is_seen(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(NotVerified, match=r"rec\.wav: its audio has another hash$"):
-        check(path, EXPECTED)
+        check(path, RECORDING)
 
 
 def test_a_recording_is_verified_by_its_id(wavstream: CommandLine, data_dir: Path) -> None:

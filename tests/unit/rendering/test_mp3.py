@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.listening import beeps, find_beeps
-from wavstream.rendering.encoders.mp3 import DELAY, RATES_HZ, Mp3Encoder
+from wavstream.rendering.encoders.mp3 import DELAY, MONO_KBPS, RATES_HZ, Mp3Encoder
 
 Samples = NDArray[np.int16]
 
 DECODER_DELAY = 529
 """Samples that every MP3 decoder adds to the encoder's delay."""
+TABLE = Path(__file__).parents[3] / "docs" / "mp3.md"
 
 every_form = pytest.mark.parametrize(
     ("rate_hz", "channels"), [(rate_hz, channels) for rate_hz in RATES_HZ for channels in (1, 2)]
@@ -105,6 +107,16 @@ def test_one_party_is_not_heard_on_the_channel_of_the_other() -> None:
 
     loudness = np.sqrt(np.mean(file**2, axis=0))
     assert loudness[1] < loudness[0] / 300
+
+
+def test_the_documented_table_is_what_is_done() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", TABLE.read_text("utf-8"), re.MULTILINE)
+
+    forms = [[Mp3Encoder(sample_rate_hz=rate_hz, channels=channels) for channels in (1, 2)] for rate_hz in RATES_HZ]
+    assert [list(map(int, row)) for row in rows] == [
+        [rate_hz, kbps, 2 * kbps, *(len(encoder.header(0)) for encoder in pair)]
+        for (rate_hz, kbps), pair in zip(MONO_KBPS.items(), forms, strict=True)
+    ]
 
 
 def test_nothing_encoded_is_no_frame() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from wavstream.errors import OperatorError
-from wavstream.storage.keys import KeyTemplate, is_object_key, sidecar_key
+from wavstream.storage.keys import KeyTemplate, copy_key, is_object_key, sidecar_key
 
 START = datetime(2026, 8, 21, 23, 59, 59, tzinfo=UTC)
 
@@ -16,6 +16,7 @@ def test_the_default_template_sorts_files_by_app_and_day() -> None:
     key = KeyTemplate().key(app_id="shop", recording_id="0d6c", created_at=START, ext="wav")
     assert key == "shop/2026-08-21/0d6c.wav"
     assert sidecar_key(key) == "shop/2026-08-21/0d6c.wav.json"
+    assert copy_key(key, "mp3") == "shop/2026-08-21/0d6c.wav.mp3-copy"
 
 
 def test_a_template_may_be_flat_and_repeat_a_field() -> None:

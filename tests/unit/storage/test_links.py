@@ -53,6 +53,12 @@ def test_a_signed_link_opens_its_recording_until_it_is_over() -> None:
     assert link.is_over(START + timedelta(seconds=600))
 
 
+def test_a_signed_link_may_be_to_the_copy_in_another_format() -> None:
+    link = RING.signed_path(RECORDING, now=START, ttl_s=600, ext="mp3")
+    assert urlsplit(link).path == "/files/0d6c/call-77.mp3"
+    assert verify(RING, link).ext == "mp3"
+
+
 def test_a_capability_url_is_the_same_in_every_state_of_the_recording() -> None:
     early = replace(RECORDING, status=Status.ACCEPTED)
     assert RING.capability_path(early) == RING.capability_path(RECORDING)

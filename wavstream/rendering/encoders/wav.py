@@ -63,3 +63,11 @@ def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:
         reserved = _CHUNK.pack(b"ds64", _DS64.size) + _DS64.pack(riff_bytes, data_bytes, samples, 0)
         data = _CHUNK.pack(b"data", _MAX_U32)
     return riff + b"WAVE" + reserved + _CHUNK.pack(b"fmt ", len(form)) + form + data
+
+
+def endless_wav_header(*, sample_rate_hz: int, channels: int) -> bytes:
+    """The 80 bytes of a file whose length nobody knows yet: both sizes are 0xFFFFFFFF, as is usual for streams."""
+    header = bytearray(wav_header(sample_rate_hz=sample_rate_hz, channels=channels, samples=0))
+    for at in (_CHUNK.size - 4, HEADER_BYTES - 4):
+        header[at : at + 4] = _MAX_U32.to_bytes(4, "little")
+    return bytes(header)

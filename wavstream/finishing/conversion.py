@@ -1,0 +1,116 @@
+"""A finished file in the other format: a WAV recording as MP3, an MP3 recording as WAV.
+
+From the receipt alone it is known how many bytes the file is going to have and what its header says. So it is written
+from its first byte to its last, and whoever wants it can be sent what is there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from wavstream.errors import InternalError
+from wavstream.model.options import FileFormat
+from wavstream.model.recording import Recording
+from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.encoders.base import Encoder
+from wavstream.rendering.encoders.formats import file_rate_hz, new_encoder
+
+BLOCK_SAMPLES = 65_536
+"""Of each channel: about 15 ms of LAME's work, in stereo."""
+
+_OTHER = {FileFormat.WAV: FileFormat.MP3, FileFormat.MP3: FileFormat.WAV}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What becomes of one recording's file."""
+
+    file_format: FileFormat
+    rate_hz: int
+    """Of the new file: MP3 does not have every rate."""
+    channels: int
+    samples: int
+    """Of each channel of the new file."""
+    recorded_hz: int
+    recorded_samples: int
+
+    @classmethod
+    def of(cls, recording: Recording) -> Conversion:
+        """The conversion of an available recording to the format that it does not have."""
+        receipt = recording.receipt
+        if receipt is None:
+            raise InternalError(f"recording {recording.id} is available without a receipt")
+        file_format = _OTHER[recording.options.format]
+        rate_hz = file_rate_hz(file_format, receipt.sample_rate)
+        samples = -(-receipt.samples * rate_hz // receipt.sample_rate)
+        return cls(file_format, rate_hz, receipt.channels, samples, receipt.sample_rate, receipt.samples)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole new file."""
+        encoder = self._encoder()
+        return len(encoder.header(self.samples)) + encoder.audio_bytes(self.samples)
+
+    def write(self, source: Path, target: Path, *, grown: Callable[[int], None]) -> None:
+        """Convert a file; ``grown`` is told how many bytes of the new one can be read by now. Blocks.
+
+        Raises OSError, and InternalError if the source is not what its receipt says.
+        """
+        encoder = self._encoder()
+        with source.open("rb") as recorded, target.open("wb") as file:
+            made_bytes = file.write(encoder.header(self.samples))
+            for block in self._blocks(recorded.fileno()):
+                made_bytes += file.write(encoder.encode(block))
+                file.flush()
+                grown(made_bytes)
+            made_bytes += file.write(encoder.finish())
+            file.flush()
+        if made_bytes != self.size_bytes:
+            raise InternalError(f"{source} became {made_bytes} bytes of {self.file_format}, not {self.size_bytes}")
+        grown(made_bytes)
+
+    def _encoder(self) -> Encoder:
+        return new_encoder(self.file_format, sample_rate_hz=self.rate_hz, channels=self.channels)
+
+    def _blocks(self, descriptor: int) -> Iterator[NDArray[np.int16]]:
+        recorded = _recorded(descriptor, self.recorded_samples)
+        return recorded if self.rate_hz == self.recorded_hz else self._resampled(recorded)
+
+    def _resampled(self, blocks: Iterator[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
+        resamplers = [Resampler(self.recorded_hz, self.rate_hz) for _ in range(self.channels)]
+        left = self.samples
+        for block in blocks:
+            ready = np.stack([each.feed(block[:, column]) for column, each in enumerate(resamplers)], axis=1)
+            left -= len(ready)
+            yield ready
+        rest = np.stack([each.finish() for each in resamplers], axis=1)[:left]
+        yield np.concatenate([rest, np.zeros((left - len(rest), self.channels), np.int16)])
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read from its start to its end. After each read of one that is seekable, soundfile seeks to where it is:
+    an MP3 is then decoded anew from some frames before, of which mpg123 complains on stderr (soundfile 0.14)."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _recorded(descriptor: int, samples: int) -> Iterator[NDArray[np.int16]]:
+    """The blocks, (n, channels), of a file that has so many samples of each channel."""
+    try:
+        with _Forward(descriptor, closefd=False) as file:
+            read = functools.partial(file.read, BLOCK_SAMPLES, dtype="int16", always_2d=True)
+            while len(block := read()):
+                samples -= len(block)
+                yield block
+    except soundfile.LibsndfileError as error:
+        raise InternalError(f"a recording cannot be read: {error.error_string}") from error
+    if samples:
+        raise InternalError("a recording is not as long as its receipt says")
