@@ -22,6 +22,7 @@ def test_every_accepted_sample_is_in_the_file_or_counted(call: Call) -> None:
     missing_us = call.accepted_us - in_file_us - counted_ms * 1000
     assert 0 <= missing_us < 4_000, "each of the four counts is rounded down to a millisecond"
     assert counts.samples == made.samples.size
+    assert counts.duplicate_frames == call.doubled
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,4 +1,7 @@
-"""Hypothesis strategies for whole calls: legs that talk, stall, burst, fall silent, lose frames and come back."""
+"""Hypothesis strategies for whole calls: legs that talk, stall, burst, fall silent, lose frames and come back.
+
+A leg with timestamps also doubles frames, lets one overtake others, and jumps to an impossible time.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from wavstream.model.audio import Codec, TrackClock
 from wavstream.model.options import ChannelLayout, PauseBehavior, RecordingOptions
 
 STEPS = ("talk", "talk", "stall", "silence", "lose", "withhold", "reconnect")
+JUMPS_S = (3600.0, -3600.0, 2.0, -1.5)
+_SOUNDS = 64
+"""Frames that differ: one that comes again is told from one whose timestamp does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,9 @@ class Call:
 
     script: Script
     accepted_us: int
-    """Audio of all legs, that which a pause withheld too, that arrived before the stop."""
+    """Audio of all legs, that which a pause withheld too, that arrived before the stop; once where it came twice."""
+    doubled: int
+    """Frames that had come before and came again before the stop."""
 
 
 @st.composite
@@ -31,15 +39,15 @@ def calls(draw: st.DrawFn, *, mixed_formats: bool = True, layout: ChannelLayout 
     )
     script = Script().start(options)
     stop_s = draw(st.integers(0, 12_000)) / 1000
-    accepted_us = sum(_leg(draw, script, name, mixed_formats, stop_s) for name in ("a", "b"))
+    sent = [_leg(draw, script, name, mixed_formats, stop_s) for name in ("a", "b")]
     for _ in range(draw(st.integers(0, 2))):
         begin_ms = draw(st.integers(0, 9_000))
         script.pause(begin_ms / 1000, journaled=True).resume((begin_ms + draw(st.integers(0, 2_500))) / 1000)
-    return Call(script.stop(stop_s), accepted_us)
+    return Call(script.stop(stop_s), sum(us for us, _ in sent), sum(doubled for _, doubled in sent))
 
 
-def _leg(draw: st.DrawFn, script: Script, name: str, mixed_formats: bool, stop_s: float) -> int:
-    """Write down one leg; how much of its audio arrives before the stop, in microseconds."""
+def _leg(draw: st.DrawFn, script: Script, name: str, mixed_formats: bool, stop_s: float) -> tuple[int, int]:
+    """Write down one leg; what arrives of it before the stop: microseconds of audio, and frames that came again."""
     clock = draw(st.sampled_from(TrackClock))
     codec = draw(st.sampled_from(Codec)) if mixed_formats else Codec.L16
     rate_hz = draw(st.sampled_from((8000, 16000))) if mixed_formats else 8000
@@ -48,7 +56,10 @@ def _leg(draw: st.DrawFn, script: Script, name: str, mixed_formats: bool, stop_s
     now_s = draw(st.integers(0, 1_700)) / 1000
     stream = script.open(facts, at_s=now_s)
     samples = rate_hz * ptime_ms // 1000
-    accepted_us, owed, sound = 0, 0, noise(0.06, rate_hz=rate_hz)[:samples]
+    accepted_us, doubled, owed, sent = 0, 0, 0, 0
+    sounds = noise(0.06 * _SOUNDS, rate_hz=rate_hz)[: _SOUNDS * samples].reshape(_SOUNDS, samples)
+    is_stamped = clock is TrackClock.TIMESTAMPED
+    stream.position = draw(st.sampled_from((0, 1_790_000_000 * rate_hz))) if is_stamped else 0
     for step in draw(st.lists(st.sampled_from(STEPS), max_size=8)):
         count = draw(st.integers(1, 90))
         if step == "stall":
@@ -69,12 +80,34 @@ def _leg(draw: st.DrawFn, script: Script, name: str, mixed_formats: bool, stop_s
             facts = script.facts(name, codec=codec, rate_hz=rate_hz, clock=clock)
             stream = script.open(facts, at_s=now_s)
         else:
-            for number in range(owed + count):
-                at_s = now_s + max(0, number - owed) * ptime_ms / 1000
-                stream.frame(sound, at_us=round(at_s * 1e6))
-                accepted_us += ptime_ms * 1000 * _is_before(at_s, stop_s)
+            total, first = owed + count, stream.position
+            at_s = [now_s + max(0, turn - owed) * ptime_ms / 1000 for turn in range(total)]
+            for turn, number, is_again in _order(draw, total, 200 // ptime_ms if is_stamped else 0):
+                stream.position = first + number * samples
+                stream.frame(sounds[(sent + number) % _SOUNDS], at_us=round(at_s[turn] * 1e6))
+                arrived = _is_before(at_s[turn], stop_s)
+                accepted_us += ptime_ms * 1000 * (arrived and not is_again)
+                doubled += arrived and is_again
+            stream.position = first + total * samples
+            sent += total
             owed, now_s = 0, now_s + count * ptime_ms / 1000
-    return accepted_us
+            if is_stamped and draw(st.booleans()):
+                stream.position = max(0, stream.position + round(draw(st.sampled_from(JUMPS_S)) * rate_hz))
+    return accepted_us, doubled
+
+
+def _order(draw: st.DrawFn, total: int, window: int) -> list[tuple[int, int, bool]]:
+    """(turn, number of the frame, whether it comes again) of frames of which one is behind others, and one doubled."""
+    numbers = [*range(total)]
+    if window:
+        late = draw(st.integers(0, total - 1))
+        numbers.insert(min(late + draw(st.integers(0, window)), total - 1), numbers.pop(late))
+    turns = [(turn, number, False) for turn, number in enumerate(numbers)]
+    if window and draw(st.booleans()):
+        turn = draw(st.integers(0, total - 1))
+        later = min(turn + draw(st.integers(0, window)), total - 1)
+        turns.insert(later + 1, (later, numbers[turn], True))
+    return turns
 
 
 def _is_before(at_s: float, stop_s: float) -> bool:

@@ -26,7 +26,7 @@ from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.rendering.codecs.decoder import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -70,6 +70,27 @@ class Leg:
             arrivals = np.round(np.array(list(arrivals_s)) * 1e6).astype(np.int64)
         for number, arrival in enumerate(arrivals.tolist()):
             self.frame(samples[number * frame : (number + 1) * frame], at_us=arrival, track=track)
+        return self
+
+    def send_numbers(
+        self,
+        samples: NDArray[np.int16],
+        numbers: Iterable[int],
+        *,
+        at_s: float = 0.0,
+        track: int = 0,
+        stamps: Callable[[int], int] = int,
+    ) -> Leg:
+        """Send the frames of 20 ms of samples that have these numbers, in this order, one each 20 ms.
+
+        A number that lacks is a frame lost, one that comes again a frame doubled. ``stamps``: the timestamp of each
+        frame, from its position; default: the position.
+        """
+        frame = self.rate_hz // 50
+        for turn, number in enumerate(numbers):
+            self.position = stamps(number * frame)
+            sound = samples[number * frame : (number + 1) * frame]
+            self.frame(sound, at_us=round((at_s + turn * 0.02) * 1e6), track=track)
         return self
 
     def frame(self, samples: NDArray[np.int16], *, at_us: int, track: int = 0) -> Leg:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
+from wavstream.rendering.stays import drift_ppm, reconnect_gaps
 
 if TYPE_CHECKING:
     from wavstream.rendering.pen import Pen
@@ -44,12 +45,15 @@ class FileAccount:
 def file_account(pen: Pen, roster: Roster, tally: Tally, *, has_pause_in_journal: bool) -> FileAccount:
     """What those who make the file have to say of it so far."""
     spans = pen.pauses.spans
-    gaps = sorted([*tally.gaps, *roster.reconnect_gaps()], key=lambda gap: gap.start_ms)
+    gaps = sorted([*tally.gaps, *reconnect_gaps(roster.stays)], key=lambda gap: gap.start_ms)
     integrity = Integrity(
         samples=pen.samples * pen.channels,
         lost_ms=tally.lost_us // 1000,
         late_frames=tally.late_frames,
         late_ms=tally.late_us // 1000,
+        duplicate_frames=tally.duplicate_frames,
+        reordered_frames=tally.reordered_frames,
+        clock_restarts=tally.clock_restarts,
         redundant_frames=tally.redundant_frames,
         redundant_ms=tally.redundant_us // 1000,
         paused_ms=tally.paused_us // 1000,
@@ -58,7 +62,7 @@ def file_account(pen: Pen, roster: Roster, tally: Tally, *, has_pause_in_journal
         gaps=tuple(gaps),
         gaps_omitted=tally.gaps_omitted,
         pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in spans),
-        drift_ppm=roster.drift_ppm(),
+        drift_ppm=drift_ppm(roster.stays),
         trimmed_ms=pen.trimmed,
         paused_audio_in_journal=has_pause_in_journal,
     )

@@ -32,6 +32,7 @@ from wavstream.journal.records import Clock, Happening, Run
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
+from wavstream.rendering.encoders.tap import Tap
 from wavstream.rendering.pen import Pen
 from wavstream.rendering.roster import Roster
 from wavstream.rendering.timeline.frames import gather
@@ -66,6 +67,8 @@ class Fold:
         """Whether the stop record was read: the account is final."""
         self.remarks: list[str] = []
         """What was noticed, a sentence each, for a log; whoever reads them clears them."""
+        self.tap = Tap()
+        """Where what goes into the file can be listened to."""
         self._recording_id = recording_id
         self._hold_us = hold_us
         self._origin_us = 0
@@ -88,6 +91,11 @@ class Fold:
         It never shrinks, and never moves in bytes of an earlier ``feed`` but to its end.
         """
         return self._pen.kept_bytes
+
+    @property
+    def next_point_us(self) -> int:
+        """A clock record of this Unix time in microseconds or later will be the next canonical point."""
+        return self._origin_us + self._ticked_us + TICK_US
 
     def feed(self, items: Iterable[Item]) -> bytes:
         """The file bytes, to be appended after the header, that these items complete.
@@ -144,7 +152,7 @@ class Fold:
 
     def _begin(self, options: RecordingOptions, leg_order: Iterable[str]) -> None:
         self._terminators = options.terminators
-        self._pen = Pen(options, self._tally)
+        self._pen = Pen(options, self._tally, self.tap)
         self._roster = Roster(options, leg_order, self._tally)
 
     def _happened(self, event: Event, now_us: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.model.audio import MIN_RATE_HZ
-from wavstream.model.options import PauseBehavior, RecordingOptions, Trim
+from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.formats import file_rate_hz, new_encoder
 from wavstream.rendering.mixer.beep import beep
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from wavstream.model.recording import EndReason
     from wavstream.rendering.encoders.base import Encoder
+    from wavstream.rendering.encoders.tap import Tap
     from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.tally import Tally
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class Pen:
     """The writing end of one recording."""
 
-    def __init__(self, options: RecordingOptions, tally: Tally) -> None:
+    def __init__(self, options: RecordingOptions, tally: Tally, tap: Tap) -> None:
         self.pauses = Pauses()
         self.channels = options.file_channels
         self.sample_rate_hz = file_rate_hz(options.format, options.sample_rate or MIN_RATE_HZ)
@@ -47,6 +48,7 @@ class Pen:
         """Why the recording ended by itself, at the point of writing; nothing more is written then."""
         self._options = options
         self._tally = tally
+        self._tap = tap
         self._encoder: Encoder = new_encoder(
             options.format, sample_rate_hz=self.sample_rate_hz, channels=self.channels
         )
@@ -96,6 +98,7 @@ class Pen:
         self.sample_rate_hz = rate_hz = file_rate_hz(options.format, wanted_hz)
         self.is_open = True
         self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
+        self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
         if needed(options):
             self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels)
         if options.beep:
@@ -154,6 +157,7 @@ class Pen:
         if start < len(self._beep):
             block, clipped = add(block, self._beep[start : start + len(block)], self._beep_columns)
             self._tally.clipped_samples += clipped
+        self._tap.pass_on(block)
         return self._encoder.encode(block)
 
 

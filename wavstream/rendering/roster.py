@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.options import RecordingOptions, TrackChoice
-from wavstream.model.recording import Gap, LegReceipt
+from wavstream.model.recording import LegReceipt
 from wavstream.rendering.codecs.decoder import decode
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.mixer.layout import StereoLayout
+from wavstream.rendering.stays import Stay, by_track
 from wavstream.rendering.timeline.lane import Lane
-from wavstream.rendering.timeline.source import Seat, Source
+from wavstream.rendering.timeline.placement import Seat
+from wavstream.rendering.timeline.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,26 +22,6 @@ if TYPE_CHECKING:
     from wavstream.journal.events import StreamFacts
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.tally import Tally
-
-
-@dataclass(slots=True, eq=False)
-class Stay:
-    """One stream of a leg, from its opening to its end, as far as it belongs to the recording."""
-
-    facts: StreamFacts
-    joined_us: int
-    sources: dict[int, Source]
-    """By the number that their frames carry."""
-    closed_us: int | None = None
-    is_lost: bool = False
-    """Closed, but not by its own will."""
-
-    def seats(self) -> Iterator[tuple[Seat, Lane, Source]]:
-        """The tracks that are part of the recording."""
-        for source in self.sources.values():
-            for seat in source.seats:
-                if seat.lane is not None:
-                    yield seat, seat.lane, source
 
 
 class Roster:
@@ -51,10 +32,11 @@ class Roster:
         """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
         self.open: dict[int, Stay] = {}
         """The streams that are open, by number."""
+        self.stays: list[Stay] = []
+        """All streams so far."""
         self._options = options
         self._tally = tally
         self._legs: dict[str, Channel | None] = dict.fromkeys(leg_order)
-        self._stays: list[Stay] = []
         self._layout = StereoLayout()
         self._file: tuple[int, int] | None = None
         self._lanes: list[tuple[Seat, Lane]] = []
@@ -62,6 +44,7 @@ class Roster:
         self._awaited: list[Source] = []
         self._live: set[Lane] = set()
         self._columns: list[tuple[int, Lane]] | None = None
+        self._remarked: set[int] = set()
 
     def join(self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None) -> None:
         """A stream is there. ``reference_us``: its smallest lag, where that is known."""
@@ -70,7 +53,8 @@ class Roster:
         sources: dict[int, Source] = {}
         number = facts.first_track
         # A leg that is back after a sender ran ahead of real time goes on behind what it has said already.
-        free_us = max((lane.last_us for lane in self._lanes_of(facts)), default=joined_us)
+        lanes = (lane for track in facts.tracks for lane in self._lanes_of(facts.leg, track))
+        free_us = max((lane.last_us for lane in lanes), default=joined_us)
         for tracks in groups:
             seats = [Seat(facts.leg, track, self._lane(facts, track)) for track in tracks]
             self._lanes += [(seat, seat.lane) for seat in seats if seat.lane is not None]
@@ -83,14 +67,15 @@ class Roster:
                 reference_us=reference_us,
                 decode=partial(decode, facts.format.codec, facts.format.channels),
                 tally=self._tally,
-                stalled=self._stalled,
+                silent=self._silent,
+                remark=partial(self._remark, facts, tracks),
             )
             if any(seat.lane for seat in seats):
                 sources[number] = source
                 self.step_bytes[number] = source.step_bytes
             number += len(tracks)
         stay = Stay(facts, joined_us, sources)
-        self._stays.append(stay)
+        self.stays.append(stay)
         self.open[facts.stream] = stay
         self._regroup()
 
@@ -125,12 +110,12 @@ class Roster:
 
     def length_us(self, frames: dict[int, Frames]) -> int:
         """How much audio frames are, of all tracks that are part of the recording."""
-        sources = (pair for stay in self._stays for pair in stay.sources.items())
+        sources = (pair for stay in self.stays for pair in stay.sources.items())
         return sum(source.length_us(frames[number]) for number, source in sources if number in frames)
 
     def drop_all(self) -> int:
         """Forget what is not written yet; how much audio that is, in microseconds over all tracks."""
-        sources = (source for stay in self._stays for source in stay.sources.values())
+        sources = (source for stay in self.stays for source in stay.sources.values())
         return sum(source.drop() for source in sources) + sum(lane.drop() for _, lane in self._lanes)
 
     def said_us(self, stream: int) -> int | None:
@@ -149,7 +134,7 @@ class Roster:
         """What the file's rate is if it is decided now; None: nothing is known."""
         if self._options.sample_rate is not None:
             return self._options.sample_rate
-        return max((stay.facts.format.rate_hz for stay in self._stays if stay.sources), default=None)
+        return max((stay.facts.format.rate_hz for stay in self.stays if stay.sources), default=None)
 
     def freeze(self, sample_rate_hz: int) -> None:
         """The first block is about to be written."""
@@ -174,7 +159,7 @@ class Roster:
     def legs(self, end_us: int) -> tuple[LegReceipt, ...]:
         """What was recorded of each track; ``end_us``: the end of the recording so far."""
         receipts = []
-        for stays in self._visits().values():
+        for stays in by_track(self.stays).values():
             facts, (seat, _, _) = stays[0][0].facts, stays[0][1]
             last_stay, (_, last, _) = stays[-1]
             spoken = [lane for _, (_, lane, _) in stays if lane.first_us is not None]
@@ -197,44 +182,11 @@ class Roster:
             )
         return tuple(receipts)
 
-    def reconnect_gaps(self) -> list[Gap]:
-        """The times between a stream that was lost and the next one of its leg."""
-        gaps = []
-        for visits in self._visits().values():
-            lost_us: int | None = None
-            for stay, (seat, lane, _) in visits:
-                if lane.first_us is not None and lost_us is not None and lane.first_us > lost_us:
-                    gaps.append(_gap(seat, lost_us, lane.first_us - lost_us, "reconnect"))
-                if stay.closed_us is None or not stay.is_lost:
-                    lost_us = None
-                elif lane.first_us is not None:
-                    lost_us = lane.last_us
-                elif lost_us is None:
-                    lost_us = stay.closed_us
-        return gaps
-
-    def drift_ppm(self) -> dict[str, int]:
-        """How fast the clock of each leg ran, taken from the source that was watched the longest."""
-        watched: dict[str, Source] = {}
-        for stay in self._stays:
-            for seat, _, source in stay.seats():
-                best = watched.get(seat.leg)
-                if best is None or source.drift.known_us > best.drift.known_us:
-                    watched[seat.leg] = source
-        return {leg: source.drift.ppm for leg, source in watched.items()}
-
-    def _visits(self) -> dict[tuple[str, Track], list[tuple[Stay, tuple[Seat, Lane, Source]]]]:
-        visits: dict[tuple[str, Track], list[tuple[Stay, tuple[Seat, Lane, Source]]]] = {}
-        for stay in self._stays:
-            for place in stay.seats():
-                visits.setdefault((place[0].leg, place[0].track), []).append((stay, place))
-        return visits
-
-    def _lanes_of(self, facts: StreamFacts) -> Iterator[Lane]:
-        """The lanes of earlier streams of the same leg and tracks."""
-        for stay in self._stays:
-            if stay.facts.leg == facts.leg:
-                yield from (lane for seat, lane, _ in stay.seats() if seat.track in facts.tracks)
+    def _lanes_of(self, leg: str, track: Track) -> Iterator[Lane]:
+        """The lanes of all streams so far that brought this track."""
+        for stay in self.stays:
+            if stay.facts.leg == leg:
+                yield from (lane for seat, lane, _ in stay.seats() if seat.track is track)
 
     def _lane(self, facts: StreamFacts, track: Track) -> Lane | None:
         if self._options.track not in (TrackChoice.BOTH, TrackChoice(track)):
@@ -249,29 +201,42 @@ class Roster:
         return self._layout.channel(seat.leg, seat.track)
 
     def _regroup(self) -> None:
-        """The streams that are open have changed."""
+        """The streams that are open have changed.
+
+        Of several that bring one track only the oldest is mixed. When it ends the next one goes on behind what it said.
+        """
         stays = [*self.open.values()]
         speaking = {seat.leg for stay in stays for seat, _, _ in stay.seats() if seat.track is Track.INBOUND}
         self._sources = [pair for stay in stays for pair in stay.sources.items()]
         self._live = {lane for stay in stays for _, lane, _ in stay.seats()}
         self._awaited = []
         self._columns = None
+        first: set[tuple[str, Track]] = set()
         for stay in stays:
             others_speak = bool(speaking - {stay.facts.leg})
+            for seat, _, _ in stay.seats():
+                was_beside, seat.is_beside = seat.is_beside, (seat.leg, seat.track) in first
+                first.add((seat.leg, seat.track))
+                if was_beside and not seat.is_beside:
+                    seat.taken_us = max(lane.last_us for lane in self._lanes_of(seat.leg, seat.track)) or None
             for source in stay.sources.values():
-                tracks = {seat.track for seat in source.seats}
+                tracks = {seat.track for seat in source.seats if seat.lane is not None and not seat.is_beside}
                 source.is_redundant = others_speak and Track.OUTBOUND in tracks
-                if not (source.is_redundant and Track.INBOUND not in tracks):
+                if tracks - ({Track.OUTBOUND} if source.is_redundant else set()):
                     self._awaited.append(source)
+                else:
+                    source.was_unheard = True
 
     def _column(self, seat: Seat) -> int:
         if self._options.file_channels == 1:
             return 0
         return 0 if self._channel(seat) is Channel.LEFT else 1
 
-    def _stalled(self, seat: Seat, start_us: int, length_us: int) -> None:
-        self._tally.add_gap(_gap(seat, start_us, length_us, "stall"))
+    def _silent(self, seat: Seat, start_us: int, length_us: int, cause: str) -> None:
+        self._tally.add_gap(seat.gap(start_us, length_us, cause))
 
-
-def _gap(seat: Seat, start_us: int, length_us: int, cause: str) -> Gap:
-    return Gap(seat.leg, seat.track, max(0, start_us) // 1000, length_us // 1000, cause)
+    def _remark(self, facts: StreamFacts, tracks: tuple[Track, ...], told: str) -> None:
+        """Tell of a stream's first oddity; the counts tell of the others."""
+        if facts.stream not in self._remarked:
+            self._remarked.add(facts.stream)
+            self._tally.remarks.append(f"leg {facts.leg}, {' and '.join(tracks)}: {told}")

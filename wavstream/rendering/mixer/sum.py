@@ -48,9 +48,7 @@ def _saturate(voices: Sequence[Voice], column: NDArray[np.int16]) -> int:
     return int(np.count_nonzero(limited != total))
 
 
-def add(
-    block: NDArray[np.int16], sound: NDArray[np.int16], columns: Sequence[int]
-) -> tuple[NDArray[np.int16], int]:
+def add(block: NDArray[np.int16], sound: NDArray[np.int16], columns: Sequence[int]) -> tuple[NDArray[np.int16], int]:
     """The block with ``sound``, (n,), added to the first n rows of these columns, and how many samples were clipped."""
     louder = block.copy()
     clipped = 0

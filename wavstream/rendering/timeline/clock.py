@@ -15,6 +15,10 @@ behind that are kept until one of three things happens:
 
 *Arrival*: silence is not sent, so a late frame is the start of a new talk spurt, where it arrived, at once; frames
 that come early follow the spurt that they belong to.
+
+*Timestamped*: position is the vendor's own media time, so a delay is only a delay, however long, and nothing moves. A
+hole may still be filled by a frame that was overtaken, so what lies behind it waits until the first frame from there
+came 200 ms ago; then the hole is loss.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 SETTLE_US = 2_000_000
 LATE_US = 100_000
+REORDER_US = 200_000
 _GAP_AFTER_US = 1_000_000
 _CATCHING_UP_US = 25_000
 _S = 1_000_000
@@ -123,3 +128,27 @@ class ArrivalClock:
         moved_us = spurt_us - self.reference_us
         self.reference_us = self.anchor_us = spurt_us
         return moved_us
+
+
+class TimestampedClock:
+    """The vendor gives media time."""
+
+    def __init__(self, *, reference_us: int) -> None:
+        self.reference_us = reference_us
+
+    def due(self, frames: Frames, placed: int, *, now_us: int, final: bool) -> tuple[NDArray[np.int64], int] | None:
+        """The rows of frames (no two lie on each other) in the order of media time, and how many of them may be placed.
+
+        None: all may, as they are. ``placed``: the position after the last sample that was placed.
+        """
+        start, end = frames.start, frames.end
+        if start[0] <= placed and start[1:].tobytes() == end[:-1].tobytes():
+            return None
+        order = start.argsort(kind="stable")
+        if final:
+            return order, len(order)
+        known = np.maximum.accumulate(np.concatenate(([placed], end.take(order))))
+        holes = np.flatnonzero(start.take(order) > known[:-1])
+        old = np.flatnonzero(frames.arrival_us.take(order) <= now_us - REORDER_US)
+        waiting = holes[holes > old[-1]] if len(old) else holes
+        return order, int(waiting[0]) if len(waiting) else len(order)

@@ -68,6 +68,29 @@ class Frames:
         at = int(samples.sum()) * step_bytes
         return self._rows(slice(None, count), self.payload[:at]), self._rows(slice(count, None), self.payload[at:])
 
+    def payload_of(self, row: int, step_bytes: int) -> NDArray[np.uint8]:
+        """The payload of one frame."""
+        _, rest = self.cut(row, step_bytes)
+        size = int(rest.end[0] - rest.start[0]) * step_bytes
+        is_withheld = rest.fate is not None and rest.fate[0] == Fate.WITHHELD
+        return rest.payload[: 0 if is_withheld else size]
+
+    def take(self, rows: NDArray[np.int64], step_bytes: int) -> Frames:
+        """These rows, in this order."""
+        size = (self.end - self.start) * step_bytes
+        if self.fate is not None:
+            size[self.fate == Fate.WITHHELD] = 0
+        after = np.cumsum(size)
+        pieces = [self.payload[after[row] - size[row] : after[row]] for row in rows.tolist()]
+        return Frames(
+            self.arrival_us.take(rows),
+            self.start.take(rows),
+            self.end.take(rows),
+            np.concatenate(pieces) if pieces else self.payload[:0],
+            None if self.fate is None else self.fate.take(rows),
+            self.lag_us.take(rows) if len(self.lag_us) else self.lag_us,
+        )
+
     def _rows(self, rows: slice, payload: NDArray[np.uint8]) -> Frames:
         fate = None if self.fate is None else self.fate[rows]
         return Frames(self.arrival_us[rows], self.start[rows], self.end[rows], payload, fate, self.lag_us[rows])
@@ -141,18 +164,7 @@ def _in_order(parts: list[tuple[Frames, NDArray[np.int64]]], step_bytes: int) ->
         frames, serial = join(frames, more), np.concatenate((serial, more_serial))
     if len(parts) == 1:
         return frames
-    fate = frames.fates()
-    size = np.where(fate == Fate.WITHHELD, 0, (frames.end - frames.start) * step_bytes)
-    ends = np.cumsum(size)
-    order = serial.argsort()
-    payload = [frames.payload[ends[row] - size[row] : ends[row]] for row in order.tolist()]
-    return Frames(
-        frames.arrival_us.take(order),
-        frames.start.take(order),
-        frames.end.take(order),
-        np.concatenate(payload),
-        fate.take(order) if fate.any() else None,
-    )
+    return frames.take(serial.argsort(), step_bytes)
 
 
 def _joined(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:

@@ -19,6 +19,9 @@ class Tally:
     """Media time that positions passed over."""
     late_frames: int = 0
     late_us: int = 0
+    duplicate_frames: int = 0
+    reordered_frames: int = 0
+    clock_restarts: int = 0
     redundant_frames: int = 0
     redundant_us: int = 0
     paused_us: int = 0
@@ -26,7 +29,6 @@ class Tally:
     """Arrived after the start of the recording, but was said before it."""
     after_limit_us: int = 0
     """Came, or was placed, after the recording had ended by itself."""
-    after_stop_us: int = 0
     clipped_samples: int = 0
     gaps: list[Gap] = field(default_factory=list)
     gaps_omitted: int = 0
