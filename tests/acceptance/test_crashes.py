@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.support.recorder import Recorder, ServerProcess, hear
 from wavstream.cli.replay import run_replay
-from wavstream.cli.verify import Expected, check
+from wavstream.cli.verify import check
+from wavstream.finishing.sidecar import read_sidecar
 
 RATE_HZ = 8000
 FRAME = 160
@@ -78,7 +80,7 @@ async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> Non
     (segment, *_) = sorted((tmp_path / "kept").iterdir())
     replayed = tmp_path / "replayed.wav"
     run_replay(segment, output=replayed, recording_id=None, hold_s=3.0, console=Console(quiet=True))
-    check(replayed, Expected.of(done))
+    check(replayed, read_sidecar(msgspec.json.encode(done), object_key=replayed.name))
     assert not list((tmp_path / "data" / "journal").iterdir())
     assert not list((tmp_path / "data" / "spool").iterdir())
 

@@ -6,11 +6,15 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.listening import beeps
+from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import WAIT_S, recorder
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.mixer.beep import BEEP_HZ
 from wavstream.simulator.load import LoadRequest, run_load
 
 QUIET_S = 0.3
@@ -58,5 +62,32 @@ async def test_a_load_fetches_every_file_and_finds_every_sample(tmp_path: Path) 
         result = await asyncio.to_thread(run_load, request)
     assert result.verified_files == 2
     assert result.frames == 400
+    assert result.complaints == []
+    assert result.is_good
+
+
+@pytest.mark.parametrize(("codec", "rate_hz"), [(Codec.PCMA, 8000), (Codec.L16, 16_000)])
+async def test_a_caller_hears_the_beep_of_the_recording_that_starts_with_it(
+    tmp_path: Path, codec: Codec, rate_hz: int
+) -> None:
+    path = f"/media/pcm/call-77/a?codec={codec}&rate={rate_hz}&channels=2"
+    async with recorder(tmp_path) as (client, _):
+        await client.start("call-77", beep=True)
+        async with client.connect(path) as socket:
+            payload = b"".join([bytes(await asyncio.wait_for(socket.recv(decode=False), WAIT_S)) for _ in range(10)])
+            assert await heard_within(socket, QUIET_S) == []
+    heard = decode(codec, 2, np.frombuffer(payload, np.uint8))
+    assert len(heard) == rate_hz // 5
+    for channel in heard.T:
+        assert find_beeps(channel, rate_hz, BEEP_HZ) == [0.0]
+        assert np.abs(channel).max() == pytest.approx(8231, rel=0.03)
+
+
+async def test_a_twilio_load_finds_every_sample(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        url = client.base_url.replace("http", "ws", 1)
+        request = LoadRequest(url=url, legs=4, dialect="twilio", duration_s=2.0, verify=True)
+        result = await asyncio.to_thread(run_load, request)
+    assert result.verified_files == 2
     assert result.complaints == []
     assert result.is_good

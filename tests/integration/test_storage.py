@@ -132,6 +132,33 @@ def test_a_deleted_file_takes_its_sidecar_and_its_empty_folders_along(
     assert list((tmp_path / "recordings").iterdir()) == []
 
 
+def test_a_copy_in_another_format_lies_beside_the_file_and_is_deleted_with_it(
+    storage: LocalStorage, spool: Path, tmp_path: Path
+) -> None:
+    storage.publish(spooled(spool), KEY, sidecar=b"{}")
+    storage.publish_copy(spooled(spool, b"ID3", "0d6c.mp3"), KEY, "mp3")
+    assert storage.path(KEY).with_name("0d6c.wav.mp3-copy").read_bytes() == b"ID3"
+    assert list(storage.walk()) == [KEY]
+    assert storage.delete(KEY)
+    assert list((tmp_path / "recordings").iterdir()) == []
+
+
+def test_a_copy_of_a_file_that_was_deleted_meanwhile_is_deleted(
+    storage: LocalStorage, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.publish(spooled(spool), KEY, sidecar=None)
+    real = os.rename
+
+    def rename(source: Path, target: Path) -> None:
+        real(source, target)
+        storage.path(KEY).unlink()
+
+    monkeypatch.setattr(os, "rename", rename)
+    storage.publish_copy(spooled(spool, b"ID3", "0d6c.mp3"), KEY, "mp3")
+    assert list((tmp_path / "recordings").iterdir()) == []
+    assert list(spool.iterdir()) == []
+
+
 def test_a_deletion_is_flushed_to_the_disk(
     storage: LocalStorage, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

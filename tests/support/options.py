@@ -60,7 +60,8 @@ def talks(draw: st.DrawFn) -> Talk:
     for leg, track in draw(st.sampled_from(_PARTIES)):
         facts = script.facts(leg, codec=draw(st.sampled_from((Codec.L16, Codec.PCMU))), tracks=(track,), clock=clock)
         stream = script.open(facts, at_s=draw(st.integers(0, 900)) / 1000)
-        said = [_sound(draw, kind) for kind in draw(st.lists(st.sampled_from(("speech", "speech", "silence")), min_size=2, max_size=5))]
+        kinds = st.lists(st.sampled_from(("speech", "speech", "silence")), min_size=2, max_size=5)
+        said = [_sound(draw, kind) for kind in draw(kinds)]
         if said:
             stream.send(np.concatenate(said), at_s=1.0)
         for key in draw(st.text("1#9", max_size=2)):

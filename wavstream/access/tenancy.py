@@ -27,6 +27,7 @@ from typing import Protocol
 from wavstream.access.keys import NO_KEY_HASH, is_possible, lookup, verify_key
 from wavstream.access.rates import FailureLimit
 from wavstream.access.tokens import PREFIX, StreamTokens
+from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.model.app import DEFAULT_APP, App
 
@@ -65,12 +66,14 @@ class Access:
         *,
         apps: Apps,
         master: bytes,
+        twilio: TwilioAccount | None = None,
         failures: FailureLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._apps = apps
         self._master = master
+        self._twilio = twilio
         self._failures = failures or FailureLimit()
         self._clock = clock
         self._now = now
@@ -98,12 +101,19 @@ class Access:
         client_is_loopback: bool,
         app: str | None = None,
         session_id: str | None = None,
+        signed: SignedUpgrade | None = None,
         address: str | None = None,
     ) -> str | Awaitable[str]:
         """The id of the app whose key, or stream token for this session, this is; else as ``authenticate``.
 
-        ``app``: the app that the peer says it is, where it says so; any other is Unauthenticated.
+        ``app``: the app that the peer says it is, where it says so; any other is Unauthenticated. ``signed``: the
+        request, if it has a signature of Twilio, which takes the place of a key.
         """
+        if bearer is None and signed is not None:
+            if self._twilio is not None:
+                return _same_app(self._twilio.app_of(signed), app)
+            if not client_is_loopback:
+                raise Unauthenticated("the request is signed by Twilio, and the server does not know twilio.auth_token")
         if bearer is not None and bearer.startswith(PREFIX):
             return self._token_app(bearer, app, session_id)
         return self._authenticate(bearer, app, client_is_loopback, address)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from wavstream import __version__
-from wavstream.api import health, playback, problems, recordings, sessions
+from wavstream.api import health, live, playback, problems, recordings, sessions
 from wavstream.api.documents import DESCRIPTION, openapi
 from wavstream.api.gate import Gate
 from wavstream.api.parts import ApiParts
@@ -34,6 +34,6 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.add_middleware(Gate, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
     problems.install(app)
-    for room in (recordings, sessions, playback, health):
+    for room in (recordings, live, sessions, playback, health):
         app.include_router(room.routes(parts))
     return app

@@ -10,6 +10,8 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from wavstream.catalog.recordings import Page
+from wavstream.finishing.conversions import Conversions
+from wavstream.finishing.listener import Listener
 from wavstream.model.call import CallFacts
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
@@ -102,6 +104,9 @@ class ApiParts:
     find_recording: Callable[[str], Awaitable[Recording | None]]
     """The recording of any app, by its id: for links, which name no app."""
     storage: LocalStorage
+    conversions: Conversions
+    listen: Callable[[str], Listener | None]
+    """A listener of a recording that runs, by its id, who has to leave again; None: it is not being made here."""
     make_token: MakeToken
     readiness: Callable[[], Awaitable[Sequence[str]]]
     """Why the server cannot take calls, a sentence each; empty: it can."""

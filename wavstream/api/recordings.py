@@ -15,7 +15,7 @@ from wavstream.api.parts import ApiParts
 from wavstream.api.playback import as_of, refusal
 from wavstream.api.recording_answer import Recording as RecordingAnswer
 from wavstream.api.recording_answer import RecordingPage
-from wavstream.errors import NotFound
+from wavstream.model.options import FileFormat
 from wavstream.model.published import published
 from wavstream.model.recording import Recording, Status
 
@@ -33,6 +33,13 @@ IdempotencyKey = Annotated[
         examples=["7c1e9d42-start"],
     ),
 ]
+
+_fetching: dict[str, Any] = {
+    "status_code": 307,
+    "response_class": RedirectResponse,
+    "response_description": "`Location` is a signed link that opens the file for ten minutes, without a key.",
+    "responses": problems(401, 404, 503),
+}
 
 
 class ListQuery(BaseModel):
@@ -112,29 +119,24 @@ def routes(parts: ApiParts) -> APIRouter:
         return JSONResponse({"data": data, "next_cursor": page.next_cursor})
 
     # Routes with an extension come before those that take all of the last part of the path as the id.
-    @router.get(
-        "/{recording_id}.wav",
-        operation_id="fetchRecording",
-        summary="Fetch the file",
-        status_code=307,
-        response_class=RedirectResponse,
-        response_description="`Location` is a signed link that opens the file for ten minutes, without a key.",
-        responses=problems(401, 404, 503),
-    )
-    @router.head("/{recording_id}.wav", include_in_schema=False)
-    async def fetch(recording_id: str, app_id: AppId) -> Response:
-        """Go to the finished file. A `Retry-After` with the 404 says that it is still to come."""
+    async def go_to_file(recording_id: str, app_id: str, file_format: FileFormat) -> Response:
         recording = as_of(parts.now(), await commands.get(app_id=app_id, recording_id=recording_id))
         if refused := refusal(recording):
             return refused
-        path = parts.links.signed_path(recording, now=parts.now(), ttl_s=parts.link_ttl_s)
+        path = parts.links.signed_path(recording, ext=file_format, now=parts.now(), ttl_s=parts.link_ttl_s)
         return RedirectResponse(parts.public_url + path, 307, headers={"Cache-Control": "no-store"})
 
-    @router.get("/{recording_id}.mp3", include_in_schema=False)
+    @router.get("/{recording_id}.wav", operation_id="fetchRecording", summary="Fetch the file as WAV", **_fetching)
+    @router.head("/{recording_id}.wav", include_in_schema=False)
+    async def fetch_wav(recording_id: str, app_id: AppId) -> Response:
+        """Go to the finished file. A `Retry-After` with the 404 says that it is still to come."""
+        return await go_to_file(recording_id, app_id, FileFormat.WAV)
+
+    @router.get("/{recording_id}.mp3", operation_id="fetchRecordingMp3", summary="Fetch the file as MP3", **_fetching)
     @router.head("/{recording_id}.mp3", include_in_schema=False)
     async def fetch_mp3(recording_id: str, app_id: AppId) -> Response:
-        recording = await commands.get(app_id=app_id, recording_id=recording_id)
-        raise NotFound(f"This recording is a {recording.options.format} file: ask for .{recording.options.format}.")
+        """Go to the finished file, as above. The format that it was not recorded in is made on the first request."""
+        return await go_to_file(recording_id, app_id, FileFormat.MP3)
 
     @router.get(
         "/{recording_id}",

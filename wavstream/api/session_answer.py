@@ -14,6 +14,14 @@ from wavstream.model.recording import Status
 from wavstream.model.session import SessionView, Silence
 
 
+class Level(Answer):
+    """How loud a track is: its last frame, in dB of full scale; digital silence has -100. Null: nothing comes in."""
+
+    track: Track
+    rms_dbfs: float | None
+    peak_dbfs: float | None
+
+
 class Stream(Answer):
     """One open media stream."""
 
@@ -33,6 +41,8 @@ class Stream(Answer):
     """Media time of all audio that it has sent."""
     silent_because: Silence | None
     """`nothing_yet` (no audio since it opened), `stalled` (none for a second); null: audio is coming in."""
+    levels: list[Level]
+    """One for each track."""
 
 
 class RunningRecording(Answer):
@@ -66,6 +76,7 @@ SESSION_EXAMPLE: dict[str, Any] = {
             "frames": 617,
             "received_ms": 12340,
             "silent_because": None,
+            "levels": [{"track": "inbound", "rms_dbfs": -23.1, "peak_dbfs": -9.8}],
         }
     ],
     "recordings": [{"id": "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42", "status": "ongoing"}],
@@ -145,6 +156,10 @@ def session_json(view: SessionView) -> dict[str, Any]:
                 "frames": stream.frames,
                 "received_ms": stream.received_ms,
                 "silent_because": stream.silent_because,
+                "levels": [
+                    {"track": level.track, "rms_dbfs": level.rms_dbfs, "peak_dbfs": level.peak_dbfs}
+                    for level in stream.levels
+                ],
             }
             for stream in view.streams
         ],

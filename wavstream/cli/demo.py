@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
@@ -15,15 +16,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from wavstream.cli.verify import Expected, check
+from wavstream.cli.verify import check
 from wavstream.errors import DependencyError
+from wavstream.finishing.sidecar import read_sidecar
+from wavstream.rendering.codecs.payload import Samples
 from wavstream.service.logs import configure
 from wavstream.service.server import running
 from wavstream.settings import LogSettings, Settings
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, play_call
 from wavstream.simulator.control import Control
-from wavstream.simulator.encode import Samples
 from wavstream.simulator.send import read_wav
 
 SPEED = 2.0
@@ -83,7 +85,7 @@ def _show(storage: Path, recording: dict[str, Any], fetched: bytes, console: Con
     path = next(storage.resolve().rglob(f"{recording['id']}.wav"))
     if fetched != path.read_bytes():
         raise DependencyError(f"what its link gave is not what is in {path}")
-    check(path, Expected.of(recording))
+    check(path, read_sidecar(msgspec.json.encode(recording), object_key=path.name))
     samples, rate_hz = soundfile.read(path, dtype="float64", always_2d=True)
     length = f"{len(samples) / rate_hz:.2f} s, {samples.shape[1]} channels, {rate_hz} Hz"
     console.print(f"recorded {path}", highlight=False, soft_wrap=True)

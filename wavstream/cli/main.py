@@ -76,7 +76,7 @@ def send(
     url: Url = "ws://127.0.0.1:8080",
     dialect: Dialect = "pcm",
     session: Annotated[str | None, typer.Option(help="The call's id; default: a fresh one.")] = None,
-    codec: Annotated[str, typer.Option(help="l16, l16be, pcmu or pcma.")] = "l16",
+    codec: Annotated[str | None, typer.Option(help="l16, l16be, pcmu or pcma; default: the dialect's usual.")] = None,
     speed: Annotated[float, typer.Option(help="Times real time; inf: as fast as the server takes it.")] = 1.0,
     quirk: Annotated[list[str] | None, typer.Option(help="What goes wrong, such as a=stall:2:1.5.")] = None,
     record: Annotated[bool, typer.Option(help="Ask for a recording with the stream.")] = False,

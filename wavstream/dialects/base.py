@@ -8,7 +8,7 @@ called again; what it need not use it returns as ``Ignored``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
@@ -27,15 +27,22 @@ class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names in lower case."""
 
 
+class Outgoing(NamedTuple):
+    """A message to the peer."""
+
+    is_text: bool
+    data: bytes
+
+
 class Dialect(Protocol):
     """One vendor's rules for messages on the media WebSocket."""
 
     name: ClassVar[str]
     """As in the path ``/media/{name}``."""
-    accepts_audio: ClassVar[bool]
-    """Whether the peer takes audio from us; application data is never sent to one that does not."""
     server_pings: ClassVar[bool]
     """Whether the peer survives a PING from us."""
+    playout_ms: ClassVar[int]
+    """Audio that the peer's playout buffer takes in one write, a multiple of 20; 20 where it plays what comes."""
 
     def __init__(self, request: UpgradeRequest) -> None: ...
 
@@ -48,5 +55,8 @@ class Dialect(Protocol):
     def binary(self, payload: bytes) -> Sequence[Event]:
         """A whole binary message; raises MediaError."""
 
-    def silence(self, milliseconds: int) -> bytes:
-        """The payload of a message that plays so much silence to the peer, in the stream's own codec."""
+    def message(self, payload: bytes) -> Outgoing:
+        """The message that plays this payload to the peer, once the stream has started and if it accepts audio."""
+
+    def clear(self) -> Outgoing | None:
+        """The message that empties the peer's playout buffer; None: there is none."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
+from wavstream.dialects.reasons import Reason
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
+
+DTMF_DIGITS = frozenset("0123456789*#ABCD")
 
 
 class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,13 @@ class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the stream asks that a recording starts with its session."""
     keepalive: bool = False
     """Whether the stream asks for silence while a recording runs."""
+    accepts_audio: bool = False
+    """Whether the peer takes audio from us; application data is never sent to one that does not."""
+    returns_audio: bool = False
+    """Whether what we send comes back on the stream's outbound track."""
+    stream_id: str | None = None
+    """The vendor's own id of the stream: one with another id stands beside it. None: a newer stream of the same leg and
+    track takes its place."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -45,9 +55,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dtmf(msgspec.Struct, frozen=True, gc=False):
-    """A digit, one of ``0-9 * # A-D``."""
+    """A key that was pressed."""
 
     digit: str
+    """One of ``DTMF_DIGITS``."""
 
 
 class Marked(msgspec.Struct, frozen=True, gc=False):
@@ -69,10 +80,9 @@ class StreamStopped(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ignored(msgspec.Struct, frozen=True, gc=False):
-    """A message that means nothing to us; it is counted under this reason."""
+    """A message, or a part of one, that we cannot use and need not refuse; it is counted under this reason."""
 
-    reason: str
-    """A short fixed word, such as ``unknown_event``: it becomes a metric label."""
+    reason: Reason
 
 
 Event = StreamStarted | Frame | Dtmf | Marked | Paused | Resumed | StreamStopped | Ignored

@@ -11,14 +11,14 @@ Settings that come later are refused and not ignored: a wrong rate would make a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from wavstream.dialects.base import UpgradeRequest
+from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
+    DTMF_DIGITS,
     Dtmf,
     Event,
     Frame,
@@ -29,46 +29,32 @@ from wavstream.dialects.events import (
     StreamStarted,
     StreamStopped,
 )
+from wavstream.dialects.parameters import ACCEPTED, StreamParameters, read_id, read_parameters
+from wavstream.dialects.reasons import Reason
 from wavstream.errors import BadParameter, BadPayload
-from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Channel, Codec, MediaFormat, Track, TrackClock
-from wavstream.model.call import CallFacts
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
 
-_DIGITS = frozenset("0123456789*#ABCD")
-_SILENCE = {Codec.L16: b"\x00\x00", Codec.L16BE: b"\x00\x00", Codec.PCMU: b"\xff", Codec.PCMA: b"\xd5"}
 
-_Text = Annotated[str, msgspec.Meta(max_length=256)]
-
-
-class _Settings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+class _Settings(StreamParameters, frozen=True, kw_only=True):
     codec: Codec = Codec.L16
     rate: Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] = MIN_RATE_HZ
     channels: Literal[1, 2] = 1
     track: Track = Track.INBOUND
-    clock: TrackClock = TrackClock.CONTIGUOUS
-    channel: Channel | None = None
-    from_: _Text = ""
-    to: _Text = ""
-    direction: Literal["", "inbound", "outbound"] = ""
-    record: bool = False
-    keepalive: bool = False
+    clock: Literal["contiguous", "arrival"] = "contiguous"
+    echo: bool = False
 
 
 _ACCEPTED = {
+    **ACCEPTED,
     "codec": "l16, l16be, pcmu or pcma",
     "rate": f"a whole number of hertz, {MIN_RATE_HZ} to {MAX_RATE_HZ}",
     "channels": "1 or 2",
     "track": "inbound or outbound",
     "clock": "contiguous or arrival",
-    "channel": "left or right",
-    "from": "text of at most 256 characters",
-    "to": "text of at most 256 characters",
-    "direction": "inbound or outbound",
-    "record": "0 or 1",
-    "keepalive": "0 or 1",
+    "echo": "0 or 1",
 }
 _IDS = ("session_id", "leg")
-_FIELD = re.compile(r"\$\.(\w+)")
 
 _decode_text = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -77,16 +63,15 @@ class PcmDialect:
     """The native dialect of one stream."""
 
     name: ClassVar[str] = "pcm"
-    accepts_audio: ClassVar[bool] = True
     server_pings: ClassVar[bool] = True
+    playout_ms: ClassVar[int] = 20
 
-    __slots__ = ("_position", "_request", "_silence", "_step_bytes")
+    __slots__ = ("_position", "_request", "_step_bytes")
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._request = request
         self._step_bytes = 0  # 0: not started
         self._position = 0
-        self._silence = (b"", 0)
 
     def opened(self) -> Sequence[Event]:
         """StreamStarted if path and query say enough; raises BadParameter."""
@@ -128,64 +113,43 @@ class PcmDialect:
         self._position = position + samples
         return (Frame(0, position, samples, payload),)
 
-    def silence(self, milliseconds: int) -> bytes:
-        """The payload of so much silence, in the codec and channels of the stream, which has started."""
-        step, rate_hz = self._silence
-        return step * (rate_hz * milliseconds // 1000)
+    def message(self, payload: bytes) -> Outgoing:
+        """The samples as they are."""
+        return Outgoing(is_text=False, data=payload)
+
+    def clear(self) -> Outgoing | None:
+        """There is none."""
+        return None
 
     def _start(self, message: Mapping[str, Any]) -> StreamStarted:
         """``message``: settings of the first message, which win over those of the query."""
-        settings = _settings({**self._request.query, **message})
+        settings = read_parameters({**self._request.query, **message}, _Settings, _ACCEPTED)
         if settings.channels == 2 and settings.track is Track.OUTBOUND:
             raise BadParameter("track", "with channels=2 the left channel is inbound and the right one outbound")
         audio = MediaFormat(codec=settings.codec, rate_hz=settings.rate, channels=settings.channels)
+        tracks = (Track.INBOUND, Track.OUTBOUND) if settings.channels == 2 else (settings.track,)
         started = StreamStarted(
-            session_id=self._request.session_id or _id(message, "session_id"),
-            leg=self._request.leg or _id(message, "leg"),
+            session_id=self._request.session_id or read_id(message, "session_id"),
+            leg=self._request.leg or read_id(message, "leg"),
             format=audio,
-            clock=settings.clock,
-            tracks=(Track.INBOUND, Track.OUTBOUND) if settings.channels == 2 else (settings.track,),
+            clock=TrackClock(settings.clock),
+            tracks=tracks,
             channel=settings.channel,
-            call=CallFacts(from_=settings.from_, to=settings.to, direction=settings.direction),
+            call=settings.call,
             record=settings.record,
             keepalive=settings.keepalive,
+            accepts_audio=True,
+            returns_audio=settings.echo and Track.OUTBOUND in tracks,
         )
         self._step_bytes = audio.step_bytes
-        self._silence = (_SILENCE[audio.codec] * audio.channels, audio.rate_hz)
         return started
-
-
-def _settings(fields: Mapping[str, Any]) -> _Settings:
-    """Unknown keys are ignored: load balancers and vendors add their own."""
-    known = {key: fields[key] for key in _ACCEPTED if key in fields}
-    try:
-        return msgspec.convert(known, _Settings, strict=False)
-    except msgspec.ValidationError as error:
-        where = _FIELD.search(str(error))
-        field = where.group(1) if where else "settings"
-        raise BadParameter(field, f"{_shown(known.get(field))} is not accepted; {_ACCEPTED[field]} is") from error
-
-
-def _shown(value: object) -> str:
-    """A wrong value, short enough for a close reason."""
-    text = ascii(value)
-    return text if len(text) <= 24 else f"{text[:20]}..."
-
-
-def _id(message: Mapping[str, Any], field: str) -> str | None:
-    value = message.get(field)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not is_customer_id(value):
-        raise BadParameter(field, "1 to 256 printable characters are accepted")
-    return value
 
 
 def _event(fields: Mapping[str, Any]) -> Event:
     match fields["event"]:
         case "dtmf":
             digit = fields.get("digit")
-            if not isinstance(digit, str) or digit not in _DIGITS:
+            if not isinstance(digit, str) or digit not in DTMF_DIGITS:
                 raise BadPayload("digit", "one of 0-9 * # A-D is expected")
             return Dtmf(digit)
         case "mark":
@@ -200,6 +164,6 @@ def _event(fields: Mapping[str, Any]) -> Event:
         case "stop":
             return StreamStopped()
         case str():
-            return Ignored("unknown_event")
+            return Ignored(Reason.UNKNOWN_EVENT)
         case _:
             raise BadPayload("event", "text is expected")

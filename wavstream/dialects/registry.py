@@ -7,5 +7,8 @@ from types import MappingProxyType
 
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.pcm import PcmDialect
+from wavstream.dialects.twilio import TwilioDialect
 
-DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType({dialect.name: dialect for dialect in (PcmDialect,)})
+DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
+    {dialect.name: dialect for dialect in (PcmDialect, TwilioDialect)}
+)

@@ -31,6 +31,8 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.finishing.folding import Folding, FoundEnd
 from wavstream.finishing.kept_journals import KeptJournals
+from wavstream.finishing.listener import Listener
+from wavstream.finishing.live import Live
 from wavstream.finishing.render_thread import Lane
 from wavstream.finishing.rendering import Rendering
 from wavstream.journal.journal import Journal
@@ -87,6 +89,7 @@ class Finisher:
         self._loop = asyncio.get_running_loop()
         self._kept = KeptJournals(writer, self._loop)
         self._folding = Folding(self._loop, found_end=found_end, retry_s=retry_s)
+        self.live = Live(self._folding, self._loop)
 
     # ---- what sessions ask for ---------------------------------------------------------------------------------
 
@@ -106,7 +109,8 @@ class Finisher:
         for journal in journals:
             for recording_id in self._kept.users(journal.key):
                 rendering = self._renderings.get(recording_id)
-                if rendering is not None:  # else it failed: its journal is kept, and it is left as it is
+                # None: it failed; its journal is kept, and it is left as it is.
+                if rendering is not None and not self.live.follows(rendering):
                     self._folding.advance(rendering, Lane.DUE)
 
     def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
@@ -123,6 +127,11 @@ class Finisher:
     def finishing(self, recording_id: str) -> Recording | None:
         """The recording, if it was stopped and its file is still being finished."""
         return self._renderings[recording_id].recording if recording_id in self._concluding else None
+
+    def listen(self, recording_id: str) -> Listener | None:
+        """A listener, who has to leave ``live`` again; None: the recording is not being made here."""
+        rendering = None if recording_id in self._concluding else self._renderings.get(recording_id)
+        return None if rendering is None else self.live.listen(rendering)
 
     def forget(self, recording_id: str) -> None:
         """Erase the journal of a recording that failed, as soon as no other needs it."""
@@ -180,7 +189,9 @@ class Finisher:
         await written
         rendering.recording = replace(recording, expires_at=expires_at)
         try:
-            await self._folding.fold_to_end(rendering)
+            drained = self._folding.fold_to_end(rendering)
+            drained.add_done_callback(lambda _: self.live.end(recording.id))
+            await drained
             rendering.note_end()
             finished = await self._publish(rendering)
         except Exception as error:  # ours: the journal is kept for whoever looks into it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -35,7 +35,7 @@ class Folding:
         self._thread = RenderThread()
 
     def advance(self, rendering: Rendering, lane: Lane) -> None:
-        """Fold what the journal has."""
+        """Fold what the journal has; from any thread."""
         self._thread.submit(functools.partial(self._advance, rendering), lane)
 
     def fold_to_end(self, rendering: Rendering) -> asyncio.Future[None]:
@@ -43,6 +43,14 @@ class Folding:
         drained: asyncio.Future[None] = self._loop.create_future()
         self._thread.submit(functools.partial(self._fold_to_end, rendering, drained), Lane.URGENT)
         return drained
+
+    def advance_all(self, renderings: Sequence[Rendering], lane: Lane) -> None:
+        """Fold what the journals of all these have, in one job; from any thread."""
+        self._thread.submit(functools.partial(self._advance_all, renderings), lane)
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Run a small job between the folds of live calls; from any thread."""
+        self._thread.submit(job, Lane.DUE)
 
     @property
     def waiting(self) -> int:
@@ -55,6 +63,10 @@ class Folding:
         await asyncio.to_thread(self._thread.stop)
 
     # ---- on the render thread --------------------------------------------------------------------------------------
+
+    def _advance_all(self, renderings: Sequence[Rendering]) -> None:
+        for rendering in renderings:
+            self._advance(rendering)
 
     def _advance(self, rendering: Rendering) -> None:
         if rendering.broken is None and self._step(rendering):

@@ -6,14 +6,18 @@ after a crash: it reads what the journal has.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from wavstream.finishing.so_far import Descriptor, SoFar
 from wavstream.finishing.spool import SpoolFile
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
+from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
+from wavstream.rendering.encoders.tap import Tap
 from wavstream.rendering.fold import Fold
 
 SLICE_BYTES = 1 << 20
@@ -34,6 +38,7 @@ class Rendering:
         self._fold = Fold(recording.id, hold_us=hold_us)
         self._file = SpoolFile(spool)
         self._is_told = False
+        self._hear: Callable[[bytes], None] | None = None
 
     @property
     def ended(self) -> RecordingStopped | None:
@@ -65,9 +70,56 @@ class Rendering:
         items = self._reader.read(max_bytes=SLICE_BYTES)
         fold = self._fold
         audio = fold.feed(items)
+        if self._hear is not None and (heard := fold.tap.heard()):
+            self._hear(heard)
         if audio:
-            self._file.append(fold.header(), audio, kept_bytes=fold.kept_bytes)
+            # Only the first is taken; of an MP3 file it costs more than appending.
+            header = b"" if self._file.size_bytes else fold.header()
+            self._file.append(header, audio, kept_bytes=fold.kept_bytes)
         return not self._reader.at_end and not self.complete
+
+    # ---- listening -------------------------------------------------------------------------------------------------
+
+    @property
+    def tap(self) -> Tap:
+        """What is known of the samples that go into the file; to be read from any thread."""
+        return self._fold.tap
+
+    @property
+    def next_point_us(self) -> int:
+        """The journal's time from which on a clock record brings more into the file; to be read from any thread."""
+        return self._fold.next_point_us
+
+    @property
+    def journal_key(self) -> str:
+        """Whose journal it is."""
+        return self._reader.key
+
+    def let_hear(self, hear: Callable[[bytes], None] | None) -> None:
+        """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""
+        if (hear is None) != (self._hear is None):
+            self.tap.turn(hear is not None)
+        self._hear = hear
+
+    def so_far(self) -> SoFar | None:
+        """What there is by now, behind which goes what is heard next; None: the file is taken from here."""
+        tap, file = self.tap, self._file
+        if self.complete:
+            return None
+        number = file.descriptor()
+        is_mp3 = self.recording.options.format is FileFormat.MP3
+        return SoFar(
+            sample_rate_hz=tap.sample_rate_hz,
+            channels=tap.channels,
+            samples=tap.samples,
+            is_mp3=is_mp3,
+            file=None if number is None else Descriptor(number),
+            header_bytes=file.size_bytes - file.audio_bytes,
+            audio_bytes=file.audio_bytes,
+            rest=tap.recent() if is_mp3 else file.owed,
+        )
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
 
     def note_end(self) -> None:
         """Note how the recording, which is complete and has its expiry, really ended: a stop may have come later."""

@@ -77,6 +77,15 @@ class SpoolFile:
         self.path.unlink(missing_ok=True)
 
     @property
+    def owed(self) -> bytes:
+        """Audio that the disk has not taken yet."""
+        return self._owed
+
+    def descriptor(self) -> int | None:
+        """Another descriptor of the file, to read it while it grows; None: nothing was written yet."""
+        return None if self._fd is None else os.dup(self._fd)
+
+    @property
     def size_bytes(self) -> int:
         """Of the whole file."""
         return len(self._header) + self.audio_bytes

@@ -41,6 +41,7 @@ class JournalReader:
 
     def __init__(self, folder: Path, key: str, *, start: Position = FIRST) -> None:
         """Nothing is opened before the first read; a segment that does not exist yet is waited for."""
+        self.key = key
         self.position = start
         """After the last batch that was read; another reader may start there."""
         self.at_end = False
@@ -48,7 +49,6 @@ class JournalReader:
         self.problems: list[str] = []
         """What was passed over, for a person: one sentence for each broken or missing part."""
         self._folder = folder
-        self._key = key
         self._fd = _CLOSED
         self._next_path = ""
 
@@ -97,27 +97,27 @@ class JournalReader:
     def _open(self) -> bool:
         """Open the segment at the position, or the first after it if that one is gone; False: there is none."""
         wanted = self.position.segment
-        path = segment_path(self._folder, self._key, wanted)
+        path = segment_path(self._folder, self.key, wanted)
         if not path.exists():
-            existing = [number for number in segments_of(self._folder, self._key) if number >= wanted]
+            existing = [number for number in segments_of(self._folder, self.key) if number >= wanted]
             if not existing:
                 return False
             if existing[0] > wanted > FIRST.segment:
                 self.problems.append(f"segment {wanted}, and all before segment {existing[0]}, are gone")
             self.position = Position(existing[0])
-            path = segment_path(self._folder, self._key, existing[0])
+            path = segment_path(self._folder, self.key, existing[0])
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False  # deleted this moment: the next read looks further
-        self._next_path = str(segment_path(self._folder, self._key, self.position.segment + 1))
+        self._next_path = str(segment_path(self._folder, self.key, self.position.segment + 1))
         return True
 
     def _after_deleted(self) -> int | None:
         """The segment to go on with if ours was deleted under us, and those after it perhaps too."""
         if os.fstat(self._fd).st_nlink:
             return None
-        return next((n for n in segments_of(self._folder, self._key) if n > self.position.segment), None)
+        return next((n for n in segments_of(self._folder, self.key) if n > self.position.segment), None)
 
     def _read_batches(self, found: list[Item], room_bytes: int) -> tuple[int, bool]:
         """Add to ``found``; returns the bytes taken and whether nothing whole is left of the segment."""

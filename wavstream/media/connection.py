@@ -18,7 +18,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -38,8 +40,8 @@ from wavstream.media.closing import (
 )
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.intake import Intake
-from wavstream.media.keepalive import PTIME_MS
 from wavstream.media.reader import FrameReader
+from wavstream.media.speaker import Speaker
 from wavstream.media.stream import StreamSink
 from wavstream.media.watch import TICK_S, Watch
 
@@ -72,7 +74,11 @@ class MediaConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._now_us = endpoint.now_us
 
+        self._speaker: Speaker | None = None
+
         def open_stream(started: StreamStarted) -> StreamSink:
+            if started.accepts_audio:
+                self._speaker = Speaker(dialect, started.format, write=self._send_audio)
             return endpoint.open_stream(started, self, app_id)
 
         self._intake = Intake(
@@ -147,25 +153,18 @@ class MediaConnection(asyncio.Protocol):
         """The name of the stream's dialect."""
         return self._dialect.name
 
-    def send_audio(self, payload: bytes) -> None:
-        """Send one binary message."""
-        self.send_frames(_server_frame(payload))
-
-    def send_frames(self, frames: bytes) -> None:
-        """Send prebuilt server frames in one write."""
-        if not self._sending:
-            return
-        if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
-            self._endpoint.counters.unsent += 1
-        else:
-            self._transport.write(frames)
+    def play(self, samples: NDArray[np.int16]) -> None:
+        """Play a sound to the peer."""
+        if self._sending and self._speaker is not None:
+            self._speaker.play(samples)
+            self._endpoint.playout.start(self._speaker)
 
     def keep_alive(self, on: bool) -> None:
         """Start or stop sending silence."""
-        if not on:
-            self._endpoint.keepalive.stop(self)
-        elif self._sending and self._dialect.accepts_audio:
-            self._endpoint.keepalive.start(self, _server_frame(self._dialect.silence(PTIME_MS)))
+        if self._sending and self._speaker is not None:
+            self._speaker.keep_alive(on)
+            if on:
+                self._endpoint.playout.start(self._speaker)
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel."""
@@ -189,6 +188,13 @@ class MediaConnection(asyncio.Protocol):
         self._core.send_close(code, fitting_reason(reason))
         self._core_was_fed()
         self._arm(self._endpoint.limits.close_timeout_s, self._transport.abort)
+
+    def _send_audio(self, frames: bytes) -> None:
+        """Late audio is of no use, so it is dropped while the peer does not read."""
+        if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            self._endpoint.counters.unsent += 1
+        else:
+            self._transport.write(frames)
 
     # ---- ends ------------------------------------------------------------------------------------------------------
 
@@ -220,7 +226,8 @@ class MediaConnection(asyncio.Protocol):
     def _stop_stream(self) -> None:
         """No media any more, in either direction; control frames go on."""
         self._reader.mute()
-        self._endpoint.keepalive.stop(self)
+        if self._speaker is not None:
+            self._endpoint.playout.stop(self._speaker)
         self.resume_reading()
         self._sending = False
 
@@ -289,7 +296,3 @@ class MediaConnection(asyncio.Protocol):
         closing = self._watch.tick(frames=self._reader.frames, messages=messages, reading=not self._paused)
         if closing is not None and self._sending:
             self._fail_with(closing)
-
-
-def _server_frame(payload: bytes) -> bytes:
-    return Frame(Opcode.BINARY, payload).serialize(mask=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import StreamStarted
 from wavstream.media.counters import MediaCounters
-from wavstream.media.keepalive import Keepalive
+from wavstream.media.playout import Playout
 from wavstream.media.stream import StreamHandle, StreamSink
 
 
@@ -43,6 +44,8 @@ class MediaCredentials:
     """An app's key or a stream token, from ``Authorization: Bearer`` or else from the query."""
     session_id: str | None
     """From the path; a stream token may be good for one session only."""
+    signed: SignedUpgrade | None = None
+    """The request, if Twilio has signed it."""
     address: str | None = None
     """Of the peer, to count wrong keys by."""
     client_is_loopback: bool
@@ -67,4 +70,4 @@ class MediaEndpoint:
     """Unix time in microseconds."""
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
-    keepalive: Keepalive = field(default_factory=Keepalive)
+    playout: Playout = field(default_factory=Playout)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted, StreamStopped
+from wavstream.dialects.reasons import Reason
 from wavstream.errors import BadParameter, InternalError
 from wavstream.media.counters import MediaCounters
 from wavstream.media.stream import StreamSink
+
+_log = structlog.get_logger(__name__)
 
 
 class Intake:
@@ -17,13 +22,16 @@ class Intake:
     __slots__ = (
         "_counters",
         "_dialect",
+        "_explained",
         "_frame",
         "_frames",
         "_muted",
         "_on_stopped",
         "_open_stream",
         "_read_binary",
+        "_read_text",
         "_received_bytes",
+        "_session_id",
         "_sink",
         "arrival_us",
     )
@@ -41,8 +49,11 @@ class Intake:
         self._on_stopped = on_stopped
         self._counters = counters
         self._sink: StreamSink | None = None
+        self._session_id: str | None = None
+        self._explained: set[Reason] = set()
         self._muted = False
         self._read_binary = dialect.binary
+        self._read_text = dialect.text
         self._frame: Callable[[Frame, int], None] = _too_early
         self.arrival_us = 0
         """When the read of the socket was made that is being worked on; set by its owner."""
@@ -51,11 +62,18 @@ class Intake:
 
     def opened(self) -> None:
         """The upgrade is done; raises PeerError."""
-        self._take(*self._dialect.opened())
+        for event in self._dialect.opened():
+            self._take(event)
 
     def text(self, message: bytes) -> None:
         """A whole text message; raises PeerError."""
-        self._take(*self._dialect.text(message))
+        for event in self._read_text(message):
+            if type(event) is Frame:
+                self._frames += 1
+                self._received_bytes += len(event.payload)
+                self._frame(event, self.arrival_us)
+            else:
+                self._take(event)
 
     def binary(self, payload: bytes) -> None:
         """A whole binary message; raises PeerError."""
@@ -85,29 +103,39 @@ class Intake:
         if sink is not None:
             sink.closed(clean, self.arrival_us)
 
-    def _take(self, *events: Event) -> None:
-        for event in events:
-            if self._muted:
-                return
-            if type(event) is Frame:
-                self._frames += 1
-                self._received_bytes += len(event.payload)
-                self._frame(event, self.arrival_us)
-            elif type(event) is Ignored:
-                self._counters.ignored[event.reason] += 1
-            elif type(event) is StreamStarted:
-                self._start(event)
-            elif self._sink is None:
-                raise InternalError(f"the dialect {self._dialect.name} gave {type(event).__name__} before the start")
-            else:
-                self._sink.event(event, self.arrival_us)
-                if type(event) is StreamStopped:
-                    self.end(clean=True)
-                    self._on_stopped()
+    def _take(self, event: Event) -> None:
+        """Anything that is not a frame."""
+        if self._muted:
+            return
+        if type(event) is Ignored:
+            self._ignore(event.reason)
+        elif type(event) is StreamStarted:
+            self._start(event)
+        elif self._sink is None:
+            raise InternalError(f"the dialect {self._dialect.name} gave {type(event).__name__} before the start")
+        else:
+            self._sink.event(event, self.arrival_us)
+            if type(event) is StreamStopped:
+                self.end(clean=True)
+                self._on_stopped()
+
+    def _ignore(self, reason: Reason) -> None:
+        """Counted each time, explained once a stream."""
+        self._counters.ignored[reason] += 1
+        if reason not in self._explained:
+            self._explained.add(reason)
+            _log.warning(
+                "media_message_ignored",
+                dialect=self._dialect.name,
+                session_id=self._session_id,
+                reason=reason.value,
+                explanation=reason.explanation,
+            )
 
     def _start(self, started: StreamStarted) -> None:
         if started.session_id is None:
             raise BadParameter("session_id", "missing; put it into the path, or into the first message")
+        self._session_id = started.session_id
         self._sink = self._open_stream(started)
         self._frame = self._sink.frame
         self._counters.streams_opened += 1

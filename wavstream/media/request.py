@@ -19,13 +19,14 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from wavstream.access.origin import is_local
+from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaCredentials
 from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-twilio-signature"})
 _RETRY_AFTER_S = 5
 
 
@@ -67,6 +68,7 @@ def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], pee
             app=query.get("app"),
             token=_bearer(headers.get("authorization", "")) or query.get("token"),
             session_id=session_id,
+            signed=_signed(request.path, headers),
             client_is_loopback=is_local(peer_host, headers),
             address=peer_host,
         ),
@@ -122,6 +124,15 @@ def _query(raw: str) -> dict[str, str]:
     """Of a key that comes twice the last value counts."""
     pairs = (pair.partition("=") for pair in raw.split("&") if pair)
     return {unquote(key): unquote(value) for key, _, value in pairs}
+
+
+def _signed(target: str, headers: Mapping[str, str]) -> SignedUpgrade | None:
+    signature = headers.get("x-twilio-signature")
+    if signature is None:
+        return None
+    # Where several proxies have each added a value, the first is the name that the peer used.
+    hosts = (headers.get(name, "").partition(",")[0].strip() for name in ("x-forwarded-host", "host"))
+    return SignedUpgrade(signature, target, tuple(host for host in hosts if host))
 
 
 def _bearer(authorization: str) -> str | None:

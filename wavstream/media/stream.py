@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wavstream.dialects.events import Event, Frame
 
 
@@ -34,14 +37,11 @@ class StreamHandle(Protocol):
     def dialect(self) -> str:
         """The name of the stream's dialect."""
 
-    def send_audio(self, payload: bytes) -> None:
-        """Send one binary message; dropped while the peer does not read, for late audio is of no use."""
-
-    def send_frames(self, frames: bytes) -> None:
-        """Send prebuilt server frames in one write; dropped like ``send_audio``."""
+    def play(self, samples: NDArray[np.int16]) -> None:
+        """Play mono samples, (n,), at the stream's rate to the peer; without effect where it takes no audio."""
 
     def keep_alive(self, on: bool) -> None:
-        """Start or stop sending silence; without effect where the dialect's peer takes no audio."""
+        """Start or stop playing silence between sounds; without effect where the peer takes no audio."""
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel, and then at the peer."""

@@ -21,6 +21,15 @@ class Silence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """How loud a track is at present, in dB of full scale; None: nothing comes in."""
+
+    track: Track
+    rms_dbfs: float | None = None
+    peak_dbfs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StreamView:
     """One open media stream."""
 
@@ -40,6 +49,8 @@ class StreamView:
     """Media time of all audio that it has sent."""
     silent_because: Silence | None
     """None: audio is coming in."""
+    levels: tuple[Level, ...]
+    """Of each track's last frame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,9 +240,7 @@ class Fold:
         """The recording has ended by itself: what is placed, or waits to be, is not in it."""
         self._tally.after_limit_us += self._roster.drop_all()
         self._pen.pauses.end(max(end_us, self._pen.written_us))
-        end = RecordingStopped(
-            recording_id=self._recording_id, reason=reason, end_us=self._origin_us + max(end_us, 0)
-        )
+        end = RecordingStopped(recording_id=self._recording_id, reason=reason, end_us=self._origin_us + max(end_us, 0))
         return self._finish(end)
 
     def _finish(self, end: RecordingStopped) -> bytes:

@@ -49,9 +49,7 @@ class Pen:
         self._options = options
         self._tally = tally
         self._tap = tap
-        self._encoder: Encoder = new_encoder(
-            options.format, sample_rate_hz=self.sample_rate_hz, channels=self.channels
-        )
+        self._encoder: Encoder = new_encoder(options.format, sample_rate_hz=self.sample_rate_hz, channels=self.channels)
         self._endpointer: Endpointer | None = None
         self._beep: NDArray[np.int16] = np.empty(0, np.int16)
         self._beep_columns: tuple[int, ...] = ()

@@ -27,6 +27,11 @@ def figures(
         yield Figure("wavstream_journal_queued_bytes", "Journal bytes that wait for the disk.", writer.queued_bytes)
         yield Figure("wavstream_journal_failing", "1 while the journal's disk refuses.", float(bool(writer.failing)))
         yield Figure("wavstream_render_jobs_waiting", "Fold jobs that wait.", finisher.waiting)
+        yield Figure(
+            "wavstream_live_listeners", "Who listens to recordings while they are made.", finisher.live.listeners
+        )
+        slow = "Live listeners that were cut off because they did not keep up."
+        yield Figure("wavstream_live_cut_off_total", slow, finisher.live.cut_off, Kind.COUNTER)
         pending = "Journals of before the last start that are not brought back yet."
         yield Figure("wavstream_recovery_pending", pending, recovery.total - recovery.done)
 

@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wavstream.api.live import WIRE
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.service import Service
@@ -26,6 +28,29 @@ BACKLOG = 4096
 """Connections that may wait to be accepted: a switch that restarts opens all its streams in the same second."""
 GRACE_S = 8
 """How long open requests and streams get to end at a shutdown."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, with a way to the connection (``Wire``) for answers that go on: ASGI has none to let go of a peer that
+    does not read, and all that lies between costs more than sending a piece."""
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the start of each request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {WIRE: {"wire": self}}
+
+    def write(self, piece: bytes) -> None:
+        """A piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
+        if not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def waiting_bytes(self) -> int:
+        """What the peer has not taken."""
+        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
 
 
 class Server(uvicorn.Server):
@@ -112,7 +137,7 @@ def listen(settings: Settings) -> socket.socket:
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         service.app,
-        http="httptools",
+        http=HttpProtocol,
         ws=media_protocol(service.endpoint),
         lifespan="off",
         log_config=None,

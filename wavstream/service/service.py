@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
@@ -16,12 +16,14 @@ from pydantic import SecretStr
 
 from wavstream.access.secret import load_master_key
 from wavstream.access.tenancy import Access
+from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import DependencyError
+from wavstream.finishing.conversions import Conversions
 from wavstream.finishing.finisher import Finisher, Places
 from wavstream.finishing.recovery import Recovery
 from wavstream.journal.events import RecordingStopped
@@ -90,7 +92,7 @@ class Service:
         self._app_hours = AppHours(self.catalog, time.monotonic)
         await make_default_app(settings, self.catalog, master=master, now=self._wall())
         self._writer = JournalWriter(
-            self.folder.journal, on_written=lambda _: None, on_pressure=self._on_pressure,
+            self.folder.journal, on_written=self._on_written, on_pressure=self._on_pressure,
             queue_bytes=settings.journal.queue_bytes, segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
         )  # fmt: skip
@@ -104,6 +106,8 @@ class Service:
         )  # fmt: skip
         self._closing.push_async_callback(self.finisher.stop, FINISH_S)
         room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
+        conversions = Conversions(storage=storage, spool=self.folder.spool, min_free_bytes=room.min_free_bytes)
+        self._closing.push_async_callback(conversions.stop)
         self.switchboard = Switchboard(
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6), start_wait_us=int(settings.start_wait_s * 1e6)
@@ -117,7 +121,7 @@ class Service:
             switchboard=self.switchboard, catalog=self.catalog, now_us=self.clock.now_us,
             new_recording=new_recordings, storage=storage, room=room,
         )  # fmt: skip
-        self.access = Access(apps=self.catalog, master=master)
+        self.access = Access(apps=self.catalog, master=master, twilio=self._twilio_account())
         self.recovery = Recovery(
             folder=self.folder.journal, switchboard=self.switchboard, finisher=self.finisher, catalog=self.catalog,
             storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
@@ -130,6 +134,8 @@ class Service:
                 links=self.links,
                 find_recording=self.catalog.get_recording,
                 storage=storage,
+                conversions=conversions,
+                listen=self.finisher.listen,
                 make_token=self.access.make_token,
                 readiness=self._not_ready_because,
                 metrics_registry=self.metrics.registry,
@@ -163,6 +169,7 @@ class Service:
     def begin_shutdown(self) -> None:
         """What ends from here on is our doing: running recordings go on at the next start."""
         self.switchboard.shut_down(self.clock.now_us())
+        self.finisher.live.stop()
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -201,8 +208,16 @@ class Service:
             client_is_loopback=credentials.client_is_loopback,
             app=credentials.app,
             session_id=credentials.session_id,
+            signed=credentials.signed,
             address=credentials.address,
         )
+
+    def _twilio_account(self) -> TwilioAccount | None:
+        twilio = self.settings.twilio
+        if twilio.auth_token is None:
+            return None
+        token = twilio.auth_token.get_secret_value()
+        return TwilioAccount(auth_token=token, app_id=twilio.app, public_url=self.settings.base_url)
 
     def _open_stream(self, started: StreamStarted, handle: StreamHandle, app_id: str) -> StreamSink:
         return self.switchboard.open_stream(started, app_id=app_id, handle=handle, now_us=self.clock.now_us())
@@ -254,6 +269,9 @@ class Service:
         except Exception:  # one session's fault must not stop the beat of all
             log.exception("the beat failed")
         self._schedule_beat(max(due + SLOT_S, now))
+
+    def _on_written(self, journals: Sequence[Journal]) -> None:
+        self.finisher.live.written(journals, self.clock.now_us())
 
     def _on_pressure(self, full: bool) -> None:
         log.warning("the journal's queue is full: streams wait" if full else "the journal's queue has room again")

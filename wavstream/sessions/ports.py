@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wavstream.dialects.events import Event, Frame
 from wavstream.journal.journal import Journal
 from wavstream.model.recording import Recording
@@ -33,8 +36,11 @@ class StreamHandle(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake."""
 
+    def play(self, samples: NDArray[np.int16]) -> None:
+        """Play mono samples, (n,), at the stream's rate to the peer; without effect where it takes no audio."""
+
     def keep_alive(self, on: bool) -> None:
-        """Send silence from now on, or stop; without effect where the stream did not ask for it."""
+        """Send silence from now on, or stop; without effect where the peer takes no audio."""
 
     def pause_reading(self) -> None:
         """Leave what the peer sends in the kernel's buffers."""

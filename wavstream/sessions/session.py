@@ -23,8 +23,10 @@ from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
+from wavstream.rendering.mixer.beep import beep
 from wavstream.sessions.legs import Legs
 from wavstream.sessions.ports import Renderer, StreamHandle
+from wavstream.sessions.rules import all_paused, apply_rules
 from wavstream.sessions.stream import Stream
 from wavstream.sessions.timing import Pulse, Timing
 
@@ -75,13 +77,13 @@ class Session:
             first_track=self.next_track,
             channel=started.channel,
         )
-        self._replace_streams_of(facts, now_us)
+        self._replace_streams_of(facts, started.stream_id, now_us)
         self.next_stream += 1
         self.next_track += len(started.tracks)
         self.learn(started.call)
         self.deadline_us = None
         self.legs.arrive(leg)
-        stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, wants_silence=started.keepalive)
+        stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
         if self.running:
             self.note(now_us, events.StreamOpened(facts=facts))
@@ -123,9 +125,11 @@ class Session:
             self._pulse.restart(now_us)
         self.running[recording.id] = recording
         snapshots = tuple(stream.snapshot() for stream in self.streams)
-        self.note(
-            now_us, events.RecordingStarted(recording=recording, streams=snapshots, leg_order=tuple(self.legs.names))
+        returns_beep = self._beep() if recording.options.beep else ()
+        started = events.RecordingStarted(
+            recording=recording, streams=snapshots, leg_order=tuple(self.legs.names), returns_beep=returns_beep
         )
+        self.note(now_us, started)
         self._renderer.begin(recording, self.journal, first_segment=self.journal.segment)
         self._note_paused_beside(now_us)
         self._apply_rules()
@@ -155,7 +159,7 @@ class Session:
 
     def resume(self, recording_id: str, now_us: int) -> Recording:
         """Let a paused recording go on."""
-        was_withheld = self._all_paused()
+        was_withheld = all_paused(self.running.values())
         recording = self._turn(recording_id, Status.ONGOING)
         self.note(now_us, events.RecordingResumed(recording_id=recording_id))
         self._note_paused_beside(now_us)
@@ -262,18 +266,7 @@ class Session:
     # ---- what frames meet --------------------------------------------------------------------------------------
 
     def _apply_rules(self, *, pause_end_us: int | None = None) -> None:
-        journal = self.journal
-        for stream in self.streams:
-            if not self.running or journal is None:
-                stream.forget_frames()
-            elif self._all_paused():
-                stream.withhold_frames(journal.append)
-            elif pause_end_us is not None:
-                stream.guard_frames(journal.append, pause_end_us)
-            else:
-                stream.journal_frames(journal.append)
-            if stream.wants_silence:
-                stream.handle.keep_alive(bool(self.running))
+        apply_rules(self.streams, self.running.values(), self.journal, pause_end_us=pause_end_us)
 
     def _note_paused_beside(self, now_us: int) -> None:
         """A recording runs from here on: the journal has what is said in the pauses of the others, and says so."""
@@ -281,18 +274,21 @@ class Session:
             if recording.status is Status.PAUSED:
                 self.note(now_us, events.RecordingPaused(recording_id=recording.id, journaled=True))
 
-    def _all_paused(self) -> bool:
-        return all(recording.status is Status.PAUSED for recording in self.running.values())
-
     def _turn(self, recording_id: str, status: Status) -> Recording:
         recording = replace(self.running[recording_id], status=status)
         self.running[recording_id] = recording
         return recording
 
-    def _replace_streams_of(self, facts: StreamFacts, now_us: int) -> None:
+    def _beep(self) -> tuple[int, ...]:
+        """Tell the parties that they are recorded; the streams whose outbound track brings the tone back."""
+        for stream in self.streams:
+            stream.handle.play(beep(stream.facts.format.rate_hz))
+        return tuple(stream.facts.stream for stream in self.streams if stream.returns_audio)
+
+    def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
         """A leg's track comes once: a peer that reconnects before we saw its old socket die takes its place."""
         for stream in list(self.streams):
-            if stream.facts.leg == facts.leg and set(stream.facts.tracks) & set(facts.tracks):
+            if stream.gives_way_to(facts, stream_id):
                 self.streams.remove(stream)
                 stream.forget_frames()
                 self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))

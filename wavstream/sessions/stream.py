@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed
+from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed, StreamStarted
 from wavstream.journal.events import Digit, Mark, StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, Kind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
@@ -45,28 +45,35 @@ class Stream:
         "_last_floor_us",
         "_rule",
         "_sample_us",
+        "_stream_id",
         "facts",
         "frames",
         "handle",
         "joined_us",
         "last_arrival_us",
+        "latest",
         "position",
+        "returns_audio",
         "session",
         "wants_silence",
     )
 
     def __init__(
-        self, *, session: Session, facts: StreamFacts, handle: StreamHandle, joined_us: int, wants_silence: bool
+        self, *, session: Session, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted
     ) -> None:  # fmt: skip
         self.session = session
         self.facts = facts
         self.handle = handle
         self.joined_us = joined_us
-        self.wants_silence = wants_silence
+        self.wants_silence = started.keepalive
+        self.returns_audio = started.returns_audio
+        self._stream_id = started.stream_id
         self.position = 0
         """Samples of each channel so far."""
         self.frames = 0
         self.last_arrival_us = joined_us
+        self.latest: list[Frame | None] = [None] * len(facts.tracks)
+        """The last frame of each track: what its level is told of, when somebody asks."""
         self._first_track = facts.first_track
         self._sample_us = 1_000_000 / facts.format.rate_hz
         self._floor_us = _NEVER
@@ -91,6 +98,11 @@ class Stream:
     def closed(self, clean: bool, arrival_us: int) -> None:
         """The stream is over; ``clean`` by the peer's own will, else it may come back as the same leg."""
         self.session.stream_closed(self, clean=clean, now_us=arrival_us)
+
+    def gives_way_to(self, facts: StreamFacts, stream_id: str | None) -> bool:
+        """Whether a newer stream takes this one's place: it has the same leg and track, and is no parallel stream."""
+        parallel = None not in (self._stream_id, stream_id) and self._stream_id != stream_id
+        return not parallel and self.facts.leg == facts.leg and not set(self.facts.tracks).isdisjoint(facts.tracks)
 
     # ---- which rule frames meet --------------------------------------------------------------------------------
 
@@ -146,6 +158,7 @@ class Stream:
         if lag_us < self._floor_us:
             self._floor_us = lag_us
         self.last_arrival_us = arrival_us
+        self.latest[frame.track] = frame
         self.frames += 1
         if rule == _JOURNAL:
             payload = frame.payload

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from wavstream.model.session import SessionView, Silence, StreamView
+import numpy as np
+
+from wavstream.model.session import Level, SessionView, Silence, StreamView
 from wavstream.model.times import utc
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.mixer.level import levels_dbfs
 from wavstream.sessions.session import Session
 from wavstream.sessions.stream import Stream
 
@@ -44,4 +48,17 @@ def _stream_view(stream: Stream, now_us: int) -> StreamView:
         frames=stream.frames,
         received_ms=stream.position * 1000 // facts.format.rate_hz,
         silent_because=silence,
+        levels=tuple(_level(stream, index, silence) for index in range(len(facts.tracks))),
     )
+
+
+def _level(stream: Stream, index: int, silence: Silence | None) -> Level:
+    form, track = stream.facts.format, stream.facts.tracks[index]
+    # Interleaved tracks come in the frames of the first.
+    frame = stream.latest[index if form.channels == 1 else 0]
+    if silence is not None or frame is None or not frame.samples:
+        return Level(track)
+    if stream.position - frame.position - frame.samples > form.rate_hz * STALLED_AFTER_US // 1_000_000:
+        return Level(track)  # the other track of the stream goes on, this one does not
+    samples = decode(form.codec, form.channels, np.frombuffer(frame.payload, np.uint8))
+    return Level(track, *levels_dbfs(samples[:, index if form.channels > 1 else 0]))

@@ -16,9 +16,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.payload import Samples
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.encode import Samples, encode
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
+from wavstream.simulator.wire import WIRES, Wire
 
 MAX_MESSAGES_A_SECOND = 400
 """Faster play makes larger messages instead: it is what a server's limit is there for."""
@@ -38,7 +39,7 @@ class Leg:
     codec: Codec = Codec.L16
     quirks: Sequence[Quirk] = ()
     query: Mapping[str, str] = field(default_factory=dict)
-    """More parameters of the stream, such as ``record`` or ``clock``."""
+    """More parameters of the stream, such as ``record`` or ``clock``; in the query, or where the dialect has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ async def play_leg(
     """
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
-    url = server.media_url(dialect, session_id, leg.name, _query(leg))
+    url = server.media_url(dialect, session_id, leg.name, _query(leg) if dialect == "pcm" else {})
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     line: _Line | None = None
     samples_sent = messages_sent = dials = bytes_heard = 0
@@ -88,13 +89,13 @@ async def play_leg(
             await asyncio.sleep(start_s + step.due_s / speed - loop.time())
             match step:
                 case Dial():
-                    line = _Line(await _dial(url, headers))
+                    line = _Line(await _dial(url, headers), WIRES[dialect](leg))
+                    await line.greet()
                     dials += 1
                     joined_s.append(loop.time() - start_s)
                 case Send(first=first, end=end) if line is not None:
-                    await line.send(encode(leg.samples[first:end], leg.codec))
+                    messages_sent += await line.play(first, leg.samples[first:end])
                     samples_sent += end - first
-                    messages_sent += 1
                     if progress is not None:
                         progress(end)
                 case Break() if line is not None:
@@ -153,20 +154,25 @@ async def play_call(
 class _Line:
     """One connection: sends, and keeps reading what the server says."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, wire: Wire) -> None:
         self._connection = connection
+        self._wire = wire
         self._bytes_heard = 0
         self._listening = asyncio.create_task(self._listen())
 
-    async def send(self, payload: bytes) -> None:
-        """Send one binary message; raises PeerError when the server has ended the stream."""
-        try:
-            await self._connection.send(payload)
-        except ConnectionClosed:
-            raise self._ended_by_server() from None
+    async def greet(self) -> None:
+        """Say what comes before the audio; raises PeerError when the server has ended the stream."""
+        await self._send(self._wire.greeting())
+
+    async def play(self, first: int, samples: Samples) -> int:
+        """Send audio and return the number of messages; raises PeerError when the server has ended the stream."""
+        messages = self._wire.audio(first, samples)
+        await self._send(messages)
+        return len(messages)
 
     async def hang_up(self) -> int:
         """Close with 1000 and return the bytes heard; raises PeerError when the server had closed otherwise."""
+        await self._send(self._wire.farewell())
         await self._connection.close(1000)
         await self._listening
         if self._connection.close_code != 1000:
@@ -183,10 +189,16 @@ class _Line:
     async def _listen(self) -> None:
         try:
             async for message in self._connection:
-                if isinstance(message, bytes):
-                    self._bytes_heard += len(message)
+                self._bytes_heard += len(self._wire.heard(message))
         except ConnectionClosed:
             return  # whoever sends next is told why
+
+    async def _send(self, messages: Sequence[str | bytes]) -> None:
+        try:
+            for message in messages:
+                await self._connection.send(message)
+        except ConnectionClosed:
+            raise self._ended_by_server() from None
 
     def _ended_by_server(self) -> PeerError:
         code, reason = self._connection.close_code, self._connection.close_reason

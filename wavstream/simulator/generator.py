@@ -27,6 +27,7 @@ class Traffic:
     """Request targets, one leg each."""
     frames: int
     """That each leg sends, one every 20 ms."""
+    dialect: str = "pcm"
     processes: int = 1
     burst: bool = False
     """All legs at the same instant of each ptime, instead of spread over it."""
@@ -48,6 +49,7 @@ class Generator:
                 secure=server.secure,
                 authority=server.authority,
                 key=traffic.key,
+                dialect=traffic.dialect,
                 targets=[traffic.targets[number] for number in own],
                 numbers=own,
                 legs=len(numbers),

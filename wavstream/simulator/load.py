@@ -26,6 +26,7 @@ from wavstream.simulator.control import CPU, Control
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring, sent_by
 from wavstream.simulator.verify import ChannelCheck, check_channel
+from wavstream.simulator.wire import CODECS
 
 MOST_STOPS = 50
 """Recordings that are stopped through the API to time it; the others end by hang-up."""
@@ -122,7 +123,9 @@ def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: No
     calls = [_Call(number, f"{prefix}-{number}") for number in range(request.legs // 2)]
     targets = [server.media_path(request.dialect, call.session_id, leg, {}) for call in calls for leg in ("a", "b")]
     result = LoadResult(legs=request.legs, duration_s=request.duration_s, burst=request.burst)
-    traffic = Traffic(targets, frames, processes=request.processes, burst=request.burst, key=request.key)
+    traffic = Traffic(
+        targets, frames, request.dialect, processes=request.processes, burst=request.burst, key=request.key
+    )
     with Generator(server, traffic) as generator:
         progress("connect", 0)
         generator.wait_connected()
@@ -154,8 +157,8 @@ def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: No
 def _checked(request: LoadRequest) -> ServerAddress:
     if request.legs < 2 or request.legs % 2:
         raise OperatorError(f"--legs {request.legs}: use an even number from 2 on; a call has two legs")
-    if request.dialect != "pcm":
-        raise OperatorError(f"--dialect {request.dialect}: the load speaks pcm")
+    if request.dialect not in CODECS:
+        raise OperatorError(f"--dialect {request.dialect}: the load speaks {', '.join(CODECS)}")
     if not 1 <= request.duration_s <= 3_600:
         raise OperatorError(f"--duration {request.duration_s:g}: use 1 to 3600 seconds")
     if not 1 <= request.processes <= 32:
@@ -200,7 +203,7 @@ def _check_files(
     calls: list[_Call], control: Control, frames: int, request: LoadRequest, result: LoadResult, progress: Progress
 ) -> None:
     """See that every recording has a file and, if asked, that each holds exactly what was sent."""
-    ring = make_ring()
+    ring = make_ring(CODECS[request.dialect][0])
     checks: list[ChannelCheck] = []
     for call in calls:
         progress("verify" if request.verify else "check", call.number / len(calls))

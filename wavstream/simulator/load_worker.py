@@ -21,15 +21,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, Ring, first_frame, make_ring
+from wavstream.simulator.load_wire import MASK, Message, greeting, messages_of
+from wavstream.simulator.signal import PTIME_S, RING_FRAMES, first_frame, make_ring
+from wavstream.simulator.wire import CODECS
 
 SLOTS = 20
 """Groups of legs in a ptime when the load is spread: one each millisecond."""
 LATE_S = 0.010
 """A slot that starts later than this after its time is a late tick."""
-_MASK = bytes.fromhex("5a3cc396")
 _HANDSHAKE_TIMEOUT_S = 15.0
 _GOODBYE_TIMEOUT_S = 15.0
 
@@ -43,6 +42,7 @@ class WorkerPlan:
     secure: bool
     authority: str
     key: str | None
+    dialect: str
     targets: list[str]
     """Request targets of the legs, one socket each."""
     numbers: list[int]
@@ -90,7 +90,7 @@ def main() -> None:
     plan = WorkerPlan(**json.loads(sys.stdin.readline()))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    frames = wire_frames(make_ring())
+    message = messages_of(plan.dialect, make_ring(CODECS[plan.dialect][0]))
     try:
         legs = _connect(plan)
     except (OSError, ValueError) as failed:
@@ -98,7 +98,7 @@ def main() -> None:
         return
     _say({"connected": len(legs)})
     start = json.loads(sys.stdin.readline())["start"]
-    counts = _stream(plan, legs, frames, start)
+    counts = _stream(plan, legs, message, start)
     _say(
         {
             "frames": counts.frames,
@@ -108,18 +108,6 @@ def main() -> None:
             "lost_legs": counts.lost_legs,
         }
     )
-
-
-def wire_frames(ring: Ring) -> list[bytes]:
-    """Every frame of the ring as a masked binary WebSocket message."""
-    payload = ring.astype("<i2", copy=False).view(np.uint8)
-    size = FRAME_SAMPLES * 2
-    mask = np.frombuffer(_MASK * (size // 4), np.uint8)
-    wire = np.empty((RING_FRAMES, 8 + size), np.uint8)
-    wire[:, :8] = np.frombuffer(b"\x82\xfe" + size.to_bytes(2, "big") + _MASK, np.uint8)
-    wire[:, 8:] = payload ^ mask
-    whole = wire.tobytes()
-    return [whole[at : at + 8 + size] for at in range(0, len(whole), 8 + size)]
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -138,6 +126,7 @@ def _connect(plan: WorkerPlan) -> list[WorkerLeg]:
         if context is not None:
             line = context.wrap_socket(line, server_hostname=plan.host)
         heard = _upgrade(line, plan, target)
+        line.sendall(greeting(plan.dialect, number))
         line.setblocking(False)
         legs.append(WorkerLeg(number, first_frame(number, legs=plan.legs), line, heard=heard))
     return legs
@@ -164,7 +153,7 @@ def _upgrade(line: socket.socket, plan: WorkerPlan, target: str) -> bytes:
     return rest
 
 
-def _stream(plan: WorkerPlan, legs: list[WorkerLeg], frames: list[bytes], start: float) -> WorkerCounts:
+def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: Message, start: float) -> WorkerCounts:
     """Send every frame of every leg at its time, then hang up; ``start`` is on the monotonic clock."""
     counts = WorkerCounts()
     slots = 1 if plan.burst else SLOTS
@@ -182,7 +171,7 @@ def _stream(plan: WorkerPlan, legs: list[WorkerLeg], frames: list[bytes], start:
                     counts.late_ticks += -wait > LATE_S
                     counts.worst_late_ms = max(counts.worst_late_ms, -wait * 1000)
                 for leg in members:
-                    send_frame(leg, frames[(leg.place + tick) % RING_FRAMES], counts)
+                    send_frame(leg, message((leg.place + tick) % RING_FRAMES, tick), counts)
             for ready, _ in selector.select(0):
                 _listen(ready.data, selector)
         _hang_up(legs, selector)
@@ -258,8 +247,8 @@ def _listen(leg: WorkerLeg, selector: selectors.BaseSelector) -> None:
 
 
 def _control_frame(opcode: int, payload: bytes) -> bytes:
-    masked = bytes(byte ^ _MASK[at % 4] for at, byte in enumerate(payload))
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + _MASK + masked
+    masked = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + MASK + masked
 
 
 def _hang_up(legs: list[WorkerLeg], selector: selectors.BaseSelector) -> None:

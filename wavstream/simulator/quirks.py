@@ -8,6 +8,7 @@ that the same quirks always make the same call. All times are seconds of the cal
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -56,19 +57,46 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Delay:
+    """Nothing is sent for a while, and all that follows so much later than it should be."""
+
+    at_s: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One message is sent so much late, behind those that follow it."""
+
+    at_s: float
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """One message is sent again so much later."""
+
+    at_s: float
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chunks:
     """Messages of so many samples, whatever the ptime."""
 
     samples: float
 
 
-Quirk = Stall | Gap | Drop | Late | Drift | Chunks
+Quirk = Stall | Gap | Drop | Late | Drift | Delay | Swap | Double | Chunks
 _BY_NAME: dict[str, type[Quirk]] = {
     "stall": Stall,
     "gap": Gap,
     "drop": Drop,
     "late": Late,
     "drift": Drift,
+    "delay": Delay,
+    "swap": Swap,
+    "double": Double,
     "chunks": Chunks,
 }
 
@@ -135,10 +163,13 @@ def steps(
     stalls = [quirk for quirk in quirks if isinstance(quirk, Stall)]
     gaps = [quirk for quirk in quirks if isinstance(quirk, Gap)]
     drops = [quirk for quirk in quirks if isinstance(quirk, Drop)]
+    delays = [quirk for quirk in quirks if isinstance(quirk, Delay)]
+    moved = [quirk for quirk in quirks if isinstance(quirk, Swap | Double)]
     usual = message_samples or rate_hz * PTIME_MS // 1000
     sizes = [max(int(quirk.samples), 1) for quirk in quirks if isinstance(quirk, Chunks)] or [usual]
 
     away: Drop | None = None
+    put_off: list[Send] = []
     at_s = due_s = late_s
     yield Dial(late_s)
     first = 0
@@ -156,12 +187,27 @@ def steps(
             away = drop
         if drop is None and not any(_within(at_s, gap.at_s, gap.for_s) for gap in gaps):
             ends = [stall.at_s + stall.for_s for stall in stalls if _within(at_s, stall.at_s, stall.for_s)]
-            due_s = max([at_s, *ends])
-            yield Send(due_s, first, end)
+            delay_s = sum(quirk.for_s for quirk in delays if at_s >= quirk.at_s)
+            due_s = max([at_s + delay_s, *ends])
+            yield from _taken(put_off, until_s=due_s)
+            here = [quirk for quirk in moved if _within(at_s, quirk.at_s, size / real_rate_hz)]
+            put_off += [Send(due_s + quirk.by_s, first, end) for quirk in here]
+            if not any(isinstance(quirk, Swap) for quirk in here):
+                yield Send(due_s, first, end)
         first = end
     if away is not None:
         yield Dial(away.at_s + away.away_s)
+    for late in _taken(put_off, until_s=math.inf):
+        yield late
+        due_s = late.due_s
     yield HangUp(max(due_s, late_s + total_samples / real_rate_hz))
+
+
+def _taken(put_off: list[Send], *, until_s: float) -> list[Send]:
+    """Those that are due by then, in their order; they are put off no more."""
+    due = sorted((send for send in put_off if send.due_s <= until_s), key=lambda send: send.due_s)
+    put_off[:] = [send for send in put_off if send.due_s > until_s]
+    return due
 
 
 def _within(at_s: float, start_s: float, length_s: float) -> bool:

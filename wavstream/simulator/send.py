@@ -20,13 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec
 from wavstream.model.ids import is_customer_id, new_id
+from wavstream.rendering.codecs.payload import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
-from wavstream.simulator.encode import Samples
 from wavstream.simulator.quirks import Quirk, parse_quirk
+from wavstream.simulator.wire import CODECS
 
-DIALECTS = ("pcm",)
-"""Dialects that the synthetic media server speaks."""
 EXIT_OK, EXIT_CALL_FAILED, EXIT_CANNOT_START = 0, 1, 2
 
 _INTEGER_WIDTHS = ("PCM_16", "PCM_S8", "PCM_U8", "PCM_24", "PCM_32", "ULAW", "ALAW")
@@ -42,7 +41,8 @@ class SendRequest:
     dialect: str = "pcm"
     session_id: str | None = None
     """None: a fresh one."""
-    codec: str = Codec.L16
+    codec: str | None = None
+    """None: what is usual in the dialect."""
     speed: float = 1.0
     """Call seconds in a second; infinity for as fast as the server takes it."""
     quirks: Sequence[str] = ()
@@ -123,10 +123,10 @@ def read_wav(file: Path) -> tuple[Samples, int]:
 
 def _prepared(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
     """Everything checked and read, before the first connection."""
-    if request.dialect not in DIALECTS:
-        raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(DIALECTS)}")
-    if request.codec not in set(Codec):
-        raise OperatorError(f"--codec {request.codec}: use one of {', '.join(Codec)}")
+    if request.dialect not in CODECS:
+        raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(CODECS)}")
+    if request.codec not in (None, *CODECS[request.dialect]):
+        raise OperatorError(f"--codec {request.codec}: use one of {', '.join(CODECS[request.dialect])}")
     if not request.speed > 0:
         raise OperatorError(f"--speed {request.speed}: use a number above 0, or inf for as fast as possible")
     session_id = request.session_id or f"send-{new_id()[:12]}"
@@ -149,7 +149,7 @@ def _leg(name: str, file: Path, request: SendRequest, quirks: Sequence[tuple[str
         name,
         samples,
         rate_hz,
-        Codec(request.codec),
+        Codec(request.codec or CODECS[request.dialect][0]),
         quirks=[quirk for leg, quirk in quirks if leg in (None, name)],
         query={"record": "1"} if request.record else {},
     )

@@ -12,6 +12,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.payload import encode
+
 RATE_HZ = 8_000
 PTIME_S = 0.02
 FRAME_SAMPLES = 160
@@ -25,10 +29,13 @@ Ring = npt.NDArray[np.int16]
 """Shape ``(RING_FRAMES, FRAME_SAMPLES)``."""
 
 
-def make_ring() -> Ring:
-    """The same samples in every process: takes about 0.1 s."""
+def make_ring(codec: Codec = Codec.L16) -> Ring:
+    """The same samples in every process, those that the codec can carry: takes about 0.1 s."""
     noise = np.random.default_rng(_SEED).integers(-_PEAK, _PEAK, (RING_FRAMES, FRAME_SAMPLES), dtype=np.int16)
-    noise[noise == 0] = _PEAK
+    if codec is not Codec.L16:
+        payload = np.frombuffer(encode(noise, codec), np.uint8)
+        noise = decode(codec, FRAME_SAMPLES, payload).copy()
+    noise[noise == 0] = noise.max()
     return noise
 
 

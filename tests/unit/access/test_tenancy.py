@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import inspect
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from wavstream.access import tenancy
 from wavstream.access.keys import hash_key, lookup, verify_key
 from wavstream.access.rates import FailureLimit
 from wavstream.access.tenancy import TRUST_S, Access
+from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.model.app import App
 
@@ -73,9 +76,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def access_to(apps: FakeApps, clock: Clock, *, failures: int = 20) -> Access:
+def access_to(apps: FakeApps, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None) -> Access:
     limit = FailureLimit(failures=failures)
-    return Access(apps=apps, master=MASTER, failures=limit, clock=clock, now=lambda: START)
+    return Access(apps=apps, master=MASTER, twilio=twilio, failures=limit, clock=clock, now=lambda: START)
 
 
 async def app_of(answer: str | Awaitable[str]) -> str:
@@ -304,6 +307,22 @@ async def test_a_stream_token_for_a_session_opens_no_other(clock: Clock) -> None
     for other in ("call-78", None):
         with pytest.raises(Unauthenticated, match="another session"):
             await stream(access, token, session_id=other)
+
+
+async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(clock: Clock) -> None:
+    apps = FakeApps(shop=KEY)
+    account = TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec")
+    access = access_to(apps, clock, twilio=account)
+    right = base64.b64encode(hmac.digest(b"t", b"wss://rec/media/twilio", "sha1")).decode()
+    signed, forged = (SignedUpgrade(text, "/media/twilio", ()) for text in (right, "forged"))
+    assert access.authenticate_stream(None, client_is_loopback=False, signed=signed) == "shop"
+    with pytest.raises(Unauthenticated):
+        access.authenticate_stream(None, client_is_loopback=False, signed=signed, app="bank")
+    with pytest.raises(Unauthenticated, match="signature"):
+        access.authenticate_stream(None, client_is_loopback=True, signed=forged)
+    assert await app_of(access.authenticate_stream(KEY, client_is_loopback=False, signed=forged)) == "shop"
+    with pytest.raises(Unauthenticated, match=r"does not know twilio\.auth_token"):
+        access_to(apps, clock).authenticate_stream(None, client_is_loopback=False, signed=signed)
 
 
 async def test_a_stream_token_that_has_expired_is_unauthenticated(clock: Clock) -> None:

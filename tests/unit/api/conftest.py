@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, make_token
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
+from wavstream.finishing.conversions import Conversions
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.storage.links import LinkKey, LinkKeys
@@ -33,6 +34,7 @@ class World:
     clock: Clock
     registry: CollectorRegistry
     links: LinkKeys
+    conversions: Conversions
     reasons: list[str] = field(default_factory=list)
 
     def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
@@ -42,9 +44,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
+    storage.prepare(spool := tmp_path / "spool")
+    conversions = Conversions(storage=storage, spool=spool, min_free_bytes=0)
     commands = FakeCommands(clock, storage)
     access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
@@ -55,11 +59,13 @@ def world(tmp_path: Path) -> World:
     app = create_app(
         ApiParts(
             commands=commands, authenticate=access, links=links, find_recording=commands.find, storage=storage,
-            make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock, public_url=BASE,
-            default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
+            conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
+            public_url=BASE, default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
+            listen=lambda _: None,
         )
     )  # fmt: skip
-    return World(app, commands, access, clock, registry, links, reasons)
+    yield World(app, commands, access, clock, registry, links, conversions, reasons)
+    await conversions.stop()
 
 
 @pytest.fixture

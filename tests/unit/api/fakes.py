@@ -22,7 +22,7 @@ from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Receipt, Recording, Status
-from wavstream.model.session import SessionView, Silence, StreamView
+from wavstream.model.session import Level, SessionView, Silence, StreamView
 from wavstream.storage.local import LocalStorage
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
@@ -81,7 +81,8 @@ class FakeCommands:
         stem = options.file_name or session_id
         recording = Recording(
             id=recording_id, app_id=app_id, session_id=session_id, status=Status.ONGOING, options=options,
-            object_key=f"{app_id}/2026-11-01/{recording_id}.wav", file_name=f"{stem}-1793527200.wav",
+            object_key=f"{app_id}/2026-11-01/{recording_id}.{options.format}",
+            file_name=f"{stem}-1793527200.{options.format}",
             created_at=self.clock(), started_at=self.clock(),
         )  # fmt: skip
         self.recordings[recording_id] = recording
@@ -198,7 +199,7 @@ def live_view(session_id: str, app_id: str = "one") -> SessionView:
     stream = StreamView(
         leg="a", dialect="pcm", format=MediaFormat(), clock=TrackClock.CONTIGUOUS, tracks=(Track.INBOUND,),
         channel=None, joined_at=START, last_audio_at=START + timedelta(seconds=2), frames=100, received_ms=2000,
-        silent_because=Silence.STALLED,
+        silent_because=Silence.STALLED, levels=(Level(Track.INBOUND, -23.1, -9.8), Level(Track.OUTBOUND)),
     )  # fmt: skip
     return SessionView(
         session_id=session_id, app_id=app_id, created_at=START, call=CallFacts("+15550100", "+15550199", "inbound"),

@@ -27,7 +27,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_operation_has_a_name_a_summary_and_a_description(document: dict[str, Any]) -> None:
     operations = [operation for _, operation in _operations(document)]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 18
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -38,6 +38,7 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "get /v1/recordings/{recording_id}",
         "delete /v1/recordings/{recording_id}",
         "get /v1/recordings/{recording_id}.wav",
+        "get /v1/recordings/{recording_id}.mp3",
         "post /v1/recordings/{recording_id}/stop",
         "post /v1/recordings/{recording_id}/pause",
         "post /v1/recordings/{recording_id}/resume",

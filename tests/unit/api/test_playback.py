@@ -231,14 +231,6 @@ async def test_a_file_that_cannot_be_read_answers_503(
     assert (await client.get(url)).status_code == 503
 
 
-async def test_a_recording_as_mp3_is_unknown_and_the_answer_says_what_there_is(
-    client: httpx.AsyncClient, finished: Recording
-) -> None:
-    response = await client.get(f"/v1/recordings/{finished.id}.mp3")
-    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
-    assert "wav" in response.json()["detail"]
-
-
 @pytest.mark.parametrize(
     "session_id", ["../../etc/passwd", 'a"b\\c;d', "Gespr\u00e4ch 1", "100%", "a/b?c=d#e", "\U0001f4de"]
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.media_plane import RememberingSink
 from wavstream.dialects.base import Outgoing, UpgradeRequest
@@ -120,3 +121,16 @@ def test_audio_is_counted_when_it_is_asked_for_and_once() -> None:
     stage.intake.count()
     assert (stage.counters.frames, stage.counters.received_bytes, stage.counters.streams_opened) == (2, 8, 1)
     assert stage.counters.ignored == {"before_start": 1}
+
+
+def test_a_message_that_is_not_used_is_counted_each_time_and_explained_once_a_stream() -> None:
+    with capture_logs() as logs:
+        for stage in (Stage(), Stage()):
+            stage.play(started(), Ignored(Reason.BAD_MEDIA), Ignored(Reason.NOT_JSON), binary=False)
+            stage.play(Ignored(Reason.BAD_MEDIA), binary=False)
+            assert stage.counters.ignored == {"bad_media": 2, "not_json": 1}
+    assert [log["reason"] for log in logs] == ["bad_media", "not_json"] * 2
+    assert logs[0] == {
+        "event": "media_message_ignored", "log_level": "warning", "dialect": "script", "session_id": "s",
+        "reason": "bad_media", "explanation": Reason.BAD_MEDIA.explanation,
+    }  # fmt: skip

@@ -137,6 +137,16 @@ def test_silence_that_the_peer_has_not_played_is_taken_back_when_it_is_not_wante
     assert speaker.is_idle
 
 
+def test_a_sound_that_still_waits_is_not_taken_back_with_the_silence() -> None:
+    peer = Peer(clear=b"clear")
+    speaker = peer.speaker()
+    speaker.keep_alive(True)
+    speaker.play(np.full(160, 7, np.int16))
+    speaker.keep_alive(False)
+    speaker.send(1)
+    assert [write[4:] for write in peer.writes] == [b"\7\0" * 160]
+
+
 def test_a_text_dialect_gets_text_messages() -> None:
     peer = Peer(is_text=True)
     speaker = peer.speaker(MediaFormat(codec=Codec.PCMU))

@@ -6,6 +6,7 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
 from wavstream.media.endpoint import MediaCredentials
@@ -42,6 +43,15 @@ def test_the_dialect_sees_the_query_and_headers_without_the_key() -> None:
     asked = read("/media/pcm/s?rate=16000&token=t&app=a&x=&from=+49%2030", Authorization="Bearer k", X_Vendor="v")
     assert asked.upgrade.query == {"rate": "16000", "x": "", "from": "+49 30"}
     assert asked.upgrade.headers == {"x-vendor": "v"}
+
+
+def test_a_signature_of_twilio_comes_with_the_url_that_was_asked_for() -> None:
+    headers = {"Host": "10.0.0.7:8080", "X_Forwarded_Host": "rec.example.com, inner", "X_Twilio_Signature": "c2ln"}
+    asked = read("/media/twilio/call%2077?x=1", **headers)
+    signed = asked.credentials.signed
+    assert signed == SignedUpgrade("c2ln", "/media/twilio/call%2077?x=1", ("rec.example.com", "10.0.0.7:8080"))
+    assert "x-twilio-signature" not in asked.upgrade.headers
+    assert read("/media/twilio").credentials.signed is None
 
 
 @pytest.mark.parametrize(

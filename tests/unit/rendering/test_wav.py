@@ -27,6 +27,7 @@ def test_a_file_reads_back_with_other_peoples_code() -> None:
     assert rate_hz == 16000
     assert samples.tolist() == np.concatenate(blocks).tolist()
 
+
 def test_the_audio_of_so_many_samples_is_known_before_it_is_encoded() -> None:
     encoder = WavEncoder(sample_rate_hz=8000, channels=2)
     assert encoder.audio_bytes(5) == len(encoder.encode(np.zeros((5, 2), np.int16)))

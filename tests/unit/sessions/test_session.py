@@ -166,6 +166,29 @@ async def test_a_newer_stream_of_the_same_track_takes_the_place_of_the_older() -
     assert (list(call.session.running), call.session.legs.away) == ([recording], {})
 
 
+async def test_a_stream_stands_beside_one_with_another_id_and_takes_the_place_of_one_with_its_own() -> None:
+    call = LiveCall()
+    handles = [Handle(), Handle()]
+    first, second = (
+        call.open("a", handle=handle, stream_id=stream_id)
+        for handle, stream_id in zip(handles, ("MZ1", "MZ2"), strict=True)
+    )
+    assert call.session.streams == [first, second]
+    assert [handle.closed for handle in handles] == [[], []]
+
+    again = call.open("a", stream_id="MZ1")
+
+    assert call.session.streams == [second, again]
+    assert [len(handle.closed) for handle in handles] == [1, 0]
+
+
+async def test_a_stream_without_an_id_takes_the_place_of_one_that_has_one() -> None:
+    call = LiveCall()
+    call.open("a", stream_id="MZ1")
+    new = call.open("a")
+    assert call.session.streams == [new]
+
+
 async def test_inbound_and_outbound_streams_of_one_leg_are_side_by_side() -> None:
     call = LiveCall()
     handle = Handle()

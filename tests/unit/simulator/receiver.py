@@ -21,6 +21,7 @@ class Heard:
     target: str
     authorization: str | None
     messages: list[bytes] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     close_code: int | None = None
 
     @property
@@ -41,7 +42,7 @@ async def receiver(
     *,
     status: HTTPStatus | None = None,
     on_message: Callable[[Heard], tuple[int, str] | None] = lambda _: None,
-    talk: bytes = b"",
+    talk: bytes | str = b"",
 ) -> AsyncIterator[Receiver]:
     """Serves on loopback: refuses with ``status``, closes with what ``on_message`` returns, sends ``talk`` first."""
     heard = Receiver(ServerAddress("127.0.0.1", 0, False, ""))
@@ -57,8 +58,10 @@ async def receiver(
             if talk:
                 await connection.send(talk)
             async for message in connection:
-                assert isinstance(message, bytes)
-                one.messages.append(message)
+                if isinstance(message, bytes):
+                    one.messages.append(message)
+                else:
+                    one.texts.append(message)
                 verdict = on_message(one)
                 if verdict is not None:
                     await connection.close(*verdict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -12,9 +14,9 @@ import pytest
 from tests.unit.simulator.receiver import Heard, receiver
 from wavstream.errors import LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.payload import Samples, encode
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import MAX_MESSAGE_BYTES, Leg, play_call, play_leg
-from wavstream.rendering.codecs.payload import Samples, encode
 from wavstream.simulator.quirks import Chunks, Drop, Gap
 
 
@@ -79,6 +81,36 @@ async def test_what_the_server_says_is_heard_and_counted() -> None:
     async with receiver(talk=b"\0" * 320) as heard:
         report = await play_leg(Leg("a", noise(160)), server=heard.address, session_id="s")
     assert report.bytes_heard == 320
+
+
+async def test_a_twilio_leg_sends_its_two_tracks_as_text_each_with_its_own_time() -> None:
+    leg = Leg("a", noise(480, 2), codec=Codec.PCMU, query={"record": "1"})
+    talk = json.dumps({"event": "media", "streamSid": "MZ1", "media": {"payload": "AAAA"}})
+    async with receiver(talk=talk) as heard:
+        report = await play_leg(leg, server=heard.address, session_id="s", dialect="twilio", speed=8)
+    (one,) = heard.connections
+    said = [json.loads(text) for text in one.texts]
+    assert (one.target, one.messages, one.close_code) == ("/media/twilio/s/a", [], 1000)
+    assert [message["event"] for message in said] == ["connected", "start", *["media"] * 6, "stop"]
+    assert [message.get("sequenceNumber") for message in said] == [None, *(str(number) for number in range(1, 9))]
+    start = said[1]["start"]
+    assert (start["tracks"], start["customParameters"]) == (["inbound", "outbound"], {"record": "1"})
+    assert start["mediaFormat"] == {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+    for number, track in enumerate(start["tracks"]):
+        media = [message["media"] for message in said[2:-1] if message["media"]["track"] == track]
+        assert [(frame["timestamp"], frame["chunk"]) for frame in media] == [("0", "1"), ("20", "2"), ("40", "3")]
+        payload = b"".join(base64.b64decode(frame["payload"]) for frame in media)
+        assert payload == encode(leg.samples[:, number].copy(), Codec.PCMU)
+    assert (report.messages_sent, report.bytes_heard) == (6, 3)
+
+
+async def test_a_twilio_leg_that_comes_back_is_another_stream_whose_time_starts_anew() -> None:
+    leg = Leg("a", noise(8_000), codec=Codec.PCMU, quirks=[Drop(at_s=0.2, away_s=0.2)])
+    async with receiver() as heard:
+        await play_leg(leg, server=heard.address, session_id="s", dialect="twilio", speed=8)
+    first, second = ([json.loads(text) for text in one.texts] for one in heard.connections)
+    assert first[1]["streamSid"] != second[1]["streamSid"]
+    assert second[2]["media"]["timestamp"] == "0"
 
 
 async def test_a_server_that_ends_the_stream_is_reported_with_its_code_and_reason() -> None:

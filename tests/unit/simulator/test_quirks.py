@@ -8,7 +8,9 @@ from wavstream.errors import OperatorError
 from wavstream.simulator.quirks import (
     Break,
     Chunks,
+    Delay,
     Dial,
+    Double,
     Drift,
     Drop,
     Gap,
@@ -18,6 +20,7 @@ from wavstream.simulator.quirks import (
     Send,
     Stall,
     Step,
+    Swap,
     parse_quirk,
     steps,
 )
@@ -93,6 +96,30 @@ def test_chunks_are_sent_in_their_sizes_at_their_own_time() -> None:
     sends = sent(planned(0.1, Chunks(37)))
     assert [step.end - step.first for step in sends] == [37] * 21 + [23]
     assert sends[20].due_s == pytest.approx(20 * 37 / RATE_HZ)
+
+
+def test_a_swapped_message_is_sent_behind_those_that_follow_it_within_its_time() -> None:
+    firsts = [step.first // 160 for step in sent(planned(0.2, Swap(at_s=0.04, by_s=0.05)))]
+    assert firsts == [0, 1, 3, 4, 2, 5, 6, 7, 8, 9]
+
+
+def test_a_swapped_message_at_the_end_is_sent_before_the_leg_hangs_up() -> None:
+    plan = planned(0.1, Swap(at_s=0.08, by_s=0.06))
+    assert plan[-2:] == [Send(0.14, 640, 800), HangUp(0.14)]
+
+
+def test_a_doubled_message_is_sent_again_later() -> None:
+    sends = sent(planned(0.1, Double(at_s=0.03, by_s=0.03)))
+    assert [step.first // 160 for step in sends] == [0, 1, 2, 3, 2, 4]
+    assert sends[4].due_s == pytest.approx(0.07)
+
+
+def test_a_delay_sends_everything_and_all_that_follows_later() -> None:
+    plan = planned(2, Delay(at_s=1, for_s=3))
+    sends = sent(plan)
+    assert sum(step.end - step.first for step in sends) == 2 * RATE_HZ
+    assert [sends[49].due_s, sends[50].due_s, sends[51].due_s] == pytest.approx([0.98, 4.0, 4.02])
+    assert plan[-1].due_s >= sends[-1].due_s
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,266 @@
+"""Twilio calls on real sockets; the tests listen to the files, and to what the peer is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidStatus
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.recorder import WAIT_S, Recorder, Truth, close_code, recorder
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.mixer.beep import BEEP_HZ
+from wavstream.settings import TwilioSettings
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.caller import Leg, play_call
+from wavstream.simulator.quirks import Delay, Double, Gap, Quirk, Stall, Swap
+
+RATE_HZ = 8000
+SAID_HZ, HEARD_HZ = 600.0, 1500.0
+SILENCE = base64.b64encode(b"\xff" * 160).decode()
+TRUTH_S = 0.02
+"""How far from the truth a sample may be."""
+
+
+def call(length_s: float = 3.0, *quirks: Quirk, **parameters: str) -> Leg:
+    """A stream of both tracks: what the party says beeps each second from 0.3 s on, what it hears from 0.6 s on."""
+    said = beeps(length_s, rate_hz=RATE_HZ, frequency_hz=SAID_HZ, offset_s=0.3)
+    heard = beeps(length_s, rate_hz=RATE_HZ, frequency_hz=HEARD_HZ, offset_s=0.6)
+    return Leg("a", np.stack((said, heard), 1), RATE_HZ, Codec.PCMU, quirks=quirks, query=parameters)
+
+
+async def play(client: Recorder, *legs: Leg) -> Truth:
+    server = ServerAddress.parse(client.base_url)
+    reports = await play_call(legs, server=server, session_id="call-77", dialect="twilio")
+    return Truth({report.leg: report.joined_s for report in reports})
+
+
+async def recorded(tmp_path: Path, leg: Leg) -> tuple[NDArray[np.int16], Truth, dict[str, Any]]:
+    """The file of a call, when the leg joined, and the recording."""
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        truth = await play(client, leg)
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert rate_hz == RATE_HZ
+    return samples, truth, done
+
+
+async def test_two_tracks_of_one_socket_are_left_and_right_with_every_beep_where_it_was_said(tmp_path: Path) -> None:
+    samples, truth, done = await recorded(tmp_path, call())
+    assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(truth.said("a", 0.3, 1.3, 2.3), abs=TRUTH_S)
+    assert find_beeps(samples[:, 1], RATE_HZ, HEARD_HZ) == pytest.approx(truth.said("a", 0.6, 1.6, 2.6), abs=TRUTH_S)
+    assert not find_beeps(samples[:, 0], RATE_HZ, HEARD_HZ)
+    assert not find_beeps(samples[:, 1], RATE_HZ, SAID_HZ)
+    assert [(row["track"], row["channel"], row["codec"]) for row in done["legs"]] == [
+        ("inbound", "left", "pcmu"), ("outbound", "right", "pcmu")
+    ]  # fmt: skip
+    assert done["end_reason"] == "hangup"
+    assert done["vendor_ids"]["callSid"] == "CA-a"
+    assert done["integrity"]["gaps"] == []
+
+
+async def test_frames_that_are_lost_doubled_and_swapped_come_out_in_place(tmp_path: Path) -> None:
+    lost = [Gap(at_s=1.32, for_s=0.04)]
+    doubled = [Double(at_s=0.32, by_s=0.1), Double(at_s=2.62, by_s=0.06)]
+    swapped = [Swap(at_s=0.36, by_s=0.1), Swap(at_s=1.62, by_s=0.03), Swap(at_s=2.3, by_s=0.08)]
+    leg = call(3.0, *lost, *doubled, *swapped)
+    samples, _, done = await recorded(tmp_path, leg)
+    sent = decode(Codec.PCMU, 2, np.frombuffer(encode(leg.samples, Codec.PCMU), np.uint8)).copy()
+    sent[round(1.32 * RATE_HZ) : round(1.36 * RATE_HZ)] = 0
+    first = int(np.argmax(samples[:, 0] != 0)) - int(np.argmax(sent[:, 0] != 0))
+    assert np.array_equal(samples[first : first + len(sent)], sent)
+    integrity = done["integrity"]
+    assert (integrity["duplicate_frames"], integrity["reordered_frames"]) == (4, 6)
+    assert integrity["lost_ms"] == 80
+    assert {(gap["cause"], gap["length_ms"]) for gap in integrity["gaps"]} == {("loss", 40)}
+
+
+@pytest.mark.parametrize("quirk", [Stall(at_s=1.5, for_s=3.0), Delay(at_s=1.5, for_s=3.0)], ids=["burst", "no burst"])
+async def test_a_delivery_gap_of_three_seconds_with_continuous_time_moves_nothing(tmp_path: Path, quirk: Quirk) -> None:
+    samples, truth, done = await recorded(tmp_path, call(6.0, quirk))
+    said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3, 4.3, 5.3)
+    assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(said_s, abs=TRUTH_S)
+    assert done["integrity"]["gaps"] == []
+    assert done["integrity"]["late_frames"] == 0
+
+
+async def test_a_second_stream_of_a_call_stands_beside_the_first(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio") as first:
+        await introduce(first, stream="MZ01")
+        async with client.connect("/media/twilio") as second:
+            await introduce(second, stream="MZ02")
+            await first.send(media(0))
+            await second.send(media(0))
+            await client.until_streaming("CA5", 2)
+            session = (await client.http.get("/v1/sessions/CA5")).json()
+            assert session["legs"] == ["CA5"]
+        await first.send(media(20))
+        await client.until_received("CA5", 40)
+
+
+async def test_what_parallel_streams_of_a_call_bring_twice_is_in_the_file_once(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        truth = await play(client, call(2.5), call(4.0))
+        samples, _ = await client.listen(recording)
+        done = await client.get(recording)
+    # Which of them dialled first is not known; they dialled at the same moment.
+    said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3)
+    assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(said_s, abs=0.1)
+    assert np.abs(samples).max() == pytest.approx(8000, rel=0.05)
+    assert done["integrity"]["redundant_ms"] == pytest.approx(2 * 2500, abs=100)
+
+
+async def introduce(socket: ClientConnection, *, stream: str = "MZ01", **parameters: str) -> None:
+    await socket.send('{"event":"connected","protocol":"Call","version":"1.0.0"}')
+    start = {"streamSid": stream, "callSid": "CA5", "tracks": ["inbound"], "customParameters": parameters}
+    await socket.send(json.dumps({"event": "start", "streamSid": stream, "start": start}))
+
+
+def media(timestamp_ms: object, payload: object = SILENCE, **more: object) -> str:
+    fields = {"track": "inbound", "timestamp": str(timestamp_ms), "payload": payload, **more}
+    return json.dumps({"event": "media", "streamSid": "MZ01", "media": fields})
+
+
+def tone(first_ms: int, frames: int) -> list[str]:
+    """Frames of 20 ms of a tone from a time of the stream on."""
+    samples = np.rint(8000 * np.sin(2 * np.pi * SAID_HZ * np.arange(frames * 160) / RATE_HZ)).astype(np.int16)
+    whole = encode(samples[:, None], Codec.PCMU)
+    pieces = [base64.b64encode(whole[at : at + 160]).decode() for at in range(0, len(whole), 160)]
+    return [media(first_ms + 20 * number, piece) for number, piece in enumerate(pieces)]
+
+
+async def test_bad_messages_are_counted_and_explained_once_and_take_nothing_from_the_file(tmp_path: Path) -> None:
+    bad = [
+        media(40, "!"), media(60, "not base64"), media(0, track="both"), media(-20), media("soon"), media(2**42),
+        '{"event":"media"}', "rubbish", "[]", '{"event":"weird"}', '{"event":"dtmf","dtmf":{"digit":"55"}}',
+    ]  # fmt: skip
+    with capture_logs() as logs:
+        async with recorder(tmp_path) as (client, service), client.connect("/media/twilio/call-77/a") as socket:
+            recording = await client.start("call-77")
+            await socket.send(media(0))
+            await introduce(socket)
+            for message in [*tone(0, 5), *bad, *bad, *tone(100, 5)]:
+                await socket.send(message)
+            await socket.send(b"binary")
+            await socket.send('{"event":"stop"}')
+            for message in tone(200, 5):
+                await socket.send(message)
+            samples, _ = await client.listen(recording)
+            ignored = dict(service.endpoint.counters.ignored)
+    assert np.count_nonzero(samples[:, 0]) > 1500
+    assert len(samples) == 1600
+    assert ignored == {
+        "before_start": 1, "bad_media": 6, "unknown_track": 2, "bad_timestamp": 6, "not_json": 4, "unknown_event": 2,
+        "bad_digit": 2, "binary_message": 1,
+    }  # fmt: skip
+    explained = [log for log in logs if log["event"] == "media_message_ignored"]
+    assert sorted(log["reason"] for log in explained) == sorted(ignored)
+    assert {log["dialect"] for log in explained} == {"twilio"}
+    assert all(len(log["explanation"]) > 40 for log in explained)
+
+
+@pytest.mark.parametrize("odd_ms", [3_700_000, 0], ids=["an hour ahead", "backwards"])
+async def test_impossible_times_make_no_gap_of_an_hour_and_lose_nothing(tmp_path: Path, odd_ms: int) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio/call-77/a") as socket:
+        recording = await client.start("call-77")
+        await introduce(socket)
+        for message in [*tone(5000, 50), *tone(odd_ms, 50)]:
+            await socket.send(message)
+            await asyncio.sleep(0.02)
+        await socket.send('{"event":"stop"}')
+        samples, _ = await client.listen(recording)
+        done = await client.get(recording)
+    assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.5)
+    assert np.count_nonzero(samples[:, 0]) > 15_000
+    assert done["integrity"]["clock_restarts"] == 1
+
+
+async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp_path: Path) -> None:
+    twilio = TwilioSettings(auth_token=SecretStr("t0ken"), app="default")
+    settings: dict[str, Any] = {"twilio": twilio, "api_key": "right-key-of-the-default-app"}
+    async with recorder(tmp_path, **settings) as (client, _):
+        headers = {"X-Forwarded-Host": "rec.example.com", "X-Twilio-Signature": "forged"}
+        connecting = client.connect("/media/twilio/call-77")
+        connecting.additional_headers = headers
+        with pytest.raises(InvalidStatus) as refusal:
+            await connecting
+        assert refusal.value.response.status_code == 401
+        signed = hmac.digest(b"t0ken", b"wss://rec.example.com/media/twilio/call-77", "sha1")
+        connecting = client.connect("/media/twilio/call-77")
+        connecting.additional_headers = headers | {"X-Twilio-Signature": base64.b64encode(signed).decode()}
+        async with connecting as socket:
+            await introduce(socket)
+            await socket.send('{"event":"stop"}')
+            assert (await close_code(socket))[0] == 1000
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "field"),
+    [
+        ("rubbish", 1007, "text"),
+        ('{"event":"start"}', 1008, "start"),
+        ('{"event":"start","start":{}}', 1008, "session_id"),
+        ('{"event":"start","start":{"callSid":"CA5","mediaFormat":{"encoding":"audio/opus"}}}', 1008, "encoding"),
+    ],
+)
+async def test_a_stream_that_cannot_start_is_closed_with_the_field(
+    tmp_path: Path, message: str, code: int, field: str
+) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio") as socket:
+        await socket.send(message)
+        closed = await close_code(socket)
+    assert closed[0] == code
+    assert field in (closed[1] or "")
+
+
+async def test_a_key_that_is_pressed_ends_a_recording_that_has_it_as_its_terminator(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio/call-77/a") as socket:
+        recording = await client.start("call-77", terminators="#")
+        await introduce(socket, two_way="1")
+        for message in tone(0, 10):
+            await socket.send(message)
+        await socket.send('{"event":"mark","streamSid":"MZ01","mark":{"name":"menu"}}')
+        await socket.send('{"event":"dtmf","streamSid":"MZ01","dtmf":{"track":"inbound_track","digit":"#"}}')
+        done = await client.until(recording)
+    assert done["end_reason"] == "terminator"
+
+
+async def test_a_one_way_stream_is_sent_nothing(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio/call-77/a") as socket:
+        await introduce(socket, keepalive="1")
+        await socket.send(media(0))
+        await client.until_streaming("call-77", 1)
+        recording = await client.start("call-77", beep=True)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.4)
+        await client.act(recording, "stop")
+
+
+async def test_a_two_way_stream_hears_the_beep_and_silence_and_is_cleared_at_the_end(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio/call-77/a") as socket:
+        await introduce(socket, two_way="1", keepalive="1")
+        await socket.send(media(0))
+        await client.until_streaming("call-77", 1)
+        recording = await client.start("call-77", beep=True)
+        heard = [json.loads(await asyncio.wait_for(socket.recv(), WAIT_S)) for _ in range(15)]
+        await client.act(recording, "stop")
+        while (last := json.loads(await asyncio.wait_for(socket.recv(), WAIT_S)))["event"] == "media":
+            pass
+    payload = b"".join(base64.b64decode(message["media"]["payload"]) for message in heard)
+    assert find_beeps(decode(Codec.PCMU, 1, np.frombuffer(payload, np.uint8))[:, 0], RATE_HZ, BEEP_HZ) == [0.0]
+    assert last == {"event": "clear", "streamSid": "MZ01"}

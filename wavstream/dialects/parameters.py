@@ -1,0 +1,76 @@
+"""What a media server may set for its stream, whatever the dialect: checked here, refused by the name of the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from wavstream.errors import BadParameter
+from wavstream.model.audio import Channel
+from wavstream.model.call import CallFacts
+from wavstream.model.ids import is_customer_id
+
+_Text = Annotated[str, msgspec.Meta(max_length=256)]
+_FIELD = re.compile(r"\$\.(\w+)")
+
+
+class StreamParameters(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Parameters that every dialect takes; a dialect with more of its own derives from this."""
+
+    channel: Channel | None = None
+    from_: _Text = ""
+    to: _Text = ""
+    direction: Literal["", "inbound", "outbound"] = ""
+    record: bool = False
+    keepalive: bool = False
+
+    @property
+    def call(self) -> CallFacts:
+        """What they tell of the call."""
+        return CallFacts(from_=self.from_, to=self.to, direction=self.direction)
+
+
+ACCEPTED: Mapping[str, str] = {
+    "channel": "left or right",
+    "from": "text of at most 256 characters",
+    "to": "text of at most 256 characters",
+    "direction": "inbound or outbound",
+    "record": "0 or 1",
+    "keepalive": "0 or 1",
+}
+"""What each field takes, for a person."""
+
+AnyParameters = TypeVar("AnyParameters", bound=StreamParameters)
+
+
+def read_parameters(fields: Mapping[str, Any], kind: type[AnyParameters], accepted: Mapping[str, str]) -> AnyParameters:
+    """The parameters among ``fields``, which may be text; raises BadParameter.
+
+    Keys that are not in ``accepted`` are passed over: load balancers and vendors add their own.
+    """
+    known = {key: fields[key] for key in accepted if key in fields}
+    try:
+        return msgspec.convert(known, kind, strict=False)
+    except msgspec.ValidationError as error:
+        where = _FIELD.search(str(error))
+        field = where.group(1) if where else "settings"
+        raise BadParameter(field, f"{_shown(known.get(field))} is not accepted; {accepted[field]} is") from error
+
+
+def read_id(fields: Mapping[str, Any], field: str) -> str | None:
+    """The id of a session or a leg; raises BadParameter."""
+    value = fields.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_customer_id(value):
+        raise BadParameter(field, "1 to 256 printable characters are accepted")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A wrong value, short enough for a close reason."""
+    text = ascii(value)
+    return text if len(text) <= 24 else f"{text[:20]}..."
