@@ -195,15 +195,17 @@ class Session:
         """Put an event into the journal, if a recording runs."""
         if self.running and self.journal is not None:
             self.journal.append(records.event_record(now_us, event))
+            if isinstance(event, events.Digit):
+                self._pulse.hurry()
 
     # ---- time --------------------------------------------------------------------------------------------------
 
     def tick(self, now_us: int) -> bool:
         """Called about every 150 ms; True when enough has been journaled to be worth a fold."""
-        due = False
+        due = self._pulse.hurries()
         if self.running and self.journal is not None and self._pulse.clock_is_due(now_us):
             self.journal.append(records.clock_record(now_us))
-            due = self._pulse.fold_is_due
+            due = due or self._pulse.fold_is_due
         if self._pulse.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()

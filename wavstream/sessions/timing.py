@@ -29,6 +29,7 @@ class Pulse:
     def __init__(self, now_us: int) -> None:
         self._clock_us = now_us
         self._clocks = 0
+        self._hurried_visits = 0
         self._window_us = now_us
 
     def restart(self, now_us: int) -> None:
@@ -47,6 +48,17 @@ class Pulse:
     def fold_is_due(self) -> bool:
         """Whether the clock record just written makes enough for a fold of what the visits before have written."""
         return self._clocks % CLOCKS_PER_FOLD == 0
+
+    def hurry(self) -> None:
+        """Something was noted that may end a recording: fold at the next visit, and at the one that finds it written."""
+        self._hurried_visits = 2
+
+    def hurries(self) -> bool:
+        """Whether this visit is one of those; True is said once for each."""
+        if not self._hurried_visits:
+            return False
+        self._hurried_visits -= 1
+        return True
 
     def window_is_over(self, now_us: int) -> bool:
         """Whether streams are to forget an old floor; True is said once for each window."""

@@ -55,3 +55,9 @@ def test_a_window_is_over_every_ten_seconds() -> None:
     pulse = Pulse(at(0))
 
     assert [second for second in range(1, 31) if pulse.window_is_over(at(second))] == [10, 20, 30]
+
+
+def test_what_may_end_a_recording_is_folded_at_once_and_when_it_is_written() -> None:
+    pulse = Pulse(0)
+    pulse.hurry()
+    assert [pulse.hurries() for _ in range(3)] == [True, True, False]
