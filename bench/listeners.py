@@ -1,7 +1,7 @@
 """What live listeners cost, and how far behind the call they are: one for each of many calls.
 
-All of it happens on one server in one run: the calls stream throughout, and its CPU is read over a stretch without
-listeners, one with them, and one without them again. Starting and finishing recordings is in neither.
+All of it happens on one server in one run: the calls stream throughout, and its CPU is read over short stretches with
+and without listeners in turn, since a machine's speed drifts. Starting and finishing recordings is in neither.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from wavstream.simulator.signal import PTIME_S
 
 SETTLE_S = 4.0
 """A track's place in the call is decided after its first 2 s; then what was held comes at once."""
-JOIN_S = 2.0
+WINDOW_S, ROUNDS = 3.0, 4
+JOIN_S, LEAVE_S = 20.0, 1.0
+"""Joining takes that long at most: listeners of MP3 recordings have much to decode before they have caught up."""
 HEADER_BYTES, BYTES_PER_S = 80, 32_000
 
 
@@ -57,16 +59,17 @@ class _Ear:
     started_s: float
     """Unix time of the first sample."""
     received_bytes: int = -1
-    """After the head of the answer; -1: it is not there yet."""
+    """After the head of the answer, with the few bytes between the chunks; -1: it is not there yet."""
     last_s: float = 0.0
 
 
-def listeners_cost(server: Measured, *, calls: int, window_s: float, file_format: str = "wav") -> ListenersResult:
-    """Stereo calls of two legs each, all recorded, with a listener each in the middle stretch."""
+def listeners_cost(server: Measured, *, calls: int, file_format: str) -> ListenersResult:
+    """Stereo calls of two legs each, all recorded, with a listener each in every other stretch."""
     address, prefix = ServerAddress.parse(server.url), f"live-{new_id()[:8]}"
     sessions = [f"{prefix}-{number}" for number in range(calls)]
     targets = [address.media_path("pcm", session, leg, {}) for session in sessions for leg in ("a", "b")]
-    frames = round((SETTLE_S + 3 * window_s + 2 * JOIN_S + 2) / PTIME_S)
+    frames = round((SETTLE_S + 2 + ROUNDS * (2 * WINDOW_S + JOIN_S + LEAVE_S + 0.5)) / PTIME_S)
+    without_s, with_s, lost, behind_ms = 0.0, 0.0, 0, list[float]()
     control = Control(address)
     with Generator(address, Traffic(targets, frames)) as generator:
         generator.wait_connected()
@@ -75,33 +78,29 @@ def listeners_cost(server: Measured, *, calls: int, window_s: float, file_format
         generator.start(time.monotonic() + 0.2)
         time.sleep(SETTLE_S)
         recordings = [control.recording(recording["id"]) for recording in accepted]
-        before_s = _cpu_over(server, window_s)
-        ears = [_listen(address, recording) for recording in recordings]
-        hearing = _Hearing(ears)
-        time.sleep(JOIN_S)
-        hearing.begin()
-        with_s = _cpu_over(server, window_s)
-        behind_ms, lost = hearing.end()
-        time.sleep(JOIN_S)
-        after_s = _cpu_over(server, window_s)
-        generator.wait_done()
+        for _ in range(ROUNDS):
+            without_s += _cpu_over(server)
+            hearing = _Hearing([_listen(address, recording) for recording in recordings])
+            hearing.begin(JOIN_S)
+            with_s += _cpu_over(server)
+            heard_ms, ended = hearing.end()
+            behind_ms, lost = behind_ms + heard_ms, lost + ended
+            time.sleep(LEAVE_S)
     control.close()
-    without_s = (before_s + after_s) / 2
-    scale_us = 1e6 / (calls * window_s)
-    return ListenersResult(without_s * scale_us, (with_s - without_s) * scale_us, behind_ms, lost)
+    scale_us = 1e6 / (calls * ROUNDS * WINDOW_S)
+    return ListenersResult(without_s * scale_us, (with_s - without_s) * scale_us, sorted(behind_ms), lost)
 
 
-def _cpu_over(server: Measured, window_s: float) -> float:
+def _cpu_over(server: Measured) -> float:
     before_s = server.cpu_s()
-    time.sleep(window_s)
+    time.sleep(WINDOW_S)
     return server.cpu_s() - before_s
 
 
 def _listen(address: ServerAddress, recording: dict[str, object]) -> _Ear:
     line = socket.create_connection((address.host, address.port))
     path = f"/v1/recordings/{recording['id']}/live.wav"
-    # HTTP/1.0: the answer is not chunked, so that its bytes are the file's.
-    line.sendall(f"GET {path} HTTP/1.0\r\nHost: {address.authority}\r\n\r\n".encode())
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\n\r\n".encode())
     line.setblocking(False)
     return _Ear(line, datetime.fromisoformat(str(recording["started_at"])).timestamp())
 
@@ -113,19 +112,24 @@ class _Hearing(threading.Thread):
         super().__init__(daemon=True)
         self._ears = ears
         self._measures = False
+        self._caught_up: set[int] = set()
         self._over = False
         self._behind_ms: list[float] = []
         self._lost = 0
         self.start()
 
-    def begin(self) -> None:
+    def begin(self, timeout_s: float) -> None:
+        """Wait until all have caught up, and measure from then on."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and len(self._caught_up) < len(self._ears):
+            time.sleep(0.05)
         self._measures = True
 
     def end(self) -> tuple[list[float], int]:
         """Hang up."""
         self._over = True
         self.join()
-        return sorted(self._behind_ms), self._lost
+        return self._behind_ms, self._lost
 
     def run(self) -> None:
         selector = selectors.DefaultSelector()
@@ -147,8 +151,10 @@ class _Hearing(threading.Thread):
             _, _, piece = piece.partition(b"\r\n\r\n")
             ear.received_bytes = 0
         now_s = time.time()
+        was_behind_s = now_s - ear.started_s - max(0, ear.received_bytes - HEADER_BYTES) / BYTES_PER_S
         if self._measures and now_s - ear.last_s > 0.1:  # else it is the rest of a piece that is coming in
-            has_s = (ear.received_bytes - HEADER_BYTES) / BYTES_PER_S
-            self._behind_ms.append((now_s - ear.started_s - has_s) * 1000)
+            self._behind_ms.append(was_behind_s * 1000)
         ear.received_bytes += len(piece)
+        if was_behind_s - len(piece) / BYTES_PER_S < 0.5:
+            self._caught_up.add(ear.line.fileno())
         ear.last_s = now_s

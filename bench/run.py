@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.listeners import listeners_cost
 from bench.long_call import stop_to_fetchable_ms
 from bench.mp3 import lame_cpu_s, run_calls
 from bench.processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
@@ -26,10 +27,11 @@ from wavstream.simulator.load_report import load_table, percentile
 from wavstream.simulator.signal import PTIME_S
 
 RECORDER = Path(__file__).parent / "peers" / "recorder"
-SCENARIOS = ("legs", "peers", "burst", "stop", "mp3")
+SCENARIOS = ("legs", "peers", "burst", "stop", "mp3", "twilio", "live")
 PEER_LEGS = 1_000
 SHORT_CALL_S, LONG_CALL_S = 10, 4 * 3600
 MP3_CALLS = 100
+LIVE_CALLS = 100
 console = Console()
 
 
@@ -50,11 +52,17 @@ class Bench:
         self.missed += not holds
         self.rows.append((what, shown, f"<= {budget:g} {unit}", "pass" if holds else "MISS"))
 
-    def load(self, legs: int, *, verify: bool = False, burst: bool = False) -> tuple[LoadResult, float]:
+    def load(
+        self, legs: int, *, verify: bool = False, burst: bool = False, dialect: str = "pcm"
+    ) -> tuple[LoadResult, float]:
         """A load on a fresh server, and its CPU in us a frame, as the kernel counts it."""
         with wavstream_server(self.pinned) as server:
-            request = LoadRequest(url=server.url, legs=legs, duration_s=self.seconds, verify=verify, burst=burst)
-            console.print(f"wavstream, {legs} legs {'in bursts' if burst else 'spread'}, {self.seconds:g} s ...")
+            request = LoadRequest(
+                url=server.url, legs=legs, dialect=dialect, duration_s=self.seconds, verify=verify, burst=burst
+            )
+            console.print(
+                f"wavstream, {legs} legs of {dialect} {'in bursts' if burst else 'spread'}, {self.seconds:g} s ..."
+            )
             result = run_load(request)
         console.print(load_table(result))
         for complaint in result.complaints[:5]:
@@ -134,6 +142,24 @@ def mp3_scenario(bench: Bench) -> None:
     bench.note("  MP3 beyond WAV / LAME alone", (mp3.cpu_s - found["wav"].cpu_s) / lame_s, "x", 1.2)
 
 
+def twilio_scenario(bench: Bench) -> None:
+    _, binary_us = bench.load(500)
+    result, json_us = bench.load(500, dialect="twilio", verify=True)
+    bench.note("500 Twilio legs: lost, added or moved", _wrong_samples(result), "samples", 0)
+    bench.note("500 Twilio legs: CPU per frame", json_us, "us")
+    bench.note("  JSON of Twilio / binary L16", json_us / binary_us, "x", 1.3)
+
+
+def live_scenario(bench: Bench) -> None:
+    for file_format in ("wav", "mp3"):
+        with wavstream_server(bench.pinned) as server:
+            console.print(f"{LIVE_CALLS} calls, a listener each, {file_format} ...")
+            result = listeners_cost(server, calls=LIVE_CALLS, file_format=file_format)
+        bench.note(f"{file_format}: a listener / the recording itself", result.share, "x", 0.1)
+        bench.note(f"{file_format}: behind the call, p99", result.behind_p99_ms, "ms", 1000)
+        bench.note(f"{file_format}: listeners lost", result.lost, "", 0)
+
+
 def _against_c(bench: Bench, cpu_us: float, *, burst: bool, budget: float) -> None:
     if not RECORDER.exists():
         bench.rows.append(("  C recorder", "not built", "make -C bench/peers recorder", ""))
@@ -164,6 +190,8 @@ def main() -> int:
         "burst": burst_scenario,
         "stop": stop_scenario,
         "mp3": mp3_scenario,
+        "twilio": twilio_scenario,
+        "live": live_scenario,
     }
     for name in chosen.only or SCENARIOS:
         scenarios[name](bench)
