@@ -38,6 +38,7 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "get /v1/recordings/{recording_id}",
         "delete /v1/recordings/{recording_id}",
         "get /v1/recordings/{recording_id}.wav",
+        "get /v1/recordings/{recording_id}/live.wav",
         "get /v1/recordings/{recording_id}.mp3",
         "post /v1/recordings/{recording_id}/stop",
         "post /v1/recordings/{recording_id}/pause",

@@ -112,3 +112,14 @@ async def test_a_stream_token_is_for_the_app_that_asks_and_lives_as_long_as_it_s
 )
 async def test_a_stream_token_of_another_kind_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     assert (await client.post("/v1/stream-tokens", json=body)).status_code == 422
+
+
+async def test_a_session_shows_how_loud_each_track_is_and_null_where_nothing_comes_in(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.commands.views["one", "call-77"] = live_view("call-77")
+    (stream,) = (await client.get("/v1/sessions/call-77")).json()["streams"]
+    assert stream["levels"] == [
+        {"track": "inbound", "rms_dbfs": -23.1, "peak_dbfs": -9.8},
+        {"track": "outbound", "rms_dbfs": None, "peak_dbfs": None},
+    ]
