@@ -50,7 +50,7 @@ class Pulse:
         return self._clocks % CLOCKS_PER_FOLD == 0
 
     def hurry(self) -> None:
-        """Something was noted that may end a recording: fold at the next visit, and at the one that finds it written."""
+        """What may end a recording was noted: fold at the next visit, and at the one that finds it written."""
         self._hurried_visits = 2
 
     def hurries(self) -> bool:
