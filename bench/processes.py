@@ -48,11 +48,12 @@ def pin_generator(pinned: bool) -> None:
 
 
 @contextmanager
-def wavstream_server(pinned: bool) -> Iterator[Measured]:
-    """A fresh server on embedded defaults with an empty data folder."""
+def wavstream_server(pinned: bool, **settings: object) -> Iterator[Measured]:
+    """A fresh server on embedded defaults with an empty data folder; ``settings`` as in the environment, lower case."""
     with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAVSTREAM_")}
         environment |= {"WAVSTREAM_DATA_DIR": folder, "WAVSTREAM_LOG__LEVEL": "warning"}
+        environment |= {f"WAVSTREAM_{name.upper()}": str(value) for name, value in settings.items()}
         command = [sys.executable, "-m", "wavstream", "serve", "--port"]
         with _running(command, pinned, environment=environment) as server:
             yield server
@@ -80,7 +81,7 @@ def c_recorder(binary: Path, pinned: bool) -> Iterator[Measured]:
 def _running(
     command: Sequence[str], pinned: bool, *, behind: Sequence[str] = (), environment: dict[str, str] | None = None
 ) -> Iterator[Measured]:
-    port = _free_port()
+    port = free_port()
     before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, {SERVER_CORE})) if pinned else None
     process = subprocess.Popen([*command, str(port), *behind], env=environment, preexec_fn=before)
     try:
@@ -95,7 +96,7 @@ def _running(
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -20,6 +20,8 @@ from bench.listeners import listeners_cost
 from bench.long_call import stop_to_fetchable_ms
 from bench.mp3 import lame_cpu_s, run_calls
 from bench.processes import Measured, c_recorder, can_pin, pin_generator, python_peer, wavstream_server
+from bench.silence import silence_cost
+from bench.stops import SETTINGS, stops_to_webhooks
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import LoadRequest, LoadResult, run_load
@@ -27,11 +29,13 @@ from wavstream.simulator.load_report import load_table, percentile
 from wavstream.simulator.signal import PTIME_S
 
 RECORDER = Path(__file__).parent / "peers" / "recorder"
-SCENARIOS = ("legs", "peers", "burst", "stop", "mp3", "twilio", "live")
+SCENARIOS = ("legs", "peers", "burst", "stop", "mp3", "twilio", "live", "silence", "stops")
 PEER_LEGS = 1_000
 SHORT_CALL_S, LONG_CALL_S = 10, 4 * 3600
 MP3_CALLS = 100
 LIVE_CALLS = 100
+SILENT_STREAMS = 1_000
+STOPS = 200
 console = Console()
 
 
@@ -160,6 +164,25 @@ def live_scenario(bench: Bench) -> None:
         bench.note(f"{file_format}: listeners lost", result.lost, "", 0)
 
 
+def silence_scenario(bench: Bench) -> None:
+    for dialect in ("pcm", "twilio"):
+        with wavstream_server(bench.pinned, media__ping_interval_s=600) as server:
+            console.print(f"silence to {SILENT_STREAMS} streams, {dialect} ...")
+            result = silence_cost(server, dialect=dialect, streams=SILENT_STREAMS)
+        bench.note(f"{dialect}: silence to 1000 streams, of one core", 100 * result.core_share, "%", 15)
+        bench.note(f"{dialect}: silence too much or too little", 100 * abs(result.received_share - 1), "%", 1)
+
+
+def stops_scenario(bench: Bench) -> None:
+    with wavstream_server(bench.pinned, **SETTINGS) as server:
+        console.print(f"{STOPS} sessions stopped in one second ...")
+        result = stops_to_webhooks(server, sessions=STOPS)
+    bench.note(f"{STOPS} stops in one second: stop to webhook p99", percentile(result.webhook_ms, 0.99), "ms", 500)
+    bench.note("  from the first stop to the last", result.spread_s, "s", 1)
+    bench.note("  webhooks that never came", result.missing, "", 0)
+    bench.note("  addresses that could not be fetched", result.broken, "", 0)
+
+
 def _against_c(bench: Bench, cpu_us: float, *, burst: bool, budget: float) -> None:
     if not RECORDER.exists():
         bench.rows.append(("  C recorder", "not built", "make -C bench/peers recorder", ""))
@@ -192,6 +215,8 @@ def main() -> int:
         "mp3": mp3_scenario,
         "twilio": twilio_scenario,
         "live": live_scenario,
+        "silence": silence_scenario,
+        "stops": stops_scenario,
     }
     for name in chosen.only or SCENARIOS:
         scenarios[name](bench)

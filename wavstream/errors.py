@@ -8,6 +8,7 @@
         Conflict              the thing is not in a state that allows this
         InvalidFields         one or more named fields are wrong
         LimitReached          a limit of the server is reached; try again later
+          TooSoon               the caller alone asks too much or too often
         MediaError            what arrived on a media stream cannot be used
           BadPayload            bytes or text that do not have the agreed form
           BadParameter          a stream parameter with a value we do not accept
@@ -75,6 +76,10 @@ class LimitReached(PeerError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooSoon(LimitReached):
+    """The caller alone asks too much or too often: try again after ``retry_after_s`` seconds."""
 
 
 class MediaError(PeerError):

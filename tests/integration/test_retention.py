@@ -65,7 +65,7 @@ async def test_what_is_due_loses_file_and_sidecar_and_is_expired_and_the_rest_st
 ) -> None:
     await stored(catalog, storage, tmp_path / "spool", "due", NOW)
     await stored(catalog, storage, tmp_path / "spool", "later", NOW + timedelta(microseconds=1))
-    assert await Sweeper(catalog, storage).sweep(NOW) == Swept(expired=1, failed=0)
+    assert await Sweeper(catalog, catalog.holds, storage).sweep(NOW) == Swept(expired=1, failed=0)
     assert await status(catalog, "due") is Status.EXPIRED
     assert await status(catalog, "later") is Status.AVAILABLE
     files = {path.name for path in (tmp_path / "recordings").rglob("*") if path.is_file()}
@@ -77,7 +77,7 @@ async def test_a_file_that_is_gone_already_is_expired_all_the_same(
 ) -> None:
     recording = await stored(catalog, storage, tmp_path / "spool", "due", NOW)
     storage.delete(recording.object_key)
-    assert await Sweeper(catalog, storage).sweep(NOW) == Swept(expired=1, failed=0)
+    assert await Sweeper(catalog, catalog.holds, storage).sweep(NOW) == Swept(expired=1, failed=0)
     assert await status(catalog, "due") is Status.EXPIRED
 
 
@@ -92,7 +92,7 @@ async def test_files_that_cannot_be_deleted_stop_no_other_and_are_logged_once_an
         file.unlink()
         file.mkdir()
     await stored(catalog, storage, tmp_path / "spool", "good", NOW)
-    sweeper = Sweeper(catalog, storage)
+    sweeper = Sweeper(catalog, catalog.holds, storage)
     with capture_logs() as logs:
         assert await sweeper.sweep(NOW) == Swept(expired=1, failed=5)
         assert await sweeper.sweep(NOW) == Swept(expired=0, failed=5)
@@ -120,7 +120,7 @@ async def test_a_recording_that_was_deleted_meanwhile_stays_deleted(
             await catalog.save_recording(replace(found, status=Status.DELETED))
 
     loop = asyncio.get_running_loop()
-    await Sweeper(catalog, DeletedMeanwhile()).sweep(NOW)
+    await Sweeper(catalog, catalog.holds, DeletedMeanwhile()).sweep(NOW)
     assert await status(catalog, "due") is Status.DELETED
 
 
@@ -128,7 +128,7 @@ async def test_idempotency_keys_are_forgotten_after_a_day(catalog: Catalog, stor
     for key, hours in (("old", 25), ("new", 23)):
         used_at = NOW - timedelta(hours=hours)
         await catalog.remember(app_id="a", key=key, request_digest="d", recording_id=key, now=used_at)
-    await Sweeper(catalog, storage).sweep(NOW)
+    await Sweeper(catalog, catalog.holds, storage).sweep(NOW)
     assert await catalog.remember(app_id="a", key="old", request_digest="d", recording_id="x", now=NOW) is None
     assert await catalog.remember(app_id="a", key="new", request_digest="d", recording_id="x", now=NOW) is not None
 
@@ -156,7 +156,7 @@ async def test_the_sweeper_goes_on_after_a_round_in_which_the_catalog_failed(
             return await catalog.forget_before(before)
 
     with capture_logs() as logs:
-        task = asyncio.create_task(Sweeper(FailsOnce(), storage).run(interval_s=0, now=lambda: NOW))
+        task = asyncio.create_task(Sweeper(FailsOnce(), catalog.holds, storage).run(interval_s=0, now=lambda: NOW))
         await swept.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from wavstream.errors import OperatorError
 from wavstream.model.options import ChannelLayout, RecordingOptions
-from wavstream.settings import RecordingDefaults, Settings, every_setting, load, variable
+from wavstream.settings import OLDER_VARIABLES, RecordingDefaults, Settings, every_setting, load, variable
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]
@@ -23,11 +23,15 @@ OTHER: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("9000", 9000),
     "public_url": ("https://rec.example.com/", "https://rec.example.com"),
+    "url": ("wss://rec.example.com/", "wss://rec.example.com"),
+    "recording_base_url": ("https://archive.example.com/calls/", "https://archive.example.com/calls"),
     "data_dir": ("/srv/wavstream", Path("/srv/wavstream")),
     "api_key": ("wsk_of_the_operator", SecretStr("wsk_of_the_operator")),
+    "admin_api_key": ("of the administrators", SecretStr("of the administrators")),
     "master_key": ("sixteen characters", SecretStr("sixteen characters")),
     "reconnect_wait_s": ("0", 0.0),
     "start_wait_s": ("5.5", 5.5),
+    "orphan_after_s": ("0", 0.0),
     "hold_s": ("1", 1.0),
     "auto_record": ("true", True),
     "object_key": ("{recording_id}.{ext}", "{recording_id}.{ext}"),
@@ -61,6 +65,25 @@ OTHER: dict[str, tuple[str, Any]] = {
     "retention.hours": ("72", 72),
     "retention.sweep_interval_s": ("1", 1.0),
     "links.ttl_s": ("60", 60),
+    "gateway.strict_body": ("false", False),
+    "gateway.stop_cooldown": ("seek", "seek"),
+    "gateway.requests_per_s": ("100", 100),
+    "gateway.stranger_requests_per_s": ("1", 1),
+    "webhooks.allow_http": ("true", True),
+    "webhooks.allow_localhost": ("true", True),
+    "opener.kind": ("esl", "esl"),
+    "opener.dialect": ("audio-fork", "audio-fork"),
+    "opener.url": ("https://switch.example/streams", "https://switch.example/streams"),
+    "opener.secret": ("whsec_of-the-switch", SecretStr("whsec_of-the-switch")),
+    "opener.host": ("10.0.0.5", "10.0.0.5"),
+    "opener.port": ("8022", 8022),
+    "opener.password": ("of the switch", SecretStr("of the switch")),
+    "opener.user": ("wavstream@default", "wavstream@default"),
+    "opener.command": ("uuid_audio_fork", "uuid_audio_fork"),
+    "opener.mix": ("mono", "mono"),
+    "opener.rate": ("16000", 16_000),
+    "opener.silence": ("aleg", "aleg"),
+    "opener.channel": ("(?P<channel>.*)", "(?P<channel>.*)"),
     "twilio.auth_token": ("of the account", SecretStr("of the account")),
     "twilio.app": ("sales", "sales"),
     "log.level": ("debug", "debug"),
@@ -150,12 +173,34 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load() == Settings()
 
 
-def test_the_older_name_of_the_retention_is_read_unless_ours_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECORDING_RETENTION_HOURS", "48")
-    assert load().retention.hours == 48
+@pytest.mark.parametrize(("name", "older"), OLDER_VARIABLES.items())
+def test_an_older_name_is_read_unless_ours_is_set(name: str, older: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, expected = OTHER[name]
+    monkeypatch.setenv(older, text)
+    assert value_of(load(), name) == expected
 
-    monkeypatch.setenv("WAVSTREAM_RETENTION__HOURS", "12")
-    assert load().retention.hours == 12
+    monkeypatch.setenv(variable(name), value := OURS[name])
+    assert str(value_of(load(), name)) == str(SecretStr(value) if "key" in name else value)
+
+
+OURS = {
+    "admin_api_key": "another key",
+    "recording_base_url": "https://ours.example.com",
+    "retention.hours": "12",
+    "webhooks.allow_http": "False",
+    "webhooks.allow_localhost": "False",
+}
+
+
+def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVSTREAM_PUBLIC_URL", "https://rec.example.com/calls")
+    assert load().media_url == "wss://rec.example.com/calls"
+    config = written(tmp_path, 'url = "ws://media.example.com:8080/"')
+    assert load(config).media_url == "ws://media.example.com:8080"
+    monkeypatch.setenv("WAVSTREAM_URL", "")
+    assert load(config).media_url == ""
 
 
 @pytest.mark.parametrize(

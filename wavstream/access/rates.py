@@ -1,12 +1,13 @@
-"""How many wrong keys an address may send; pure, ``now`` is a parameter.
+"""How many wrong keys an address may send, and how many requests a caller; pure, ``now`` is a parameter.
 
-A fixed window an address: it opens with the first wrong key and closes ``window_s`` later.
+A fixed window for each: it opens with the first wrong key or request and closes ``window_s`` later.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from wavstream.errors import LimitReached
@@ -46,3 +47,43 @@ class FailureLimit:
         self._windows.move_to_end(address)
         if len(self._windows) > self._addresses:
             self._windows.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a caller has left, after the request that asked for it."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+    """Seconds until all of it is there again, rounded up."""
+    exceeded: bool
+    """Whether this request is one too many."""
+
+
+@dataclass(slots=True)
+class _Requests:
+    ends: float
+    count: int
+
+
+class RequestLimit:
+    """Counts requests by caller, each of which has a limit of its own in windows of one length."""
+
+    def __init__(self, *, window_s: float, callers: int = 10_000) -> None:
+        self._window_s = window_s
+        self._callers = callers
+        self._windows: OrderedDict[Hashable, _Requests] = OrderedDict()
+
+    def take(self, caller: Hashable, limit: int, now: float) -> Allowance:
+        """Count one request; ``now`` in monotonic seconds. Of more callers than are kept, the oldest are forgotten."""
+        window = self._windows.get(caller)
+        if window is None or now >= window.ends:
+            window = self._windows[caller] = _Requests(now + self._window_s, 0)
+            self._windows.move_to_end(caller)
+            if len(self._windows) > self._callers:
+                self._windows.popitem(last=False)
+        exceeded = window.count >= limit
+        window.count += not exceeded
+        left_s = min(self._window_s, window.ends - now)  # a sum of floats may be a bit more than its parts
+        return Allowance(limit, max(0, limit - window.count), max(1, math.ceil(left_s)), exceeded)

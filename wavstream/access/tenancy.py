@@ -85,14 +85,15 @@ class Access:
         self._open_until = 0.0
 
     def authenticate(
-        self, bearer: str | None, *, client_is_loopback: bool, address: str | None = None
+        self, bearer: str | None, *, client_is_loopback: bool, app: str | None = None, address: str | None = None
     ) -> str | Awaitable[str]:
         """The id of the app whose key this is, at once where that is known.
 
-        ``address`` is the client's, to count wrong keys by; None: they are not counted. Raises, or the awaitable
-        does, Unauthenticated, and LimitReached after too many wrong keys.
+        ``app``: the app that the client says it is, where it says so; any other is Unauthenticated. ``address`` is the
+        client's, to count wrong keys by; None: they are not counted. Raises, or the awaitable does, Unauthenticated,
+        and LimitReached after too many wrong keys.
         """
-        return self._authenticate(bearer, None, client_is_loopback, address)
+        return self._authenticate(bearer, app, client_is_loopback, address)
 
     def authenticate_stream(
         self,
@@ -128,6 +129,12 @@ class Access:
         self._open_until = 0.0
         # A check that is under way ends up under a digest that nobody asks for any more.
         self._digest_key = secrets.token_bytes(32)
+
+    def forget_app(self, app_id: str) -> None:
+        """Believe nothing of this app, nor that there is none; a check under way may be believed for ``TRUST_S``."""
+        for digest in [digest for digest, known in self._verified.items() if known.app_id == app_id]:
+            del self._verified[digest]
+        self._open_until = 0.0
 
     def _token_app(self, token: str, app: str | None, session_id: str | None) -> str:
         said = self._tokens.read(token, now=self._now())

@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from wavstream import __version__
-from wavstream.api import health, live, playback, problems, recordings, sessions
+from wavstream.api import health, holds, live, playback, problems, recordings, sessions
 from wavstream.api.documents import DESCRIPTION, openapi
 from wavstream.api.gate import Gate
+from wavstream.api.gateway.door import GatewayDoor
+from wavstream.api.gateway.parts import GatewayParts
 from wavstream.api.parts import ApiParts
 
 
@@ -20,8 +22,8 @@ class _Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(parts: ApiParts) -> FastAPI:
-    """The ASGI application over its collaborators; it starts nothing and holds no state of its own."""
+def create_app(parts: ApiParts, gateway: GatewayParts) -> FastAPI:
+    """The ASGI application over its collaborators; it starts nothing."""
     app = _Application(
         title="wavstream",
         version=__version__,
@@ -33,7 +35,8 @@ def create_app(parts: ApiParts) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(Gate, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
+    app.add_middleware(GatewayDoor, parts=gateway)
     problems.install(app)
-    for room in (recordings, live, sessions, playback, health):
+    for room in (recordings, holds, live, sessions, playback, health):
         app.include_router(room.routes(parts))
     return app

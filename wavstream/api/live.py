@@ -74,18 +74,20 @@ def routes(parts: ApiParts) -> APIRouter:
             return problem(404, "The recording waits for its first stream.", headers=_SOON)
         if not recording.status.is_running:
             return refusal(recording) or _not_here()
-        listener = parts.listen(recording_id)
-        if listener is None:
-            return _not_here()
-        try:
-            if not await listener.begin():
-                return _not_here()
-            return _answer(request, listener)
-        except BaseException:
-            listener.leave()
-            raise
+        return await heard(request, parts.listen(recording_id)) or _not_here()
 
     return router
+
+
+async def heard(request: Request, listener: Listener | None) -> Response | None:
+    """What the listener hears, as ``request`` asks for it; None: the recording is not being made here."""
+    if listener is None:
+        return None
+    try:
+        return _answer(request, listener) if await listener.begin() else None
+    except BaseException:
+        listener.leave()
+        raise
 
 
 def _not_here() -> Response:

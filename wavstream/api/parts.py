@@ -13,6 +13,7 @@ from wavstream.catalog.recordings import Page
 from wavstream.finishing.conversions import Conversions
 from wavstream.finishing.listener import Listener
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.model.session import SessionView
@@ -65,7 +66,7 @@ class Commands(Protocol):
         """A page of those that match; raises InvalidFields for a cursor that is not one of ours."""
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
-        """Erase its file; raises NotFound, Conflict while it runs."""
+        """Erase its file; raises NotFound, Conflict while it runs or is held."""
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
         """Make a session known before its streams, or tell more of one; raises NotFound, LimitReached."""
@@ -87,6 +88,16 @@ class Authenticate(Protocol):
         """
 
 
+class Holds(Protocol):
+    """Legal holds; all of it within one app."""
+
+    async def put(self, *, app_id: str, recording_id: str, hold: Hold) -> Recording:
+        """Keep it from retention and erasure from ``hold.since``, which is now; raises NotFound, Conflict."""
+
+    async def release(self, *, app_id: str, recording_id: str) -> Recording:
+        """Leave it to retention and erasure again; raises NotFound."""
+
+
 class MakeToken(Protocol):
     """Makes stream tokens."""
 
@@ -99,8 +110,11 @@ class ApiParts:
     """The collaborators and the limits of the HTTP plane."""
 
     commands: Commands
+    holds: Holds
     authenticate: Authenticate
     links: LinkKeys
+    url_of: Callable[[Recording], str]
+    """The absolute address that a recording is published with."""
     find_recording: Callable[[str], Awaitable[Recording | None]]
     """The recording of any app, by its id: for links, which name no app."""
     storage: LocalStorage

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from wavstream.api.answer import Answer
+from wavstream.model.hold import Hold
 from wavstream.model.recording import EndReason, Integrity, LegReceipt, Status
 
 RECORDING_EXAMPLE: dict[str, Any] = {
@@ -44,6 +45,7 @@ RECORDING_EXAMPLE: dict[str, Any] = {
     "started_at": "2026-11-01T10:00:00.000000Z",
     "ended_at": "2026-11-01T10:01:01.240000Z",
     "expires_at": "2026-11-02T10:01:01.240000Z",
+    "hold": None,
     "url": "http://127.0.0.1:8080/files/0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42/k1.Zm9vYmFy/call-77-1793527200.wav",
     "legs": [
         {
@@ -131,7 +133,9 @@ class Recording(Answer):
     """When the session streamed, at the earliest when the recording was created."""
     ended_at: datetime | None
     expires_at: datetime | None
-    """When the file goes; counted from the stop, never extended."""
+    """When the file goes; counted from the stop, never extended; null: not before it is erased."""
+    hold: Hold | None
+    """Null: nobody holds it; else it neither expires nor can it be erased."""
     url: str
     """Address of the file, the same from the start on; opens it without a key while the recording is available."""
     legs: list[LegReceipt]

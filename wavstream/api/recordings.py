@@ -72,8 +72,7 @@ def routes(parts: ApiParts) -> APIRouter:
         return JSONResponse(_json(recording), status_code=status_code, headers=headers)
 
     def _json(recording: Recording) -> dict[str, Any]:
-        current = as_of(parts.now(), recording)
-        return published(current, url=parts.public_url + parts.links.capability_path(recording))
+        return published(as_of(parts.now(), recording), url=parts.url_of(recording))
 
     @router.post(
         "",
@@ -158,7 +157,7 @@ def routes(parts: ApiParts) -> APIRouter:
         responses=problems(401, 404, 409, 503),
     )
     async def erase(recording_id: str, app_id: AppId) -> Response:
-        """Erase the file of a recording that has ended. One that runs must be stopped first."""
+        """Erase the file of a recording that has ended and is not held. One that runs must be stopped first."""
         await commands.delete(app_id=app_id, recording_id=recording_id)
         return Response(status_code=204)
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, RowMapping, delete, exists, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from wavstream.catalog import operations, outbox
 from wavstream.catalog.tables import apps, idempotency
-from wavstream.model.app import App
+from wavstream.model.app import App, WebhookTarget
 from wavstream.model.times import unix_us, utc
 
 
@@ -32,8 +35,23 @@ def add(connection: Connection, app: App, key_hash: str, key_lookup: str) -> boo
         retention_hours=app.retention_hours,
         key_hash=key_hash,
         key_lookup=key_lookup,
+        webhook_json=_webhook_json(app.webhook),
+        rate_limit=app.rate_limit,
+        recording_json=_json(app.recording),
     )
     return connection.execute(statement.on_conflict_do_nothing(index_elements=["id"])).rowcount == 1
+
+
+def change(connection: Connection, app: App) -> bool:
+    """Write over all of the app but its key and its age; whether there is such an app."""
+    statement = update(apps).where(apps.c.id == app.id)
+    values = statement.values(
+        retention_hours=app.retention_hours,
+        webhook_json=_webhook_json(app.webhook),
+        rate_limit=app.rate_limit,
+        recording_json=_json(app.recording),
+    )
+    return connection.execute(values).rowcount == 1
 
 
 def replace_key(connection: Connection, app_id: str, key_hash: str, key_lookup: str) -> bool:
@@ -43,7 +61,9 @@ def replace_key(connection: Connection, app_id: str, key_hash: str, key_lookup: 
 
 
 def remove(connection: Connection, app_id: str) -> bool:
-    """Delete the app and its idempotency keys; whether there was such an app."""
+    """Delete the app, its idempotency keys and what it was to be told; whether there was such an app."""
+    outbox.forget_app(connection, app_id)
+    operations.forget_app(connection, app_id)
     connection.execute(delete(idempotency).where(idempotency.c.app_id == app_id))
     return connection.execute(delete(apps).where(apps.c.id == app_id)).rowcount == 1
 
@@ -99,5 +119,23 @@ def forget_before(connection: Connection, before: datetime) -> int:
     return connection.execute(delete(idempotency).where(idempotency.c.created_us < unix_us(before))).rowcount
 
 
+_webhook: Any = msgspec.json.Decoder(WebhookTarget).decode
+
+
+def _webhook_json(target: WebhookTarget | None) -> str | None:
+    return None if target is None else _json(target)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def _app(row: RowMapping) -> App:
-    return App(id=row["id"], created_at=utc(row["created_us"]), retention_hours=row["retention_hours"])
+    return App(
+        id=row["id"],
+        created_at=utc(row["created_us"]),
+        retention_hours=row["retention_hours"],
+        webhook=None if row["webhook_json"] is None else _webhook(row["webhook_json"]),
+        rate_limit=row["rate_limit"],
+        recording=msgspec.json.decode(row["recording_json"]),
+    )

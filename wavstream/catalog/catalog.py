@@ -7,23 +7,28 @@ commits, and what they return is on the disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from wavstream.catalog import apps, recordings
+from wavstream.catalog import apps, dead_letters, operations, outbox, recordings
 from wavstream.catalog.apps import Remembered
 from wavstream.catalog.commits import GroupedCommits
+from wavstream.catalog.dead_letters import DeadLetters
+from wavstream.catalog.holds import HoldRegister
+from wavstream.catalog.outbox import Backlog, Due
 from wavstream.catalog.recordings import Filters, Page
 from wavstream.catalog.schema import begin_write, prepare, upgrade
 from wavstream.errors import DependencyError
 from wavstream.model.app import App
+from wavstream.model.fact import USUALLY_ANNOUNCED, Announcement, Fact, FactKind
+from wavstream.model.operation import Operation
 from wavstream.model.recording import Recording, Status
 
 _READERS = 4
@@ -33,24 +38,33 @@ T = TypeVar("T")
 
 
 class Catalog:
-    """Every recording, app and idempotency key. All methods raise DependencyError when the database fails."""
+    """Every recording, app, idempotency key and fact to announce.
 
-    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+    All methods raise DependencyError when the database fails.
+    """
+
+    def __init__(self, reader: AsyncEngine, writer: Engine, usually_announced: Set[FactKind]) -> None:
         self._reader = reader
         self._writer = writer
+        self._usually_announced = usually_announced
+        self._on_announced: Callable[[str], None] = lambda app_id: None
         self.commits = GroupedCommits(writer)
+        self.holds = HoldRegister(self.commits)
 
     @classmethod
-    async def open(cls, path: Path) -> Catalog:
-        """Open the database file, made or migrated first if need be; raises OperatorError if it cannot be used."""
+    async def open(cls, path: Path, *, usually_announced: Set[FactKind] = USUALLY_ANNOUNCED) -> Catalog:
+        """Open the database file, made or migrated first if need be; raises OperatorError if it cannot be used.
+
+        ``usually_announced`` are the kinds of facts for apps that did not choose.
+        """
         await asyncio.to_thread(upgrade, path)
         url = URL.create("sqlite+aiosqlite", database=str(path))
-        writer = create_async_engine(url, pool_size=1, max_overflow=0)
-        event.listen(writer.sync_engine, "connect", prepare)
-        event.listen(writer.sync_engine, "begin", begin_write)
+        writer = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, max_overflow=0)
+        event.listen(writer, "connect", prepare)
+        event.listen(writer, "begin", begin_write)
         reader = create_async_engine(url, pool_size=_READERS, max_overflow=0, isolation_level="AUTOCOMMIT")
         event.listen(reader.sync_engine, "connect", _prepare_reader)
-        catalog = cls(reader, writer)
+        catalog = cls(reader, writer, usually_announced)
         catalog.commits.start()
         return catalog
 
@@ -58,7 +72,7 @@ class Catalog:
         """Commit what is queued and close the file."""
         await self.commits.close()
         await self._reader.dispose()
-        await self._writer.dispose()
+        await asyncio.to_thread(self._writer.dispose)
 
     async def ping(self) -> None:
         """Return if the database can be read and its write lock be had."""
@@ -71,9 +85,19 @@ class Catalog:
         """Insert the row unless its id is there already; whether it was inserted."""
         return await self.commits.write(lambda connection: recordings.add(connection, recording))
 
-    async def save_recording(self, recording: Recording) -> bool:
-        """Insert the row or write over all of it; False, and nothing done, if the row is further in its life."""
-        return await self.commits.write(lambda connection: recordings.save(connection, recording))
+    async def save_recording(self, recording: Recording, facts: Sequence[Fact] = ()) -> bool:
+        """Insert the row or write over all of it; False, and nothing done, if the row is further in its life.
+
+        ``facts`` are what the change announces: they are written with it, as by ``announce``.
+        """
+
+        def save(connection: Connection) -> tuple[bool, set[str]]:
+            saved = recordings.save(connection, recording)
+            return saved, outbox.add(connection, facts, self._usually_announced) if saved else set()
+
+        saved, told = await self.commits.write(save)
+        self._tell(told)
+        return saved
 
     async def get_recording(self, recording_id: str, app_id: str | None = None) -> Recording | None:
         """The recording, if it is there and, where ``app_id`` is given, that app's."""
@@ -104,7 +128,7 @@ class Catalog:
         return await self._read(recordings.unfinished)
 
     async def due(self, now: datetime, limit: int, after: Recording | None = None) -> list[Recording]:
-        """Available recordings whose retention has ended, longest ended first; ``after``: the last one read."""
+        """Available recordings, held by nobody, whose retention has ended; ``after``: the last one read."""
         return await self._read(lambda connection: recordings.due(connection, now, limit, after))
 
     async def stored(self, after_id: str, limit: int) -> list[Recording]:
@@ -120,6 +144,10 @@ class Catalog:
     async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str) -> bool:
         """Give the app another key; whether there is such an app."""
         return await self.commits.write(lambda connection: apps.replace_key(connection, app_id, key_hash, key_lookup))
+
+    async def change_app(self, app: App) -> bool:
+        """Write over all of the app but its key and its age; whether there is such an app."""
+        return await self.commits.write(lambda connection: apps.change(connection, app))
 
     async def remove_app(self, app_id: str) -> bool:
         """Remove the app, not its recordings: they stay until their retention ends. Whether there was such an app."""
@@ -163,8 +191,89 @@ class Catalog:
         await self.commits.write(lambda connection: apps.forget(connection, app_id, key))
 
     async def forget_before(self, before: datetime) -> int:
-        """Free the keys that were first used before that time; how many."""
-        return await self.commits.write(lambda connection: apps.forget_before(connection, before))
+        """Free the keys that were first used, and forget the operations taken on, before that time; how many."""
+        return await self.commits.write(
+            lambda connection: apps.forget_before(connection, before) + operations.forget_before(connection, before)
+        )
+
+    # ---- operations ------------------------------------------------------------------------------------------------
+
+    async def add_operation(self, operation: Operation, fact: Fact, *, recording: Recording | None = None) -> None:
+        """Write a command that is taken on, the recording that it starts if it does, and what is to be told of it."""
+
+        def add(connection: Connection) -> set[str]:
+            operations.add(connection, operation)
+            if recording is not None:
+                recordings.add(connection, recording)
+            return outbox.add(connection, (fact,), self._usually_announced)
+
+        self._tell(await self.commits.write(add))
+
+    async def get_operation(
+        self, *, app_id: str, session_id: str, command_uid: str, since: datetime
+    ) -> Operation | None:
+        """The command of that uid, if it was taken on at ``since`` or later."""
+        return await self._read(
+            lambda connection: operations.get(
+                connection, app_id=app_id, session_id=session_id, command_uid=command_uid, since=since
+            )
+        )
+
+    async def undone_stops(self) -> list[Operation]:
+        """The stops of recordings that, by their rows, still run."""
+        return await self._read(operations.undone_stops)
+
+    # ---- facts to announce -----------------------------------------------------------------------------------------
+
+    def on_announced(self, wake: Callable[[str], None]) -> None:
+        """Have ``wake`` called with an app's id whenever there is more to tell it."""
+        self._on_announced = wake
+
+    async def announce(self, facts: Sequence[Fact]) -> None:
+        """Write facts that no row of their own announces; those that their app does not want are left out."""
+        self._tell(await self.commits.write(lambda connection: outbox.add(connection, facts, self._usually_announced)))
+
+    async def due_announcements(self, app_id: str, now: datetime, limit: int) -> Due:
+        """What the app can be told now, one announcement of each session."""
+        return await self._read(lambda connection: outbox.due(connection, app_id, now, limit))
+
+    async def backlog(self) -> list[Backlog]:
+        """The apps that something waits for."""
+        return await self._read(outbox.backlog)
+
+    async def note_delivered(self, done: Announcement, now: datetime) -> Announcement | None:
+        """It has arrived; whose turn it is now in its session."""
+        return await self.commits.write(lambda connection: outbox.delivered(connection, done, now))
+
+    async def note_failed(self, failed: Announcement, why: str, next_at: datetime) -> None:
+        """A try has failed; the next is at ``next_at``."""
+        await self.commits.write(lambda connection: outbox.retry(connection, failed, why, next_at))
+
+    async def bury(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
+        """It is given up and becomes a dead letter; whose turn it is now in its session."""
+        return await self.commits.write(lambda connection: outbox.bury(connection, dead, why, now))
+
+    async def prune_outbox(self, now: datetime) -> bool:
+        """Delete what was delivered or given up long ago; whether there may be more of it."""
+        return await self.commits.write(lambda connection: outbox.prune(connection, now))
+
+    async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None = None) -> DeadLetters:
+        """A page of what the app could not be told, the last given up first; raises InvalidFields for a bad cursor."""
+        return await self._read(lambda connection: dead_letters.page(connection, app_id, limit, cursor))
+
+    async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
+        """The dead letter of that id, if the app has one."""
+        return await self._read(lambda connection: dead_letters.get(connection, app_id, fact_id))
+
+    async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
+        """Try these dead letters again, or (None) the oldest, at most ``REPLAYED_AT_ONCE`` of them; how many."""
+        count = await self.commits.write(lambda connection: dead_letters.replay(connection, app_id, fact_ids, now))
+        self._tell({app_id} if count else set())
+        return count
+
+    def _tell(self, app_ids: set[str]) -> None:
+        for app_id in app_ids:
+            self._on_announced(app_id)
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
         try:

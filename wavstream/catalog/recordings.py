@@ -9,9 +9,6 @@ Every function takes a connection inside a transaction and can be run again afte
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +18,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
+from wavstream.catalog.cursors import read_cursor, write_cursor
 from wavstream.catalog.tables import recordings
-from wavstream.errors import FieldError, InvalidFields
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
@@ -44,8 +42,6 @@ _MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
     Status.EXPIRED: (Status.AVAILABLE, Status.EXPIRED),
     Status.DELETED: (Status.AVAILABLE, Status.ABSENT, Status.FAILED, Status.EXPIRED, Status.DELETED),
 }
-
-_CURSOR = re.compile(r"(\d{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +71,15 @@ class Filters:
     """Created before this."""
 
 
+_OF_HOLDS = ("hold_json", "erasing_us")
+"""Columns that ``holds`` writes, and ``save`` leaves as they are."""
+
 # Statements that are made once: to build one takes several times as long as to run it.
 _ADD = insert(recordings).on_conflict_do_nothing(index_elements=["id"])
 _SAVE = {
     status: insert(recordings).on_conflict_do_update(
         index_elements=["id"],
-        set_=dict(insert(recordings).excluded),
+        set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_HOLDS},
         where=recordings.c.status.in_([each.value for each in before]),
     )
     for status, before in _MAY_FOLLOW.items()
@@ -107,21 +106,18 @@ def get(connection: Connection, recording_id: str, app_id: str | None) -> Record
 
 
 def page(connection: Connection, app_id: str, filters: Filters, limit: int, cursor: str | None) -> Page:
-    """Up to ``limit`` recordings after ``cursor``, newest first; raises InvalidFields for a cursor that is not ours.
-
-    The cursor is the place of the last row handed out, so rows that are added meanwhile neither repeat nor skip one.
-    """
+    """Up to ``limit`` recordings after ``cursor``, newest first; raises InvalidFields for a cursor that is not ours."""
     newest_first = (recordings.c.created_us.desc(), recordings.c.id.desc())
     statement = select(recordings).where(recordings.c.app_id == app_id, *_conditions(filters)).order_by(*newest_first)
     if cursor is not None:
         place = tuple_(recordings.c.created_us, recordings.c.id)
-        statement = statement.where(place < tuple_(*_read_cursor(cursor)))
+        statement = statement.where(place < tuple_(*read_cursor(cursor)))
     rows = connection.execute(statement.limit(limit + 1)).mappings().all()
     shown = rows[:limit]
     more = len(rows) > limit
     return Page(
         data=tuple(_recording(row) for row in shown),
-        next_cursor=_cursor(shown[-1]["created_us"], shown[-1]["id"]) if more else None,
+        next_cursor=write_cursor(shown[-1]["created_us"], shown[-1]["id"]) if more else None,
     )
 
 
@@ -132,9 +128,11 @@ def unfinished(connection: Connection) -> list[Recording]:
 
 
 def due(connection: Connection, now: datetime, limit: int, after: Recording | None) -> list[Recording]:
-    """Available recordings whose retention has ended, longest ended first, after ``after`` in that order."""
+    """Available recordings, held by nobody, whose retention has ended, longest ended first; those behind ``after``."""
     statement = select(recordings).where(
-        recordings.c.status == Status.AVAILABLE.value, recordings.c.expires_us <= unix_us(now)
+        recordings.c.status == Status.AVAILABLE.value,
+        recordings.c.expires_us <= unix_us(now),
+        recordings.c.hold_json.is_(None),
     )
     if after is not None:
         place = tuple_(recordings.c.expires_us, recordings.c.id)
@@ -170,23 +168,9 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _cursor(created_us: int, recording_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created_us}:{recording_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    if match is None:
-        raise InvalidFields((FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),))
-    return int(match[1]), match[2]
-
-
 _options: Any = msgspec.json.Decoder(RecordingOptions).decode
 _receipt: Any = msgspec.json.Decoder(Receipt).decode
+_hold: Any = msgspec.json.Decoder(Hold).decode
 _vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -222,6 +206,8 @@ def _row(recording: Recording) -> dict[str, object]:
         "expires_us": _us(recording.expires_at),
         "receipt_json": None if recording.receipt is None else _json(recording.receipt),
         "error": recording.error,
+        "command_uid": recording.command_uid,
+        "hold_json": None if recording.hold is None else _json(recording.hold),
     }
 
 
@@ -247,4 +233,6 @@ def _recording(row: RowMapping) -> Recording:
         expires_at=_utc(row["expires_us"]),
         receipt=None if row["receipt_json"] is None else _receipt(row["receipt_json"]),
         error=row["error"],
+        command_uid=row["command_uid"],
+        hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

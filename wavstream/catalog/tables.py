@@ -6,7 +6,7 @@ hold exactly what a ``datetime`` holds. Values that are only ever read whole are
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
 
 metadata = MetaData(
     naming_convention={
@@ -37,6 +37,9 @@ recordings = Table(
     Column("expires_us", BigInteger),
     Column("receipt_json", Text),
     Column("error", Text),
+    Column("command_uid", Text),
+    Column("hold_json", Text),
+    Column("erasing_us", BigInteger),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -55,6 +58,9 @@ apps = Table(
     Column("retention_hours", Integer),
     Column("key_hash", Text, nullable=False),
     Column("key_lookup", Text, nullable=False, unique=True),
+    Column("webhook_json", Text),
+    Column("rate_limit", Integer, nullable=False, server_default="0"),
+    Column("recording_json", Text, nullable=False, server_default="{}"),
 )
 
 idempotency = Table(
@@ -65,4 +71,50 @@ idempotency = Table(
     Column("request_digest", Text, nullable=False),
     Column("recording_id", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False, index=True),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("command_uid", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("recording_id", Text, nullable=False, index=True),
+    Column("opened", Boolean, nullable=False),
+    Column("created_us", BigInteger, nullable=False, index=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("recording_id", Text),
+    Column("at_us", BigInteger, nullable=False),
+    Column("body_json", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("begun_us", BigInteger, nullable=False),
+    # Of a pending row that no other of its session comes before; null for all others.
+    Column("due_us", BigInteger),
+    Column("done_us", BigInteger),
+    Column("error", Text),
+    # The order within a session; what is due; dead letters and what may go.
+    Index(None, "app_id", "session_id", "sequence", unique=True),
+    Index(None, "app_id", "due_us"),
+    Index(None, "app_id", "state", "done_us", "id"),
+)
+
+outbox_sequences = Table(
+    "outbox_sequences",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("used_us", BigInteger, nullable=False, index=True),
 )

@@ -43,6 +43,8 @@ class Dialect(Protocol):
     """Whether the peer survives a PING from us."""
     playout_ms: ClassVar[int]
     """Audio that the peer's playout buffer takes in one write, a multiple of 20; 20 where it plays what comes."""
+    whole_sounds: ClassVar[bool]
+    """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
 
     def __init__(self, request: UpgradeRequest) -> None: ...
 
@@ -54,6 +56,9 @@ class Dialect(Protocol):
 
     def binary(self, payload: bytes) -> Sequence[Event]:
         """A whole binary message; raises MediaError."""
+
+    def ended(self) -> Sequence[Event]:
+        """Called once when the peer is gone without having been refused: what is still owed, but for StreamStopped."""
 
     def message(self, payload: bytes) -> Outgoing:
         """The message that plays this payload to the peer, once the stream has started and if it accepts audio."""

@@ -35,8 +35,10 @@ class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the stream asks for silence while a recording runs."""
     accepts_audio: bool = False
     """Whether the peer takes audio from us; application data is never sent to one that does not."""
+    playback: MediaFormat | None = None
+    """What the peer takes, where that is not what it sends."""
     returns_audio: bool = False
-    """Whether what we send comes back on the stream's outbound track."""
+    """Whether what we send comes back on the stream's outbound track, or on its only one."""
     stream_id: str | None = None
     """The vendor's own id of the stream: one with another id stands beside it. None: a newer stream of the same leg and
     track takes its place."""
@@ -67,6 +69,12 @@ class Marked(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class Learned(msgspec.Struct, frozen=True, gc=False):
+    """The peer told something of the call after the start."""
+
+    call: CallFacts
+
+
 class Paused(msgspec.Struct, frozen=True, gc=False):
     """The peer asks that its session's recordings pause."""
 
@@ -85,4 +93,4 @@ class Ignored(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
 
 
-Event = StreamStarted | Frame | Dtmf | Marked | Paused | Resumed | StreamStopped | Ignored
+Event = StreamStarted | Frame | Dtmf | Marked | Learned | Paused | Resumed | StreamStopped | Ignored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
+_MAX_CUSTOMER_IDS = 16
 _FIELD = re.compile(r"\$\.(\w+)")
 
 
@@ -68,6 +69,16 @@ def read_id(fields: Mapping[str, Any], field: str) -> str | None:
     if not isinstance(value, str) or not is_customer_id(value):
         raise BadParameter(field, "1 to 256 printable characters are accepted")
     return value
+
+
+def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, str]:
+    """What means nothing to us is what the customer knows the call by: the first texts that are not ``ours``."""
+    ids = {
+        name: value
+        for name, value in fields.items()
+        if name not in ours and is_customer_id(name) and isinstance(value, str) and is_customer_id(value)
+    }
+    return dict(list(ids.items())[:_MAX_CUSTOMER_IDS])
 
 
 def _shown(value: object) -> str:

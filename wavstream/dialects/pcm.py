@@ -64,7 +64,9 @@ class PcmDialect:
 
     name: ClassVar[str] = "pcm"
     server_pings: ClassVar[bool] = True
-    playout_ms: ClassVar[int] = 20
+    playout_ms: ClassVar[int] = 100
+    """What a peer is told to have room for: a write each 20 ms would cost five times as much."""
+    whole_sounds: ClassVar[bool] = False
 
     __slots__ = ("_position", "_request", "_step_bytes")
 
@@ -112,6 +114,10 @@ class PcmDialect:
         position = self._position
         self._position = position + samples
         return (Frame(0, position, samples, payload),)
+
+    def ended(self) -> Sequence[Event]:
+        """Nothing is held back."""
+        return ()
 
     def message(self, payload: bytes) -> Outgoing:
         """The samples as they are."""

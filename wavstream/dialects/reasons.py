@@ -22,6 +22,16 @@ class Reason(StrEnum):
         "unknown_event",
         "an event that this dialect does not have; nobody need act unless audio is missing",
     )
+    FREE_TEXT = (
+        "free_text",
+        "text that is not JSON, or that lost its end or its backslashes on the way: nothing is taken from it; what "
+        "must be known belongs into the URL",
+    )
+    OTHER_FORMAT = (
+        "other_format",
+        "metadata with another rate or mix than the stream was taken to have, by its URL or for want of anything said: "
+        "if the metadata are right, the file plays at the wrong speed; whoever starts the stream must correct the URL",
+    )
     NOT_JSON = (
         "not_json",
         "text that is not one JSON object with an event; whoever runs the sender should look at what it sends",

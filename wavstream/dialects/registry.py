@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from wavstream.dialects.base import Dialect
+from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.dialects.twilio import TwilioDialect
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
-    {dialect.name: dialect for dialect in (PcmDialect, TwilioDialect)}
+    {dialect.name: dialect for dialect in (PcmDialect, TwilioDialect, AudioForkDialect, AudioStreamDialect)}
 )

@@ -64,8 +64,9 @@ class TwilioDialect:
 
     name: ClassVar[str] = "twilio"
     server_pings: ClassVar[bool] = True
-    playout_ms: ClassVar[int] = 100
-    """Twilio buffers what it is sent."""
+    playout_ms: ClassVar[int] = 200
+    """Twilio buffers what it is sent, and can be told to drop it."""
+    whole_sounds: ClassVar[bool] = False
 
     __slots__ = ("_origin_ms", "_rate_hz", "_request", "_step_bytes", "_stream_sid", "_tracks")
 
@@ -93,6 +94,10 @@ class TwilioDialect:
     def binary(self, payload: bytes) -> Sequence[Event]:
         """Never of any use here."""
         return _IGNORED[Reason.BINARY]
+
+    def ended(self) -> Sequence[Event]:
+        """Nothing is held back."""
+        return ()
 
     def message(self, payload: bytes) -> Outgoing:
         """Audio of any length; Twilio plays it behind what it has already."""

@@ -18,7 +18,7 @@ import msgspec
 
 from wavstream.dialects.base import UpgradeRequest
 from wavstream.dialects.events import StreamStarted
-from wavstream.dialects.parameters import ACCEPTED, StreamParameters, read_id, read_parameters
+from wavstream.dialects.parameters import ACCEPTED, StreamParameters, customer_ids, read_id, read_parameters
 from wavstream.errors import BadParameter
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
@@ -33,7 +33,6 @@ TRACKS: Mapping[str, Track] = {
 
 _CODECS = {"audio/x-mulaw": Codec.PCMU, "audio/x-alaw": Codec.PCMA, "audio/x-l16": Codec.L16}
 _PLACE = re.compile(r"\$\.([\w.]+)")
-_MAX_CUSTOM_IDS = 16
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 
@@ -82,7 +81,7 @@ def read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSta
         clock=TrackClock.TIMESTAMPED,
         tracks=_tracks(start.tracks),
         channel=parameters.channel,
-        call=replace(parameters.call, vendor_ids={**_custom_ids(custom), **known}),
+        call=replace(parameters.call, vendor_ids={**customer_ids(custom, _NO_VENDOR_ID), **known}),
         record=parameters.record,
         keepalive=parameters.keepalive,
         accepts_audio=parameters.two_way and "streamSid" in known,
@@ -105,13 +104,3 @@ def _tracks(names: list[str]) -> tuple[Track, ...]:
     if unknown is not None:
         raise BadParameter("start.tracks", "inbound and outbound are accepted")
     return tuple(dict.fromkeys(TRACKS[name] for name in names)) or (Track.INBOUND,)
-
-
-def _custom_ids(custom: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters that mean nothing to us are what the customer knows the call by."""
-    ids = {
-        name: value
-        for name, value in custom.items()
-        if name not in _NO_VENDOR_ID and is_customer_id(name) and isinstance(value, str) and is_customer_id(value)
-    }
-    return dict(list(ids.items())[:_MAX_CUSTOM_IDS])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,6 +39,7 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader
 from wavstream.journal.segments import Position
 from wavstream.journal.writer import JournalWriter
+from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status
 
 log = structlog.get_logger()
@@ -49,6 +50,8 @@ RETRY_S = 1.0
 SLOW_S = 0.5  # a recording whose file takes longer is ``completed`` in the catalog meanwhile
 
 T = TypeVar("T")
+FactsOf = Callable[[Recording], Sequence[Fact]]
+"""What there is to announce of a recording as it is."""
 
 
 class Publisher(Protocol):
@@ -71,8 +74,8 @@ class Finisher:
 
     def __init__(
         self, *, places: Places, writer: JournalWriter, catalog: Catalog, storage: Publisher, hold_us: int,
-        expires_at: Callable[[Recording], Awaitable[datetime]], sidecar: Callable[[Recording], bytes] | None,
-        found_end: FoundEnd, retry_s: float = RETRY_S,
+        expires_at: Callable[[Recording], Awaitable[datetime | None]], sidecar: Callable[[Recording], bytes] | None,
+        found_end: FoundEnd, facts_of: FactsOf, retry_s: float = RETRY_S,
     ) -> None:  # fmt: skip
         self._places = places
         self._writer = writer
@@ -81,6 +84,7 @@ class Finisher:
         self._hold_us = hold_us
         self._expires_at = expires_at
         self._sidecar = sidecar
+        self._facts_of = facts_of
         self._retry_s = retry_s
         self._renderings: dict[str, Rendering] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,7 +205,8 @@ class Finisher:
         await self._save(finished)
         del self._renderings[recording.id]
         if finished.status is Status.FAILED:
-            self._kept.keep(recording.id, for_s=_kept_s(finished))
+            row = await self._ask_catalog(lambda: self._catalog.get_recording(recording.id), recording)
+            self._kept.keep(recording.id, for_s=None if row is not None and row.hold is not None else _kept_s(finished))
         else:
             self._kept.let_go(recording.id)
         return finished
@@ -213,7 +218,8 @@ class Finisher:
         return await self._insist(put, OSError, "a file cannot be published, trying again", rendering.recording)
 
     async def _save(self, recording: Recording) -> None:
-        await self._ask_catalog(lambda: self._catalog.save_recording(recording), recording)
+        facts = self._facts_of(recording)
+        await self._ask_catalog(lambda: self._catalog.save_recording(recording, facts), recording)
 
     async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
         return await self._insist(ask, DependencyError, "the catalog does not work, trying again", recording)
@@ -245,8 +251,9 @@ class Finisher:
         return recording
 
 
-def _kept_s(failed: Recording) -> float:
+def _kept_s(failed: Recording) -> float | None:
     """How long the journal of a recording that just failed is kept: as long as its file would have been."""
-    assert failed.expires_at is not None
+    if failed.expires_at is None:
+        return None
     assert failed.ended_at is not None
     return (failed.expires_at - failed.ended_at).total_seconds()

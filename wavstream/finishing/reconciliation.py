@@ -1,6 +1,7 @@
 """Rows and files made to agree at the start: after a crash, a lost disk, or a catalog restored from a backup.
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
+  Not one without an expiry: its file is another store's to keep, and that one may have moved it.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
 
@@ -55,7 +56,8 @@ async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datet
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page):
-            if row.expires_at is None or row.expires_at > now():  # else the sweeper has taken it, or will say so
+            # Else another store may have taken it, or the sweeper, or that one will.
+            if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
                 log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
                 await catalog.save_recording(replace(row, status=Status.FAILED, error="its file is gone"))
     await _adopt(files, catalog=catalog, storage=storage)

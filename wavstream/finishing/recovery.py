@@ -138,7 +138,11 @@ class Recovery:
         rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
         self._not_before(facts.last_us)
         now_us = self._now_us()
-        unfinished = [each for each in facts.recordings.values() if rows[each.id].status.is_unfinished]
+        unfinished = [
+            replace(each, hold=rows[each.id].hold)
+            for each in facts.recordings.values()
+            if rows[each.id].status.is_unfinished
+        ]
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
         if not unfinished and not failed:
             await asyncio.to_thread(delete_segments, self._folder, facts.header.key)
@@ -146,7 +150,8 @@ class Recovery:
         journal = self._open_journal(facts.header, facts.last_segment + 1)
         for row in failed:
             log.error("a recording failed and its journal is kept for a replay", recording=row.id, journal=journal.key)
-            for_s = None if row.expires_at is None else (row.expires_at - utc(now_us)).total_seconds()
+            ends = row.expires_at if row.hold is None else None
+            for_s = None if ends is None else (ends - utc(now_us)).total_seconds()
             self._finisher.keep(row, journal, first_segment=facts.first_segments[row.id], for_s=for_s)
         running = []
         for recording in unfinished:
@@ -213,4 +218,4 @@ class Recovery:
 
 
 def _is_over(row: Recording, now_us: int) -> bool:
-    return row.expires_at is not None and row.expires_at <= utc(now_us)
+    return row.hold is None and row.expires_at is not None and row.expires_at <= utc(now_us)

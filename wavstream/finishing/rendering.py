@@ -126,10 +126,10 @@ class Rendering:
         ended, recording = self._fold.ended, self.recording
         assert ended is not None
         assert recording.ended_at is not None
-        assert recording.expires_at is not None
         if ended.reason.is_found:
-            ended_at = utc(ended.end_us)
-            expires_at = recording.expires_at - (recording.ended_at - ended_at)
+            ended_at, expires_at = utc(ended.end_us), recording.expires_at
+            if expires_at is not None:
+                expires_at -= recording.ended_at - ended_at
             self.recording = replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
 
     def finish(self) -> Recording:

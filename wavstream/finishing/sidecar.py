@@ -1,8 +1,9 @@
-"""A recording read back from the JSON sidecar of its file: what ``model.published`` wrote, the other way round.
+"""The JSON sidecar beside a file: the recording as it was at its end, and read back from it.
 
-Everything that the finished recording is can be had from it. Of the options, the rate and the layout are those of the
-file, and the asked-for name is part of ``file_name``: nothing that is done with a finished recording asks for more.
-An option that it does not name is younger than the sidecar, and was off.
+Everything that the finished recording is can be had from it; a hold that came later is in the catalog alone. Of the
+options, the rate and the layout are those of the file, and the asked-for name is part of ``file_name``: nothing that
+is done with a finished recording asks for more. An option that it does not name is younger than the sidecar, and was
+off.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import (
     DEFAULT_SENSITIVITY,
     ChannelLayout,
@@ -22,6 +24,7 @@ from wavstream.model.options import (
     TrackChoice,
     Trim,
 )
+from wavstream.model.published import published
 from wavstream.model.recording import EndReason, Integrity, LegReceipt, Receipt, Recording, Status
 
 
@@ -56,12 +59,18 @@ class _Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime
     ended_at: datetime
-    expires_at: datetime
+    expires_at: datetime | None
+    hold: Hold | None = None
     legs: tuple[LegReceipt, ...]
     integrity: Integrity
 
 
 _decode: Any = msgspec.json.Decoder(_Sidecar).decode
+
+
+def write_sidecar(recording: Recording, *, url: str) -> bytes:
+    """The sidecar of a finished recording, whose file has that address."""
+    return msgspec.json.format(msgspec.json.encode(published(recording, url=url)), indent=2) + b"\n"
 
 
 def read_sidecar(content: bytes, *, object_key: str) -> Recording:
@@ -98,6 +107,7 @@ def read_sidecar(content: bytes, *, object_key: str) -> Recording:
         started_at=facts.started_at,
         ended_at=facts.ended_at,
         expires_at=facts.expires_at,
+        hold=facts.hold,
         receipt=Receipt(
             sample_rate=facts.sample_rate,
             channels=channels,

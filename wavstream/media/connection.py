@@ -78,7 +78,8 @@ class MediaConnection(asyncio.Protocol):
 
         def open_stream(started: StreamStarted) -> StreamSink:
             if started.accepts_audio:
-                self._speaker = Speaker(dialect, started.format, write=self._send_audio)
+                audio = started.playback or started.format
+                self._speaker = Speaker(dialect, audio, write=self._send_audio, sound_hz=started.format.rate_hz)
             return endpoint.open_stream(started, self, app_id)
 
         self._intake = Intake(
@@ -208,6 +209,7 @@ class MediaConnection(asyncio.Protocol):
         if self._core.state is OPEN:
             _log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
         self._reader.discard()
+        self._intake.mute()
         self._core.fail(closing.code, closing.reason)
         self._core_was_fed()
 

@@ -39,9 +39,10 @@ class MediaCredentials:
     """What a handshake says about who asks. Never logged."""
 
     app: str | None
-    """From the query."""
+    """From the query, else from ``X-App-ID``."""
     token: str | None = field(repr=False)
-    """An app's key or a stream token, from ``Authorization: Bearer`` or else from the query."""
+    """An app's key or a stream token: of ``Authorization: Bearer``, else of ``X-API-Key``, else of the path, else of
+    the query, else the password of Basic."""
     session_id: str | None
     """From the path; a stream token may be good for one session only."""
     signed: SignedUpgrade | None = None

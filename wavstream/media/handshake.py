@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import structlog
@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
@@ -50,7 +51,9 @@ class Handshake(asyncio.Protocol):
         self._endpoint = endpoint
         self._connections = connections
         # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
-        self._core = ServerProtocol(max_size=endpoint.limits.max_message_bytes, logger=_core_log)
+        self._core = ServerProtocol(
+            max_size=endpoint.limits.max_message_bytes, logger=_core_log, select_subprotocol=_first_subprotocol
+        )
         self._early = bytearray()
         self._decided = False
         self._request_read = False
@@ -168,6 +171,11 @@ class Handshake(asyncio.Protocol):
     def _write_out(self) -> None:
         self._transport.write(b"".join(self._core.data_to_send()))
         self._transport.close()
+
+
+def _first_subprotocol(_core: ServerProtocol, asked_for: Sequence[Subprotocol]) -> Subprotocol | None:
+    """What the peer likes best: to some, an answer without the name that they were configured with is fatal."""
+    return asked_for[0] if asked_for else None
 
 
 async def _text_of(app_id: Awaitable[str]) -> str:

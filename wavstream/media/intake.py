@@ -9,7 +9,7 @@ import structlog
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted, StreamStopped
 from wavstream.dialects.reasons import Reason
-from wavstream.errors import BadParameter, InternalError
+from wavstream.errors import BadParameter, InternalError, PeerError
 from wavstream.media.counters import MediaCounters
 from wavstream.media.stream import StreamSink
 
@@ -98,10 +98,25 @@ class Intake:
 
     def end(self, *, clean: bool) -> None:
         """The stream is over; only the first call counts."""
+        if self._sink is None and not self._muted:
+            self._take_owed()
         self.mute()
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.closed(clean, self.arrival_us)
+
+    def _take_owed(self) -> None:
+        """A stream that is over before it has started may start now."""
+        try:
+            for event in self._dialect.ended():
+                if type(event) is Frame:
+                    self._frames += 1
+                    self._received_bytes += len(event.payload)
+                    self._frame(event, self.arrival_us)
+                else:
+                    self._take(event)
+        except PeerError as error:
+            _log.info("media_stream_too_short", dialect=self._dialect.name, reason=str(error))
 
     def _take(self, event: Event) -> None:
         """Anything that is not a frame."""

@@ -3,8 +3,10 @@
 A stream gets what its peer's playout buffer takes in one write, 20 ms of audio in one message where the peer plays what
 comes, each time that has been played. Streams of one such length are in groups that take turns each 5 ms, so that a
 thousand of them do not all write in the same millisecond. Turns are counted from a start and not from each other, so
-they never drift; after a stall of the loop a stream gets what it is owed, but at most five messages, for more would
-only fill the peer's buffer.
+they never drift; after a stall of the loop a stream gets what it is owed, but at most five messages or one write, for
+more would only fill the peer's buffer.
+
+What it costs is the writes: 10 to 18 us each, whatever is in them, two thirds of it in the kernel.
 """
 
 from __future__ import annotations
@@ -74,5 +76,6 @@ class Playout:
 def owed_messages(done: int, due: int, *, groups: int) -> list[int]:
     """For each group the messages it is owed when ``due`` turns have passed, of which ``done`` were served."""
     messages = groups * _TURN_MS // PTIME_MS
+    most = max(_MAX_BURST, messages)
     writes = [(due + group) // groups - (done + group) // groups for group in range(groups)]
-    return [min(_MAX_BURST, count * messages) for count in writes]
+    return [min(most, count * messages) for count in writes]

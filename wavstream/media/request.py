@@ -8,6 +8,7 @@ Two rules that are easy to get wrong:
 
 from __future__ import annotations
 
+import base64
 import email.utils
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from wavstream.media.endpoint import MediaCredentials
 from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-twilio-signature"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
 _RETRY_AFTER_S = 5
 
 
@@ -43,9 +44,10 @@ class MediaRequest:
 def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None) -> MediaRequest:
     """The request taken apart; ``peer_host`` is the address that the socket comes from. Raises NotFound."""
     path, _, raw_query = request.path.partition("?")
+    token = None
     match path.split("/"):
-        case ["", "media", name]:
-            ids: list[str] = []
+        case ["", "media", "t", segment, name, *ids] if len(ids) <= 2:
+            token = unquote(segment)
         case ["", "media", name, *ids] if len(ids) <= 2:
             pass
         case _:
@@ -56,6 +58,7 @@ def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], pee
     session_id, leg = (*(_id(segment) for segment in ids), None, None)[:2]
     query = _query(raw_query)
     headers = {name.lower(): value for name, value in request.headers.raw_items()}
+    authorization = headers.get("authorization", "")
     return MediaRequest(
         dialect=dialect,
         upgrade=UpgradeRequest(
@@ -65,8 +68,11 @@ def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], pee
             headers={key: value for key, value in headers.items() if key not in _SECRET_HEADERS},
         ),
         credentials=MediaCredentials(
-            app=query.get("app"),
-            token=_bearer(headers.get("authorization", "")) or query.get("token"),
+            app=query.get("app", headers.get("x-app-id")),
+            token=_bearer(authorization)
+            or headers.get("x-api-key")
+            or token
+            or query.get("token", _password(authorization)),
             session_id=session_id,
             signed=_signed(request.path, headers),
             client_is_loopback=is_local(peer_host, headers),
@@ -138,3 +144,14 @@ def _signed(target: str, headers: Mapping[str, str]) -> SignedUpgrade | None:
 def _bearer(authorization: str) -> str | None:
     scheme, _, token = authorization.partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _password(authorization: str) -> str | None:
+    """Of ``Basic``: whose it is says the key itself, so any user will do. The last resort: it may be a proxy's."""
+    scheme, _, said = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(said.strip(), validate=True).decode().partition(":")[2] or None
+    except ValueError:
+        return None

@@ -12,6 +12,7 @@ from websockets.frames import Frame, Opcode
 from wavstream.dialects.base import Dialect, Outgoing
 from wavstream.model.audio import MediaFormat
 from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.resample import Resampler
 
 PTIME_MS = 20
 """Milliseconds of audio in a message."""
@@ -20,10 +21,14 @@ PTIME_MS = 20
 class Speaker:
     """Turns sounds into messages of 20 ms, and hands them out when they are due."""
 
-    __slots__ = ("_clear", "_format", "_message", "_queue", "_silence", "_write", "playout_ms")
+    __slots__ = ("_clear", "_format", "_message", "_queue", "_silence", "_sound_hz", "_whole", "_write", "playout_ms")
 
-    def __init__(self, dialect: Dialect, audio: MediaFormat, *, write: Callable[[bytes], None]) -> None:
-        """``write`` takes finished WebSocket frames."""
+    def __init__(
+        self, dialect: Dialect, audio: MediaFormat, *, write: Callable[[bytes], None], sound_hz: int | None = None
+    ) -> None:
+        """``write`` takes finished WebSocket frames; ``sound_hz``: the rate of sounds, if not that of ``audio``."""
+        self._whole = dialect.whole_sounds
+        self._sound_hz = sound_hz or audio.rate_hz
         self.playout_ms = dialect.playout_ms
         """How much audio goes out in one write."""
         self._message = dialect.message
@@ -34,14 +39,20 @@ class Speaker:
         self._silence = b""
 
     def play(self, samples: NDArray[np.int16]) -> None:
-        """Play mono samples, (n,), at the stream's rate, on all of its channels, in place of what still waits."""
+        """Play mono samples, (n,), on all channels that the peer takes, in place of what still waits."""
+        if self._sound_hz != self._format.rate_hz:
+            resampler = Resampler(self._sound_hz, self._format.rate_hz)
+            samples = np.concatenate((resampler.feed(samples), resampler.finish()))
+        if self._whole:
+            self._queue = deque([self._frame(samples)])
+            return
         whole = np.zeros(-(-len(samples) // self._ptime) * self._ptime, np.int16)
         whole[: len(samples)] = samples
         self._queue = deque(self._frame(piece) for piece in whole.reshape(-1, self._ptime))
 
     def keep_alive(self, on: bool) -> None:
         """Play silence whenever there is nothing else, or stop that and take back what the peer has not played."""
-        if on and not self._silence:
+        if on and not self._silence and not self._whole:
             self._silence = self._frame(np.zeros(self._ptime, np.int16))
         elif not on and self._silence:
             self._silence = b""

@@ -24,7 +24,7 @@ class StreamSink(Protocol):
         """Audio; called once a media message."""
 
     def event(self, event: Event, arrival_us: int) -> None:
-        """Whatever else happened: Dtmf, Marked, Paused, Resumed or StreamStopped."""
+        """Whatever else happened: Dtmf, Marked, Learned, Paused, Resumed or StreamStopped."""
 
     def closed(self, clean: bool, arrival_us: int) -> None:
         """The stream is over; exactly once, and nothing after it. ``clean``: by the peer's will, not by a loss."""

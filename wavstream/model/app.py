@@ -1,12 +1,42 @@
-"""A tenant."""
+"""A tenant, and where it wants to be told what happened."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from wavstream.model.fact import FactKind
+from wavstream.model.options import RecordingOptions
 
 DEFAULT_APP = "default"
 """The app of those who run wavstream for themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSecret:
+    """One secret that webhooks are signed with."""
+
+    sealed: str
+    """Encrypted under the master key."""
+    made_at: datetime
+    """Aware, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget:
+    """Where an app's webhooks go, and which."""
+
+    url: str
+    events: tuple[str, ...] = ()
+    """The names of the events that it asked for, in the vendor's words, known to us or not; none: it did not choose."""
+    kinds: tuple[FactKind, ...] | None = None
+    """What ``events`` mean to us; None: what is usually announced."""
+    secrets: tuple[SigningSecret, ...] = ()
+    """The newest first; none: webhooks are not signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +48,14 @@ class App:
     """Aware, UTC."""
     retention_hours: int | None = None
     """Hours that its recordings are kept; None: the server's setting."""
+    webhook: WebhookTarget | None = None
+    """None: it is told nothing."""
+    rate_limit: int = 0
+    """Requests to the gateway's API that it may make in a minute from one address; 0: as many as anybody."""
+    recording: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the recordings that the gateway's commands start, where they are not the server's: names and values
+    of ``RecordingOptions``, as JSON has them. Valid."""
+
+    def options(self, server: RecordingOptions) -> RecordingOptions:
+        """The options of a recording that the gateway's command starts; ``server`` are the server's."""
+        return msgspec.convert({**msgspec.to_builtins(server), **self.recording}, RecordingOptions)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from wavstream.model.hold import Hold
 from wavstream.model.recording import Integrity, Recording
 
 
@@ -50,10 +51,15 @@ def published(recording: Recording, *, url: str) -> dict[str, Any]:
         "started_at": rfc3339(recording.started_at),
         "ended_at": rfc3339(recording.ended_at),
         "expires_at": rfc3339(recording.expires_at),
+        "hold": _hold(recording.hold),
         "url": url,
         "legs": [asdict(leg) for leg in receipt.legs] if receipt else [],
         "integrity": asdict(receipt.integrity if receipt else Integrity()),
     }
+
+
+def _hold(hold: Hold | None) -> dict[str, Any] | None:
+    return None if hold is None else {"by": hold.by, "reason": hold.reason, "since": rfc3339(hold.since)}
 
 
 def rfc3339(moment: datetime | None) -> str | None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 
 
@@ -58,7 +59,7 @@ class EndReason(StrEnum):
     TERMINATOR = "terminator"
     """A party pressed one of the keys that end it."""
     DISCONNECTED = "disconnected"
-    """The last stream was lost and did not come back within the reconnect wait."""
+    """The last stream was lost and did not come back within the reconnect wait, or nothing came from any for long."""
     RECOVERED = "recovered"
     """The server was restarted and no stream came back within the reconnect wait."""
     FAILED = "failed"
@@ -194,7 +195,16 @@ class Recording:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     expires_at: datetime | None = None
-    """From the stop, never extended by reads."""
+    """From the stop, never extended by reads; None: before the stop, or where the files are another store's to keep."""
     receipt: Receipt | None = None
     error: str | None = None
     """Why it failed, for a person."""
+    hold: Hold | None = None
+    """Who keeps it from being deleted; the catalog's row is what counts."""
+    command_uid: str | None = None
+    """Of the gateway's command that started it; None: it was started otherwise."""
+
+    @property
+    def plays_silence(self) -> bool:
+        """Whether the streams that take audio are sent silence while it runs: the gateway keeps channels alive."""
+        return self.command_uid is not None

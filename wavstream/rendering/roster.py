@@ -125,10 +125,15 @@ class Roster:
         return max((us for us in said if us is not None), default=None)
 
     def columns_of_outbound(self, streams: Iterable[int]) -> set[int]:
-        """The columns of the file on which outbound tracks of these streams are mixed."""
+        """The columns of the file on which outbound tracks of these streams, or their only ones, are mixed."""
         stays = [self.open[stream] for stream in streams if stream in self.open]
-        seats = (seat for stay in stays for seat, _, source in stay.seats() if not source.is_redundant)
-        return {self._column(seat) for seat in seats if seat.track is Track.OUTBOUND}
+        seats = (
+            seat
+            for stay in stays
+            for seat, _, source in stay.seats()
+            if not source.is_redundant and seat.track is stay.facts.tracks[-1]
+        )
+        return {self._column(seat) for seat in seats}
 
     def sample_rate(self) -> int | None:
         """What the file's rate is if it is decided now; None: nothing is known."""

@@ -7,7 +7,7 @@ deleted stops no other: it is logged once and tried again in every round.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -28,13 +28,20 @@ class Rows(Protocol):
     """The catalog, as the sweeper needs it."""
 
     async def due(self, now: datetime, limit: int, after: Recording | None = None) -> list[Recording]:
-        """Available recordings whose retention has ended, in a fixed order."""
+        """Available recordings, held by nobody, whose retention has ended, in a fixed order."""
 
     async def save_recording(self, recording: Recording) -> bool:
         """Write the row, unless it is further in its life."""
 
     async def forget_before(self, before: datetime) -> int:
         """Free idempotency keys first used before that time."""
+
+
+class Claims(Protocol):
+    """The register of holds, as the sweeper needs it."""
+
+    async def claim_for_erasing(self, recording_ids: Sequence[str], now: datetime) -> set[str]:
+        """Those that nobody holds; from now on nobody can."""
 
 
 class Files(Protocol):
@@ -57,8 +64,9 @@ class Swept:
 class Sweeper:
     """Sweeps now and then, for as long as the server runs."""
 
-    def __init__(self, catalog: Rows, storage: Files) -> None:
+    def __init__(self, catalog: Rows, holds: Claims, storage: Files) -> None:
         self._catalog = catalog
+        self._holds = holds
         self._storage = storage
         self._failing: set[str] = set()
 
@@ -77,7 +85,10 @@ class Sweeper:
         failing: set[str] = set()
         last: Recording | None = None
         while batch := await self._catalog.due(now, _BATCH, last):
+            claimed = await self._holds.claim_for_erasing([recording.id for recording in batch], now)
             for recording in batch:
+                if recording.id not in claimed:  # held since it was read
+                    continue
                 if await self._expire(recording):
                     expired += 1
                 else:

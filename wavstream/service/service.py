@@ -9,40 +9,41 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
-import msgspec
 import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from wavstream.access.seal import Seal
 from wavstream.access.secret import load_master_key
 from wavstream.access.tenancy import Access
-from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
 from wavstream.catalog.catalog import Catalog
-from wavstream.dialects.events import StreamStarted
-from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import DependencyError
 from wavstream.finishing.conversions import Conversions
 from wavstream.finishing.finisher import Finisher, Places
 from wavstream.finishing.recovery import Recovery
+from wavstream.finishing.sidecar import write_sidecar
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import SegmentHeader
 from wavstream.journal.writer import JournalWriter
-from wavstream.media.endpoint import MediaCredentials, MediaEndpoint, MediaLimits
-from wavstream.media.stream import StreamHandle, StreamSink
+from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.ids import new_id
-from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.retention.app_hours import AppHours
-from wavstream.retention.policy import expires_at
+from wavstream.retention.expiry import Expiry
+from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.announcing import Announcing
 from wavstream.service.clock import Clock
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.default_app import make_default_app
 from wavstream.service.figures import figures
+from wavstream.service.gateway import gateway_commands, gateway_parts
+from wavstream.service.media_plane import media_endpoint, twilio_account
+from wavstream.service.opening import stream_opening
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session
@@ -50,6 +51,7 @@ from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import SLOT_S, Switchboard
 from wavstream.sessions.timing import Timing
 from wavstream.settings import Settings
+from wavstream.storage.addresses import Addresses
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.ring import load_link_keys
@@ -86,10 +88,18 @@ class Service:
         storage.prepare(self.folder.spool)
         self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
         self.links = load_link_keys(self.folder.link_keys, self._wall())
+        self.addresses = Addresses(self.links, settings.base_url, settings.recording_base_url)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
         self.catalog = await Catalog.open(self.folder.catalog)
         self._closing.push_async_callback(self.catalog.close)
-        self._app_hours = AppHours(self.catalog, time.monotonic)
+        expiry = Expiry(
+            AppHours(self.catalog, time.monotonic), server_hours=settings.retention.hours,
+            kept_elsewhere=settings.recording_base_url is not None,
+        )  # fmt: skip
+        self.announcing = Announcing(
+            self.catalog, settings.webhooks, seal=Seal(master), addresses=self.addresses, now=self._wall
+        )
+        self._closing.push_async_callback(self.announcing.stop)
         await make_default_app(settings, self.catalog, master=master, now=self._wall())
         self._writer = JournalWriter(
             self.folder.journal, on_written=self._on_written, on_pressure=self._on_pressure,
@@ -101,8 +111,9 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self.finisher = Finisher(
             places=Places(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
-            catalog=self.catalog, storage=storage, hold_us=int(settings.hold_s * 1e6), expires_at=self._expires_at,
+            catalog=self.catalog, storage=storage, hold_us=int(settings.hold_s * 1e6), expires_at=expiry.of,
             sidecar=self._sidecar if settings.sidecar else None, found_end=self._found_end,
+            facts_of=self.announcing.facts_of,
         )  # fmt: skip
         self._closing.push_async_callback(self.finisher.stop, FINISH_S)
         room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
@@ -110,7 +121,9 @@ class Service:
         self._closing.push_async_callback(conversions.stop)
         self.switchboard = Switchboard(
             timing=Timing(
-                reconnect_wait_us=int(settings.reconnect_wait_s * 1e6), start_wait_us=int(settings.start_wait_s * 1e6)
+                reconnect_wait_us=int(settings.reconnect_wait_s * 1e6),
+                start_wait_us=int(settings.start_wait_s * 1e6),
+                orphan_after_us=int(settings.orphan_after_s * 1e6),
             ),
             renderer=self.finisher, writer=self._writer, make_journal=self._make_journal,
             max_sessions=settings.limits.sessions, max_streams_per_session=settings.limits.streams_per_session,
@@ -119,35 +132,37 @@ class Service:
         )  # fmt: skip
         commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog, now_us=self.clock.now_us,
-            new_recording=new_recordings, storage=storage, room=room,
+            new_recording=new_recordings, storage=storage, room=room, facts_of=self.announcing.facts_of,
         )  # fmt: skip
-        self.access = Access(apps=self.catalog, master=master, twilio=self._twilio_account())
+        self.access = Access(apps=self.catalog, master=master, twilio=twilio_account(settings))
         self.recovery = Recovery(
             folder=self.folder.journal, switchboard=self.switchboard, finisher=self.finisher, catalog=self.catalog,
             storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
             not_before=self.clock.not_before,
         )  # fmt: skip
-        self.app = create_app(
-            ApiParts(
-                commands=commands,
-                authenticate=self.access.authenticate,
-                links=self.links,
-                find_recording=self.catalog.get_recording,
-                storage=storage,
-                conversions=conversions,
-                listen=self.finisher.listen,
-                make_token=self.access.make_token,
-                readiness=self._not_ready_because,
-                metrics_registry=self.metrics.registry,
-                now=self._wall,
-                public_url=settings.base_url,
-                default_options=settings.recording.options(),
-                body_limit_bytes=settings.limits.body_bytes,
-                page_limit=settings.limits.page_size,
-                link_ttl_s=settings.links.ttl_s,
-            )
+        opener = await stream_opening(settings, self._closing, make_token=self._make_token, now=self._wall)
+        self._gateway = gateway_commands(
+            settings, catalog=self.catalog, commands=commands, switchboard=self.switchboard,
+            new_recording=new_recordings, now_us=self.clock.now_us, opener=opener,
+        )  # fmt: skip
+        gateway = gateway_parts(
+            settings, commands=self._gateway, catalog=self.catalog, access=self.access, listen=self.finisher.listen,
+            master=master, now=self._wall,
+        )  # fmt: skip
+        parts = ApiParts(
+            commands=commands, authenticate=self.access.authenticate, links=self.links,
+            holds=Holds(catalog=self.catalog, recordings=commands, switchboard=self.switchboard),
+            url_of=self.addresses.of, find_recording=self.catalog.get_recording, storage=storage,
+            conversions=conversions, listen=self.finisher.listen, make_token=self.access.make_token,
+            readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
+            public_url=settings.base_url, default_options=settings.recording.options(),
+            body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
+            link_ttl_s=settings.links.ttl_s,
+        )  # fmt: skip
+        self.app = create_app(parts, gateway)
+        self.endpoint = media_endpoint(
+            settings, access=self.access, switchboard=self.switchboard, now_us=self.clock.now_us
         )
-        self.endpoint = self._media_endpoint()
         self.metrics.add(
             figures(
                 counters=self.endpoint.counters,
@@ -158,9 +173,10 @@ class Service:
             )
         )
         self.recovery.hold_sessions()
+        self.announcing.start()
         self._closing.push_async_callback(self._end_background)
-        self._keep(self.recovery.run, "recovery")
-        sweeper = Sweeper(self.catalog, storage)
+        self._keep(self._recover, "recovery")
+        sweeper = Sweeper(self.catalog, self.catalog.holds, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -175,6 +191,10 @@ class Service:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
         await self._closing.aclose()
 
+    async def _recover(self) -> None:
+        await self.recovery.run()
+        await self._gateway.finish_stops()
+
     async def _end_background(self) -> None:
         self.begin_shutdown()
         if self._beat_timer is not None:
@@ -185,42 +205,8 @@ class Service:
 
     # ---- what the parts are handed -----------------------------------------------------------------------------
 
-    def _media_endpoint(self) -> MediaEndpoint:
-        media = self.settings.media
-        return MediaEndpoint(
-            dialects=DIALECTS,
-            authenticate=self._authenticate_stream,
-            open_stream=self._open_stream,
-            now_us=self.clock.now_us,
-            limits=MediaLimits(
-                max_message_bytes=media.max_message_bytes,
-                handshake_timeout_s=media.handshake_timeout_s,
-                ping_interval_s=media.ping_interval_s,
-                ping_timeout_s=media.ping_timeout_s,
-                close_timeout_s=media.close_timeout_s,
-                frames_per_second=media.frames_per_second,
-            ),
-        )
-
-    def _authenticate_stream(self, credentials: MediaCredentials) -> str | Awaitable[str]:
-        return self.access.authenticate_stream(
-            credentials.token,
-            client_is_loopback=credentials.client_is_loopback,
-            app=credentials.app,
-            session_id=credentials.session_id,
-            signed=credentials.signed,
-            address=credentials.address,
-        )
-
-    def _twilio_account(self) -> TwilioAccount | None:
-        twilio = self.settings.twilio
-        if twilio.auth_token is None:
-            return None
-        token = twilio.auth_token.get_secret_value()
-        return TwilioAccount(auth_token=token, app_id=twilio.app, public_url=self.settings.base_url)
-
-    def _open_stream(self, started: StreamStarted, handle: StreamHandle, app_id: str) -> StreamSink:
-        return self.switchboard.open_stream(started, app_id=app_id, handle=handle, now_us=self.clock.now_us())
+    def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
+        return self.access.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
 
     def _make_journal(self, session: Session) -> Journal:
         return self._writer.open(key=new_id(), app_id=session.app_id, session_id=session.session_id)
@@ -231,18 +217,8 @@ class Service:
     def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
         self.switchboard.found_end(recording, end, self.clock.now_us())
 
-    async def _expires_at(self, recording: Recording) -> datetime:
-        assert recording.ended_at is not None
-        return expires_at(
-            recording.ended_at,
-            recording_hours=recording.options.retention_hours,
-            app_hours=await self._app_hours.of(recording.app_id),
-            server_hours=self.settings.retention.hours,
-        )
-
     def _sidecar(self, recording: Recording) -> bytes:
-        url = self.settings.base_url + self.links.capability_path(recording)
-        return msgspec.json.format(msgspec.json.encode(published(recording, url=url)), indent=2) + b"\n"
+        return write_sidecar(recording, url=self.addresses.of(recording))
 
     async def _not_ready_because(self) -> list[str]:
         reasons = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,9 +23,11 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.model.call import CallFacts
+from wavstream.model.fact import Fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
+from wavstream.model.times import utc
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import NewRecording, Switchboard
@@ -42,6 +44,7 @@ class Commands:
     def __init__(
         self, *, switchboard: Switchboard, catalog: Catalog, now_us: Callable[[], int],
         new_recording: NewRecording, storage: LocalStorage, room: SpoolRoom,
+        facts_of: Callable[[Recording], Sequence[Fact]],
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._catalog = catalog
@@ -51,6 +54,7 @@ class Commands:
         self._starting: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
         """By idempotency key: kept for as long as a request with that key holds its lock or waits for it."""
         self._room = room
+        self._facts_of = facts_of
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
@@ -61,7 +65,7 @@ class Commands:
         """Start a recording; raises LimitReached. A known idempotency key gives the recording it made."""
         recording = self._new_recording(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
-            return await self._start(recording)
+            return await self.begin(recording, self._catalog.add_recording)
         lock = self._starting.setdefault((app_id, idempotency_key), asyncio.Lock())
         async with lock:
             return await self._start_once(recording, idempotency_key, request_digest)
@@ -82,18 +86,19 @@ class Commands:
             await self._catalog.forget(app_id, key)
             return await self._start_once(recording, key, request_digest)
         try:
-            return await self._start(recording)
+            return await self.begin(recording, self._catalog.add_recording)
         except WavstreamError:
             await self._catalog.forget(app_id, key)
             raise
 
-    async def _start(self, recording: Recording) -> Recording:
+    async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
+        """Start this recording, which ``add`` writes into the catalog; raises LimitReached."""
         self._room.check()
         self._switchboard.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
         session.announce(self._now_us())
-        await self._catalog.add_recording(recording)
+        await add(recording)
         if self._switchboard.stopping:
             return recording  # the row waits for its first stream, as it would have done here
         # Streams may have come and gone meanwhile, and the session with them.
@@ -105,16 +110,22 @@ class Commands:
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
         """Stop a running recording and wait for its file; raises NotFound, Conflict."""
-        session, recording = await self._running(app_id, recording_id, "stopped")
-        if recording.status is Status.ACCEPTED:
-            cancelled = session.cancel(recording_id, self._now_us())
-            await self._save(cancelled)
-            return cancelled
-        finished = session.stop(recording_id, EndReason.STOPPED, self._now_us())
+        finished = await self.end(app_id=app_id, recording_id=recording_id)
         await asyncio.wait((finished,), timeout=STOP_WAIT_S)
         if finished.done() and not finished.cancelled():
             return finished.result()
         return await self.get(app_id=app_id, recording_id=recording_id)
+
+    async def end(self, *, app_id: str, recording_id: str) -> asyncio.Future[Recording]:
+        """Stop a running recording: gives it as it ends up, with its file. Raises NotFound, Conflict."""
+        session, recording = await self._running(app_id, recording_id, "stopped")
+        if recording.status is not Status.ACCEPTED:
+            return session.stop(recording_id, EndReason.STOPPED, self._now_us())
+        cancelled = session.cancel(recording_id, self._now_us())
+        await self._save(cancelled)
+        ended = asyncio.get_running_loop().create_future()
+        ended.set_result(cancelled)
+        return ended
 
     async def pause(self, *, app_id: str, recording_id: str) -> Recording:
         """Pause an ongoing recording; raises NotFound, Conflict."""
@@ -137,9 +148,9 @@ class Commands:
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """One recording of the app; raises NotFound."""
         finishing = self._switchboard.renderer.finishing(recording_id)
-        if finishing is not None and finishing.app_id == app_id:
-            return finishing
         recording = await self._catalog.get_recording(recording_id, app_id=app_id)
+        if finishing is not None and finishing.app_id == app_id:
+            return finishing if recording is None else replace(finishing, hold=recording.hold)
         if recording is None:
             raise NotFound("no such recording")
         return recording
@@ -155,12 +166,17 @@ class Commands:
         )  # fmt: skip
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
-        """Erase a recording's file; its row stays, without it. Raises NotFound, and Conflict while it is made."""
+        """Erase a recording's file; its row stays, without it.
+
+        Raises NotFound, and Conflict while it is made or held.
+        """
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status is Status.DELETED:
             raise NotFound("no such recording")
         if recording.status.is_unfinished:
             raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)
+        if not await self._catalog.holds.claim_for_erasing((recording_id,), utc(self._now_us())):
+            raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
         self._switchboard.renderer.forget(recording_id)
         await self._catalog.save_recording(replace(recording, status=Status.DELETED))
@@ -173,6 +189,7 @@ class Commands:
         session = self._switchboard.find_or_make(app_id, session_id, now_us)
         session.learn(call)
         session.announce(now_us)
+        session.active_us = now_us
         return session_view(session, now_us)
 
     def sessions(self, app_id: str) -> Sequence[SessionView]:
@@ -201,6 +218,6 @@ class Commands:
     async def _save(self, recording: Recording) -> None:
         """Tell the catalog what was done. It was done and is in the journal, so a catalog that fails is told later."""
         try:
-            await self._catalog.save_recording(recording)
+            await self._catalog.save_recording(recording, self._facts_of(recording))
         except DependencyError:
             self._switchboard.renderer.change(recording)

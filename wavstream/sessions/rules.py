@@ -23,8 +23,7 @@ def apply_rules(
             stream.guard_frames(journal.append, pause_end_us)
         else:
             stream.journal_frames(journal.append)
-        if stream.wants_silence:
-            stream.handle.keep_alive(bool(recordings))
+        stream.handle.keep_alive(any(each.plays_silence or stream.wants_silence for each in recordings))
 
 
 def all_paused(recordings: Iterable[Recording]) -> bool:

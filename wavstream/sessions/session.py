@@ -41,6 +41,8 @@ class Session:
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
+        self.active_us = now_us
+        """When something other than a frame came last; see ``orphans``."""
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[Stream] = []
@@ -192,7 +194,8 @@ class Session:
         return self._renderer.end(recording, journal)
 
     def note(self, now_us: int, event: Event) -> None:
-        """Put an event into the journal, if a recording runs."""
+        """Something happened: put it into the journal, if a recording runs."""
+        self.active_us = now_us
         if self.running and self.journal is not None:
             self.journal.append(records.event_record(now_us, event))
             if isinstance(event, events.Digit):

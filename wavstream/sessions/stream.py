@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wavstream.dialects.events import Dtmf, Event, Frame, Marked, Paused, Resumed, StreamStarted
+from wavstream.dialects.events import Dtmf, Event, Frame, Learned, Marked, Paused, Resumed, StreamStarted
 from wavstream.journal.events import Digit, Mark, StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, Kind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
@@ -90,6 +90,8 @@ class Stream:
             self.session.note(arrival_us, Digit(stream=self.facts.stream, digit=event.digit))
         elif isinstance(event, Marked):
             self.session.note(arrival_us, Mark(stream=self.facts.stream, name=event.name))
+        elif isinstance(event, Learned):
+            self.session.learn(event.call)
         elif isinstance(event, Paused):
             self.session.pause_all(arrival_us)
         elif isinstance(event, Resumed):

@@ -17,6 +17,7 @@ from wavstream.journal.journal import Journal
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.sessions.held_stream import HeldStream
+from wavstream.sessions.orphans import Orphans
 from wavstream.sessions.ports import Renderer, StreamHandle
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
@@ -66,12 +67,17 @@ class Switchboard:
         self._slot = 0
         self._recovering: dict[tuple[str, str], list[HeldStream]] = {}
         self._full = False
+        self._orphans = Orphans(after_us=timing.orphan_after_us)
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
     def find(self, app_id: str, session_id: str) -> Session | None:
         """The live session, if there is one."""
         return self._sessions.get((app_id, session_id))
+
+    def apps_of(self, session_id: str) -> set[str]:
+        """The apps that have a session of this id, live or being brought back after a restart."""
+        return {app_id for app_id, known_id in (*self._sessions, *self._recovering) if known_id == session_id}
 
     def sessions(self, app_id: str | None = None) -> Iterator[Session]:
         """All live sessions, or one app's."""
@@ -170,6 +176,10 @@ class Switchboard:
         over: list[Session] = []
         for session in slot:
             worth_folding = session.tick(now_us)
+            if self._full or self.stopping:
+                session.active_us = now_us  # it is we who do not read
+            else:
+                self._orphans.visit(session, now_us)
             journal = session.journal
             if journal is not None:
                 journals.append(journal)

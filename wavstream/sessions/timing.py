@@ -21,6 +21,8 @@ class Timing:
     """For a lost stream to come back as the same leg."""
     start_wait_us: int
     """For the first stream of an announced session or of an accepted recording."""
+    orphan_after_us: int = 0
+    """For anything to come from its open streams; 0: for ever."""
 
 
 class Pulse:

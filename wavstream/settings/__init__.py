@@ -9,16 +9,27 @@ from __future__ import annotations
 
 from wavstream.settings.loading import OLDER_VARIABLES, load
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
-from wavstream.settings.tables import Limits, LogSettings, RecordingDefaults, TwilioSettings
+from wavstream.settings.tables import (
+    GatewaySettings,
+    Limits,
+    LogSettings,
+    OpenerSettings,
+    RecordingDefaults,
+    TwilioSettings,
+    WebhookSettings,
+)
 
 __all__ = [
     "OLDER_VARIABLES",
     "PREFIX",
+    "GatewaySettings",
     "Limits",
     "LogSettings",
+    "OpenerSettings",
     "RecordingDefaults",
     "Settings",
     "TwilioSettings",
+    "WebhookSettings",
     "every_setting",
     "load",
     "variable",

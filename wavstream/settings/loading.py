@@ -18,7 +18,13 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from wavstream.errors import OperatorError
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 
-OLDER_VARIABLES = {"retention.hours": "RECORDING_RETENTION_HOURS"}
+OLDER_VARIABLES = {
+    "admin_api_key": "ADMIN_API_KEY",
+    "recording_base_url": "RECORDING_BASE_URL",
+    "retention.hours": "RECORDING_RETENTION_HOURS",
+    "webhooks.allow_http": "ALLOW_HTTP_WEBHOOKS",
+    "webhooks.allow_localhost": "ALLOW_LOCALHOST_WEBHOOKS",
+}
 """Variables of other names that are read too; our own name wins."""
 
 # Kubernetes and Docker add these for a service or container that is named wavstream.
@@ -66,8 +72,10 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _older_variables() -> Iterator[dict[str, Any]]:
     for name, older in OLDER_VARIABLES.items():
         if value := os.environ.get(older):
-            table, _, key = name.partition(".")
-            yield {table: {key: value}}
+            table, _, key = name.rpartition(".")
+            yield {table: {key: value}} if table else {key: value}
+    if os.environ.get(variable("url")) == "":
+        yield {"url": ""}  # the one setting of which an empty value says something
 
 
 def _unknown_in_file(file: Mapping[str, Any], config: Path | None) -> Iterator[str]:

@@ -12,14 +12,17 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from wavstream.settings.tables import (
+    GatewaySettings,
     JournalSettings,
     Limits,
     LinkSettings,
     LogSettings,
     MediaSettings,
+    OpenerSettings,
     RecordingDefaults,
     RetentionSettings,
     TwilioSettings,
+    WebhookSettings,
 )
 
 PREFIX = "WAVSTREAM_"
@@ -45,16 +48,25 @@ class Settings(BaseSettings):
     """TCP port of HTTP and WebSocket alike; 0: any that is free."""
     public_url: str | None = None
     """What links start with, as seen by their readers, such as https://rec.example.com; not set: http://host:port."""
+    recording_base_url: str | None = None
+    """Where another store serves what lies in recordings/; then addresses of files start so, and no file expires."""
+    url: str | None = None
+    """What media servers open, such as wss://rec.example.com; not set: made of what links start with.
+    Set empty: the gateway's record/start answers 503."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Secret. Makes the app `default` with this key at start; for containers."""
+    admin_api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """Secret. Opens the gateway's /admin/apps; not set: that answers 503."""
     master_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Secret, 16 characters or more. Keys the look-up of app keys; not set: one is made in the data folder."""
     reconnect_wait_s: SecondsOrZero = 30.0
     """Seconds that a session waits for a stream that was lost before its recordings end as `disconnected`."""
     start_wait_s: SecondsOrZero = 60.0
     """Seconds that a recording waits for the first stream of its session before it is `absent`."""
+    orphan_after_s: SecondsOrZero = 120.0
+    """Seconds that nothing comes from any stream of a session, after which it is ended; 0: never, for quiet streams."""
     hold_s: SecondsOrZero = 3.0
     """Seconds that the fold waits behind a stalled leg before it writes silence; most stalls are shorter."""
     auto_record: bool = False
@@ -69,10 +81,13 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     retention: RetentionSettings = RetentionSettings()
     links: LinkSettings = LinkSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    opener: OpenerSettings = OpenerSettings()
     twilio: TwilioSettings = TwilioSettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("public_url")
+    @field_validator("public_url", "recording_base_url")
     @classmethod
     def _is_web_address(cls, url: str | None) -> str | None:
         if url is None:
@@ -81,6 +96,21 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be http:// or https://, a host and at most a path")
         return url.rstrip("/")
+
+    @field_validator("url")
+    @classmethod
+    def _is_media_address(cls, url: str | None) -> str | None:
+        if not url:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be ws:// or wss://, a host and at most a path, or empty")
+        return url.rstrip("/")
+
+    @property
+    def media_url(self) -> str:
+        """What media servers open, without a slash at the end: ``url``, else made of ``base_url``; empty: nothing."""
+        return self.base_url.replace("http", "ws", 1) if self.url is None else self.url
 
     @property
     def base_url(self) -> str:

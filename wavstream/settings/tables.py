@@ -1,4 +1,4 @@
-"""The settings that come in tables: recording, media, limits, journal, retention, links, twilio, log."""
+"""The settings that come in tables: recording, media, limits, journal, retention, links, gateway, webhooks and more."""
 
 from __future__ import annotations
 
@@ -127,6 +127,60 @@ class LinkSettings(Table):
 
     ttl_s: Annotated[int, Field(ge=1, le=604_800)] = 600
     """Seconds that a signed link opens its file; long enough to begin a download, too short to be passed on."""
+
+
+class GatewaySettings(Table):
+    """The voice gateway's API."""
+
+    strict_body: bool = True
+    """Whether a field that a command does not have is refused; on, since a misspelt command_uid protects nobody."""
+    stop_cooldown: Literal["heavy", "seek"] = "heavy"
+    """`heavy`: a stop shares the 2 s cooldown of the start, as that API says first; `seek`: it has 100 ms."""
+    requests_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Requests a second of one app from one address; as that API documents it."""
+    stranger_requests_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    """Requests a second from one address without a valid key; as that API documents it."""
+
+
+class WebhookSettings(Table):
+    """Where webhooks may go."""
+
+    allow_http: bool = False
+    """Whether targets may be http; off, since a webhook names callers. Also read from ALLOW_HTTP_WEBHOOKS."""
+    allow_localhost: bool = False
+    """Whether targets may be on this machine or its network; off, since only this server might reach what is there.
+    Also read from ALLOW_LOCALHOST_WEBHOOKS."""
+
+
+class OpenerSettings(Table):
+    """Who makes the media server stream a call that a recording is asked for and that does not stream yet."""
+
+    kind: Literal["none", "webhook", "esl"] = "none"
+    """`none`: nobody. `webhook`: whoever listens at `url`. `esl`: FreeSWITCH, over its event socket."""
+    dialect: Annotated[str, Field(min_length=1)] = "audio-stream"
+    """The dialect that the media server will speak: the path of the media URL that it is given."""
+    url: str | None = None
+    """Where `webhook` posts to."""
+    secret: SecretStr | None = None
+    """Secret, `whsec_...`. What the posts of `webhook` are signed with; not set: they are not signed."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Of FreeSWITCH's event socket."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8021
+    """Of FreeSWITCH's event socket."""
+    password: SecretStr | None = None
+    """Secret. Of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""
+    user: str | None = None
+    """Of the event socket, where its `userauth` is used to limit what may be done."""
+    command: Literal["uuid_audio_stream", "uuid_audio_fork"] = "uuid_audio_stream"
+    """Of the module that streams; `dialect` has to fit it."""
+    mix: Literal["mono", "mixed", "stereo"] = "stereo"
+    """What of the channel is streamed: what its party says, that and what it hears in one, or each in its own."""
+    rate: Annotated[int, Field(ge=8_000, le=48_000, multiple_of=8_000)] = 8_000
+    """Hertz."""
+    silence: Literal["none", "aleg", "both"] = "none"
+    """Who is played silence by FreeSWITCH meanwhile, to keep the channel alive; bridged parties may not hear others."""
+    channel: str | None = None
+    """Pattern with a group `channel` that finds the channel's UUID in a session id; not set: the UUID at its end."""
 
 
 class TwilioSettings(Table):

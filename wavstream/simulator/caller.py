@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
 
 from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.payload import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
-from wavstream.simulator.wire import WIRES, Wire
+from wavstream.simulator.wire import SUBPROTOCOLS, WIRES, Wire
 
 MAX_MESSAGES_A_SECOND = 400
 """Faster play makes larger messages instead: it is what a server's limit is there for."""
@@ -89,7 +90,7 @@ async def play_leg(
             await asyncio.sleep(start_s + step.due_s / speed - loop.time())
             match step:
                 case Dial():
-                    line = _Line(await _dial(url, headers), WIRES[dialect](leg))
+                    line = _Line(await _dial(url, headers, SUBPROTOCOLS.get(dialect)), WIRES[dialect](leg))
                     await line.greet()
                     dials += 1
                     joined_s.append(loop.time() - start_s)
@@ -206,12 +207,13 @@ class _Line:
         return PeerError(f"the server {said if code not in (None, 1006) else 'broke the connection'}")
 
 
-async def _dial(url: str, headers: Mapping[str, str]) -> ClientConnection:
+async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -> ClientConnection:
     bare_url = url.partition("?")[0]
     try:
         return await connect(
             url,
             additional_headers=headers,
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,
             proxy=None,
             ping_interval=None,

@@ -22,8 +22,10 @@ Message = Callable[[int, int], bytes]
 
 def greeting(dialect: str, number: int) -> bytes:
     """What leg ``number`` says before its audio."""
-    if dialect == "pcm":
+    if dialect in ("pcm", "audio-stream"):
         return b""
+    if dialect == "audio-fork":
+        return _METADATA
     start = {
         "streamSid": f"MZ{number}",
         "callSid": f"CA{number}",
@@ -36,7 +38,13 @@ def greeting(dialect: str, number: int) -> bytes:
 
 def messages_of(dialect: str, ring: Ring) -> Message:
     """Every message of the ring."""
-    return _pcm(ring) if dialect == "pcm" else _twilio(ring)
+    match dialect:
+        case "twilio":
+            return _twilio(ring)
+        case "audio-stream":
+            return _late_metadata(_pcm(ring))
+        case _:
+            return _pcm(ring)
 
 
 def _pcm(ring: Ring) -> Message:
@@ -49,6 +57,11 @@ def _pcm(ring: Ring) -> Message:
     whole = wire.tobytes()
     frames = [whole[at : at + 8 + size] for at in range(0, len(whole), 8 + size)]
     return lambda place, _number: frames[place]
+
+
+def _late_metadata(audio: Message) -> Message:
+    """The metadata come behind the first frame."""
+    return lambda place, number: audio(place, number) + (b"" if number else _METADATA)
 
 
 def _twilio(ring: Ring) -> Message:
@@ -68,3 +81,6 @@ def _twilio(ring: Ring) -> Message:
 def _text(message: bytes) -> bytes:
     """A text message of 126 bytes at least."""
     return b"\x81\xfe" + len(message).to_bytes(2, "big") + _NO_MASK + message
+
+
+_METADATA = _text(json.dumps({"rate": 8000, "mix": "mono"}).encode().ljust(126))

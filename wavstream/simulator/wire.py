@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from wavstream.simulator.caller import Leg
 
 _ENCODINGS = {Codec.PCMU: "audio/x-mulaw", Codec.PCMA: "audio/x-alaw", Codec.L16: "audio/x-l16"}
-CODECS: Mapping[str, Sequence[Codec]] = {"pcm": tuple(Codec), "twilio": tuple(_ENCODINGS)}
+CODECS: Mapping[str, Sequence[Codec]] = {
+    "pcm": tuple(Codec),
+    "twilio": tuple(_ENCODINGS),
+    "audio-fork": (Codec.L16,),
+    "audio-stream": (Codec.L16,),
+}
 """By dialect, the usual one first."""
+SUBPROTOCOLS: Mapping[str, str] = {"audio-fork": "audio.drachtio.org"}
+"""By dialect, where it has one."""
 
 
 class Wire(Protocol):
@@ -111,5 +118,41 @@ class TwilioWire:
         return json.dumps(message, separators=(",", ":"))
 
 
-WIRES: Mapping[str, Callable[[Leg], Wire]] = {"pcm": PcmWire, "twilio": TwilioWire}
+class AudioForkWire(PcmWire):
+    """Raw samples behind metadata that say what they are; the URL has the ids."""
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__(leg)
+        mix = "stereo" if leg.samples.shape[1] == 2 else "mono"
+        self._metadata = json.dumps({"rate": leg.rate_hz, "mix": mix, **leg.query})
+
+    def greeting(self) -> list[str | bytes]:
+        """The metadata."""
+        return [self._metadata]
+
+
+class AudioStreamWire(AudioForkWire):
+    """The same with the metadata behind the first audio, which was heard while connecting."""
+
+    def greeting(self) -> list[str | bytes]:
+        """None."""
+        return []
+
+    def audio(self, first: int, samples: Samples) -> list[str | bytes]:
+        """One message, the first time with the metadata."""
+        late, self._metadata = self._metadata, ""
+        return [*super().audio(first, samples), *([late] if late else [])]
+
+    def heard(self, message: str | bytes) -> bytes:
+        """The sound in ``streamAudio``."""
+        said = json.loads(message)
+        return base64.b64decode(said["data"]["audioData"]) if said["type"] == "streamAudio" else b""
+
+
+WIRES: Mapping[str, Callable[[Leg], Wire]] = {
+    "pcm": PcmWire,
+    "twilio": TwilioWire,
+    "audio-fork": AudioForkWire,
+    "audio-stream": AudioStreamWire,
+}
 """By dialect."""

@@ -337,3 +337,29 @@ async def test_a_stream_token_is_not_a_key_of_the_api(clock: Clock) -> None:
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
     with pytest.raises(Unauthenticated, match="not valid"):
         await ask(access, token)
+
+
+async def test_a_key_is_of_the_app_that_the_client_names(clock: Clock) -> None:
+    access = access_to(FakeApps(shop=KEY, bank=OTHER_KEY), clock)
+    for _ in range(2):  # checked, then remembered
+        assert await app_of(access.authenticate(KEY, client_is_loopback=False, app="shop")) == "shop"
+        with pytest.raises(Unauthenticated):
+            await app_of(access.authenticate(KEY, client_is_loopback=False, app="bank"))
+
+
+async def test_a_forgotten_app_is_asked_for_again_and_the_others_are_not(clock: Clock, hashed: list[str]) -> None:
+    apps = FakeApps()
+    access = access_to(apps, clock)
+    assert await ask(access, None, loopback=True) == "default"
+    apps.give("shop", KEY)
+    apps.give("bank", OTHER_KEY)
+    access.forget_app("shop")
+    with pytest.raises(Unauthenticated):
+        await ask(access, None, loopback=True)
+    await ask(access, KEY)
+    await ask(access, OTHER_KEY)
+    apps.rows.pop(lookup(KEY, MASTER))
+    access.forget_app("shop")
+    with pytest.raises(Unauthenticated):
+        await ask(access, KEY)
+    assert access.authenticate(OTHER_KEY, client_is_loopback=False) == "bank"

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, make_token
+from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, FakeHolds, make_token
+from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
+from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
 from wavstream.api.parts import ApiParts
+from wavstream.catalog.catalog import Catalog
 from wavstream.finishing.conversions import Conversions
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
+from wavstream.storage.addresses import Addresses
 from wavstream.storage.links import LinkKey, LinkKeys
 from wavstream.storage.local import LocalStorage
 
@@ -58,11 +63,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
     app = create_app(
         ApiParts(
-            commands=commands, authenticate=access, links=links, find_recording=commands.find, storage=storage,
+            commands=commands, holds=FakeHolds(commands), authenticate=access, links=links,
+            find_recording=commands.find, storage=storage,
             conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
             public_url=BASE, default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
-            listen=lambda _: None,
-        )
+            listen=lambda _: None, url_of=Addresses(links, BASE).of,
+        ),
+        parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
     )  # fmt: skip
     yield World(app, commands, access, clock, registry, links, conversions, reasons)
     await conversions.stop()

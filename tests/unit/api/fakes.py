@@ -20,6 +20,7 @@ from wavstream.errors import (
 )
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Receipt, Recording, Status
 from wavstream.model.session import Level, SessionView, Silence, StreamView
@@ -116,8 +117,8 @@ class FakeCommands:
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
         recording = await self.get(app_id=app_id, recording_id=recording_id)
-        if recording.status.is_running:
-            raise Conflict("The recording runs: stop it first.", state=recording.status)
+        if recording.status.is_running or recording.hold is not None:
+            raise Conflict("The recording runs or is held.", state=recording.status)
         self.storage.delete(recording.object_key)
         self.put(replace(recording, status=Status.DELETED))
 
@@ -166,6 +167,23 @@ class FakeCommands:
         if recording.status is not before:
             raise Conflict(f"The recording is {recording.status}.", state=recording.status)
         return self.put(replace(recording, status=after))
+
+
+@dataclass
+class FakeHolds:
+    """Holds of the recordings of the commands."""
+
+    commands: FakeCommands
+
+    async def put(self, *, app_id: str, recording_id: str, hold: Hold) -> Recording:
+        recording = await self.commands.get(app_id=app_id, recording_id=recording_id)
+        if recording.hold is not None:
+            raise Conflict("The recording is held already.", state=recording.status)
+        return self.commands.put(replace(recording, hold=hold))
+
+    async def release(self, *, app_id: str, recording_id: str) -> Recording:
+        recording = await self.commands.get(app_id=app_id, recording_id=recording_id)
+        return self.commands.put(replace(recording, hold=None))
 
 
 @dataclass

@@ -79,7 +79,8 @@ class Workshop:
         self.finisher = Finisher(
             places=Places(self.journals, self.spool), writer=self.writer, catalog=self.catalog,  # type: ignore[arg-type]
             storage=self.storage, hold_us=3_000_000, expires_at=self._expires_at, sidecar=sidecar_of,
-            found_end=lambda recording, end: self.switchboard.found_end(recording, end, self.now_us()), retry_s=0.0,
+            found_end=lambda recording, end: self.switchboard.found_end(recording, end, self.now_us()),
+            facts_of=lambda _: (), retry_s=0.0,
         )  # fmt: skip
         self.switchboard = Switchboard(
             timing=Timing(int(reconnect_wait_s * 1e6), TIMING.start_wait_us), renderer=self.finisher,

@@ -20,6 +20,7 @@ from wavstream.cli.verify import check
 from wavstream.errors import InternalError
 from wavstream.journal.events import RecordingStarted, RecordingStopped
 from wavstream.journal.journal import Journal
+from wavstream.model.hold import Hold
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 
@@ -220,6 +221,22 @@ async def test_the_journal_of_a_failed_recording_goes_when_its_retention_ends(
     await until(lambda: not workshop.finisher.failed)
 
     assert workshop.left() == []
+
+
+async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_held(
+    workshop: Workshop, broken_fold: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.unit.finishing.conftest.KEPT", timedelta(0))
+    recording, journal = await recorded(workshop)
+    await workshop.catalog.save_recording(recording)
+    assert await workshop.catalog.real.holds.put(recording.id, recording.app_id, Hold("legal", "case 4711", utc(at(0))))
+    broken_fold(recording.id)
+
+    await workshop.finisher.end(recording, journal)
+    await asyncio.sleep(0)
+
+    assert workshop.finisher.failed == 1
+    assert len(workshop.left()) == 1
 
 
 async def test_a_recording_whose_stop_record_is_missing_has_failed(workshop: Workshop) -> None:

@@ -14,6 +14,7 @@ from tests.unit.finishing.conftest import FaultyStorage, sidecar_of
 from tests.unit.finishing.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
 from wavstream.finishing.reconciliation import reconcile
+from wavstream.model.hold import Hold
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
 from wavstream.storage.keys import sidecar_key
@@ -71,6 +72,21 @@ async def test_a_row_whose_retention_has_ended_is_left_to_the_sweeper(shelf: She
     await shelf.catalog.add_recording(recording)
 
     assert await shelf.reconcile(now_s=3.0) == []
+    assert await shelf.catalog.get_recording(recording.id) == recording
+
+
+async def test_the_lost_file_of_a_held_recording_is_no_expiry(shelf: Shelf) -> None:
+    recording = replace(finished(), hold=Hold("legal", "case 4711", utc(at(2))))
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile(now_s=3.0) == ["the file of an available recording is gone"]
+
+
+async def test_the_file_of_a_recording_that_never_expires_is_another_stores_to_move(shelf: Shelf) -> None:
+    recording = replace(finished(), expires_at=None)
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile() == []
     assert await shelf.catalog.get_recording(recording.id) == recording
 
 

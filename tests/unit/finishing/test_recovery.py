@@ -21,6 +21,7 @@ from wavstream.dialects.events import Frame
 from wavstream.finishing import journal_facts
 from wavstream.journal import events
 from wavstream.journal.segments import segment_path
+from wavstream.model.hold import Hold
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 from wavstream.sessions.held_stream import HeldStream
@@ -294,9 +295,15 @@ async def failed(workshop: Workshop, **changed: object) -> Recording:
     return row
 
 
-@pytest.mark.parametrize("expires_at", [utc(at(200)), None], ids=["with an end of retention", "without"])
-async def test_the_journal_of_a_failed_recording_is_kept_over_a_restart(workshop: Workshop, expires_at: object) -> None:
-    row = await failed(workshop, expires_at=expires_at)
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"expires_at": None}, {"expires_at": utc(at(100)), "hold": Hold("legal", "case 4711", utc(at(0)))}],
+    ids=["with an end of retention", "without", "held beyond it"],
+)
+async def test_the_journal_of_a_failed_recording_is_kept_over_a_restart(
+    workshop: Workshop, changed: dict[str, object]
+) -> None:
+    row = await failed(workshop, **changed)
 
     with capture_logs() as logs:
         await workshop.recover()

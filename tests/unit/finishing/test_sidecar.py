@@ -11,6 +11,7 @@ from tests.support.sessions import a_recording, at
 from wavstream.finishing.sidecar import read_sidecar
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
+from wavstream.model.hold import Hold
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.published import published
 from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Pause, Receipt, Recording, Status
@@ -49,6 +50,12 @@ def test_a_recording_comes_back_from_its_sidecar_as_it_was(layout: ChannelLayout
     assert read_sidecar(sidecar(recording), object_key=recording.object_key) == recording
 
 
+def test_a_hold_of_before_the_end_and_no_expiry_come_back_too() -> None:
+    recording = replace(finished(), hold=Hold("legal", "case 4711", utc(at(1))), expires_at=None)
+
+    assert read_sidecar(sidecar(recording), object_key=recording.object_key) == recording
+
+
 def test_a_sidecar_that_is_older_than_some_options_has_their_defaults() -> None:
     recording = finished(RecordingOptions(sample_rate=16_000))
     facts = published(recording, url="http://x/y")
@@ -66,9 +73,9 @@ def test_a_sidecar_that_is_older_than_some_options_has_their_defaults() -> None:
     "content",
     [
         b"", b"{}", b"not JSON", b"[]", b'{"id": 7}', sidecar(finished(), status="failed"),
-        sidecar(finished(), expires_at=None), sidecar(finished(), audio_sha256=None),
+        sidecar(finished(), audio_sha256=None),
     ],
-    ids=["empty", "no facts", "not JSON", "a list", "wrong type", "not available", "no retention", "no hash"],
+    ids=["empty", "no facts", "not JSON", "a list", "wrong type", "not available", "no hash"],
 )  # fmt: skip
 def test_what_is_not_a_sidecar_of_a_finished_recording_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the decoder's own text

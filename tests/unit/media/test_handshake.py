@@ -219,9 +219,17 @@ async def test_a_shutdown_during_the_key_check_refuses_the_peer() -> None:
         assert plane.server.server_state.connections == set()
 
 
-async def test_no_extension_and_no_subprotocol_is_agreed_to(plane: Plane) -> None:
-    extra = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: audio.example\r\n"
+async def test_no_extension_is_agreed_to_and_no_subprotocol_is_invented(plane: Plane) -> None:
+    extra = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
     head = (await (await plane.dial(upgrade("/media/pcm/s/a", extra=extra))).head()).lower()
     assert head.startswith("http/1.1 101 ")
     assert "sec-websocket-extensions" not in head
     assert "sec-websocket-protocol" not in head
+
+
+@pytest.mark.parametrize("asked_for", ["audio.drachtio.org", "audio.jambonz.org", "Any.Other-1, audio.drachtio.org"])
+async def test_the_first_subprotocol_that_is_asked_for_is_answered_to_the_letter(plane: Plane, asked_for: str) -> None:
+    extra = f"Sec-WebSocket-Protocol: {asked_for}\r\n"
+    head = await (await plane.dial(upgrade("/media/audio-fork/s/a", extra=extra))).head()
+    assert head.startswith("HTTP/1.1 101 ")
+    assert f"\r\nSec-WebSocket-Protocol: {asked_for.partition(',')[0]}\r\n" in head

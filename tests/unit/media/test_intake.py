@@ -34,9 +34,12 @@ class Script:
     name: ClassVar[str] = "script"
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 20
+    whole_sounds: ClassVar[bool] = False
 
     def __init__(self, request: UpgradeRequest) -> None:
         self.events: Sequence[Event] = ()
+        self.owed: Sequence[Event] = ()
+        self.endings = 0
 
     def opened(self) -> Sequence[Event]:
         return ()
@@ -46,6 +49,10 @@ class Script:
 
     def binary(self, payload: bytes) -> Sequence[Event]:
         return self.events
+
+    def ended(self) -> Sequence[Event]:
+        self.endings += 1
+        return self.owed
 
     def message(self, payload: bytes) -> Outgoing:
         return Outgoing(is_text=False, data=payload)
@@ -134,3 +141,24 @@ def test_a_message_that_is_not_used_is_counted_each_time_and_explained_once_a_st
         "event": "media_message_ignored", "log_level": "warning", "dialect": "script", "session_id": "s",
         "reason": "bad_media", "explanation": Reason.BAD_MEDIA.explanation,
     }  # fmt: skip
+
+
+def test_a_stream_that_is_over_before_it_started_may_start_then() -> None:
+    stage = Stage()
+    stage.dialect.owed = (started(), AUDIO)
+    stage.intake.end(clean=False)
+    stage.intake.end(clean=True)
+    assert [(sink.frames, sink.ends) for sink in stage.sinks] == [([AUDIO], [False])]
+    assert stage.dialect.endings == 1
+
+
+def test_what_is_owed_to_nobody_or_after_a_refusal_is_forgotten() -> None:
+    stage = Stage()
+    stage.dialect.owed = (started(session_id=None), AUDIO)
+    stage.intake.end(clean=True)
+    refused = Stage()
+    refused.dialect.owed = (started(), AUDIO)
+    refused.intake.mute()
+    refused.intake.end(clean=True)
+    assert stage.sinks == refused.sinks == []
+    assert (stage.dialect.endings, refused.dialect.endings) == (1, 0)

@@ -64,11 +64,46 @@ def test_a_signature_of_twilio_comes_with_the_url_that_was_asked_for() -> None:
         ("", "bearer  h ", "h"),
         ("?token=q", "Bearer h", "h"),
         ("?token=q", "Basic aGk=", "q"),
+        ("?token=q", "Basic dTpw", "q"),
+        ("", "Basic dTpw", "p"),
+        ("", "basic  dTpwOmI= ", "p:b"),
+        ("", "Basic dTo=", None),
+        ("", "Basic aGk=", None),
+        ("", "Basic !", None),
+        ("", "Basic /w==", None),
         ("?token=q", "Bearer", "q"),
     ],
 )
-def test_the_key_is_in_the_header_or_else_in_the_query(query: str, authorization: str, token: str | None) -> None:
+def test_the_key_is_in_the_header_or_else_in_the_query_or_else_a_password(
+    query: str, authorization: str, token: str | None
+) -> None:
     assert read(f"/media/pcm/s{query}", Authorization=authorization).credentials.token == token
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "token", "app"),
+    [
+        ("/media/t/p%2Fq/pcm/s/a", {}, "p/q", None),
+        ("/media/t/p/pcm/s/a?token=q&app=shop", {}, "p", "shop"),
+        ("/media/pcm/s/a?token=q", {"X_API_Key": "k", "X_App_ID": "shop"}, "k", "shop"),
+        ("/media/t/p/pcm/s/a", {"X_API_Key": "k"}, "k", None),
+        ("/media/t/p/pcm/s/a", {"Authorization": "Basic dTpw"}, "p", None),
+        ("/media/t/p/pcm/s/a", {"Authorization": "Bearer b", "X_API_Key": "k"}, "b", None),
+    ],
+)
+def test_the_key_may_be_in_the_path_or_in_the_headers_of_the_gateway(
+    path: str, headers: dict[str, str], token: str, app: str | None
+) -> None:
+    asked = read(path, **headers)
+    assert (asked.credentials.token, asked.credentials.app) == (token, app)
+    assert (asked.upgrade.session_id, asked.upgrade.leg) == ("s", "a")
+    assert not asked.upgrade.headers.keys() & {"x-api-key", "x-app-id"}
+
+
+@pytest.mark.parametrize("path", ["/media/t/token", "/media/t/token/morse/s", "/media/t/token/pcm/s/a/b"])
+def test_a_key_in_the_path_comes_before_a_dialect_and_at_most_two_ids(path: str) -> None:
+    with pytest.raises(NotFound):
+        read(path)
 
 
 @pytest.mark.parametrize(

@@ -153,20 +153,24 @@ def test_a_beep_is_on_all_channels_and_nobody_takes_it_for_speech() -> None:
     assert made.fold.ended.reason is EndReason.NO_INPUT
 
 
-def test_a_beep_that_the_stream_brings_back_is_not_mixed_there_again() -> None:
+@pytest.mark.parametrize(
+    ("tracks", "beeps"), [((Track.INBOUND, Track.OUTBOUND), (True, False)), ((Track.INBOUND,), (False, True))]
+)
+def test_a_beep_that_the_stream_brings_back_is_not_mixed_there_again(
+    tracks: tuple[Track, ...], beeps: tuple[bool, bool]
+) -> None:
     script = Script()
-    facts = script.facts("a", channels=2, tracks=(Track.INBOUND, Track.OUTBOUND))
+    facts = script.facts("a", channels=len(tracks), tracks=tracks)
     snapshot = StreamSnapshot(facts=facts, joined_us=T0_US, position=0, floor_us=None)
     started = RecordingStarted(
         recording=a_recording("rec-1", RecordingOptions(beep=True)), streams=(snapshot,), leg_order=("a",),
         returns_beep=(facts.stream,),
     )  # fmt: skip
     script.event(0.0, started)
-    Leg(script, facts).send(np.zeros((2 * RATE_HZ, 2), np.int16), at_s=0.0)
+    Leg(script, facts).send(np.zeros((2 * RATE_HZ, len(tracks)), np.int16), at_s=0.0)
     made = folded(script.stop(2.0))
 
-    assert made.left[:1600].any()
-    assert not made.right.any()
+    assert (bool(made.left[:1600].any()), bool(made.right[:1600].any())) == beeps
 
 
 def test_frames_are_counted_until_the_stop_that_follows() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import expires_at, is_expired
@@ -47,3 +48,9 @@ def test_a_recording_that_was_swept_is_expired_whatever_the_clock_says() -> None
 
 def test_a_recording_that_runs_does_not_expire() -> None:
     assert not is_expired(replace(RECORDING, status=Status.ONGOING, expires_at=None), STOP + timedelta(days=9999))
+
+
+def test_a_recording_that_is_held_does_not_expire_and_one_that_was_swept_stays_gone() -> None:
+    held = replace(RECORDING, hold=Hold("legal", "case 4711", STOP))
+    assert not is_expired(held, STOP + timedelta(days=9999))
+    assert is_expired(replace(held, status=Status.EXPIRED), STOP)

@@ -40,6 +40,7 @@ class UnsteadyCatalog:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self.holds = catalog.holds
         self.failing: set[str] = set()
         self.gate: asyncio.Event | None = None
         self.waiting = asyncio.Event()
@@ -50,7 +51,7 @@ class UnsteadyCatalog:
         async def call(*args: object, **kwargs: object) -> object:
             if name in self.failing:
                 raise DependencyError("the catalog could not be written: disk I/O error")
-            if name == "add_recording" and self.gate is not None:
+            if name in ("add_recording", "add_operation") and self.gate is not None:
                 self.waiting.set()
                 await self.gate.wait()
             return await method(*args, **kwargs)
@@ -77,7 +78,7 @@ class Office:
         self.commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
             now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
-            room=SpoolRoom(self.spool, 0),
+            room=SpoolRoom(self.spool, 0), facts_of=lambda _: (),
         )  # fmt: skip
 
     def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
@@ -149,7 +150,7 @@ async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(of
     office.commands = Commands(
         switchboard=office.switchboard, catalog=office.catalog,  # type: ignore[arg-type]
         now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
-        storage=office.storage, room=SpoolRoom(office.spool, 1 << 62),
+        storage=office.storage, room=SpoolRoom(office.spool, 1 << 62), facts_of=lambda _: (),
     )  # fmt: skip
 
     with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.sessions import RECONNECT_WAIT_S, START_WAIT_S, Handle, LiveCall, a_recording, at, journaled, talk
@@ -231,7 +233,23 @@ async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_aske
 
     call.session.stop(recording, EndReason.STOPPED, at(1.0))
 
-    assert (while_running, asked.alive, other.alive) == (True, False, None)
+    assert (while_running, asked.alive, other.alive) == (True, False, False)
+
+
+async def test_a_recording_that_the_gateway_started_plays_silence_to_streams_that_did_not_ask_for_it() -> None:
+    call = LiveCall()
+    early, late = Handle(), Handle()
+    call.open("a", handle=early)
+    recording = replace(a_recording(), command_uid="rec-1")
+    call.session.start(recording, at(0.0))
+    other = call.start(0.1)
+    call.open("b", at_s=0.2, handle=late)
+    while_running = (early.alive, late.alive)
+
+    call.session.stop(recording.id, EndReason.STOPPED, at(1.0))
+
+    assert list(call.session.running) == [other]
+    assert (while_running, early.alive, late.alive) == ((True, True), False, False)
 
 
 # ---- starts --------------------------------------------------------------------------------------------------------

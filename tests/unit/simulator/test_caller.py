@@ -113,6 +113,23 @@ async def test_a_twilio_leg_that_comes_back_is_another_stream_whose_time_starts_
     assert second[2]["media"]["timestamp"] == "0"
 
 
+@pytest.mark.parametrize("dialect", ["audio-fork", "audio-stream"])
+async def test_a_freeswitch_leg_sends_metadata_beside_its_audio_on_each_connection(dialect: str) -> None:
+    leg = Leg("a", noise(8_000, 2), quirks=[Drop(at_s=0.2, away_s=0.2)], query={"record": "1"})
+    before: list[int] = []
+
+    def count_audio(one: Heard) -> None:
+        before.append(len(one.messages) if one.texts else -1)
+
+    async with receiver(on_message=count_audio) as heard:
+        await play_leg(leg, server=heard.address, session_id="s", dialect=dialect, speed=8)
+    for one in heard.connections:
+        assert one.target == f"/media/{dialect}/s/a"
+        assert [json.loads(text) for text in one.texts] == [{"rate": 8000, "mix": "stereo", "record": "1"}]
+    assert next(count for count in before if count >= 0) == (1 if dialect == "audio-stream" else 0)
+    assert heard.connections[1].audio == encode(leg.samples[3_200:], Codec.L16)
+
+
 async def test_a_server_that_ends_the_stream_is_reported_with_its_code_and_reason() -> None:
     def refuse_second(one: Heard) -> tuple[int, str] | None:
         return (1008, "rate: 8000 is not it") if len(one.messages) == 2 else None

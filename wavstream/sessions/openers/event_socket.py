@@ -4,7 +4,7 @@ A message is a head of ``Name: value`` lines, an empty line, and a body if the h
 rules that are easy to get wrong:
 
 1. Answers carry no number. They come in the order of the commands: an ``api/response``, or a ``command/reply`` where
-   FreeSWITCH does not run the command at all (``allowed-api`` of a user: ``-ERR permission denied``).
+   FreeSWITCH does not run the command at all (``esl-allowed-api`` of a user: ``-ERR permission denied``).
 2. Anything else may come between two answers and is none: events, log lines.
 3. Nothing is read after a rejection by the ACL: FreeSWITCH has written its length without a colon
    (``Content-Length 24``), so that what follows cannot be told from a head.
@@ -12,6 +12,7 @@ rules that are easy to get wrong:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 MAX_HEAD_BYTES = 16_384
@@ -80,13 +81,13 @@ class EventSocket:
     def _next_message(self) -> tuple[dict[str, str], str] | Ended | None:
         """(head, body); None while it is not all there."""
         end = self._unread.find(b"\n\n")
-        if max(end, len(self._unread) - 1 if end < 0 else 0) > MAX_HEAD_BYTES:
+        if (end if end >= 0 else len(self._unread) - 1) > MAX_HEAD_BYTES:
             return Ended("it sent a head that is too long")
         if end < 0:
             return None
         head = _head(bytes(self._unread[:end]))
         length = head.get("content-length", "0")
-        if not (length.isascii() and length.isdecimal()) or int(length[:9]) > MAX_BODY_BYTES:
+        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > MAX_BODY_BYTES:
             return Ended("it sent a message whose length cannot be")
         begin, stop = end + 2, end + 2 + int(length)
         if len(self._unread) < stop:
@@ -117,9 +118,16 @@ class EventSocket:
                 return None
 
 
-def auth_command(password: str) -> bytes:
-    """The bytes that send the password; raises ValueError for one that cannot be in a line."""
-    return _command(f"auth {password}")
+def auth_command(password: str, user: str | None = None) -> bytes:
+    """The bytes that send the password: the socket's own, or that of a ``user@domain`` of the directory.
+
+    Raises ValueError for a password that cannot be in a line, and for a user without a domain.
+    """
+    if user is None:
+        return _command(f"auth {password}")
+    if not re.fullmatch("[^@:]+@[^@:]+", user):
+        raise ValueError("a user of the event socket is written user@domain")
+    return _command(f"userauth {user}:{password}")
 
 
 def api_command(text: str) -> bytes:

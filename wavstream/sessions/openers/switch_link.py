@@ -1,8 +1,8 @@
 """The one connection to FreeSWITCH's event socket that all commands share.
 
-Commands are written in the order in which they were asked, without waiting for the answers to those before. A
-command waits for a connection, and for its answer, no longer than ``answer_timeout_s`` together. One whose answer was
-lost with the connection has been run or has not: it fails, unless it may be run twice.
+Commands are written as they are asked, without waiting for the answers to those before. A command waits for a
+connection, and for its answer, no longer than ``answer_timeout_s`` together. One whose answer was lost with the
+connection has been run or has not: it fails, unless it may be run twice.
 """
 
 from __future__ import annotations
@@ -45,21 +45,22 @@ class SwitchLink:
     """An async context manager: within it, it is connected as far as FreeSWITCH lets it be."""
 
     def __init__(
-        self, *, host: str, port: int, password: str,
+        self, *, host: str, port: int, password: str, user: str | None = None,
         answer_timeout_s: float = 5.0, retry_waits_s: Sequence[float] = RETRY_WAITS_S,
     ) -> None:  # fmt: skip
         self._host = host
         self._port = port
         try:
-            self._auth = auth_command(password)
+            self._auth = auth_command(password, user)
         except ValueError as error:
-            raise OperatorError("the password of the event socket must be printable characters") from error
+            detail = "the password must be printable characters, the user user@domain"
+            raise OperatorError(f"wrong setting of FreeSWITCH's event socket: {detail}") from error
         self._answer_timeout_s = answer_timeout_s
         self._retry_waits_s = retry_waits_s
-        self._trouble: Exception | None = None
+        self._trouble = ""
         """Why there is no connection, once an attempt has failed."""
-        self._turn = asyncio.Lock()
-        """Of the commands that wait for a connection: the first one that waits is the first one written."""
+        self._failures = 0
+        """Attempts since the last connection."""
 
     async def __aenter__(self) -> Self:
         self._connection: asyncio.Future[_Connection] = asyncio.get_running_loop().create_future()
@@ -70,10 +71,11 @@ class SwitchLink:
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        # First, since a command that may be run twice looks for the next connection when it loses this one.
+        self._refuse_commands(DependencyError("wavstream is stopping"))
         self._keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._keeping
-        self._connection.cancel()
 
     async def api(self, command: str, *, repeatable: bool = False) -> str:
         """Run an API command; gives FreeSWITCH's answer, whatever it says.
@@ -87,16 +89,17 @@ class SwitchLink:
         try:
             async with asyncio.timeout(self._answer_timeout_s):
                 while True:
-                    async with self._turn:
-                        connection = await asyncio.shield(self._connection)
-                        answers_before = connection.answers
-                        answer = connection.ask(line)
+                    connection = None
+                    found = await asyncio.shield(self._connection)
+                    if found.is_lost:  # since it woke us
+                        continue
+                    connection = found
+                    answers_before = connection.answers
                     try:
-                        return await answer
+                        return await connection.ask(line)
                     except ConnectionLost:
                         if not repeatable:
                             raise
-                        connection = None
         except TimeoutError as error:
             if connection is None:
                 raise DependencyError(f"{self._name} cannot be reached: {self._trouble or 'no answer'}") from error
@@ -109,26 +112,19 @@ class SwitchLink:
         return f"FreeSWITCH's event socket at {self._host}:{self._port}"
 
     async def _keep_connected(self) -> None:
-        failures = 0
         while True:
             try:
-                async with asyncio.timeout(self._answer_timeout_s):
-                    reader, writer = await asyncio.open_connection(self._host, self._port)
-            except OSError as error:  # a TimeoutError is one too
-                self._note(DependencyError(str(error) or "no answer"))
-            else:
-                try:
-                    await self._converse(reader, writer)
-                except (OSError, OperatorError, DependencyError) as error:
-                    failures = 0 if self._connection_is_up() else failures
-                    self._note(error)
-                finally:
-                    writer.close()
-            await asyncio.sleep(self._retry_waits_s[min(failures, len(self._retry_waits_s) - 1)])
-            failures += 1
+                await self._converse()
+            # A TimeoutError is an OSError; a host that cannot be a name, such as "a..b", is a UnicodeError.
+            except (OSError, UnicodeError, OperatorError, DependencyError) as error:
+                self._down(error)
+            await asyncio.sleep(self._retry_waits_s[min(self._failures, len(self._retry_waits_s) - 1)])
+            self._failures += 1
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self) -> None:
         """One connection, to its end; raises what ended it."""
+        async with asyncio.timeout(self._answer_timeout_s):
+            reader, writer = await asyncio.open_connection(self._host, self._port)
         _keep_alive(writer.get_extra_info("socket"))
         connection = _Connection(writer)
         event_socket = EventSocket()
@@ -150,28 +146,33 @@ class SwitchLink:
                                 raise DependencyError(reason)
             raise DependencyError("it has closed the connection")
         finally:
+            writer.close()
             connection.lost(ConnectionLost(f"{self._name} was lost before it had answered"))
 
     def _up(self, connection: _Connection) -> None:
         if self._connection.done():
             self._connection = asyncio.get_running_loop().create_future()
         self._connection.set_result(connection)
-        self._trouble = None
+        self._trouble = ""
+        self._failures = 0
         log.info("event_socket_connected", host=self._host, port=self._port)
 
-    def _connection_is_up(self) -> bool:
-        return self._connection.done() and self._connection.exception() is None
-
-    def _note(self, trouble: Exception) -> None:
-        """There is no connection, and this is why."""
-        if str(trouble) != str(self._trouble):
-            log.warning("event_socket_unreachable", host=self._host, port=self._port, reason=str(trouble))
+    def _down(self, error: Exception) -> None:
+        trouble = str(error) or "no answer"
+        if trouble != self._trouble:
+            log.warning("event_socket_unreachable", host=self._host, port=self._port, reason=trouble)
         self._trouble = trouble
+        if isinstance(error, OperatorError):
+            self._refuse_commands(error)
+        elif self._connection.done():
+            self._connection = asyncio.get_running_loop().create_future()
+
+    def _refuse_commands(self, error: Exception) -> None:
+        """Those that wait for a connection, and those to come, until there is one."""
         if self._connection.done():
             self._connection = asyncio.get_running_loop().create_future()
-        if isinstance(trouble, OperatorError):
-            self._connection.set_exception(trouble)
-            self._connection.exception()  # whether or not a command waits, it is not one that nobody looked at
+        self._connection.set_exception(error)
+        self._connection.exception()  # else asyncio complains where no command waits
 
 
 class _Connection:
@@ -179,16 +180,13 @@ class _Connection:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.answers = 0
+        self.is_lost = False
         self._writer = writer
         self._waiting: deque[asyncio.Future[str]] = deque()
-        self._lost: ConnectionLost | None = None
 
     def ask(self, line: bytes) -> asyncio.Future[str]:
         """Write a command; gives its answer, or ConnectionLost."""
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        if self._lost is not None:
-            answer.set_exception(self._lost)
-            return answer
         self._waiting.append(answer)
         self._writer.write(line)
         return answer
@@ -204,7 +202,7 @@ class _Connection:
         self._writer.transport.abort()
 
     def lost(self, error: ConnectionLost) -> None:
-        self._lost = error
+        self.is_lost = True
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(error)

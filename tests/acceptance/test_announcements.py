@@ -1,0 +1,164 @@
+"""What an application of the gateway is told, from its registration to the end of its recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.receiver import Answer, Received, Receiver
+from tests.support.recorder import Recorder, ServerProcess, Wall, hear, recorder
+from wavstream.settings import GatewaySettings, WebhookSettings
+
+RATE_HZ, FRAME, TONE_HZ = 8000, 160, 700.0
+ADMIN_KEY = "key-of-the-administrators"
+ADMIN = {"X-Admin-API-Key": ADMIN_KEY}
+APP = {"X-App-ID": "shop", "X-API-Key": "the-key-of-the-shop-app"}
+SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
+TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
+OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
+QUICK = GatewaySettings(stop_cooldown="seek")
+
+
+async def register(client: Recorder, receiver: Receiver, **more: object) -> dict[str, Any]:
+    body = {"webhook_url": receiver.url, "api_key": APP["X-API-Key"], "rate_limit": 0, "events": [], **more}
+    answer = await client.http.post("/admin/apps/shop", json=body, headers=ADMIN)
+    assert answer.status_code == 200, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+async def command(client: Recorder, name: str, **body: object) -> dict[str, Any]:
+    answer = await client.http.post(f"/api/v1/sessions/{SESSION}/commands/{name}", json=body, headers=APP)
+    assert answer.status_code == 202, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+async def say(client: Recorder, socket: ClientConnection, heard_ms: int) -> None:
+    for start in range(0, len(TONE), FRAME):
+        await socket.send(TONE[start : start + FRAME].tobytes())
+    async with asyncio.timeout(20):
+        while True:
+            live = await client.http.get(f"/v1/sessions/{SESSION}", headers=bearer())
+            if live.status_code == 200 and [each["received_ms"] >= heard_ms for each in live.json()["streams"]] == [
+                True
+            ]:
+                return
+            await asyncio.sleep(0.01)
+
+
+def bearer() -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {APP['X-API-Key']}"}
+
+
+def leg(client: Recorder) -> Any:
+    return client.connect(f"/media/pcm/{SESSION}/a?token={APP['X-API-Key']}")
+
+
+async def test_the_quickstart_of_the_gateway_from_the_registration_to_the_expiry(tmp_path: Path) -> None:
+    fetched: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def fetch_at_once(request: Received) -> Answer:
+        message = request.message
+        if message["event"] == "recording.completed":
+            async with httpx.AsyncClient(timeout=20) as http:
+                fetched.set_result((await http.get(message["recording_url"])).content)
+        return Answer()
+
+    wall = Wall()
+    settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": OPEN, "gateway": QUICK}
+    async with Receiver(fetch_at_once) as receiver, recorder(tmp_path, wall=wall, **settings) as (client, _):
+        secret = (await register(client, receiver))["webhook_secret"]
+        async with leg(client) as socket:
+            await say(client, socket, 3000)
+            await command(client, "record/start", command_uid="rec-1")
+            await say(client, socket, 6000)
+            await command(client, "record/stop", command_uid="stop-1")
+            requests = await receiver.wait_for(3)
+        for request in requests:
+            Webhook(secret).verify(request.body, dict(request.headers))
+        messages = [request.message for request in requests]
+        url = messages[2]["recording_url"]
+        assert [(m["event"], m["command_uid"], m["sequence"]) for m in messages] == [
+            ("command.result", "rec-1", 1), ("command.result", "stop-1", 2), ("recording.completed", "rec-1", 3)
+        ]  # fmt: skip
+        assert all(message["session_uuid"] == SESSION for message in messages)
+        assert messages[0]["success"] is True
+        assert messages[2]["data"]["recording_url"] == url
+        samples, rate_hz = hear(await asyncio.wait_for(fetched, 20))
+        assert messages[2]["duration"] == round(len(samples) / rate_hz)
+        assert len(find_beeps(samples[:, 0], rate_hz, TONE_HZ)) == 3
+
+        wall.ahead = timedelta(hours=24, seconds=1)
+        gone = await client.http.get(url)
+        assert (gone.status_code, gone.content, "location" in gone.headers) == (404, b"", False)
+
+
+async def test_two_recordings_of_one_session_are_announced_each_with_its_own_command(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": OPEN, "gateway": QUICK}
+    async with Receiver() as receiver, recorder(tmp_path, **settings) as (client, _):
+        await register(client, receiver, events=["recording.completed"])
+        async with leg(client) as socket:
+            for number in (1, 2):
+                await say(client, socket, 6000 * number - 3000)
+                async with asyncio.timeout(20):
+                    while True:
+                        started = await client.http.post(
+                            f"/api/v1/sessions/{SESSION}/commands/record/start",
+                            json={"command_uid": f"rec-{number}"}, headers=APP,
+                        )  # fmt: skip
+                        if started.status_code != 429:
+                            break
+                        await asyncio.sleep(float(started.headers["Retry-After"]) / 10)
+                assert started.status_code == 202
+                await say(client, socket, 6000 * number)
+                await command(client, "record/stop")
+                await receiver.wait_for(number)
+    urls = {message["command_uid"]: message["recording_url"] for message in receiver.messages}
+    assert list(urls) == ["rec-1", "rec-2"]
+    assert len(set(urls.values())) == 2
+    assert [message["sequence"] for message in receiver.messages] == [1, 2]
+
+
+async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and_changes_no_id(tmp_path: Path) -> None:
+    refuse = asyncio.Event()
+
+    async def refuse_at_first(_: Received) -> Answer:
+        return Answer(status=200 if refuse.is_set() else 503)
+
+    process = ServerProcess(
+        tmp_path, admin_api_key=ADMIN_KEY, webhooks__allow_http="true", webhooks__allow_localhost="true"
+    )
+    async with Receiver(refuse_at_first) as receiver, process:
+        client = await process.start()
+        await register(client, receiver)
+        async with leg(client) as socket:
+            await say(client, socket, 3000)
+            await command(client, "record/start", command_uid="rec-1")
+            await say(client, socket, 6000)
+        await receiver.wait_for(1)
+        async with asyncio.timeout(20):
+            while True:
+                rows = (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
+                if rows and rows[0]["status"] == "available":
+                    break
+                await asyncio.sleep(0.02)
+        await process.end(signal.SIGKILL)
+        await client.http.aclose()
+        refuse.set()
+        before = len(receiver.requests)
+        client = await process.start()
+        requests = await receiver.wait_for(before + 2)
+        await client.http.aclose()
+    taken = requests[before:]
+    assert [request.message["event"] for request in taken[:2]] == ["command.result", "recording.completed"]
+    assert taken[0].headers["webhook-id"] == requests[0].headers["webhook-id"]
+    assert taken[1].message["command_uid"] == "rec-1"

@@ -1,0 +1,325 @@
+"""An application written against the voice gateway, over real HTTP and real media sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.recorder import WAIT_S, ServerProcess, hear, recorder
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.fact import command_done
+from wavstream.model.operation import Command
+from wavstream.service.data_folder import DataFolder
+from wavstream.service.service import Service
+from wavstream.settings import GatewaySettings
+
+RATE_HZ = 8000
+TONE_HZ = 700.0
+TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
+SECOND = TONE[:RATE_HZ]
+QUIET = np.zeros(160, np.int16)
+ADMIN = {"X-Admin-API-Key": "key-of-the-administrators"}
+KEYS = {"shop": "the-key-of-the-shop-app", "bank": "the-key-of-the-bank-app"}
+SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
+PROCESS = {"admin_api_key": ADMIN["X-Admin-API-Key"], "gateway__stop_cooldown": "seek"}
+QUICK = GatewaySettings(stop_cooldown="seek")
+
+
+def as_app(app_id: str) -> dict[str, str]:
+    return {"X-App-ID": app_id, "X-API-Key": KEYS[app_id]}
+
+
+class Application:
+    """An application of the gateway, and the media server beside it."""
+
+    def __init__(self, base_url: str, app_id: str = "shop") -> None:
+        self.base_url = base_url
+        self.app_id = app_id
+        self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=as_app(app_id))
+
+    async def register(self, app_id: str, **more: object) -> httpx.Response:
+        body = {"api_key": KEYS[app_id], "rate_limit": 200, "events": []} | more
+        return await self.http.post(f"/admin/apps/{app_id}", json=body, headers=ADMIN)
+
+    async def command(self, name: str, session: str = SESSION, **body: object) -> httpx.Response:
+        return await self.http.post(f"/api/v1/sessions/{session}/commands/{name}", json=body)
+
+    def stream(self, session: str = SESSION, leg: str = "a") -> connect:
+        return connect(
+            f"{self.base_url.replace('http', 'ws', 1)}/media/pcm/{session}/{leg}",
+            additional_headers=as_app(self.app_id),
+            compression=None,
+            max_queue=None,  # the silence that is played to it is not read
+        )
+
+    async def announce(self, session: str = SESSION) -> None:
+        answer = await self.http.post("/v1/sessions", json={"session_id": session}, headers=self.bearer)
+        assert answer.status_code == 201
+
+    async def until_away(self, leg: str) -> None:
+        """Wait until the server has seen that the leg is lost."""
+        async with asyncio.timeout(WAIT_S):
+            while leg not in (await self.http.get(f"/v1/sessions/{SESSION}", headers=self.bearer)).json()["away"]:
+                await asyncio.sleep(0.01)
+
+    async def until_heard(self, media_ms: int, session: str = SESSION) -> None:
+        """Wait until the session's only stream has sent so much audio."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                live = await self.http.get(f"/v1/sessions/{session}", headers=self.bearer)
+                if live.status_code == 200 and [s["received_ms"] >= media_ms for s in live.json()["streams"]] == [True]:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def recordings(self, *, finished: int) -> list[dict[str, Any]]:
+        """All recordings of the app, oldest first, as soon as so many are available."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                data = (await self.http.get("/v1/recordings", headers=self.bearer)).json()["data"]
+                if sum(each["status"] == "available" for each in data) == finished:
+                    return list(reversed(data))
+                await asyncio.sleep(0.01)
+
+    async def tones(self, recording: dict[str, Any]) -> list[float]:
+        """Where the file behind the recording's link has the tone, on the left."""
+        samples, rate_hz = hear((await self.http.get(recording["url"])).content)
+        return find_beeps(samples[:, 0], rate_hz, TONE_HZ)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {KEYS[self.app_id]}"}
+
+
+async def say(socket: ClientConnection, sound: np.ndarray[Any, np.dtype[np.int16]] = TONE) -> None:
+    """Send it in frames of 20 ms, at once."""
+    for start in range(0, len(sound), 160):
+        await socket.send(sound[start : start + 160].tobytes())
+
+
+@asynccontextmanager
+async def talking(socket: ClientConnection) -> AsyncIterator[None]:
+    """Meanwhile the leg says the tone over and over, in real time."""
+
+    async def talk() -> None:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        for number in itertools.count():
+            await asyncio.sleep(start_s + number * 0.02 - loop.time())
+            await say(socket, SECOND[number % 50 * 160 :][:160])
+
+    task = asyncio.create_task(talk())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def gateway(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Application, Service]]:
+    """A server with the app ``shop``."""
+    admin_key = SecretStr(ADMIN["X-Admin-API-Key"])
+    chosen: dict[str, Any] = {"admin_api_key": admin_key, "gateway": QUICK} | settings
+    async with recorder(data_dir, **chosen) as (client, service):
+        application = Application(client.base_url)
+        try:
+            assert (await application.register("shop")).status_code == 200
+            yield application, service
+        finally:
+            await application.http.aclose()
+
+
+async def test_the_quickstart_an_app_is_registered_a_leg_streams_and_is_recorded(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, _), shop.stream() as socket:
+        await say(socket, QUIET)
+        await shop.until_heard(20)
+        started = await shop.command("record/start", command_uid="rec-1")
+        assert started.status_code == 202
+        assert started.json() == {
+            "operation_id": started.json()["operation_id"], "status": "in_progress", "timeout_ms": 2000
+        }  # fmt: skip
+        await say(socket)
+        await shop.until_heard(3020)
+        assert (await shop.command("record/stop")).status_code == 202
+        (recording,) = await shop.recordings(finished=1)
+        assert np.diff(await shop.tones(recording)) == pytest.approx([1, 1], abs=0.01)
+
+
+async def test_start_stop_and_start_again_are_two_files_each_with_the_uid_of_its_start(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, service), shop.stream() as socket, talking(socket):
+        await shop.until_heard(20)
+        for turn in range(2):
+            while (answer := await shop.command("record/start", command_uid=f"rec-{turn}")).status_code == 429:
+                await asyncio.sleep(0.05)
+            assert answer.status_code == 202
+            await shop.until_heard(1200 + 2400 * turn)
+            assert (await shop.command("record/stop")).status_code == 202
+        first, second = await shop.recordings(finished=2)
+        for recording in (first, second):
+            assert len(await shop.tones(recording)) >= 1
+        rows = [await service.catalog.get_recording(each["id"]) for each in (first, second)]
+    assert [row.command_uid for row in rows if row is not None] == ["rec-0", "rec-1"]
+
+
+async def test_an_announced_session_is_recorded_from_the_first_sample_of_its_stream(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, _):
+        assert (await shop.command("record/start")).status_code == 404
+        await shop.announce()
+        assert (await shop.command("record/start")).status_code == 202
+        async with shop.stream() as socket:
+            await say(socket)
+            await shop.until_heard(3000)
+        (recording,) = await shop.recordings(finished=1)
+        assert recording["end_reason"] == "hangup"
+        assert await shop.tones(recording) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
+        assert (await shop.command("record/stop")).json() == {"success": False, "error": "Session not found"}
+
+
+async def test_a_stop_during_a_reconnect_keeps_what_was_said(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, _):
+        await shop.announce()
+        await shop.command("record/start")
+        async with shop.stream() as socket:
+            await say(socket)
+            await shop.until_heard(3000)
+            socket.transport.abort()
+        await shop.until_away("a")
+        assert (await shop.command("record/stop")).status_code == 202
+        (recording,) = await shop.recordings(finished=1)
+        assert recording["end_reason"] == "stopped"
+        assert await shop.tones(recording) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
+
+
+async def test_the_recording_of_an_app_that_is_removed_goes_on_to_its_end(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, _):
+        await shop.announce()
+        await shop.command("record/start")
+        async with shop.stream() as socket:
+            await say(socket, TONE[:RATE_HZ])
+            await shop.until_heard(1000)
+            assert (await shop.http.delete("/admin/apps/shop", headers=ADMIN)).status_code == 200
+            assert (await shop.command("record/stop")).status_code == 401
+            await say(socket, TONE[RATE_HZ:])
+        await shop.register("shop")  # the same owner, to see what became of it
+        (recording,) = await shop.recordings(finished=1)
+        assert await shop.tones(recording) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
+
+
+async def test_what_is_being_recorded_can_be_listened_to_meanwhile(tmp_path: Path) -> None:
+    live = f"/api/v1/sessions/{SESSION}/recording/file.wav"
+    async with gateway(tmp_path) as (shop, _):
+        await shop.announce()
+        assert (await shop.http.get(live)).json() == {"success": False, "error": "No recording is running"}
+        await shop.command("record/start")
+        assert (await shop.http.get(live)).status_code == 404  # no stream yet
+        async with shop.stream() as socket:
+            await say(socket)
+            await shop.until_heard(3000)
+            beyond = await shop.http.get(live, headers={"Range": "bytes=999999999-"})
+            assert (beyond.status_code, beyond.json()["success"]) == (416, False)
+            async with shop.http.stream("GET", live) as heard:
+                assert heard.status_code == 200
+                assert heard.headers["content-type"] == "audio/wav"
+                assert (await shop.command("record/stop")).status_code == 202
+                audio = await heard.aread()
+        stereo = np.frombuffer(audio[-(len(audio) // 4 * 4) :], np.int16)[-RATE_HZ * 2 * 2 :].reshape(-1, 2)
+        assert len(find_beeps(stereo[:, 0], RATE_HZ, TONE_HZ)) == 2
+        assert (await shop.http.get(live)).status_code == 404
+
+
+async def test_a_stream_belongs_to_the_app_whose_key_or_token_opened_it(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, _):
+        await shop.register("bank")
+        tokens = await shop.http.post("/v1/stream-tokens", json={"session_id": None}, headers=shop.bearer)
+        token = tokens.json()["token"]
+        base = shop.base_url.replace("http", "ws", 1)
+        ways: dict[str, tuple[str, dict[str, str]]] = {
+            "path": (f"/media/t/{token}/pcm/path/a", {}),
+            "query": (f"/media/pcm/query/a?token={token}", {}),
+            "bearer": ("/media/pcm/bearer/a", {"Authorization": f"Bearer {token}"}),
+            "basic": ("/media/pcm/basic/a", {"Authorization": httpx.BasicAuth("shop", token)._auth_header}),
+            "headers": ("/media/pcm/headers/a", as_app("shop")),
+        }
+        bank = Application(shop.base_url, "bank")
+        for session, (path, headers) in ways.items():
+            async with connect(base + path, additional_headers=headers) as socket:
+                await say(socket, QUIET)
+                await shop.until_heard(20, session)
+                forbidden = await bank.command("record/start", session)
+                assert (forbidden.status_code, forbidden.json()["success"]) == (403, False)
+                assert (await shop.command("record/start", session)).status_code == 202
+        await bank.http.aclose()
+        for path, headers in (
+            ("/media/t/wrong/pcm/x/a", {}),
+            ("/media/pcm/x/a", as_app("shop") | {"X-App-ID": "bank"}),
+        ):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(base + path, additional_headers=headers)
+            assert refused.value.response.status_code == 401
+
+
+async def killed_while_recording(server: ServerProcess) -> httpx.Response:
+    """Start a server, stream the tone of one second, record it, kill the server; the answer to the start."""
+    shop = Application((await server.start()).base_url)
+    await shop.register("shop")
+    await shop.announce()
+    started = await shop.command("record/start", command_uid="rec-1")
+    async with shop.stream() as socket:
+        async with talking(socket):
+            await shop.until_heard(1000)
+        await server.end(signal.SIGKILL)
+    await shop.http.aclose()
+    return started
+
+
+async def test_a_command_uid_and_what_it_started_outlive_a_kill(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path, **PROCESS) as server:
+        first = await killed_while_recording(server)
+        shop = Application((await server.start()).base_url)
+        assert (await shop.command("record/start", command_uid="rec-1")).json() == first.json()
+        while (answer := await shop.command("record/stop", command_uid="end-1")).status_code == 503:
+            await asyncio.sleep(0.01)
+        assert answer.status_code == 202
+        (recording,) = await shop.recordings(finished=1)
+        assert recording["end_reason"] == "stopped"
+        assert await shop.tones(recording) == pytest.approx([0.5], abs=0.02)
+        await shop.http.aclose()
+
+
+async def test_a_stop_that_was_written_before_a_kill_is_done_after_it(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path, **PROCESS) as server:
+        await killed_while_recording(server)
+        catalog = await Catalog.open(DataFolder(tmp_path).catalog)
+        started = await catalog.get_operation(
+            app_id="shop", session_id=SESSION, command_uid="rec-1", since=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        assert started is not None
+        stop = replace(
+            started, id="stop", command=Command.RECORD_STOP, command_uid="end-1", at=started.at + timedelta(seconds=0.8)
+        )
+        told = command_done(
+            app_id="shop", session_id=SESSION, operation_id="stop", command=stop.command, command_uid="end-1",
+            error=None, at=stop.at,
+        )  # fmt: skip
+        await catalog.add_operation(stop, told)
+        await catalog.close()
+        shop = Application((await server.start()).base_url)
+        (recording,) = await shop.recordings(finished=1)
+        assert recording["end_reason"] == "stopped"
+        assert await shop.tones(recording) == pytest.approx([0.5], abs=0.02)
+        await shop.http.aclose()

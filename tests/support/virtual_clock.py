@@ -1,0 +1,61 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tests.support.receiver import WAIT_S
+
+START = datetime(2024, 11, 1, 10, tzinfo=UTC)
+"""In the past: what is told then is due for the machine's own clock too."""
+
+
+@dataclass(slots=True, eq=False)
+class Alarm:
+    """One timer."""
+
+    at: datetime
+    call: Callable[[], None]
+    clock: VirtualClock
+
+    def cancel(self) -> None:
+        self.clock.alarms.discard(self)
+
+
+class VirtualClock:
+    """Time and timers."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self.time = start
+        self.alarms: set[Alarm] = set()
+        self.most_alarms = 0
+        self._armed = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Alarm:
+        alarm = Alarm(self.time + timedelta(seconds=delay_s), call, self)
+        self.alarms.add(alarm)
+        self.most_alarms = max(self.most_alarms, len(self.alarms))
+        self._armed.set()
+        return alarm
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and ring what is due then, in order."""
+        self.time += timedelta(seconds=seconds)
+        due = sorted((alarm for alarm in self.alarms if alarm.at <= self.time), key=lambda alarm: alarm.at)
+        self.alarms.difference_update(due)
+        for alarm in due:
+            alarm.call()
+
+    async def armed(self, delay_s: float) -> None:
+        """Return when there is a timer for that many seconds from now."""
+        at = self.time + timedelta(seconds=delay_s)
+        async with asyncio.timeout(WAIT_S):
+            while not any(alarm.at == at for alarm in self.alarms):
+                self._armed.clear()
+                await self._armed.wait()

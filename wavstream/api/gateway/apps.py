@@ -1,0 +1,156 @@
+"""``/admin/apps``: registers, reads, lists and removes apps. Keys and secrets go in and are not given out again.
+
+A registration writes over all of the app. The key and the signing secret are the exceptions: an app that is there keeps
+them where the request names none. A secret that we make is in the answer which made it, and nowhere else.
+
+Removing an app does not end its calls: what is being recorded goes on to its end and stays until its retention ends,
+but nobody is told of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from wavstream.access.keys import hash_key, lookup
+from wavstream.api.gateway.answers import Refused
+from wavstream.api.gateway.app_body import AppBody, read_app, wrong
+from wavstream.api.gateway.desk import Desk, is_app_id
+from wavstream.api.gateway.parts import GatewayParts
+from wavstream.errors import NotFound
+from wavstream.model.app import App, SigningSecret, WebhookTarget
+from wavstream.model.published import rfc3339
+from wavstream.webhooks.gateway import kinds
+from wavstream.webhooks.signing import new_secret, rotated
+from wavstream.webhooks.target import check_url
+
+
+def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
+    """The routes of the administration."""
+    registry = _Registry(parts)
+
+    async def register(request: Request) -> Response:
+        app_id = _app_id(request)
+        app, made = await registry.register(app_id, read_app(await desk.body(request)))
+        return JSONResponse({"success": True, **_json(app), **({"webhook_secret": made} if made else {})})
+
+    async def read(request: Request) -> Response:
+        app = await parts.apps.get_app(_app_id(request))
+        if app is None:
+            raise NotFound("App not found")
+        return JSONResponse({"success": True, **_json(app)})
+
+    async def list_all(_request: Request) -> Response:
+        return JSONResponse({"success": True, "apps": [_json(app) for app in await parts.apps.list_apps()]})
+
+    async def remove(request: Request) -> Response:
+        app_id = _app_id(request)
+        await registry.remove(app_id)
+        return JSONResponse({"success": True, "app_id": app_id})
+
+    return [
+        Route("/admin/apps", desk.for_admin(list_all), methods=["GET"]),
+        Route("/admin/apps/{app_id}", desk.for_admin(register), methods=["POST"]),
+        Route("/admin/apps/{app_id}", desk.for_admin(read), methods=["GET"]),
+        Route("/admin/apps/{app_id}", desk.for_admin(remove), methods=["DELETE"]),
+    ]
+
+
+class _Registry:
+    """Changes apps, one after another."""
+
+    def __init__(self, parts: GatewayParts) -> None:
+        self._parts = parts
+        self._turn = asyncio.Lock()
+
+    async def register(self, app_id: str, said: AppBody) -> tuple[App, str | None]:
+        """The app as it is now, and the signing secret if one was made."""
+        parts = self._parts
+        async with self._turn:
+            known = await parts.apps.get_app(app_id)
+            if known is None and said.api_key is None:
+                raise wrong([("/api_key", "Field required")])
+            target, made = self._target(app_id, said, known)
+            app = App(
+                id=app_id,
+                created_at=parts.now() if known is None else known.created_at,
+                retention_hours=said.retention_hours,
+                webhook=target,
+                rate_limit=said.rate_limit,
+                recording=said.recording,
+            )
+            key = None if said.api_key is None else await self._hashed(app_id, said.api_key)
+            if known is None and key is not None:
+                if not await parts.apps.add_app(app, **key):
+                    raise Refused(409, "The app was added by someone else: try again")
+            else:
+                await parts.apps.change_app(app)
+                if key is not None:
+                    await parts.apps.replace_key(app_id, **key)
+            self._forget(app_id)
+            return app, made
+
+    async def remove(self, app_id: str) -> None:
+        """Remove the app; raises NotFound."""
+        async with self._turn:
+            if not await self._parts.apps.remove_app(app_id):
+                raise NotFound("App not found")
+            self._forget(app_id)
+
+    async def _hashed(self, app_id: str, key: str) -> dict[str, str]:
+        key_lookup = lookup(key, self._parts.master)
+        found = await self._parts.apps.find_by_lookup(key_lookup)
+        if found is not None and found[0].id != app_id:
+            # A key alone tells its app to the rest of our API.
+            raise Refused(409, "The API key is the key of another app")
+        return {"key_hash": await asyncio.to_thread(hash_key, key), "key_lookup": key_lookup}
+
+    def _target(self, app_id: str, said: AppBody, known: App | None) -> tuple[WebhookTarget | None, str | None]:
+        """Where webhooks go, and the signing secret if one was made."""
+        if said.webhook_url is None:
+            if said.webhook_secret is not None:
+                raise wrong([("/webhook_secret", "there is no webhook_url")])
+            return None, None
+        parts = self._parts
+        try:
+            check_url(
+                said.webhook_url,
+                allow_http=parts.allow_http_webhooks,
+                allow_localhost=parts.allow_localhost_webhooks,
+            )
+        except ValueError as error:
+            raise wrong([("/webhook_url", str(error))]) from None
+        kept = known.webhook.secrets if known is not None and known.webhook is not None else ()
+        secret = said.webhook_secret
+        made = new_secret() if secret is None and not kept else None
+        if (new := secret or made) and not (kept and parts.seal.open(kept[0].sealed, owner=app_id) == new):
+            kept = rotated(kept, SigningSecret(parts.seal.seal(new, owner=app_id), parts.now()))
+        target = WebhookTarget(url=said.webhook_url, events=tuple(said.events), kinds=kinds(said.events), secrets=kept)
+        return target, made
+
+    def _forget(self, app_id: str) -> None:
+        self._parts.known_apps.forget(app_id)
+        self._parts.forget_app(app_id)
+
+
+def _app_id(request: Request) -> str:
+    app_id: str = request.path_params["app_id"]
+    if not is_app_id(app_id):
+        raise Refused(400, "Invalid app_id format")
+    return app_id
+
+
+def _json(app: App) -> dict[str, Any]:
+    return {
+        "app_id": app.id,
+        "webhook_url": app.webhook.url if app.webhook is not None else None,
+        "rate_limit": app.rate_limit,
+        "events": list(app.webhook.events) if app.webhook is not None else [],
+        "retention_hours": app.retention_hours,
+        "recording": dict(app.recording),
+        "created_at": rfc3339(app.created_at),
+    }

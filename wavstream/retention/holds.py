@@ -1,0 +1,72 @@
+"""Legal holds, put and released.
+
+What can be held is a recording that has its file, or may still get one. One whose retention has ended is gone, whether
+or not the sweeper has come by, so a hold does not bring it back. A hold is never changed: who wants another reason
+noted releases it first. Putting it again with the same words, and releasing what is not held, change nothing.
+
+The row of the catalog is what counts; the live value of a recording that runs only repeats it in answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import Conflict, NotFound
+from wavstream.model.hold import Hold
+from wavstream.model.recording import Recording, Status
+from wavstream.retention.policy import is_expired
+from wavstream.sessions.switchboard import Switchboard
+
+log = structlog.get_logger()
+
+
+class Recordings(Protocol):
+    """The commands, as holds need them."""
+
+    async def get(self, *, app_id: str, recording_id: str) -> Recording:
+        """One recording of the app; raises NotFound."""
+
+
+class Holds:
+    """What the owners of recordings may ask of holds."""
+
+    def __init__(self, *, catalog: Catalog, recordings: Recordings, switchboard: Switchboard) -> None:
+        self._register = catalog.holds
+        self._recordings = recordings
+        self._switchboard = switchboard
+
+    async def put(self, *, app_id: str, recording_id: str, hold: Hold) -> Recording:
+        """Keep it from retention and erasure from ``hold.since``, which is now; raises NotFound, Conflict."""
+        held = await self._register.put(recording_id, app_id, hold)
+        if held:
+            self._repeat(app_id, recording_id, hold)
+            log.info("a recording is held", recording=recording_id, app=app_id, by=hold.by, reason=hold.reason)
+        recording = await self._recordings.get(app_id=app_id, recording_id=recording_id)
+        if held:
+            return recording
+        if (earlier := recording.hold) is not None:
+            if (earlier.by, earlier.reason) == (hold.by, hold.reason):
+                return recording
+            raise Conflict(f"the recording is held by {earlier.by} already", state=recording.status)
+        if recording.status is Status.DELETED:
+            raise NotFound("no such recording")
+        status = Status.EXPIRED if is_expired(recording, hold.since) else recording.status
+        why = "being erased" if status is Status.AVAILABLE else status
+        raise Conflict(f"the recording is {why}: there is nothing to hold", state=status)
+
+    async def release(self, *, app_id: str, recording_id: str) -> Recording:
+        """Leave it to retention and erasure again; raises NotFound."""
+        if await self._register.release(recording_id, app_id):
+            self._repeat(app_id, recording_id, None)
+            log.info("a recording is not held any more", recording=recording_id, app=app_id)
+        return await self._recordings.get(app_id=app_id, recording_id=recording_id)
+
+    def _repeat(self, app_id: str, recording_id: str, hold: Hold | None) -> None:
+        for session in self._switchboard.sessions(app_id):
+            for recordings in (session.running, session.waiting):
+                if recording_id in recordings:
+                    recordings[recording_id] = replace(recordings[recording_id], hold=hold)

@@ -1,0 +1,58 @@
+"""What apps are told: the outbox's facts, rendered, signed and delivered for as long as the server runs."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from wavstream.access.seal import Seal
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.fact import ANNOUNCED, Fact, recording_fact
+from wavstream.model.recording import Recording
+from wavstream.settings import WebhookSettings
+from wavstream.storage.addresses import Addresses
+from wavstream.webhooks.app_queue import AT_ONCE
+from wavstream.webhooks.connecting import Lookups
+from wavstream.webhooks.dispatcher import Dispatcher
+from wavstream.webhooks.exchange import Exchanges
+from wavstream.webhooks.gateway import render
+from wavstream.webhooks.message import Messages
+
+STOP_S = 5.0
+"""How long a shutdown waits for deliveries that are under way; the rest is delivered at the next start."""
+
+
+class Announcing:
+    """The dispatcher of webhooks with all that it needs; lives on the event loop."""
+
+    def __init__(
+        self, catalog: Catalog, settings: WebhookSettings, *, seal: Seal, addresses: Addresses,
+        now: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self._addresses = addresses
+        self._now = now
+        self._lookups = Lookups()
+        connect = functools.partial(
+            Exchanges, lookups=self._lookups, tls=ssl.create_default_context(), allow_http=settings.allow_http,
+            allow_localhost=settings.allow_localhost, at_once=AT_ONCE,
+        )  # fmt: skip
+        messages = Messages(render, lambda sealed, app_id: seal.open(sealed, owner=app_id))
+        self.dispatcher = Dispatcher(catalog, connect=connect, messages=messages)
+
+    def start(self) -> None:
+        """Deliver what was left and what comes."""
+        self.dispatcher.start()
+
+    def facts_of(self, recording: Recording) -> Sequence[Fact]:
+        """What is to be announced when the recording is saved as it is."""
+        if recording.status not in ANNOUNCED:
+            return ()
+        url = self._addresses.of(recording)
+        return (recording_fact(recording, url=url, command_uid=recording.command_uid, at=self._now()),)
+
+    async def stop(self) -> None:
+        """End what is under way, within ``STOP_S``."""
+        await self.dispatcher.stop(STOP_S)
+        await self._lookups.close()

@@ -1,0 +1,60 @@
+"""The parts of the gateway's API, put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from wavstream.access.known_apps import KnownApps
+from wavstream.access.seal import Seal
+from wavstream.access.tenancy import Access
+from wavstream.api.gateway.parts import GatewayParts
+from wavstream.catalog.catalog import Catalog
+from wavstream.finishing.listener import Listener
+from wavstream.sessions.commands import Commands
+from wavstream.sessions.gateway_commands import GatewayCommands, GatewaySettings, StreamOpener
+from wavstream.sessions.switchboard import NewRecording, Switchboard
+from wavstream.settings import Settings
+
+
+def gateway_commands(
+    settings: Settings, *, catalog: Catalog, commands: Commands, switchboard: Switchboard,
+    new_recording: NewRecording, now_us: Callable[[], int], opener: StreamOpener | None = None,
+) -> GatewayCommands:  # fmt: skip
+    """The commands as the settings have them; ``opener`` is asked for the stream of a session that has none."""
+    chosen = GatewaySettings(
+        has_media_url=bool(settings.media_url), stop_is_heavy=settings.gateway.stop_cooldown == "heavy"
+    )
+    return GatewayCommands(
+        commands=commands, switchboard=switchboard, catalog=catalog, new_recording=new_recording, now_us=now_us,
+        settings=chosen, opener=opener,
+    )  # fmt: skip
+
+
+def gateway_parts(
+    settings: Settings, *, commands: GatewayCommands, catalog: Catalog, access: Access,
+    listen: Callable[[str], Listener | None], master: bytes, now: Callable[[], datetime],
+) -> GatewayParts:  # fmt: skip
+    """What the gateway's API needs."""
+    admin_key = settings.admin_api_key
+    return GatewayParts(
+        commands=commands,
+        authenticate=access.authenticate,
+        apps=catalog,
+        known_apps=KnownApps(catalog, time.monotonic),
+        forget_app=access.forget_app,
+        listen=listen,
+        seal=Seal(master),
+        master=master,
+        admin_key=admin_key.get_secret_value() if admin_key is not None else None,
+        now=now,
+        clock=time.monotonic,
+        default_options=settings.recording.options(),
+        body_limit_bytes=settings.limits.body_bytes,
+        strict_body=settings.gateway.strict_body,
+        requests_per_s=settings.gateway.requests_per_s,
+        stranger_requests_per_s=settings.gateway.stranger_requests_per_s,
+        allow_http_webhooks=settings.webhooks.allow_http,
+        allow_localhost_webhooks=settings.webhooks.allow_localhost,
+    )

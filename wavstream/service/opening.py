@@ -1,0 +1,90 @@
+"""The opener that the settings choose, asked for the stream of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from wavstream.errors import OperatorError
+from wavstream.model.recording import Recording
+from wavstream.sessions.openers.base import Opener, OpenRequest
+from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, Silence, StreamCommand
+from wavstream.sessions.openers.switch_link import SwitchLink
+from wavstream.sessions.openers.webhook import WebhookOpener
+from wavstream.settings import OpenerSettings, Settings
+from wavstream.webhooks.signing import secret_key, signed_headers
+
+_FACTORY_PASSWORD = "ClueCon"
+
+MakeToken = Callable[[str, str, datetime], str]
+"""(app id, session id, its end) to a stream token."""
+
+
+class StreamOpening:
+    """Asks the chosen opener, with the address and the token that the media server has to use."""
+
+    def __init__(self, opener: Opener, settings: Settings, *, make_token: MakeToken, now: Callable[[], datetime]):
+        self._opener = opener
+        self._media_url = f"{settings.media_url}/media/{settings.opener.dialect}"
+        self._ttl = timedelta(seconds=settings.start_wait_s)
+        self._make_token = make_token
+        self._now = now
+
+    async def open(self, recording: Recording) -> None:
+        """Ask for a stream of the recording's session; raises as the opener does."""
+        app_id, session_id, expires_at = recording.app_id, recording.session_id, self._now() + self._ttl
+        await self._opener.open(
+            OpenRequest(
+                app_id=app_id,
+                session_id=session_id,
+                recording_id=recording.id,
+                media_url=f"{self._media_url}/{quote(session_id, safe='')}",
+                stream_token=self._make_token(app_id, session_id, expires_at),
+                expires_at=expires_at,
+            )
+        )
+
+    async def close(self, *, app_id: str, session_id: str) -> None:
+        """Ask for its end; raises as the opener does."""
+        await self._opener.close(app_id=app_id, session_id=session_id)
+
+
+async def stream_opening(
+    settings: Settings, closing: AsyncExitStack, *, make_token: MakeToken, now: Callable[[], datetime]
+) -> StreamOpening | None:
+    """What the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
+    chosen = settings.opener
+    if chosen.kind == "none":
+        return None
+    opener = await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
+    return StreamOpening(opener, settings, make_token=make_token, now=now)
+
+
+async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callable[[], datetime]) -> Opener:
+    if chosen.url is None:
+        raise OperatorError("WAVSTREAM_OPENER__URL is missing: the opener webhook has to know where to post to")
+    try:
+        keys = [] if chosen.secret is None else [secret_key(chosen.secret.get_secret_value())]
+    except ValueError as error:
+        raise OperatorError(f"WAVSTREAM_OPENER__SECRET: {error}") from None
+
+    def sign(message_id: str, body: bytes) -> Mapping[str, str]:
+        return signed_headers(message_id, body, keys, now())
+
+    return await closing.enter_async_context(WebhookOpener(url=chosen.url, sign=sign))
+
+
+async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[], datetime]) -> Opener:
+    link = await closing.enter_async_context(
+        SwitchLink(host=chosen.host, port=chosen.port, password=chosen.password.get_secret_value(), user=chosen.user)
+    )
+    return EslOpener(
+        link,
+        command=StreamCommand(chosen.command),
+        mix=Mix(chosen.mix),
+        rate_hz=chosen.rate,
+        silence=Silence(chosen.silence),
+        channel=chosen.channel or UUID_AT_THE_END,
+    )

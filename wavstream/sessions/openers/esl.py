@@ -1,0 +1,178 @@
+"""The opener ``esl``: tells FreeSWITCH over its event socket to stream a channel.
+
+The channel is the part of the session id that ``channel`` finds, by default the UUID at its end: gateways put the node
+in front of it (``acW68-f47ac10b-...``). FreeSWITCH takes an API command apart at spaces, quotes and backslashes, and
+the event socket at line ends, so no id and no URL with such a character is ever put into one.
+
+What answers mean, as ``mod_commands`` and both modules have it:
+
+- ``-ERR Operation Failed`` of a start: no such channel, or one that streams already, or one that is not answered yet;
+  ``uuid_exists`` tells the first from the others. Of a stop: there is nothing to stop.
+- ``-ERR no reply`` is what the event socket says for a command that printed nothing; a ``uuid_break`` that worked
+  prints nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import weakref
+from collections.abc import Awaitable
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from wavstream.errors import (
+    DependencyError,
+    FieldError,
+    InvalidFields,
+    NotFound,
+    OperatorError,
+    WavstreamError,
+)
+from wavstream.sessions.openers.base import OpenRequest
+
+UUID_AT_THE_END = r"(?:.*-)?(?P<channel>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
+"""Finds the channel in a session id: the whole id must match, ``channel`` is the channel's UUID."""
+_CHANNEL = re.compile(r"[A-Za-z0-9._:@+-]{1,256}")
+_URL = re.compile(r"wss?://[A-Za-z0-9._~:/?@!&()*+,;=%\[\]-]{1,4000}")
+"""What RFC 3986 allows, without ``'``, ``$`` and ``#``; the modules take 4,096 bytes."""
+_ANSWER_SHOWN = 200
+
+log = structlog.get_logger()
+
+
+class StreamCommand(StrEnum):
+    """The API command of the module that streams."""
+
+    AUDIO_STREAM = "uuid_audio_stream"
+    AUDIO_FORK = "uuid_audio_fork"
+
+
+class Mix(StrEnum):
+    """What of the channel is streamed."""
+
+    MONO = "mono"
+    """What its party says."""
+    MIXED = "mixed"
+    """What its party says and hears, in one channel."""
+    STEREO = "stereo"
+    """What its party says left, what it hears right."""
+
+
+class Silence(StrEnum):
+    """Who is played silence while the channel is streamed, so that the channel stays alive."""
+
+    NONE = "none"
+    ALEG = "aleg"
+    """The channel's party; while it is bridged it may not hear the other party."""
+    BOTH = "both"
+    """The channel's party and the one that it is bridged to."""
+
+
+class ApiCommands(Protocol):
+    """FreeSWITCH, as the opener needs it."""
+
+    def api(self, command: str, *, repeatable: bool = False) -> Awaitable[str]:
+        """Run an API command; gives the answer. Raises OperatorError, DependencyError."""
+
+
+class EslOpener:
+    """Starts and stops ``mod_audio_stream`` or ``mod_audio_fork`` on a channel."""
+
+    def __init__(
+        self, switch: ApiCommands, *, command: StreamCommand = StreamCommand.AUDIO_STREAM, mix: Mix = Mix.STEREO,
+        rate_hz: int = 8_000, silence: Silence = Silence.NONE, channel: str = UUID_AT_THE_END,
+    ) -> None:  # fmt: skip
+        self._switch = switch
+        self._command = command
+        self._mix = mix
+        self._rate_hz = rate_hz
+        self._silence = silence
+        self._channel = _pattern(channel)
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        """By channel: a stop waits until the start before it is done."""
+
+    async def open(self, request: OpenRequest) -> None:
+        """Start the stream; returns when FreeSWITCH says that it has been started."""
+        channel = self._channel_of(request.session_id)
+        url = self._url(request)
+        rate = f"{self._rate_hz // 1_000}k" if self._rate_hz in (8_000, 16_000) else str(self._rate_hz)
+        async with self._turn(channel):
+            answer = await self._switch.api(f"{self._command} {channel} start {url} {self._mix} {rate}")
+            if not answer.startswith("+OK"):
+                raise await self._not_started(channel, answer)
+            await self._play_silence(channel)
+
+    async def close(self, *, app_id: str, session_id: str) -> None:
+        """Stop the stream, and the silence with it; a channel that is gone or does not stream is left as it is."""
+        channel = self._channel_of(session_id)
+        async with self._turn(channel):
+            self._check_allowed(await self._switch.api(f"{self._command} {channel} stop", repeatable=True))
+            if self._silence is not Silence.NONE:
+                both = " both" if self._silence is Silence.BOTH else ""
+                self._check_allowed(await self._switch.api(f"uuid_break {channel}{both}", repeatable=True))
+
+    def _turn(self, channel: str) -> asyncio.Lock:
+        return self._turns.setdefault(channel, asyncio.Lock())
+
+    def _channel_of(self, session_id: str) -> str:
+        found = self._channel.fullmatch(session_id)
+        channel = found["channel"] if found else None
+        if channel is None or not _CHANNEL.fullmatch(channel):
+            detail = "does not name a channel of FreeSWITCH: the channel's UUID must be where the server expects it"
+            raise InvalidFields((FieldError("/session_id", detail),))
+        return channel
+
+    def _url(self, request: OpenRequest) -> str:
+        channels = 2 if self._mix is Mix.STEREO else 1
+        query = f"rate={self._rate_hz}&channels={channels}"
+        if request.stream_token is not None:
+            query += f"&token={request.stream_token}"
+        url = f"{request.media_url}{'&' if '?' in request.media_url else '?'}{query}"
+        if not _URL.fullmatch(url):
+            raise OperatorError("the media URL is not one that FreeSWITCH takes: ws or wss, no quotes or spaces")
+        return url
+
+    async def _not_started(self, channel: str, answer: str) -> WavstreamError:
+        self._check_allowed(answer)
+        if answer.startswith("-USAGE"):
+            return OperatorError(f"FreeSWITCH's {self._command} is one that takes other arguments: {_shown(answer)}")
+        if await self._switch.api(f"uuid_exists {channel}") == "false":
+            return NotFound("the media server has no channel of this session")
+        return DependencyError(
+            f"FreeSWITCH did not start the stream ({_shown(answer)}): the channel streams already, or it is not "
+            "answered yet; FreeSWITCH's log says which"
+        )
+
+    def _check_allowed(self, answer: str) -> None:
+        if answer.lower().endswith("command not found!"):
+            raise OperatorError(f"FreeSWITCH does not know {self._command}: load its module, or set the other command")
+        if answer.startswith("-ERR permission denied"):
+            raise OperatorError("FreeSWITCH does not let this user of the event socket run the command: allow it")
+
+    async def _play_silence(self, channel: str) -> None:
+        """Without it the stream is worse off but there, so that it is no reason to fail."""
+        if self._silence is Silence.NONE:
+            return
+        try:
+            answer = await self._switch.api(f"uuid_broadcast {channel} silence_stream://-1 {self._silence}")
+        except (DependencyError, OperatorError) as error:
+            answer = str(error)
+        if not answer.startswith("+OK"):
+            log.warning("silence_not_played", channel=channel, reason=_shown(answer))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise OperatorError(f"the pattern of the channel is not a regular expression: {error}") from error
+    if "channel" not in pattern.groupindex:
+        raise OperatorError("the pattern of the channel needs a group of this name: (?P<channel>...)")
+    return pattern
+
+
+def _shown(answer: str) -> str:
+    return answer[:_ANSWER_SHOWN]

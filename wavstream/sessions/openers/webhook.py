@@ -1,0 +1,99 @@
+"""The opener ``webhook``: tells a URL of the operator's that a session is to be streamed, or is not any more.
+
+The receiver makes its media server open the socket at ``media_url``. The URL comes from the settings and not from an
+app, so that it may be any host. Redirects are not followed: the message carries a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from wavstream.errors import DependencyError, NotFound
+from wavstream.model.ids import new_id
+from wavstream.sessions.openers.base import OpenRequest
+
+Sign = Callable[[str, bytes], Mapping[str, str]]
+"""(message id, body) to the headers that sign it."""
+
+RETRY_WAITS_S = (0.1, 0.5)
+"""Before each further attempt, after a connection that failed."""
+
+
+class WebhookOpener:
+    """Posts ``stream.open`` and ``stream.close``; an async context manager."""
+
+    def __init__(
+        self, *, url: str, sign: Sign, timeout_s: float = 5.0, retry_waits_s: Sequence[float] = RETRY_WAITS_S
+    ) -> None:
+        self._url = url
+        self._sign = sign
+        self._timeout_s = timeout_s
+        self._retry_waits_s = retry_waits_s
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            headers={"Content-Type": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def open(self, request: OpenRequest) -> None:
+        """Post ``stream.open``; a 404 means that the receiver knows no such session."""
+        status = await self._post(
+            {
+                "event": "stream.open",
+                "session_id": request.session_id,
+                "app_id": request.app_id,
+                "recording_id": request.recording_id,
+                "media_url": request.media_url,
+                "stream_token": request.stream_token,
+                "expires_at": request.expires_at.astimezone(UTC),
+            }
+        )
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFound("the media server has no such session")
+        self._check(status)
+
+    async def close(self, *, app_id: str, session_id: str) -> None:
+        """Post ``stream.close``; a 404 is as good as done."""
+        status = await self._post({"event": "stream.close", "session_id": session_id, "app_id": app_id})
+        if status != HTTPStatus.NOT_FOUND:
+            self._check(status)
+
+    def _check(self, status: int) -> None:
+        if not 200 <= status < 300:
+            raise DependencyError(f"the opener's webhook answered {status}")
+
+    async def _post(self, message: Mapping[str, Any]) -> int:
+        """The status of the answer; its body is not read. The id is the same at every attempt."""
+        message_id = new_id()
+        body = msgspec.json.encode(message)
+        headers = self._sign(message_id, body)
+        waits = iter(self._retry_waits_s)
+        while True:
+            try:
+                async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+                    return answer.status
+            except TimeoutError as error:
+                raise DependencyError(f"the opener's webhook did not answer within {self._timeout_s:g} s") from error
+            except aiohttp.ClientConnectionError as error:
+                wait_s = next(waits, None)
+                if wait_s is None:
+                    raise DependencyError(f"the opener's webhook cannot be reached: {error}") from error
+            except aiohttp.ClientError as error:
+                raise DependencyError(f"the opener's webhook does not speak HTTP: {error}") from error
+            await asyncio.sleep(wait_s)
