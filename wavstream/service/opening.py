@@ -77,8 +77,9 @@ async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callabl
 
 
 async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[], datetime]) -> Opener:
+    password = _FACTORY_PASSWORD if chosen.password is None else chosen.password.get_secret_value()
     link = await closing.enter_async_context(
-        SwitchLink(host=chosen.host, port=chosen.port, password=chosen.password.get_secret_value(), user=chosen.user)
+        SwitchLink(host=chosen.host, port=chosen.port, password=password, user=chosen.user)
     )
     return EslOpener(
         link,
