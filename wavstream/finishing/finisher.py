@@ -47,7 +47,7 @@ log = structlog.get_logger()
 PUBLISHERS = 8
 """Threads that publish: each waits for the disk, and a disk that syncs eight files at once does so in one go."""
 RETRY_S = 1.0
-SLOW_S = 0.5  # a recording whose file takes longer is ``completed`` in the catalog meanwhile
+SLOW_S = 2.0  # a recording whose file takes longer is ``completed`` in the catalog meanwhile
 
 T = TypeVar("T")
 FactsOf = Callable[[Recording], Sequence[Fact]]

@@ -36,7 +36,7 @@ class Session:
 
     def __init__(
         self, *, app_id: str, session_id: str, now_us: int, timing: Timing, renderer: Renderer,
-        make_journal: Callable[[Session], Journal],
+        make_journal: Callable[[Session], Journal], turn: int = 0,
     ) -> None:  # fmt: skip
         self.app_id = app_id
         self.session_id = session_id
@@ -62,7 +62,7 @@ class Session:
         self._timing = timing
         self._renderer = renderer
         self._make_journal = make_journal
-        self._pulse = Pulse(now_us)
+        self._pulse = Pulse(now_us, turn)
 
     # ---- streams -----------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class Switchboard:
         self._slot = 0
         self._recovering: dict[tuple[str, str], list[HeldStream]] = {}
         self._full = False
+        self._made = 0
         self._orphans = Orphans(after_us=timing.orphan_after_us)
 
     # ---- sessions ----------------------------------------------------------------------------------------------
@@ -97,8 +98,9 @@ class Switchboard:
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
             session = Session(
                 app_id=app_id, session_id=session_id, now_us=now_us, timing=self._timing,
-                renderer=self.renderer, make_journal=self._make_journal,
+                renderer=self.renderer, make_journal=self._make_journal, turn=self._made,
             )  # fmt: skip
+            self._made += 1
             self._sessions[app_id, session_id] = session
             min(self._slots, key=len)[session] = None
         return session

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLOCK_EVERY_US = 450_000
-"""Between clock records: three visits of 150 ms, so that they come at most 500 ms apart unless the loop is late."""
-VISIT_SLACK_US = 75_000
+VISIT_US = 150_000
+VISITS_PER_CLOCK = 3
+CLOCK_EVERY_US = VISITS_PER_CLOCK * VISIT_US
+"""Between clock records, so that they come at most 500 ms apart unless the loop is late."""
+VISIT_SLACK_US = VISIT_US // 2
 """Half a visit: a clock record is written by the visit that is nearest to its moment."""
 CLOCKS_PER_FOLD = 4
 """A fold about every two seconds: reading, appending and changing threads then weigh little beside folding."""
@@ -28,7 +30,9 @@ class Timing:
 class Pulse:
     """Counts a session's time."""
 
-    def __init__(self, now_us: int) -> None:
+    def __init__(self, now_us: int, turn: int = 0) -> None:
+        """``turn``: of calls that begin at once, those with different ones do not all fold at once."""
+        self._early_us = turn % VISITS_PER_CLOCK * VISIT_US
         self._clock_us = now_us
         self._clocks = 0
         self._hurried_visits = 0
@@ -36,7 +40,7 @@ class Pulse:
 
     def restart(self, now_us: int) -> None:
         """A recording starts where none ran: time counts from here."""
-        self._clock_us = now_us
+        self._clock_us = now_us - self._early_us
 
     def clock_is_due(self, now_us: int) -> bool:
         """Whether a clock record is to be written now; True is said once for each."""

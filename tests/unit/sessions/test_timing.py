@@ -61,3 +61,13 @@ def test_what_may_end_a_recording_is_folded_at_once_and_when_it_is_written() -> 
     pulse = Pulse(0)
     pulse.hurry()
     assert [pulse.hurries() for _ in range(3)] == [True, True, False]
+
+
+def test_calls_that_begin_at_once_take_turns() -> None:
+    firsts = []
+    for turn in range(4):
+        pulse = Pulse(at(0), turn)
+        pulse.restart(at(0))
+        firsts.append(next(number for number in range(1, 9) if pulse.clock_is_due(at(number * VISIT_S))))
+
+    assert firsts == [3, 2, 1, 3]
