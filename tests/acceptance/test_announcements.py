@@ -27,6 +27,7 @@ SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
 OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
 QUICK = GatewaySettings(stop_cooldown="seek")
+DEAD_LETTERS = "/v1/webhooks/dead-letters"
 
 
 async def register(client: Recorder, receiver: Receiver, **more: object) -> dict[str, Any]:
@@ -53,6 +54,17 @@ async def say(client: Recorder, socket: ClientConnection, heard_ms: int) -> None
             ]:
                 return
             await asyncio.sleep(0.01)
+
+
+async def start(client: Recorder, session_id: str) -> str:
+    started = await client.http.post("/v1/recordings", json={"session_id": session_id}, headers=bearer())
+    assert started.status_code == 201, started.text
+    return started.json()["id"]  # type: ignore[no-any-return]
+
+
+async def stop(client: Recorder, recording_id: str) -> None:
+    stopped = await client.http.post(f"/v1/recordings/{recording_id}/stop", headers=bearer())
+    assert stopped.status_code == 200, stopped.text
 
 
 def bearer() -> Mapping[str, str]:
@@ -162,3 +174,54 @@ async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and
     assert [request.message["event"] for request in taken[:2]] == ["command.result", "recording.completed"]
     assert taken[0].headers["webhook-id"] == requests[0].headers["webhook-id"]
     assert taken[1].message["command_uid"] == "rec-1"
+
+
+async def test_a_start_and_a_failure_are_announced_where_the_settings_say_so(tmp_path: Path) -> None:
+    switched = OPEN.model_copy(update={"recording_started": True, "recording_failed": True})
+    settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": switched}
+    async with Receiver() as receiver, recorder(tmp_path, **settings) as (client, _):
+        await register(client, receiver)
+        async with leg(client) as socket:
+            await say(client, socket, 3000)
+            recording = await start(client, SESSION)
+            await say(client, socket, 6000)
+            await stop(client, recording)
+        await receiver.wait_for(2)
+        await stop(client, await start(client, "never streams"))
+        await receiver.wait_for(3)
+    assert [(message["session_uuid"], message["event"]) for message in receiver.messages] == [
+        (SESSION, "recording.started"), (SESSION, "recording.completed"), ("never streams", "recording.failed")
+    ]  # fmt: skip
+
+
+async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Path) -> None:
+    async def refuse(_: Received) -> Answer:
+        return Answer(status=500)
+
+    settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": OPEN}
+    async with Receiver(refuse) as receiver, recorder(tmp_path, **settings) as (client, _):
+        await register(client, receiver, events=["recording.failed"])
+        await stop(client, recording := await start(client, "never streams"))
+        await receiver.wait_for(1)
+        # Without an address there is nothing to wait 24 hours for.
+        await client.http.post("/admin/apps/shop", json={"api_key": APP["X-API-Key"]}, headers=ADMIN)
+        async with asyncio.timeout(20):
+            while not (letters := (await client.http.get(DEAD_LETTERS, headers=bearer())).json()["data"]):
+                await asyncio.sleep(0.02)
+        [letter] = letters
+        read = (await client.http.get(f"{DEAD_LETTERS}/{letter['id']}", headers=bearer())).json()
+        refused = list(receiver.requests)
+        receiver.answer = None
+        await register(client, receiver)
+        answer = await client.http.post(f"{DEAD_LETTERS}/replay", json={"ids": [letter["id"]]}, headers=bearer())
+        *_, again = await receiver.wait_for(len(refused) + 1)
+        async with asyncio.timeout(20):
+            while 'tries_total{outcome="delivered"} 1.0' not in (figures := (await client.http.get("/metrics")).text):
+                await asyncio.sleep(0.02)
+    assert (letter["event"], letter["recording_id"]) == ("recording.failed", recording)
+    assert (letter["attempts"], letter["error"]) == (len(refused) + 1, "the app has no webhook URL")
+    assert answer.json() == {"replayed": 1}
+    assert again.headers["webhook-id"] == refused[0].headers["webhook-id"] == letter["id"]
+    assert again.message == refused[0].message == read["body"]
+    assert f'wavstream_webhook_tries_total{{outcome="failed"}} {len(refused) + 1}.0' in figures
+    assert "wavstream_webhooks_dead_total 1.0" in figures

@@ -192,7 +192,9 @@ async def test_impossible_times_make_no_gap_of_an_hour_and_lose_nothing(tmp_path
 
 async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp_path: Path) -> None:
     twilio = TwilioSettings(auth_token=SecretStr("t0ken"), app="default")
-    settings: dict[str, Any] = {"twilio": twilio, "api_key": "right-key-of-the-default-app"}
+    settings: dict[str, Any] = {
+        "twilio": twilio, "api_key": "right-key-of-the-default-app", "trusted_proxies": "127.0.0.1",
+    }  # fmt: skip
     async with recorder(tmp_path, **settings) as (client, _):
         headers = {"X-Forwarded-Host": "rec.example.com", "X-Twilio-Signature": "forged"}
         connecting = client.connect("/media/twilio/call-77")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "public_url": ("https://rec.example.com/", "https://rec.example.com"),
     "url": ("wss://rec.example.com/", "wss://rec.example.com"),
     "recording_base_url": ("https://archive.example.com/calls/", "https://archive.example.com/calls"),
+    "trusted_proxies": ("127.0.0.1, 10.2.0.0/16", (ip_network("127.0.0.1"), ip_network("10.2.0.0/16"))),
     "data_dir": ("/srv/wavstream", Path("/srv/wavstream")),
     "api_key": ("wsk_of_the_operator", SecretStr("wsk_of_the_operator")),
     "admin_api_key": ("of the administrators", SecretStr("of the administrators")),
@@ -69,6 +71,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "gateway.stop_cooldown": ("seek", "seek"),
     "gateway.requests_per_s": ("100", 100),
     "gateway.stranger_requests_per_s": ("1", 1),
+    "webhooks.recording_started": ("true", True),
+    "webhooks.recording_failed": ("true", True),
     "webhooks.allow_http": ("true", True),
     "webhooks.allow_localhost": ("true", True),
     "opener.kind": ("esl", "esl"),
@@ -106,7 +110,7 @@ def written(folder: Path, text: str) -> Path:
 
 def toml_line(name: str, text: str, default: Any) -> str:
     table, _, key = name.rpartition(".")
-    is_text = isinstance(default, str | Path) or (default is None and not text.isdigit())
+    is_text = isinstance(default, str | Path | tuple) or (default is None and not text.isdigit())
     line = f'{key} = "{text}"' if is_text else f"{key} = {text}"
     return f"[{table}]\n{line}" if table else line
 
@@ -215,6 +219,7 @@ def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
         ("recording.sensitivity", 100.1, "less than or equal to 100"),
         ("recording.trim", "all", "'none' or 'silence'"),
         ("recording.terminators", "*1*", "digits of 0-9 * # A-D, each at most once"),
+        ("trusted_proxies", "10.0.0.5/8", "addresses or networks, and 10.0.0.5/8 has host bits set"),
         ("twilio.app", "no spaces", "1 to 64 of letters, digits, _ and -"),
     ],
 )

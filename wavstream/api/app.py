@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from wavstream import __version__
-from wavstream.api import health, holds, live, playback, problems, recordings, sessions
+from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
 from wavstream.api.documents import DESCRIPTION, openapi
-from wavstream.api.gate import Gate
+from wavstream.api.gate import ClientAddress, Gate
 from wavstream.api.gateway.door import GatewayDoor
 from wavstream.api.gateway.parts import GatewayParts
 from wavstream.api.parts import ApiParts
@@ -36,7 +36,8 @@ def create_app(parts: ApiParts, gateway: GatewayParts) -> FastAPI:
     )
     app.add_middleware(Gate, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
     app.add_middleware(GatewayDoor, parts=gateway)
+    app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
     problems.install(app)
-    for room in (recordings, holds, live, sessions, playback, health):
+    for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         app.include_router(room.routes(parts))
     return app

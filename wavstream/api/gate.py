@@ -1,4 +1,4 @@
-"""What every request passes before its route: the size of its body, and under ``/v1`` its key.
+"""What every request passes before its route: whose address it counts under, its size, and under ``/v1`` its key.
 
 A key is asked for before anything else is looked at, so that a stranger learns nothing from a request: not whether a
 path exists, nor what is wrong with a body.
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wavstream.access.origin import is_local
+from wavstream.access.origin import Networks, client_address, is_local
 from wavstream.api.parts import Authenticate
 from wavstream.api.problems import problem, problem_of
 from wavstream.errors import WavstreamError
@@ -25,6 +25,22 @@ _bearer = HTTPBearer(
     scheme_name="key",
     description="The key of an app. Not needed on loopback while no app exists.",
 )
+
+
+class ClientAddress:
+    """ASGI middleware that puts the client that a trusted proxy names in the place of the proxy, in ``scope``."""
+
+    def __init__(self, app: ASGIApp, *, trusted_proxies: Networks) -> None:
+        self._app = app
+        self._trusted_proxies = trusted_proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on (ASGI)."""
+        if scope.get("client"):
+            peer, port = scope["client"]
+            lines = Headers(scope=scope).getlist("x-forwarded-for")
+            scope["client"] = (client_address(peer, lines, self._trusted_proxies), port)
+        await self._app(scope, receive, send)
 
 
 class Gate:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from wavstream.access.origin import Networks
+from wavstream.catalog.dead_letters import DeadLetters as DeadLetterPage
 from wavstream.catalog.recordings import Page
 from wavstream.finishing.conversions import Conversions
 from wavstream.finishing.listener import Listener
 from wavstream.model.call import CallFacts
+from wavstream.model.fact import Announcement
 from wavstream.model.hold import Hold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
@@ -98,6 +101,19 @@ class Holds(Protocol):
         """Leave it to retention and erasure again; raises NotFound."""
 
 
+class DeadLetters(Protocol):
+    """The catalog, as far as it keeps what apps could not be told; all of it within one app."""
+
+    async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None) -> DeadLetterPage:
+        """A page of them, the last given up first; raises InvalidFields for a cursor that is not one of ours."""
+
+    async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
+        """One of them."""
+
+    async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
+        """Try these again, or (None) the oldest, at most ``REPLAYED_AT_ONCE`` of them; how many."""
+
+
 class MakeToken(Protocol):
     """Makes stream tokens."""
 
@@ -111,6 +127,7 @@ class ApiParts:
 
     commands: Commands
     holds: Holds
+    dead_letters: DeadLetters
     authenticate: Authenticate
     links: LinkKeys
     url_of: Callable[[Recording], str]
@@ -136,3 +153,5 @@ class ApiParts:
     """The largest ``limit`` of a list."""
     link_ttl_s: int = 600
     """Life of the signed links that are redirected to."""
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` counts."""

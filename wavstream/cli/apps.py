@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -11,7 +9,7 @@ from rich.table import Table
 
 from wavstream.access.keys import hash_key, lookup, make_key
 from wavstream.access.secret import load_master_key
-from wavstream.catalog.catalog import Catalog
+from wavstream.cli.open_catalog import open_catalog, unknown_app
 from wavstream.errors import OperatorError
 from wavstream.model.app import App
 from wavstream.model.ids import is_app_id
@@ -24,7 +22,7 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
     if not is_app_id(app_id):
         raise OperatorError(f"{app_id!r} cannot name an app: use 1 to 64 of letters, digits, _ and -")
     key, secrets = _new_key(settings)
-    async with _catalog(settings) as catalog:
+    async with open_catalog(settings) as catalog:
         app = App(app_id, created_at=datetime.now(UTC), retention_hours=retention_hours)
         if not await catalog.add_app(app, **secrets):
             raise OperatorError(
@@ -35,7 +33,7 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
-    async with _catalog(settings) as catalog:
+    async with open_catalog(settings) as catalog:
         apps = await catalog.list_apps()
     table = Table("app", "since", "retention")
     for app in apps:
@@ -47,17 +45,17 @@ async def list_apps(settings: Settings, console: Console) -> None:
 async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
     """Give the app a new key and print it; raises OperatorError if there is no such app."""
     key, secrets = _new_key(settings)
-    async with _catalog(settings) as catalog:
+    async with open_catalog(settings) as catalog:
         if not await catalog.replace_key(app_id, **secrets):
-            raise _unknown(app_id)
+            raise unknown_app(app_id)
     _print_key(app_id, key, console)
 
 
 async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
     """Remove the app; raises OperatorError if there is no such app."""
-    async with _catalog(settings) as catalog:
+    async with open_catalog(settings) as catalog:
         if not await catalog.remove_app(app_id):
-            raise _unknown(app_id)
+            raise unknown_app(app_id)
     console.print(f"app {app_id} is removed; its recordings stay until their retention ends")
 
 
@@ -73,18 +71,3 @@ def _new_key(settings: Settings) -> tuple[str, dict[str, str]]:
 def _print_key(app_id: str, key: str, console: Console) -> None:
     console.print(f"key of app {app_id}, shown this once:")
     console.print(key, highlight=False, soft_wrap=True)
-
-
-def _unknown(app_id: str) -> OperatorError:
-    return OperatorError(f"there is no app {app_id}: 'wavstream apps list' shows those there are")
-
-
-@asynccontextmanager
-async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
-    folder = DataFolder(settings.data_dir)
-    folder.make()
-    catalog = await Catalog.open(folder.catalog)
-    try:
-        yield catalog
-    finally:
-        await catalog.close()

@@ -25,6 +25,8 @@ app = typer.Typer(
 )  # fmt: skip
 apps = typer.Typer(no_args_is_help=True, help="The apps (tenants) that may record, and their keys.")
 app.add_typer(apps, name="apps")
+webhooks = typer.Typer(no_args_is_help=True, help="Webhooks that were given up: the dead letters.")
+app.add_typer(webhooks, name="webhooks")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
 Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
@@ -186,6 +188,29 @@ def apps_remove(app_id: Annotated[str, typer.Argument()], config: Config = None)
     from wavstream.cli.apps import remove_app
 
     asyncio.run(remove_app(app_id, load_settings(config), console))
+
+
+@webhooks.command("list")
+def webhooks_list(
+    app_id: Annotated[str | None, typer.Option("--app", help="Of this app only.")] = None,
+    config: Config = None,
+) -> None:
+    """List them, a line each: id, app, since when, event, session, why."""
+    from wavstream.cli.webhooks import list_dead_letters
+
+    asyncio.run(list_dead_letters(app_id, load_settings(config), console))
+
+
+@webhooks.command("replay")
+def webhooks_replay(
+    ids: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
+    app_id: Annotated[str | None, typer.Option("--app", help="Of this app only.")] = None,
+    config: Config = None,
+) -> None:
+    """Have them sent again, for another 24 hours."""
+    from wavstream.cli.webhooks import replay_dead_letters
+
+    asyncio.run(replay_dead_letters(app_id, ids or [], load_settings(config), console))
 
 
 @app.command()

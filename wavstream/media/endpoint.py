@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from wavstream.access.origin import Networks
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import StreamStarted
@@ -48,7 +49,7 @@ class MediaCredentials:
     signed: SignedUpgrade | None = None
     """The request, if Twilio has signed it."""
     address: str | None = None
-    """Of the peer, to count wrong keys by."""
+    """Of the client, to count wrong keys by."""
     client_is_loopback: bool
     """Whether the peer is on this machine, and no proxy says that it speaks for another."""
 
@@ -69,6 +70,8 @@ class MediaEndpoint:
     open_stream: OpenStream
     now_us: Callable[[], int]
     """Unix time in microseconds."""
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
     playout: Playout = field(default_factory=Playout)

@@ -95,7 +95,12 @@ class Handshake(asyncio.Protocol):
         try:
             peer = self._transport.get_extra_info("peername")
             peer_host = peer[0] if isinstance(peer, tuple) else None
-            asked = read_request(request, dialects=self._endpoint.dialects, peer_host=peer_host)
+            asked = read_request(
+                request,
+                dialects=self._endpoint.dialects,
+                peer_host=peer_host,
+                trusted_proxies=self._endpoint.trusted_proxies,
+            )
             response = self._core.accept(request)
             if response.status_code != 101:
                 self._decide()

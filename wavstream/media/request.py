@@ -19,7 +19,7 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from wavstream.access.origin import is_local
+from wavstream.access.origin import Networks, client_address, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, PeerError, Unauthenticated
@@ -41,7 +41,9 @@ class MediaRequest:
     credentials: MediaCredentials
 
 
-def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None) -> MediaRequest:
+def read_request(
+    request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None, trusted_proxies: Networks = ()
+) -> MediaRequest:
     """The request taken apart; ``peer_host`` is the address that the socket comes from. Raises NotFound."""
     path, _, raw_query = request.path.partition("?")
     token = None
@@ -74,9 +76,9 @@ def read_request(request: Request, *, dialects: Mapping[str, type[Dialect]], pee
             or token
             or query.get("token", _password(authorization)),
             session_id=session_id,
-            signed=_signed(request.path, headers),
+            signed=_signed(request.path, headers, by_proxy=is_trusted(peer_host, trusted_proxies)),
             client_is_loopback=is_local(peer_host, headers),
-            address=peer_host,
+            address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies),
         ),
     )
 
@@ -132,12 +134,13 @@ def _query(raw: str) -> dict[str, str]:
     return {unquote(key): unquote(value) for key, _, value in pairs}
 
 
-def _signed(target: str, headers: Mapping[str, str]) -> SignedUpgrade | None:
+def _signed(target: str, headers: Mapping[str, str], *, by_proxy: bool) -> SignedUpgrade | None:
     signature = headers.get("x-twilio-signature")
     if signature is None:
         return None
     # Where several proxies have each added a value, the first is the name that the peer used.
-    hosts = (headers.get(name, "").partition(",")[0].strip() for name in ("x-forwarded-host", "host"))
+    names = ("x-forwarded-host", "host") if by_proxy else ("host",)
+    hosts = (headers.get(name, "").partition(",")[0].strip() for name in names)
     return SignedUpgrade(signature, target, tuple(host for host in hosts if host))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
 
 from wavstream.access.seal import Seal
 from wavstream.catalog.catalog import Catalog
-from wavstream.model.fact import ANNOUNCED, Fact, recording_fact
+from wavstream.model.fact import ANNOUNCED, USUALLY_ANNOUNCED, Fact, FactKind, recording_fact
 from wavstream.model.recording import Recording
 from wavstream.settings import WebhookSettings
 from wavstream.storage.addresses import Addresses
@@ -17,11 +17,17 @@ from wavstream.webhooks.app_queue import AT_ONCE
 from wavstream.webhooks.connecting import Lookups
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.webhooks.exchange import Exchanges
-from wavstream.webhooks.gateway import render
+from wavstream.webhooks.gateway import kinds, render
 from wavstream.webhooks.message import Messages
 
 STOP_S = 5.0
 """How long a shutdown waits for deliveries that are under way; the rest is delivered at the next start."""
+
+
+def usually_announced(settings: WebhookSettings) -> Set[FactKind]:
+    """What an app is told that named no events."""
+    switches = {"recording.started": settings.recording_started, "recording.failed": settings.recording_failed}
+    return USUALLY_ANNOUNCED.union(kinds([event for event, on in switches.items() if on]) or ())
 
 
 class Announcing:

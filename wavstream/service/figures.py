@@ -10,10 +10,17 @@ from wavstream.journal.writer import JournalWriter
 from wavstream.media.counters import MediaCounters
 from wavstream.metrics import Figure, Kind
 from wavstream.sessions.switchboard import Switchboard
+from wavstream.webhooks.dispatcher import Dispatcher
 
 
 def figures(
-    *, counters: MediaCounters, switchboard: Switchboard, writer: JournalWriter, finisher: Finisher, recovery: Recovery
+    *,
+    counters: MediaCounters,
+    switchboard: Switchboard,
+    writer: JournalWriter,
+    finisher: Finisher,
+    recovery: Recovery,
+    dispatcher: Dispatcher,
 ) -> Callable[[], Iterable[Figure]]:
     """A reader of all figures of these parts."""
 
@@ -34,8 +41,18 @@ def figures(
         yield Figure("wavstream_live_cut_off_total", slow, finisher.live.cut_off, Kind.COUNTER)
         pending = "Journals of before the last start that are not brought back yet."
         yield Figure("wavstream_recovery_pending", pending, recovery.total - recovery.done)
+        yield from _webhooks(dispatcher)
 
     return read
+
+
+def _webhooks(dispatcher: Dispatcher) -> Iterator[Figure]:
+    outcomes = dispatcher.outcomes
+    yield Figure("wavstream_webhooks_pending", "Webhooks that wait for their delivery.", dispatcher.pending)
+    for outcome, count in (("delivered", outcomes.delivered), ("failed", outcomes.failed)):
+        tries = "Tries to deliver a webhook."
+        yield Figure("wavstream_webhook_tries_total", tries, count, Kind.COUNTER, {"outcome": outcome})
+    yield Figure("wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, Kind.COUNTER)
 
 
 def _media(counters: MediaCounters) -> Iterator[Figure]:

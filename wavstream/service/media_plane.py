@@ -38,6 +38,7 @@ def media_endpoint(
         authenticate=authenticate,
         open_stream=open_stream,
         now_us=now_us,
+        trusted_proxies=settings.trusted_proxies,
         limits=MediaLimits(
             max_message_bytes=media.max_message_bytes,
             handshake_timeout_s=media.handshake_timeout_s,

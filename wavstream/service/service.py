@@ -36,7 +36,7 @@ from wavstream.retention.app_hours import AppHours
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
-from wavstream.service.announcing import Announcing
+from wavstream.service.announcing import Announcing, usually_announced
 from wavstream.service.clock import Clock
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.default_app import make_default_app
@@ -90,7 +90,7 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.addresses = Addresses(self.links, settings.base_url, settings.recording_base_url)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
-        self.catalog = await Catalog.open(self.folder.catalog)
+        self.catalog = await Catalog.open(self.folder.catalog, usually_announced=usually_announced(settings.webhooks))
         self._closing.push_async_callback(self.catalog.close)
         expiry = Expiry(
             AppHours(self.catalog, time.monotonic), server_hours=settings.retention.hours,
@@ -152,12 +152,12 @@ class Service:
         parts = ApiParts(
             commands=commands, authenticate=self.access.authenticate, links=self.links,
             holds=Holds(catalog=self.catalog, recordings=commands, switchboard=self.switchboard),
-            url_of=self.addresses.of, find_recording=self.catalog.get_recording, storage=storage,
-            conversions=conversions, listen=self.finisher.listen, make_token=self.access.make_token,
+            dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
+            storage=storage, conversions=conversions, listen=self.finisher.listen, make_token=self.access.make_token,
             readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
             public_url=settings.base_url, default_options=settings.recording.options(),
             body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
-            link_ttl_s=settings.links.ttl_s,
+            link_ttl_s=settings.links.ttl_s, trusted_proxies=settings.trusted_proxies,
         )  # fmt: skip
         self.app = create_app(parts, gateway)
         self.endpoint = media_endpoint(
@@ -170,6 +170,7 @@ class Service:
                 writer=self._writer,
                 finisher=self.finisher,
                 recovery=self.recovery,
+                dispatcher=self.announcing.dispatcher,
             )
         )
         self.recovery.hold_sessions()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from wavstream.settings.tables import (
     GatewaySettings,
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
     url: str | None = None
     """What media servers open, such as wss://rec.example.com; not set: made of what links start with.
     Set empty: the gateway's record/start answers 503."""
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Addresses and networks, commas between them, of proxies whose X-Forwarded-For and -Host count; none by itself."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
@@ -96,6 +99,17 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be http:// or https://, a host and at most a path")
         return url.rstrip("/")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, given: object) -> object:
+        entries = given.split(",") if isinstance(given, str) else given
+        if not isinstance(entries, list | tuple):
+            raise ValueError("must be addresses or networks")
+        try:
+            return tuple(ip_network(str(entry).strip()) for entry in entries)
+        except ValueError as error:
+            raise ValueError(f"must be addresses or networks, and {error}") from None
 
     @field_validator("url")
     @classmethod

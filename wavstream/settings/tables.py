@@ -143,8 +143,12 @@ class GatewaySettings(Table):
 
 
 class WebhookSettings(Table):
-    """Where webhooks may go."""
+    """What apps are told, and where webhooks may go."""
 
+    recording_started: bool = False
+    """Whether apps that name no events are told `recording.started` too; off, since a command has its own result."""
+    recording_failed: bool = False
+    """Whether they are told `recording.failed` too; off, since not every receiver knows it."""
     allow_http: bool = False
     """Whether targets may be http; off, since a webhook names callers. Also read from ALLOW_HTTP_WEBHOOKS."""
     allow_localhost: bool = False

@@ -191,7 +191,9 @@ class AppQueue:
 
     async def _read_app(self) -> None:
         now = self._clock.now()
-        if self._app_until is None or now >= self._app_until:
+        # Without a URL a message is given up at once, also one that is replayed right after the URL was put back.
+        has_url = self._app is not None and self._app.webhook is not None
+        if not has_url or self._app_until is None or now >= self._app_until:
             self._app = await self._outbox.get_app(self._app_id)
             self._app_until = now + TRUST
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, FakeHolds, make_token
+from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, FakeDeadLetters, FakeHolds, make_token
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
@@ -40,6 +41,7 @@ class World:
     registry: CollectorRegistry
     links: LinkKeys
     conversions: Conversions
+    letters: FakeDeadLetters
     reasons: list[str] = field(default_factory=list)
 
     def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
@@ -56,6 +58,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     conversions = Conversions(storage=storage, spool=spool, min_free_bytes=0)
     commands = FakeCommands(clock, storage)
     access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
+    letters = FakeDeadLetters()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
 
     async def readiness() -> list[str]:
@@ -63,15 +66,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
     app = create_app(
         ApiParts(
-            commands=commands, holds=FakeHolds(commands), authenticate=access, links=links,
+            commands=commands, holds=FakeHolds(commands), dead_letters=letters, authenticate=access, links=links,
             find_recording=commands.find, storage=storage,
             conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
             public_url=BASE, default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
-            listen=lambda _: None, url_of=Addresses(links, BASE).of,
+            listen=lambda _: None, url_of=Addresses(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
     )  # fmt: skip
-    yield World(app, commands, access, clock, registry, links, conversions, reasons)
+    yield World(app, commands, access, clock, registry, links, conversions, letters, reasons)
     await conversions.stop()
 
 

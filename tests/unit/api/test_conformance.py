@@ -44,4 +44,4 @@ def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: World
 
             call()
             seen += 1
-    assert seen == 23
+    assert seen == 27

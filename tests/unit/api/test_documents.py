@@ -27,7 +27,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_operation_has_a_name_a_summary_and_a_description(document: dict[str, Any]) -> None:
     operations = [operation for _, operation in _operations(document)]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names)) == 23
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -49,6 +49,9 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "post /v1/sessions",
         "get /v1/sessions/{session_id}",
         "post /v1/stream-tokens",
+        "get /v1/webhooks/dead-letters",
+        "get /v1/webhooks/dead-letters/{letter_id}",
+        "post /v1/webhooks/dead-letters/replay",
         "get /files/{link}",
         "get /healthz",
         "get /readyz",

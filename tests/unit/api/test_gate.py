@@ -76,6 +76,25 @@ async def test_too_many_wrong_keys_answer_429_with_the_time_to_wait(world: World
     assert "192.0.2.7" in response.json()["detail"]
 
 
+@pytest.mark.parametrize(("peer", "counted"), [("10.2.0.1", "203.0.113.9"), ("198.51.100.7", "198.51.100.7")])
+async def test_wrong_keys_count_under_the_client_that_a_trusted_proxy_names(
+    world: World, peer: str, counted: str
+) -> None:
+    world.access.failures_left = 0
+    async with world.client("wrong", address=peer) as stranger:
+        lines = [("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-For", "203.0.113.9")]
+        assert counted in (await stranger.get("/v1/sessions", headers=lines)).json()["detail"]
+
+
+async def test_the_gateway_counts_requests_under_the_client_that_a_trusted_proxy_names(world: World) -> None:
+    async with world.client(None, address="10.2.0.1") as proxy:
+        left = [
+            (await proxy.get("/admin/apps", headers={"X-Forwarded-For": client})).headers["x-ratelimit-remaining"]
+            for client in ("203.0.113.8", "203.0.113.9", "203.0.113.8")
+        ]
+    assert left[0] == left[1] != left[2]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
 async def test_what_watches_over_the_server_needs_no_key(world: World, path: str) -> None:
     async with world.client(None) as anyone:

@@ -9,7 +9,8 @@ import pytest
 from tests.support.command_line import CommandLine
 from wavstream import __version__
 
-COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "verify", "apps")
+COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "verify", "apps", "webhooks")
+SUBCOMMANDS = ("apps add", "apps list", "apps rotate-key", "apps remove", "webhooks list", "webhooks replay")
 
 
 def one_line(err: str) -> bool:
@@ -23,7 +24,7 @@ def test_help_lists_every_command(wavstream: CommandLine) -> None:
     assert [command for command in COMMANDS if f" {command} " not in said.out] == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "apps add", "apps list", "apps rotate-key", "apps remove"])
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
 def test_every_command_has_help(wavstream: CommandLine, command: str) -> None:
     assert wavstream(*command.split(), "--help").code == 0
 

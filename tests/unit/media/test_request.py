@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 
 import pytest
 from websockets.datastructures import Headers
@@ -49,7 +50,7 @@ def test_a_signature_of_twilio_comes_with_the_url_that_was_asked_for() -> None:
     headers = {"Host": "10.0.0.7:8080", "X_Forwarded_Host": "rec.example.com, inner", "X_Twilio_Signature": "c2ln"}
     asked = read("/media/twilio/call%2077?x=1", **headers)
     signed = asked.credentials.signed
-    assert signed == SignedUpgrade("c2ln", "/media/twilio/call%2077?x=1", ("rec.example.com", "10.0.0.7:8080"))
+    assert signed == SignedUpgrade("c2ln", "/media/twilio/call%2077?x=1", ("10.0.0.7:8080",))
     assert "x-twilio-signature" not in asked.upgrade.headers
     assert read("/media/twilio").credentials.signed is None
 
@@ -125,6 +126,23 @@ def test_a_client_is_on_this_machine_if_no_proxy_speaks_for_another(
     peer_host: str | None, headers: dict[str, str], loopback: bool
 ) -> None:
     assert read("/media/pcm/s", peer_host=peer_host, **headers).credentials.client_is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("peer_host", "address", "hosts"),
+    [("10.2.0.1", "203.0.113.9", ("rec.example.com", "inner")), ("198.51.100.7", "198.51.100.7", ("inner",))],
+)
+def test_only_a_trusted_proxy_names_the_client_and_the_host_that_was_asked_for(
+    peer_host: str, address: str, hosts: tuple[str, ...]
+) -> None:
+    headers = Headers([("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-For", "203.0.113.9"), ("Host", "inner")])
+    headers["X-Forwarded-Host"], headers["X-Twilio-Signature"] = "rec.example.com, between", "c2ln"
+    asked = read_request(
+        Request("/media/twilio/s", headers),
+        dialects=DIALECTS, peer_host=peer_host, trusted_proxies=(ip_network("10.2.0.0/16"),),
+    ).credentials  # fmt: skip
+    assert asked.address == address
+    assert asked.signed == SignedUpgrade("c2ln", "/media/twilio/s", hosts)
 
 
 def test_a_key_is_not_shown_with_the_credentials() -> None:
