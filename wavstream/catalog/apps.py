@@ -86,6 +86,11 @@ def find_by_lookup(connection: Connection, key_lookup: str) -> tuple[App, str] |
     return None if row is None else (_app(row), row["key_hash"])
 
 
+def with_webhook(connection: Connection) -> set[str]:
+    """The apps that have somewhere to be told."""
+    return set(connection.execute(select(apps.c.id).where(apps.c.webhook_json.is_not(None))).scalars())
+
+
 def any_app(connection: Connection) -> bool:
     """Whether there is an app at all."""
     return bool(connection.execute(select(exists(select(apps.c.id)))).scalar_one())

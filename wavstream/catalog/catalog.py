@@ -49,6 +49,8 @@ class Catalog:
         self._usually_announced = usually_announced
         self._on_announced: Callable[[str], None] = lambda app_id: None
         self.commits = GroupedCommits(writer)
+        self.told_apps: set[str] = set()
+        """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""
         self.holds = HoldRegister(self.commits)
 
     @classmethod
@@ -66,6 +68,7 @@ class Catalog:
         event.listen(reader.sync_engine, "connect", _prepare_reader)
         catalog = cls(reader, writer, usually_announced)
         catalog.commits.start()
+        catalog.told_apps = await catalog._read(apps.with_webhook)
         return catalog
 
     async def close(self) -> None:
@@ -139,7 +142,10 @@ class Catalog:
 
     async def add_app(self, app: App, *, key_hash: str, key_lookup: str) -> bool:
         """Insert the app unless its id is taken; whether it was inserted."""
-        return await self.commits.write(lambda connection: apps.add(connection, app, key_hash, key_lookup))
+        added = await self.commits.write(lambda connection: apps.add(connection, app, key_hash, key_lookup))
+        if added and app.webhook is not None:
+            self.told_apps.add(app.id)
+        return added
 
     async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str) -> bool:
         """Give the app another key; whether there is such an app."""
@@ -147,7 +153,10 @@ class Catalog:
 
     async def change_app(self, app: App) -> bool:
         """Write over all of the app but its key and its age; whether there is such an app."""
-        return await self.commits.write(lambda connection: apps.change(connection, app))
+        changed = await self.commits.write(lambda connection: apps.change(connection, app))
+        if changed and app.webhook is not None:
+            self.told_apps.add(app.id)
+        return changed
 
     async def remove_app(self, app_id: str) -> bool:
         """Remove the app, not its recordings: they stay until their retention ends. Whether there was such an app."""

@@ -37,6 +37,7 @@ class Announcing:
         self, catalog: Catalog, settings: WebhookSettings, *, seal: Seal, addresses: Addresses,
         now: Callable[[], datetime],
     ) -> None:  # fmt: skip
+        self._catalog = catalog
         self._addresses = addresses
         self._now = now
         self._lookups = Lookups()
@@ -53,7 +54,7 @@ class Announcing:
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:
         """What is to be announced when the recording is saved as it is."""
-        if recording.status not in ANNOUNCED:
+        if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.told_apps:
             return ()
         url = self._addresses.of(recording)
         return (recording_fact(recording, url=url, command_uid=recording.command_uid, at=self._now()),)
