@@ -1,7 +1,8 @@
 """What live listeners cost, and how far behind the call they are: one for each of many calls.
 
 All of it happens on one server in one run: the calls stream throughout, and its CPU is read over short stretches with
-and without listeners in turn, since a machine's speed drifts. Starting and finishing recordings is in neither.
+and without listeners in turn. A machine's speed drifts, so each stretch with listeners is compared with the mean of the
+one before and the one after it, and the median of all comparisons counts. Starting and finishing recordings is in none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
+from statistics import median
 
 from bench.processes import Measured
 from wavstream.model.ids import new_id
@@ -23,7 +26,8 @@ from wavstream.simulator.signal import PTIME_S
 
 SETTLE_S = 4.0
 """A track's place in the call is decided after its first 2 s; then what was held comes at once."""
-WINDOW_S, ROUNDS = 3.0, 4
+WINDOW_S, ROUNDS = 3.6, 6
+"""Twice the time between the folds of a call."""
 JOIN_S, LEAVE_S = 20.0, 1.0
 """Joining takes that long at most: listeners of MP3 recordings have much to decode before they have caught up."""
 HEADER_BYTES, BYTES_PER_S = 80, 32_000
@@ -33,19 +37,12 @@ HEADER_BYTES, BYTES_PER_S = 80, 32_000
 class ListenersResult:
     """What was found."""
 
-    recording_us: float
-    """CPU of the server for a second of one call, without a listener."""
-    listener_us: float
-    """What a listener adds to that."""
+    share: float
+    """CPU that a listener adds, by that of the recording itself."""
     behind_ms: list[float] = field(repr=False)
     """Of every listener at every moment at which something came: how far behind the call it was just before. Sorted."""
     lost: int
     """Listeners whose answer ended."""
-
-    @property
-    def share(self) -> float:
-        """A listener by the recording itself."""
-        return self.listener_us / self.recording_us
 
     @property
     def behind_p99_ms(self) -> float | None:
@@ -68,8 +65,8 @@ def listeners_cost(server: Measured, *, calls: int, file_format: str) -> Listene
     address, prefix = ServerAddress.parse(server.url), f"live-{new_id()[:8]}"
     sessions = [f"{prefix}-{number}" for number in range(calls)]
     targets = [address.media_path("pcm", session, leg, {}) for session in sessions for leg in ("a", "b")]
-    frames = round((SETTLE_S + 2 + ROUNDS * (2 * WINDOW_S + JOIN_S + LEAVE_S + 0.5)) / PTIME_S)
-    without_s, with_s, lost, behind_ms = 0.0, 0.0, 0, list[float]()
+    frames = round((SETTLE_S + 2 + WINDOW_S + ROUNDS * (2 * WINDOW_S + JOIN_S + LEAVE_S + 0.5)) / PTIME_S)
+    with_s, lost, behind_ms = list[float](), 0, list[float]()
     control = Control(address)
     with Generator(address, Traffic(targets, frames)) as generator:
         generator.wait_connected()
@@ -78,17 +75,20 @@ def listeners_cost(server: Measured, *, calls: int, file_format: str) -> Listene
         generator.start(time.monotonic() + 0.2)
         time.sleep(SETTLE_S)
         recordings = [control.recording(recording["id"]) for recording in accepted]
+        without_s = [_cpu_over(server)]
         for _ in range(ROUNDS):
-            without_s += _cpu_over(server)
             hearing = _Hearing([_listen(address, recording) for recording in recordings])
             hearing.begin(JOIN_S)
-            with_s += _cpu_over(server)
+            with_s.append(_cpu_over(server))
             heard_ms, ended = hearing.end()
             behind_ms, lost = behind_ms + heard_ms, lost + ended
             time.sleep(LEAVE_S)
+            without_s.append(_cpu_over(server))
     control.close()
-    scale_us = 1e6 / (calls * ROUNDS * WINDOW_S)
-    return ListenersResult(without_s * scale_us, (with_s - without_s) * scale_us, sorted(behind_ms), lost)
+    shares = [
+        2 * heard / (before + after) - 1 for heard, (before, after) in zip(with_s, pairwise(without_s), strict=True)
+    ]
+    return ListenersResult(median(shares), sorted(behind_ms), lost)
 
 
 def _cpu_over(server: Measured) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from tests.support.listening import loudest_shift
 from wavstream.rendering.encoders.mp3 import Mp3Encoder
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import CPU, Control
@@ -94,7 +95,7 @@ def _lost_s(recording: dict[str, Any], control: Control, *, call: int, legs: int
 
 def misplaced_s(heard: NDArray[np.int16], sent: NDArray[np.int16]) -> int:
     """How many whole seconds of a signal are not in a lossy copy, each as far behind as the first."""
-    shift = _shift(heard, sent[:RATE_HZ])
+    shift = loudest_shift(heard, sent[:RATE_HZ])
     wrong = 0
     for start in range(0, len(sent) - RATE_HZ + 1, RATE_HZ):
         there = heard[start + shift : start + shift + RATE_HZ].astype(float)
@@ -102,9 +103,3 @@ def misplaced_s(heard: NDArray[np.int16], sent: NDArray[np.int16]) -> int:
         alike = np.dot(there, said) / max(1.0, np.sqrt(np.dot(there, there) * np.dot(said, said)))
         wrong += int(len(there) < RATE_HZ or alike < 0.7)
     return wrong
-
-
-def _shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
-    size = 1 << (len(heard) + len(said)).bit_length()
-    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
-    return int(np.argmax(match[: len(heard)]))

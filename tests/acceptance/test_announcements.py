@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import Recorder, ServerProcess, Wall, hear, recorder
+from tests.support.recorder import WAIT_S, Recorder, ServerProcess, Wall, hear, recorder
 from wavstream.settings import GatewaySettings, WebhookSettings
 
 RATE_HZ, FRAME, TONE_HZ = 8000, 160, 700.0
@@ -24,7 +24,8 @@ ADMIN_KEY = "key-of-the-administrators"
 ADMIN = {"X-Admin-API-Key": ADMIN_KEY}
 APP = {"X-App-ID": "shop", "X-API-Key": "the-key-of-the-shop-app"}
 SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
-TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
+TONE = beeps(4.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=1.5)
+"""What a start takes to take effect is not in the file: it has until the first beep."""
 OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
 QUICK = GatewaySettings(stop_cooldown="seek")
 DEAD_LETTERS = "/v1/webhooks/dead-letters"
@@ -46,7 +47,7 @@ async def command(client: Recorder, name: str, **body: object) -> dict[str, Any]
 async def say(client: Recorder, socket: ClientConnection, heard_ms: int) -> None:
     for start in range(0, len(TONE), FRAME):
         await socket.send(TONE[start : start + FRAME].tobytes())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             live = await client.http.get(f"/v1/sessions/{SESSION}", headers=bearer())
             if live.status_code == 200 and [each["received_ms"] >= heard_ms for each in live.json()["streams"]] == [
@@ -81,7 +82,7 @@ async def test_the_quickstart_of_the_gateway_from_the_registration_to_the_expiry
     async def fetch_at_once(request: Received) -> Answer:
         message = request.message
         if message["event"] == "recording.completed":
-            async with httpx.AsyncClient(timeout=20) as http:
+            async with httpx.AsyncClient(timeout=WAIT_S) as http:
                 fetched.set_result((await http.get(message["recording_url"])).content)
         return Answer()
 
@@ -90,9 +91,9 @@ async def test_the_quickstart_of_the_gateway_from_the_registration_to_the_expiry
     async with Receiver(fetch_at_once) as receiver, recorder(tmp_path, wall=wall, **settings) as (client, _):
         secret = (await register(client, receiver))["webhook_secret"]
         async with leg(client) as socket:
-            await say(client, socket, 3000)
+            await say(client, socket, 4000)
             await command(client, "record/start", command_uid="rec-1")
-            await say(client, socket, 6000)
+            await say(client, socket, 8000)
             await command(client, "record/stop", command_uid="stop-1")
             requests = await receiver.wait_for(3)
         for request in requests:
@@ -105,7 +106,7 @@ async def test_the_quickstart_of_the_gateway_from_the_registration_to_the_expiry
         assert all(message["session_uuid"] == SESSION for message in messages)
         assert messages[0]["success"] is True
         assert messages[2]["data"]["recording_url"] == url
-        samples, rate_hz = hear(await asyncio.wait_for(fetched, 20))
+        samples, rate_hz = hear(await asyncio.wait_for(fetched, WAIT_S))
         assert messages[2]["duration"] == round(len(samples) / rate_hz)
         assert len(find_beeps(samples[:, 0], rate_hz, TONE_HZ)) == 3
 
@@ -120,8 +121,8 @@ async def test_two_recordings_of_one_session_are_announced_each_with_its_own_com
         await register(client, receiver, events=["recording.completed"])
         async with leg(client) as socket:
             for number in (1, 2):
-                await say(client, socket, 6000 * number - 3000)
-                async with asyncio.timeout(20):
+                await say(client, socket, 8000 * number - 4000)
+                async with asyncio.timeout(WAIT_S):
                     while True:
                         started = await client.http.post(
                             f"/api/v1/sessions/{SESSION}/commands/record/start",
@@ -131,7 +132,7 @@ async def test_two_recordings_of_one_session_are_announced_each_with_its_own_com
                             break
                         await asyncio.sleep(float(started.headers["Retry-After"]) / 10)
                 assert started.status_code == 202
-                await say(client, socket, 6000 * number)
+                await say(client, socket, 8000 * number)
                 await command(client, "record/stop")
                 await receiver.wait_for(number)
     urls = {message["command_uid"]: message["recording_url"] for message in receiver.messages}
@@ -153,11 +154,11 @@ async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and
         client = await process.start()
         await register(client, receiver)
         async with leg(client) as socket:
-            await say(client, socket, 3000)
+            await say(client, socket, 4000)
             await command(client, "record/start", command_uid="rec-1")
-            await say(client, socket, 6000)
+            await say(client, socket, 8000)
         await receiver.wait_for(1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 rows = (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
                 if rows and rows[0]["status"] == "available":
@@ -165,6 +166,7 @@ async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and
                 await asyncio.sleep(0.02)
         await process.end(signal.SIGKILL)
         await client.http.aclose()
+        await receiver.left()
         refuse.set()
         before = len(receiver.requests)
         client = await process.start()
@@ -182,9 +184,9 @@ async def test_a_start_and_a_failure_are_announced_where_the_settings_say_so(tmp
     async with Receiver() as receiver, recorder(tmp_path, **settings) as (client, _):
         await register(client, receiver)
         async with leg(client) as socket:
-            await say(client, socket, 3000)
+            await say(client, socket, 4000)
             recording = await start(client, SESSION)
-            await say(client, socket, 6000)
+            await say(client, socket, 8000)
             await stop(client, recording)
         await receiver.wait_for(2)
         await stop(client, await start(client, "never streams"))
@@ -192,6 +194,42 @@ async def test_a_start_and_a_failure_are_announced_where_the_settings_say_so(tmp
     assert [(message["session_uuid"], message["event"]) for message in receiver.messages] == [
         (SESSION, "recording.started"), (SESSION, "recording.completed"), ("never streams", "recording.failed")
     ]  # fmt: skip
+
+
+def lose(data_dir: Path) -> None:
+    """Delete the files and the journals of all recordings."""
+    for lost in (*data_dir.glob("recordings/**/*.wav"), *data_dir.glob("journal/*")):
+        lost.unlink()
+
+
+async def test_a_recording_that_a_restart_finds_lost_is_announced_once_as_failed(tmp_path: Path) -> None:
+    switched = OPEN.model_copy(update={"recording_failed": True})
+    settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": switched}
+    async with Receiver() as receiver:
+        async with recorder(tmp_path, **settings) as (client, _):
+            await register(client, receiver)
+            socket = await leg(client)
+            finished = await start(client, SESSION)
+            await say(client, socket, 3000)
+            await stop(client, finished)
+            running = await start(client, SESSION)
+            await say(client, socket, 6000)
+            await receiver.wait_for(1)
+        await socket.close()
+        lose(tmp_path)
+        for _ in range(2):
+            async with recorder(tmp_path, **settings) as (client, service):
+                async with asyncio.timeout(20):
+                    while not service.recovery.reconciled or await service.catalog.backlog():
+                        await asyncio.sleep(0.01)
+                errors = {
+                    each["id"]: each["error"]
+                    for each in (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
+                }
+    told = [(message["event"], message.get("error")) for message in receiver.messages]
+    assert told[0] == ("recording.completed", None)
+    assert told[1:] == [("recording.failed", errors[running]), ("recording.failed", errors[finished])]
+    assert errors[finished] == "its file is gone"
 
 
 async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Path) -> None:
@@ -205,7 +243,7 @@ async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Pa
         await receiver.wait_for(1)
         # Without an address there is nothing to wait 24 hours for.
         await client.http.post("/admin/apps/shop", json={"api_key": APP["X-API-Key"]}, headers=ADMIN)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while not (letters := (await client.http.get(DEAD_LETTERS, headers=bearer())).json()["data"]):
                 await asyncio.sleep(0.02)
         [letter] = letters
@@ -215,7 +253,7 @@ async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Pa
         await register(client, receiver)
         answer = await client.http.post(f"{DEAD_LETTERS}/replay", json={"ids": [letter["id"]]}, headers=bearer())
         *_, again = await receiver.wait_for(len(refused) + 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while 'tries_total{outcome="delivered"} 1.0' not in (figures := (await client.http.get("/metrics")).text):
                 await asyncio.sleep(0.02)
     assert (letter["event"], letter["recording_id"]) == ("recording.failed", recording)

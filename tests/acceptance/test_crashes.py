@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from websockets.asyncio.client import ClientConnection
 
+from tests.support.listening import loudest_shift
 from tests.support.recorder import Recorder, ServerProcess, hear
+from tests.support.speech import hello, silence
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import check
 from wavstream.finishing.sidecar import read_sidecar
@@ -38,35 +40,78 @@ async def stream(socket: ClientConnection, samples: NDArray[np.int16], *, start_
         await socket.send(samples[number * FRAME : (number + 1) * FRAME].tobytes())
 
 
+class Watch:
+    """What the server says that it has received, asked for over and over, and how long it takes to say so."""
+
+    def __init__(self, client: Recorder) -> None:
+        self._client = client
+        self._answers: list[tuple[float, dict[str, int]]] = []
+        self._slowest_s = 0.0
+        self._asking = asyncio.create_task(self._ask())
+
+    def safe(self, killed_s: float) -> dict[str, int]:
+        """Samples of each leg that a kill may not take, also if the writing was as slow as the slowest answer."""
+        before_s = killed_s - LOST_S - self._slowest_s
+        return max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
+
+    async def stop(self) -> None:
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            asked_s = loop.time()
+            answer = await self._client.http.get("/v1/sessions/call-77")
+            self._slowest_s = max(self._slowest_s, loop.time() - asked_s)
+            streams = answer.json()["streams"] if answer.status_code == 200 else []
+            received = {each["leg"]: each["received_ms"] * RATE_HZ // 1000 for each in streams}
+            self._answers.append((loop.time(), received))
+            await asyncio.sleep(0.02)
+
+
 async def call_until_killed(
     client: Recorder, server: ServerProcess, voices: dict[str, NDArray[np.int16]], number: signal.Signals
-) -> tuple[dict[str, object], int]:
-    """Stream both legs in real time to their end, then send the signal; the recording, and the exit code."""
+) -> tuple[dict[str, object], dict[str, int]]:
+    """Stream both legs in real time to their end, then send the signal; the recording, and what has to be in it."""
     recording = await client.start("call-77")
     sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in voices}
-    start_s = asyncio.get_running_loop().time()
+    loop = asyncio.get_running_loop()
+    watch, start_s = Watch(client), loop.time()
     await asyncio.gather(*(stream(sockets[leg], voices[leg], start_s=start_s) for leg in voices))
+    if number is signal.SIGTERM:
+        await client.until_received("call-77", len(voices["a"]) * 1000 // RATE_HZ, legs=len(voices))
+    safe = {leg: len(voice) for leg, voice in voices.items()}
+    await watch.stop()
+    killed_s = loop.time()
     code = await server.end(number)
+    if number is signal.SIGTERM:
+        assert code == 0
+    else:
+        safe = watch.safe(killed_s)
     await client.http.aclose()
     for socket in sockets.values():
         socket.transport.abort()
-    return recording, code
+    return recording, safe
 
 
 def heard_of(samples: NDArray[np.int16], voice: NDArray[np.int16]) -> int:
-    """How many samples of the voice are in the channel, unchanged from its first on and in one piece."""
+    """How many samples of the voice are in the channel, unchanged from its first on, whatever silence is in between."""
     start = int(np.argmax(samples == voice[0]))
     while not np.array_equal(samples[start : start + 50], voice[:50]):
         start += 1 + int(np.argmax(samples[start + 1 :] == voice[0]))
-    length = min(len(voice), len(samples) - start)
-    same = samples[start : start + length] == voice[:length]
-    return length if same.all() else int(np.argmin(same))
+    heard = samples[start:]
+    heard, said = heard[heard != 0], np.flatnonzero(voice)
+    length = min(len(said), len(heard))
+    same = heard[:length] == voice[said[:length]]
+    count = length if same.all() else int(np.argmin(same))
+    return len(voice) if count == len(said) else int(said[count])
 
 
 async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> None:
     voices = {"a": voice(1, 4.0), "b": voice(2, 4.0)}
     async with ServerProcess(tmp_path / "data", reconnect_wait_s=0) as server:
-        recording, _ = await call_until_killed(await server.start(), server, voices, signal.SIGKILL)
+        recording, safe = await call_until_killed(await server.start(), server, voices, signal.SIGKILL)
         shutil.copytree(tmp_path / "data" / "journal", tmp_path / "kept")
         client = await server.start()
         done = await client.until(recording)
@@ -74,8 +119,8 @@ async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> Non
         await client.http.aclose()
         assert await server.end(signal.SIGTERM) == 0
     assert done["end_reason"] == "recovered"
-    for channel, voice_ in enumerate(voices.values()):
-        assert heard_of(samples[:, channel], voice_) >= len(voice_) - LOST_S * RATE_HZ
+    for channel, leg in enumerate(voices):
+        assert heard_of(samples[:, channel], voices[leg]) >= safe[leg] > 0
     # The journal that the kill left, replayed, gives the same file.
     (segment, *_) = sorted((tmp_path / "kept").iterdir())
     replayed = tmp_path / "replayed.wav"
@@ -90,24 +135,59 @@ async def test_legs_that_come_back_go_on_in_the_same_recording(tmp_path: Path, n
     before = {"a": voice(1, 2.0), "b": voice(2, 2.0)}
     after = {"a": voice(3, 1.5), "b": voice(4, 1.5)}
     async with ServerProcess(tmp_path) as server:
-        recording, code = await call_until_killed(await server.start(), server, before, number)
-        if number is signal.SIGTERM:
-            assert code == 0
+        recording, safe = await call_until_killed(await server.start(), server, before, number)
         client = await server.start()
         sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in after}
         start_s = asyncio.get_running_loop().time()
         await asyncio.gather(*(stream(sockets[leg], after[leg], start_s=start_s) for leg in after))
-        assert (await client.get(recording))["status"] == "ongoing"
+        await client.until(recording, "ongoing")
         for socket in sockets.values():
             await socket.close()
         done = await client.until(recording)
         samples, _ = hear(await client.fetch(done))
         await client.http.aclose()
     assert done["end_reason"] == "hangup"
-    lost_s = LOST_S if number is signal.SIGKILL else 0.0
     for channel, leg in enumerate(before):
-        assert heard_of(samples[:, channel], before[leg]) >= len(before[leg]) - lost_s * RATE_HZ
+        assert heard_of(samples[:, channel], before[leg]) >= safe[leg]
         assert heard_of(samples[:, channel], after[leg]) == len(after[leg])
+
+
+async def test_a_trimmed_mp3_that_ends_by_silence_goes_on_after_a_kill(tmp_path: Path) -> None:
+    word, end_silence_s = hello(), 60
+    options = {"format": "mp3", "channels": "mono", "trim": "silence", "end_silence_timeout_s": end_silence_s}
+    async with ServerProcess(tmp_path) as server:
+        client = await server.start()
+        recording = await client.start("call-77", **options)
+        socket = await client.connect("/media/pcm/call-77/a")
+        await socket.send(np.concatenate((silence(1), word, silence(2))).tobytes())
+        await client.until(recording, "ongoing")
+        # What is heard was in the journal: the word, with what trim leaves of the silence around it.
+        async with client.http.stream("GET", f"/v1/recordings/{recording['id']}/live.wav") as live:
+            heard = 0
+            async for piece in live.aiter_raw():
+                heard += len(piece)
+                if heard >= 80 + word.nbytes + 0.3 * 2 * RATE_HZ:
+                    break
+            await server.end(signal.SIGKILL)
+        await client.http.aclose()
+        client = await server.start()
+        socket = await client.connect("/media/pcm/call-77/a")
+        await socket.send(np.concatenate((silence(0.5), word)).tobytes())
+        for _ in range(end_silence_s + 5):
+            await socket.send(silence(1).tobytes())
+        done = await client.until(recording)
+        samples, rate_hz = await client.listen(done)
+        await client.http.aclose()
+    mono = samples[:, 0]
+    first = loudest_shift(mono[: RATE_HZ + len(word)], word)
+    last = loudest_shift(mono[first + len(word) :], word) + first + len(word)
+    assert (done["end_reason"], done["format"], rate_hz) == ("silence", "mp3", RATE_HZ)
+    assert first == pytest.approx(RATE_HZ // 5, abs=RATE_HZ // 20)
+    assert len(mono) - last - len(word) == pytest.approx(RATE_HZ // 5, abs=RATE_HZ // 10)
+    assert done["integrity"]["samples"] == len(mono)
+    for at in (first, last):
+        assert np.corrcoef(mono[at : at + len(word)], word)[0, 1] > 0.9
+    assert done["integrity"]["trimmed_ms"]["end"] == pytest.approx(1000 * (end_silence_s - 0.2), abs=100)
 
 
 async def test_a_recording_that_is_paused_when_the_server_is_killed_is_paused_after_it(tmp_path: Path) -> None:

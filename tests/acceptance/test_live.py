@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.support.recorder import WAIT_S, Recorder, hear, recorder
 from wavstream.finishing import listener as listener_module
 from wavstream.service.service import Service
+from wavstream.settings import Limits
 
 RATE_HZ = 8000
 FRAME = 160
@@ -148,6 +149,44 @@ async def test_what_is_heard_of_a_wav_recording_is_its_file_byte_for_byte_behind
         assert decoded.stdout == file[HEADER_BYTES:]
 
 
+async def test_a_player_that_is_given_the_address_hears_all_of_the_call(tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a") as a:
+        recording = await client.start("call-77")
+        await say(a, noise(3.0))
+        await client.until_received("call-77", 3_000)
+        player = await asyncio.create_subprocess_exec(
+            *("ffmpeg", "-nostdin", "-v", "error", "-i", client.base_url + live_path(recording), "-f", "s16le", "-"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            await until_listeners(service, 1)
+            await say(a, noise(2.0, seed=2))
+            await client.until_received("call-77", 5_000)
+            finished = await client.act(recording, "stop")
+            played, _ = await asyncio.wait_for(player.communicate(), WAIT_S)
+        finally:
+            if player.returncode is None:
+                player.kill()
+                await player.wait()
+        file = await client.fetch(finished)
+    assert played == file[HEADER_BYTES:]
+
+
+async def test_whoever_listens_while_as_many_do_as_may_is_told_to_come_again(tmp_path: Path) -> None:
+    server = recorder(tmp_path, limits=Limits(live_listeners=1))
+    async with server as (client, service), client.connect("/media/pcm/call-77/a") as a:
+        recording = await client.start("call-77")
+        await say(a, noise(0.1))
+        async with listening(client, recording):
+            await until_listeners(service, 1)
+            refused = await client.http.get(live_path(recording))
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        await until_listeners(service, 0)
+        assert (await client.http.head(live_path(recording))).status_code == 200
+
+
 async def test_the_file_is_the_same_whether_or_not_anyone_listens(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as a:
         alone, heard = await client.start("call-77"), await client.start("call-77")
@@ -191,15 +230,16 @@ async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_noth
     async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a?rate=48000") as a:
         recording = await client.start("call-77", channels="mono")
         await a.send(seconds.tobytes())
-        sent = len(seconds)
+        sent_bytes = seconds.nbytes
         async with listening(client, recording) as ear:
             with await open_and_never_read(client, recording):
                 await until_listeners(service, 2)
                 while not service.finisher.live.cut_off:
                     for _ in range(10):
                         await a.send(seconds.tobytes())
-                        sent += len(seconds)
-                    await ear.hear(sent)
+                        sent_bytes += seconds.nbytes
+                    # It keeps up: it has all but the 2 s that the file is behind a sender who is ahead of time.
+                    await ear.hear(sent_bytes - 2 * 2 * 48_000)
                 finished = await client.act(recording, "stop")
                 live = await ear.end()
         assert live[HEADER_BYTES:] == (await client.fetch(finished))[HEADER_BYTES:]
@@ -230,7 +270,7 @@ async def test_the_end_of_the_server_is_the_end_of_listening(tmp_path: Path) -> 
         recording = await client.start("call-77")
         await say(a, noise(0.1))
         async with listening(client, recording) as ear:
-            await until_listeners(service, 1)
+            await ear.hear(HEADER_BYTES)
             service.begin_shutdown()
             assert hear(await ear.end())[0].shape[1] == 2
 
@@ -246,6 +286,7 @@ async def test_a_range_is_of_what_is_there_and_a_player_that_asks_for_all_of_it_
             live = await ear.hear(HEADER_BYTES + 2 * RATE_HZ)
             part = await client.http.get(path, headers={"Range": "bytes=70-99"})
             assert (part.status_code, part.headers["content-range"]) == (206, "bytes 70-99/*")
+            assert part.headers["accept-ranges"] == "bytes"
             assert part.content == live[70:100]
             tail = await client.http.get(path, headers={"Range": f"bytes={HEADER_BYTES + 1000}-"})
             assert tail.status_code == 206
@@ -255,6 +296,7 @@ async def test_a_range_is_of_what_is_there_and_a_player_that_asks_for_all_of_it_
             assert int(beyond.headers["content-range"].removeprefix("bytes */")) >= len(live)
             head = await client.http.head(path)
             assert (head.status_code, head.headers["content-type"]) == (200, "audio/wav")
+            assert "accept-ranges" not in head.headers
             async with client.http.stream("GET", path, headers={"Range": "bytes=0-"}) as all_of_it:
                 assert all_of_it.status_code == 200
                 await client.until_received("call-77", 3_000)

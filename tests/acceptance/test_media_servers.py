@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.listening import beeps, find_beeps
+from tests.support.listening import find_beeps
 from tests.support.recorder import WAIT_S, recorder
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decoder import decode
@@ -19,6 +19,7 @@ from wavstream.simulator.load import LoadRequest, run_load
 
 QUIET_S = 0.3
 """Fifteen frames of silence would have come in this time."""
+CLEAR = '{"event":"clear"}'
 
 
 async def heard_within(socket: ClientConnection, seconds: float) -> list[str | bytes]:
@@ -31,21 +32,38 @@ async def heard_within(socket: ClientConnection, seconds: float) -> list[str | b
     return heard
 
 
-@pytest.mark.parametrize(("codec", "silence"), [("pcmu", b"\xff" * 160), ("pcma", b"\xd5" * 160), ("l16", bytes(320))])
-async def test_a_stream_that_asks_for_it_hears_silence_for_as_long_as_a_recording_runs(
-    tmp_path: Path, codec: str, silence: bytes
+@pytest.mark.parametrize(
+    ("codec", "ptime_ms", "silence"),
+    [("pcmu", 20, b"\xff" * 160), ("pcma", 10, b"\xd5" * 80), ("pcmu", 30, b"\xff" * 240), ("l16", 60, bytes(960))],
+)
+async def test_a_stream_that_asks_for_it_hears_silence_of_its_ptime_until_the_stop_takes_it_back(
+    tmp_path: Path, codec: str, ptime_ms: int, silence: bytes
 ) -> None:
     path = f"/media/pcm/call-77/a?codec={codec}&keepalive=1"
     async with recorder(tmp_path) as (client, _), client.connect(path) as socket:
-        await socket.send(beeps(1.0, rate_hz=8000, frequency_hz=700.0).tobytes())
-        await client.until_streaming("call-77", 1)
+        for _ in range(5):
+            await socket.send(b"\x01" * len(silence))
+        await client.until_received("call-77", 5 * ptime_ms)
         assert await heard_within(socket, QUIET_S) == []
         recording = await client.start("call-77")
-        heard = [await asyncio.wait_for(socket.recv(), WAIT_S) for _ in range(10)]
+        heard = [await asyncio.wait_for(socket.recv(), WAIT_S) for _ in range(30)]
         await client.act(recording, "stop")
-        await heard_within(socket, QUIET_S)  # what was on its way when the stop came
+        while (message := await asyncio.wait_for(socket.recv(), WAIT_S)) != CLEAR:
+            heard.append(message)
         assert await heard_within(socket, QUIET_S) == []
     assert set(heard) == {silence}
+
+
+async def test_silence_that_begins_before_the_stream_has_sent_anything_takes_on_its_ptime(tmp_path: Path) -> None:
+    path = "/media/pcm/call-77/a?codec=pcmu&keepalive=1&record=1"
+    async with recorder(tmp_path) as (client, _), client.connect(path) as socket:
+        heard = [await asyncio.wait_for(socket.recv(), WAIT_S)]
+        await socket.send(bytes(240))
+        while len(heard[-1]) == 160:
+            heard.append(await asyncio.wait_for(socket.recv(), WAIT_S))
+        heard += [await asyncio.wait_for(socket.recv(), WAIT_S) for _ in range(10)]
+    assert set(heard) == {b"\xff" * 160, b"\xff" * 240}
+    assert {len(message) for message in heard[-10:]} == {240}
 
 
 async def test_a_stream_that_does_not_ask_for_it_hears_nothing(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import hear, recorder
+from tests.support.listening import beeps, find_beeps, loudest_shift
+from tests.support.recorder import WAIT_S, hear, recorder
 from tests.support.speech import RATE_HZ, silence, spoken
 from wavstream.simulator.caller import Leg
 
@@ -27,6 +27,17 @@ async def stream(socket: ClientConnection, *sounds: NDArray[np.int16]) -> None:
     samples = np.concatenate(sounds)
     for start in range(0, len(samples), FRAME):
         await socket.send(samples[start : start + FRAME].tobytes())
+
+
+async def played(socket: ClientConnection, length_s: float) -> NDArray[np.int16]:
+    """The first sound that the server plays to a stream, (samples,)."""
+    heard = b""
+    async with asyncio.timeout(WAIT_S):
+        while len(heard) < 2 * length_s * RATE_HZ:
+            message = await socket.recv()
+            assert isinstance(message, bytes)
+            heard += message
+    return np.frombuffer(heard, "<i2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +76,16 @@ CALLS: dict[str, tuple[list[NDArray[np.int16]], dict[str, object]]] = {
 async def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """All these calls, at once: each is streamed, recorded, and not stopped."""
     async with recorder(tmp_path_factory.mktemp("data")) as (client, _):
+        one_speaks = asyncio.Lock()
 
         async def call(name: str) -> Ended:
             sounds, options = CALLS[name]
             session = name.replace(" ", "-")
             async with client.connect(f"/media/pcm/{session}/a") as socket:
                 recording = await client.start(session, channels="mono", **options)
-                await stream(socket, *sounds)
+                # All of a call is there before its end is found, 2 s after it began.
+                async with one_speaks:
+                    await stream(socket, *sounds)
                 answer = await client.until(recording, "available", "absent")
                 after = (await client.http.get(f"/v1/sessions/{session}")).json()
             link = await client.http.get(answer["url"])
@@ -80,13 +94,6 @@ async def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
         made = await asyncio.gather(*map(call, CALLS))
     return dict(zip(CALLS, made, strict=True))
-
-
-def loudest_shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
-    """Where in a file a sound is, by cross-correlation, in samples."""
-    size = 1 << (len(heard) + len(said)).bit_length()
-    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
-    return int(np.argmax(match[: len(heard)]))
 
 
 def test_a_recording_that_ended_by_itself_leaves_its_call_alone(ended: dict[str, Ended]) -> None:
@@ -170,34 +177,62 @@ async def test_a_beep_is_at_the_start_of_all_channels(tmp_path: Path) -> None:
         assert not channel[rate_hz // 5 :].any()
 
 
+async def test_whoever_joins_hears_the_beep_once_and_the_file_has_it_only_at_its_start(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77", beep=True)
+        async with client.connect("/media/pcm/call-77/a") as a:
+            await stream(a, silence(1))
+            await client.until_received("call-77", 1000)
+            async with client.connect("/media/pcm/call-77/b?channels=2&echo=1") as b:
+                await stream(b, silence(2))
+                heard = [await played(a, 0.2), await played(b, 0.4)]
+                await stream(a, silence(1))
+                returned = heard[1] * np.tile(np.array([0, 1], np.int16), len(heard[1]) // 2)
+                await stream(b, returned, silence(2))
+                await client.until_received("call-77", 2000, legs=2)
+                b.transport.abort()
+            async with client.connect("/media/pcm/call-77/b") as back:
+                await stream(back, silence(1))
+                await client.until_received("call-77", 1000, legs=2)
+                done = await client.act(recording, "stop")
+                await back.close()
+            nothing = [message async for message in back]
+        samples, rate_hz = await client.listen(done)
+    for tone in (heard[0], heard[1][::2], heard[1][1::2]):
+        assert find_beeps(tone, RATE_HZ, 1400.0) == [0.0]
+    assert nothing == []
+    assert [find_beeps(channel, rate_hz, 1400.0) for channel in samples.T] == [[0.0], [0.0]]
+
+
 async def test_recordings_of_one_session_overlap_each_with_its_own_options(tmp_path: Path) -> None:
-    tone = beeps(4.5, rate_hz=RATE_HZ, frequency_hz=800.0, every_s=0.5, offset_s=0.25)
+    # A beep each 1.25 s; each command has a second in which nothing is said to take effect.
+    tone = beeps(6.0, rate_hz=RATE_HZ, frequency_hz=800.0, every_s=1.25, offset_s=0.25)
     options = {"client_state": "bXkgY2FsbA==", "metadata": {"agent": "12"}, "retention_hours": 3}
     async with recorder(tmp_path) as (client, _):
         call = asyncio.create_task(client.play("call-77", Leg("a", tone[:, np.newaxis], query={"record": "1"})))
-        await client.until_received("call-77", 1000)
+        await client.until_received("call-77", 500)
         long = await client.only_recording("call-77")
         other = await client.start(
             "call-77", format="mp3", channels="mono", sample_rate=16000, file_name="other", **options
         )
-        await client.until_received("call-77", 2000)
+        await client.until_received("call-77", 1750)
         await client.act(long, "pause")
         await client.until_received("call-77", 3000)
         await client.act(long, "resume")
-        await client.until_received("call-77", 3500)
+        await client.until_received("call-77", 4250)
         other = await client.act(other, "stop")
-        await call
+        truth = await call
         long = await client.until(long)
         whole, rate_hz = await client.listen(long)
         part, other_hz = await client.listen(other)
 
     heard = find_beeps(whole[:, 0], rate_hz, 800.0)
-    assert heard[:4] == pytest.approx([0.25, 0.75, 1.25, 1.75], abs=0.005)
-    assert np.diff(heard[4:]) == pytest.approx([0.5, 0.5], abs=0.005)
+    assert heard[:2] == pytest.approx([0.25, 1.5], abs=truth.within_s)
+    assert np.diff(heard[2:]) == pytest.approx([1.25], abs=2 * truth.within_s)
     assert long["integrity"]["paused_audio_in_journal"]
     assert (other_hz, part.shape[1]) == (16000, 1)
     assert other["duration_ms"] == pytest.approx(len(part) / 16, abs=0.5)
-    assert np.diff(find_beeps(part[:, 0], 16000, 800.0)) == pytest.approx([0.5] * 4, abs=0.005)
+    assert np.diff(find_beeps(part[:, 0], 16000, 800.0)) == pytest.approx([1.25, 1.25], abs=2 * truth.within_s)
     assert {name: other[name] for name in options} == options
     assert (other["file_name"][:6], other["file_name"][-4:]) == ("other-", ".mp3")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,15 @@ async def stream(socket: ClientConnection, samples: np.ndarray) -> None:
     """Send samples in frames of 20 ms, at once."""
     for start in range(0, len(samples), FRAME):
         await socket.send(samples[start : start + FRAME].tobytes())
+
+
+async def speak(socket: ClientConnection, samples: np.ndarray) -> None:
+    """Send samples in frames of 20 ms when they have been said: a pause takes what is ahead of its time too."""
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    for end in range(FRAME, len(samples) + 1, FRAME):
+        await asyncio.sleep(start_s + end / RATE_HZ - loop.time())
+        await socket.send(samples[end - FRAME : end].tobytes())
 
 
 def secret_is_in(data_dir: Path) -> list[str]:
@@ -53,7 +63,7 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
     """A beep, a pause with the secret in it, another beep; the recording when it is done."""
     async with client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77", channels="mono", pause_behavior=behavior)
-        await stream(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
+        await speak(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
         await client.until_received("call-77", 1_000)
         if by_stream:
             await socket.send('{"event":"pause"}')
@@ -67,8 +77,9 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
             await socket.send('{"event":"resume"}')
         else:
             assert (await client.act(recording, "resume"))["status"] == "ongoing"
-        await stream(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=0.5))
-        await client.until_received("call-77", 3_000)
+        # What the resume takes after the last of the secret is withheld too: it has until the beep.
+        await stream(socket, beeps(2.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=1.5))
+        await client.until_received("call-77", 4_000)
         return await client.act(recording, "stop")
 
 

@@ -30,6 +30,7 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md"), *ROOT.glob("tests/**/*.md")]
 )
 OPTIONS = ROOT / "docs" / "recording-options.md"
+OPENERS = ROOT / "docs" / "openers.md"
 SHELL = {"", "sh", "ini"}
 OURS = r"/(?:(?:v\d|files|media|record)/[^\s\"'?;,]+|healthz|readyz|metrics|openapi\.json)"
 
@@ -158,6 +159,17 @@ def test_the_page_of_options_and_the_readme_have_every_option_and_the_page_its_d
     assert [option for option, _ in told] == list(defaults)
     assert {option: text for option, text in told if text.strip("`") not in spellings(defaults[option])} == {}
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(defaults)
+
+
+def test_the_page_of_openers_has_every_setting_of_theirs_with_its_default() -> None:
+    table = OPENERS.read_text("utf-8").partition("\n## Settings\n")[2].partition("\nWhatever")[0]
+    told = {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \|.*\| (?:`([^|]+)`|not set) \|[^|]*\|$", table, re.M)}
+
+    assert told == {
+        setting.removeprefix("opener."): "" if field.default is None else str(field.default)
+        for setting, field in every_setting()
+        if setting.startswith("opener.")
+    }
 
 
 def spellings(value: object) -> tuple[str, ...]:

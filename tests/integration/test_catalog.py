@@ -221,6 +221,30 @@ def test_data_of_the_first_revision_is_kept_by_all_later_migrations(tmp_path: Pa
     assert (found.object_key, found.options) == ("k.wav", RecordingOptions())
 
 
+def test_a_recording_whose_command_had_a_stream_opened_has_an_opened_stream(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0004")
+        for number, opened in enumerate((0, 1)):
+            connection.execute(
+                text(
+                    "INSERT INTO recordings (id, app_id, session_id, status, options_json, object_key, file_name,"
+                    " call_from, call_to, call_direction, vendor_ids_json, created_us)"
+                    f" VALUES ('r{number}', 'default', 's', 'ongoing', '{{}}', 'k.wav', 'f.wav', '', '', '', '{{}}', 1)"
+                )
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO operations (app_id, session_id, command_uid, id, command, recording_id, opened,"
+                    f" created_us) VALUES ('a', 's', 'u{number}', 'o', 'record/start', 'r{number}', {opened}, 1)"
+                )
+            )
+        command.upgrade(migrations(connection), "0005")
+        rows = connection.execute(text("SELECT opened FROM recordings ORDER BY id")).scalars().all()
+    engine.dispose()
+    assert rows == [0, 1]
+
+
 async def test_a_catalog_of_a_newer_wavstream_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     upgrade(path)

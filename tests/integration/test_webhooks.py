@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import text
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
+from structlog.testing import capture_logs
 
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.virtual_clock import START, VirtualClock
@@ -287,6 +288,57 @@ async def test_a_message_is_tried_for_a_day_then_kept_and_the_next_has_its_turn(
     assert uids(requests) == ["c1"] * 148 + ["c2"]
     [letter] = (await catalog.dead_letters("shop", limit=10)).data
     assert (letter.fact.id, letter.attempts, letter.error) == (fact(1).id, 148, "answered 503")
+
+
+async def test_the_log_says_once_that_an_apps_webhooks_fail_and_once_that_they_arrive_again(
+    catalog: Catalog, receiver: Receiver, clock: VirtualClock
+) -> None:
+    receiver.answer = REFUSE
+    with capture_logs() as logs:
+        async with delivering(catalog, clock) as dispatcher:
+            await catalog.announce([fact(1)])
+            await clock.armed(1)
+            await catalog.announce([fact(1, session_id="t")])
+            await receiver.wait_for(2)
+            await until(lambda: failed(catalog, 2))
+            receiver.answer = TAKE
+            # Another session's is taken while the first is still to be tried again: that says nothing of the first.
+            await catalog.announce([fact(1, session_id="u")])
+            await receiver.wait_for(3)
+            await until(lambda: is_true(dispatcher.outcomes.delivered == 1))
+            said_before = [entry["event"] for entry in logs]
+            clock.advance(1)
+            await until(lambda: nothing_waits(catalog))
+
+    assert said_before == ["webhooks of an app fail, trying again"]
+    assert logs == [
+        {
+            "event": "webhooks of an app fail, trying again", "log_level": "warning", "app": "shop",
+            "webhook": fact(1).id, "error": "answered 500",
+        },
+        {"event": "webhooks of an app arrive again", "log_level": "info", "app": "shop", "webhook": fact(1).id},
+    ]  # fmt: skip
+
+
+async def test_the_failure_of_the_next_webhook_is_logged_once_the_first_was_given_up(
+    catalog: Catalog, receiver: Receiver, clock: VirtualClock
+) -> None:
+    receiver.answer = REFUSE
+    clock.time = START + timedelta(hours=24, seconds=-1)
+    with capture_logs() as logs:
+        async with delivering(catalog, clock):
+            await catalog.announce([fact(1)])
+            await clock.armed(1)
+            clock.advance(1)
+            await until(lambda: nothing_waits(catalog))
+            await catalog.announce([fact(2, at=clock.now())])
+            await clock.armed(1)
+
+    assert [(entry["event"], entry["webhook"]) for entry in logs] == [
+        ("webhooks of an app fail, trying again", fact(1).id),
+        ("a webhook is given up", fact(1).id),
+        ("webhooks of an app fail, trying again", fact(2).id),
+    ]
 
 
 async def test_a_dead_letter_that_is_replayed_arrives_with_its_id_and_sequence(

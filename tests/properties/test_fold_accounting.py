@@ -11,7 +11,7 @@ from tests.support.journal_script import T0_US
 from wavstream.model.options import ChannelLayout, PauseBehavior
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(call=calls(mixed_formats=False, layout=ChannelLayout.STEREO))
 def test_every_accepted_sample_is_in_the_file_or_counted(call: Call) -> None:
     made = folded(call.script)
@@ -25,7 +25,7 @@ def test_every_accepted_sample_is_in_the_file_or_counted(call: Call) -> None:
     assert counts.duplicate_frames == call.doubled
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(call=calls())
 def test_a_file_is_as_long_as_the_call_without_its_pauses(call: Call) -> None:
     made = folded(call.script)

@@ -14,7 +14,7 @@ some = st.integers(1, FRAMES - 2)
 delays_ms = st.integers(1, 190)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     delayed=st.dictionaries(some, delays_ms, max_size=40),
     doubled=st.dictionaries(some, delays_ms, max_size=20),

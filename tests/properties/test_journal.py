@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, Flat, flat, nothing
@@ -100,7 +100,6 @@ def _track(row: Flat) -> int:
     return row[1]
 
 
-@settings(deadline=None)
 @given(
     steps=STEPS,
     segment_bytes=st.sampled_from([1, 100, 1000, 10**6]),

@@ -40,7 +40,7 @@ def rendered(folder: Path, recording: Recording, journal: bytes, cuts: list[int]
     return made, finished.receipt
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(talk=talks(), data=st.data())
 def test_one_journal_is_one_file_in_any_slices_after_a_kill_and_in_a_replay(talk: Talk, data: st.DataObject) -> None:
     journal, recording = talk.script.journal(), talk.recording

@@ -1,7 +1,9 @@
-"""Ears for tests: tone bursts (beeps) of a known pitch and cadence, and the places where a file has them.
+"""Ears for tests and bench: tone bursts (beeps) of a known pitch and cadence, and the places where a file has them.
 
 ``find_beeps`` correlates with the pitch and with nothing else, so each leg of a call can have its own and be found on
 any channel, also under another leg's. An onset is found to about a millisecond.
+
+``loudest_shift`` finds any other sound, to the sample, also where an encoder has altered it.
 """
 
 from __future__ import annotations
@@ -56,3 +58,10 @@ def find_beeps(samples: NDArray[np.int16], rate_hz: int, frequency_hz: float) ->
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
         if end - start >= window
     ]
+
+
+def loudest_shift(heard: NDArray[np.int16], said: NDArray[np.int16]) -> int:
+    """Where in a file a sound is, by cross-correlation, in samples; both (n,)."""
+    size = 1 << (len(heard) + len(said)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
+    return int(np.argmax(match[: len(heard)]))

@@ -21,7 +21,7 @@ from wavstream.media.handshake import media_protocol
 from wavstream.media.stream import StreamHandle
 
 MASK = b"\x0a\x0b\x0c\x0d"
-PATIENCE_S = 10
+PATIENCE_S = 60
 """How long a test waits for what must happen before it fails."""
 
 
@@ -71,6 +71,10 @@ class RememberingSink:
     def closed(self, clean: bool, arrival_us: int) -> None:
         self.ends.append(clean)
         self._news.set()
+
+    @property
+    def frame_samples(self) -> int:
+        return self.frames[-1].samples if self.frames else 0
 
     @property
     def audio(self) -> bytes:
@@ -220,7 +224,7 @@ async def media_plane(
         authenticate=authenticate,
         open_stream=open_stream,
         now_us=lambda: next(now_us),
-        limits=limits or MediaLimits(close_timeout_s=1),
+        limits=limits or MediaLimits(close_timeout_s=PATIENCE_S),
     )
     config = uvicorn.Config(plain_app, port=0, ws=media_protocol(endpoint), lifespan="off", log_config=None)
     config.load()

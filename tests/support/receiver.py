@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 """Bound on every wait for an event; nothing is asserted about how long it took."""
 
 
@@ -51,6 +51,7 @@ class Receiver:
         self.answer = answer
         self.requests: list[Received] = []
         self.connections = 0
+        self._open = 0
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._tls: ssl.SSLContext | None = None
@@ -90,9 +91,15 @@ class Receiver:
             await self._changed.wait_for(lambda: len(self.requests) >= count)
         return self.requests
 
+    async def left(self) -> None:
+        """Return when every connection has ended: all that was sent on them is among the requests."""
+        async with asyncio.timeout(WAIT_S), self._changed:
+            await self._changed.wait_for(lambda: not self._open)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self.connections
         self.connections += 1
+        self._open += 1
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 request = await _read(reader, connection)
@@ -102,6 +109,9 @@ class Receiver:
                 answer = await self.answer(request) if self.answer is not None else Answer()
                 if not await _write(writer, answer):
                     break
+        self._open -= 1
+        async with self._changed:
+            self._changed.notify_all()
         writer.close()
 
 

@@ -9,8 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,40 +20,26 @@ import soundfile
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.truth import Truth, witnessed
 from wavstream.service.server import running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, play_call
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 """Bound on every wait for an event; nothing is asserted about how long it took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """When things happened in a call that was played, in seconds of a file that starts with the first leg.
-
-    A handshake takes its time on a busy machine; a leg that joins later than it was to is later in truth.
-    """
-
-    joined_s: Mapping[str, Sequence[float]]
-    """By leg, of its first connection and of each time it came back; from the start of the schedule."""
-
-    def said(self, leg: str, *moments_s: float) -> list[float]:
-        """Where a leg that sends all of its audio from its joining on says what is at these places of the audio."""
-        return [self.scheduled(self.joined_s[leg][0] + moment_s) for moment_s in moments_s]
-
-    def scheduled(self, moment_s: float) -> float:
-        """Where a moment of the schedule is."""
-        return moment_s - min(joined_s[0] for joined_s in self.joined_s.values())
 
 
 class Recorder:
     """What a caller and a user of the API can do to a running server."""
 
-    def __init__(self, base_url: str, data_dir: Path, *, key: str | None = None) -> None:
+    def __init__(
+        self, base_url: str, data_dir: Path, *, key: str | None = None, service: Service | None = None
+    ) -> None:
+        """``service``: of a server in this process; calls are played to no other."""
         self.base_url = base_url
+        self._service = service
         self.data_dir = data_dir
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=headers)
@@ -114,10 +99,13 @@ class Recorder:
         """The finished file as samples (n, channels), and its rate."""
         return hear(await self.fetch(await self.until(recording)))
 
-    async def play(self, session_id: str, *legs: Leg) -> Truth:
+    async def play(self, session_id: str, *legs: Leg, dialect: str = "pcm", speed: float = 1.0) -> Truth:
         """Play a call to its end as a media server would."""
-        reports = await play_call(legs, server=ServerAddress.parse(self.base_url), session_id=session_id)
-        return Truth({report.leg: report.joined_s for report in reports})
+        assert self._service is not None
+        server = ServerAddress.parse(self.base_url)
+        async with witnessed(self._service) as truth:
+            await play_call(legs, server=server, session_id=session_id, dialect=dialect, speed=speed)
+        return truth
 
     def connect(self, path: str) -> connect:
         """A media WebSocket of one's own; use as a context manager."""
@@ -152,7 +140,7 @@ async def recorder(
 ) -> AsyncIterator[tuple[Recorder, Service]]:
     """A server in this process, on a free port."""
     async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
-        client = Recorder(service.settings.base_url, data_dir)
+        client = Recorder(service.settings.base_url, data_dir, service=service)
         try:
             yield client, service
         finally:

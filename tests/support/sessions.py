@@ -27,7 +27,12 @@ T0_US = 1_800_000_000_000_000
 """When every call starts."""
 RECONNECT_WAIT_S = 30.0
 START_WAIT_S = 60.0
-TIMING = Timing(reconnect_wait_us=int(RECONNECT_WAIT_S * 1e6), start_wait_us=int(START_WAIT_S * 1e6))
+ANNOUNCED_WAIT_S = 14_400.0
+TIMING = Timing(
+    reconnect_wait_us=int(RECONNECT_WAIT_S * 1e6),
+    start_wait_us=int(START_WAIT_S * 1e6),
+    announced_wait_us=int(ANNOUNCED_WAIT_S * 1e6),
+)
 OPTIONS = RecordingOptions()
 FRAME = bytes(range(160)) * 2
 """20 ms of L16 at 8 kHz."""
@@ -130,7 +135,7 @@ def a_recording(
 def introduction(
     leg: str | None = "a", *, session_id: str = "call-77", tracks: tuple[Track, ...] = (Track.INBOUND,),
     clock: TrackClock = TrackClock.CONTIGUOUS, channel: Channel | None = None, call: CallFacts = CallFacts(),
-    record: bool = False, keepalive: bool = False, returns_audio: bool = False, stream_id: str | None = None,
+    record: bool = False, keepalive: bool | None = None, returns_audio: bool = False, stream_id: str | None = None,
 ) -> StreamStarted:  # fmt: skip
     """What a stream of 8 kHz L16 says first."""
     return StreamStarted(

@@ -1,30 +1,64 @@
-"""Somebody who speaks: the voices of the simulator, as samples of 8 kHz."""
+"""Sounds for tests of whatever listens for speech: the caller of the simulator, and what is no speech.
+
+All are mono, 8 kHz unless a rate is given, (samples,) of int16.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
+import soxr
+
+import wavstream.simulator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RATE_HZ = 8_000
+FULL_SCALE = 32_768
+CALLER_TURNS_S = ((2.84, 5.47), (8.35, 10.74))
+"""When the caller speaks; it is digital silence in between."""
+_CALLER = Path(wavstream.simulator.__file__).parent / "voices" / "caller.wav"
 _LOUD = 300
 
 
 @cache
-def spoken(voice: str = "caller") -> NDArray[np.int16]:
-    """The first utterance of a voice, (samples,), from its first sound to its last."""
-    with (files("wavstream.simulator.voices") / f"{voice}.wav").open("rb") as file:
-        samples, _ = soundfile.read(file, dtype="int16")
+def caller(rate_hz: int = RATE_HZ) -> NDArray[np.int16]:
+    """Two turns within 11 s."""
+    samples, _ = soundfile.read(_CALLER, dtype="float64")
+    at_rate = soxr.resample(samples, RATE_HZ, rate_hz)
+    return np.asarray(np.rint(at_rate * FULL_SCALE), np.int16)
+
+
+@cache
+def spoken() -> NDArray[np.int16]:
+    """The caller's first turn, from its first sound to its last."""
+    samples = caller()
     loud = np.flatnonzero(np.abs(samples) > _LOUD)
-    pauses = np.flatnonzero(np.diff(loud) > RATE_HZ)
-    last = loud[pauses[0]] if len(pauses) else loud[-1]
-    utterance: NDArray[np.int16] = samples[loud[0] : last + 1]
-    return utterance
+    end_of_turn = np.flatnonzero(np.diff(loud) > RATE_HZ)[0]
+    return samples[loud[0] : loud[end_of_turn] + 1]
+
+
+def hello() -> NDArray[np.int16]:
+    """The word "hello", 390 ms from its first sound to its last."""
+    return caller()[22_720:25_840]
 
 
 def silence(length_s: float) -> NDArray[np.int16]:
-    """Nothing, (samples,)."""
+    """Digital silence."""
     return np.zeros(round(length_s * RATE_HZ), np.int16)
+
+
+def mu_law_silence(length_s: float) -> NDArray[np.int16]:
+    """What a mu-law coder makes of a quiet line: the two codes next to zero."""
+    return np.random.default_rng(3).choice(np.array([-8, 0, 8], np.int16), round(length_s * RATE_HZ))
+
+
+def white_noise(length_s: float, dbfs: float) -> NDArray[np.int16]:
+    """Noise of a level, root mean square against full scale."""
+    noise = np.random.default_rng(4).standard_normal(round(length_s * RATE_HZ))
+    return np.asarray(np.rint(noise * FULL_SCALE * 10 ** (dbfs / 20)), np.int16)

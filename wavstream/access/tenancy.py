@@ -2,7 +2,8 @@
 
 A key that was verified is remembered, as a keyed digest, for ``TRUST_S``; until then it is answered at once. After
 that its app is read from the catalog again, and only a key whose stored hash has changed is hashed again: a command
-line that rotates or removes a key in another process takes effect within ``TRUST_S``, and ``forget`` at once.
+line that rotates or removes a key in another process takes effect within ``TRUST_S``, and ``forget`` at once. A stream
+token says itself what it opens; that its app has not been removed is known as well, and as late.
 
 Hashing takes 50 ms of a core, so it runs on threads, a few at a time; callers with the same key share one check; and
 an address that sent too many wrong keys is refused before it costs anything. Keys that are known, and stream tokens,
@@ -25,14 +26,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from wavstream.access.keys import NO_KEY_HASH, is_possible, lookup, verify_key
+from wavstream.access.known_apps import TRUST_S, KnownApps
 from wavstream.access.rates import FailureLimit
 from wavstream.access.tokens import PREFIX, StreamTokens
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.model.app import DEFAULT_APP, App
 
-TRUST_S = 10.0
-"""Seconds that an answer of the catalog is believed: short for a key that was taken away, long for a busy server."""
 _HASHING = 2
 """Checks at once: each takes a core and 16 MiB."""
 _WAITING = 64
@@ -65,6 +65,7 @@ class Access:
         self,
         *,
         apps: Apps,
+        known_apps: KnownApps,
         master: bytes,
         twilio: TwilioAccount | None = None,
         failures: FailureLimit | None = None,
@@ -72,6 +73,7 @@ class Access:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._apps = apps
+        self._known_apps = known_apps
         self._master = master
         self._twilio = twilio
         self._failures = failures or FailureLimit()
@@ -136,11 +138,14 @@ class Access:
             del self._verified[digest]
         self._open_until = 0.0
 
-    def _token_app(self, token: str, app: str | None, session_id: str | None) -> str:
+    async def _token_app(self, token: str, app: str | None, session_id: str | None) -> str:
         said = self._tokens.read(token, now=self._now())
         if said.session_id is not None and said.session_id != session_id:
             raise Unauthenticated("the stream token is for another session: put its session id into the path")
-        return _same_app(said.app_id, app)
+        app_id = _same_app(said.app_id, app)
+        if await self._known_apps.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
+            raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
+        return app_id
 
     def _authenticate(
         self, bearer: str | None, app: str | None, client_is_loopback: bool, address: str | None
@@ -176,6 +181,8 @@ class Access:
 
     async def _is_open(self) -> bool:
         """Whether no app exists, so that loopback needs no key."""
+        if self._clock() < self._open_until:
+            return True
         if await self._apps.any_app():
             return False
         self._open_until = self._clock() + TRUST_S
@@ -220,4 +227,4 @@ def _same_app(app_id: str, claimed: str | None) -> str:
 
 
 def _no_key() -> Unauthenticated:
-    return Unauthenticated("no key was given: send 'Authorization: Bearer <key>'")
+    return Unauthenticated("no key was given: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")

@@ -1,6 +1,7 @@
 """Stream tokens: short-lived, they open media streams of one app, or of one session of it, and nothing else.
 
-A token carries what it says, signed, so that it is checked without the catalog. It can be used until it expires.
+A token carries what it says, signed, so that it is read without the catalog. It can be used until it expires, or its
+app is removed, which ``tenancy`` looks up.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import inspect
 from typing import Annotated, Any
 
 from fastapi import Request, Security
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +24,12 @@ _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="key",
     description="The key of an app. Not needed on loopback while no app exists.",
+)
+_gateway_key = APIKeyHeader(
+    auto_error=False,
+    name="X-API-Key",
+    scheme_name="gateway_key",
+    description="The same key, where there is no bearer. An X-App-ID beside it must be the id of its app.",
 )
 
 
@@ -73,9 +79,14 @@ class Gate:
 
     async def _who(self, scope: Scope, headers: Headers) -> str:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        bearer = key.strip() if scheme.lower() == "bearer" and key.strip() else None
+        bearer = key.strip() if scheme.lower() == "bearer" else ""
         address = scope["client"][0] if scope.get("client") else ""
-        found = self._authenticate(bearer, client_is_loopback=is_local(address, headers), address=address)
+        found = self._authenticate(
+            bearer or headers.get("x-api-key") or None,
+            client_is_loopback=is_local(address, headers),
+            app=headers.get("x-app-id"),
+            address=address,
+        )
         return await found if inspect.isawaitable(found) else found
 
     def _limited(self, receive: Receive) -> Receive:
@@ -95,7 +106,9 @@ class Gate:
         return f"The body must not be larger than {self._body_limit_bytes} bytes."
 
 
-def app_of(request: Request, _credentials: Annotated[Any, Security(_bearer)]) -> str:
+def app_of(
+    request: Request, _bearer: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_gateway_key)]
+) -> str:
     """The id of the app that asks; for routes under ``/v1``, which the gate has let pass."""
     app_id: str = request.state.app_id
     return app_id

@@ -5,7 +5,8 @@ ends". Its header is as long as that of the finished file and what follows is th
 recording whom the stop or the network cut off finds what it missed in the file, from the byte on at which it was.
 
 ``Range`` gives what there is by now, as 206 with ``bytes a-b/*``. ``bytes=0-``, which is how a browser's player
-begins, is no range: it is the answer to everything, and it goes on.
+begins, is no range: it is the answer to everything, and it goes on. That answer has no ``Accept-Ranges``: FFmpeg would
+look for what follows the audio at 4 GiB, get 416, and take that for the end.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ WIRE = "wavstream.wire"
 """The ASGI extension that holds the connection of the request, for a body in chunks."""
 _HEADERS = {
     "Content-Type": "audio/wav",
-    "Accept-Ranges": "bytes",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
@@ -112,6 +112,7 @@ def _answer(request: Request, listener: Listener) -> Response:
     if part is None:
         return LiveAudio(listener, _everything(listener), status_code=200, headers=_HEADERS)
     more = {
+        "Accept-Ranges": "bytes",
         "Content-Length": str(part.length_bytes),
         "Content-Range": f"bytes {part.start}-{part.start + part.length_bytes - 1}/*",
     }

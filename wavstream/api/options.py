@@ -28,6 +28,7 @@ from wavstream.model.options import (
     TrackChoice,
     Trim,
     valid_terminators,
+    valid_timeout,
 )
 
 METADATA_PAIRS = 50
@@ -55,7 +56,11 @@ def _base64(text: str) -> str:
 
 
 def _small(pairs: dict[str, str]) -> dict[str, str]:
-    if sum(len(key.encode()) + len(value.encode()) for key, value in pairs.items()) > METADATA_BYTES:
+    try:
+        size_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in pairs.items())
+    except UnicodeEncodeError as error:
+        raise ValueError("must be Unicode text, without half a surrogate pair") from error
+    if size_bytes > METADATA_BYTES:
         raise ValueError(f"must not be larger than {METADATA_BYTES} bytes in all")
     return pairs
 
@@ -72,7 +77,7 @@ SessionId = Annotated[
 ]
 
 
-Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
+Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(valid_timeout)]
 
 
 def _describe(schema: dict[str, Any]) -> None:
@@ -87,7 +92,7 @@ def _describe(schema: dict[str, Any]) -> None:
 
 
 class StartRecording(BaseModel):
-    """Start a recording of a session, with options; what is left out is as the server's settings say."""
+    """Start a recording of a session, with options; what is left out is as the app's or the server's settings say."""
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_describe)
 
@@ -103,9 +108,10 @@ class StartRecording(BaseModel):
     max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
     """Recorded seconds after which the recording ends; 0: no limit."""
     initial_timeout_s: Timeout = 0.0
-    """Recorded seconds without any speech from the start on, after which it ends as `no_input`; 0: it does not."""
+    """Recorded seconds, at least 0.1, without any speech from the start on, after which it ends as `no_input`; 0: it
+    does not."""
     end_silence_timeout_s: Timeout = 0.0
-    """Recorded seconds of silence after speech, after which it ends as `silence`; 0: it does not."""
+    """Recorded seconds, at least 0.1, of silence after speech, after which it ends as `silence`; 0: it does not."""
     sensitivity: Annotated[float, Field(ge=0, le=MAX_SENSITIVITY, allow_inf_nan=False)] = DEFAULT_SENSITIVITY
     """How readily a sound is taken for speech, from 0 (loud speech only) to 100 (nearly anything)."""
     trim: Literal["none", "silence"] = "none"

@@ -84,10 +84,12 @@ class Commands(Protocol):
 class Authenticate(Protocol):
     """Who is asking."""
 
-    def __call__(self, bearer: str | None, *, client_is_loopback: bool, address: str) -> str | Awaitable[str]:
+    def __call__(
+        self, bearer: str | None, *, client_is_loopback: bool, app: str | None, address: str
+    ) -> str | Awaitable[str]:
         """The id of the app whose API key this is, at once where it is known; raises Unauthenticated, LimitReached.
 
-        ``address`` of the client, for counting failures.
+        ``app``: the app that the client says it is, where it says so. ``address`` of the client, for counting failures.
         """
 
 
@@ -146,8 +148,8 @@ class ApiParts:
     """Aware, UTC."""
     public_url: str
     """What links start with, without a slash at the end."""
-    default_options: RecordingOptions
-    """For what a request leaves out."""
+    options_of: Callable[[str], Awaitable[RecordingOptions]]
+    """The options of an app's recordings, for what a request leaves out; raises DependencyError."""
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from wavstream.api.paths import allow
 from wavstream.errors import (
     Conflict,
     DependencyError,
@@ -76,9 +77,12 @@ def problem_of(error: WavstreamError, *, limit_status: int = 503) -> ProblemResp
             return problem(limit_status, text, headers={"Retry-After": str(error.retry_after_s)})
         case PeerError():
             return problem(400, text)
-        case DependencyError() | OperatorError():
+        case DependencyError():
             _log.error("request refused", exc_info=error)
             return problem(503, "A part that the server depends on failed; try again.", headers={"Retry-After": "5"})
+        case OperatorError():
+            _log.error("request refused", exc_info=error)
+            return problem(503, "Whoever runs the server has to change something first; its log says what.")
         case _:
             _log.error("request failed", exc_info=error)
             return problem(500, "The server made a mistake; its log says more.")
@@ -91,6 +95,11 @@ def invalid(fields: Sequence[FieldError]) -> ProblemResponse:
         "; ".join(f"{field.pointer or 'body'}: {field.detail}" for field in fields),
         errors=[{"pointer": field.pointer, "detail": field.detail} for field in fields],
     )
+
+
+def json_pointer(path: Sequence[str | int]) -> str:
+    """RFC 6901: ``["metadata", "a/b"]`` as ``/metadata/a~1b``; the whole is the empty text."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def install(app: FastAPI) -> None:
@@ -115,10 +124,14 @@ async def _validation_error(_request: Request, error: Exception) -> ProblemRespo
     return invalid([FieldError(_pointer(detail["loc"]), _said(detail)) for detail in details])
 
 
-async def _http_exception(_request: Request, error: Exception) -> ProblemResponse:
+async def _http_exception(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
-    return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=error.headers)
+    if error.status_code == 400:
+        # The framework reads a body and says no more than that it could not.
+        detail = next((said for kind, said in _UNREADABLE.items() if isinstance(error.__cause__, kind)), detail)
+    headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
+    return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=headers)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> ProblemResponse:
@@ -131,6 +144,26 @@ _DETAILS = {
     405: "This address does not take this method; the Allow header names those it does.",
 }
 
+_UNREADABLE: Mapping[type[BaseException], str] = {
+    UnicodeDecodeError: "The body is not UTF-8.",
+    RecursionError: "The body is nested too deeply.",
+    ValueError: "A number in the body has too many digits.",
+}
+_TYPES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of this request",
+    "model_attributes_type": "must be a JSON object, sent with Content-Type: application/json",
+    "model_type": "must be a JSON object, sent with Content-Type: application/json",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "string_unicode": "must be Unicode text",
+    "int_type": "must be a whole number, without a fraction",
+    "int_from_float": "must be a whole number, without a fraction",
+    "int_parsing": "must be a whole number, without a fraction",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+}
 _HEADER_NAMES = {"idempotency-key": "Idempotency-Key"}
 
 
@@ -142,7 +175,7 @@ def _pointer(loc: Sequence[str | int]) -> str:
     """``("body", "metadata", "a/b")`` as ``/metadata/a~1b``; parameters and headers by their name."""
     place, *path = loc
     if place == "body":
-        return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path if step != "[key]")
+        return json_pointer([step for step in path if step != "[key]"])
     name = str(path[-1]) if path else ""
     return _HEADER_NAMES.get(name, name)
 
@@ -151,15 +184,11 @@ def _said(detail: Mapping[str, Any]) -> str:
     """What a pydantic error says, in the words of this API."""
     context = detail.get("ctx", {})
     match detail["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return "is not a field of this request"
+        case str(kind) if kind in _TYPES:
+            return _TYPES[kind]
         case "literal_error" | "enum":
             return "accepted: " + re.sub(r" or (?='[^']*'$)", ", ", context["expected"]).replace("'", "")
         case "value_error":
             return str(context["error"])
-        case "model_attributes_type" | "model_type":
-            return "must be a JSON object, sent with Content-Type: application/json"
     message = re.sub(r"^\w+ (should|must) ", "must ", str(detail["msg"]))
     return re.sub(r" after validation, not .*$", "", message)

@@ -88,7 +88,7 @@ def routes(parts: ApiParts) -> APIRouter:
         recording = await commands.start(
             app_id=app_id,
             session_id=request.session_id,
-            options=request.options(parts.default_options),
+            options=request.options(await parts.options_of(app_id)),
             idempotency_key=idempotency_key,
             request_digest=request.digest(),
         )

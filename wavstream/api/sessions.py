@@ -13,6 +13,7 @@ from wavstream.api.documents import problems
 from wavstream.api.gate import app_of
 from wavstream.api.options import SessionId
 from wavstream.api.parts import ApiParts
+from wavstream.api.paths import ANY_TEXT
 from wavstream.api.session_answer import Session, SessionList, StreamToken, session_json
 from wavstream.model.call import CallFacts
 from wavstream.model.published import rfc3339
@@ -100,9 +101,8 @@ def routes(parts: ApiParts) -> APIRouter:
         view = await commands.announce(app_id=app_id, session_id=request.session_id, call=call)
         return JSONResponse(session_json(view), status_code=201)
 
-    # The id may hold slashes, which arrive here decoded.
     @router.get(
-        "/sessions/{session_id:path}",
+        f"/sessions/{{session_id:{ANY_TEXT}}}",
         operation_id="readSession",
         summary="Read a live session",
         response_model=Session,

@@ -7,43 +7,47 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
+from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.tables import operations, recordings
 from wavstream.model.operation import Command, Operation
 from wavstream.model.recording import Status
 from wavstream.model.times import unix_us, utc
+
+# Statements that are made once: to build one takes several times as long as to run it.
+_KEY = ("app_id", "session_id", "command_uid")
+_insert = insert(operations)
+_ADD = Prepared(
+    _insert.on_conflict_do_update(
+        index_elements=[*_KEY],
+        set_={name: value for name, value in dict(_insert.excluded).items() if name not in _KEY},
+    )
+)
+_GET = select(operations).where(
+    *(operations.c[name] == bindparam(name) for name in _KEY), operations.c.created_us >= bindparam("since")
+)
 
 
 def add(connection: Connection, operation: Operation) -> None:
     """Write the row, over an older one of the same command_uid that nobody asks for any more."""
     values = {
         "id": operation.id,
-        "command": operation.command.value,
-        "recording_id": operation.recording_id,
-        "opened": operation.opened,
-        "created_us": unix_us(operation.at),
-    }
-    key = {
         "app_id": operation.app_id,
         "session_id": operation.session_id,
+        "command": operation.command.value,
         "command_uid": operation.command_uid,
+        "recording_id": operation.recording_id,
+        "created_us": unix_us(operation.at),
     }
-    connection.execute(
-        insert(operations).values(**key, **values).on_conflict_do_update(index_elements=[*key], set_=values)
-    )
+    _ADD.run(connection, values)
 
 
 def get(connection: Connection, *, app_id: str, session_id: str, command_uid: str, since: datetime) -> Operation | None:
     """The operation of this command_uid, if it was taken on at ``since`` or later."""
-    statement = select(operations).where(
-        operations.c.app_id == app_id,
-        operations.c.session_id == session_id,
-        operations.c.command_uid == command_uid,
-        operations.c.created_us >= unix_us(since),
-    )
-    row = connection.execute(statement).mappings().one_or_none()
+    asked = {"app_id": app_id, "session_id": session_id, "command_uid": command_uid, "since": unix_us(since)}
+    row = connection.execute(_GET, asked).mappings().one_or_none()
     return None if row is None else _operation(row)
 
 
@@ -78,6 +82,5 @@ def _operation(row: RowMapping) -> Operation:
         command=Command(row["command"]),
         command_uid=row["command_uid"],
         recording_id=row["recording_id"],
-        opened=row["opened"],
         at=utc(row["created_us"]),
     )

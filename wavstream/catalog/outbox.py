@@ -12,7 +12,7 @@ Every function takes a connection inside a transaction and can be run again afte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,8 +22,6 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
-    Update,
     and_,
     bindparam,
     case,
@@ -36,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
+from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.tables import apps, outbox, outbox_sequences
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Announcement, Fact, FactKind
@@ -98,17 +97,21 @@ _pending = outbox.c.state == State.PENDING.value
 _last = select(outbox_sequences.c.last).where(
     outbox_sequences.c.app_id == bindparam("app"), outbox_sequences.c.session_id == bindparam("session")
 )
-# What has to be known before a fact is written, in one round trip to the database's thread.
-_ASK = select(
-    select(apps.c.webhook_json).where(apps.c.id == bindparam("app")).scalar_subquery().label("webhook_json"),
-    exists(select(outbox.c.id).where(outbox.c.id == bindparam("wanted"))).label("told"),
-    exists(select(outbox.c.id).where(_this_session, _pending)).label("waits"),
-    func.coalesce(_last.scalar_subquery(), 0).label("last"),
+# What has to be known before a fact is written.
+_ASK = Prepared(
+    select(
+        select(apps.c.webhook_json).where(apps.c.id == bindparam("app")).scalar_subquery().label("webhook_json"),
+        exists(select(outbox.c.id).where(outbox.c.id == bindparam("wanted"))).label("told"),
+        exists(select(outbox.c.id).where(_this_session, _pending)).label("waits"),
+        func.coalesce(_last.scalar_subquery(), 0).label("last"),
+    )
 )
-_ADD = insert(outbox)
+_ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error"})
 _count = insert(outbox_sequences)
-_COUNT = _count.on_conflict_do_update(
-    index_elements=["app_id", "session_id"], set_={"last": _count.excluded.last, "used_us": _count.excluded.used_us}
+_COUNT = Prepared(
+    _count.on_conflict_do_update(
+        index_elements=["app_id", "session_id"], set_={"last": _count.excluded.last, "used_us": _count.excluded.used_us}
+    )
 )
 _DUE = (
     select(outbox)
@@ -130,7 +133,7 @@ _BACKLOG = select(
     .scalar_subquery()
     .label("due_us"),
 )
-_TURN = (
+_TURN = Prepared(
     update(outbox)
     .where(
         outbox.c.id
@@ -148,15 +151,17 @@ _TURN = (
     .returning(*outbox.c)
 )
 _this_pending = update(outbox).where(outbox.c.id == bindparam("wanted"), _pending)
-_DELIVERED = _this_pending.values(
-    state=State.DELIVERED.value, due_us=None, done_us=bindparam("now"), error=None, body_json="{}"
+_DELIVERED = Prepared(
+    _this_pending.values(state=State.DELIVERED.value, due_us=None, done_us=bindparam("now"), error=None, body_json="{}")
 )
-_DEAD = _this_pending.values(
-    state=State.DEAD.value,
-    due_us=None,
-    done_us=bindparam("now"),
-    error=bindparam("why"),
-    attempts=outbox.c.attempts + 1,
+_DEAD = Prepared(
+    _this_pending.values(
+        state=State.DEAD.value,
+        due_us=None,
+        done_us=bindparam("now"),
+        error=bindparam("why"),
+        attempts=outbox.c.attempts + 1,
+    )
 )
 # A replay may have put a row before this one while it was being tried.
 _RETRY = _this_pending.values(
@@ -176,15 +181,15 @@ def add(connection: Connection, facts: Iterable[Fact], usual: Set[FactKind]) -> 
     told = set()
     for fact in facts:
         asked = {"app": fact.app_id, "session": fact.session_id, "wanted": fact.id}
-        row = connection.execute(_ASK, asked).one()
-        if row.webhook_json is None or row.told:
+        known = _ASK.row(connection, asked)
+        if known is None or known["webhook_json"] is None or known["told"]:
             continue
-        kinds = _webhook(row.webhook_json).kinds
+        kinds = _webhook(known["webhook_json"]).kinds
         if fact.kind not in (usual if kinds is None else kinds):
             continue
-        at_us, sequence = unix_us(fact.at), row.last + 1
+        at_us, sequence = unix_us(fact.at), known["last"] + 1
         key = {"app_id": fact.app_id, "session_id": fact.session_id}
-        connection.execute(_COUNT, {**key, "last": sequence, "used_us": at_us})
+        _COUNT.run(connection, {**key, "last": sequence, "used_us": at_us})
         values = {
             **key,
             "id": fact.id,
@@ -196,9 +201,9 @@ def add(connection: Connection, facts: Iterable[Fact], usual: Set[FactKind]) -> 
             "state": State.PENDING.value,
             "attempts": 0,
             "begun_us": at_us,
-            "due_us": None if row.waits else at_us,
+            "due_us": None if known["waits"] else at_us,
         }
-        connection.execute(_ADD, values)
+        _ADD.run(connection, values)
         told.add(fact.app_id)
     return told
 
@@ -253,7 +258,7 @@ def forget_app(connection: Connection, app_id: str) -> None:
     connection.execute(delete(outbox_sequences).where(outbox_sequences.c.app_id == app_id))
 
 
-def announcement(row: RowMapping) -> Announcement:
+def announcement(row: Mapping[Any, Any]) -> Announcement:
     """A row that is pending or dead."""
     return Announcement(
         fact=Fact(
@@ -274,11 +279,11 @@ def announcement(row: RowMapping) -> Announcement:
 
 
 def _end(
-    connection: Connection, how: Update, ended: Announcement, now: datetime, more: dict[str, object]
+    connection: Connection, how: Prepared, ended: Announcement, now: datetime, more: dict[str, object]
 ) -> Announcement | None:
     fact, now_us = ended.fact, unix_us(now)
-    if connection.execute(how, {"wanted": fact.id, "now": now_us, **more}).rowcount == 0:
+    if how.run(connection, {"wanted": fact.id, "now": now_us, **more}) == 0:
         return None
     turn = {"app": fact.app_id, "session": fact.session_id, "now": now_us}
-    row = connection.execute(_TURN, turn).mappings().one_or_none()
+    row = _TURN.row(connection, turn)
     return None if row is None else announcement(row)

@@ -15,10 +15,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.cursors import read_cursor, write_cursor
+from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.tables import recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.hold import Hold
@@ -74,13 +75,18 @@ class Filters:
 _OF_HOLDS = ("hold_json", "erasing_us")
 """Columns that ``holds`` writes, and ``save`` leaves as they are."""
 
+_WRITTEN = {*recordings.c.keys()} - {"erasing_us"}
+
 # Statements that are made once: to build one takes several times as long as to run it.
-_ADD = insert(recordings).on_conflict_do_nothing(index_elements=["id"])
+_ADD = Prepared(insert(recordings).on_conflict_do_nothing(index_elements=["id"]), columns=_WRITTEN)
 _SAVE = {
-    status: insert(recordings).on_conflict_do_update(
-        index_elements=["id"],
-        set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_HOLDS},
-        where=recordings.c.status.in_([each.value for each in before]),
+    status: Prepared(
+        insert(recordings).on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_HOLDS},
+            where=or_(*(recordings.c.status == each.value for each in before)),
+        ),
+        columns=_WRITTEN,
     )
     for status, before in _MAY_FOLLOW.items()
 }
@@ -89,12 +95,12 @@ _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 
 def add(connection: Connection, recording: Recording) -> bool:
     """Insert the row unless its id is there already; whether it was inserted."""
-    return connection.execute(_ADD, _row(recording)).rowcount == 1
+    return _ADD.run(connection, _row(recording)) == 1
 
 
 def save(connection: Connection, recording: Recording) -> bool:
     """Insert the row or write over it, unless it is further in its life; whether it was written."""
-    return connection.execute(_SAVE[recording.status], _row(recording)).rowcount == 1
+    return _SAVE[recording.status].run(connection, _row(recording)) == 1
 
 
 def get(connection: Connection, recording_id: str, app_id: str | None) -> Recording | None:
@@ -207,6 +213,7 @@ def _row(recording: Recording) -> dict[str, object]:
         "receipt_json": None if recording.receipt is None else _json(recording.receipt),
         "error": recording.error,
         "command_uid": recording.command_uid,
+        "opened": recording.opened,
         "hold_json": None if recording.hold is None else _json(recording.hold),
     }
 
@@ -234,5 +241,6 @@ def _recording(row: RowMapping) -> Recording:
         receipt=None if row["receipt_json"] is None else _receipt(row["receipt_json"]),
         error=row["error"],
         command_uid=row["command_uid"],
+        opened=row["opened"],
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

@@ -40,6 +40,7 @@ recordings = Table(
     Column("command_uid", Text),
     Column("hold_json", Text),
     Column("erasing_us", BigInteger),
+    Column("opened", Boolean, nullable=False, server_default="0"),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -82,7 +83,6 @@ operations = Table(
     Column("id", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("recording_id", Text, nullable=False, index=True),
-    Column("opened", Boolean, nullable=False),
     Column("created_us", BigInteger, nullable=False, index=True),
 )
 

@@ -42,7 +42,9 @@ class Dialect(Protocol):
     server_pings: ClassVar[bool]
     """Whether the peer survives a PING from us."""
     playout_ms: ClassVar[int]
-    """Audio that the peer's playout buffer takes in one write, a multiple of 20; 20 where it plays what comes."""
+    """Audio that the peer's playout buffer takes in one write; 20 where it plays what comes."""
+    ptime_ms: ClassVar[int | None]
+    """Audio in a message to the peer, where its protocol says so; None: as much as in the stream's own frames."""
     whole_sounds: ClassVar[bool]
     """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
 

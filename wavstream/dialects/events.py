@@ -12,8 +12,6 @@ from wavstream.dialects.reasons import Reason
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 
-DTMF_DIGITS = frozenset("0123456789*#ABCD")
-
 
 class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The stream has introduced itself: everything about its audio is known. Exactly once, before any frame."""
@@ -31,8 +29,8 @@ class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     call: CallFacts = CallFacts()
     record: bool = False
     """Whether the stream asks that a recording starts with its session."""
-    keepalive: bool = False
-    """Whether the stream asks for silence while a recording runs."""
+    keepalive: bool | None = None
+    """Whether silence is sent while a recording runs; None: while one runs that keeps channels alive."""
     accepts_audio: bool = False
     """Whether the peer takes audio from us; application data is never sent to one that does not."""
     playback: MediaFormat | None = None
@@ -60,7 +58,7 @@ class Dtmf(msgspec.Struct, frozen=True, gc=False):
     """A key that was pressed."""
 
     digit: str
-    """One of ``DTMF_DIGITS``."""
+    """One of ``model.options.DTMF_DIGITS``."""
 
 
 class Marked(msgspec.Struct, frozen=True, gc=False):

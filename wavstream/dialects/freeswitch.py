@@ -20,7 +20,6 @@ import msgspec
 
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
-    DTMF_DIGITS,
     Dtmf,
     Event,
     Frame,
@@ -35,6 +34,7 @@ from wavstream.dialects.freeswitch_start import Introduction
 from wavstream.dialects.json_documents import read_documents
 from wavstream.dialects.reasons import Reason
 from wavstream.model.ids import is_customer_id
+from wavstream.model.options import DTMF_DIGITS
 
 HELD_BYTES = 64_000
 """Two seconds of 16 kHz mono or of 8 kHz stereo."""
@@ -48,6 +48,7 @@ class AudioForkDialect:
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 100
     """The module has a buffer for what it streams to the channel."""
+    ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
     _empty_is_end: ClassVar[bool] = True
     """What ``graceful-shutdown`` sends; the module then waits until we close."""

@@ -26,7 +26,7 @@ class StreamParameters(msgspec.Struct, frozen=True, kw_only=True, rename={"from_
     to: _Text = ""
     direction: Literal["", "inbound", "outbound"] = ""
     record: bool = False
-    keepalive: bool = False
+    keepalive: bool | None = None
 
     @property
     def call(self) -> CallFacts:

@@ -18,7 +18,6 @@ import msgspec
 
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
-    DTMF_DIGITS,
     Dtmf,
     Event,
     Frame,
@@ -34,6 +33,7 @@ from wavstream.dialects.reasons import Reason
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
+from wavstream.model.options import DTMF_DIGITS
 
 
 class _Settings(StreamParameters, frozen=True, kw_only=True):
@@ -42,6 +42,7 @@ class _Settings(StreamParameters, frozen=True, kw_only=True):
     channels: Literal[1, 2] = 1
     track: Track = Track.INBOUND
     clock: Literal["contiguous", "arrival"] = "contiguous"
+    keepalive: bool | None = False  # a program that never reads would be cut off by its own WebSocket library
     echo: bool = False
 
 
@@ -64,8 +65,9 @@ class PcmDialect:
 
     name: ClassVar[str] = "pcm"
     server_pings: ClassVar[bool] = True
-    playout_ms: ClassVar[int] = 100
-    """What a peer is told to have room for: a write each 20 ms would cost five times as much."""
+    playout_ms: ClassVar[int] = 200
+    """What a peer is told to have room for: a write each 20 ms would cost ten times as much."""
+    ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
 
     __slots__ = ("_position", "_request", "_step_bytes")
@@ -124,8 +126,8 @@ class PcmDialect:
         return Outgoing(is_text=False, data=payload)
 
     def clear(self) -> Outgoing | None:
-        """There is none."""
-        return None
+        """The peer is told to drop what it has not played."""
+        return Outgoing(is_text=True, data=b'{"event":"clear"}')
 
     def _start(self, message: Mapping[str, Any]) -> StreamStarted:
         """``message``: settings of the first message, which win over those of the query."""

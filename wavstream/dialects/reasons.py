@@ -58,7 +58,8 @@ class Reason(StrEnum):
     )
     BAD_TIMESTAMP = (
         "bad_timestamp",
-        "audio whose timestamp is not a number of milliseconds from 0 on: it is lost; the sender must correct it",
+        "audio whose timestamp is not a number of milliseconds from 0 on: it follows the frame before it, and what was "
+        "lost between them is not seen; the sender must correct it",
     )
     BAD_DIGIT = (
         "bad_digit",

@@ -4,6 +4,7 @@
   strings, from clones as numbers.
 - Before ``start`` nothing is known, and what makes no sense is refused. After it a message that cannot be used is
   ignored with its reason: what was recorded stays, and what follows may be right again.
+- Good audio with a time that cannot be one directly follows the frame of its track before it, and is counted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import msgspec
 
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
-    DTMF_DIGITS,
     Dtmf,
     Event,
     Frame,
@@ -30,12 +30,15 @@ from wavstream.dialects.twilio_start import TRACKS, read_start
 from wavstream.errors import BadPayload
 from wavstream.model.audio import Track
 from wavstream.model.ids import is_customer_id
+from wavstream.model.options import DTMF_DIGITS
 
 _SINCE_1970_MS = 2**40
 """From here on, the year 2004, it is a clone's time of day; as time since a stream's start it would be 34 years."""
 _END_MS = 2**42
 """The year 2109."""
 _MAX_DIGITS = 13
+_MAX_CHARACTERS = 32
+_NO_TIME = -1
 _MARGIN_MS = 1_000
 """A clone's first frame may have overtaken others."""
 _ROUND_MS = 2**36
@@ -45,6 +48,11 @@ _ROUND_MS = 2**36
 class _Media(msgspec.Struct, gc=False):
     payload: bytes
     timestamp: int | float | str
+    track: str | None = None
+
+
+class _Untimed(msgspec.Struct, gc=False):
+    payload: bytes
     track: str | None = None
 
 
@@ -66,14 +74,17 @@ class TwilioDialect:
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 200
     """Twilio buffers what it is sent, and can be told to drop it."""
+    ptime_ms: ClassVar[int | None] = 20
     whole_sounds: ClassVar[bool] = False
 
-    __slots__ = ("_origin_ms", "_rate_hz", "_request", "_step_bytes", "_stream_sid", "_tracks")
+    __slots__ = ("_ends", "_origin_ms", "_rate_hz", "_request", "_step_bytes", "_stream_sid", "_tracks")
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._request = request
         self._tracks: dict[str | None, int] = {}
         """Indices by the names that frames give; none before the start."""
+        self._ends: list[int] = []
+        """Of each track, the position after its last frame."""
         self._rate_hz = 0
         self._step_bytes = 1
         self._stream_sid: str | None = None
@@ -119,20 +130,24 @@ class TwilioDialect:
             return self._lost(Reason.UNKNOWN_TRACK)
         time_ms = media.timestamp
         if isinstance(time_ms, str):
-            time_ms = int(time_ms) if time_ms.isdecimal() and len(time_ms) <= _MAX_DIGITS else -1
-        if not 0 <= time_ms < _END_MS:
-            return _IGNORED[Reason.BAD_TIMESTAMP]
-        if time_ms >= _SINCE_1970_MS:
-            if self._origin_ms is None:
-                self._origin_ms = time_ms - _MARGIN_MS
-            time_ms -= self._origin_ms
+            time_ms = int(time_ms) if time_ms.isdecimal() and len(time_ms) <= _MAX_DIGITS else _number(time_ms)
         payload = media.payload
         samples, rest = divmod(len(payload), self._step_bytes)
         if rest:
             return _IGNORED[Reason.BAD_MEDIA]
         if not samples:
             return ()
-        return (Frame(track, int(time_ms % _ROUND_MS * self._rate_hz) // 1000, samples, payload),)
+        if not 0 <= time_ms < _END_MS:
+            position = self._ends[track]
+            self._ends[track] = position + samples
+            return (*_IGNORED[Reason.BAD_TIMESTAMP], Frame(track, position, samples, payload))
+        if time_ms >= _SINCE_1970_MS:
+            if self._origin_ms is None:
+                self._origin_ms = time_ms - _MARGIN_MS
+            time_ms -= self._origin_ms
+        position = int(time_ms % _ROUND_MS * self._rate_hz) // 1000
+        self._ends[track] = position + samples
+        return (Frame(track, position, samples, payload),)
 
     def _other(self, message: bytes) -> Sequence[Event]:
         """Anything but good audio, off the fast path."""
@@ -140,6 +155,8 @@ class TwilioDialect:
             fields = _decode_fields(message)
         except UnicodeDecodeError:
             return self._unreadable("not UTF-8")
+        except msgspec.ValidationError:
+            return self._unreadable("a JSON object is expected")
         except msgspec.DecodeError as error:
             return self._unreadable(f"a JSON object is expected: {error}")
         match fields.get("event"):
@@ -148,7 +165,7 @@ class TwilioDialect:
             case "start":
                 return _IGNORED[Reason.SECOND_START] if self._tracks else (self._start(fields),)
             case "media":
-                return self._lost(_fault_of(fields.get("media")))
+                return self._untimed(fields.get("media"))
             case "dtmf" | "mark" | "stop" if not self._tracks:
                 return _IGNORED[Reason.BEFORE_START]
             case "dtmf":
@@ -164,12 +181,21 @@ class TwilioDialect:
             case _:
                 return self._unreadable("an event is expected")
 
+    def _untimed(self, media: object) -> Sequence[Event]:
+        """Audio whose message could not be read as a whole; its payload may still be good."""
+        try:
+            said = msgspec.convert(media, _Untimed)
+        except msgspec.ValidationError:
+            return self._lost(Reason.BAD_MEDIA)
+        return self._audio(_Media(said.payload, _NO_TIME, said.track))
+
     def _start(self, fields: Mapping[str, Any]) -> StreamStarted:
         started = read_start(fields, self._request)
         index = {track: number for number, track in enumerate(started.tracks)}
         self._tracks = {name: index[track] for name, track in TRACKS.items() if track in index}
         # A two-way stream has the inbound track only, and clones then leave its name out.
         self._tracks[None] = index.get(Track.INBOUND, 0)
+        self._ends = [0] * len(started.tracks)
         self._rate_hz = started.format.rate_hz
         self._step_bytes = started.format.step_bytes
         self._stream_sid = started.stream_id
@@ -185,13 +211,11 @@ class TwilioDialect:
         return _IGNORED[Reason.NOT_JSON]
 
 
-def _fault_of(media: object) -> Reason:
-    """What is wrong with a media object that could not be read."""
+def _number(text: str) -> float:
     try:
-        msgspec.convert(media, _Media)
-    except msgspec.ValidationError as error:
-        return Reason.BAD_TIMESTAMP if "timestamp" in str(error) else Reason.BAD_MEDIA
-    return Reason.BAD_MEDIA
+        return float(text) if len(text) <= _MAX_CHARACTERS else _NO_TIME
+    except ValueError:
+        return _NO_TIME
 
 
 def _part(fields: Mapping[str, Any], event: str, name: str) -> str:

@@ -33,6 +33,17 @@ TRACKS: Mapping[str, Track] = {
 
 _CODECS = {"audio/x-mulaw": Codec.PCMU, "audio/x-alaw": Codec.PCMA, "audio/x-l16": Codec.L16}
 _PLACE = re.compile(r"\$\.([\w.]+)")
+_TEXT = "text of at most 256 characters is accepted"
+_FIELDS = {
+    "streamSid": _TEXT,
+    "callSid": _TEXT,
+    "accountSid": _TEXT,
+    "tracks": "inbound and outbound are accepted",
+    "mediaFormat.encoding": f"one of {', '.join(_CODECS)} is accepted",
+    "mediaFormat.sampleRate": f"a whole number of {MIN_RATE_HZ} to {MAX_RATE_HZ} is accepted",
+    "mediaFormat.channels": "one channel a track is accepted",
+}
+"""What each field takes, for a person; the others are objects."""
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 
@@ -67,7 +78,7 @@ def read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSta
     parameters = read_parameters(custom, _Parameters, _ACCEPTED)
     codec = _CODECS.get(start.media_format.encoding.lower())
     if codec is None:
-        raise BadParameter("start.mediaFormat.encoding", f"one of {', '.join(_CODECS)} is accepted")
+        raise BadParameter("start.mediaFormat.encoding", _FIELDS["mediaFormat.encoding"])
     stream_sid = start.stream_sid or read_id(message, "streamSid") or ""
     sids = {"callSid": start.call_sid, "streamSid": stream_sid, "accountSid": start.account_sid}
     known = {name: sid for name, sid in sids.items() if is_customer_id(sid)}
@@ -93,14 +104,14 @@ def _part(message: Mapping[str, Any]) -> _Start:
     try:
         return msgspec.convert(message.get("start"), _Start, strict=False)
     except msgspec.ValidationError as error:
-        place = _PLACE.search(str(error))
-        detail = str(error).partition(" - at")[0]
-        raise BadParameter("start" + (f".{place.group(1)}" if place else ""), detail) from error
+        found = _PLACE.search(str(error))
+        place = found.group(1) if found else ""
+        raise BadParameter(f"start.{place}".rstrip("."), _FIELDS.get(place, "an object is accepted")) from error
 
 
 def _tracks(names: list[str]) -> tuple[Track, ...]:
     """In the order given; without any it is the inbound one, as of a two-way stream."""
     unknown = next((name for name in names if name not in TRACKS), None)
     if unknown is not None:
-        raise BadParameter("start.tracks", "inbound and outbound are accepted")
+        raise BadParameter("start.tracks", _FIELDS["tracks"])
     return tuple(dict.fromkeys(TRACKS[name] for name in names)) or (Track.INBOUND,)

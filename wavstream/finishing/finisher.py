@@ -75,7 +75,7 @@ class Finisher:
     def __init__(
         self, *, places: Places, writer: JournalWriter, catalog: Catalog, storage: Publisher, hold_us: int,
         expires_at: Callable[[Recording], Awaitable[datetime | None]], sidecar: Callable[[Recording], bytes] | None,
-        found_end: FoundEnd, facts_of: FactsOf, retry_s: float = RETRY_S,
+        found_end: FoundEnd, facts_of: FactsOf, max_listeners: int, retry_s: float = RETRY_S,
     ) -> None:  # fmt: skip
         self._places = places
         self._writer = writer
@@ -93,7 +93,7 @@ class Finisher:
         self._loop = asyncio.get_running_loop()
         self._kept = KeptJournals(writer, self._loop)
         self._folding = Folding(self._loop, found_end=found_end, retry_s=retry_s)
-        self.live = Live(self._folding, self._loop)
+        self.live = Live(self._folding, self._loop, max_listeners=max_listeners)
 
     # ---- what sessions ask for ---------------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ class Finisher:
 
     def finishing(self, recording_id: str) -> Recording | None:
         """The recording, if it was stopped and its file is still being finished."""
-        return self._renderings[recording_id].recording if recording_id in self._concluding else None
+        rendering = self._renderings.get(recording_id) if recording_id in self._concluding else None
+        return None if rendering is None else rendering.recording
 
     def listen(self, recording_id: str) -> Listener | None:
         """A listener, who has to leave ``live`` again; None: the recording is not being made here."""

@@ -20,6 +20,7 @@ from typing import Protocol
 from wavstream.finishing.rendering import Rendering
 from wavstream.finishing.so_far import SoFar
 from wavstream.model.audio import MIN_RATE_HZ
+from wavstream.rendering.encoders.formats import file_rate_hz
 
 QUEUE_BYTES = 1 << 20
 """For each listener: 33 s of stereo at 8 kHz. One piece that is larger still finds room in an empty queue."""
@@ -77,9 +78,12 @@ class Listener:
 
     async def form(self) -> tuple[int, int]:
         """Rate in hertz and channels, as soon as they are decided; those of an empty file if nothing is recorded."""
+        options = self.recording.options
+        if options.sample_rate is not None:
+            return file_rate_hz(options.format, options.sample_rate), options.file_channels
         while not self._tap.sample_rate_hz and not self._is_over:
             await self._wait()
-        return self._tap.sample_rate_hz or MIN_RATE_HZ, self._tap.channels or self.recording.options.file_channels
+        return self._tap.sample_rate_hz or MIN_RATE_HZ, self._tap.channels or options.file_channels
 
     async def part(self, start: int, end: int | None = None) -> AsyncIterator[bytes]:
         """What there was from ``start`` to ``end`` (None: all) when it joined; raises as ``audio`` does."""

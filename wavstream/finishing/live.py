@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from wavstream.errors import LimitReached
 from wavstream.finishing.folding import Folding
 from wavstream.finishing.listener import Listener
 from wavstream.finishing.render_thread import Lane
@@ -42,11 +43,12 @@ class _Audience:
 class Live:
     """Who listens to what. Lives on the event loop, but for what says otherwise."""
 
-    def __init__(self, folding: Folding, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, folding: Folding, loop: asyncio.AbstractEventLoop, *, max_listeners: int) -> None:
         self.cut_off = 0
         """Listeners that were cut off."""
         self._folding = folding
         self._loop = loop
+        self._max_listeners = max_listeners
         self._audiences: dict[str, _Audience] = {}
         self._followed: dict[str, tuple[Rendering, ...]] = {}
         self._news: deque[Callable[[], None]] = deque()
@@ -60,9 +62,14 @@ class Live:
         return len(self._all())
 
     def listen(self, rendering: Rendering) -> Listener | None:
-        """A listener of a recording that runs, who has to ``leave``; None: the server is going down."""
+        """A listener of a recording that runs, who has to ``leave``; None: the server is going down.
+
+        Raises LimitReached.
+        """
         if self._is_stopping:
             return None
+        if self.listeners >= self._max_listeners:
+            raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
         audience = self._audiences.get(rendering.recording.id)
         if audience is None:
             audience = self._audiences[rendering.recording.id] = _Audience(rendering)

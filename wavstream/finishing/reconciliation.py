@@ -22,6 +22,7 @@ from typing import Protocol
 import structlog
 
 from wavstream.catalog.catalog import Catalog
+from wavstream.finishing.finisher import FactsOf
 from wavstream.finishing.sidecar import read_sidecar
 from wavstream.model.recording import Recording, Status
 from wavstream.storage.keys import sidecar_key
@@ -47,7 +48,7 @@ class Store(Protocol):
         """The keys of all files, sidecars left out."""
 
 
-async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datetime]) -> None:
+async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datetime], facts_of: FactsOf) -> None:
     """Make rows and files agree; raises DependencyError if the catalog or the storage fails."""
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await catalog.unfinished())
@@ -59,7 +60,8 @@ async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datet
             # Else another store may have taken it, or the sweeper, or that one will.
             if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
                 log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
-                await catalog.save_recording(replace(row, status=Status.FAILED, error="its file is gone"))
+                lost = replace(row, status=Status.FAILED, error="its file is gone")
+                await catalog.save_recording(lost, facts_of(lost))
     await _adopt(files, catalog=catalog, storage=storage)
 
 

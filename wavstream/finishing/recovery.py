@@ -27,7 +27,7 @@ from pathlib import Path
 import structlog
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.finishing.finisher import Finisher
+from wavstream.finishing.finisher import FactsOf, Finisher
 from wavstream.finishing.journal_facts import JournalFacts, read_facts
 from wavstream.finishing.reconciliation import Store, reconcile
 from wavstream.journal.events import RecordingStopped
@@ -48,7 +48,7 @@ class Recovery:
     def __init__(
         self, *, folder: Path, switchboard: Switchboard, finisher: Finisher, catalog: Catalog, storage: Store,
         open_journal: Callable[[SegmentHeader, int], Journal], now_us: Callable[[], int],
-        not_before: Callable[[int], None],
+        not_before: Callable[[int], None], facts_of: FactsOf,
     ) -> None:  # fmt: skip
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
@@ -68,6 +68,7 @@ class Recovery:
         self._open_journal = open_journal
         self._now_us = now_us
         self._not_before = not_before
+        self._facts_of = facts_of
         self._started_at = utc(now_us())
         self._sessions: dict[tuple[str, str], list[str]] = {}
         """Keys of the journals of each session."""
@@ -111,7 +112,9 @@ class Recovery:
                     self.done += len(keys)
                 log.info("session brought back", session=session_id, done=self.done, of=self.total)
             await self._settle_rows()
-            await reconcile(catalog=self._catalog, storage=self._storage, now=lambda: utc(self._now_us()))
+            await reconcile(
+                catalog=self._catalog, storage=self._storage, now=lambda: utc(self._now_us()), facts_of=self._facts_of
+            )
             self.reconciled = True
         finally:
             self.running = False
@@ -204,9 +207,10 @@ class Recovery:
                 log.warning("an unfinished recording waits for a journal that could not be read", recording=row.id)
             else:
                 log.error("the journal of an unfinished recording is gone", recording=row.id)
-                lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=utc(self._now_us()))
                 error = "its journal is gone, or cannot be read: nothing can be recovered"
-                await self._catalog.save_recording(replace(lost, error=error))
+                ended_at = utc(self._now_us())
+                lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
+                await self._catalog.save_recording(lost, self._facts_of(lost))
 
     def _await_first_stream(self, row: Recording) -> None:
         session = self._switchboard.find_or_make(row.app_id, row.session_id, self._now_us(), even_if_full=True)

@@ -85,6 +85,13 @@ class Run:
     samples: NDArray[np.int64] | None = None
     """(n,) samples of each channel withheld; None for frames."""
 
+    def owned(self) -> Run:
+        """The same, and nothing of the batch is kept in memory for it."""
+        if self.payload.base is None:
+            return self
+        track, arrival_us, position = self.track.copy(), self.arrival_us.copy(), self.position.copy()
+        return replace(self, track=track, arrival_us=arrival_us, position=position, payload=self.payload.copy())
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:

@@ -78,8 +78,7 @@ class MediaConnection(asyncio.Protocol):
 
         def open_stream(started: StreamStarted) -> StreamSink:
             if started.accepts_audio:
-                audio = started.playback or started.format
-                self._speaker = Speaker(dialect, audio, write=self._send_audio, sound_hz=started.format.rate_hz)
+                self._speaker = Speaker(dialect, started, self._send_audio, self._intake.frame_samples)
             return endpoint.open_stream(started, self, app_id)
 
         self._intake = Intake(

@@ -91,6 +91,10 @@ class Intake:
         self._counters.received_bytes += self._received_bytes
         self._frames = self._received_bytes = 0
 
+    def frame_samples(self) -> int:
+        """Samples of each channel in the newest frame; 0: there is none."""
+        return 0 if self._sink is None else self._sink.frame_samples
+
     def mute(self) -> None:
         """From now on the sink hears of nothing but the end."""
         self._muted = True

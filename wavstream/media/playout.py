@@ -1,10 +1,12 @@
 """Audio to peers, paced: one timer for all streams that have something to play.
 
-A stream gets what its peer's playout buffer takes in one write, 20 ms of audio in one message where the peer plays what
-comes, each time that has been played. Streams of one such length are in groups that take turns each 5 ms, so that a
-thousand of them do not all write in the same millisecond. Turns are counted from a start and not from each other, so
-they never drift; after a stall of the loop a stream gets what it is owed, but at most five messages or one write, for
-more would only fill the peer's buffer.
+A stream gets what its peer's playout buffer takes in one write, one message where the peer plays what comes, each time
+that has been played. Turns of 5 ms are counted from a start, and a stream's next turn from the one it was due in,
+whenever that was served: so nothing drifts, and one whose messages change their length does so when all that it was
+sent has been played. Who joins takes the emptiest of the turns to come, so that a thousand do not write in one.
+
+After a stall of the loop a stream gets what it is owed, but at most 100 ms or one write, for more would only fill the
+peer's buffer.
 
 What it costs is the writes: 10 to 18 us each, whatever is in them, two thirds of it in the kernel.
 """
@@ -13,69 +15,92 @@ from __future__ import annotations
 
 import asyncio
 
-from wavstream.media.speaker import PTIME_MS, Speaker
+from wavstream.media.speaker import STEP_MS, Speaker
 
-_TURN_MS = 5
-_MAX_BURST = 5
+_MAX_OWED_MS = 100
+
+
+class Turns:
+    """Who writes in which turn; turns are numbered from 1. Reads no clock: it is told which turn it is."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, dict[Speaker, None]] = {}
+        """By turns to come."""
+        self._turn_of: dict[Speaker, int] = {}
+        self.served = 0
+        """The last turn that was."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody takes part."""
+        return not self._turn_of
+
+    def join(self, speaker: Speaker, now: int) -> None:
+        """Take part after turn ``now``, until it is idle; without effect on one that does already."""
+        if speaker not in self._turn_of:
+            coming = range(now + 1, now + 1 + speaker.next_write_ms() // STEP_MS)
+            self._place(speaker, min(coming, key=lambda turn: len(self._due.get(turn, ()))))
+
+    def leave(self, speaker: Speaker) -> None:
+        """Take part no more; without effect on one that does not."""
+        turn = self._turn_of.pop(speaker, None)
+        if turn is not None:
+            del self._due[turn][speaker]
+
+    def serve(self, now: int) -> None:
+        """It is turn ``now``: all that were due since the last time write."""
+        for turn in range(self.served + 1, now + 1):
+            for speaker in self._due.pop(turn, ()):
+                write_ms = speaker.next_write_ms()
+                writes = 1 + (now - turn) * STEP_MS // write_ms
+                speaker.send(min(writes, max(1, _MAX_OWED_MS // write_ms)))
+                if speaker.is_idle:
+                    del self._turn_of[speaker]
+                else:
+                    self._place(speaker, turn + writes * write_ms // STEP_MS)
+        self.served = now
+
+    def _place(self, speaker: Speaker, turn: int) -> None:
+        self._due.setdefault(turn, {})[speaker] = None
+        self._turn_of[speaker] = turn
 
 
 class Playout:
     """Lets speakers send when it is their turn; runs only while there are any."""
 
     def __init__(self) -> None:
-        self._groups: dict[int, list[dict[Speaker, None]]] = {}
-        """By what a peer takes in one write, in turns: as many groups as it has turns."""
+        self._turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
         self._start_s = 0.0
-        self._turns = 0
 
     def start(self, speaker: Speaker) -> None:
         """Let it send until it is idle or stopped."""
-        turns = speaker.playout_ms // _TURN_MS
-        groups = self._groups.setdefault(turns, [{} for _ in range(turns)])
-        if any(speaker in group for group in groups):
-            return
-        min(groups, key=len)[speaker] = None
         if self._timer is None:
+            self._turns = Turns()
             self._start_s = asyncio.get_running_loop().time()
-            self._turns = 0
             self._schedule()
+        self._turns.join(speaker, self._turn())
 
     def stop(self, speaker: Speaker) -> None:
         """Send no more of it; harmless for one that plays nothing."""
-        for groups in self._groups.values():
-            for group in groups:
-                group.pop(speaker, None)
+        self._turns.leave(speaker)
         self._rest()
 
+    def _turn(self) -> int:
+        elapsed_ms = round((asyncio.get_running_loop().time() - self._start_s) * 1000)
+        return elapsed_ms // STEP_MS
+
     def _schedule(self) -> None:
-        next_s = self._start_s + (self._turns + 1) * _TURN_MS / 1000
+        next_s = self._start_s + (self._turns.served + 1) * STEP_MS / 1000
         self._timer = asyncio.get_running_loop().call_at(next_s, self._run)
 
     def _run(self) -> None:
-        elapsed_ms = round((asyncio.get_running_loop().time() - self._start_s) * 1000)
-        turns = elapsed_ms // _TURN_MS
-        for groups in self._groups.values():
-            for group, owed in zip(groups, owed_messages(self._turns, turns, groups=len(groups)), strict=True):
-                if owed:
-                    for speaker in list(group):
-                        speaker.send(owed)
-                        if speaker.is_idle:
-                            group.pop(speaker, None)
-        self._turns = turns
+        self._turns.serve(self._turn())
         self._schedule()
         self._rest()
 
     def _rest(self) -> None:
         """No timer while nobody plays."""
-        if self._timer is not None and not any(any(groups) for groups in self._groups.values()):
+        if self._timer is not None and self._turns.is_empty:
             self._timer.cancel()
             self._timer = None
-
-
-def owed_messages(done: int, due: int, *, groups: int) -> list[int]:
-    """For each group the messages it is owed when ``due`` turns have passed, of which ``done`` were served."""
-    messages = groups * _TURN_MS // PTIME_MS
-    most = max(_MAX_BURST, messages)
-    writes = [(due + group) // groups - (done + group) // groups for group in range(groups)]
-    return [min(most, count * messages) for count in writes]

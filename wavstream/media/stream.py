@@ -20,6 +20,10 @@ class StreamSink(Protocol):
     exception closes it with 1011 and is logged.
     """
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of each channel in the newest frame; 0: there is none."""
+
     def frame(self, frame: Frame, arrival_us: int) -> None:
         """Audio; called once a media message."""
 

@@ -53,9 +53,9 @@ class App:
     rate_limit: int = 0
     """Requests to the gateway's API that it may make in a minute from one address; 0: as many as anybody."""
     recording: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the recordings that the gateway's commands start, where they are not the server's: names and values
-    of ``RecordingOptions``, as JSON has them. Valid."""
+    """Options of its recordings, where they are not the server's: names and values of ``RecordingOptions``, as JSON has
+    them. Valid."""
 
     def options(self, server: RecordingOptions) -> RecordingOptions:
-        """The options of a recording that the gateway's command starts; ``server`` are the server's."""
+        """The options of a recording of which nothing else is said; ``server`` are the server's."""
         return msgspec.convert({**msgspec.to_builtins(server), **self.recording}, RecordingOptions)

@@ -25,7 +25,5 @@ class Operation:
     command_uid: str
     """The caller's own id of the command, or one that we made; it names one command within a session."""
     recording_id: str
-    opened: bool = False
-    """Whether the media server was asked to stream the session for it."""
     at: datetime
     """Aware, UTC."""

@@ -9,7 +9,8 @@ DEFAULT_SENSITIVITY = 44.0
 MAX_SENSITIVITY = 100.0
 LONGEST_S = 14_400
 """Seconds: what a limit or a timeout may be at most, four hours."""
-DTMF_DIGITS = "0123456789*#ABCD"
+SHORTEST_TIMEOUT_S = 0.1
+DTMF_DIGITS = frozenset("0123456789*#ABCD")
 
 
 class FileFormat(StrEnum):
@@ -63,9 +64,10 @@ class RecordingOptions:
     max_length_s: int = 0
     """Recorded seconds, 0..14400, after which it ends by itself; skipped pauses do not count. 0: no limit."""
     initial_timeout_s: float = 0.0
-    """Recorded seconds without any speech from the start on, after which it ends as ``no_input``. 0: it does not."""
+    """Recorded seconds, 0.1..14400, without any speech from the start on, after which it ends as ``no_input``. 0: it
+    does not."""
     end_silence_timeout_s: float = 0.0
-    """Recorded seconds of silence after speech, after which it ends as ``silence``. 0: it does not."""
+    """Recorded seconds, 0.1..14400, of silence after speech, after which it ends as ``silence``. 0: it does not."""
     sensitivity: float = DEFAULT_SENSITIVITY
     """0..100: how readily a sound is taken for speech."""
     trim: Trim = Trim.NONE
@@ -89,8 +91,15 @@ class RecordingOptions:
         return 2 if self.channels is ChannelLayout.STEREO and self.track is TrackChoice.BOTH else 1
 
 
+def valid_timeout(timeout_s: float) -> float:
+    """The timeout, if it is 0 or not too short to hear anything in; raises ValueError."""
+    if 0 < timeout_s < SHORTEST_TIMEOUT_S:
+        raise ValueError(f"must be 0, or at least {SHORTEST_TIMEOUT_S}")
+    return timeout_s
+
+
 def valid_terminators(text: str) -> str:
     """The text, if it is DTMF digits, each at most once, or empty; raises ValueError."""
-    if not set(text) <= set(DTMF_DIGITS) or len(set(text)) < len(text):
+    if not set(text) <= DTMF_DIGITS or len(set(text)) < len(text):
         raise ValueError("must be digits of 0-9 * # A-D, each at most once")
     return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from wavstream.model.hold import Hold
 from wavstream.model.recording import Integrity, Recording
@@ -53,8 +54,8 @@ def published(recording: Recording, *, url: str) -> dict[str, Any]:
         "expires_at": rfc3339(recording.expires_at),
         "hold": _hold(recording.hold),
         "url": url,
-        "legs": [asdict(leg) for leg in receipt.legs] if receipt else [],
-        "integrity": asdict(receipt.integrity if receipt else Integrity()),
+        "legs": msgspec.to_builtins(receipt.legs) if receipt else [],
+        "integrity": msgspec.to_builtins(receipt.integrity if receipt else Integrity()),
     }
 
 

@@ -203,6 +203,8 @@ class Recording:
     """Who keeps it from being deleted; the catalog's row is what counts."""
     command_uid: str | None = None
     """Of the gateway's command that started it; None: it was started otherwise."""
+    opened: bool = False
+    """Whether the media server was asked for its session's stream, by it or by one that it shares the stream with."""
 
     @property
     def plays_silence(self) -> bool:

@@ -15,7 +15,7 @@ from wavstream.model.audio import MIN_RATE_HZ
 from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.formats import file_rate_hz, new_encoder
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.beep import BEEP_HZ, beep
 from wavstream.rendering.mixer.sum import Voice, add, mix
 from wavstream.rendering.speech.endpointer import Endpointer, needed
 from wavstream.rendering.timeline.pauses import Pauses
@@ -98,7 +98,8 @@ class Pen:
         self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
         self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
         if needed(options):
-            self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels)
+            tone_hz = BEEP_HZ if options.beep else None
+            self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels, tone_hz=tone_hz)
         if options.beep:
             self._beep = beep(rate_hz)
             self._beep_columns = tuple(column for column in range(channels) if column not in beep_elsewhere)

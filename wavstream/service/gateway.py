@@ -13,28 +13,28 @@ from wavstream.api.gateway.parts import GatewayParts
 from wavstream.catalog.catalog import Catalog
 from wavstream.finishing.listener import Listener
 from wavstream.sessions.commands import Commands
-from wavstream.sessions.gateway_commands import GatewayCommands, GatewaySettings, StreamOpener
+from wavstream.sessions.gateway_commands import GatewayCommands, GatewaySettings
 from wavstream.sessions.switchboard import NewRecording, Switchboard
 from wavstream.settings import Settings
 
 
 def gateway_commands(
     settings: Settings, *, catalog: Catalog, commands: Commands, switchboard: Switchboard,
-    new_recording: NewRecording, now_us: Callable[[], int], opener: StreamOpener | None = None,
+    new_recording: NewRecording, now_us: Callable[[], int],
 ) -> GatewayCommands:  # fmt: skip
-    """The commands as the settings have them; ``opener`` is asked for the stream of a session that has none."""
+    """The commands as the settings have them."""
     chosen = GatewaySettings(
         has_media_url=bool(settings.media_url), stop_is_heavy=settings.gateway.stop_cooldown == "heavy"
     )
     return GatewayCommands(
         commands=commands, switchboard=switchboard, catalog=catalog, new_recording=new_recording, now_us=now_us,
-        settings=chosen, opener=opener,
+        settings=chosen,
     )  # fmt: skip
 
 
 def gateway_parts(
-    settings: Settings, *, commands: GatewayCommands, catalog: Catalog, access: Access,
-    listen: Callable[[str], Listener | None], master: bytes, now: Callable[[], datetime],
+    settings: Settings, *, commands: GatewayCommands, catalog: Catalog, access: Access, known_apps: KnownApps,
+    listen: Callable[[str], Listener | None], seal: Seal, master: bytes, now: Callable[[], datetime],
 ) -> GatewayParts:  # fmt: skip
     """What the gateway's API needs."""
     admin_key = settings.admin_api_key
@@ -42,15 +42,14 @@ def gateway_parts(
         commands=commands,
         authenticate=access.authenticate,
         apps=catalog,
-        known_apps=KnownApps(catalog, time.monotonic),
+        known_apps=known_apps,
         forget_app=access.forget_app,
         listen=listen,
-        seal=Seal(master),
+        seal=seal,
         master=master,
         admin_key=admin_key.get_secret_value() if admin_key is not None else None,
         now=now,
         clock=time.monotonic,
-        default_options=settings.recording.options(),
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

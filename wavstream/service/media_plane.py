@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import Callable
 
+from wavstream.access.known_apps import KnownApps
 from wavstream.access.tenancy import Access
 from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.dialects.events import StreamStarted
@@ -15,12 +17,12 @@ from wavstream.settings import Settings
 
 
 def media_endpoint(
-    settings: Settings, *, access: Access, switchboard: Switchboard, now_us: Callable[[], int]
+    settings: Settings, *, access: Access, known_apps: KnownApps, switchboard: Switchboard, now_us: Callable[[], int]
 ) -> MediaEndpoint:
     """What every media WebSocket shares."""
 
-    def authenticate(credentials: MediaCredentials) -> str | Awaitable[str]:
-        return access.authenticate_stream(
+    async def authenticate(credentials: MediaCredentials) -> str:
+        found = access.authenticate_stream(
             credentials.token,
             client_is_loopback=credentials.client_is_loopback,
             app=credentials.app,
@@ -28,6 +30,9 @@ def media_endpoint(
             signed=credentials.signed,
             address=credentials.address,
         )
+        app_id = await found if inspect.isawaitable(found) else found
+        await known_apps.get(app_id)  # what the stream may ask for by and by has the app's options
+        return app_id
 
     def open_stream(started: StreamStarted, handle: StreamHandle, app_id: str) -> StreamSink:
         return switchboard.open_stream(started, app_id=app_id, handle=handle, now_us=now_us())

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
+from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Recording
 from wavstream.sessions.openers.base import Opener, OpenRequest
@@ -17,6 +19,11 @@ from wavstream.settings import OpenerSettings, Settings
 from wavstream.webhooks.signing import secret_key, signed_headers
 
 _FACTORY_PASSWORD = "ClueCon"
+_SPOKEN_BY: Mapping[str, str] = {
+    StreamCommand.AUDIO_STREAM: AudioStreamDialect.name,
+    StreamCommand.AUDIO_FORK: AudioForkDialect.name,
+}
+"""The dialect of the module that a command belongs to."""
 
 MakeToken = Callable[[str, str, datetime], str]
 """(app id, session id, its end) to a stream token."""
@@ -56,10 +63,23 @@ async def stream_opening(
 ) -> StreamOpening | None:
     """What the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
     chosen = settings.opener
-    if chosen.kind == "none":
+    if chosen.kind == "none" or not settings.media_url:
         return None
+    _check_dialect(chosen)
     opener = await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
     return StreamOpening(opener, settings, make_token=make_token, now=now)
+
+
+def _check_dialect(chosen: OpenerSettings) -> None:
+    """Raise OperatorError where the stream would come in a dialect that is not there, or not the one it is read in."""
+    where = f"WAVSTREAM_OPENER__DIALECT (in a file: opener.dialect): {chosen.dialect!r}"
+    if chosen.dialect not in DIALECTS:
+        raise OperatorError(f"{where}: there is no such dialect; there are: {', '.join(sorted(DIALECTS))}")
+    if chosen.kind == "esl" and chosen.dialect != (spoken := _SPOKEN_BY[chosen.command]):
+        raise OperatorError(
+            f"{where}: is not what {chosen.command} speaks; set it to {spoken}, or WAVSTREAM_OPENER__COMMAND to the "
+            "command of the other module"
+        )
 
 
 async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callable[[], datetime]) -> Opener:

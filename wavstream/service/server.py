@@ -90,6 +90,7 @@ async def running(
         listener.close()
         await service.stop()
         raise
+    _warn_of_links(service.settings)
     server = Server(service, _config(service))
     if signals:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,6 +133,15 @@ def listen(settings: Settings) -> socket.socket:
         raise OperatorError(
             f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST to an address of this machine"
         ) from error
+
+
+def _warn_of_links(settings: Settings) -> None:
+    """Who listens on every address has none to give out; links then lead to whichever machine opens them."""
+    if settings.public_url is None and settings.host in ("0.0.0.0", "::"):
+        log.warning(
+            "links open on this machine only: set WAVSTREAM_PUBLIC_URL to the address that others use",
+            links=settings.base_url,
+        )
 
 
 def _config(service: Service) -> uvicorn.Config:

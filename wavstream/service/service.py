@@ -13,6 +13,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from wavstream.access.known_apps import KnownApps
 from wavstream.access.seal import Seal
 from wavstream.access.secret import load_master_key
 from wavstream.access.tenancy import Access
@@ -46,6 +47,7 @@ from wavstream.service.media_plane import media_endpoint, twilio_account
 from wavstream.service.opening import stream_opening
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
+from wavstream.sessions.openings import Openings
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import SLOT_S, Switchboard
@@ -60,6 +62,8 @@ log = structlog.get_logger()
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+CLOSE_S = 5.0
+"""How long it waits for the media server to hear that streams which were opened are to end."""
 
 
 class Service:
@@ -92,12 +96,14 @@ class Service:
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
         self.catalog = await Catalog.open(self.folder.catalog, usually_announced=usually_announced(settings.webhooks))
         self._closing.push_async_callback(self.catalog.close)
+        known_apps = KnownApps(self.catalog, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
             AppHours(self.catalog, time.monotonic), server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
         )  # fmt: skip
+        seal = Seal(master)
         self.announcing = Announcing(
-            self.catalog, settings.webhooks, seal=Seal(master), addresses=self.addresses, now=self._wall
+            self.catalog, settings.webhooks, seal=seal, addresses=self.addresses, now=self._wall
         )
         self._closing.push_async_callback(self.announcing.stop)
         await make_default_app(settings, self.catalog, master=master, now=self._wall())
@@ -113,7 +119,7 @@ class Service:
             places=Places(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
             catalog=self.catalog, storage=storage, hold_us=int(settings.hold_s * 1e6), expires_at=expiry.of,
             sidecar=self._sidecar if settings.sidecar else None, found_end=self._found_end,
-            facts_of=self.announcing.facts_of,
+            facts_of=self.announcing.facts_of, max_listeners=settings.limits.live_listeners,
         )  # fmt: skip
         self._closing.push_async_callback(self.finisher.stop, FINISH_S)
         room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
@@ -123,31 +129,35 @@ class Service:
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6),
                 start_wait_us=int(settings.start_wait_s * 1e6),
+                announced_wait_us=int(settings.announced_wait_s * 1e6),
                 orphan_after_us=int(settings.orphan_after_s * 1e6),
             ),
             renderer=self.finisher, writer=self._writer, make_journal=self._make_journal,
             max_sessions=settings.limits.sessions, max_streams_per_session=settings.limits.streams_per_session,
-            auto_record=settings.auto_record, default_options=settings.recording.options(),
+            auto_record=settings.auto_record, options_of=known_apps.last_options,
             new_recording=new_recordings, room=room,
         )  # fmt: skip
+        opener = await stream_opening(settings, self._closing, make_token=self._make_token, now=self._wall)
+        self._openings = Openings(opener, switchboard=self.switchboard, now_us=self.clock.now_us)
+        self._closing.push_async_callback(self._openings.stop, CLOSE_S)
         commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog, now_us=self.clock.now_us,
             new_recording=new_recordings, storage=storage, room=room, facts_of=self.announcing.facts_of,
+            openings=self._openings,
         )  # fmt: skip
-        self.access = Access(apps=self.catalog, master=master, twilio=twilio_account(settings))
+        self.access = Access(apps=self.catalog, known_apps=known_apps, master=master, twilio=twilio_account(settings))
         self.recovery = Recovery(
             folder=self.folder.journal, switchboard=self.switchboard, finisher=self.finisher, catalog=self.catalog,
             storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
-            not_before=self.clock.not_before,
+            not_before=self.clock.not_before, facts_of=self.announcing.facts_of,
         )  # fmt: skip
-        opener = await stream_opening(settings, self._closing, make_token=self._make_token, now=self._wall)
         self._gateway = gateway_commands(
             settings, catalog=self.catalog, commands=commands, switchboard=self.switchboard,
-            new_recording=new_recordings, now_us=self.clock.now_us, opener=opener,
+            new_recording=new_recordings, now_us=self.clock.now_us,
         )  # fmt: skip
         gateway = gateway_parts(
-            settings, commands=self._gateway, catalog=self.catalog, access=self.access, listen=self.finisher.listen,
-            master=master, now=self._wall,
+            settings, commands=self._gateway, catalog=self.catalog, access=self.access, known_apps=known_apps,
+            listen=self.finisher.listen, seal=seal, master=master, now=self._wall,
         )  # fmt: skip
         parts = ApiParts(
             commands=commands, authenticate=self.access.authenticate, links=self.links,
@@ -155,14 +165,15 @@ class Service:
             dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
             storage=storage, conversions=conversions, listen=self.finisher.listen, make_token=self.access.make_token,
             readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
-            public_url=settings.base_url, default_options=settings.recording.options(),
+            public_url=settings.base_url, options_of=known_apps.options,
             body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
             link_ttl_s=settings.links.ttl_s, trusted_proxies=settings.trusted_proxies,
         )  # fmt: skip
         self.app = create_app(parts, gateway)
         self.endpoint = media_endpoint(
-            settings, access=self.access, switchboard=self.switchboard, now_us=self.clock.now_us
-        )
+            settings, access=self.access, known_apps=known_apps, switchboard=self.switchboard,
+            now_us=self.clock.now_us,
+        )  # fmt: skip
         self.metrics.add(
             figures(
                 counters=self.endpoint.counters,
@@ -216,7 +227,8 @@ class Service:
         return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
 
     def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
-        self.switchboard.found_end(recording, end, self.clock.now_us())
+        if self.switchboard.found_end(recording, end, self.clock.now_us()):
+            self._openings.release(recording)
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.addresses.of(recording))

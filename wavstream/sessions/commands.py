@@ -28,6 +28,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.model.times import utc
+from wavstream.sessions.openings import Openings
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import NewRecording, Switchboard
@@ -44,7 +45,7 @@ class Commands:
     def __init__(
         self, *, switchboard: Switchboard, catalog: Catalog, now_us: Callable[[], int],
         new_recording: NewRecording, storage: LocalStorage, room: SpoolRoom,
-        facts_of: Callable[[Recording], Sequence[Fact]],
+        facts_of: Callable[[Recording], Sequence[Fact]], openings: Openings,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._catalog = catalog
@@ -55,6 +56,7 @@ class Commands:
         """By idempotency key: kept for as long as a request with that key holds its lock or waits for it."""
         self._room = room
         self._facts_of = facts_of
+        self._openings = openings
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
@@ -62,7 +64,10 @@ class Commands:
         self, *, app_id: str, session_id: str, options: RecordingOptions,
         idempotency_key: str | None = None, request_digest: str = "",
     ) -> Recording:  # fmt: skip
-        """Start a recording; raises LimitReached. A known idempotency key gives the recording it made."""
+        """Start a recording; raises LimitReached, and what the opener raises.
+
+        A known idempotency key gives the recording it made.
+        """
         recording = self._new_recording(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
             return await self.begin(recording, self._catalog.add_recording)
@@ -92,18 +97,27 @@ class Commands:
             raise
 
     async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
-        """Start this recording, which ``add`` writes into the catalog; raises LimitReached."""
+        """Start this recording, which ``add`` writes into the catalog; raises LimitReached, what the opener raises."""
         self._room.check()
         self._switchboard.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
-        session.announce(self._now_us())
-        await add(recording)
-        if self._switchboard.stopping:
-            return recording  # the row waits for its first stream, as it would have done here
-        # Streams may have come and gone meanwhile, and the session with them.
-        session = self._switchboard.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
-        started = session.start(recording, self._now_us())
+        before_us = session.waits.stream_by_us
+        if not session.streams:
+            session.waits.expect_stream(self._now_us())
+        expected_us = session.waits.stream_by_us
+        try:
+            async with self._openings.starting(recording) as recording:
+                await add(recording)
+                if self._switchboard.stopping:
+                    return recording  # the row waits for its first stream, as it would have done here
+                # Streams may have come and gone meanwhile, and the session with them.
+                session = self._switchboard.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
+                started = session.start(recording, self._now_us())
+        except WavstreamError:
+            if session.waits.stream_by_us == expected_us and not session.waiting:
+                session.waits.stream_by_us = before_us
+            raise
         if started.status is not recording.status:
             await self._save(started)
         return started
@@ -116,12 +130,18 @@ class Commands:
             return finished.result()
         return await self.get(app_id=app_id, recording_id=recording_id)
 
-    async def end(self, *, app_id: str, recording_id: str) -> asyncio.Future[Recording]:
-        """Stop a running recording: gives it as it ends up, with its file. Raises NotFound, Conflict."""
+    async def end(self, *, app_id: str, recording_id: str, end_us: int | None = None) -> asyncio.Future[Recording]:
+        """Stop a running recording: gives it as it ends up, with its file. Raises NotFound, Conflict.
+
+        ``end_us`` is when it was to end; None: now.
+        """
         session, recording = await self._running(app_id, recording_id, "stopped")
         if recording.status is not Status.ACCEPTED:
-            return session.stop(recording_id, EndReason.STOPPED, self._now_us())
+            stopped = session.stop(recording_id, EndReason.STOPPED, self._now_us(), end_us=end_us)
+            self._openings.release(recording)
+            return stopped
         cancelled = session.cancel(recording_id, self._now_us())
+        self._openings.release(cancelled)
         await self._save(cancelled)
         ended = asyncio.get_running_loop().create_future()
         ended.set_result(cancelled)
@@ -188,7 +208,9 @@ class Commands:
         now_us = self._now_us()
         session = self._switchboard.find_or_make(app_id, session_id, now_us)
         session.learn(call)
-        session.announce(now_us)
+        session.waits.was_announced = True
+        if not session.streams:
+            session.waits.announce(now_us)
         session.active_us = now_us
         return session_view(session, now_us)
 

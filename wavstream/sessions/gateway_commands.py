@@ -20,16 +20,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
-
-import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, Forbidden, LimitReached, NotFound, OperatorError, WavstreamError
 from wavstream.model.fact import Fact, command_done
 from wavstream.model.operation import Command, Operation
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import EndReason, Recording
+from wavstream.model.recording import Recording
 from wavstream.model.times import unix_us, utc
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.cooldown import Cooldown
@@ -39,8 +36,6 @@ from wavstream.sessions.switchboard import NewRecording, Switchboard
 KEPT = timedelta(hours=24)
 HEAVY_US, SEEK_US = 2_000_000, 100_000
 """The cooldowns of the gateway's groups of commands."""
-
-log = structlog.get_logger()
 
 
 class CommandConflict(Conflict):
@@ -53,16 +48,6 @@ class CommandConflict(Conflict):
 
 class NotConfigured(OperatorError):
     """Whoever runs the server has turned this off."""
-
-
-class StreamOpener(Protocol):
-    """Makes the media server stream a session, and end that."""
-
-    async def open(self, recording: Recording) -> None:
-        """Ask for a stream of the recording's session. Raises a WavstreamError where there will be none."""
-
-    async def close(self, *, app_id: str, session_id: str) -> None:
-        """Ask for its end; raises a WavstreamError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +65,7 @@ class GatewayCommands:
 
     def __init__(
         self, *, commands: Commands, switchboard: Switchboard, catalog: Catalog, new_recording: NewRecording,
-        now_us: Callable[[], int], settings: GatewaySettings, opener: StreamOpener | None = None,
+        now_us: Callable[[], int], settings: GatewaySettings,
     ) -> None:  # fmt: skip
         self._commands = commands
         self._switchboard = switchboard
@@ -88,12 +73,10 @@ class GatewayCommands:
         self._new_recording = new_recording
         self._now_us = now_us
         self._settings = settings
-        self._opener = opener
         self._start_cooldown = Cooldown(HEAVY_US)
         self._stop_cooldown = self._start_cooldown if settings.stop_is_heavy else Cooldown(SEEK_US)
         self._turns: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
         """By session: kept for as long as a command holds its lock or waits for it."""
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def start(
         self, *, app_id: str, session_id: str, command_uid: str | None, options: RecordingOptions
@@ -118,14 +101,7 @@ class GatewayCommands:
             operation = self._operation(Command.RECORD_START, recording, uid)
 
             async def add(recording: Recording) -> None:
-                nonlocal operation
-                operation = replace(operation, opened=await self._open(session, recording))
-                try:
-                    await self._catalog.add_operation(operation, _succeeded(operation), recording=recording)
-                except WavstreamError:
-                    if operation.opened:
-                        self._close(app_id, session_id)
-                    raise
+                await self._catalog.add_operation(operation, _succeeded(operation), recording=recording)
 
             await self._commands.begin(recording, add)
             self._start_cooldown.begin((app_id, session_id), self._now_us())
@@ -144,22 +120,18 @@ class GatewayCommands:
             recording = _recording(session)
             if recording is None:
                 raise CommandConflict("No recording is running", state="none")
-            opened = await self._was_opened_for(recording)
             operation = self._operation(Command.RECORD_STOP, recording, command_uid or str(uuid.uuid4()))
             await self._catalog.add_operation(operation, _succeeded(operation))
             with suppress(WavstreamError):  # it came to its end by itself while the command was written
                 await self._commands.end(app_id=app_id, recording_id=recording.id)
             self._stop_cooldown.begin((app_id, session_id), self._now_us())
-            if opened:
-                self._close(app_id, session_id)
             return operation
 
     async def finish_stops(self) -> None:
         """After a restart: do the stops that were written and, when the server went down, not done."""
         for stop in await self._catalog.undone_stops():
-            session = self._switchboard.find(stop.app_id, stop.session_id)
-            if session is not None and stop.recording_id in session.running:
-                session.stop(stop.recording_id, EndReason.STOPPED, self._now_us(), end_us=unix_us(stop.at))
+            with suppress(WavstreamError):  # it came to its end by itself
+                await self._commands.end(app_id=stop.app_id, recording_id=stop.recording_id, end_us=unix_us(stop.at))
 
     def newest(self, *, app_id: str, session_id: str) -> Recording | None:
         """The recording of a live session that began last and still runs; raises NotFound, Forbidden, LimitReached."""
@@ -174,18 +146,14 @@ class GatewayCommands:
     ) -> Operation | None:
         if command_uid is None:
             return None
-        known = await self._known(app_id, session_id, command_uid)
+        known = await self._catalog.get_operation(
+            app_id=app_id, session_id=session_id, command_uid=command_uid, since=utc(self._now_us()) - KEPT
+        )
         if known is not None and known.command is not command:
             raise CommandConflict(
                 "command_uid was used for another command", state=known.command, command=known.command
             )
         return known
-
-    async def _known(self, app_id: str, session_id: str, command_uid: str) -> Operation | None:
-        since = utc(self._now_us()) - KEPT
-        return await self._catalog.get_operation(
-            app_id=app_id, session_id=session_id, command_uid=command_uid, since=since
-        )
 
     def _session(self, app_id: str, session_id: str) -> Session:
         self._switchboard.check_open()  # a session that was let go of has no recordings any more
@@ -209,34 +177,6 @@ class GatewayCommands:
             recording_id=recording.id,
             at=utc(self._now_us()),
         )
-
-    # ---- the media server --------------------------------------------------------------------------------------
-
-    async def _open(self, session: Session, recording: Recording) -> bool:
-        """Ask for a stream where none is open or lost; whether it was asked for."""
-        if self._opener is None or session.streams or session.legs.away:
-            return False
-        await self._opener.open(recording)
-        return True
-
-    async def _was_opened_for(self, recording: Recording) -> bool:
-        if self._opener is None or recording.command_uid is None:
-            return False
-        start = await self._known(recording.app_id, recording.session_id, recording.command_uid)
-        return start is not None and start.opened
-
-    def _close(self, app_id: str, session_id: str) -> None:
-        """Ask for the end of the stream, behind the answer."""
-        task = asyncio.create_task(self._closed(app_id, session_id), name="end of an opened stream")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _closed(self, app_id: str, session_id: str) -> None:
-        assert self._opener is not None
-        try:
-            await self._opener.close(app_id=app_id, session_id=session_id)
-        except WavstreamError as error:
-            log.warning("a stream that was opened could not be closed", session_id=session_id, error=str(error))
 
 
 def _recording(session: Session) -> Recording | None:

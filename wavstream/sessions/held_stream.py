@@ -40,6 +40,11 @@ class HeldStream:
         else:
             self._stream.closed(clean, arrival_us)
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of each channel in the newest frame; 0: there is none that was handed on."""
+        return 0 if self._stream is None else self._stream.frame_samples
+
     def let_in(self, stream: StreamSink, now_us: int) -> None:
         """Hand over what waited; it arrives now, for time never goes back in a journal."""
         self._stream = stream

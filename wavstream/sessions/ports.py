@@ -16,6 +16,10 @@ from wavstream.model.recording import Recording
 class StreamSink(Protocol):
     """Where the events of one stream go."""
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of each channel in the newest frame; 0: there is none."""
+
     def frame(self, frame: Frame, arrival_us: int) -> None:
         """Audio."""
 

@@ -23,7 +23,8 @@ def apply_rules(
             stream.guard_frames(journal.append, pause_end_us)
         else:
             stream.journal_frames(journal.append)
-        stream.handle.keep_alive(any(each.plays_silence or stream.wants_silence for each in recordings))
+        asked = stream.wants_silence
+        stream.handle.keep_alive(any(each.plays_silence if asked is None else asked for each in recordings))
 
 
 def all_paused(recordings: Iterable[Recording]) -> bool:

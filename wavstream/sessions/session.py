@@ -23,12 +23,13 @@ from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.rendering.mixer.beep import beep
+from wavstream.sessions.beeps import Beeps
 from wavstream.sessions.legs import Legs
 from wavstream.sessions.ports import Renderer, StreamHandle
 from wavstream.sessions.rules import all_paused, apply_rules
-from wavstream.sessions.stream import Stream
+from wavstream.sessions.stream import Stream, facts_of
 from wavstream.sessions.timing import Pulse, Timing
+from wavstream.sessions.waits import Waits
 
 
 class Session:
@@ -47,12 +48,13 @@ class Session:
         self.legs = Legs()
         self.streams: list[Stream] = []
         """The open ones."""
+        self.streams_gone = asyncio.Event()
+        """The last of them has gone, and none has come since."""
         self.running: dict[str, Recording] = {}
         """Ongoing and paused recordings."""
         self.waiting: dict[str, Recording] = {}
         """Accepted recordings: they start with the first stream."""
-        self.deadline_us: int | None = None
-        """When a session without a stream is given up; None: it has one, or had."""
+        self.waits = Waits(timing)
         self.next_stream = 1
         self.next_track = 0
         self.journal: Journal | None = None
@@ -63,32 +65,26 @@ class Session:
         self._renderer = renderer
         self._make_journal = make_journal
         self._pulse = Pulse(now_us, turn)
+        self._beeps = Beeps()
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
     def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> Stream:
         """A stream has introduced itself."""
         leg = started.leg or self.legs.free_letter()
-        facts = StreamFacts(
-            stream=self.next_stream,
-            leg=leg,
-            dialect=handle.dialect,
-            format=started.format,
-            clock=started.clock,
-            tracks=started.tracks,
-            first_track=self.next_track,
-            channel=started.channel,
-        )
+        facts = facts_of(started, leg=leg, dialect=handle.dialect, stream=self.next_stream, first_track=self.next_track)
         self._replace_streams_of(facts, started.stream_id, now_us)
         self.next_stream += 1
         self.next_track += len(started.tracks)
         self.learn(started.call)
-        self.deadline_us = None
+        self.waits.end()
         self.legs.arrive(leg)
         stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
+        self.streams_gone.clear()
         if self.running:
             self.note(now_us, events.StreamOpened(facts=facts))
+            self._beeps.join(stream)
             self._apply_rules()
         for recording in list(self.waiting.values()):
             del self.waiting[recording.id]
@@ -106,6 +102,8 @@ class Session:
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:
             self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
+        if not self.streams:
+            self.streams_gone.set()
         if not self.streams and not self.legs.away:
             self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)
 
@@ -115,7 +113,7 @@ class Session:
         """Start a recording now, or as soon as the first stream is there."""
         self.was_recorded = True
         if not self.streams:
-            self.announce(now_us)
+            self.waits.expect_stream(now_us)
             self.waiting[recording.id] = recording
             return recording
         call = self.call.merged(recording.call)
@@ -127,7 +125,7 @@ class Session:
             self._pulse.restart(now_us)
         self.running[recording.id] = recording
         snapshots = tuple(stream.snapshot() for stream in self.streams)
-        returns_beep = self._beep() if recording.options.beep else ()
+        returns_beep = self._beeps.start(recording, self.streams)
         started = events.RecordingStarted(
             recording=recording, streams=snapshots, leg_order=tuple(self.legs.names), returns_beep=returns_beep
         )
@@ -140,11 +138,6 @@ class Session:
     def learn(self, call: CallFacts) -> None:
         """Add to what is known of the call."""
         self.call = self.call.merged(call)
-
-    def announce(self, now_us: int) -> None:
-        """A stream is expected: wait for it."""
-        if not self.streams:
-            self.deadline_us = now_us + self._timing.start_wait_us
 
     def cancel(self, recording_id: str, now_us: int) -> Recording:
         """End an accepted recording that no stream has come for: there will be no file."""
@@ -187,6 +180,7 @@ class Session:
         end_us = now_us if end_us is None else end_us
         self.note(now_us, events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us))
         recording = self.running.pop(recording_id)
+        self._beeps.end(recording_id)
         journal = self.journal
         assert journal is not None
         recording = replace(recording, status=Status.COMPLETED, end_reason=reason, ended_at=utc(now_us))
@@ -214,14 +208,20 @@ class Session:
                 stream.turn_window()
         if self.legs.away:
             self._give_up_legs(now_us)
-        if self.deadline_us is not None and now_us >= self.deadline_us:
+        if self.waits.run_out(now_us):
             self._give_up_waiting(now_us)
         return due
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has no stream, no recording, and waits for none: at most it is announced."""
+        awaited = self.legs.away or self.waiting or self.waits.stream_by_us is not None
+        return not (self.streams or self.running or awaited)
+
+    @property
     def is_over(self) -> bool:
-        """Whether nothing keeps the session: no stream, none awaited, no recording."""
-        return not (self.streams or self.legs.away or self.running or self.waiting or self.deadline_us is not None)
+        """Whether nothing keeps the session."""
+        return self.is_idle and self.waits.announced_until_us is None
 
     def restore(
         self, *, journal: Journal, legs: list[str], lost: list[str], next_stream: int, next_track: int,
@@ -233,6 +233,7 @@ class Session:
         self.legs.names = legs
         self.next_stream, self.next_track = next_stream, next_track
         self.running = {recording.id: recording for recording in running}
+        self._beeps.told(running, legs)
         for recording in running:
             self.learn(recording.call)
         self.last_stream_end_us = last_us
@@ -259,7 +260,6 @@ class Session:
             self._end_recordings(EndReason.RECOVERED if last.by_restart else EndReason.DISCONNECTED, now_us)
 
     def _give_up_waiting(self, now_us: int) -> None:
-        self.deadline_us = None
         for recording in self.waiting.values():
             self._renderer.change(replace(recording, status=Status.ABSENT, ended_at=utc(now_us)))
         self.waiting.clear()
@@ -283,12 +283,6 @@ class Session:
         recording = replace(self.running[recording_id], status=status)
         self.running[recording_id] = recording
         return recording
-
-    def _beep(self) -> tuple[int, ...]:
-        """Tell the parties that they are recorded; the streams whose outbound track brings the tone back."""
-        for stream in self.streams:
-            stream.handle.play(beep(stream.facts.format.rate_hz))
-        return tuple(stream.facts.stream for stream in self.streams if stream.returns_audio)
 
     def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
         """A leg's track comes once: a peer that reconnects before we saw its old socket die takes its place."""

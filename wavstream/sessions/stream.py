@@ -106,6 +106,12 @@ class Stream:
         parallel = None not in (self._stream_id, stream_id) and self._stream_id != stream_id
         return not parallel and self.facts.leg == facts.leg and not set(self.facts.tracks).isdisjoint(facts.tracks)
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of each channel in the newest frame of the first track; 0: there is none."""
+        frame = self.latest[0]
+        return 0 if frame is None else frame.samples
+
     # ---- which rule frames meet --------------------------------------------------------------------------------
 
     def forget_frames(self) -> None:
@@ -175,6 +181,20 @@ class Stream:
         """Whether the sample at ``position`` was said after the guarded pause, as far as the frames before it tell."""
         floor_us = min(self._floor_us, self._last_floor_us)
         return floor_us + position * self._sample_us >= self._guard_until_us
+
+
+def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, first_track: int) -> StreamFacts:
+    """What the journal has to know of a stream; ``stream`` and ``first_track`` number it and its tracks."""
+    return StreamFacts(
+        stream=stream,
+        leg=leg,
+        dialect=dialect,
+        format=started.format,
+        clock=started.clock,
+        tracks=started.tracks,
+        first_track=first_track,
+        channel=started.channel,
+    )
 
 
 _pack = RECORD.pack

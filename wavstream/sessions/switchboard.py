@@ -7,8 +7,12 @@ every 150 ms and the journal's thread is fed small jobs instead of one large one
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Protocol
+
+import structlog
 
 from wavstream.dialects.events import StreamStarted
 from wavstream.errors import LimitReached
@@ -26,6 +30,8 @@ from wavstream.sessions.timing import Timing
 
 SLOTS = 10
 SLOT_S = 0.015
+
+log = structlog.get_logger()
 
 
 class NewRecording(Protocol):
@@ -47,7 +53,8 @@ class Switchboard:
 
     def __init__(
         self, *, timing: Timing, renderer: Renderer, writer: Writer, make_journal: Callable[[Session], Journal],
-        max_sessions: int, max_streams_per_session: int, auto_record: bool, default_options: RecordingOptions,
+        max_sessions: int, max_streams_per_session: int, auto_record: bool,
+        options_of: Callable[[str], RecordingOptions],
         new_recording: NewRecording, room: SpoolRoom,
     ) -> None:  # fmt: skip
         self.stopping = False
@@ -59,7 +66,7 @@ class Switchboard:
         self._max_sessions = max_sessions
         self._max_streams = max_streams_per_session
         self._auto_record = auto_record
-        self._default_options = default_options
+        self._options_of = options_of
         self._new_recording = new_recording
         self._room = room
         self._sessions: dict[tuple[str, str], Session] = {}
@@ -90,11 +97,12 @@ class Switchboard:
     def find_or_make(self, app_id: str, session_id: str, now_us: int, *, even_if_full: bool = False) -> Session:
         """The live session, made if it is new; raises LimitReached when there are too many.
 
+        One that is no more than announced makes room: a forgotten announcement must not cost a call.
         ``even_if_full``: it was let in before, and is not refused now.
         """
         session = self._sessions.get((app_id, session_id))
         if session is None:
-            if len(self._sessions) >= self._max_sessions and not even_if_full:
+            if len(self._sessions) >= self._max_sessions and not even_if_full and not self._made_room():
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
             session = Session(
                 app_id=app_id, session_id=session_id, now_us=now_us, timing=self._timing,
@@ -108,9 +116,24 @@ class Switchboard:
     def drop_if_over(self, session: Session) -> None:
         """Forget a session that nothing keeps."""
         if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
-            del self._sessions[session.app_id, session.session_id]
-            for slot in self._slots:
-                slot.pop(session, None)
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        del self._sessions[session.app_id, session.session_id]
+        for slot in self._slots:
+            slot.pop(session, None)
+
+    def _made_room(self) -> bool:
+        """Forget a session that is no more than announced: the first announced of the app that has most; if any is."""
+        announced = [session for session in self._sessions.values() if session.waits.announced_until_us is not None]
+        for app_id, _ in Counter(session.app_id for session in announced).most_common():
+            of_app = [session for session in announced if session.app_id == app_id]
+            for session in sorted(of_app, key=attrgetter("waits.announced_until_us")):
+                if session.is_idle:
+                    log.info("an announced session makes room for another", session=session.session_id, app=app_id)
+                    self._drop(session)
+                    return True
+        return False
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -136,7 +159,8 @@ class Switchboard:
             handle.pause_reading()
         if records:
             # The row follows by itself: the journal has all of the recording already.
-            recording = self._new_recording(app_id=app_id, session_id=session.session_id, options=self._default_options)
+            options = self._options_of(app_id)
+            recording = self._new_recording(app_id=app_id, session_id=session.session_id, options=options)
             self.renderer.change(session.start(recording, now_us))
         return stream
 
@@ -161,11 +185,13 @@ class Switchboard:
                 if self._full:
                     held.handle.pause_reading()
 
-    def found_end(self, recording: Recording, end: RecordingStopped, now_us: int) -> None:
-        """A running recording has come to its end by itself; one that was stopped meanwhile is left as it is."""
+    def found_end(self, recording: Recording, end: RecordingStopped, now_us: int) -> bool:
+        """A running recording has come to its end by itself; False: it was stopped meanwhile and is left as it is."""
         session = self.find(recording.app_id, recording.session_id)
-        if session is not None and recording.id in session.running:
-            session.stop(recording.id, end.reason, now_us, end_us=end.end_us)
+        if session is None or recording.id not in session.running:
+            return False
+        session.stop(recording.id, end.reason, now_us, end_us=end.end_us)
+        return True
 
     # ---- the beat ----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ VISIT_SLACK_US = VISIT_US // 2
 """Half a visit: a clock record is written by the visit that is nearest to its moment."""
 CLOCKS_PER_FOLD = 4
 """A fold about every two seconds: reading, appending and changing threads then weigh little beside folding."""
+CLOCKS_BEFORE_FOLD = 7
+"""Until the first one. A track is placed when 2 s of it are known: to read it before would only keep it in memory."""
 FLOOR_WINDOW_US = 10_000_000
 
 
@@ -22,7 +24,9 @@ class Timing:
     reconnect_wait_us: int
     """For a lost stream to come back as the same leg."""
     start_wait_us: int
-    """For the first stream of an announced session or of an accepted recording."""
+    """For the first stream of an accepted recording."""
+    announced_wait_us: int
+    """For the first stream or recording of an announced session."""
     orphan_after_us: int = 0
     """For anything to come from its open streams; 0: for ever."""
 
@@ -41,6 +45,7 @@ class Pulse:
     def restart(self, now_us: int) -> None:
         """A recording starts where none ran: time counts from here."""
         self._clock_us = now_us - self._early_us
+        self._clocks = CLOCKS_PER_FOLD - CLOCKS_BEFORE_FOLD
 
     def clock_is_due(self, now_us: int) -> bool:
         """Whether a clock record is to be written now; True is said once for each."""
@@ -53,7 +58,7 @@ class Pulse:
     @property
     def fold_is_due(self) -> bool:
         """Whether the clock record just written makes enough for a fold of what the visits before have written."""
-        return self._clocks % CLOCKS_PER_FOLD == 0
+        return self._clocks > 0 and self._clocks % CLOCKS_PER_FOLD == 0
 
     def hurry(self) -> None:
         """What may end a recording was noted: fold at the next visit, and at the one that finds it written."""

@@ -22,6 +22,7 @@ from wavstream.settings.tables import (
     OpenerSettings,
     RecordingDefaults,
     RetentionSettings,
+    Seconds,
     TwilioSettings,
     WebhookSettings,
 )
@@ -68,6 +69,8 @@ class Settings(BaseSettings):
     """Seconds that a session waits for a stream that was lost before its recordings end as `disconnected`."""
     start_wait_s: SecondsOrZero = 60.0
     """Seconds that a recording waits for the first stream of its session before it is `absent`."""
+    announced_wait_s: Seconds = 14_400.0
+    """Seconds that an announced session waits for a stream or a recording; four hours, since calls are that long."""
     orphan_after_s: SecondsOrZero = 120.0
     """Seconds that nothing comes from any stream of a session, after which it is ended; 0: never, for quiet streams."""
     hold_s: SecondsOrZero = 3.0

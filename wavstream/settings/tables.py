@@ -20,6 +20,7 @@ from wavstream.model.options import (
     TrackChoice,
     Trim,
     valid_terminators,
+    valid_timeout,
 )
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -37,6 +38,9 @@ def _app_id(text: str) -> str:
     return text
 
 
+_Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(valid_timeout)]
+
+
 class RecordingDefaults(Table):
     """The options of a recording whose request does not name them."""
 
@@ -50,10 +54,10 @@ class RecordingDefaults(Table):
     """Hertz, 8000 to 48000; not set: the highest of the tracks it begins with. MP3 takes the nearest rate it has."""
     max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
     """Recorded seconds, 0 to 14400, after which a recording ends; 0: no limit, a call is as long as it is."""
-    initial_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
-    """Recorded seconds, 0 to 14400, without any speech from the start on, that end it; 0: never, some calls wait."""
-    end_silence_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
-    """Recorded seconds of silence, 0 to 14400, that end it once somebody spoke; 0: never, since callers are on hold."""
+    initial_timeout_s: _Timeout = 0.0
+    """Recorded seconds, 0.1 to 14400, without any speech from the start on, that end it; 0: never, some calls wait."""
+    end_silence_timeout_s: _Timeout = 0.0
+    """Recorded seconds of silence, 0.1 to 14400, that end it once somebody spoke; 0: never, as callers are on hold."""
     sensitivity: Annotated[float, Field(ge=0, le=MAX_SENSITIVITY, allow_inf_nan=False)] = DEFAULT_SENSITIVITY
     """0 to 100: how readily a sound is taken for speech by the timeouts and the trim; 44 suits calls."""
     trim: Trim = Trim.NONE
@@ -94,6 +98,8 @@ class Limits(Table):
     """Live sessions; more than one core carries, so that it stops a runaway switch and not a busy hour."""
     streams_per_session: Annotated[int, Field(ge=1)] = 16
     """Media streams of one session; a conference leg more is a loop of the switch."""
+    live_listeners: Annotated[int, Field(ge=0)] = 1_000
+    """Who may listen to recordings while they are made, together; each may keep 1 MiB waiting. 0: nobody."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
     """Bytes free on the disk below which new recordings are refused, so that running ones can finish."""
     page_size: Annotated[int, Field(ge=1, le=1_000)] = 200

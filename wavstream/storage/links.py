@@ -108,7 +108,8 @@ def _signature(key: LinkKey, *parts: str) -> str:
     # Each part with its length before it: no two lists of parts make the same bytes.
     encoded = [part.encode(errors="surrogatepass") for part in parts]
     message = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
-    mac = hmac.digest(key.secret, message, hashlib.sha256)
+    # Not ``hmac.digest``: it lets go of the interpreter's lock, for which the loop then waits while threads are busy.
+    mac = hmac.new(key.secret, message, hashlib.sha256).digest()
     return f"{key.id}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
 

@@ -7,6 +7,10 @@ fact before it has taken, or we have given up, the one before.
 
 A try ends with its outcome in the outbox. Whatever ends the process before that leaves the row pending: the message is
 sent again, with the same id.
+
+The log has a line when an app's deliveries begin to fail and one when they work again, and none of what is tried in
+between: both are about the first webhook that failed, so that one which is refused for good, among others that are
+taken, does not write a line with each of its tries.
 """
 
 from __future__ import annotations
@@ -117,6 +121,8 @@ class AppQueue:
         self._idle_since: datetime | None = None
         self._app: App | None = None
         self._app_until: datetime | None = None
+        self._failing: str | None = None
+        """The webhook whose failure is in the log, until its turn is over."""
         self._woken = asyncio.Event()
         self._timer: Timer | None = None
         self._ending = False
@@ -249,16 +255,29 @@ class AppQueue:
         now = self._clock.now()
         if why is None:
             self._outcomes.delivered += 1
+            if self._end_failing(announcement):
+                log.info("webhooks of an app arrive again", app=self._app_id, webhook=announcement.fact.id)
             return await self._insist(lambda: self._outbox.note_delivered(announcement, now))
         then = None if gone else next_try(announcement.attempts + 1, begun_at=announcement.begun_at, now=now)
         self._outcomes.failed += 1
         if then is None:
             self._outcomes.dead += 1
+            self._end_failing(announcement)
             log.warning("a webhook is given up", app=self._app_id, webhook=announcement.fact.id, error=why)
             return await self._insist(lambda: self._outbox.bury(announcement, why, now))
+        if self._failing is None:
+            self._failing = announcement.fact.id
+            log.warning("webhooks of an app fail, trying again", app=self._app_id, webhook=self._failing, error=why)
         await self._insist(lambda: self._outbox.note_failed(announcement, why, then))
         self._wait_until(then)
         return None
+
+    def _end_failing(self, announcement: Announcement) -> bool:
+        """It is not tried again; whether it was its failure that is in the log."""
+        if self._failing != announcement.fact.id:
+            return False
+        self._failing = None
+        return True
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write until it works: what is not written down is sent again."""

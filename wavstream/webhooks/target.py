@@ -2,7 +2,9 @@
 
 Whoever can set a URL must not be able to make the server talk to what only the server can reach: services on its own
 machine, in its own network, the cloud's metadata. A name says nothing about that, since its owner may point it anywhere
-and change it between two questions; so the rule is about the address of the connection, and is asked for each one.
+and change it between two questions; so the rule is about the address of the connection, and is asked for each one. What
+is known without asking is refused when the URL is registered: addresses, in any spelling that a resolver takes for one
+(``127.1``, ``2130706433``, ``0x7f.1``), and ``localhost`` with all names below it, which are this machine (RFC 6761).
 
 An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is judged by that: the machine or its router would
 connect there. The tables are those of IANA's special-purpose registries. ``ipaddress.is_global`` is not asked: in
@@ -12,6 +14,7 @@ Python 3.11 it lets 6to4 forms of private addresses pass.
 from __future__ import annotations
 
 import errno
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
@@ -77,9 +80,12 @@ def check_url(url: str, *, allow_http: bool, allow_localhost: bool) -> None:
         raise ValueError("must name a host")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("must have neither a user name nor a fragment")
-    if _is_address(parts.hostname):
+    host = parts.hostname.removesuffix(".")
+    if f".{host}".endswith(".localhost") and not allow_localhost:
+        raise ValueError(f"{host} is not on the public internet")
+    if (address := _address(host)) is not None:
         try:
-            check_address(parts.hostname, allow_localhost=allow_localhost)
+            check_address(address, allow_localhost=allow_localhost)
         except Refused as error:
             raise ValueError(error.strerror) from None
 
@@ -94,12 +100,16 @@ def check_address(address: str, *, allow_localhost: bool) -> None:
         raise Refused(f"{address} is not the address of a host")
 
 
-def _is_address(host: str) -> bool:
+def _address(host: str) -> str | None:
+    """The address that a host is, however it is spelt; None: it is a name."""
     try:
-        ip_address(host)
+        return str(ip_address(host))
     except ValueError:
-        return False
-    return True
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def _judged(address: Address) -> Address:

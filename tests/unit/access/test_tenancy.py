@@ -13,11 +13,13 @@ import pytest
 
 from wavstream.access import tenancy
 from wavstream.access.keys import hash_key, lookup, verify_key
+from wavstream.access.known_apps import TRUST_S, KnownApps
 from wavstream.access.rates import FailureLimit
-from wavstream.access.tenancy import TRUST_S, Access
+from wavstream.access.tenancy import Access
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.model.app import App
+from wavstream.model.options import RecordingOptions
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
 MASTER = b"m" * 32
@@ -46,6 +48,10 @@ class FakeApps:
     async def any_app(self) -> bool:
         self.reads += 1
         return bool(self.rows)
+
+    async def get_app(self, app_id: str) -> App | None:
+        self.reads += 1
+        return next((app for app, _ in self.rows.values() if app.id == app_id), None)
 
 
 class Clock:
@@ -78,7 +84,10 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def access_to(apps: FakeApps, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None) -> Access:
     limit = FailureLimit(failures=failures)
-    return Access(apps=apps, master=MASTER, twilio=twilio, failures=limit, clock=clock, now=lambda: START)
+    known_apps = KnownApps(apps, clock, server_options=RecordingOptions())
+    return Access(
+        apps=apps, known_apps=known_apps, master=MASTER, twilio=twilio, failures=limit, clock=clock, now=lambda: START
+    )
 
 
 async def app_of(answer: str | Awaitable[str]) -> str:
@@ -292,12 +301,42 @@ async def test_while_no_app_exists_a_stream_on_loopback_may_name_the_default_app
             await stream(access, None, loopback=True, app="shop")
 
 
-async def test_a_stream_token_opens_streams_of_its_app_at_once(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_stream_token_opens_streams_of_its_app(clock: Clock) -> None:
+    apps = FakeApps(shop=KEY)
+    access = access_to(apps, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(seconds=1))
-    assert access.authenticate_stream(token, client_is_loopback=False, session_id="call-77") == "shop"
+    for _ in range(2):
+        assert await stream(access, token, session_id="call-77") == "shop"
+    assert apps.reads == 1
     with pytest.raises(Unauthenticated):
-        access.authenticate_stream(token, client_is_loopback=False, app="bank")
+        await stream(access, token, app="bank")
+
+
+async def test_a_stream_token_opens_nothing_soon_after_its_app_was_removed(clock: Clock) -> None:
+    apps = FakeApps(shop=KEY, bank=OTHER_KEY)
+    access = access_to(apps, clock)
+    token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
+    assert await stream(access, token) == "shop"
+    del apps.rows[lookup(KEY, MASTER)]
+    clock.seconds += TRUST_S
+    with pytest.raises(Unauthenticated, match="was removed"):
+        await stream(access, token)
+
+
+async def test_a_stream_token_made_without_any_app_is_good_until_there_is_one(clock: Clock) -> None:
+    apps = FakeApps()
+    access = access_to(apps, clock)
+    token, of_nobody = (
+        access.make_token(app_id=app_id, session_id=None, expires_at=START + timedelta(days=1))
+        for app_id in ("default", "shop")
+    )
+    assert await stream(access, token) == "default"
+    with pytest.raises(Unauthenticated, match="was removed"):
+        await stream(access, of_nobody)
+    apps.give("bank", OTHER_KEY)
+    clock.seconds += TRUST_S
+    with pytest.raises(Unauthenticated, match="was removed"):
+        await stream(access, token)
 
 
 async def test_a_stream_token_for_a_session_opens_no_other(clock: Clock) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import START, Clock, FakeAccess, FakeCommands, FakeDeadLetters, FakeHolds, make_token
+from tests.unit.api.fakes import KEYS, START, Clock, FakeAccess, FakeCommands, FakeDeadLetters, FakeHolds, make_token
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
@@ -27,7 +27,8 @@ from wavstream.storage.links import LinkKey, LinkKeys
 from wavstream.storage.local import LocalStorage
 
 BASE = "https://rec.example.com"
-SERVER_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
+APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
+"""Those of the first key's app."""
 
 
 @dataclass
@@ -64,12 +65,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async def readiness() -> list[str]:
         return reasons
 
+    async def options_of(app_id: str) -> RecordingOptions:
+        return APP_OPTIONS if app_id == KEYS["key-one"] else RecordingOptions()
+
     app = create_app(
         ApiParts(
             commands=commands, holds=FakeHolds(commands), dead_letters=letters, authenticate=access, links=links,
             find_recording=commands.find, storage=storage,
             conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
-            public_url=BASE, default_options=SERVER_OPTIONS, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
+            public_url=BASE, options_of=options_of, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
             listen=lambda _: None, url_of=Addresses(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it

@@ -224,9 +224,13 @@ class FakeAccess:
     open_on_loopback: bool = False
     failures_left: int = 100
 
-    def __call__(self, bearer: str | None, *, client_is_loopback: bool, address: str) -> str | Awaitable[str]:
+    def __call__(
+        self, bearer: str | None, *, client_is_loopback: bool, app: str | None, address: str
+    ) -> str | Awaitable[str]:
         if self.failures_left == 0:
             raise LimitReached(f"Too many wrong keys from {address}.", retry_after_s=30)
+        if app is not None and app != KEYS.get(bearer or ""):
+            raise Unauthenticated("Send the key of the app that is named.")
         if bearer == "key-two":
             return self._slowly(bearer)
         if bearer in KEYS:

@@ -63,7 +63,9 @@ def test_exactly_the_routes_of_v1_ask_for_a_key(document: dict[str, Any]) -> Non
     for path, operation in _operations(document):
         assert ("security" in operation) == path.startswith("/v1/"), path
         assert ("401" in operation["responses"]) == path.startswith("/v1/"), path
-    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["key"]["scheme"], schemes["gateway_key"]["name"]) == ("bearer", "X-API-Key")
+    assert document["paths"]["/v1/sessions"]["get"]["security"] == [{"key": []}, {"gateway_key": []}]
 
 
 def test_every_error_is_described_as_a_problem(document: dict[str, Any]) -> None:

@@ -55,6 +55,40 @@ async def test_the_scheme_may_be_written_in_any_case(world: World, value: str) -
         assert (await client.get("/v1/sessions", headers={"Authorization": value})).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "app"),
+    [
+        ({"X-API-Key": "key-two"}, "two"),
+        ({"X-API-Key": "key-two", "X-App-ID": "two"}, "two"),
+        ({"X-API-Key": "key-two", "Authorization": "Bearer key-one"}, "one"),
+        ({"X-API-Key": "key-two", "Authorization": "Basic a2V5LW9uZQ=="}, "two"),
+    ],
+)
+async def test_the_key_may_come_as_the_gateways_apps_send_it_and_a_bearer_wins(
+    world: World, headers: dict[str, str], app: str
+) -> None:
+    async with world.client(None) as client:
+        answer = await client.post("/v1/recordings", json={"session_id": "s"}, headers=headers)
+    assert (answer.status_code, answer.json()["app_id"]) == (201, app)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-API-Key": ""},
+        {"X-API-Key": "wrong"},
+        {"X-App-ID": "one"},
+        {"X-API-Key": "key-one", "X-App-ID": "two"},
+        {"Authorization": "Bearer key-one", "X-App-ID": "two"},
+    ],
+)
+async def test_a_key_as_the_gateways_apps_send_it_must_be_that_of_the_app_they_name(
+    world: World, headers: dict[str, str]
+) -> None:
+    async with world.client(None) as stranger:
+        assert (await stranger.get("/v1/sessions", headers=headers)).status_code == 401
+
+
 async def test_a_key_that_takes_time_to_check_is_waited_for(world: World) -> None:
     async with world.client("key-two") as client:
         assert (await client.post("/v1/recordings", json={"session_id": "s"})).json()["app_id"] == "two"
@@ -128,21 +162,22 @@ async def test_a_body_that_no_route_would_read_is_refused_too(client: httpx.Asyn
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "allowed"),
     [
-        ("GET", "/", 404),
-        ("GET", "/v1/nothing", 404),
-        ("GET", "/v1/recordings/", 404),
-        ("GET", "/v1/recordings/x/stop", 405),
-        ("PUT", "/v1/recordings/x", 405),
-        ("POST", "/files/x", 405),
-        ("DELETE", "/healthz", 405),
+        ("GET", "/", 404, None),
+        ("GET", "/v1/nothing", 404, None),
+        ("GET", "/v1/recordings/", 404, None),
+        ("GET", "/v1/recordings/x/stop", 405, "POST"),
+        ("PUT", "/v1/recordings", 405, "GET, POST"),
+        ("PUT", "/v1/recordings/x", 405, "DELETE, GET"),
+        ("POST", "/files/x", 405, "GET, HEAD"),
+        ("DELETE", "/healthz", 405, "GET, HEAD"),
     ],
 )
 async def test_addresses_and_methods_that_are_not_ours_are_problems(
-    client: httpx.AsyncClient, method: str, path: str, status: int
+    client: httpx.AsyncClient, method: str, path: str, status: int, allowed: str | None
 ) -> None:
     response = await client.request(method, path)
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     assert response.json()["status"] == status
-    assert ("allow" in response.headers) == (status == 405)
+    assert response.headers.get("allow") == allowed

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import SERVER_OPTIONS, World
+from tests.unit.api.conftest import APP_OPTIONS, World
 from wavstream.finishing.sidecar import read_sidecar
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
@@ -54,7 +54,7 @@ async def test_an_option_reaches_the_recording_and_comes_back_from_its_sidecar(
 
     recording = await started(world, client, **{name: value})
 
-    assert recording.options == replace(SERVER_OPTIONS, **{name: value})
+    assert recording.options == replace(APP_OPTIONS, **{name: value})
     assert type(getattr(recording.options, name)) is type(value)
 
     world.commands.put(made(recording))
@@ -71,11 +71,13 @@ async def test_all_options_at_once_reach_the_recording(world: World, client: htt
     assert (await started(world, client, **OTHER)).options == RecordingOptions(**OTHER)
 
 
-async def test_what_a_start_leaves_out_is_as_the_server_has_it_and_null_is_not_left_out(
+async def test_what_a_start_leaves_out_is_as_the_app_has_it_and_null_is_not_left_out(
     world: World, client: httpx.AsyncClient
 ) -> None:
-    assert (await started(world, client, beep=True)).options == replace(SERVER_OPTIONS, beep=True)
-    assert (await started(world, client, sample_rate=None)).options == replace(SERVER_OPTIONS, sample_rate=None)
+    assert (await started(world, client, beep=True)).options == replace(APP_OPTIONS, beep=True)
+    assert (await started(world, client, sample_rate=None)).options == replace(APP_OPTIONS, sample_rate=None)
+    async with world.client("key-two") as other:
+        assert (await started(world, other)).options == RecordingOptions()
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,10 @@ async def test_what_a_start_leaves_out_is_as_the_server_has_it_and_null_is_not_l
         ("max_length_s", 0),
         ("max_length_s", 14_400),
         ("initial_timeout_s", 0),
+        ("initial_timeout_s", 0.1),
         ("initial_timeout_s", 14_400),
         ("end_silence_timeout_s", 0),
+        ("end_silence_timeout_s", 0.1),
         ("end_silence_timeout_s", 14_400.0),
         ("sensitivity", 0),
         ("sensitivity", 100),
@@ -114,43 +118,45 @@ async def test_a_value_at_its_bound_is_taken(world: World, client: httpx.AsyncCl
         ("session_id", "", "must be 1 to 256 printable characters"),
         ("session_id", "x" * 257, "must be 1 to 256 printable characters"),
         ("session_id", "a\nb", "must be 1 to 256 printable characters"),
-        ("session_id", 77, "must be a valid string"),
-        ("session_id", None, "must be a valid string"),
+        ("session_id", 77, "must be text"),
+        ("session_id", None, "must be text"),
         ("format", "ogg", "accepted: wav, mp3"),
         ("channels", "quad", "accepted: mono, stereo"),
         ("channels", 2, "accepted: mono, stereo"),
         ("channels", None, "accepted: mono, stereo"),
         ("track", "both_tracks", "accepted: both, inbound, outbound"),
-        ("sample_rate", "8000", "must be a valid integer"),
-        ("sample_rate", 8000.0, "must be a valid integer"),
-        ("sample_rate", True, "must be a valid integer"),
+        ("sample_rate", "8000", "must be a whole number, without a fraction"),
+        ("sample_rate", 8000.0, "must be a whole number, without a fraction"),
+        ("sample_rate", True, "must be a whole number, without a fraction"),
         ("sample_rate", 7_999, "must be greater than or equal to 8000"),
         ("sample_rate", 48_001, "must be less than or equal to 48000"),
         ("max_length_s", -1, "must be greater than or equal to 0"),
         ("max_length_s", 14_401, "must be less than or equal to 14400"),
-        ("max_length_s", 1.5, "must be a valid integer"),
-        ("max_length_s", None, "must be a valid integer"),
+        ("max_length_s", 1.5, "must be a whole number, without a fraction"),
+        ("max_length_s", None, "must be a whole number, without a fraction"),
+        ("initial_timeout_s", 0.099, "must be 0, or at least 0.1"),
+        ("end_silence_timeout_s", 1e-9, "must be 0, or at least 0.1"),
         ("initial_timeout_s", -0.001, "must be greater than or equal to 0"),
         ("initial_timeout_s", 14_400.001, "must be less than or equal to 14400"),
-        ("initial_timeout_s", "3", "must be a valid number"),
+        ("initial_timeout_s", "3", "must be a number"),
         ("initial_timeout_s", float("nan"), "must be a finite number"),
         ("end_silence_timeout_s", -0.001, "must be greater than or equal to 0"),
         ("end_silence_timeout_s", 14_400.001, "must be less than or equal to 14400"),
-        ("end_silence_timeout_s", True, "must be a valid number"),
+        ("end_silence_timeout_s", True, "must be a number"),
         ("end_silence_timeout_s", float("inf"), "must be a finite number"),
         ("sensitivity", -0.001, "must be greater than or equal to 0"),
         ("sensitivity", 100.001, "must be less than or equal to 100"),
         ("sensitivity", float("nan"), "must be a finite number"),
-        ("sensitivity", "44", "must be a valid number"),
+        ("sensitivity", "44", "must be a number"),
         ("trim", "both", "accepted: none, silence"),
         ("trim", True, "accepted: none, silence"),
-        ("beep", "true", "must be a valid boolean"),
-        ("beep", 1, "must be a valid boolean"),
+        ("beep", "true", "must be true or false"),
+        ("beep", 1, "must be true or false"),
         ("terminators", "E", "must be digits of 0-9 * # A-D, each at most once"),
         ("terminators", "a", "must be digits of 0-9 * # A-D, each at most once"),
         ("terminators", "1#1", "must be digits of 0-9 * # A-D, each at most once"),
-        ("terminators", 5, "must be a valid string"),
-        ("terminators", None, "must be a valid string"),
+        ("terminators", 5, "must be text"),
+        ("terminators", None, "must be text"),
         ("pause_behavior", "mute", "accepted: skip, silence"),
         ("file_name", "", "must have at least 1 character"),
         ("file_name", "x" * 41, "must have at most 40 characters"),
@@ -161,13 +167,13 @@ async def test_a_value_at_its_bound_is_taken(world: World, client: httpx.AsyncCl
         ("client_state", "aGk", "must be base64"),
         ("client_state", "aG\nk=", "must be base64"),
         ("client_state", "A" * 4_100, "must have at most 4096 characters"),
-        ("metadata", [], "must be a valid dictionary"),
+        ("metadata", [], "must be an object"),
         ("metadata", {"": "x"}, "must have at least 1 character"),
         ("metadata", {str(n): "" for n in range(51)}, "must have at most 50 items"),
         ("metadata", {"k": "\u00e9" * 4_096}, "must not be larger than 8192 bytes in all"),
         ("retention_hours", 0, "must be greater than or equal to 1"),
         ("retention_hours", 87_601, "must be less than or equal to 87600"),
-        ("retention_hours", 1.5, "must be a valid integer"),
+        ("retention_hours", 1.5, "must be a whole number, without a fraction"),
         ("max_length", 3, "is not a field of this request"),
     ],
 )

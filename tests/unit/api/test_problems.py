@@ -33,18 +33,21 @@ def test_what_the_caller_can_mend_keeps_its_text_and_is_not_logged(
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "retry_after"),
     [
-        (errors.DependencyError("secret"), 503),
-        (errors.OperatorError("secret"), 503),
-        (errors.InternalError("secret"), 500),
-        (Unhappy("secret"), 500),
+        (errors.DependencyError("secret"), 503, "5"),
+        (errors.OperatorError("secret"), 503, None),
+        (errors.InternalError("secret"), 500, None),
+        (Unhappy("secret"), 500, None),
     ],
 )
-def test_what_the_caller_cannot_mend_is_logged_and_not_told(error: errors.WavstreamError, status: int) -> None:
+def test_what_the_caller_cannot_mend_is_logged_and_not_told(
+    error: errors.WavstreamError, status: int, retry_after: str | None
+) -> None:
     with capture_logs() as logs:
         response = problem_of(error)
-    assert response.status_code == status
+    assert (response.status_code, response.headers.get("Retry-After")) == (status, retry_after)
+    assert (b"try again" in bytes(response.body)) == (retry_after is not None)
     assert b"secret" not in bytes(response.body)
     assert [line["exc_info"] for line in logs] == [error]
 

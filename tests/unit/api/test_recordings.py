@@ -24,18 +24,23 @@ async def test_a_start_answers_201_with_the_recording(world: World, client: http
 
 
 async def test_text_that_is_no_unicode_is_refused_where_it_stands(client: httpx.AsyncClient) -> None:
-    for body in (rb'{"session_id": "a\ud800"}', rb'{"session_id": "a", "metadata": {"k": "\ud800"}}'):
+    pairs = (b'{"k": "\\ud800"}', b'{"\\udc00": "v"}')
+    for body in (rb'{"session_id": "a\ud800"}', *(b'{"session_id": "a", "metadata": ' + pair + b"}" for pair in pairs)):
         response = await client.post("/v1/recordings", content=body, headers={"Content-Type": "application/json"})
         assert response.status_code == 422, response.text
+        (error,) = response.json()["errors"]
+        if b"metadata" in body:
+            assert error["pointer"].startswith("/metadata")
+            assert error["detail"].startswith("must be Unicode text")
 
 
 @pytest.mark.parametrize(
     ("content", "status", "detail"),
     [
         (b"{", 400, "The body is not JSON: Expecting property name enclosed in double quotes, at character 1."),
-        (b'{"session_id": "\xff"}', 400, "There was an error parsing the body"),
-        (b'{"sample_rate": ' + b"9" * 5_000 + b"}", 400, "There was an error parsing the body"),
-        (b"[" * 9_000, 400, "There was an error parsing the body"),
+        (b'{"session_id": "\xff"}', 400, "The body is not UTF-8."),
+        (b'{"sample_rate": ' + b"9" * 5_000 + b"}", 400, "A number in the body has too many digits."),
+        (b"[" * 9_000, 400, "The body is nested too deeply."),
         (b"[]", 422, "body: must be a JSON object, sent with Content-Type: application/json"),
         (b"null", 422, "body: "),
         (b"", 422, "body: is missing"),

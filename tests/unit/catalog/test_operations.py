@@ -16,7 +16,7 @@ from wavstream.model.operation import Command, Operation
 START = datetime(2026, 8, 21, 12, 0, 0, 1, tzinfo=UTC)
 OPERATION = Operation(
     id="o1", app_id="shop", session_id="call-77", command=Command.RECORD_START, command_uid="rec-1",
-    recording_id="r1", opened=True, at=START,
+    recording_id="r1", at=START,
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_an_operation_is_found_by_its_uid_unless_it_is_older_than_asked_for(conn
 
 def test_a_uid_that_nobody_asks_for_any_more_can_be_used_again(connection: Connection) -> None:
     operations.add(connection, OPERATION)
-    later = replace(OPERATION, id="o2", command=Command.RECORD_STOP, opened=False, at=START + timedelta(days=2))
+    later = replace(OPERATION, id="o2", command=Command.RECORD_STOP, at=START + timedelta(days=2))
     operations.add(connection, later)
     assert found(connection) == later
 

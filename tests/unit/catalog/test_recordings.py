@@ -101,6 +101,7 @@ def full_recording() -> Recording:
         expires_at=START + timedelta(hours=48),
         receipt=receipt,
         error="none",
+        opened=True,
     )
 
 

@@ -1,11 +1,15 @@
-"""What a Twilio stream is sent; what it sends is in ``tests/vectors/twilio``."""
+"""What a Twilio stream is sent, and how a wrong start is refused; what it sends is in ``tests/vectors/twilio``."""
 
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
 
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.twilio import TwilioDialect
+from wavstream.errors import BadParameter, BadPayload
 
 
 def started() -> TwilioDialect:
@@ -26,6 +30,34 @@ def test_audio_is_sent_as_text_that_names_the_stream() -> None:
     assert read(started().message(b"\xff" * 160)) == {
         "event": "media", "streamSid": "MZ01", "media": {"payload": silence}
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (7, "start: an object is accepted"),
+        ({"callSid": 7}, "start.callSid: text of at most 256 characters is accepted"),
+        ({"tracks": "both"}, "start.tracks: inbound and outbound are accepted"),
+        ({"tracks": [7]}, "start.tracks: inbound and outbound are accepted"),
+        ({"customParameters": []}, "start.customParameters: an object is accepted"),
+        ({"mediaFormat": "mulaw"}, "start.mediaFormat: an object is accepted"),
+        ({"mediaFormat": {"channels": 2}}, "start.mediaFormat.channels: one channel a track is accepted"),
+        (
+            {"mediaFormat": {"sampleRate": 4000}},
+            "start.mediaFormat.sampleRate: a whole number of 8000 to 48000 is accepted",
+        ),
+    ],
+)
+def test_a_start_that_is_refused_says_what_is_accepted(start: object, reason: str) -> None:
+    dialect = TwilioDialect(UpgradeRequest(session_id="s", leg=None, query={}, headers={}))
+    with pytest.raises(BadParameter, match=f"^{re.escape(reason)}$"):
+        dialect.text(json.dumps({"event": "start", "start": start}).encode())
+
+
+def test_a_first_message_that_is_no_object_says_so() -> None:
+    dialect = TwilioDialect(UpgradeRequest(session_id="s", leg=None, query={}, headers={}))
+    with pytest.raises(BadPayload, match=r"^text: a JSON object is expected$"):
+        dialect.text(b"[]")
 
 
 def test_clear_names_the_stream() -> None:

@@ -28,14 +28,14 @@ STARTED: dict[str, Any] = {
     "channel": None,
     "call": {"from_": "", "to": "", "direction": "", "vendor_ids": {}},
     "record": False,
-    "keepalive": False,
+    "keepalive": None,
     "accepts_audio": True,
     "playback": None,
     "returns_audio": False,
     "stream_id": None,
 }
 USUAL = {
-    "pcm": STARTED,
+    "pcm": {**STARTED, "keepalive": False},
     "twilio": {
         **STARTED,
         "format": {"codec": "pcmu", "rate_hz": 8000, "channels": 1},

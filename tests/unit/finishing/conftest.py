@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,20 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.finishing.finisher import Finisher, Places
 from wavstream.finishing.recovery import Recovery
+from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import SegmentHeader
+from wavstream.model.app import App, WebhookTarget
+from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.published import published
 from wavstream.model.recording import Recording
+from wavstream.model.times import utc
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.switchboard import Switchboard
-from wavstream.sessions.timing import Timing
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
 
@@ -66,6 +70,9 @@ class FaultyCatalog:
         return call
 
 
+MAX_LISTENERS = 6
+
+
 class Workshop:
     """One data folder, the writer of its journals and the finisher of its recordings."""
 
@@ -79,19 +86,18 @@ class Workshop:
         self.finisher = Finisher(
             places=Places(self.journals, self.spool), writer=self.writer, catalog=self.catalog,  # type: ignore[arg-type]
             storage=self.storage, hold_us=3_000_000, expires_at=self._expires_at, sidecar=sidecar_of,
-            found_end=lambda recording, end: self.switchboard.found_end(recording, end, self.now_us()),
-            facts_of=lambda _: (), retry_s=0.0,
+            found_end=self._found_end, facts_of=facts_of, max_listeners=MAX_LISTENERS, retry_s=0.0,
         )  # fmt: skip
         self.switchboard = Switchboard(
-            timing=Timing(int(reconnect_wait_s * 1e6), TIMING.start_wait_us), renderer=self.finisher,
+            timing=replace(TIMING, reconnect_wait_us=int(reconnect_wait_s * 1e6)), renderer=self.finisher,
             writer=self.writer, make_journal=self._make_journal, max_sessions=1, max_streams_per_session=4,
-            auto_record=False, default_options=RecordingOptions(),
+            auto_record=False, options_of=lambda _: RecordingOptions(),
             new_recording=NewRecordings(keys=KeyTemplate(), now_us=self.now_us), room=SpoolRoom(self.spool, 0),
         )  # fmt: skip
         self.recovery = Recovery(
             folder=self.journals, switchboard=self.switchboard, finisher=self.finisher,
             catalog=self.catalog, storage=self.storage,  # type: ignore[arg-type]
-            open_journal=self._reopen, now_us=self.now_us, not_before=lambda _: None,
+            open_journal=self._reopen, now_us=self.now_us, not_before=lambda _: None, facts_of=facts_of,
         )  # fmt: skip
 
     def now_us(self) -> int:
@@ -138,6 +144,9 @@ class Workshop:
         assert recording.ended_at is not None
         return recording.ended_at + KEPT
 
+    def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
+        self.switchboard.found_end(recording, end, self.now_us())
+
     def _make_journal(self, session: Session) -> Journal:
         return self.writer.open(key=new_id(), app_id=session.app_id, session_id=session.session_id)
 
@@ -162,6 +171,29 @@ async def written(workshop: Workshop, journal: Journal) -> None:
 
     workshop.writer.submit_urgent(journal, tell)
     await done.wait()
+
+
+def facts_of(recording: Recording) -> Sequence[Fact]:
+    """As the service makes them; the catalog keeps those that the app wants."""
+    if recording.status not in ANNOUNCED:
+        return ()
+    return (recording_fact(recording, url="http://localhost/file", command_uid=recording.command_uid, at=utc(at(0))),)
+
+
+async def register(catalog: Catalog, kinds: tuple[FactKind, ...] | None) -> None:
+    """An app that is told these kinds of facts; None: the usual ones."""
+    target = WebhookTarget("https://shop.example/hooks", kinds=kinds)
+    app = App("default", created_at=utc(at(0)), webhook=target)
+    assert await catalog.add_app(app, key_hash="h", key_lookup="l")
+
+
+async def told(catalog: Catalog) -> list[tuple[FactKind, str | None, str | None]]:
+    """What the app is to be told: (kind, recording, error)."""
+    facts = []
+    while due := (await catalog.due_announcements("default", utc(at(1_000)), 1)).announcements:
+        facts.append(due[0].fact)
+        await catalog.note_delivered(due[0], utc(at(1_000)))
+    return [(fact.kind, fact.recording_id, fact.body["recording"]["error"]) for fact in facts]
 
 
 def sidecar_of(recording: Recording) -> bytes:

@@ -52,6 +52,19 @@ async def test_a_stopped_recording_is_published_whole_and_its_journal_is_gone(wo
     assert workshop.left() == []
 
 
+async def test_a_recording_can_be_asked_for_at_every_moment_of_its_end(workshop: Workshop) -> None:
+    recording, journal = await recorded(workshop)
+
+    ended = workshop.finisher.end(recording, journal)
+    seen: list[Recording | None] = []
+    while not seen or seen[-1] is not None:
+        seen.append(workshop.finisher.finishing(recording.id))
+        await asyncio.sleep(0)
+
+    assert ended.done()
+    assert seen[0] == recording
+
+
 async def test_a_recording_is_folded_while_it_runs(workshop: Workshop) -> None:
     journal = workshop.journal()
     (recording,) = await workshop.begin(journal, a_recording())

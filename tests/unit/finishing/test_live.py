@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.journals import a_started_recording, call, noise
 from tests.support.sessions import at
-from tests.unit.finishing.conftest import Workshop, until, written
+from tests.unit.finishing.conftest import MAX_LISTENERS, Workshop, until, written
+from wavstream.errors import LimitReached
 from wavstream.finishing import listener as listener_module
 from wavstream.finishing.listener import Listener
 from wavstream.journal.journal import Journal
@@ -188,6 +189,19 @@ async def test_who_does_not_take_anything_for_a_while_is_slow_whatever_it_is_off
     await asyncio.gather(*following, return_exceptions=True)
 
 
+async def test_no_more_listen_at_once_than_may(workshop: Workshop) -> None:
+    calls = [Call(workshop), Call(workshop)]
+    for each in calls:
+        await each.begin()
+    listeners = [calls[number % 2].listen() for number in range(MAX_LISTENERS)]
+    with pytest.raises(LimitReached) as refused:
+        calls[0].listen()
+    assert refused.value.retry_after_s > 0
+    assert listeners[0] is not None
+    listeners[0].leave()
+    assert calls[1].listen() is not None
+
+
 async def test_a_recording_is_folded_as_usual_once_nobody_listens_any_more(workshop: Workshop) -> None:
     live = Call(workshop)
     await live.begin()
@@ -200,6 +214,21 @@ async def test_a_recording_is_folded_as_usual_once_nobody_listens_any_more(works
     assert not workshop.finisher.live.follows(rendering)
     assert (await live.stop()).status is Status.AVAILABLE
     assert live.listen() is None
+
+
+async def test_a_listener_knows_the_form_of_a_recording_that_names_its_rate_before_anything_is_recorded(
+    workshop: Workshop,
+) -> None:
+    live = Call(workshop, replace(MONO, format=FileFormat.MP3, sample_rate=15_000))
+    await live.begin()
+    ear = Ear(live.listen())
+    await ear.listener.begin()
+    form = await ear.listener.form()
+    assert workshop.finisher._renderings[live.recording.id].tap.samples == 0
+    await live.stop()
+    await ear.take_all()
+    tap = ear.listener._tap
+    assert form == (tap.sample_rate_hz, tap.channels) == (16_000, 1)
 
 
 async def test_a_recording_without_audio_is_an_empty_file_to_its_listener(workshop: Workshop) -> None:

@@ -10,10 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.sessions import at
-from tests.unit.finishing.conftest import FaultyStorage, sidecar_of
+from tests.unit.finishing.conftest import FaultyStorage, facts_of, register, sidecar_of, told
 from tests.unit.finishing.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
 from wavstream.finishing.reconciliation import reconcile
+from wavstream.model.fact import FactKind
 from wavstream.model.hold import Hold
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
@@ -38,7 +39,7 @@ class Shelf:
 
     async def reconcile(self, now_s: float = 2.5) -> list[str]:
         with capture_logs() as logs:
-            await reconcile(catalog=self.catalog, storage=self.storage, now=lambda: utc(at(now_s)))
+            await reconcile(catalog=self.catalog, storage=self.storage, now=lambda: utc(at(now_s)), facts_of=facts_of)
         return [line["event"] for line in logs]
 
 
@@ -65,6 +66,21 @@ async def test_an_available_row_whose_file_is_gone_has_failed_and_says_why(shelf
     assert len(await shelf.reconcile()) == 1
     row = await shelf.catalog.get_recording(recording.id)
     assert row == replace(recording, status=Status.FAILED, error="its file is gone")
+
+
+@pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])
+async def test_an_app_that_wants_to_know_is_told_once_that_a_file_is_gone(
+    shelf: Shelf, kinds: tuple[FactKind, ...] | None
+) -> None:
+    await register(shelf.catalog, kinds)
+    recording = finished()
+    await shelf.catalog.add_recording(recording)
+
+    for _ in range(2):
+        await shelf.reconcile()
+
+    fact = (FactKind.RECORDING_FAILED, recording.id, "its file is gone")
+    assert await told(shelf.catalog) == ([fact] if kinds else [])
 
 
 async def test_a_row_whose_retention_has_ended_is_left_to_the_sweeper(shelf: Shelf) -> None:

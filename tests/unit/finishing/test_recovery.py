@@ -16,11 +16,12 @@ from structlog.testing import capture_logs
 
 from tests.support.journals import a_leg, a_started_recording, call, happened, leave, noise
 from tests.support.sessions import Handle, a_recording, at, introduction, talk
-from tests.unit.finishing.conftest import Workshop
+from tests.unit.finishing.conftest import Workshop, register, told
 from wavstream.dialects.events import Frame
 from wavstream.finishing import journal_facts
 from wavstream.journal import events
 from wavstream.journal.segments import segment_path
+from wavstream.model.fact import FactKind
 from wavstream.model.hold import Hold
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -361,6 +362,21 @@ async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(works
     assert (row.status, row.end_reason, row.ended_at) == (Status.FAILED, EndReason.FAILED, utc(at(100)))
     assert row.error is not None
     assert "journal is gone" in row.error
+
+
+@pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])
+async def test_an_app_that_wants_to_know_is_told_once_that_a_journal_is_gone(
+    workshop: Workshop, kinds: tuple[FactKind, ...] | None
+) -> None:
+    await register(workshop.catalog.real, kinds)
+    recording = a_started_recording()
+    await workshop.catalog.add_recording(recording)
+
+    for _ in range(2):
+        await workshop.recover()
+
+    fact = (FactKind.RECORDING_FAILED, recording.id, (await workshop.row(recording)).error)
+    assert await told(workshop.catalog.real) == ([fact] if kinds else [])
 
 
 async def test_an_accepted_recording_waits_for_its_first_stream_again(workshop: Workshop) -> None:

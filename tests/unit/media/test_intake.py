@@ -34,6 +34,7 @@ class Script:
     name: ClassVar[str] = "script"
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 20
+    ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
 
     def __init__(self, request: UpgradeRequest) -> None:

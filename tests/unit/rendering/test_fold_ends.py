@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from tests.support.folding import folded, noise
 from tests.support.journal_script import T0_US, Leg, Script, a_recording
-from tests.support.speech import spoken
+from tests.support.speech import hello, spoken, white_noise
 from wavstream.journal.events import Digit, RecordingStarted, StreamSnapshot
 from wavstream.journal.records import Item
 from wavstream.model.audio import Track, TrackClock
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import EndReason
 from wavstream.rendering.fold import Fold
+from wavstream.rendering.mixer.beep import beep
 
 RATE_HZ = 8000
 
@@ -171,6 +172,22 @@ def test_a_beep_that_the_stream_brings_back_is_not_mixed_there_again(
     made = folded(script.stop(2.0))
 
     assert (bool(made.left[:1600].any()), bool(made.right[:1600].any())) == beeps
+
+
+@pytest.mark.parametrize("at", [800, 861])
+@pytest.mark.parametrize(("speaks", "reason"), [(False, EndReason.NO_INPUT), (True, EndReason.STOPPED)])
+def test_a_beep_that_the_stream_brings_back_is_no_speech_but_a_word_behind_it_is(
+    at: int, speaks: bool, reason: EndReason
+) -> None:
+    script = Script().start(RecordingOptions(beep=True, initial_timeout_s=2.0))
+    heard = np.zeros((4 * RATE_HZ, 2), np.int16)
+    # Half as loud, and not quite as clean as it was played.
+    heard[at : at + 1600, 1] = beep(RATE_HZ) // 2 + white_noise(0.2, -40)
+    if speaks:
+        heard[at + 1600 :, 1][: len(hello())] = hello()
+    facts = script.facts("a", channels=2, tracks=(Track.INBOUND, Track.OUTBOUND))
+    script.open(facts).send(heard, at_s=0.0)
+    assert ended(script.stop(4.0))[0] is reason
 
 
 def test_frames_are_counted_until_the_stop_that_follows() -> None:

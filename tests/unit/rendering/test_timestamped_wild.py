@@ -60,6 +60,94 @@ def test_timestamps_that_only_ever_run_backwards_lose_nothing() -> None:
     assert made.integrity.lost_ms == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "stamps", "longer_ms"),
+    [
+        ("count samples as milliseconds", lambda n: n * 160 * 8, 1000),
+        ("jump by a second with each frame", lambda n: n * 8000, 1000),
+        ("jump by a second and a half with each frame", lambda n: n * 12000, 1000),
+        ("jump by an hour with each frame", lambda n: n * HOUR, 0),
+        ("run a fifth too fast", lambda n: n * 192, 1200),
+        ("run at half the speed", lambda n: n * 80, 0),
+        ("count frames as milliseconds", lambda n: n * 8, 0),
+        ("count whole seconds", lambda n: n // 50 * 8000, 0),
+        ("stand still", lambda _: 0, 0),
+    ],
+)  # fmt: skip
+def test_a_clock_that_counts_something_else_is_given_up_with_timestamps_that(
+    name: str, stamps: Callable[[int], int], longer_ms: int
+) -> None:
+    made = stamped(stamps)
+    assert (made.left[made.left != 0] == noise(10.0)).all()
+    assert made.left.shape[0] <= 80000 + 8 * longer_ms
+    told = made.integrity
+    assert (told.clock_restarts, told.late_ms, told.duplicate_frames) == (5, 0, 0)
+    assert told.lost_ms <= longer_ms
+
+
+def test_a_clock_that_is_given_up_is_believed_again_once_it_is_steady() -> None:
+    script, sound = Script().start(), noise(20.0)
+    leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
+    numbers = [number for number in range(1000) if number not in (540, 800)]
+    leg.send_numbers(sound, numbers, stamps=lambda at: at if at < 250 * 160 or at >= 500 * 160 else 0)
+    made = folded(script.stop(20.0))
+    assert (made.left[800 * 160 : 999 * 160] == sound[801 * 160 :]).all()
+    assert not made.left[799 * 160 : 800 * 160].any()
+    assert [gap.length_ms for gap in made.integrity.gaps] == [20]
+
+
+def test_where_a_clock_is_given_up_audio_lies_where_it_arrives_and_bursts_do_not_add_up() -> None:
+    burst = np.arange(500) // 10 * 0.2
+    burst[100:] += 3.0
+    made = stamped(lambda _: 0, arrivals_s=lambda number: float(burst[number]))
+    every = np.lib.stride_tricks.sliding_window_view(made.left, 8)
+    frames = [noise(10.0)[number * 160 :][:8] for number in (10, 99, 100, 499)]
+    at_s = [int(np.flatnonzero((every == frame).all(axis=1))[0]) / 8000 for frame in frames]
+    assert at_s == pytest.approx([0.2, 1.98, 5.0, 12.98], abs=0.2)
+
+
+def test_the_silence_where_a_clock_is_given_up_is_not_taken_for_doubled_frames() -> None:
+    script, sound = Script().start(), noise(10.0)
+    sound[160 * 50 : 160 * 200] = 0
+    script.open(script.facts("a", clock=TrackClock.TIMESTAMPED)).send_numbers(sound, range(500), stamps=lambda _: 0)
+    made = folded(script.stop(10.0))
+    assert (made.left == sound).all()
+    assert made.integrity.duplicate_frames == 0
+
+
+@pytest.mark.parametrize(("ppm", "longer_s", "restarts"), [(1500, 1.8, False), (10_000, 1 + 2.4, True)])
+def test_a_clock_that_drifts_against_its_audio_is_believed_and_one_that_runs_away_is_not(
+    ppm: int, longer_s: float, restarts: bool
+) -> None:
+    script, sound = Script().start(), noise(1200.0)
+    leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
+    for number in range(6_000):
+        leg.position = number * 1600 * (1_000_000 + ppm) // 1_000_000
+        leg.frame(sound[number * 1600 : (number + 1) * 1600], at_us=number * 200_000)
+    made = folded(script.stop(1210.0))
+    end = int(np.flatnonzero(made.left)[-1]) + 1
+    assert end / 8000 == pytest.approx(1200 + longer_s, abs=0.1)
+    assert (made.integrity.clock_restarts > 0) is restarts
+
+
+def test_a_sender_faster_than_real_time_does_not_jump() -> None:
+    made = stamped(lambda n: n * 160 + 24_000 * (n >= 450), arrivals_s=lambda n: 0.0001 * n)
+    assert (made.left[:80000] == noise(10.0)).all()
+    assert (made.integrity.clock_restarts, made.integrity.lost_ms) == (1, 0)
+
+
+def test_a_file_sent_at_once_may_lack_a_quarter_but_a_minute_at_most() -> None:
+    script, sound = Script().start(), noise(600.0)
+    leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
+    for number in range(600):
+        leg.position = number * 9600
+        leg.frame(sound[number * 8000 : (number + 1) * 8000], at_us=number * 1000)
+    made = folded(script.stop(700.0))
+    assert made.integrity.lost_ms == pytest.approx(61_000, abs=300)
+    assert made.fold.remarks == ["leg a, inbound: timestamps run faster than the call; its audio goes on by arrival"]
+    assert (made.left[9600 * 290 : 9600 * 290 + 8000] == sound[8000 * 290 : 8000 * 291]).all()
+
+
 def test_a_loss_after_a_restart_is_seen() -> None:
     script, sound = Script().start(), noise(10.0)
     leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))

@@ -7,7 +7,10 @@ import pytest
 
 from tests.support.sessions import Handle, LiveCall, a_recording, at
 from wavstream.journal.events import RecordingStarted
+from wavstream.journal.journal import Journal
+from wavstream.model.audio import Track
 from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import EndReason
 from wavstream.rendering.mixer.beep import beep
 
 BEEP = RecordingOptions(beep=True)
@@ -43,12 +46,49 @@ async def test_a_recording_that_waited_beeps_to_the_stream_that_it_starts_with_i
     assert len(handle.played) == beeps_of(handle) == int(beeps)
 
 
-async def test_a_stream_that_joins_later_is_not_beeped_at() -> None:
+async def test_a_leg_that_joins_later_hears_it_once_however_often_it_comes_back() -> None:
+    call = LiveCall()
+    first = call.open("a")
+    call.start(options=BEEP)
+    late, beside, back, first_back = Handle(), Handle(), Handle(), Handle()
+
+    stream = call.open("b", at_s=1.0, handle=late)
+    call.open("b", at_s=1.0, handle=beside, tracks=(Track.OUTBOUND,))
+    stream.closed(False, at(2.0))
+    call.open("b", at_s=3.0, handle=back)
+    first.closed(False, at(4.0))
+    call.open("a", at_s=5.0, handle=first_back)
+
+    assert [beeps_of(handle) for handle in (late, beside, back, first_back)] == [1, 0, 0, 0]
+
+
+async def test_a_leg_hears_of_each_recording_that_beeps_as_long_as_that_runs() -> None:
     call = LiveCall()
     call.open("a")
-    call.start(options=BEEP)
-    late = Handle()
+    away = call.open("b")
+    ended = call.start(options=BEEP)
+    call.start()
+    call.session.stop(ended, EndReason.STOPPED, at(1.0))
+    late, back = Handle(), Handle()
 
-    call.open("b", at_s=1.0, handle=late)
-
+    call.open("c", at_s=1.0, handle=late)
     assert late.played == []
+
+    away.closed(False, at(1.0))
+    call.start(at_s=2.0, options=BEEP)
+    call.open("b", at_s=3.0, handle=back)
+    assert (beeps_of(late), beeps_of(back)) == (1, 1)
+
+
+async def test_legs_that_a_restart_lost_have_heard_it_and_others_have_not() -> None:
+    call = LiveCall()
+    call.session.restore(
+        journal=Journal(key="k", app_id="default", session_id="call-77"), legs=["a"], lost=["a"], next_stream=2,
+        next_track=1, running=[a_recording(options=BEEP)], last_us=at(0.0), now_us=at(1.0),
+    )  # fmt: skip
+    back, new = Handle(), Handle()
+
+    call.open("a", at_s=2.0, handle=back)
+    call.open("b", at_s=2.0, handle=new)
+
+    assert (beeps_of(back), beeps_of(new)) == (0, 1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.sessions import TIMING, Handle, Renderer, at, introduction
 from wavstream.catalog.catalog import Catalog
-from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound
+from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
@@ -19,6 +19,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.new_recordings import NewRecordings
+from wavstream.sessions.openings import Openings
 from wavstream.sessions.session import Session
 from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.stream import Stream
@@ -59,10 +60,36 @@ class UnsteadyCatalog:
         return call
 
 
+@dataclass
+class Opener:
+    """A media server that does as it is told, or fails, or takes its time."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """``("open", recording)`` and ``("close", session)``, in order."""
+    failure: WavstreamError | None = None
+    gate: asyncio.Event | None = None
+    """What it waits for before it answers."""
+    answers: int = 0
+
+    async def open(self, recording: Recording) -> None:
+        await self._answer("open", recording.id)
+
+    async def close(self, *, app_id: str, session_id: str) -> None:
+        await self._answer("close", session_id)
+
+    async def _answer(self, what: str, of: str) -> None:
+        self.asked.append((what, of))
+        if self.gate is not None:
+            await self.gate.wait()
+        self.answers += 1
+        if self.failure is not None:
+            raise self.failure
+
+
 class Office:
     """Commands with a real catalog and storage, and sessions that record into the air."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, opener: Opener | None = None) -> None:
         self.now_s = 0.0
         self.renderer = Renderer()
         self.catalog = UnsteadyCatalog(catalog)
@@ -72,13 +99,14 @@ class Office:
         new_recordings = NewRecordings(keys=KeyTemplate(), now_us=lambda: at(self.now_s))
         self.switchboard = Switchboard(
             timing=TIMING, renderer=self.renderer, writer=Writer(), make_journal=self._make_journal, max_sessions=3,
-            max_streams_per_session=4, auto_record=False, default_options=OPTIONS, new_recording=new_recordings,
+            max_streams_per_session=4, auto_record=False, options_of=lambda _: OPTIONS, new_recording=new_recordings,
             room=SpoolRoom(self.spool, 0),
         )  # fmt: skip
+        self.openings = Openings(opener, switchboard=self.switchboard, now_us=lambda: at(self.now_s))
         self.commands = Commands(
             switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
             now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
-            room=SpoolRoom(self.spool, 0), facts_of=lambda _: (),
+            room=SpoolRoom(self.spool, 0), facts_of=lambda _: (), openings=self.openings,
         )  # fmt: skip
 
     def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
@@ -151,6 +179,7 @@ async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(of
         switchboard=office.switchboard, catalog=office.catalog,  # type: ignore[arg-type]
         now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
         storage=office.storage, room=SpoolRoom(office.spool, 1 << 62), facts_of=lambda _: (),
+        openings=office.openings,
     )  # fmt: skip
 
     with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):
@@ -177,7 +206,11 @@ async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: Office
 
     with pytest.raises(DependencyError):
         await office.start()
+    with pytest.raises(DependencyError):
+        await office.start("another")
+    office.beat_round()
 
+    assert [session.session_id for session in office.switchboard.sessions()] == ["call-77"]
     assert office.commands.session("one", "call-77").recordings == ()
 
 
@@ -202,7 +235,7 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     stream.closed(True, at(0))
     office.beat_round()
     for number in range(3):  # and others take its place meanwhile
-        office.switchboard.find_or_make("one", f"call-{number}", at(0)).announce(at(0))
+        office.switchboard.find_or_make("one", f"call-{number}", at(0)).waits.announce(at(0))
     office.catalog.gate.set()
     recording = await starting
 

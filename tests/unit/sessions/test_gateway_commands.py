@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support.sessions import at, journaled
-from tests.unit.sessions.test_commands import OPTIONS, Office
+from tests.support.sessions import ANNOUNCED_WAIT_S, at, journaled
+from tests.unit.sessions.test_commands import OPTIONS, Office, Opener
 from wavstream.catalog.catalog import Catalog
-from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, TooSoon, WavstreamError
+from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, TooSoon
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.call import CallFacts
@@ -26,29 +26,12 @@ from wavstream.sessions.gateway_commands import CommandConflict, GatewayCommands
 SESSION = "call-77"
 
 
-@dataclass
-class Opener:
-    """A media server that does as it is told, or fails."""
-
-    opened: list[Recording] = field(default_factory=list)
-    closed: list[tuple[str, str]] = field(default_factory=list)
-    failure: WavstreamError | None = None
-
-    async def open(self, recording: Recording) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.opened.append(recording)
-
-    async def close(self, *, app_id: str, session_id: str) -> None:
-        self.closed.append((app_id, session_id))
-
-
 class Gateway(Office):
     """The gateway's commands over the office's."""
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
-        super().__init__(folder, catalog)
         self.opener = Opener()
+        super().__init__(folder, catalog, self.opener)
         self.gateway = self.commands_with()
 
     def commands_with(self, **chosen: bool) -> GatewayCommands:
@@ -56,7 +39,7 @@ class Gateway(Office):
         return GatewayCommands(
             commands=self.commands, switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
             new_recording=self.switchboard._new_recording, now_us=lambda: at(self.now_s),
-            settings=GatewaySettings(**chosen), opener=self.opener,
+            settings=GatewaySettings(**chosen),
         )  # fmt: skip
 
     async def record(self, uid: str | None = None, *, app_id: str = "one", session_id: str = SESSION) -> Operation:
@@ -289,6 +272,23 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
     assert [event.end_us for event in stopped] == [at(3)]
 
 
+async def test_a_stop_that_was_written_and_not_done_ends_what_still_waits_and_closes_its_stream(
+    office: Gateway,
+) -> None:
+    await office.announce()
+    started = await office.record()
+    stop = replace(started, id="o2", command=Command.RECORD_STOP, command_uid="end-1")
+    fact = command_done(
+        app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, command_uid="end-1", error=None,
+        at=stop.at,
+    )  # fmt: skip
+    await office.catalog.add_operation(stop, fact)  # type: ignore[operator]
+    await office.gateway.finish_stops()
+    await asyncio.sleep(0)
+    assert office.recordings == []
+    assert office.opener.asked[1:] == [("close", SESSION)]
+
+
 async def test_while_the_server_goes_down_a_command_is_to_be_tried_again(office: Gateway) -> None:
     office.stream()
     await office.record()
@@ -323,7 +323,7 @@ async def test_a_stop_during_a_reconnect_ends_the_recording_there(office: Gatewa
 async def test_an_announced_session_is_opened_for_a_start_and_closed_by_its_stop(office: Gateway) -> None:
     await office.announce()
     started = await office.record("rec-1")
-    assert [opened.id for opened in office.opener.opened] == [started.recording_id]
+    assert office.opener.asked == [("open", started.recording_id)]
     assert [recording.status for recording in office.recordings] == ["accepted"]
     office.stream()
     assert [recording.status for recording in office.recordings] == ["ongoing"]
@@ -331,7 +331,29 @@ async def test_an_announced_session_is_opened_for_a_start_and_closed_by_its_stop
     office.gateway = office.commands_with()
     await office.end()
     await asyncio.sleep(0)
-    assert office.opener.closed == [("one", SESSION)]
+    assert office.opener.asked[1:] == [("close", SESSION)]
+
+
+async def test_a_session_whose_opened_stream_has_ended_can_be_recorded_once_more(office: Gateway) -> None:
+    await office.announce()
+    await office.record()
+    stream = office.stream()
+    office.now_s = 5
+    await office.end()
+    await asyncio.sleep(0)
+    stream.closed(True, at(5))
+    office.beat_round()
+    office.now_s = 60
+    again = await office.record()
+    assert office.opener.asked[1:] == [("close", SESSION), ("open", again.recording_id)]
+    office.now_s = 125
+    office.beat_round()
+    with pytest.raises(CommandConflict, match="No recording is running"):  # its stream did not come
+        await office.end()
+    office.now_s = 6 + ANNOUNCED_WAIT_S
+    office.beat_round()
+    with pytest.raises(NotFound):
+        await office.end()
 
 
 async def test_a_stream_that_came_by_itself_is_neither_opened_nor_closed(office: Gateway) -> None:
@@ -343,7 +365,7 @@ async def test_a_stream_that_came_by_itself_is_neither_opened_nor_closed(office:
     office.now_s = 10
     await office.record()  # its leg may come back by itself
     await asyncio.sleep(0)
-    assert (office.opener.opened, office.opener.closed) == ([], [])
+    assert office.opener.asked == []
 
 
 async def test_a_start_whose_stream_cannot_be_opened_is_refused_whole(office: Gateway) -> None:
@@ -357,7 +379,7 @@ async def test_a_start_whose_stream_cannot_be_opened_is_refused_whole(office: Ga
     with pytest.raises(DependencyError):
         await office.record("rec-1")
     await asyncio.sleep(0)
-    assert office.opener.closed == [("one", SESSION)]
+    assert office.opener.asked[-1] == ("close", SESSION)
     office.catalog.failing = set()
     await office.record("rec-1")
 

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.sessions import RECONNECT_WAIT_S, START_WAIT_S, Handle, LiveCall, a_recording, at, journaled, talk
+from tests.support.sessions import (
+    ANNOUNCED_WAIT_S,
+    RECONNECT_WAIT_S,
+    START_WAIT_S,
+    Handle,
+    LiveCall,
+    a_recording,
+    at,
+    journaled,
+    talk,
+)
 from wavstream.journal.events import (
     RecordingPaused,
     RecordingResumed,
@@ -236,20 +246,21 @@ async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_aske
     assert (while_running, asked.alive, other.alive) == (True, False, False)
 
 
-async def test_a_recording_that_the_gateway_started_plays_silence_to_streams_that_did_not_ask_for_it() -> None:
+async def test_a_recording_that_the_gateway_started_plays_silence_to_all_streams_but_those_that_refused_it() -> None:
     call = LiveCall()
-    early, late = Handle(), Handle()
+    early, late, refused = Handle(), Handle(), Handle()
     call.open("a", handle=early)
+    call.open("c", handle=refused, keepalive=False)
     recording = replace(a_recording(), command_uid="rec-1")
     call.session.start(recording, at(0.0))
     other = call.start(0.1)
     call.open("b", at_s=0.2, handle=late)
-    while_running = (early.alive, late.alive)
+    while_running = (early.alive, late.alive, refused.alive)
 
     call.session.stop(recording.id, EndReason.STOPPED, at(1.0))
 
     assert list(call.session.running) == [other]
-    assert (while_running, early.alive, late.alive) == ((True, True), False, False)
+    assert (while_running, early.alive, late.alive) == ((True, True, False), False, False)
 
 
 # ---- starts --------------------------------------------------------------------------------------------------------
@@ -314,6 +325,33 @@ async def test_a_waiting_recording_is_absent_when_no_stream_comes_in_time() -> N
     assert waited == [recording]
     assert [(each.id, each.status) for each in call.renderer.changed] == [(recording, Status.ABSENT)]
     assert (call.session.is_over, call.journals) == (True, [])
+
+
+async def test_an_announced_session_outlives_a_recording_that_no_stream_came_for() -> None:
+    call = LiveCall()
+    call.session.waits.announce(at(0))
+    first = call.start(1000.0)
+    call.session.tick(at(1000.0 + START_WAIT_S))
+    second = call.start(ANNOUNCED_WAIT_S - 1)
+
+    call.session.tick(at(ANNOUNCED_WAIT_S))
+    waits_on = list(call.session.waiting)
+    call.session.tick(at(ANNOUNCED_WAIT_S - 1 + START_WAIT_S))
+
+    assert waits_on == [second]
+    assert [(each.id, each.status) for each in call.renderer.changed] == [
+        (first, Status.ABSENT), (second, Status.ABSENT),
+    ]  # fmt: skip
+    assert call.session.is_over
+
+
+async def test_a_session_that_was_announced_is_over_when_its_stream_has_hung_up() -> None:
+    call = LiveCall()
+    call.session.waits.announce(at(0))
+
+    call.open().closed(True, at(1.0))
+
+    assert call.session.is_over
 
 
 async def test_a_waiting_recording_can_be_cancelled() -> None:
@@ -397,11 +435,11 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
     call.start(0.5)
     stream.closed(False, at(0.6))
 
-    folds = [call.session.tick(at(0.5 + visit * 0.15)) for visit in range(1, 25)]
+    folds = [visit for visit in range(1, 40) if call.session.tick(at(0.5 + visit * 0.15))]
 
     clocks = [row for row in call.journal if isinstance(row, tuple)]
-    assert clocks == [("clock", pytest.approx(0.5 + number * 0.45)) for number in range(1, 9)]
-    assert folds.count(True) == 2
+    assert clocks == [("clock", pytest.approx(0.5 + number * 0.45)) for number in range(1, 14)]
+    assert folds == [21, 33], "the first when the tracks can be placed, which takes 2 s of them"
 
 
 # ---- restarts ------------------------------------------------------------------------------------------------------

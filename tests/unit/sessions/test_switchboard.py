@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sessions import FRAME, TIMING, Handle, Renderer, a_recording, at, introduction, journaled
+from tests.support.sessions import (
+    ANNOUNCED_WAIT_S,
+    FRAME,
+    TIMING,
+    Handle,
+    Renderer,
+    a_recording,
+    at,
+    introduction,
+    journaled,
+)
 from wavstream.dialects.events import Frame, Marked
 from wavstream.errors import LimitReached
 from wavstream.journal.events import Mark, RecordingStarted, ServerStopped
@@ -43,8 +53,9 @@ class Board:
         self.writer = Writer()
         self.switchboard = Switchboard(
             timing=TIMING, renderer=self.renderer, writer=self.writer, make_journal=self._make_journal,
-            max_sessions=sessions, max_streams_per_session=streams, auto_record=auto_record, default_options=MONO,
-            new_recording=self._new_recording, room=SpoolRoom(Path(), min_free_bytes),
+            max_sessions=sessions, max_streams_per_session=streams, auto_record=auto_record,
+            options_of={"default": MONO}.__getitem__, new_recording=self._new_recording,
+            room=SpoolRoom(Path(), min_free_bytes),
         )  # fmt: skip
 
     def open(
@@ -101,6 +112,32 @@ async def test_a_session_too_many_is_refused_unless_it_was_let_in_before() -> No
     assert refusal.value.retry_after_s > 0
     assert board.find_or_make("default", "call-1", at(0)).session_id == "call-1"
     assert board.find_or_make("default", "call-2", at(0), even_if_full=True).session_id == "call-2"
+
+
+async def test_where_there_is_no_room_the_app_that_has_announced_most_loses_what_it_announced_first() -> None:
+    board = Board(sessions=6)
+    board.open(session_id="call-1")
+    for number, app_id in enumerate(("two", "one", "one", "one", "one"), 2):
+        board.switchboard.find_or_make(app_id, f"call-{number}", at(number)).waits.announce(at(number))
+    for session_id in ("call-5", "call-6"):  # starts have them in their hands
+        board.switchboard.find_or_make("one", session_id, at(6)).waits.expect_stream(at(6))
+    first = board.switchboard.find("one", "call-3")
+    assert first is not None
+
+    left = []
+    for number in (7, 8, 9):
+        board.open(session_id=f"call-{number}")
+        left.append(sorted(session.session_id for session in board.switchboard.sessions()))
+    with pytest.raises(LimitReached):
+        board.open(session_id="call-10")
+
+    assert left == [
+        ["call-1", "call-2", "call-4", "call-5", "call-6", "call-7"],
+        ["call-1", "call-2", "call-5", "call-6", "call-7", "call-8"],
+        ["call-1", "call-5", "call-6", "call-7", "call-8", "call-9"],
+    ]
+    board.beat_round(2 * ANNOUNCED_WAIT_S)
+    assert first.waits.announced_until_us is not None  # what was forgotten is not visited any more
 
 
 async def test_a_stream_too_many_is_refused_and_the_others_stay() -> None:
@@ -193,6 +230,19 @@ async def test_a_stream_of_a_session_whose_journal_is_read_waits_and_then_loses_
     assert journaled(journal)[1:] == [("frame", 0, 0), Mark(stream=1, name="early"), ("frame", 0, 160)]
     (stream,) = board.session().streams
     assert stream.joined_us == at(5)
+
+
+async def test_how_long_its_frames_are_is_known_once_a_stream_is_let_in_and_has_sent_some() -> None:
+    board = Board()
+    board.switchboard.hold("default", "call-77")
+    held = board.open("a")
+    before = held.frame_samples
+    board.switchboard.release("default", "call-77", at(5))
+    silent = held.frame_samples
+
+    held.frame(Frame(0, 0, 240, FRAME), at(5.1))
+
+    assert (before, silent, held.frame_samples) == (0, 0, 240)
 
 
 async def test_a_stream_that_left_while_it_waited_has_left_when_it_is_let_in() -> None:

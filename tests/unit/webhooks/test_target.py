@@ -67,6 +67,16 @@ def test_a_public_address_may_be_used(address: str) -> None:
         ("https://127.0.0.1/", "public internet"),
         ("https://[::ffff:10.0.0.1]:8443/", "public internet"),
         ("https://0.0.0.0/", "address of a host"),
+        ("https://localhost:9000/hooks", "localhost is not on the public internet"),
+        ("https://LocalHost./", "public internet"),
+        ("https://hooks.localhost/", "public internet"),
+        ("https://127.1/", "public internet"),
+        ("https://2130706433/", "public internet"),
+        ("https://0x7f.1/", "public internet"),
+        ("https://017700000001/", "public internet"),
+        ("https://127.0.0.1./", "public internet"),
+        ("https://10.1/", "public internet"),
+        ("https://0/", "address of a host"),
     ],
 )
 def test_a_url_that_no_webhook_may_have_is_refused_with_the_reason(url: str, complaint: str) -> None:
@@ -75,7 +85,16 @@ def test_a_url_that_no_webhook_may_have_is_refused_with_the_reason(url: str, com
 
 
 @pytest.mark.parametrize(
-    "url", ["https://shop.example/hooks?key=%20a", "https://1.1.1.1:8443", "https://xn--bcher-kva.example"]
+    "url",
+    [
+        "https://shop.example/hooks?key=%20a",
+        "https://1.1.1.1:8443",
+        "https://xn--bcher-kva.example",
+        "https://localhost.example",
+        "https://notlocalhost",
+        "https://127.example",
+        "https://16843009",
+    ],
 )
 def test_an_https_url_of_a_name_or_a_public_address_may_be_had(url: str) -> None:
     check_url(url, allow_http=False, allow_localhost=False)
@@ -83,6 +102,7 @@ def test_an_https_url_of_a_name_or_a_public_address_may_be_had(url: str) -> None
 
 def test_plain_http_and_own_addresses_are_opened_by_one_switch_each() -> None:
     check_url("http://shop.example/", allow_http=True, allow_localhost=False)
-    check_url("https://127.0.0.1/", allow_http=False, allow_localhost=True)
+    for host in ("127.0.0.1", "localhost", "hooks.localhost", "127.1"):
+        check_url(f"https://{host}/", allow_http=False, allow_localhost=True)
     with pytest.raises(ValueError, match="public internet"):
         check_url("http://127.0.0.1/", allow_http=True, allow_localhost=False)

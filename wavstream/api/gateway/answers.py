@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from wavstream.api.paths import allow
 from wavstream.errors import (
     Conflict,
     DependencyError,
@@ -70,18 +71,22 @@ def refusal_of(error: WavstreamError) -> Response:
             return refusal(400, text)
         case NotConfigured():
             return refusal(503, text)
-        case DependencyError() | OperatorError():
+        case DependencyError():
             log.error("request refused", exc_info=error)
             return refusal(503, "A part that the server depends on failed; try again", headers={"Retry-After": "5"})
+        case OperatorError():
+            log.error("request refused", exc_info=error)
+            return refusal(503, "Whoever runs the server has to change something first; its log says what")
         case _:
             log.error("request failed", exc_info=error)
             return refusal(500, "The server made a mistake; its log says more")
 
 
-async def of_http(_request: Request, error: Exception) -> Response:
+async def of_http(request: Request, error: Exception) -> Response:
     """What the framework refuses: an address or a method that does not exist."""
     assert isinstance(error, HTTPException)
-    return refusal(error.status_code, str(error.detail), headers=error.headers)
+    headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
+    return refusal(error.status_code, str(error.detail), headers=headers)
 
 
 async def of_mistake(_request: Request, _error: Exception) -> Response:

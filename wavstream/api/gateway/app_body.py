@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from wavstream.access.tokens import PREFIX
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.options import StartRecording
+from wavstream.api.problems import json_pointer
 from wavstream.webhooks.signing import secret_key
 
 
@@ -60,10 +61,7 @@ def read_app(body: bytes) -> AppBody:
         return AppBody.model_validate_json(body or b"{}")
     except ValidationError as error:
         raise wrong(
-            [
-                ("/" + "/".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "))
-                for each in error.errors()
-            ]
+            [(json_pointer(each["loc"]), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
         ) from None
 
 

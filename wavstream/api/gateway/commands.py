@@ -11,6 +11,7 @@ from starlette.routing import Route
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.desk import Desk
 from wavstream.api.gateway.parts import GatewayParts
+from wavstream.api.paths import ANY_TEXT
 from wavstream.model.operation import Command
 
 TIMEOUT_MS = 2_000
@@ -29,8 +30,7 @@ def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
         if name == Command.RECORD_STOP:
             operation = await parts.commands.stop(app_id=app_id, session_id=session_id, command_uid=command_uid)
         else:
-            app = await parts.known_apps.get(app_id)
-            options = app.options(parts.default_options) if app is not None else parts.default_options
+            options = await parts.known_apps.options(app_id)
             operation = await parts.commands.start(
                 app_id=app_id, session_id=session_id, command_uid=command_uid, options=options
             )
@@ -48,6 +48,5 @@ def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
             raise Refused(400, "Invalid command_uid format")
         return uid
 
-    # A session id may hold slashes, which arrive here decoded.
-    path = "/api/v1/sessions/{session_id:path}/commands/{command:path}"
+    path = f"/api/v1/sessions/{{session_id:{ANY_TEXT}}}/commands/{{command:{ANY_TEXT}}}"
     return [Route(path, desk.for_app(command), methods=["POST"])]

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wavstream.access.origin import is_local
-from wavstream.access.rates import Allowance, RequestLimit
+from wavstream.access.rates import Allowance, FailureLimit, RequestLimit
 from wavstream.api.gateway.answers import Refused, refusal, refusal_of
 from wavstream.api.gateway.parts import GatewayParts
 from wavstream.errors import LimitReached, TooSoon, Unauthenticated, WavstreamError
@@ -43,6 +43,7 @@ class Desk:
         self._requests = RequestLimit(window_s=1)
         self._app_requests = RequestLimit(window_s=60)
         self._stranger_requests = RequestLimit(window_s=1)
+        self._wrong_admin_keys = FailureLimit()
 
     def for_app(self, answer: Callable[[Request, str], Awaitable[Response]]) -> Endpoint:
         """An endpoint for apps; ``answer`` gets the id of the app that asks."""
@@ -141,7 +142,14 @@ class Desk:
         key = request.headers.get("x-admin-api-key")
         if not key:
             raise Refused(401, "Missing X-Admin-API-Key header")
+        address = request.client.host if request.client is not None else ""
+        now = self._parts.clock()
+        try:
+            self._wrong_admin_keys.check(address, now)
+        except LimitReached as error:
+            raise TooSoon(str(error), retry_after_s=error.retry_after_s) from error
         if not hmac.compare_digest(key.encode(), self._parts.admin_key.encode()):
+            self._wrong_admin_keys.failed(address, now)
             raise Refused(401, "Invalid admin API key")
         return _ADMIN
 

@@ -10,6 +10,7 @@ from wavstream.api.gateway.answers import Refused, refusal
 from wavstream.api.gateway.desk import Desk
 from wavstream.api.gateway.parts import GatewayParts
 from wavstream.api.live import heard
+from wavstream.api.paths import ANY_TEXT
 
 
 def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
@@ -25,5 +26,5 @@ def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
             return refusal(416, "Range not satisfiable", headers=kept)
         return answer
 
-    path = "/api/v1/sessions/{session_id:path}/recording/file.wav"
+    path = f"/api/v1/sessions/{{session_id:{ANY_TEXT}}}/recording/file.wav"
     return [Route(path, desk.for_app(listen), methods=["GET"])]

@@ -83,7 +83,6 @@ class GatewayParts:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    default_options: RecordingOptions
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""

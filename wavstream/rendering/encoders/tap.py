@@ -6,10 +6,11 @@ then the newest are remembered, so that what can be decoded of the file so far c
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from wavstream.rendering.encoders.wav import pcm_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Tap:
         if self._remembers:
             self._remember(block)
         if self._heard is not None:
-            self._heard.append(_bytes_of(block))
+            self._heard.append(pcm_bytes(block))
 
     def heard(self) -> bytes:
         """What went by since the last call, interleaved, little-endian; nothing while turned off."""
@@ -57,7 +58,7 @@ class Tap:
 
     def recent(self) -> bytes:
         """The newest samples, ``HELD_BACK`` of each channel where there are so many and the encoder holds any back."""
-        return b"".join(map(_bytes_of, self._recent))
+        return b"".join(map(pcm_bytes, self._recent))
 
     def _remember(self, block: NDArray[np.int16]) -> None:
         if len(block) >= HELD_BACK:
@@ -65,7 +66,3 @@ class Tap:
             return
         recent = np.concatenate((*self._recent, block))
         self._recent = [recent[-HELD_BACK:].copy()]
-
-
-def _bytes_of(block: NDArray[np.int16]) -> bytes:
-    return (block if sys.byteorder == "little" else block.byteswap()).tobytes()

@@ -34,7 +34,7 @@ class WavEncoder:
 
     def encode(self, block: NDArray[np.int16]) -> bytes:
         """The block's samples, interleaved, little-endian."""
-        return (block if sys.byteorder == "little" else block.byteswap()).tobytes()
+        return pcm_bytes(block)
 
     def finish(self) -> bytes:
         """Nothing: 16-bit samples always fill whole words, so the data chunk needs no padding."""
@@ -47,6 +47,11 @@ class WavEncoder:
     def header(self, samples: int) -> bytes:
         """The header of a file of so many samples."""
         return wav_header(sample_rate_hz=self._sample_rate_hz, channels=self._channels, samples=samples)
+
+
+def pcm_bytes(block: NDArray[np.int16]) -> bytes:
+    """The samples of a block, (samples, channels), interleaved, little-endian."""
+    return (block if sys.byteorder == "little" else block.byteswap()).tobytes()
 
 
 def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:

@@ -9,6 +9,9 @@ that sets in: webrtcvad takes the first frame of either for speech and, in modes
 word of 150 ms is longer. Behind speech, across a break of less than 160 ms, any voiced frame is speech: the last
 sound of a word, such as the t of "it", is a short one behind a break. So a verdict is settled at most 80 ms after the
 end of its frame. A frame is speech when it is speech on any channel.
+
+A frame of which nine tenths are one tone that is known not to be speech, the beep that a stream brings back, is not
+voiced: webrtcvad takes that tone for speech (at -12 and -18 dBFS, at 8 and 16 kHz).
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _FRAMES_PER_S = 50
 _MIN_RUN = 5
 _REACH = 8
+_TONE_SHARE = 0.9
 _VAD_RATES_HZ = (8_000, 16_000, 32_000, 48_000)
 _STEPS_OF_MODE = (30, 70, 90)
 _FULL_SCALE = 32_768
@@ -50,9 +54,10 @@ def vad_mode(sensitivity: float) -> int:
 class Detector:
     """Listens to one recording, block by block. How the blocks are cut makes no difference to any verdict."""
 
-    def __init__(self, rate_hz: int, channels: int, sensitivity: float) -> None:
+    def __init__(self, rate_hz: int, channels: int, sensitivity: float, *, tone_hz: int | None = None) -> None:
+        """``tone_hz``: of a tone that is no speech."""
         self._rate_hz = rate_hz
-        self._ears = [_Ear(rate_hz, sensitivity) for _ in range(channels)]
+        self._ears = [_Ear(rate_hz, sensitivity, tone_hz) for _ in range(channels)]
         self._heard = 0
         """Frames that are complete."""
         self._tail = np.empty((0, channels), np.int16)
@@ -77,11 +82,13 @@ class Detector:
 class _Ear:
     """Listens to one channel."""
 
-    def __init__(self, rate_hz: int, sensitivity: float) -> None:
+    def __init__(self, rate_hz: int, sensitivity: float, tone_hz: int | None) -> None:
         self._vad = webrtcvad.Vad(vad_mode(sensitivity))
         self._vad_rate_hz = next(rate for rate in _VAD_RATES_HZ if rate >= rate_hz)
         self._is_vad_rate = rate_hz == self._vad_rate_hz
         self._gate = (_FULL_SCALE * 10 ** (gate_dbfs(sensitivity) / 20)) ** 2
+        longest = np.arange(-(-rate_hz // _FRAMES_PER_S))
+        self._tone = None if tone_hz is None else np.exp(-2j * np.pi * tone_hz / rate_hz * longest)
         self._since_speech = _REACH
         """Frames that were not voiced since then."""
         self._run = 0
@@ -94,8 +101,15 @@ class _Ear:
         squares = np.square(samples, dtype=np.int32)
         power = np.add.reduceat(squares, edges[:-1], dtype=np.int64) / np.diff(edges)
         is_loud = (power > self._gate).tolist()
-        for is_speech, loud in zip(self._ask(samples, edges), is_loud, strict=True):
-            self._settle(is_voiced=is_speech and loud)
+        for is_speech, loud, (start, end) in zip(self._ask(samples, edges), is_loud, pairwise(edges), strict=True):
+            self._settle(is_voiced=is_speech and loud and not self._is_tone(samples[start:end]))
+
+    def _is_tone(self, frame: NDArray[np.int16]) -> bool:
+        if self._tone is None:
+            return False
+        sound = frame.astype(np.float64)
+        share = 2 * np.abs(sound @ self._tone[: len(sound)]) ** 2 / (len(sound) * (sound @ sound))
+        return bool(share > _TONE_SHARE)
 
     def _ask(self, samples: NDArray[np.int16], edges: list[int]) -> list[bool]:
         if self._is_vad_rate:

@@ -41,7 +41,8 @@ def _listens(options: RecordingOptions) -> bool:
 class Endpointer:
     """Decides what of the recorded time goes into the file."""
 
-    def __init__(self, options: RecordingOptions, *, rate_hz: int, channels: int) -> None:
+    def __init__(self, options: RecordingOptions, *, rate_hz: int, channels: int, tone_hz: int | None = None) -> None:
+        """``tone_hz``: of a tone that is no speech."""
         self.ended: tuple[EndReason, int] | None = None
         """Why, and at which sample of the recorded time, the recording ended by itself."""
         self.trimmed_start = 0
@@ -54,7 +55,9 @@ class Endpointer:
         self._end_silence = round(options.end_silence_timeout_s * rate_hz)
         self._trims = options.trim is Trim.SILENCE
         self._margin = round(_MARGIN_S * rate_hz)
-        self._detector = Detector(rate_hz, channels, options.sensitivity) if _listens(options) else None
+        self._detector: Detector | None = None
+        if _listens(options):
+            self._detector = Detector(rate_hz, channels, options.sensitivity, tone_hz=tone_hz)
         self._frames = 0
         """Whose verdict is settled."""
         self._speech: tuple[int, int] | None = None

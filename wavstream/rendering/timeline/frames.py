@@ -96,6 +96,15 @@ class Frames:
         return Frames(self.arrival_us[rows], self.start[rows], self.end[rows], payload, fate, self.lag_us[rows])
 
 
+def detached(waiting: NDArray[_T]) -> NDArray[_T]:
+    """What waits until the next canonical point: a copy, if it is less than half of the memory that it keeps from use.
+
+    Of a leg that is 10 ms ahead of another, 160 bytes would keep 29 kB.
+    """
+    whole = waiting.base
+    return waiting.copy() if whole is not None and 2 * waiting.nbytes < whole.nbytes else waiting
+
+
 def join(first: Frames, second: Frames) -> Frames:
     """The frames of both, in this order."""
     plain = first.fate is None and second.fate is None

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from wavstream.rendering.timeline.frames import detached
 from wavstream.rendering.timeline.units import us_of
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Lane:
             start, samples = pieces.popleft()
             room = upto - start
             if room < len(samples):
-                pieces.appendleft((upto, samples[room:]))
+                pieces.appendleft((upto, detached(samples[room:])))
                 samples = samples[:room]
             taken.append((start - written, samples))
         self.written = upto

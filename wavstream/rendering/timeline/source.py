@@ -22,7 +22,7 @@ from wavstream.rendering.timeline.clock import (
     lag_us,
 )
 from wavstream.rendering.timeline.drift import Drift
-from wavstream.rendering.timeline.frames import Fate, Frames, join
+from wavstream.rendering.timeline.frames import Fate, Frames, detached, join
 from wavstream.rendering.timeline.placement import Placement
 from wavstream.rendering.timeline.stamps import Stamps
 from wavstream.rendering.timeline.units import us_of
@@ -138,7 +138,10 @@ class Source:
             if moved_us is None:
                 break
             self._move(clock, frames, moved_us, written_us)
-        self._kept, self._fresh = (frames, len(frames)) if len(frames) else (None, 0)
+        self._kept, self._fresh = None, 0
+        if len(frames):
+            frames.payload = detached(frames.payload)
+            self._kept, self._fresh = frames, len(frames)
 
     def _advance_in_order(self, clock: TimestampedClock, frames: Frames, *, now_us: int, final: bool) -> None:
         due, self._kept = frames, None

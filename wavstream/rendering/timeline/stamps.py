@@ -9,15 +9,21 @@ leaves here is a position for each frame such that no frame lies on another and 
 2. A frame behind that is, in this order: a *duplicate* if a frame of the last 0.5 s had its timestamp and its
    payload (two frames that were stamped in one millisecond are not: they differ); *out of order* if there is a hole for
    it in the last second; and, if it is at most 40 ms behind, the jitter of the sender's clock: it follows directly.
-3. A frame is *wild* if it is behind and none of these, or further ahead than real time could have brought it: more
-   than 1 s ahead of the furthest frame, and 2 s earlier than the smallest lag of all frames before it allows. An
-   outage, where arrival and timestamps jump together, is not wild; nor is a stall and then a backlog from which audio
-   was discarded; nor a sender that is faster than real time, because it does not jump.
+3. A frame is *wild* if it is behind and none of these, or further ahead than real time could have brought it. What a
+   hole *gains* is how far it takes the track ahead of its smallest lag so far. An outage, where arrival and timestamps
+   jump together, gains nothing; nor does a stall and then a backlog from which audio was discarded; nor audio that is
+   faster than real time, because it is not a hole. One hole may gain 2 s. All together may gain 1 s, for what the first
+   frames were late; 2 ms for each second, as a sender's clock may drift; and, where audio came faster than real time, a
+   quarter of what that gained, but not more than 60 s. More is a clock that runs too fast.
 4. A wild frame restarts the track's media time: it follows directly, or, if it arrived more than 100 ms later than that
    would need, it lies where its arrival says. The offset between timestamps and media time is set anew by it. Offsets
    of the last 2 s are remembered, and each frame takes the one under which it is nearest to the furthest frame. So a
    single stray frame moves nothing, a clock that starts again at 0 goes on, and timestamps that jump to and fro make
    no hole.
+5. The fifth restart within 2 s is a clock that counts something else than time: samples, whole seconds, nothing.
+   Until its timestamps have followed each other directly for 2 s they say nothing: no frame is a duplicate or out of
+   order, each follows directly, or, if that is more than 100 ms before where it arrived, it lies there. Where a frame
+   arrived is counted from that restart, so a burst does not push what comes after it.
 """
 
 from __future__ import annotations
@@ -39,11 +45,19 @@ if TYPE_CHECKING:
 
     from wavstream.rendering.timeline.tally import Tally
 
+_S = 1_000_000
 _DIRECT_US = 10_000
 _JITTER_US = 40_000
 _BACK_US = 1_000_000
 _AHEAD_US = 1_000_000
-_EARLY_US = 2_000_000
+_GAIN_AT_ONCE_US = 2_000_000
+_GAIN_US = 1_000_000
+_GAIN_DRIFT_ONE_IN = 500
+_GAIN_FAST_ONE_IN = 4
+_GAIN_FAST_US = 60_000_000
+_RESTARTS = 5
+_RESTARTS_WITHIN_US = 2_000_000
+_STEADY_US = 2_000_000
 _REMEMBERED_US = 2_000_000
 _DOUBLED_US = 500_000
 _MOST_HOLES = 64
@@ -65,7 +79,13 @@ class Stamps:
         """(media time less timestamp, when it was used last), the one in use first."""
         self._end = 0
         self._arrived_us = 0
+        self._begun_us = 0
+        """The lag of the first frame, were it one of 20 ms."""
         self._least_lag_us = 0
+        self._gained_us = 0
+        self._restarts_us: deque[int] = deque(maxlen=_RESTARTS)
+        self._disbelieved: tuple[int, int] | None = None
+        """While timestamps say nothing: the lag of a frame that lies where it arrived; from where they are steady."""
         self._holes: list[tuple[int, int]] = []
         self._recent: deque[Frames] = deque()
 
@@ -79,10 +99,12 @@ class Stamps:
         first = int(frames.start[0])
         if not self._offsets:
             self._offsets = [(-first, 0)]
-            self._least_lag_us = self._arrived_us = int(frames.arrival_us[0])
+            self._begun_us = self._least_lag_us = self._arrived_us = int(frames.arrival_us[0])
             # The very first frames may be out of order too.
             self._holes = [(-samples_at(REORDER_US, self._rate_hz), 0)]
         self._remember(frames)
+        if self._disbelieved is not None:
+            return self._one_by_one(frames)
         ahead = first + self.offset - self._end
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
         is_direct = abs(ahead) <= self._tolerance(int(frames.end[0]) - first)
@@ -110,7 +132,7 @@ class Stamps:
         columns = (frames.arrival_us.tolist(), frames.start.tolist(), length.tolist())
         for row, (arrival_us, stamp, samples) in enumerate(zip(*columns, strict=True)):
             ahead = stamp + self.offset - self._end
-            is_next = -self._tolerance(samples) <= ahead <= self._ahead
+            is_next = -self._tolerance(samples) <= ahead <= self._ahead or self._disbelieved is not None
             if not is_next and self._came_before(frames, row):
                 self._tally.duplicate_frames += 1
                 continue
@@ -125,6 +147,8 @@ class Stamps:
 
     def _place_of(self, arrival_us: int, stamp: int, samples: int) -> int:
         """Where one frame lies; media time and the offset in use go on from it."""
+        if self._disbelieved is not None:
+            return self._by_arrival(*self._disbelieved, arrival_us, stamp, samples)
         nearest: tuple[int, int, int] | None = None
         for number, (offset, used_us) in enumerate(self._offsets):
             if number and arrival_us - used_us > _REMEMBERED_US:
@@ -152,23 +176,52 @@ class Stamps:
         if abs(ahead) <= near:
             return self._end
         if ahead > 0:
-            is_early = self._lag_us(arrival_us, start + samples) < self._least_lag_us - _EARLY_US
-            return None if is_early and ahead > self._ahead else start
+            gain_us = self._gain_us(arrival_us, start, samples)
+            return start if gain_us <= 0 or self._is_earned(arrival_us, gain_us) else None
         behind_us = us_of(-ahead, self._rate_hz)
         for begin, end in self._holes if behind_us <= _BACK_US else ():
             if begin - near <= start and start + samples <= end + near:
                 return max(begin, min(start, end - samples))
         return self._end if behind_us <= _JITTER_US else None
 
+    def _gain_us(self, arrival_us: int, start: int, samples: int) -> int:
+        """How far the hole before ``start`` takes the track ahead of its smallest lag."""
+        earlier_us = self._least_lag_us - self._lag_us(arrival_us, start + samples)
+        return min(earlier_us, us_of(start - self._end, self._rate_hz))
+
+    def _is_earned(self, arrival_us: int, gain_us: int) -> bool:
+        fast_us = self._begun_us - self._least_lag_us - self._gained_us
+        earned_us = min(fast_us // _GAIN_FAST_ONE_IN, _GAIN_FAST_US)
+        earned_us += (arrival_us - self._begun_us) // _GAIN_DRIFT_ONE_IN
+        return gain_us <= min(_GAIN_AT_ONCE_US, _GAIN_US + earned_us - self._gained_us)
+
     def _restart(self, arrival_us: int, stamp: int, samples: int) -> int:
         """Let media time go on by arrival with a wild frame; where the frame lies."""
         step_s = (stamp + self.offset - self._end) / self._rate_hz
         told = f"jumped ahead by {step_s:.1f} s" if step_s > 0 else f"ran backwards by {-step_s:.1f} s"
+        if 0 < step_s * _S <= _GAIN_AT_ONCE_US:
+            told = "run faster than the call"
         self._remark(f"timestamps {told}; its audio goes on by arrival")
         self._tally.clock_restarts += 1
         silence_us = arrival_us - self._arrived_us - us_of(samples, self._rate_hz)
         start = self._end + (samples_at(silence_us, self._rate_hz) if silence_us > LATE_US else 0)
         self._use(start - stamp, arrival_us)
+        self._restarts_us.append(arrival_us)
+        if len(self._restarts_us) == _RESTARTS and arrival_us - self._restarts_us[0] <= _RESTARTS_WITHIN_US:
+            self._disbelieved = self._lag_us(arrival_us, start + samples), start
+        return start
+
+    def _by_arrival(self, on_time_us: int, steady: int, arrival_us: int, stamp: int, samples: int) -> int:
+        """Where a frame lies whose timestamp says nothing; whether that of the next one does."""
+        behind_us = self._lag_us(arrival_us, self._end + samples) - on_time_us
+        start = self._end + (samples_at(behind_us, self._rate_hz) if behind_us > LATE_US else 0)
+        self._disbelieved = on_time_us, steady
+        if abs(stamp + self.offset - start) > self._tolerance(samples):
+            self._offsets = [(start - stamp, arrival_us)]
+            self._disbelieved = on_time_us, start
+        elif us_of(start - steady, self._rate_hz) >= _STEADY_US:
+            self._disbelieved = None
+        self._go_on(arrival_us, start, samples)
         return start
 
     def _use(self, offset: int, arrival_us: int) -> None:
@@ -178,10 +231,12 @@ class Stamps:
     def _go_on(self, arrival_us: int, start: int, samples: int) -> None:
         """A frame was put at ``start``."""
         end = start + samples
+        gain_us = self._gain_us(arrival_us, start, samples)
         self._arrived_us = arrival_us
         self._least_lag_us = min(self._least_lag_us, self._lag_us(arrival_us, end))
         if start >= self._end:
             if start > self._end:
+                self._gained_us += max(0, gain_us)
                 self._holes = [*self._holes[1 - _MOST_HOLES :], (self._end, start)]
             self._end = end
         else:

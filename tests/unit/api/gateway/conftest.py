@@ -27,6 +27,7 @@ ADMIN_KEY = "key-of-the-administrators"
 ADMIN = {"X-Admin-API-Key": ADMIN_KEY}
 KEY = "the-key-of-the-shop-app"
 SHOP = {"X-App-ID": "shop", "X-API-Key": KEY}
+SERVER_OPTIONS = RecordingOptions(format=FileFormat.MP3, max_length_s=60)
 
 
 @dataclass
@@ -89,11 +90,12 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayParts:
     def now() -> datetime:
         return START
 
-    access = Access(apps=catalog, master=MASTER, now=now)
+    known_apps = KnownApps(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
+    access = Access(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
     return GatewayParts(
-        commands=commands, authenticate=access.authenticate, apps=catalog, known_apps=KnownApps(catalog, lambda: 0.0),
+        commands=commands, authenticate=access.authenticate, apps=catalog, known_apps=known_apps,
         forget_app=access.forget_app, listen=lambda _: None, seal=Seal(MASTER), master=MASTER, admin_key=ADMIN_KEY,
-        now=now, clock=lambda: 0.0, default_options=RecordingOptions(format=FileFormat.MP3, max_length_s=60),
+        now=now, clock=lambda: 0.0,
     )  # fmt: skip
 
 

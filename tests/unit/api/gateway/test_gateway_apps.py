@@ -120,7 +120,9 @@ async def test_two_apps_cannot_have_one_key(admin: httpx.AsyncClient, shop: http
         ("/webhook_url", {"api_key": KEY, "webhook_url": "https://127.0.0.1/hooks"}),
         ("/webhook_url", {"api_key": KEY, "webhook_url": "https://[::1]/hooks"}),
         ("/webhook_url", {"api_key": KEY, "webhook_url": "shop.example"}),
+        ("/webhook_url", {"api_key": KEY, "webhook_url": "https://localhost:9000/hooks"}),
         ("/url", {"api_key": KEY, "url": HOOKS}),
+        ("/a~1b", {"api_key": KEY, "a/b": HOOKS}),
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_is_registered(
@@ -136,6 +138,8 @@ async def test_a_wrong_field_is_named_and_nothing_is_registered(
 async def test_a_body_that_is_no_app_is_refused(admin: httpx.AsyncClient, body: bytes) -> None:
     answer = await admin.post(APP, content=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "Invalid request body")
+    pointer = "" if body else "/api_key"
+    assert [error["pointer"] for error in answer.json()["detail"]["errors"]] == [pointer]
 
 
 async def test_targets_on_this_machine_and_without_tls_can_be_allowed(gateway: Gateway) -> None:

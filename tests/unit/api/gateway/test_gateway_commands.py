@@ -7,14 +7,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.gateway.conftest import KEY, SHOP, Gateway
-from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, TooSoon
+from tests.unit.api.gateway.conftest import KEY, SERVER_OPTIONS, SHOP, Gateway
+from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, OperatorError, TooSoon
 from wavstream.model.operation import Command
 from wavstream.model.options import ChannelLayout, FileFormat
 from wavstream.sessions.gateway_commands import CommandConflict, NotConfigured
 
 START = "/api/v1/sessions/acW68-f47ac10b/commands/record/start"
 STOP = "/api/v1/sessions/acW68-f47ac10b/commands/record/stop"
+OPERATOR_MUST_ACT = "Whoever runs the server has to change something first; its log says what"
 
 
 @pytest.mark.parametrize("body", [b"{}", b"", b" {\n} "])
@@ -30,9 +31,12 @@ async def test_a_command_is_taken_on_with_the_envelope(gateway: Gateway, shop: h
 
 
 async def test_a_session_id_is_any_text(gateway: Gateway, shop: httpx.AsyncClient) -> None:
-    path = "/api/v1/sessions/a%2Fcommands%2Fb%20%C3%A4/commands/record/start"
+    path = "/api/v1/sessions/a%2Fcommands%2Fb%20%C3%A4%0A/commands/record/start"
     assert (await shop.post(path, json={"command_uid": "x" * 128})).status_code == 202
-    assert gateway.commands.asked == [(Command.RECORD_START, "shop", "a/commands/b ä", "x" * 128)]
+    assert gateway.commands.asked == [(Command.RECORD_START, "shop", "a/commands/b ä\n", "x" * 128)]
+    gateway.commands.failure = NotFound("Session not found")
+    answer = await shop.get("/api/v1/sessions/a%0Ab/recording/file.wav")
+    assert (answer.status_code, answer.json()["error"]) == (404, "Session not found")
 
 
 @pytest.mark.parametrize("uid", ["", "x" * 129, "a b", "ä", "a\n", "a/b", 7, None, ["a"]])
@@ -75,7 +79,9 @@ async def test_a_body_over_the_limit_is_413_and_ends_the_connection(
     assert (await shop.post(START, content=b" " * 65_534 + b"{}")).status_code == 202
 
 
-@pytest.mark.parametrize("path", [START.replace("start", "pause"), START + "/", START.replace("record/", "")])
+@pytest.mark.parametrize(
+    "path", [START.replace("start", "pause"), START + "/", START + "%0A", START.replace("record/", "")]
+)
 async def test_another_command_is_invalid(shop: httpx.AsyncClient, path: str) -> None:
     answer = await shop.post(path, json={})
     assert (answer.status_code, answer.json()) == (400, {"success": False, "error": "Invalid command"})
@@ -112,6 +118,7 @@ async def test_who_asks_is_looked_at_first(
         (LimitReached("the disk is full", retry_after_s=60), 503, "60", {"error": "the disk is full"}),
         (NotConfigured("WAVSTREAM_URL not configured"), 503, None, {"error": "WAVSTREAM_URL not configured"}),
         (DependencyError("/srv/catalog.db: disk I/O error"), 503, "5", {}),
+        (OperatorError("/srv: the module is not loaded"), 503, None, {"error": OPERATOR_MUST_ACT}),
         (RuntimeError("a mistake in /srv"), 500, None, {}),
     ],
 )
@@ -132,19 +139,28 @@ async def test_what_a_command_raises_leaves_in_the_gateways_shape(
     assert "/srv" not in answer.text
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", START, 405), ("GET", "/api/v1/calls", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", START, 405, "POST"),
+        ("PUT", "/admin/apps/shop", 405, "DELETE, GET, HEAD, POST"),
+        ("POST", "/admin/apps", 405, "GET, HEAD"),
+        ("GET", "/api/v1/calls", 404, None),
+    ],
+)
 async def test_what_is_not_there_is_refused_in_the_gateways_shape(
-    shop: httpx.AsyncClient, method: str, path: str, status: int
+    shop: httpx.AsyncClient, method: str, path: str, status: int, allowed: str | None
 ) -> None:
     answer = await shop.request(method, path)
     assert (answer.status_code, answer.json()["success"]) == (status, False)
+    assert answer.headers.get("allow") == allowed
 
 
 async def test_a_recording_has_the_apps_options_over_the_servers(
     gateway: Gateway, admin: httpx.AsyncClient, shop: httpx.AsyncClient
 ) -> None:
     await shop.post(START, json={})
-    assert gateway.commands.options == gateway.parts.default_options
+    assert gateway.commands.options == SERVER_OPTIONS
     said = {"api_key": KEY, "recording": {"format": "wav", "channels": "mono", "metadata": {"by": "gateway"}}}
     assert (await admin.post("/admin/apps/shop", json=said)).status_code == 200
     await shop.post(START, json={})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.unit.api.gateway.conftest import ADMIN, KEY, SHOP, Gateway
+from tests.unit.api.gateway.conftest import ADMIN, ADMIN_KEY, KEY, SHOP, Gateway
 
 START = "/api/v1/sessions/call-77/commands/record/start"
 
@@ -58,6 +58,40 @@ async def test_who_has_no_valid_key_uses_up_nothing_of_an_app_at_the_same_addres
     statuses = [(await shop.post(START, headers=wrong)).status_code for _ in range(10)]
     assert statuses == [401] * 9 + [429]
     assert left(await shop.post(START)) == (202, ["10000", "9999", "1"])
+
+
+async def test_whoever_guesses_the_admin_key_must_wait_and_so_must_who_knows_it_at_the_same_address(
+    gateway: Gateway,
+) -> None:
+    app = gateway.app(stranger_requests_per_s=1000)
+
+    async def ask(key: str, address: str = "192.0.2.7") -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://rec") as client:
+            return await client.get("/admin/apps", headers={"X-Admin-API-Key": key})
+
+    gateway.seconds = 5.0
+    wrong = [(await ask(f"guess-{number}")).status_code for number in range(20)]
+    gateway.seconds = 64.5
+    refused = [await ask("guess-20"), await ask(ADMIN_KEY)]
+    elsewhere = await ask(ADMIN_KEY, "192.0.2.8")
+    gateway.seconds = 65.0
+
+    assert wrong == [401] * 20
+    assert [(answer.status_code, answer.headers["retry-after"]) for answer in refused] == [(429, "1")] * 2
+    assert "too many wrong keys" in refused[1].json()["error"]
+    assert elsewhere.status_code == 200
+    assert (await ask(ADMIN_KEY)).status_code == 200
+
+
+async def test_a_right_admin_key_is_not_counted_and_does_not_excuse_wrong_ones(gateway: Gateway) -> None:
+    async with gateway.client(ADMIN, stranger_requests_per_s=1000) as client:
+        wrong = {"X-Admin-API-Key": "guess"}
+        for _ in range(19):
+            assert (await client.get("/admin/apps", headers=wrong)).status_code == 401
+            assert (await client.get("/admin/apps")).status_code == 200
+        assert (await client.get("/admin/apps", headers=wrong)).status_code == 401
+        assert (await client.get("/admin/apps")).status_code == 429
 
 
 @pytest.mark.parametrize("headers", [{}, ADMIN])

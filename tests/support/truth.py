@@ -1,0 +1,85 @@
+"""When things happened in a call that was played to a server in this process, and how exactly that can be told.
+
+The call is real: a leg joins when its handshake is done, and sends when the machine lets it. So both are measured while
+it is played, where a leg joins by the server's own opening of its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from wavstream.dialects.events import StreamStarted
+from wavstream.media.stream import StreamSink
+from wavstream.service.service import Service
+
+EXACT_S = 0.02
+"""How far from the truth a sample may be."""
+_TICK_S = 0.005
+
+
+@dataclass(slots=True)
+class Truth:
+    """In seconds of a file that starts with the first leg."""
+
+    joined_s: dict[str, list[float]] = field(default_factory=dict)
+    """By leg, of each time it came; from the start of the schedule."""
+    still_s: float = 0.0
+    """The longest that this process, caller and server in one, stood still."""
+
+    @property
+    def within_s(self) -> float:
+        """How far from the truth a sample may be here: what is sent late may be read late again."""
+        return EXACT_S + 2 * self.still_s
+
+    def said(self, leg: str, *moments_s: float) -> list[float]:
+        """Where a leg that sends all of its audio from its joining on says what is at these places of the audio."""
+        return [self.scheduled(self.joined_s[leg][0] + moment_s) for moment_s in moments_s]
+
+    def scheduled(self, moment_s: float) -> float:
+        """Where a moment of the schedule is."""
+        return moment_s - min(joined_s[0] for joined_s in self.joined_s.values())
+
+    def gaps(self, recording: dict[str, Any]) -> list[dict[str, Any]]:
+        """The gaps of the recording, without stalls that may be this process's own."""
+        return [
+            gap
+            for gap in recording["integrity"]["gaps"]
+            if gap["cause"] != "stall" or gap["length_ms"] > 1000 * self.within_s
+        ]
+
+
+@asynccontextmanager
+async def witnessed(service: Service) -> AsyncIterator[Truth]:
+    """The truth about what is played meanwhile; the schedule starts now."""
+    truth = Truth()
+    loop = asyncio.get_running_loop()
+    start_us, seen_s = service.clock.now_us(), loop.time()
+    opened = service.switchboard.open_stream
+
+    def open_stream(started: StreamStarted, *, now_us: int, **more: Any) -> StreamSink:
+        truth.joined_s.setdefault(started.leg or "", []).append((now_us - start_us) / 1e6)
+        return opened(started, now_us=now_us, **more)
+
+    def look() -> None:
+        nonlocal seen_s
+        before_s, seen_s = seen_s, loop.time()
+        truth.still_s = max(truth.still_s, seen_s - before_s - _TICK_S)
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            look()
+
+    watching = asyncio.create_task(watch())
+    try:
+        with patch.object(service.switchboard, "open_stream", open_stream):
+            yield truth
+    finally:
+        look()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

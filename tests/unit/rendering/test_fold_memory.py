@@ -1,0 +1,42 @@
+"""What a fold keeps while it waits: a server has one for each call, so a view of what was read is dear."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from collections.abc import Sequence
+
+from tests.support.folding import noise
+from tests.support.journal_script import Script
+from wavstream.rendering.fold import Fold
+
+SECOND_BYTES = 2 * 16_000
+
+
+def test_a_leg_that_is_ahead_of_the_other_does_not_keep_what_is_written_in_memory() -> None:
+    script = Script().start()
+    script.open("a").send(noise(20.0), at_s=0.001)
+    script.open("b").send(noise(20.0), at_s=0.011)
+    # Copies, as each comes from a read of its own: two canonical points in each.
+    parts = [pickle.dumps(part) for part in in_parts(script.items(clock_s=0.45), clocks=4)]
+    fold = Fold(script.recording_id)
+    for part in parts[:3]:
+        fold.feed(pickle.loads(part))
+
+    tracemalloc.start()
+    try:
+        fold.feed(pickle.loads(parts[3]))
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held_bytes < 0.2 * SECOND_BYTES
+
+
+def in_parts(items: Sequence[object], *, clocks: int) -> list[list[object]]:
+    parts: list[list[object]] = [[]]
+    for item in items:
+        parts[-1].append(item)
+        if sum(type(each).__name__ == "Clock" for each in parts[-1]) == clocks:
+            parts.append([])
+    return parts
