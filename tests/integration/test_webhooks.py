@@ -28,7 +28,7 @@ from wavstream.model.fact import Announcement, Fact, command_done, recording_fac
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Receipt, Recording, Status
 from wavstream.webhooks import app_queue, gateway
-from wavstream.webhooks.app_queue import AT_ONCE, Clock, Connect, Outcomes
+from wavstream.webhooks.app_queue import AT_ONCE, UNSETTLED, Clock, Connect, Outcomes
 from wavstream.webhooks.connecting import Lookups
 from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
 from wavstream.webhooks.exchange import KEPT_S, Exchanges
@@ -403,6 +403,25 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
         assert [alarm.at for alarm in clock.alarms if alarm.at <= clock.now()] == []
         go_on.set()
         await receiver.wait_for(2 + 3 * AT_ONCE)
+
+
+async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being_sent(
+    catalog: Catalog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, disk = catalog.note_delivered, asyncio.Event()
+
+    async def note_later(done: Announcement, now: datetime) -> Announcement | None:
+        await disk.wait()
+        return await note(done, now)
+
+    monkeypatch.setattr(catalog, "note_delivered", note_later)
+    await catalog.announce([fact(1, session_id=f"s{n}") for n in range(UNSETTLED + AT_ONCE)])
+    async with delivering(catalog):
+        await receiver.wait_for(UNSETTLED)
+        disk.set()
+        await receiver.wait_for(UNSETTLED + AT_ONCE)
+        await until(lambda: nothing_waits(catalog))
+    assert len({request.message["session_uuid"] for request in receiver.requests}) == len(receiver.requests)
 
 
 async def test_a_receiver_that_is_down_for_an_hour_gets_all_of_it_and_costs_a_timer_meanwhile(

@@ -1,7 +1,7 @@
 """The catalog as the rooms above see it: one open database, asynchronous.
 
-Reads run beside each other and beside the writer (SQLite's write-ahead log allows it); writes go through grouped
-commits, and what they return is on the disk.
+Reads run beside each other and beside the writer; writes go through grouped commits, and what they return is on the
+disk.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence, Set
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from wavstream.catalog import apps, dead_letters, operations, outbox, recordings
 from wavstream.catalog.apps import Remembered
@@ -23,18 +20,13 @@ from wavstream.catalog.commits import GroupedCommits
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.outbox import Backlog, Due
+from wavstream.catalog.reads import Reads
 from wavstream.catalog.recordings import Filters, Page
 from wavstream.catalog.schema import begin_write, prepare, upgrade
-from wavstream.errors import DependencyError
 from wavstream.model.app import App
 from wavstream.model.fact import USUALLY_ANNOUNCED, Announcement, Fact, FactKind
 from wavstream.model.operation import Operation
 from wavstream.model.recording import Recording, Status
-
-_READERS = 4
-"""Connections for reading; each is a thread."""
-
-T = TypeVar("T")
 
 
 class Catalog:
@@ -43,8 +35,8 @@ class Catalog:
     All methods raise DependencyError when the database fails.
     """
 
-    def __init__(self, reader: AsyncEngine, writer: Engine, usually_announced: Set[FactKind]) -> None:
-        self._reader = reader
+    def __init__(self, reads: Reads, writer: Engine, usually_announced: Set[FactKind]) -> None:
+        self._reads = reads
         self._writer = writer
         self._usually_announced = usually_announced
         self._on_announced: Callable[[str], None] = lambda app_id: None
@@ -60,26 +52,23 @@ class Catalog:
         ``usually_announced`` are the kinds of facts for apps that did not choose.
         """
         await asyncio.to_thread(upgrade, path)
-        url = URL.create("sqlite+aiosqlite", database=str(path))
         writer = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, max_overflow=0)
         event.listen(writer, "connect", prepare)
         event.listen(writer, "begin", begin_write)
-        reader = create_async_engine(url, pool_size=_READERS, max_overflow=0, isolation_level="AUTOCOMMIT")
-        event.listen(reader.sync_engine, "connect", _prepare_reader)
-        catalog = cls(reader, writer, usually_announced)
+        catalog = cls(Reads(path), writer, usually_announced)
         catalog.commits.start()
-        catalog.told_apps = await catalog._read(apps.with_webhook)
+        catalog.told_apps = await catalog._reads.read(apps.with_webhook)
         return catalog
 
     async def close(self) -> None:
         """Commit what is queued and close the file."""
         await self.commits.close()
-        await self._reader.dispose()
+        await self._reads.close()
         await asyncio.to_thread(self._writer.dispose)
 
     async def ping(self) -> None:
         """Return if the database can be read and its write lock be had."""
-        await self._read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+        await self._reads.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
         await self.commits.write(lambda connection: None)
 
     # ---- recordings ------------------------------------------------------------------------------------------------
@@ -104,7 +93,7 @@ class Catalog:
 
     async def get_recording(self, recording_id: str, app_id: str | None = None) -> Recording | None:
         """The recording, if it is there and, where ``app_id`` is given, that app's."""
-        return await self._read(lambda connection: recordings.get(connection, recording_id, app_id))
+        return await self._reads.read(lambda connection: recordings.get(connection, recording_id, app_id))
 
     async def list_recordings(
         self,
@@ -124,19 +113,19 @@ class Catalog:
         Raises InvalidFields for a cursor that is not from a page of this list.
         """
         filters = Filters(session_id=session_id, status=status, from_=from_, to=to, since=since, until=until)
-        return await self._read(lambda connection: recordings.page(connection, app_id, filters, limit, cursor))
+        return await self._reads.read(lambda connection: recordings.page(connection, app_id, filters, limit, cursor))
 
     async def unfinished(self) -> list[Recording]:
         """Recordings that are accepted, ongoing, paused or completed, oldest first."""
-        return await self._read(recordings.unfinished)
+        return await self._reads.read(recordings.unfinished)
 
     async def due(self, now: datetime, limit: int, after: Recording | None = None) -> list[Recording]:
         """Available recordings, held by nobody, whose retention has ended; ``after``: the last one read."""
-        return await self._read(lambda connection: recordings.due(connection, now, limit, after))
+        return await self._reads.read(lambda connection: recordings.due(connection, now, limit, after))
 
     async def stored(self, after_id: str, limit: int) -> list[Recording]:
         """Available recordings in order of id; begin with ``""``, go on with the last id."""
-        return await self._read(lambda connection: recordings.stored(connection, after_id, limit))
+        return await self._reads.read(lambda connection: recordings.stored(connection, after_id, limit))
 
     # ---- apps ------------------------------------------------------------------------------------------------------
 
@@ -164,19 +153,19 @@ class Catalog:
 
     async def list_apps(self) -> list[App]:
         """Every app, oldest first."""
-        return await self._read(apps.all_apps)
+        return await self._reads.read(apps.all_apps)
 
     async def get_app(self, app_id: str) -> App | None:
         """The app, if there is one of that id."""
-        return await self._read(lambda connection: apps.get(connection, app_id))
+        return await self._reads.read(lambda connection: apps.get(connection, app_id))
 
     async def find_by_lookup(self, key_lookup: str) -> tuple[App, str] | None:
         """The app whose key has this lookup, and the hash of that key."""
-        return await self._read(lambda connection: apps.find_by_lookup(connection, key_lookup))
+        return await self._reads.read(lambda connection: apps.find_by_lookup(connection, key_lookup))
 
     async def any_app(self) -> bool:
         """Whether there is an app at all."""
-        return await self._read(apps.any_app)
+        return await self._reads.read(apps.any_app)
 
     # ---- idempotency keys ------------------------------------------------------------------------------------------
 
@@ -222,7 +211,7 @@ class Catalog:
         self, *, app_id: str, session_id: str, command_uid: str, since: datetime
     ) -> Operation | None:
         """The command of that uid, if it was taken on at ``since`` or later."""
-        return await self._read(
+        return await self._reads.read(
             lambda connection: operations.get(
                 connection, app_id=app_id, session_id=session_id, command_uid=command_uid, since=since
             )
@@ -230,7 +219,7 @@ class Catalog:
 
     async def undone_stops(self) -> list[Operation]:
         """The stops of recordings that, by their rows, still run."""
-        return await self._read(operations.undone_stops)
+        return await self._reads.read(operations.undone_stops)
 
     # ---- facts to announce -----------------------------------------------------------------------------------------
 
@@ -244,11 +233,11 @@ class Catalog:
 
     async def due_announcements(self, app_id: str, now: datetime, limit: int) -> Due:
         """What the app can be told now, one announcement of each session."""
-        return await self._read(lambda connection: outbox.due(connection, app_id, now, limit))
+        return await self._reads.read(lambda connection: outbox.due(connection, app_id, now, limit))
 
     async def backlog(self) -> list[Backlog]:
         """The apps that something waits for."""
-        return await self._read(outbox.backlog)
+        return await self._reads.read(outbox.backlog)
 
     async def note_delivered(self, done: Announcement, now: datetime) -> Announcement | None:
         """It has arrived; whose turn it is now in its session."""
@@ -268,11 +257,11 @@ class Catalog:
 
     async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None = None) -> DeadLetters:
         """A page of what the app could not be told, the last given up first; raises InvalidFields for a bad cursor."""
-        return await self._read(lambda connection: dead_letters.page(connection, app_id, limit, cursor))
+        return await self._reads.read(lambda connection: dead_letters.page(connection, app_id, limit, cursor))
 
     async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
         """The dead letter of that id, if the app has one."""
-        return await self._read(lambda connection: dead_letters.get(connection, app_id, fact_id))
+        return await self._reads.read(lambda connection: dead_letters.get(connection, app_id, fact_id))
 
     async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
         """Try these dead letters again, or (None) the oldest, at most ``REPLAYED_AT_ONCE`` of them; how many."""
@@ -283,18 +272,3 @@ class Catalog:
     def _tell(self, app_ids: set[str]) -> None:
         for app_id in app_ids:
             self._on_announced(app_id)
-
-    async def _read(self, read: Callable[[Connection], T]) -> T:
-        try:
-            async with self._reader.connect() as connection:
-                return await connection.run_sync(read)
-        except (SQLAlchemyError, OSError) as error:
-            cause = getattr(error, "orig", None) or error
-            raise DependencyError(f"the catalog could not be read: {cause}") from error
-
-
-def _prepare_reader(connection: Any, record: object) -> None:
-    prepare(connection, record)
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
-    cursor.close()

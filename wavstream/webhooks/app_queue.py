@@ -36,9 +36,12 @@ from wavstream.webhooks.message import Messages
 log = structlog.get_logger()
 
 AT_ONCE = 32
-"""Tries of one app at the same time, and so its connections."""
-BATCH = 2 * AT_ONCE
-"""Announcements that are read at once; all that is running may be among them."""
+"""Messages on their way to one app at the same time, and so its connections."""
+UNSETTLED = 2 * AT_ONCE
+"""Tries of one app that are under way or whose outcome is on its way into the outbox, which takes as long again where
+much is written: a receiver is not to wait for our disk."""
+BATCH = 2 * UNSETTLED
+"""Announcements that are read at once; all that is unsettled may be among them."""
 TRUST = timedelta(seconds=1)
 """How long the app's row is believed: a changed URL or secret is used that soon."""
 RETRY_S = 1.0
@@ -117,6 +120,8 @@ class AppQueue:
         self._outcomes = outcomes
         self._ready: deque[Announcement] = deque()
         self._running: dict[str, asyncio.Task[None]] = {}
+        """Unsettled tries, by session."""
+        self._sending = 0
         self._next_at: datetime | None = None
         self._idle_since: datetime | None = None
         self._app: App | None = None
@@ -169,7 +174,7 @@ class AppQueue:
 
     async def _begin_tries(self, receiver: Receiver) -> None:
         try:
-            while not self._ending and len(self._running) < AT_ONCE:
+            while not self._ending and self._sending < AT_ONCE and len(self._running) < UNSETTLED:
                 if not self._ready:
                     if not self.look:
                         return
@@ -179,6 +184,7 @@ class AppQueue:
                 announcement = self._ready.popleft()
                 task = asyncio.create_task(self._deliver(receiver, self._app, announcement))
                 self._running[announcement.fact.session_id] = task
+                self._sending += 1
         except DependencyError as error:
             log.warning("the outbox cannot be read, trying again", app=self._app_id, error=str(error))
             self.look = False
@@ -249,6 +255,9 @@ class AppQueue:
         except Exception as error:
             log.exception("a webhook could not be made", app=self._app_id, webhook=announcement.fact.id)
             return f"it could not be made: {error}"
+        finally:
+            self._sending -= 1
+            self._woken.set()
         return None
 
     async def _note(self, announcement: Announcement, why: str | None, *, gone: bool) -> Announcement | None:
