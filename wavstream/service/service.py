@@ -255,6 +255,7 @@ class Service:
         self.metrics.loop_delay.observe(now - due)
         try:
             self.switchboard.beat(self.clock.now_us())
+            self.finisher.live.beat()
         except Exception:  # one session's fault must not stop the beat of all
             log.exception("the beat failed")
         self._schedule_beat(max(due + SLOT_S, now))

@@ -251,5 +251,6 @@ async def test_what_is_heard_while_the_loop_is_busy_comes_in_its_order(workshop:
     audience = workshop.finisher.live._audiences[live.recording.id]
     for piece in (b"first ", b"second ", b"third "):
         workshop.finisher.live._heard(audience, piece)
+    workshop.finisher.live._tell()
     await ear.take(9)
     assert ear.heard == b"first second third "
