@@ -8,7 +8,7 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.virtual_clock import START, VirtualClock
 from wavstream.access.seal import Seal
 from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Announcement, Fact, command_done, recording_fact
 from wavstream.model.options import RecordingOptions
@@ -617,7 +618,13 @@ async def is_true(condition: bool) -> bool:
 
 
 async def rename(catalog: Catalog, table: str, to: str) -> None:
-    await catalog.commits.write(lambda connection: connection.execute(text(f"ALTER TABLE {table} RENAME TO {to}")))
+    """Again if it shared its transaction with a write that the missing table makes fail, which undoes both."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            with suppress(DependencyError):
+                statement = text(f"ALTER TABLE {table} RENAME TO {to}")
+                await catalog.commits.write(lambda connection: connection.execute(statement))
+                return
 
 
 # ---- kill -9 -----------------------------------------------------------------------------------------------------
