@@ -101,11 +101,11 @@ class Live:
             listener.leave()
 
     def follows(self, rendering: Rendering) -> bool:
-        """Whether ``written`` folds it: someone listens."""
+        """Whether it is folded here: someone listens."""
         return rendering.recording.id in self._audiences
 
     def written(self, journals: Iterable[Journal], now_us: int) -> None:
-        """These journals were written up to ``now_us``: fold those that are listened to, if that brings something.
+        """These journals were written up to ``now_us``: those that are listened to are due, if that brings something.
 
         Called on the journal's thread.
         """

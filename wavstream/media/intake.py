@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -67,23 +67,11 @@ class Intake:
 
     def text(self, message: bytes) -> None:
         """A whole text message; raises PeerError."""
-        for event in self._read_text(message):
-            if type(event) is Frame:
-                self._frames += 1
-                self._received_bytes += len(event.payload)
-                self._frame(event, self.arrival_us)
-            else:
-                self._take(event)
+        self._take_all(self._read_text(message))
 
     def binary(self, payload: bytes) -> None:
         """A whole binary message; raises PeerError."""
-        for event in self._read_binary(payload):
-            if type(event) is Frame:
-                self._frames += 1
-                self._received_bytes += len(event.payload)
-                self._frame(event, self.arrival_us)
-            else:
-                self._take(event)
+        self._take_all(self._read_binary(payload))
 
     def count(self) -> None:
         """Bring the counters of all streams up to date."""
@@ -112,15 +100,18 @@ class Intake:
     def _take_owed(self) -> None:
         """A stream that is over before it has started may start now."""
         try:
-            for event in self._dialect.ended():
-                if type(event) is Frame:
-                    self._frames += 1
-                    self._received_bytes += len(event.payload)
-                    self._frame(event, self.arrival_us)
-                else:
-                    self._take(event)
+            self._take_all(self._dialect.ended())
         except PeerError as error:
             _log.info("media_stream_too_short", dialect=self._dialect.name, reason=str(error))
+
+    def _take_all(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if type(event) is Frame:
+                self._frames += 1
+                self._received_bytes += len(event.payload)
+                self._frame(event, self.arrival_us)
+            else:
+                self._take(event)
 
     def _take(self, event: Event) -> None:
         """Anything that is not a frame."""

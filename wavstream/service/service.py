@@ -33,7 +33,6 @@ from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording
-from wavstream.retention.app_hours import AppHours
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
@@ -98,7 +97,7 @@ class Service:
         self._closing.push_async_callback(self.catalog.close)
         known_apps = KnownApps(self.catalog, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
-            AppHours(self.catalog, time.monotonic), server_hours=settings.retention.hours,
+            known_apps.get, server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
         )  # fmt: skip
         seal = Seal(master)
