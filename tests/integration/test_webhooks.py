@@ -619,10 +619,10 @@ async def is_true(condition: bool) -> bool:
 
 async def rename(catalog: Catalog, table: str, to: str) -> None:
     """Again if it shared its transaction with a write that the missing table makes fail, which undoes both."""
+    statement = text(f"ALTER TABLE {table} RENAME TO {to}")
     async with asyncio.timeout(WAIT_S):
         while True:
             with suppress(DependencyError):
-                statement = text(f"ALTER TABLE {table} RENAME TO {to}")
                 await catalog.commits.write(lambda connection: connection.execute(statement))
                 return
 
