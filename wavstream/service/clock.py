@@ -8,8 +8,10 @@ import time
 class Clock:
     """Unix time that never goes back: the wall clock is read once, then the monotonic one counts."""
 
-    def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+    def __init__(self, unix_us: int | None = None) -> None:
+        """Start at ``unix_us``; None: where the wall clock is."""
+        now_ns = time.time_ns() if unix_us is None else unix_us * 1000
+        self._offset_ns = now_ns - time.monotonic_ns()
 
     def not_before(self, unix_us: int) -> None:
         """Go on from there if it is later: a journal of before a restart was written by a clock that was ahead."""

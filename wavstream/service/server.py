@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from wavstream.api.live import WIRE
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
+from wavstream.service.clock import Clock
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -83,11 +84,15 @@ class Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, *, signals: bool = False, wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings,
+    *,
+    signals: bool = False,
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Clock | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
     """A server that is ready; the task ends when it is told to stop by a signal, where ``signals`` are caught."""
     listener = listen(settings)
-    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall)
+    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall, clock=clock)
     try:
         await service.start()
     except BaseException:

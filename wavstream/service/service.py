@@ -71,13 +71,19 @@ class Service:
     app: FastAPI
     endpoint: MediaEndpoint
 
-    def __init__(self, settings: Settings, *, wall: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """``wall`` is what links and retention go by."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock | None = None,
+    ) -> None:
+        """``wall`` is what links and retention go by, ``clock`` what journals do."""
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder(settings.data_dir)
         self.metrics = Metrics()
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._beat_timer: asyncio.TimerHandle | None = None
