@@ -31,7 +31,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricSample:
     """One number at the moment of a scrape. Figures of one name have the same kind, help and label names."""
 
     name: str
@@ -90,13 +90,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(self.loop_delay)
 
-    def add(self, read: Callable[[], Iterable[Figure]]) -> None:
+    def add(self, read: Callable[[], Iterable[MetricSample]]) -> None:
         """Have ``read`` called at every scrape, on the thread that answers it."""
         self.registry.register(_Scraped(read))
 
 
 class _Scraped:
-    def __init__(self, read: Callable[[], Iterable[Figure]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[MetricSample]]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.recorder import WAIT_S, Recorder, hear, recorder
-from wavstream.finishing import listener as listener_module
+from wavstream.listening import listener as listener_module
 from wavstream.service.service import Service
 from wavstream.settings import Limits
 
@@ -91,7 +91,7 @@ def live_path(recording: dict[str, Any]) -> str:
 
 async def until_listeners(service: Service, count: int) -> None:
     async with asyncio.timeout(WAIT_S):
-        while service.finisher.live.listeners != count:
+        while service.recorder.live.listeners != count:
             await asyncio.sleep(0.01)
 
 
@@ -110,7 +110,7 @@ async def test_a_listener_who_comes_late_hears_all_of_the_call_to_its_stop(tmp_p
                 finished = await client.act(recording, "stop")
                 live, other = await late.end(), await later.end()
         file, _ = hear((await client.http.get(f"/v1/recordings/{recording['id']}.wav", follow_redirects=True)).content)
-        assert service.finisher.live.listeners == 0
+        assert service.recorder.live.listeners == 0
     samples, rate_hz = hear(live)
     assert (rate_hz, finished["integrity"]["samples"]) == (RATE_HZ, len(samples))
     assert np.array_equal(hear(other)[0][-len(second) :], samples[-len(second) :])
@@ -234,7 +234,7 @@ async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_noth
         async with listening(client, recording) as ear:
             with await open_and_never_read(client, recording):
                 await until_listeners(service, 2)
-                while not service.finisher.live.cut_off:
+                while not service.recorder.live.cut_off:
                     for _ in range(10):
                         await a.send(seconds.tobytes())
                         sent_bytes += seconds.nbytes

@@ -93,7 +93,7 @@ async def test_frames_that_are_lost_doubled_and_swapped_come_out_in_place(tmp_pa
 @pytest.mark.parametrize("quirk", [Stall(at_s=1.5, for_s=3.0), Delay(at_s=1.5, for_s=3.0)], ids=["burst", "no burst"])
 async def test_a_delivery_gap_of_three_seconds_with_continuous_time_moves_nothing(tmp_path: Path, quirk: Quirk) -> None:
     # A second more than the call needs is for the machine: what is later than the hold is late.
-    samples, truth, done = await recorded(tmp_path, call(6.0, quirk), hold_s=4.0)
+    samples, truth, done = await recorded(tmp_path, call(6.0, quirk), stall_wait_s=4.0)
     said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3, 4.3, 5.3)
     assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(said_s, abs=truth.within_s)
     assert truth.gaps(done) == []

@@ -81,7 +81,7 @@ def test_a_journal_of_the_version_before_is_replayed(state: str, tmp_path: Path)
     output = tmp_path / "replayed.wav"
     wanted = expected("recovered.json")[recorded]
 
-    run_replay(segment, recording_id=recorded, output=output, hold_s=3.0, console=Console(quiet=True))
+    run_replay(segment, recording_id=recorded, output=output, stall_wait_s=3.0, console=Console(quiet=True))
 
     assert output.stat().st_size == wanted["size_bytes"]
     assert hashlib.sha256(output.read_bytes()[WAV_HEADER_BYTES:]).hexdigest() == wanted["audio_sha256"]

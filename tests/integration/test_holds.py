@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.sessions import at
-from tests.unit.sessions.test_commands import Office
+from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
 from wavstream.retention.holds import Holds
@@ -25,17 +25,17 @@ STOPPED = utc(at(5))
 LATER = STOPPED + KEPT + timedelta(seconds=1)
 
 
-def by_legal(since: datetime = STOPPED, *, reason: str = "case 4711") -> Hold:
-    return Hold(by="legal", reason=reason, since=since)
+def by_legal(since: datetime = STOPPED, *, reason: str = "case 4711") -> LegalHold:
+    return LegalHold(by="legal", reason=reason, since=since)
 
 
 class Archive:
     """Recordings, those who hold them and those who delete them."""
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
-        self.office = Office(folder, catalog)
+        self.office = CommandsHarness(folder, catalog)
         self.catalog = catalog
-        self.holds = Holds(catalog=catalog, recordings=self.office.commands, switchboard=self.office.switchboard)
+        self.holds = Holds(catalog=catalog, recordings=self.office.commands, sessions=self.office.sessions)
         self.sweeper = Sweeper(catalog, catalog.holds, self.office.storage)
 
     async def running(self) -> Recording:
@@ -49,7 +49,7 @@ class Archive:
         await self.catalog.save_recording(kept)
         return kept
 
-    async def put(self, recording: Recording, hold: Hold) -> Recording:
+    async def put(self, recording: Recording, hold: LegalHold) -> Recording:
         return await self.holds.put(app_id="one", recording_id=recording.id, hold=hold)
 
     async def release(self, recording: Recording, app_id: str = "one") -> Recording:

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.virtual_clock import START, VirtualClock
-from wavstream.access.seal import Seal
+from wavstream.access.secret_box import SecretBox
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
@@ -29,14 +29,14 @@ from wavstream.model.fact import Announcement, Fact, command_done, recording_fac
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Receipt, Recording, Status
 from wavstream.webhooks import app_queue, gateway
-from wavstream.webhooks.app_queue import AT_ONCE, UNSETTLED, Clock, Connect, Outcomes
-from wavstream.webhooks.connecting import Lookups
+from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, UNSETTLED, Clock, Connect, Outcomes
+from wavstream.webhooks.client import KEPT_S, WebhookClient
 from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
-from wavstream.webhooks.exchange import KEPT_S, Exchanges
-from wavstream.webhooks.message import Messages
+from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.resolver import PublicResolver
 from wavstream.webhooks.signing import new_secret, rotated
 
-SEAL = Seal(b"m" * 32)
+SEAL = SecretBox(b"m" * 32)
 REFUSE = always(Answer(500))
 TAKE = always(Answer(200))
 
@@ -58,15 +58,17 @@ async def delivering(
     catalog: Catalog, clock: VirtualClock | None = None, *, stop_s: float = WAIT_S, connect: Connect | None = None
 ) -> AsyncIterator[Dispatcher]:
     """With a clock, what is written from here on is not found by looking now and then unless the clock moves."""
-    lookups, tls = Lookups(), ssl.create_default_context()
+    lookups, tls = PublicResolver(), ssl.create_default_context()
 
-    def exchanges() -> Exchanges:
-        return Exchanges(lookups=lookups, tls=tls, allow_http=True, allow_localhost=True, at_once=100, timeout_s=3600)
+    def exchanges() -> WebhookClient:
+        return WebhookClient(
+            lookups=lookups, tls=tls, allow_http=True, allow_localhost=True, at_once=100, timeout_s=3600
+        )
 
     dispatcher = Dispatcher(
         catalog,
         connect=connect or exchanges,
-        messages=Messages(gateway.render, lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
+        messages=MessageBuilder(gateway.render, lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
         clock=None if clock is None else Clock(clock.now, clock.call_later),
     )
     dispatcher.start()
@@ -210,7 +212,7 @@ async def test_what_an_app_wants_no_more_becomes_a_dead_letter(catalog: Catalog,
 async def test_a_message_that_cannot_be_signed_or_made_is_not_sent_and_waits(
     catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
-    other_key = SigningSecret(Seal(b"n" * 32).seal(new_secret(), owner="shop"), START)
+    other_key = SigningSecret(SecretBox(b"n" * 32).seal(new_secret(), owner="shop"), START)
     await catalog.change_app(App("shop", START, webhook=WebhookTarget(receiver.url, secrets=(other_key,))))
     await add_app(catalog, "bank", receiver.url)
     async with delivering(catalog, clock):
@@ -370,15 +372,17 @@ async def test_a_slow_receiver_of_one_app_does_not_hold_up_another_apps(catalog:
     receiver.answer = slow
     async with delivering(catalog), Receiver() as quick:
         await add_app(catalog, "bank", quick.url)
-        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * AT_ONCE)])
-        await receiver.wait_for(AT_ONCE)
-        await catalog.announce([fact(1, app_id="bank", session_id=f"s{n}") for n in range(3 * AT_ONCE)])
-        await quick.wait_for(3 * AT_ONCE)
-        assert len(receiver.requests) == AT_ONCE
+        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
+        await receiver.wait_for(MAX_CONCURRENT_DELIVERIES)
+        await catalog.announce(
+            [fact(1, app_id="bank", session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)]
+        )
+        await quick.wait_for(3 * MAX_CONCURRENT_DELIVERIES)
+        assert len(receiver.requests) == MAX_CONCURRENT_DELIVERIES
         go_on.set()
-        await receiver.wait_for(3 * AT_ONCE)
+        await receiver.wait_for(3 * MAX_CONCURRENT_DELIVERIES)
 
-    assert receiver.connections == AT_ONCE
+    assert receiver.connections == MAX_CONCURRENT_DELIVERIES
 
 
 async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
@@ -396,14 +400,14 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
     async with delivering(catalog, clock):
         await catalog.announce([fact(1, session_id="bad")])
         await clock.armed(1)
-        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * AT_ONCE)])
-        await receiver.wait_for(1 + AT_ONCE)
+        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
+        await receiver.wait_for(1 + MAX_CONCURRENT_DELIVERIES)
         clock.advance(1)
         for _ in range(100):
             await asyncio.sleep(0)
         assert [alarm.at for alarm in clock.alarms if alarm.at <= clock.now()] == []
         go_on.set()
-        await receiver.wait_for(2 + 3 * AT_ONCE)
+        await receiver.wait_for(2 + 3 * MAX_CONCURRENT_DELIVERIES)
 
 
 async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being_sent(
@@ -416,11 +420,11 @@ async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being
         return await note(done, now)
 
     monkeypatch.setattr(catalog, "note_delivered", note_later)
-    await catalog.announce([fact(1, session_id=f"s{n}") for n in range(UNSETTLED + AT_ONCE)])
+    await catalog.announce([fact(1, session_id=f"s{n}") for n in range(UNSETTLED + MAX_CONCURRENT_DELIVERIES)])
     async with delivering(catalog):
         await receiver.wait_for(UNSETTLED)
         disk.set()
-        await receiver.wait_for(UNSETTLED + AT_ONCE)
+        await receiver.wait_for(UNSETTLED + MAX_CONCURRENT_DELIVERIES)
         await until(lambda: nothing_waits(catalog))
     assert len({request.message["session_uuid"] for request in receiver.requests}) == len(receiver.requests)
 

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from tests.support.options import Talk, talks
 from wavstream.cli.replay import replay
-from wavstream.finishing.rendering import Rendering
 from wavstream.journal.reader import JournalReader
 from wavstream.journal.segments import segment_path
 from wavstream.model.recording import Receipt, Recording, Status
-from wavstream.rendering.timeline.watermark import HOLD_US
+from wavstream.recorder.render_job import RenderJob
+from wavstream.rendering.timeline.watermark import STALL_WAIT_US
 
 KEY = "0" * 32
 
@@ -26,7 +26,7 @@ KEY = "0" * 32
 def rendered(folder: Path, recording: Recording, journal: bytes, cuts: list[int]) -> tuple[bytes, Receipt]:
     """Fold the journal while it grows to each of these lengths; the published file and its receipt."""
     reader = JournalReader(folder, KEY)
-    rendering = Rendering(recording, reader=reader, spool=folder / "spool", hold_us=HOLD_US)
+    rendering = RenderJob(recording, reader=reader, spool=folder / "spool", stall_wait_us=STALL_WAIT_US)
     segment = segment_path(folder, KEY, 1)
     segment.write_bytes(b"")
     for length in [*cuts, len(journal)]:
@@ -52,7 +52,7 @@ def test_one_journal_is_one_file_in_any_slices_after_a_kill_and_in_a_replay(talk
         made, receipt = whole
         if made:
             fold = replay(
-                folder, KEY, recording.id, output=folder / "replayed", hold_us=HOLD_US, last_us=0,
+                folder, KEY, recording.id, output=folder / "replayed", stall_wait_us=STALL_WAIT_US, last_us=0,
                 console=Console(file=io.StringIO()),
             )  # fmt: skip
             assert (folder / "replayed").read_bytes() == made

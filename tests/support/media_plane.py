@@ -94,7 +94,7 @@ class RememberingSink:
 
 
 @dataclass
-class Plane:
+class MediaHarness:
     """A running media plane and the sinks of its streams in order of arrival."""
 
     endpoint: MediaEndpoint
@@ -205,7 +205,7 @@ async def media_plane(
     refuse: PeerError | None = None,
     at_open: Callable[[StreamHandle], None] = lambda handle: None,
     sink_raises: Exception | None = None,
-) -> AsyncIterator[Plane]:
+) -> AsyncIterator[MediaHarness]:
     """``refuse``: what opening a stream raises; ``at_open``: what the session does then; ``sink_raises``: on audio."""
     sinks: list[RememberingSink] = []
     arrived = asyncio.Event()
@@ -231,7 +231,7 @@ async def media_plane(
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
-    plane = Plane(endpoint, server.servers[0].sockets[0].getsockname()[1], server, sinks, arrived)
+    plane = MediaHarness(endpoint, server.servers[0].sockets[0].getsockname()[1], server, sinks, arrived)
     try:
         yield plane
     finally:

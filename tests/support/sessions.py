@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.journal.events import Event
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import Clock, Happening, items
+from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
@@ -191,9 +191,9 @@ def journaled(journal: Journal) -> list[object]:
         if not isinstance(entry, tuple):
             continue
         for item in items(entry[1]):
-            if isinstance(item, Happening):
+            if isinstance(item, EventRecord):
                 rows.append(item.event)
-            elif isinstance(item, Clock):
+            elif isinstance(item, ClockRecord):
                 rows.append(("clock", (item.arrival_us - T0_US) / 1e6))
             elif item.samples is not None:
                 places = zip(item.track.tolist(), item.position.tolist(), item.samples.tolist(), strict=True)

@@ -59,7 +59,7 @@ async def witnessed(service: Service) -> AsyncIterator[Truth]:
     truth = Truth()
     loop = asyncio.get_running_loop()
     start_us, seen_s = service.clock.now_us(), loop.time()
-    opened = service.switchboard.open_stream
+    opened = service.sessions.open_stream
 
     def open_stream(started: StreamStarted, *, now_us: int, **more: Any) -> StreamSink:
         truth.joined_s.setdefault(started.leg or "", []).append((now_us - start_us) / 1e6)
@@ -77,7 +77,7 @@ async def witnessed(service: Service) -> AsyncIterator[Truth]:
 
     watching = asyncio.create_task(watch())
     try:
-        with patch.object(service.switchboard, "open_stream", open_stream):
+        with patch.object(service.sessions, "open_stream", open_stream):
             yield truth
     finally:
         look()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from wavstream.metrics import Figure, Kind, LoopDelay, Metrics
+from wavstream.metrics import Kind, LoopDelay, Metrics, MetricSample
 
 
 class Clock:
@@ -21,8 +21,8 @@ def scraped(metrics: Metrics) -> list[str]:
 def test_a_room_is_asked_at_every_scrape_and_never_in_between() -> None:
     frames = 0
 
-    def read() -> list[Figure]:
-        return [Figure("wavstream_frames_total", "Frames accepted.", frames, Kind.COUNTER)]
+    def read() -> list[MetricSample]:
+        return [MetricSample("wavstream_frames_total", "Frames accepted.", frames, Kind.COUNTER)]
 
     metrics = Metrics()
     metrics.add(read)
@@ -36,8 +36,8 @@ def test_figures_of_one_name_are_one_family_with_a_line_for_each_label() -> None
     metrics = Metrics()
     metrics.add(
         lambda: [
-            Figure("wavstream_streams", "Live streams.", 3, labels={"dialect": "pcm", "app": "a"}),
-            Figure("wavstream_streams", "Live streams.", 4, labels={"app": "b", "dialect": "pcm"}),
+            MetricSample("wavstream_streams", "Live streams.", 3, labels={"dialect": "pcm", "app": "a"}),
+            MetricSample("wavstream_streams", "Live streams.", 4, labels={"app": "b", "dialect": "pcm"}),
         ]
     )
 

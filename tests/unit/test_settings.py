@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from wavstream.errors import OperatorError
 from wavstream.model.options import ChannelLayout, RecordingOptions
-from wavstream.settings import OLDER_VARIABLES, RecordingDefaults, Settings, every_setting, load, variable
+from wavstream.settings import OLDER_NAMES, OLDER_VARIABLES, RecordingDefaults, Settings, every_setting, load, variable
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]
@@ -35,7 +35,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "start_wait_s": ("5.5", 5.5),
     "announced_wait_s": ("600", 600.0),
     "orphan_after_s": ("0", 0.0),
-    "hold_s": ("1", 1.0),
+    "stall_wait_s": ("1", 1.0),
     "auto_record": ("true", True),
     "object_key": ("{recording_id}.{ext}", "{recording_id}.{ext}"),
     "sidecar": ("false", False),
@@ -179,6 +179,14 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load() == Settings()
 
 
+@pytest.mark.parametrize(("name", "older"), OLDER_NAMES.items())
+def test_an_older_name_in_the_file_is_read_unless_ours_is_there(name: str, older: str, tmp_path: Path) -> None:
+    text, value = OTHER[name]
+
+    assert value_of(load(written(tmp_path, f"{older} = {text}")), name) == value
+    assert value_of(load(written(tmp_path, f"{older} = 7\n{name} = {text}")), name) == value
+
+
 @pytest.mark.parametrize(("name", "older"), OLDER_VARIABLES.items())
 def test_an_older_name_is_read_unless_ours_is_set(name: str, older: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text, expected = OTHER[name]
@@ -190,6 +198,7 @@ def test_an_older_name_is_read_unless_ours_is_set(name: str, older: str, monkeyp
 
 
 OURS = {
+    "stall_wait_s": "2.5",
     "admin_api_key": "another key",
     "recording_base_url": "https://ours.example.com",
     "retention.hours": "12",

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 
-from wavstream.access.secret import derive
+from wavstream.access.master_key import derive
 
 # About 50 ms and 16 MiB: the usual strength for interactive logins (RFC 7914, section 2 suggests r=8, p=1).
 _N, _R, _P = 2**14, 8, 1

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from wavstream.access.secret import derive
+from wavstream.access.master_key import derive
 from wavstream.errors import Unauthenticated
 
 PREFIX = "wst_"

@@ -8,11 +8,11 @@ from fastapi import FastAPI
 
 from wavstream import __version__
 from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import DESCRIPTION, openapi
-from wavstream.api.gate import ClientAddress, Gate
-from wavstream.api.gateway.door import GatewayDoor
-from wavstream.api.gateway.parts import GatewayParts
-from wavstream.api.parts import ApiParts
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.gateway.mount import GatewayMount
+from wavstream.api.middleware import AuthMiddleware, ClientAddress
 
 
 class _Application(FastAPI):
@@ -22,7 +22,7 @@ class _Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(parts: ApiParts, gateway: GatewayParts) -> FastAPI:
+def create_app(parts: ApiDependencies, gateway: GatewayDependencies) -> FastAPI:
     """The ASGI application over its collaborators; it starts nothing."""
     app = _Application(
         title="wavstream",
@@ -34,8 +34,8 @@ def create_app(parts: ApiParts, gateway: GatewayParts) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(Gate, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
-    app.add_middleware(GatewayDoor, parts=gateway)
+    app.add_middleware(AuthMiddleware, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
+    app.add_middleware(GatewayMount, parts=gateway)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
     problems.install(app)
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):

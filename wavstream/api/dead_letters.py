@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from wavstream.api.answer import Answer
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.gate import app_of
-from wavstream.api.parts import ApiParts
+from wavstream.api.middleware import app_of
+from wavstream.api.schemas.base import Answer
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.errors import NotFound
 from wavstream.model.fact import Announcement
@@ -120,7 +120,7 @@ class ListQuery(BaseModel):
     """The `next_cursor` of the page before."""
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The routes of dead letters."""
     router = APIRouter(prefix="/v1/webhooks/dead-letters", tags=["webhooks"])
     letters = parts.dead_letters

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wavstream.api.answer import Problem
 from wavstream.api.problems import MEDIA_TYPE
-from wavstream.api.recording_answer import Recording, RecordingPage
-from wavstream.api.session_answer import Session, SessionList
+from wavstream.api.schemas.base import Problem
+from wavstream.api.schemas.recording import Recording, RecordingPage
+from wavstream.api.schemas.session import Session, SessionList
 
 DESCRIPTION = """Records phone calls that media servers stream over WebSocket.
 

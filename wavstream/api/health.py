@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ConfigDict
 
-from wavstream.api.answer import Answer
-from wavstream.api.parts import ApiParts
+from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.schemas.base import Answer
 
 
 class Health(Answer):
@@ -29,7 +29,7 @@ class Readiness(Answer):
     """A sentence each; empty: it can."""
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The routes of health."""
     router = APIRouter(tags=["health"])
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.gate import app_of
-from wavstream.api.parts import ApiParts
+from wavstream.api.middleware import app_of
 from wavstream.api.playback import as_of
-from wavstream.api.recording_answer import Recording as RecordingAnswer
-from wavstream.model.hold import Hold
+from wavstream.api.schemas.recording import Recording as RecordingAnswer
+from wavstream.model.hold import LegalHold
 from wavstream.model.published import published
 from wavstream.model.recording import Recording
 
@@ -42,7 +42,7 @@ class PutHold(BaseModel):
     """Why."""
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The routes of holds."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 
@@ -58,7 +58,7 @@ def routes(parts: ApiParts) -> APIRouter:
     )
     async def put(recording_id: str, request: PutHold, app_id: AppId) -> Response:
         """Keep it until it is released: it neither expires nor can it be erased. It may still run."""
-        hold = Hold(by=request.by, reason=request.reason, since=parts.now())
+        hold = LegalHold(by=request.by, reason=request.reason, since=parts.now())
         return answer(await parts.holds.put(app_id=app_id, recording_id=recording_id, hold=hold))
 
     @router.delete(

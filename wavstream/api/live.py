@@ -21,14 +21,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.gate import app_of
-from wavstream.api.parts import ApiParts
+from wavstream.api.middleware import app_of
 from wavstream.api.playback import as_of, refusal
 from wavstream.api.problems import problem
 from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.errors import DependencyError
-from wavstream.finishing.listener import Listener, Wire
+from wavstream.listening.listener import Listener, Wire
 from wavstream.model.recording import Status
 from wavstream.rendering.encoders.wav import HEADER_BYTES, endless_wav_header
 
@@ -47,7 +47,7 @@ _SOON = {"Retry-After": "1"}
 _log = structlog.get_logger("wavstream.api")
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The route of listening."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 

@@ -28,13 +28,13 @@ from aiofiles.threadpool.binary import AsyncBufferedReader
 from fastapi import APIRouter, Request, Response
 
 from wavstream.api.conditions import Validators, Verdict
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.file_part import FilePart
-from wavstream.api.parts import ApiParts
 from wavstream.api.problems import problem
 from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
+from wavstream.conversion.conversion import Conversion
 from wavstream.errors import DependencyError, Forbidden, InternalError
-from wavstream.finishing.conversion import Conversion
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import is_expired
@@ -48,7 +48,7 @@ _GONE = (Status.EXPIRED, Status.DELETED)
 _log = structlog.get_logger("wavstream.api")
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The route of files."""
     router = APIRouter(prefix="/files", tags=["files"])
 
@@ -102,7 +102,7 @@ def refusal(recording: Recording) -> Response | None:
     return problem(404, f"The recording ended without a file: it is {recording.status}.")
 
 
-async def _file(parts: ApiParts, recording: Recording, request: Request, ext: str) -> Response:
+async def _file(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
@@ -137,7 +137,13 @@ async def _file(parts: ApiParts, recording: Recording, request: Request, ext: st
 
 
 async def _copy(
-    parts: ApiParts, recording: Recording, ext: str, part: ByteRange | None, *, size_bytes: int, headers: dict[str, str]
+    parts: ApiDependencies,
+    recording: Recording,
+    ext: str,
+    part: ByteRange | None,
+    *,
+    size_bytes: int,
+    headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
     if (file := await _opened(path)) is not None:

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.gate import app_of
+from wavstream.api.middleware import app_of
 from wavstream.api.options import StartRecording
-from wavstream.api.parts import ApiParts
 from wavstream.api.playback import as_of, refusal
-from wavstream.api.recording_answer import Recording as RecordingAnswer
-from wavstream.api.recording_answer import RecordingPage
+from wavstream.api.schemas.recording import Recording as RecordingAnswer
+from wavstream.api.schemas.recording import RecordingPage
 from wavstream.model.options import FileFormat
 from wavstream.model.published import published
 from wavstream.model.recording import Recording, Status
@@ -63,7 +63,7 @@ class ListQuery(BaseModel):
     """The `next_cursor` of the page before."""
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The routes of recordings."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
     commands = parts.commands

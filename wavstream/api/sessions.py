@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.gate import app_of
+from wavstream.api.middleware import app_of
 from wavstream.api.options import SessionId
-from wavstream.api.parts import ApiParts
 from wavstream.api.paths import ANY_TEXT
-from wavstream.api.session_answer import Session, SessionList, StreamToken, session_json
+from wavstream.api.schemas.session import Session, SessionList, StreamToken, session_json
 from wavstream.model.call import CallFacts
 from wavstream.model.published import rfc3339
 
@@ -71,7 +71,7 @@ class MakeStreamToken(BaseModel):
     """Seconds within which a stream must be opened; an open one lives on."""
 
 
-def routes(parts: ApiParts) -> APIRouter:
+def routes(parts: ApiDependencies) -> APIRouter:
     """The routes of sessions."""
     router = APIRouter(prefix="/v1", tags=["sessions"])
     commands = parts.commands

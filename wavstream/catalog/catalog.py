@@ -24,7 +24,7 @@ from wavstream.catalog.reads import Reads
 from wavstream.catalog.recordings import Filters, Page
 from wavstream.catalog.schema import begin_write, prepare, upgrade
 from wavstream.model.app import App
-from wavstream.model.fact import USUALLY_ANNOUNCED, Announcement, Fact, FactKind
+from wavstream.model.fact import DEFAULT_KINDS, Announcement, Fact, FactKind
 from wavstream.model.operation import Operation
 from wavstream.model.recording import Recording, Status
 
@@ -35,29 +35,29 @@ class Catalog:
     All methods raise DependencyError when the database fails.
     """
 
-    def __init__(self, reads: Reads, writer: Engine, usually_announced: Set[FactKind]) -> None:
+    def __init__(self, reads: Reads, writer: Engine, default_kinds: Set[FactKind]) -> None:
         self._reads = reads
         self._writer = writer
-        self._usually_announced = usually_announced
+        self._default_kinds = default_kinds
         self._on_announced: Callable[[str], None] = lambda app_id: None
         self.commits = GroupedCommits(writer)
-        self.told_apps: set[str] = set()
+        self.apps_with_webhook: set[str] = set()
         """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""
         self.holds = HoldRegister(self.commits)
 
     @classmethod
-    async def open(cls, path: Path, *, usually_announced: Set[FactKind] = USUALLY_ANNOUNCED) -> Catalog:
+    async def open(cls, path: Path, *, default_kinds: Set[FactKind] = DEFAULT_KINDS) -> Catalog:
         """Open the database file, made or migrated first if need be; raises OperatorError if it cannot be used.
 
-        ``usually_announced`` are the kinds of facts for apps that did not choose.
+        ``default_kinds`` are the kinds of facts for apps that did not choose.
         """
         await asyncio.to_thread(upgrade, path)
         writer = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, max_overflow=0)
         event.listen(writer, "connect", prepare)
         event.listen(writer, "begin", begin_write)
-        catalog = cls(Reads(path), writer, usually_announced)
+        catalog = cls(Reads(path), writer, default_kinds)
         catalog.commits.start()
-        catalog.told_apps = await catalog._reads.read(apps.with_webhook)
+        catalog.apps_with_webhook = await catalog._reads.read(apps.with_webhook)
         return catalog
 
     async def close(self) -> None:
@@ -85,7 +85,7 @@ class Catalog:
 
         def save(connection: Connection) -> tuple[bool, set[str]]:
             saved = recordings.save(connection, recording)
-            return saved, outbox.add(connection, facts, self._usually_announced) if saved else set()
+            return saved, outbox.add(connection, facts, self._default_kinds) if saved else set()
 
         saved, told = await self.commits.write(save)
         self._tell(told)
@@ -133,7 +133,7 @@ class Catalog:
         """Insert the app unless its id is taken; whether it was inserted."""
         added = await self.commits.write(lambda connection: apps.add(connection, app, key_hash, key_lookup))
         if added and app.webhook is not None:
-            self.told_apps.add(app.id)
+            self.apps_with_webhook.add(app.id)
         return added
 
     async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str) -> bool:
@@ -144,7 +144,7 @@ class Catalog:
         """Write over all of the app but its key and its age; whether there is such an app."""
         changed = await self.commits.write(lambda connection: apps.change(connection, app))
         if changed and app.webhook is not None:
-            self.told_apps.add(app.id)
+            self.apps_with_webhook.add(app.id)
         return changed
 
     async def remove_app(self, app_id: str) -> bool:
@@ -203,7 +203,7 @@ class Catalog:
             operations.add(connection, operation)
             if recording is not None:
                 recordings.add(connection, recording)
-            return outbox.add(connection, (fact,), self._usually_announced)
+            return outbox.add(connection, (fact,), self._default_kinds)
 
         self._tell(await self.commits.write(add))
 
@@ -229,7 +229,7 @@ class Catalog:
 
     async def announce(self, facts: Sequence[Fact]) -> None:
         """Write facts that no row of their own announces; those that their app does not want are left out."""
-        self._tell(await self.commits.write(lambda connection: outbox.add(connection, facts, self._usually_announced)))
+        self._tell(await self.commits.write(lambda connection: outbox.add(connection, facts, self._default_kinds)))
 
     async def due_announcements(self, app_id: str, now: datetime, limit: int) -> Due:
         """What the app can be told now, one announcement of each session."""
@@ -247,9 +247,9 @@ class Catalog:
         """A try has failed; the next is at ``next_at``."""
         await self.commits.write(lambda connection: outbox.retry(connection, failed, why, next_at))
 
-    async def bury(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
+    async def mark_dead(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
         """It is given up and becomes a dead letter; whose turn it is now in its session."""
-        return await self.commits.write(lambda connection: outbox.bury(connection, dead, why, now))
+        return await self.commits.write(lambda connection: outbox.mark_dead(connection, dead, why, now))
 
     async def prune_outbox(self, now: datetime) -> bool:
         """Delete what was delivered or given up long ago; whether there may be more of it."""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, or_, update
 from wavstream.catalog.commits import GroupedCommits
 from wavstream.catalog.recordings import UNFINISHED
 from wavstream.catalog.tables import recordings
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Status
 from wavstream.model.times import unix_us
 
@@ -29,7 +29,7 @@ class HoldRegister:
     def __init__(self, commits: GroupedCommits) -> None:
         self._commits = commits
 
-    async def put(self, recording_id: str, app_id: str, hold: Hold) -> bool:
+    async def put(self, recording_id: str, app_id: str, hold: LegalHold) -> bool:
         """Hold the app's recording if it is not held, has a file or may get one, and is not being erased."""
         columns = recordings.c
         not_expired = or_(columns.expires_us.is_(None), columns.expires_us > unix_us(hold.since))

@@ -227,7 +227,7 @@ def delivered(connection: Connection, done: Announcement, now: datetime) -> Anno
     return _end(connection, _DELIVERED, done, now, {})
 
 
-def bury(connection: Connection, dead: Announcement, why: str, now: datetime) -> Announcement | None:
+def mark_dead(connection: Connection, dead: Announcement, why: str, now: datetime) -> Announcement | None:
     """It is given up; whose turn it is now in its session."""
     return _end(connection, _DEAD, dead, now, {"why": why})
 

@@ -22,7 +22,7 @@ from wavstream.catalog.cursors import read_cursor, write_cursor
 from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.tables import recordings
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
@@ -176,7 +176,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
 
 _options: Any = msgspec.json.Decoder(RecordingOptions).decode
 _receipt: Any = msgspec.json.Decoder(Receipt).decode
-_hold: Any = msgspec.json.Decoder(Hold).decode
+_hold: Any = msgspec.json.Decoder(LegalHold).decode
 _vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
 
 

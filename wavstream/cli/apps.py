@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wavstream.access.keys import hash_key, lookup, make_key
-from wavstream.access.secret import load_master_key
+from wavstream.access.master_key import load_master_key
 from wavstream.cli.open_catalog import open_catalog, unknown_app
 from wavstream.errors import OperatorError
 from wavstream.model.app import App

@@ -18,7 +18,6 @@ from rich.table import Table
 
 from wavstream.cli.verify import check
 from wavstream.errors import DependencyError
-from wavstream.finishing.sidecar import read_sidecar
 from wavstream.rendering.codecs.payload import Samples
 from wavstream.service.logs import configure
 from wavstream.service.server import running
@@ -27,6 +26,7 @@ from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, play_call
 from wavstream.simulator.control import Control
 from wavstream.simulator.send import read_wav
+from wavstream.storage.sidecar import read_sidecar
 
 SPEED = 2.0
 """Times real time: the conversation is short, but nobody likes to wait."""

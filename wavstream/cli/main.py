@@ -129,7 +129,9 @@ def replay(
     """Fold a journal to a file again: the same bytes as live."""
     from wavstream.cli.replay import run_replay
 
-    run_replay(journal, output=output, recording_id=recording, hold_s=load_settings(config).hold_s, console=console)
+    run_replay(
+        journal, output=output, recording_id=recording, stall_wait_s=load_settings(config).stall_wait_s, console=console
+    )
 
 
 @app.command()

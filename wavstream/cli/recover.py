@@ -25,11 +25,11 @@ async def run_recover(settings: Settings, console: Console) -> None:
         await service.start()
         with Progress(console=console) as progress:
             bar = progress.add_task("journals", total=service.recovery.total)
-            while service.recovery.running or service.finisher.unfinished:
-                progress.update(bar, completed=service.recovery.done - service.finisher.unfinished)
+            while service.recovery.running or service.recorder.unfinished:
+                progress.update(bar, completed=service.recovery.done - service.recorder.unfinished)
                 await asyncio.sleep(POLL_S)
             progress.update(bar, completed=service.recovery.total)
-        failed, unreadable = service.finisher.failed, service.recovery.unreadable
+        failed, unreadable = service.recorder.failed, service.recovery.unreadable
         if failed or unreadable or not service.recovery.reconciled:
             raise NotRecovered(
                 f"{failed} recordings could not be rendered and {unreadable} journals not be read: the log names them; "

@@ -9,33 +9,35 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wavstream.errors import OperatorError
-from wavstream.finishing.journal_facts import JournalFacts, read_facts
-from wavstream.finishing.rendering import SLICE_BYTES
-from wavstream.finishing.spool import SpoolFile
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
-from wavstream.journal.records import BrokenSegment, Happening, Item
+from wavstream.journal.records import BrokenSegment, EventRecord, Item
 from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason
+from wavstream.recorder.render_job import SLICE_BYTES
+from wavstream.recorder.spool_file import SpoolFile
+from wavstream.recovery.journal_summary import JournalSummary, read_summary
 from wavstream.rendering.fold import Fold
 
 
 def run_replay(
-    journal: Path, *, output: Path | None, recording_id: str | None, hold_s: float, console: Console
+    journal: Path, *, output: Path | None, recording_id: str | None, stall_wait_s: float, console: Console
 ) -> None:
     """Write the file of one recording of the journal that the segment belongs to; raises OperatorError."""
     folder, key = journal.parent, journal.name.rpartition("-")[0]
     if not journal.exists() or not key:
         raise OperatorError(f"{journal} is not a segment of a journal: name one, such as data/journal/KEY-000001.wsj")
     try:
-        facts = read_facts(folder, key)
+        facts = read_summary(folder, key)
     except (BrokenSegment, OSError) as error:
         raise OperatorError(f"{journal} cannot be read: {error}") from error
     chosen = _choose(facts, recording_id, journal)
     output = output or Path(f"{chosen}.{facts.recordings[chosen].options.format}")
-    hold_us = int(hold_s * 1e6)
+    stall_wait_us = int(stall_wait_s * 1e6)
     try:
-        fold = replay(folder, key, chosen, output=output, hold_us=hold_us, last_us=facts.last_us, console=console)
+        fold = replay(
+            folder, key, chosen, output=output, stall_wait_us=stall_wait_us, last_us=facts.last_us, console=console
+        )
     except OSError as error:
         raise OperatorError(
             f"{output} cannot be written ({error.strerror}): name another file with --output"
@@ -48,10 +50,10 @@ def run_replay(
 
 
 def replay(
-    folder: Path, key: str, recording_id: str, *, output: Path, hold_us: int, last_us: int, console: Console
+    folder: Path, key: str, recording_id: str, *, output: Path, stall_wait_us: int, last_us: int, console: Console
 ) -> Fold:
     """Fold the recording into ``output``; one that the journal does not end is ended where the journal is."""
-    fold = Fold(recording_id, hold_us=hold_us)
+    fold = Fold(recording_id, stall_wait_us=stall_wait_us)
     file = SpoolFile(output)
     reader = JournalReader(folder, key)
 
@@ -68,7 +70,7 @@ def replay(
     reader.close()
     if fold.ended is None:
         stop = RecordingStopped(recording_id=recording_id, reason=EndReason.RECOVERED, end_us=last_us)
-        feed([Happening(last_us, stop)])
+        feed([EventRecord(last_us, stop)])
     if not fold.has_audio:
         file.discard()
         raise OperatorError(f"recording {recording_id} has no audio: there is nothing to write")
@@ -76,7 +78,7 @@ def replay(
     return fold
 
 
-def _choose(facts: JournalFacts, recording_id: str | None, journal: Path) -> str:
+def _choose(facts: JournalSummary, recording_id: str | None, journal: Path) -> str:
     there = ", ".join(facts.recordings)
     if recording_id is not None:
         if recording_id not in facts.recordings:

@@ -61,13 +61,13 @@ class Dtmf(msgspec.Struct, frozen=True, gc=False):
     """One of ``model.options.DTMF_DIGITS``."""
 
 
-class Marked(msgspec.Struct, frozen=True, gc=False):
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """The peer gave this moment a name."""
 
     name: str
 
 
-class Learned(msgspec.Struct, frozen=True, gc=False):
+class CallInfo(msgspec.Struct, frozen=True, gc=False):
     """The peer told something of the call after the start."""
 
     call: CallFacts
@@ -91,4 +91,4 @@ class Ignored(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
 
 
-Event = StreamStarted | Frame | Dtmf | Marked | Learned | Paused | Resumed | StreamStopped | Ignored
+Event = StreamStarted | Frame | Dtmf | Mark | CallInfo | Paused | Resumed | StreamStopped | Ignored

@@ -20,17 +20,17 @@ import msgspec
 
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
+    CallInfo,
     Dtmf,
     Event,
     Frame,
     Ignored,
-    Learned,
-    Marked,
+    Mark,
     Paused,
     Resumed,
     StreamStopped,
 )
-from wavstream.dialects.freeswitch_start import Introduction
+from wavstream.dialects.freeswitch_start import StreamMetadata
 from wavstream.dialects.json_documents import read_documents
 from wavstream.dialects.reasons import Reason
 from wavstream.model.ids import is_customer_id
@@ -56,7 +56,7 @@ class AudioForkDialect:
     __slots__ = ("_held", "_held_bytes", "_introduction", "_position", "_rest", "_step_bytes")
 
     def __init__(self, request: UpgradeRequest) -> None:
-        self._introduction = Introduction(request)
+        self._introduction = StreamMetadata(request)
         self._step_bytes = 0  # 0: not started
         self._position = 0
         self._rest = b""
@@ -130,7 +130,7 @@ class AudioForkDialect:
         if "event" in document or "type" in document:
             return (Ignored(Reason.UNKNOWN_EVENT),)
         call = self._introduction.call(document)
-        return (Learned(call), *self._contradicted(document))
+        return (CallInfo(call), *self._contradicted(document))
 
     def _started(self, metadata: Mapping[str, Any] | None = None) -> Sequence[Event]:
         """Start the stream, if it has not started, with the audio that was held."""
@@ -177,7 +177,7 @@ def _event(kind: str, fields: Mapping[str, Any]) -> Event:
         case "mark":
             name = fields.get("name")
             if isinstance(name, str) and is_customer_id(name):
-                return Marked(name)
+                return Mark(name)
             return Ignored(Reason.BAD_MARK)
         case "pause":
             return Paused()

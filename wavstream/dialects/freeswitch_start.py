@@ -61,7 +61,7 @@ _THOUSANDS = re.compile(r"(\d{1,2})k")
 _NOT_OF_THE_CALL = frozenset((*_ACCEPTED, "session_id", "leg", "app", "token"))
 
 
-class Introduction:
+class StreamMetadata:
     """What one stream is, as far as it has been said."""
 
     def __init__(self, request: UpgradeRequest) -> None:

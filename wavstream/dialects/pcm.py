@@ -22,7 +22,7 @@ from wavstream.dialects.events import (
     Event,
     Frame,
     Ignored,
-    Marked,
+    Mark,
     Paused,
     Resumed,
     StreamStarted,
@@ -164,7 +164,7 @@ def _event(fields: Mapping[str, Any]) -> Event:
             name = fields.get("name")
             if not isinstance(name, str) or not is_customer_id(name):
                 raise BadPayload("name", "1 to 256 printable characters are expected")
-            return Marked(name)
+            return Mark(name)
         case "pause":
             return Paused()
         case "resume":

@@ -21,7 +21,7 @@ from wavstream.dialects.events import (
     Event,
     Frame,
     Ignored,
-    Marked,
+    Mark,
     StreamStarted,
     StreamStopped,
 )
@@ -173,7 +173,7 @@ class TwilioDialect:
                 return (Dtmf(digit),) if digit in DTMF_DIGITS else _IGNORED[Reason.BAD_DIGIT]
             case "mark":
                 name = _part(fields, "mark", "name")
-                return (Marked(name),) if is_customer_id(name) else _IGNORED[Reason.BAD_MARK]
+                return (Mark(name),) if is_customer_id(name) else _IGNORED[Reason.BAD_MARK]
             case "stop":
                 return (StreamStopped(),)
             case str():

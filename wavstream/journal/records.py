@@ -72,7 +72,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class FrameRun:
     """Consecutive FRAME (or WITHHELD) records whose payloads have one length; all arrays have n rows."""
 
     withheld: bool
@@ -85,7 +85,7 @@ class Run:
     samples: NDArray[np.int64] | None = None
     """(n,) samples of each channel withheld; None for frames."""
 
-    def owned(self) -> Run:
+    def owned(self) -> FrameRun:
         """The same, and nothing of the batch is kept in memory for it."""
         if self.payload.base is None:
             return self
@@ -94,21 +94,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ClockRecord:
     """Time has passed."""
 
     arrival_us: int
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class EventRecord:
     """An event with its time."""
 
     arrival_us: int
     event: Event
 
 
-Item = Run | Clock | Happening
+Item = FrameRun | ClockRecord | EventRecord
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,13 +229,13 @@ def items(payload: memoryview | bytes) -> Iterator[Item]:
             offset = end
             continue
         if kind == Kind.CLOCK:
-            yield Clock(arrival_us)
+            yield ClockRecord(arrival_us)
         elif kind == Kind.EVENT:
-            yield Happening(arrival_us, decode(view[body : body + length]))
+            yield EventRecord(arrival_us, decode(view[body : body + length]))
         offset = body + length
 
 
-def _sorted_runs(view: memoryview, offset: int) -> tuple[list[Run], int]:
+def _sorted_runs(view: memoryview, offset: int) -> tuple[list[FrameRun], int]:
     """The frames at ``offset``, one run for each payload length, and where they end.
 
     For legs of different codecs or rates, whose frames alternate: a run for each frame costs 6 us, this 1 us.
@@ -258,8 +258,8 @@ def _sorted_runs(view: memoryview, offset: int) -> tuple[list[Run], int]:
     return runs, end
 
 
-def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> Run:
-    return Run(
+def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> FrameRun:
+    return FrameRun(
         withheld=False,
         track=heads["track"],
         arrival_us=heads["arrival"],
@@ -268,7 +268,7 @@ def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> Run:
     )
 
 
-def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[Run, int]:
+def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRun, int]:
     """The longest run of records of one kind and length at ``offset``, as strided views, and where it ends."""
     stride = RECORD.size + length
     possible = (len(view) - offset) // stride

@@ -27,6 +27,7 @@ from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import StreamStarted
+from wavstream.media.audio_sender import AudioSender
 from wavstream.media.closing import (
     ABNORMAL,
     CLEAN_CODES,
@@ -39,11 +40,10 @@ from wavstream.media.closing import (
     fitting_reason,
 )
 from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.intake import Intake
+from wavstream.media.media_stream import MediaStream
 from wavstream.media.reader import FrameReader
-from wavstream.media.speaker import Speaker
 from wavstream.media.stream import StreamSink
-from wavstream.media.watch import TICK_S, Watch
+from wavstream.media.watchdog import TICK_S, StreamWatchdog
 
 _MAX_UNSENT_BYTES = 64 * 1024
 """Four seconds of 8 kHz L16: a peer that is behind by more does not play what we send."""
@@ -74,14 +74,14 @@ class MediaConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._now_us = endpoint.now_us
 
-        self._speaker: Speaker | None = None
+        self._speaker: AudioSender | None = None
 
         def open_stream(started: StreamStarted) -> StreamSink:
             if started.accepts_audio:
-                self._speaker = Speaker(dialect, started, self._send_audio, self._intake.frame_samples)
+                self._speaker = AudioSender(dialect, started, self._send_audio, self._intake.frame_samples)
             return endpoint.open_stream(started, self, app_id)
 
-        self._intake = Intake(
+        self._intake = MediaStream(
             dialect=dialect, open_stream=open_stream, on_stopped=self._stopped, counters=endpoint.counters
         )
         self._reader = FrameReader(
@@ -93,7 +93,7 @@ class MediaConnection(asyncio.Protocol):
             on_core=self._core_was_fed,
         )
         self._feed = self._reader.feed
-        self._watch = Watch(endpoint.limits)
+        self._watch = StreamWatchdog(endpoint.limits)
         self._control_frames = 0
         self._sending = True
         self._paused = False

@@ -10,7 +10,7 @@ from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import StreamStarted
 from wavstream.media.counters import MediaCounters
-from wavstream.media.playout import Playout
+from wavstream.media.pacer import Pacer
 from wavstream.media.stream import StreamHandle, StreamSink
 
 
@@ -74,4 +74,4 @@ class MediaEndpoint:
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
-    playout: Playout = field(default_factory=Playout)
+    playout: Pacer = field(default_factory=Pacer)

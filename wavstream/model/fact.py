@@ -32,7 +32,7 @@ class FactKind(StrEnum):
     RECORDING_FAILED = "recording_failed"
 
 
-USUALLY_ANNOUNCED = frozenset({FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED})
+DEFAULT_KINDS = frozenset({FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED})
 """What an app is told that did not choose."""
 
 _KIND = {

@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class LegalHold:
     """Who wants the recording kept, and why."""
 
     by: str

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Integrity, Recording
 
 
@@ -59,7 +59,7 @@ def published(recording: Recording, *, url: str) -> dict[str, Any]:
     }
 
 
-def _hold(hold: Hold | None) -> dict[str, Any] | None:
+def _hold(hold: LegalHold | None) -> dict[str, Any] | None:
     return None if hold is None else {"by": hold.by, "reason": hold.reason, "since": rfc3339(hold.since)}
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
 
 
@@ -65,7 +65,7 @@ class EndReason(StrEnum):
     FAILED = "failed"
 
     @property
-    def is_found(self) -> bool:
+    def is_automatic(self) -> bool:
         """Whether the recording ends so by itself, at a moment that only its audio or its keys tell."""
         return self in (EndReason.MAX_LENGTH, EndReason.SILENCE, EndReason.NO_INPUT, EndReason.TERMINATOR)
 
@@ -199,7 +199,7 @@ class Recording:
     receipt: Receipt | None = None
     error: str | None = None
     """Why it failed, for a person."""
-    hold: Hold | None = None
+    hold: LegalHold | None = None
     """Who keeps it from being deleted; the catalog's row is what counts."""
     command_uid: str | None = None
     """Of the gateway's command that started it; None: it was started otherwise."""

@@ -28,7 +28,7 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import Clock, Happening, Run
+from wavstream.journal.records import ClockRecord, EventRecord, FrameRun
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
@@ -38,7 +38,7 @@ from wavstream.rendering.roster import Roster
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.tally import Tally
 from wavstream.rendering.timeline.units import samples_at
-from wavstream.rendering.timeline.watermark import HOLD_US, watermark
+from wavstream.rendering.timeline.watermark import STALL_WAIT_US, watermark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ TICK_US = 800_000
 class Fold:
     """One recording, folded from its session's journal."""
 
-    def __init__(self, recording_id: str, *, hold_us: int = HOLD_US) -> None:
+    def __init__(self, recording_id: str, *, stall_wait_us: int = STALL_WAIT_US) -> None:
         self.started: Recording | None = None
         """The recording as its start record has it; None: that record was not fed yet."""
         self.ended: RecordingStopped | None = None
@@ -70,10 +70,10 @@ class Fold:
         self.tap = Tap()
         """Where what goes into the file can be listened to."""
         self._recording_id = recording_id
-        self._hold_us = hold_us
+        self._stall_wait_us = stall_wait_us
         self._origin_us = 0
         self._ticked_us = 0
-        self._runs: list[Run] = []
+        self._runs: list[FrameRun] = []
         self._tally = Tally(remarks=self.remarks)
         self._has_pause_in_journal = False
         self._returns_beep: tuple[int, ...] = ()
@@ -110,9 +110,9 @@ class Fold:
                 self._take_after_end(item)
             elif self.started is None:
                 self._await_start(item)
-            elif isinstance(item, Run):
+            elif isinstance(item, FrameRun):
                 self._runs.append(item)
-            elif isinstance(item, Clock):
+            elif isinstance(item, ClockRecord):
                 now_us = item.arrival_us - self._origin_us
                 if now_us - self._ticked_us >= TICK_US:
                     self._ticked_us = now_us
@@ -134,7 +134,7 @@ class Fold:
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
     def _await_start(self, item: Item) -> None:
-        if isinstance(item, Run | Clock) or not isinstance(item.event, RecordingStarted):
+        if isinstance(item, FrameRun | ClockRecord) or not isinstance(item.event, RecordingStarted):
             return
         start = item.event
         if start.recording.id != self._recording_id:
@@ -193,10 +193,10 @@ class Fold:
 
     def _take_after_end(self, item: Item) -> None:
         """Between the end that was found and the stop record."""
-        if isinstance(item, Run):
+        if isinstance(item, FrameRun):
             spare = gather([item], self._roster.step_bytes, origin_us=self._origin_us)
             self._tally.after_limit_us += self._roster.length_us(spare)
-        elif isinstance(item, Happening) and isinstance(item.event, RecordingStopped):
+        elif isinstance(item, EventRecord) and isinstance(item.event, RecordingStopped):
             self.complete = item.event.recording_id == self._recording_id
 
     # ---- canonical points --------------------------------------------------------------------------------------------
@@ -210,10 +210,10 @@ class Fold:
         if not covered_us:
             # Nobody streams. Whether silence follows or the end is not known: a stop may lie before this moment.
             return self._write_all(0)
-        upto_us = watermark(covered_us, now_us=now_us, written_us=written_us, hold_us=self._hold_us)
+        upto_us = watermark(covered_us, now_us=now_us, written_us=written_us, stall_wait_us=self._stall_wait_us)
         if upto_us <= written_us or not self._open():
             return b""
-        upto, latest = (samples_at(us, pen.sample_rate_hz) for us in (upto_us, now_us - self._hold_us))
+        upto, latest = (samples_at(us, pen.sample_rate_hz) for us in (upto_us, now_us - self._stall_wait_us))
         return self._write(max(latest, min([upto, *roster.held_at()])))
 
     def _end(self, event: RecordingStopped, now_us: int) -> bytes:

@@ -16,10 +16,10 @@ import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import is_expired
-from wavstream.sessions.switchboard import Switchboard
+from wavstream.sessions.registry import Sessions
 
 log = structlog.get_logger()
 
@@ -34,12 +34,12 @@ class Recordings(Protocol):
 class Holds:
     """What the owners of recordings may ask of holds."""
 
-    def __init__(self, *, catalog: Catalog, recordings: Recordings, switchboard: Switchboard) -> None:
+    def __init__(self, *, catalog: Catalog, recordings: Recordings, sessions: Sessions) -> None:
         self._register = catalog.holds
         self._recordings = recordings
-        self._switchboard = switchboard
+        self._sessions = sessions
 
-    async def put(self, *, app_id: str, recording_id: str, hold: Hold) -> Recording:
+    async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
         """Keep it from retention and erasure from ``hold.since``, which is now; raises NotFound, Conflict."""
         held = await self._register.put(recording_id, app_id, hold)
         if held:
@@ -65,8 +65,8 @@ class Holds:
             log.info("a recording is not held any more", recording=recording_id, app=app_id)
         return await self._recordings.get(app_id=app_id, recording_id=recording_id)
 
-    def _repeat(self, app_id: str, recording_id: str, hold: Hold | None) -> None:
-        for session in self._switchboard.sessions(app_id):
+    def _repeat(self, app_id: str, recording_id: str, hold: LegalHold | None) -> None:
+        for session in self._sessions.sessions(app_id):
             for recordings in (session.running, session.waiting):
                 if recording_id in recordings:
                     recordings[recording_id] = replace(recordings[recording_id], hold=hold)

@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from wavstream.access.known_apps import KnownApps
-from wavstream.access.seal import Seal
-from wavstream.access.tenancy import Access
-from wavstream.api.gateway.parts import GatewayParts
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
+from wavstream.access.secret_box import SecretBox
+from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.catalog.catalog import Catalog
-from wavstream.finishing.listener import Listener
+from wavstream.listening.listener import Listener
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.gateway_commands import GatewayCommands, GatewaySettings
-from wavstream.sessions.switchboard import NewRecording, Switchboard
+from wavstream.sessions.registry import NewRecording, Sessions
 from wavstream.settings import Settings
 
 
 def gateway_commands(
-    settings: Settings, *, catalog: Catalog, commands: Commands, switchboard: Switchboard,
+    settings: Settings, *, catalog: Catalog, commands: Commands, sessions: Sessions,
     new_recording: NewRecording, now_us: Callable[[], int],
 ) -> GatewayCommands:  # fmt: skip
     """The commands as the settings have them."""
@@ -27,18 +27,18 @@ def gateway_commands(
         has_media_url=bool(settings.media_url), stop_is_heavy=settings.gateway.stop_cooldown == "heavy"
     )
     return GatewayCommands(
-        commands=commands, switchboard=switchboard, catalog=catalog, new_recording=new_recording, now_us=now_us,
+        commands=commands, sessions=sessions, catalog=catalog, new_recording=new_recording, now_us=now_us,
         settings=chosen,
     )  # fmt: skip
 
 
 def gateway_parts(
-    settings: Settings, *, commands: GatewayCommands, catalog: Catalog, access: Access, known_apps: KnownApps,
-    listen: Callable[[str], Listener | None], seal: Seal, master: bytes, now: Callable[[], datetime],
-) -> GatewayParts:  # fmt: skip
+    settings: Settings, *, commands: GatewayCommands, catalog: Catalog, access: Authenticator, known_apps: AppCache,
+    listen: Callable[[str], Listener | None], seal: SecretBox, master: bytes, now: Callable[[], datetime],
+) -> GatewayDependencies:  # fmt: skip
     """What the gateway's API needs."""
     admin_key = settings.admin_api_key
-    return GatewayParts(
+    return GatewayDependencies(
         commands=commands,
         authenticate=access.authenticate,
         apps=catalog,

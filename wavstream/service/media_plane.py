@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from wavstream.access.known_apps import KnownApps
-from wavstream.access.tenancy import Access
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
 from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.media.endpoint import MediaCredentials, MediaEndpoint, MediaLimits
 from wavstream.media.stream import StreamHandle, StreamSink
-from wavstream.sessions.switchboard import Switchboard
+from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 
 
 def media_endpoint(
-    settings: Settings, *, access: Access, known_apps: KnownApps, switchboard: Switchboard, now_us: Callable[[], int]
+    settings: Settings, *, access: Authenticator, known_apps: AppCache, sessions: Sessions, now_us: Callable[[], int]
 ) -> MediaEndpoint:
     """What every media WebSocket shares."""
 
@@ -35,7 +35,7 @@ def media_endpoint(
         return app_id
 
     def open_stream(started: StreamStarted, handle: StreamHandle, app_id: str) -> StreamSink:
-        return switchboard.open_stream(started, app_id=app_id, handle=handle, now_us=now_us())
+        return sessions.open_stream(started, app_id=app_id, handle=handle, now_us=now_us())
 
     media = settings.media
     return MediaEndpoint(

@@ -122,7 +122,7 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         async with running(settings, signals=True) as (service, task):
-            _spare_the_collector()
+            _freeze_gc()
             log.info("ready", url=service.settings.base_url, data=str(service.folder.root.resolve()))
             await task
         log.info("stopped: what was running goes on at the next start")
@@ -176,7 +176,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _spare_the_collector() -> None:
+def _freeze_gc() -> None:
     """What start-up made stays for good: a full collection that looks through it stops the loop for 0.1 s."""
     gc.collect()
     gc.freeze()

@@ -13,18 +13,15 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from wavstream.access.known_apps import KnownApps
-from wavstream.access.seal import Seal
-from wavstream.access.secret import load_master_key
-from wavstream.access.tenancy import Access
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
+from wavstream.access.master_key import load_master_key
+from wavstream.access.secret_box import SecretBox
 from wavstream.api.app import create_app
-from wavstream.api.parts import ApiParts
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.catalog.catalog import Catalog
+from wavstream.conversion.conversions import Conversions
 from wavstream.errors import DependencyError
-from wavstream.finishing.conversions import Conversions
-from wavstream.finishing.finisher import Finisher, Places
-from wavstream.finishing.recovery import Recovery
-from wavstream.finishing.sidecar import write_sidecar
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import SegmentHeader
@@ -33,29 +30,32 @@ from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording
+from wavstream.recorder.recorder import Folders, Recorder
+from wavstream.recovery.recovery import Recovery
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
-from wavstream.service.announcing import Announcing, usually_announced
 from wavstream.service.clock import Clock
+from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.default_app import make_default_app
-from wavstream.service.figures import figures
 from wavstream.service.gateway import gateway_commands, gateway_parts
 from wavstream.service.media_plane import media_endpoint, twilio_account
 from wavstream.service.opening import stream_opening
+from wavstream.service.webhook_service import WebhookService, default_kinds
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.disk_reserve import DiskReserve
 from wavstream.sessions.new_recordings import NewRecordings
-from wavstream.sessions.openings import Openings
+from wavstream.sessions.opened_streams import OpenedStreams
+from wavstream.sessions.registry import SLOT_S, Sessions
 from wavstream.sessions.session import Session
-from wavstream.sessions.spool_room import SpoolRoom
-from wavstream.sessions.switchboard import SLOT_S, Switchboard
 from wavstream.sessions.timing import Timing
 from wavstream.settings import Settings
-from wavstream.storage.addresses import Addresses
 from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.link_keys import load_link_keys
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.ring import load_link_keys
+from wavstream.storage.public_urls import PublicUrls
+from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger()
 
@@ -97,17 +97,17 @@ class Service:
         storage.prepare(self.folder.spool)
         self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
         self.links = load_link_keys(self.folder.link_keys, self._wall())
-        self.addresses = Addresses(self.links, settings.base_url, settings.recording_base_url)
+        self.addresses = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
-        self.catalog = await Catalog.open(self.folder.catalog, usually_announced=usually_announced(settings.webhooks))
+        self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
         self._closing.push_async_callback(self.catalog.close)
-        known_apps = KnownApps(self.catalog, time.monotonic, server_options=settings.recording.options())
+        known_apps = AppCache(self.catalog, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
             known_apps.get, server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
         )  # fmt: skip
-        seal = Seal(master)
-        self.announcing = Announcing(
+        seal = SecretBox(master)
+        self.announcing = WebhookService(
             self.catalog, settings.webhooks, seal=seal, addresses=self.addresses, now=self._wall
         )
         self._closing.push_async_callback(self.announcing.stop)
@@ -120,55 +120,57 @@ class Service:
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
         self._loop = asyncio.get_running_loop()
-        self.finisher = Finisher(
-            places=Places(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
-            catalog=self.catalog, storage=storage, hold_us=int(settings.hold_s * 1e6), expires_at=expiry.of,
-            sidecar=self._sidecar if settings.sidecar else None, found_end=self._found_end,
+        self.recorder = Recorder(
+            places=Folders(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
+            catalog=self.catalog, storage=storage, stall_wait_us=int(settings.stall_wait_s * 1e6), expires_at=expiry.of,
+            sidecar=self._sidecar if settings.sidecar else None, automatic_end=self._found_end,
             facts_of=self.announcing.facts_of, max_listeners=settings.limits.live_listeners,
         )  # fmt: skip
-        self._closing.push_async_callback(self.finisher.stop, FINISH_S)
-        room = SpoolRoom(self.folder.spool, settings.limits.min_free_bytes)
+        self._closing.push_async_callback(self.recorder.stop, FINISH_S)
+        room = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         conversions = Conversions(storage=storage, spool=self.folder.spool, min_free_bytes=room.min_free_bytes)
         self._closing.push_async_callback(conversions.stop)
-        self.switchboard = Switchboard(
+        self.sessions = Sessions(
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6),
                 start_wait_us=int(settings.start_wait_s * 1e6),
                 announced_wait_us=int(settings.announced_wait_s * 1e6),
                 orphan_after_us=int(settings.orphan_after_s * 1e6),
             ),
-            renderer=self.finisher, writer=self._writer, make_journal=self._make_journal,
+            renderer=self.recorder, writer=self._writer, make_journal=self._make_journal,
             max_sessions=settings.limits.sessions, max_streams_per_session=settings.limits.streams_per_session,
             auto_record=settings.auto_record, options_of=known_apps.last_options,
             new_recording=new_recordings, room=room,
         )  # fmt: skip
         opener = await stream_opening(settings, self._closing, make_token=self._make_token, now=self._wall)
-        self._openings = Openings(opener, switchboard=self.switchboard, now_us=self.clock.now_us)
+        self._openings = OpenedStreams(opener, sessions=self.sessions, now_us=self.clock.now_us)
         self._closing.push_async_callback(self._openings.stop, CLOSE_S)
         commands = Commands(
-            switchboard=self.switchboard, catalog=self.catalog, now_us=self.clock.now_us,
+            sessions=self.sessions, catalog=self.catalog, now_us=self.clock.now_us,
             new_recording=new_recordings, storage=storage, room=room, facts_of=self.announcing.facts_of,
             openings=self._openings,
         )  # fmt: skip
-        self.access = Access(apps=self.catalog, known_apps=known_apps, master=master, twilio=twilio_account(settings))
+        self.access = Authenticator(
+            apps=self.catalog, known_apps=known_apps, master=master, twilio=twilio_account(settings)
+        )
         self.recovery = Recovery(
-            folder=self.folder.journal, switchboard=self.switchboard, finisher=self.finisher, catalog=self.catalog,
+            folder=self.folder.journal, sessions=self.sessions, recorder=self.recorder, catalog=self.catalog,
             storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
             not_before=self.clock.not_before, facts_of=self.announcing.facts_of,
         )  # fmt: skip
         self._gateway = gateway_commands(
-            settings, catalog=self.catalog, commands=commands, switchboard=self.switchboard,
+            settings, catalog=self.catalog, commands=commands, sessions=self.sessions,
             new_recording=new_recordings, now_us=self.clock.now_us,
         )  # fmt: skip
         gateway = gateway_parts(
             settings, commands=self._gateway, catalog=self.catalog, access=self.access, known_apps=known_apps,
-            listen=self.finisher.listen, seal=seal, master=master, now=self._wall,
+            listen=self.recorder.listen, seal=seal, master=master, now=self._wall,
         )  # fmt: skip
-        parts = ApiParts(
+        parts = ApiDependencies(
             commands=commands, authenticate=self.access.authenticate, links=self.links,
-            holds=Holds(catalog=self.catalog, recordings=commands, switchboard=self.switchboard),
+            holds=Holds(catalog=self.catalog, recordings=commands, sessions=self.sessions),
             dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
-            storage=storage, conversions=conversions, listen=self.finisher.listen, make_token=self.access.make_token,
+            storage=storage, conversions=conversions, listen=self.recorder.listen, make_token=self.access.make_token,
             readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
             public_url=settings.base_url, options_of=known_apps.options,
             body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
@@ -176,15 +178,15 @@ class Service:
         )  # fmt: skip
         self.app = create_app(parts, gateway)
         self.endpoint = media_endpoint(
-            settings, access=self.access, known_apps=known_apps, switchboard=self.switchboard,
+            settings, access=self.access, known_apps=known_apps, sessions=self.sessions,
             now_us=self.clock.now_us,
         )  # fmt: skip
         self.metrics.add(
-            figures(
+            collect_metrics(
                 counters=self.endpoint.counters,
-                switchboard=self.switchboard,
+                sessions=self.sessions,
                 writer=self._writer,
-                finisher=self.finisher,
+                recorder=self.recorder,
                 recovery=self.recovery,
                 dispatcher=self.announcing.dispatcher,
             )
@@ -201,8 +203,8 @@ class Service:
 
     def begin_shutdown(self) -> None:
         """What ends from here on is our doing: running recordings go on at the next start."""
-        self.switchboard.shut_down(self.clock.now_us())
-        self.finisher.live.stop()
+        self.sessions.shut_down(self.clock.now_us())
+        self.recorder.live.stop()
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -232,7 +234,7 @@ class Service:
         return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
 
     def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
-        if self.switchboard.found_end(recording, end, self.clock.now_us()):
+        if self.sessions.automatic_end(recording, end, self.clock.now_us()):
             self._openings.release(recording)
 
     def _sidecar(self, recording: Recording) -> bytes:
@@ -240,7 +242,7 @@ class Service:
 
     async def _not_ready_because(self) -> list[str]:
         reasons = []
-        if self.switchboard.stopping:
+        if self.sessions.stopping:
             reasons.append("the server is shutting down")
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
@@ -259,18 +261,18 @@ class Service:
         now = time.monotonic()  # uvloop's own time counts whole milliseconds
         self.metrics.loop_delay.observe(now - due)
         try:
-            self.switchboard.beat(self.clock.now_us())
-            self.finisher.live.beat()
+            self.sessions.beat(self.clock.now_us())
+            self.recorder.live.beat()
         except Exception:  # one session's fault must not stop the beat of all
             log.exception("the beat failed")
         self._schedule_beat(max(due + SLOT_S, now))
 
     def _on_written(self, journals: Sequence[Journal]) -> None:
-        self.finisher.live.written(journals, self.clock.now_us())
+        self.recorder.live.written(journals, self.clock.now_us())
 
     def _on_pressure(self, full: bool) -> None:
         log.warning("the journal's queue is full: streams wait" if full else "the journal's queue has room again")
-        self._loop.call_soon_threadsafe(self.switchboard.hold_back, full)
+        self._loop.call_soon_threadsafe(self.sessions.apply_backpressure, full)
 
     # ---- within ------------------------------------------------------------------------------------------------
 

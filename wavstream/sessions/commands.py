@@ -28,10 +28,10 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.model.times import utc
-from wavstream.sessions.openings import Openings
+from wavstream.sessions.disk_reserve import DiskReserve
+from wavstream.sessions.opened_streams import OpenedStreams
+from wavstream.sessions.registry import NewRecording, Sessions
 from wavstream.sessions.session import Session
-from wavstream.sessions.spool_room import SpoolRoom
-from wavstream.sessions.switchboard import NewRecording, Switchboard
 from wavstream.sessions.views import session_view
 from wavstream.storage.local import LocalStorage
 
@@ -43,11 +43,11 @@ class Commands:
     """What may be done to sessions and recordings, by the app that owns them."""
 
     def __init__(
-        self, *, switchboard: Switchboard, catalog: Catalog, now_us: Callable[[], int],
-        new_recording: NewRecording, storage: LocalStorage, room: SpoolRoom,
-        facts_of: Callable[[Recording], Sequence[Fact]], openings: Openings,
+        self, *, sessions: Sessions, catalog: Catalog, now_us: Callable[[], int],
+        new_recording: NewRecording, storage: LocalStorage, room: DiskReserve,
+        facts_of: Callable[[Recording], Sequence[Fact]], openings: OpenedStreams,
     ) -> None:  # fmt: skip
-        self._switchboard = switchboard
+        self._sessions = sessions
         self._catalog = catalog
         self._now_us = now_us
         self._new_recording = new_recording
@@ -99,9 +99,9 @@ class Commands:
     async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
         """Start this recording, which ``add`` writes into the catalog; raises LimitReached, what the opener raises."""
         self._room.check()
-        self._switchboard.check_open()
+        self._sessions.check_open()
         app_id, session_id = recording.app_id, recording.session_id
-        session = self._switchboard.find_or_make(app_id, session_id, self._now_us())
+        session = self._sessions.find_or_make(app_id, session_id, self._now_us())
         before_us = session.waits.stream_by_us
         if not session.streams:
             session.waits.expect_stream(self._now_us())
@@ -109,10 +109,10 @@ class Commands:
         try:
             async with self._openings.starting(recording) as recording:
                 await add(recording)
-                if self._switchboard.stopping:
+                if self._sessions.stopping:
                     return recording  # the row waits for its first stream, as it would have done here
                 # Streams may have come and gone meanwhile, and the session with them.
-                session = self._switchboard.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
+                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
                 started = session.start(recording, self._now_us())
         except WavstreamError:
             if session.waits.stream_by_us == expected_us and not session.waiting:
@@ -167,7 +167,7 @@ class Commands:
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """One recording of the app; raises NotFound."""
-        finishing = self._switchboard.renderer.finishing(recording_id)
+        finishing = self._sessions.renderer.finishing(recording_id)
         recording = await self._catalog.get_recording(recording_id, app_id=app_id)
         if finishing is not None and finishing.app_id == app_id:
             return finishing if recording is None else replace(finishing, hold=recording.hold)
@@ -198,7 +198,7 @@ class Commands:
         if not await self._catalog.holds.claim_for_erasing((recording_id,), utc(self._now_us())):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
-        self._switchboard.renderer.forget(recording_id)
+        self._sessions.renderer.forget(recording_id)
         await self._catalog.save_recording(replace(recording, status=Status.DELETED))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Commands:
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
         """Tell of a session before its streams; raises LimitReached."""
         now_us = self._now_us()
-        session = self._switchboard.find_or_make(app_id, session_id, now_us)
+        session = self._sessions.find_or_make(app_id, session_id, now_us)
         session.learn(call)
         session.waits.was_announced = True
         if not session.streams:
@@ -216,11 +216,11 @@ class Commands:
 
     def sessions(self, app_id: str) -> Sequence[SessionView]:
         """The app's live sessions, oldest first."""
-        return [session_view(session, self._now_us()) for session in self._switchboard.sessions(app_id)]
+        return [session_view(session, self._now_us()) for session in self._sessions.sessions(app_id)]
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         """One live session of the app; raises NotFound."""
-        session = self._switchboard.find(app_id, session_id)
+        session = self._sessions.find(app_id, session_id)
         if session is None:
             raise NotFound("no such session is live")
         return session_view(session, self._now_us())
@@ -228,7 +228,7 @@ class Commands:
     # ---- within ------------------------------------------------------------------------------------------------
 
     async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, Recording]:
-        for session in self._switchboard.sessions(app_id):
+        for session in self._sessions.sessions(app_id):
             recording = session.running.get(recording_id) or session.waiting.get(recording_id)
             if recording is not None:
                 return session, recording
@@ -242,4 +242,4 @@ class Commands:
         try:
             await self._catalog.save_recording(recording, self._facts_of(recording))
         except DependencyError:
-            self._switchboard.renderer.change(recording)
+            self._sessions.renderer.change(recording)

@@ -30,8 +30,8 @@ from wavstream.model.recording import Recording
 from wavstream.model.times import unix_us, utc
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.cooldown import Cooldown
+from wavstream.sessions.registry import NewRecording, Sessions
 from wavstream.sessions.session import Session
-from wavstream.sessions.switchboard import NewRecording, Switchboard
 
 KEPT = timedelta(hours=24)
 HEAVY_US, SEEK_US = 2_000_000, 100_000
@@ -64,11 +64,11 @@ class GatewayCommands:
     """Starts and stops the recordings of the gateway's applications."""
 
     def __init__(
-        self, *, commands: Commands, switchboard: Switchboard, catalog: Catalog, new_recording: NewRecording,
+        self, *, commands: Commands, sessions: Sessions, catalog: Catalog, new_recording: NewRecording,
         now_us: Callable[[], int], settings: GatewaySettings,
     ) -> None:  # fmt: skip
         self._commands = commands
-        self._switchboard = switchboard
+        self._sessions = sessions
         self._catalog = catalog
         self._new_recording = new_recording
         self._now_us = now_us
@@ -156,11 +156,11 @@ class GatewayCommands:
         return known
 
     def _session(self, app_id: str, session_id: str) -> Session:
-        self._switchboard.check_open()  # a session that was let go of has no recordings any more
-        session = self._switchboard.find(app_id, session_id)
+        self._sessions.check_open()  # a session that was let go of has no recordings any more
+        session = self._sessions.find(app_id, session_id)
         if session is not None:
             return session
-        owners = self._switchboard.apps_of(session_id)
+        owners = self._sessions.apps_of(session_id)
         if app_id in owners:
             raise LimitReached("A restart has the session in its hands: try again", retry_after_s=1)
         if owners:

@@ -23,13 +23,13 @@ from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.sessions.beeps import Beeps
 from wavstream.sessions.legs import Legs
 from wavstream.sessions.ports import Renderer, StreamHandle
+from wavstream.sessions.recording_tone import RecordingTone
 from wavstream.sessions.rules import all_paused, apply_rules
 from wavstream.sessions.stream import Stream, facts_of
-from wavstream.sessions.timing import Pulse, Timing
-from wavstream.sessions.waits import Waits
+from wavstream.sessions.timing import FoldSchedule, Timing
+from wavstream.sessions.waits import SessionDeadlines
 
 
 class Session:
@@ -54,7 +54,7 @@ class Session:
         """Ongoing and paused recordings."""
         self.waiting: dict[str, Recording] = {}
         """Accepted recordings: they start with the first stream."""
-        self.waits = Waits(timing)
+        self.waits = SessionDeadlines(timing)
         self.next_stream = 1
         self.next_track = 0
         self.journal: Journal | None = None
@@ -64,8 +64,8 @@ class Session:
         self._timing = timing
         self._renderer = renderer
         self._make_journal = make_journal
-        self._pulse = Pulse(now_us, turn)
-        self._beeps = Beeps()
+        self._pulse = FoldSchedule(now_us, turn)
+        self._beeps = RecordingTone()
 
     # ---- streams -----------------------------------------------------------------------------------------------
 

@@ -18,8 +18,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wavstream.dialects.events import Dtmf, Event, Frame, Learned, Marked, Paused, Resumed, StreamStarted
-from wavstream.journal.events import Digit, Mark, StreamFacts, StreamSnapshot
+from wavstream.dialects.events import CallInfo, Dtmf, Event, Frame, Mark, Paused, Resumed, StreamStarted
+from wavstream.journal import events
+from wavstream.journal.events import StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, Kind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
 from wavstream.sessions.ports import StreamHandle
@@ -87,10 +88,10 @@ class Stream:
     def event(self, event: Event, arrival_us: int) -> None:
         """Anything that is not a frame."""
         if isinstance(event, Dtmf):
-            self.session.note(arrival_us, Digit(stream=self.facts.stream, digit=event.digit))
-        elif isinstance(event, Marked):
-            self.session.note(arrival_us, Mark(stream=self.facts.stream, name=event.name))
-        elif isinstance(event, Learned):
+            self.session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
+        elif isinstance(event, Mark):
+            self.session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
+        elif isinstance(event, CallInfo):
             self.session.learn(event.call)
         elif isinstance(event, Paused):
             self.session.pause_all(arrival_us)

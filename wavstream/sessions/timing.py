@@ -31,7 +31,7 @@ class Timing:
     """For anything to come from its open streams; 0: for ever."""
 
 
-class Pulse:
+class FoldSchedule:
     """Counts a session's time."""
 
     def __init__(self, now_us: int, turn: int = 0) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from wavstream.sessions.timing import Timing
 
 
-class Waits:
+class SessionDeadlines:
     """What one session waits for."""
 
     def __init__(self, timing: Timing) -> None:

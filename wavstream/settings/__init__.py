@@ -7,7 +7,7 @@ empty variable counts as not set. Names that nothing reads are refused, since a 
 
 from __future__ import annotations
 
-from wavstream.settings.loading import OLDER_VARIABLES, load
+from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import (
     GatewaySettings,
@@ -20,6 +20,7 @@ from wavstream.settings.tables import (
 )
 
 __all__ = [
+    "OLDER_NAMES",
     "OLDER_VARIABLES",
     "PREFIX",
     "GatewaySettings",

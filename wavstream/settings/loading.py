@@ -22,10 +22,13 @@ OLDER_VARIABLES = {
     "admin_api_key": "ADMIN_API_KEY",
     "recording_base_url": "RECORDING_BASE_URL",
     "retention.hours": "RECORDING_RETENTION_HOURS",
+    "stall_wait_s": "WAVSTREAM_HOLD_S",
     "webhooks.allow_http": "ALLOW_HTTP_WEBHOOKS",
     "webhooks.allow_localhost": "ALLOW_LOCALHOST_WEBHOOKS",
 }
 """Variables of other names that are read too; our own name wins."""
+OLDER_NAMES = {"stall_wait_s": "hold_s"}
+"""Names in a file that are read too, of settings outside any table; the name of today wins."""
 
 # Kubernetes and Docker add these for a service or container that is named wavstream.
 _SERVICE_LINK = re.compile(r"WAVSTREAM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*|NAME|ENV_\w*)")
@@ -36,7 +39,7 @@ def load(config: Path | None = None, *, overrides: Mapping[str, object] = Mappin
 
     The first of the three that has a setting wins. Raises OperatorError with a line for each wrong setting.
     """
-    file = {} if config is None else _read(config)
+    file = _with_names_of_today({} if config is None else _read(config))
     complaints = [*_unknown_in_file(file, config), *_unknown_in_environment()]
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -69,6 +72,14 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _with_names_of_today(file: dict[str, Any]) -> dict[str, Any]:
+    for name, older in OLDER_NAMES.items():
+        if older in file:
+            value = file.pop(older)
+            file.setdefault(name, value)
+    return file
+
+
 def _older_variables() -> Iterator[dict[str, Any]]:
     for name, older in OLDER_VARIABLES.items():
         if value := os.environ.get(older):
@@ -90,6 +101,7 @@ def _unknown_in_file(file: Mapping[str, Any], config: Path | None) -> Iterator[s
 
 def _unknown_in_environment() -> Iterator[str]:
     known = {variable(name): name for name, _ in every_setting()}
+    known |= {older: name for name, older in OLDER_VARIABLES.items()}
     for given in sorted(os.environ):
         if given.upper().startswith(PREFIX) and given.upper() not in known and not _SERVICE_LINK.fullmatch(given):
             near = _nearest(given[len(PREFIX) :].lower().replace("__", "."), list(known.values()))

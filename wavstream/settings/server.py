@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     """Seconds that an announced session waits for a stream or a recording; four hours, since calls are that long."""
     orphan_after_s: SecondsOrZero = 120.0
     """Seconds that nothing comes from any stream of a session, after which it is ended; 0: never, for quiet streams."""
-    hold_s: SecondsOrZero = 3.0
+    stall_wait_s: SecondsOrZero = 3.0
     """Seconds that the fold waits behind a stalled leg before it writes silence; most stalls are shorter."""
     auto_record: bool = False
     """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""

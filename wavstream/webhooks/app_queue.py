@@ -1,4 +1,4 @@
-"""The deliveries of one app: in order within a session, sessions beside each other, ``AT_ONCE`` at a time.
+"""The deliveries of one app: in order within a session, sessions beside each other, 32 at a time.
 
 What is to be told is in the outbox alone; here are only the tries that run and a batch of what comes next, so that it
 does not matter how much waits. The outbox gives one announcement of each session, the first that is not told yet, and
@@ -30,19 +30,19 @@ from wavstream.errors import DependencyError, OperatorError
 from wavstream.model.app import App
 from wavstream.model.fact import Announcement
 from wavstream.webhooks.backoff import next_try
-from wavstream.webhooks.exchange import KEPT_S, NotTaken
-from wavstream.webhooks.message import Messages
+from wavstream.webhooks.client import KEPT_S, DeliveryFailed
+from wavstream.webhooks.message import MessageBuilder
 
 log = structlog.get_logger()
 
-AT_ONCE = 32
+MAX_CONCURRENT_DELIVERIES = 32
 """Messages on their way to one app at the same time, and so its connections."""
-UNSETTLED = 2 * AT_ONCE
+UNSETTLED = 2 * MAX_CONCURRENT_DELIVERIES
 """Tries of one app that are under way or whose outcome is on its way into the outbox, which takes as long again where
 much is written: a receiver is not to wait for our disk."""
 BATCH = 2 * UNSETTLED
 """Announcements that are read at once; all that is unsettled may be among them."""
-TRUST = timedelta(seconds=1)
+APP_CACHE_TTL = timedelta(seconds=1)
 """How long the app's row is believed: a changed URL or secret is used that soon."""
 RETRY_S = 1.0
 
@@ -64,7 +64,7 @@ class Outbox(Protocol):
     async def note_failed(self, failed: Announcement, why: str, next_at: datetime) -> None:
         """A try has failed; the next is at ``next_at``."""
 
-    async def bury(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
+    async def mark_dead(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
         """It is given up; whose turn it is now in its session."""
 
 
@@ -109,7 +109,7 @@ class AppQueue:
     """Tells one app what there is to tell; `run` ends when there has been nothing for a while."""
 
     def __init__(
-        self, app_id: str, *, outbox: Outbox, connect: Connect, messages: Messages, clock: Clock,
+        self, app_id: str, *, outbox: Outbox, connect: Connect, messages: MessageBuilder, clock: Clock,
         outcomes: Outcomes,
     ) -> None:  # fmt: skip
         self._app_id = app_id
@@ -174,7 +174,7 @@ class AppQueue:
 
     async def _begin_tries(self, receiver: Receiver) -> None:
         try:
-            while not self._ending and self._sending < AT_ONCE and len(self._running) < UNSETTLED:
+            while not self._ending and self._sending < MAX_CONCURRENT_DELIVERIES and len(self._running) < UNSETTLED:
                 if not self._ready:
                     if not self.look:
                         return
@@ -207,7 +207,7 @@ class AppQueue:
         has_url = self._app is not None and self._app.webhook is not None
         if not has_url or self._app_until is None or now >= self._app_until:
             self._app = await self._outbox.get_app(self._app_id)
-            self._app_until = now + TRUST
+            self._app_until = now + APP_CACHE_TTL
 
     def _wait_until(self, moment: datetime | None) -> None:
         known = [each for each in (self._next_at, moment) if each is not None]
@@ -250,7 +250,7 @@ class AppQueue:
             if message is None:
                 return "the app has no webhook URL"
             await receiver.post(message.url, message.headers, message.body)
-        except (NotTaken, OperatorError) as error:
+        except (DeliveryFailed, OperatorError) as error:
             return str(error)
         except Exception as error:
             log.exception("a webhook could not be made", app=self._app_id, webhook=announcement.fact.id)
@@ -266,18 +266,18 @@ class AppQueue:
             self._outcomes.delivered += 1
             if self._end_failing(announcement):
                 log.info("webhooks of an app arrive again", app=self._app_id, webhook=announcement.fact.id)
-            return await self._insist(lambda: self._outbox.note_delivered(announcement, now))
+            return await self._retry_forever(lambda: self._outbox.note_delivered(announcement, now))
         then = None if gone else next_try(announcement.attempts + 1, begun_at=announcement.begun_at, now=now)
         self._outcomes.failed += 1
         if then is None:
             self._outcomes.dead += 1
             self._end_failing(announcement)
             log.warning("a webhook is given up", app=self._app_id, webhook=announcement.fact.id, error=why)
-            return await self._insist(lambda: self._outbox.bury(announcement, why, now))
+            return await self._retry_forever(lambda: self._outbox.mark_dead(announcement, why, now))
         if self._failing is None:
             self._failing = announcement.fact.id
             log.warning("webhooks of an app fail, trying again", app=self._app_id, webhook=self._failing, error=why)
-        await self._insist(lambda: self._outbox.note_failed(announcement, why, then))
+        await self._retry_forever(lambda: self._outbox.note_failed(announcement, why, then))
         self._wait_until(then)
         return None
 
@@ -288,7 +288,7 @@ class AppQueue:
         self._failing = None
         return True
 
-    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_forever(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write until it works: what is not written down is sent again."""
         while True:
             try:

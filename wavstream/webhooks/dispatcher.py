@@ -17,7 +17,7 @@ import structlog
 from wavstream.catalog.outbox import Backlog
 from wavstream.errors import DependencyError
 from wavstream.webhooks.app_queue import AppQueue, Clock, Connect, Outbox, Outcomes
-from wavstream.webhooks.message import Messages
+from wavstream.webhooks.message import MessageBuilder
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ class Dispatcher:
     """Delivers for as long as the server runs. Lives on the event loop."""
 
     def __init__(
-        self, outbox: WholeOutbox, *, connect: Connect, messages: Messages, clock: Clock | None = None
+        self, outbox: WholeOutbox, *, connect: Connect, messages: MessageBuilder, clock: Clock | None = None
     ) -> None:  # fmt: skip
         """``connect`` is called for each queue, which closes what it got."""
         loop = asyncio.get_running_loop()

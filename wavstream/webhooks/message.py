@@ -24,7 +24,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Messages:
+class MessageBuilder:
     """How messages are made on this server."""
 
     render: Render

@@ -17,14 +17,14 @@ from tests.unit.api.fakes import KEYS, START, Clock, FakeAccess, FakeCommands, F
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
-from wavstream.api.parts import ApiParts
+from wavstream.api.dependencies import ApiDependencies
 from wavstream.catalog.catalog import Catalog
-from wavstream.finishing.conversions import Conversions
+from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
-from wavstream.storage.addresses import Addresses
 from wavstream.storage.links import LinkKey, LinkKeys
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.public_urls import PublicUrls
 
 BASE = "https://rec.example.com"
 APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
@@ -32,7 +32,7 @@ APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.
 
 
 @dataclass
-class World:
+class ApiHarness:
     """The application and what is behind it."""
 
     app: FastAPI
@@ -52,7 +52,7 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
@@ -69,27 +69,27 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         return APP_OPTIONS if app_id == KEYS["key-one"] else RecordingOptions()
 
     app = create_app(
-        ApiParts(
+        ApiDependencies(
             commands=commands, holds=FakeHolds(commands), dead_letters=letters, authenticate=access, links=links,
             find_recording=commands.find, storage=storage,
             conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
             public_url=BASE, options_of=options_of, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
-            listen=lambda _: None, url_of=Addresses(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
+            listen=lambda _: None, url_of=PublicUrls(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
     )  # fmt: skip
-    yield World(app, commands, access, clock, registry, links, conversions, letters, reasons)
+    yield ApiHarness(app, commands, access, clock, registry, links, conversions, letters, reasons)
     await conversions.stop()
 
 
 @pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+async def client(world: ApiHarness) -> AsyncIterator[httpx.AsyncClient]:
     async with world.client() as client:
         yield client
 
 
 @pytest.fixture
-async def running(world: World) -> Recording:
+async def running(world: ApiHarness) -> Recording:
     """A recording of app one that runs."""
     return await world.commands.start(
         app_id="one", session_id="call-77", options=RecordingOptions(), idempotency_key=None, request_digest=""
@@ -103,6 +103,6 @@ def audio() -> bytes:
 
 
 @pytest.fixture
-def finished(world: World, running: Recording, audio: bytes) -> Recording:
+def finished(world: ApiHarness, running: Recording, audio: bytes) -> Recording:
     """A recording of app one whose file lies in storage."""
     return world.commands.finish(running, audio)

@@ -22,7 +22,7 @@ from wavstream.errors import (
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Announcement
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Receipt, Recording, Status
 from wavstream.model.session import Level, SessionView, Silence, StreamView
@@ -177,7 +177,7 @@ class FakeHolds:
 
     commands: FakeCommands
 
-    async def put(self, *, app_id: str, recording_id: str, hold: Hold) -> Recording:
+    async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
         recording = await self.commands.get(app_id=app_id, recording_id=recording_id)
         if recording.hold is not None:
             raise Conflict("The recording is held already.", state=recording.status)

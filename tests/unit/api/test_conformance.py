@@ -15,12 +15,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: World) -> None:
+def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: ApiHarness) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", world.app)
     seen = 0
     for found in schema.exclude(path="/metrics").get_all_operations():

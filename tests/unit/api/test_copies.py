@@ -20,17 +20,17 @@ from starlette.types import Message
 
 from tests.support.files import recorded_file
 from tests.support.listening import beeps, find_beeps
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.finishing.conversion import Conversion
-from wavstream.finishing.conversions import GrowingFile
+from wavstream.conversion.conversion import Conversion
+from wavstream.conversion.conversions import GrowingFile
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.recording import Recording, Status
 
 SAID = beeps(40.0, rate_hz=8000, frequency_hz=700, offset_s=0.4)[:, None]
 
 
-async def recorded(world: World, file_format: FileFormat = FileFormat.WAV) -> Recording:
+async def recorded(world: ApiHarness, file_format: FileFormat = FileFormat.WAV) -> Recording:
     """An available recording whose file is audio."""
     recording = await world.commands.start(
         app_id="one", session_id="call-77", options=RecordingOptions(format=file_format), idempotency_key=None,
@@ -61,7 +61,7 @@ async def converted() -> None:
     [(FileFormat.WAV, "mp3", "audio/mpeg"), (FileFormat.MP3, "wav", "audio/wav")],
 )
 async def test_the_other_format_is_made_on_the_first_request_and_kept(
-    world: World, client: httpx.AsyncClient, recorded_as: FileFormat, asked_for: str, media_type: str
+    world: ApiHarness, client: httpx.AsyncClient, recorded_as: FileFormat, asked_for: str, media_type: str
 ) -> None:
     recording = await recorded(world, recorded_as)
     assert recording.receipt is not None
@@ -91,7 +91,7 @@ async def test_the_other_format_is_made_on_the_first_request_and_kept(
     }  # fmt: skip
 
 
-async def test_the_format_that_it_was_made_in_is_the_file_itself(world: World, client: httpx.AsyncClient) -> None:
+async def test_the_format_that_it_was_made_in_is_the_file_itself(world: ApiHarness, client: httpx.AsyncClient) -> None:
     recording = await recorded(world, FileFormat.MP3)
 
     answer = await client.get(await link_to(client, recording, "mp3"))
@@ -101,7 +101,7 @@ async def test_the_format_that_it_was_made_in_is_the_file_itself(world: World, c
 
 
 async def test_only_a_get_of_what_the_caller_does_not_have_makes_the_file(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = await recorded(world)
     link = await link_to(client, recording, "mp3")
@@ -117,7 +117,7 @@ async def test_only_a_get_of_what_the_caller_does_not_have_makes_the_file(
 
 
 async def test_a_range_of_a_file_that_is_still_made_is_that_of_the_whole(
-    world: World, client: httpx.AsyncClient
+    world: ApiHarness, client: httpx.AsyncClient
 ) -> None:
     recording = await recorded(world)
     link = await link_to(client, recording, "mp3")
@@ -130,7 +130,7 @@ async def test_a_range_of_a_file_that_is_still_made_is_that_of_the_whole(
     assert part.headers["content-range"] == f"bytes {size_bytes - 5000}-{size_bytes - 1}/{size_bytes}"
 
 
-async def test_a_caller_who_goes_away_does_not_stop_the_making(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_caller_who_goes_away_does_not_stop_the_making(world: ApiHarness, client: httpx.AsyncClient) -> None:
     recording = await recorded(world)
     link = await link_to(client, recording, "mp3")
     sent: list[Message] = []
@@ -149,7 +149,7 @@ async def test_a_caller_who_goes_away_does_not_stop_the_making(world: World, cli
 
 
 async def test_a_conversion_that_fails_before_its_answer_answers_503(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -164,7 +164,7 @@ async def test_a_conversion_that_fails_before_its_answer_answers_503(
 
 
 async def test_a_conversion_that_has_failed_before_its_first_bytes_are_read_answers_503(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Conversion, __: Path, target: Path, *, grown: Callable[[int], None]) -> None:
         target.write_bytes(b"\xff" * 100)
@@ -182,7 +182,7 @@ async def test_a_conversion_that_has_failed_before_its_first_bytes_are_read_answ
 
 
 async def test_a_conversion_that_fails_within_its_answer_ends_it_before_its_length(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending = threading.Event()
     sent: list[Message] = []
@@ -209,7 +209,7 @@ async def test_a_conversion_that_fails_within_its_answer_ends_it_before_its_leng
     assert sent[-1]["more_body"]
 
 
-async def test_the_copy_ends_with_the_recording(world: World, client: httpx.AsyncClient) -> None:
+async def test_the_copy_ends_with_the_recording(world: ApiHarness, client: httpx.AsyncClient) -> None:
     recording = await recorded(world)
     link = await link_to(client, recording, "mp3")
     assert (await client.get(link)).status_code == 200

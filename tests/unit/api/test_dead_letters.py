@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
 from wavstream.model.fact import Announcement, command_done
 
@@ -15,7 +15,7 @@ PATH = "/v1/webhooks/dead-letters"
 
 
 @pytest.fixture
-def letters(world: World) -> list[Announcement]:
+def letters(world: ApiHarness) -> list[Announcement]:
     """Three of app one, the last to die first."""
     world.letters.letters = [dead(number) for number in (3, 2, 1)]
     return list(world.letters.letters)
@@ -33,7 +33,7 @@ def dead(number: int, *, app_id: str = "one") -> Announcement:
 
 
 async def test_dead_letters_are_listed_by_page(
-    world: World, client: httpx.AsyncClient, letters: list[Announcement]
+    world: ApiHarness, client: httpx.AsyncClient, letters: list[Announcement]
 ) -> None:
     first = (await client.get(PATH, params={"limit": 2})).json()
     second = (await client.get(PATH, params={"limit": 2, "cursor": first["next_cursor"]})).json()
@@ -47,7 +47,7 @@ async def test_dead_letters_are_listed_by_page(
     assert second["next_cursor"] is None
 
 
-async def test_a_page_is_50_and_the_server_cuts_what_is_asked_for(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_page_is_50_and_the_server_cuts_what_is_asked_for(world: ApiHarness, client: httpx.AsyncClient) -> None:
     answers = [(await client.get(PATH, params=query)).status_code for query in ({}, {"limit": 1000}, {"limit": 1001})]
 
     assert (answers, world.letters.asked) == ([200, 200, 422], [50, 200])
@@ -65,7 +65,7 @@ async def test_a_dead_letter_is_read_with_the_body_that_would_be_sent(
 
 
 async def test_another_apps_dead_letters_do_not_exist(
-    world: World, client: httpx.AsyncClient, letters: list[Announcement]
+    world: ApiHarness, client: httpx.AsyncClient, letters: list[Announcement]
 ) -> None:
     async with world.client("key-two") as stranger:
         assert (await stranger.get(PATH)).json()["data"] == []
@@ -77,7 +77,7 @@ async def test_another_apps_dead_letters_do_not_exist(
 
 @pytest.mark.parametrize(("ids", "left"), [([0, 2], [1]), ([], [0, 1, 2]), (None, [])])
 async def test_those_that_are_named_are_sent_again_or_all(
-    world: World, client: httpx.AsyncClient, letters: list[Announcement], ids: list[int] | None, left: list[int]
+    world: ApiHarness, client: httpx.AsyncClient, letters: list[Announcement], ids: list[int] | None, left: list[int]
 ) -> None:
     body = {} if ids is None else {"ids": [letters[each].fact.id for each in ids] + ["unknown"] * bool(ids)}
 
@@ -94,7 +94,7 @@ async def test_those_that_are_named_are_sent_again_or_all(
     ids=["a text", "too many", "a number", "misspelt"],
 )
 async def test_a_replay_that_says_something_else_replays_nothing(
-    world: World, client: httpx.AsyncClient, letters: list[Announcement], body: dict[str, object], pointer: str
+    world: ApiHarness, client: httpx.AsyncClient, letters: list[Announcement], body: dict[str, object], pointer: str
 ) -> None:
     answer = await client.post(f"{PATH}/replay", json=body)
 

@@ -7,13 +7,13 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 
 HTTP_METHODS = {"get", "post", "delete", "head", "put", "patch"}
 
 
 @pytest.fixture
-def document(world: World) -> dict[str, Any]:
+def document(world: ApiHarness) -> dict[str, Any]:
     return world.app.openapi()
 
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 from wavstream.model.recording import Recording
 
 HOLD = {"by": "J. Doe, legal", "reason": "case 4711"}
 
 
 async def test_a_hold_is_shown_with_who_why_and_since_and_a_release_takes_it_away(
-    world: World, client: httpx.AsyncClient, finished: Recording
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
 ) -> None:
     path = f"/v1/recordings/{finished.id}"
     put = await client.post(f"{path}/hold", json=HOLD)
@@ -22,7 +22,9 @@ async def test_a_hold_is_shown_with_who_why_and_since_and_a_release_takes_it_awa
     assert released.json()["hold"] is None
 
 
-async def test_a_held_recording_is_not_erased(world: World, client: httpx.AsyncClient, finished: Recording) -> None:
+async def test_a_held_recording_is_not_erased(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
+) -> None:
     await client.post(f"/v1/recordings/{finished.id}/hold", json=HOLD)
     response = await client.delete(f"/v1/recordings/{finished.id}")
     assert (response.status_code, response.json()["state"]) == (409, "available")
@@ -42,14 +44,14 @@ async def test_a_held_recording_is_not_erased(world: World, client: httpx.AsyncC
     ],
 )
 async def test_a_hold_without_a_name_and_a_reason_is_refused(
-    world: World, client: httpx.AsyncClient, finished: Recording, body: dict[str, str], pointer: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, body: dict[str, str], pointer: str
 ) -> None:
     response = await client.post(f"/v1/recordings/{finished.id}/hold", json=body)
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
     assert world.commands.recordings[finished.id].hold is None
 
 
-async def test_another_apps_recording_is_neither_held_nor_released(world: World, finished: Recording) -> None:
+async def test_another_apps_recording_is_neither_held_nor_released(world: ApiHarness, finished: Recording) -> None:
     async with world.client("key-two") as stranger:
         put = await stranger.post(f"/v1/recordings/{finished.id}/hold", json=HOLD)
         released = await stranger.delete(f"/v1/recordings/{finished.id}/hold")
@@ -58,7 +60,7 @@ async def test_another_apps_recording_is_neither_held_nor_released(world: World,
 
 
 async def test_links_of_a_held_recording_go_on_and_a_release_ends_them_at_once(
-    world: World, client: httpx.AsyncClient, finished: Recording, audio: bytes
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, audio: bytes
 ) -> None:
     link = world.links.capability_path(finished)
     await client.post(f"/v1/recordings/{finished.id}/hold", json=HOLD)

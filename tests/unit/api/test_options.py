@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import APP_OPTIONS, World
-from wavstream.finishing.sidecar import read_sidecar
+from tests.unit.api.conftest import APP_OPTIONS, ApiHarness
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
+from wavstream.storage.sidecar import read_sidecar
 
 # For every option a value that the server's options do not have.
 OTHER: dict[str, Any] = {
@@ -36,7 +36,7 @@ OTHER: dict[str, Any] = {
 }
 
 
-async def started(world: World, client: httpx.AsyncClient, **said: Any) -> Recording:
+async def started(world: ApiHarness, client: httpx.AsyncClient, **said: Any) -> Recording:
     response = await client.post("/v1/recordings", json={"session_id": "call-77", **said})
     assert response.status_code == 201, response.text
     return world.commands.recordings[response.json()["id"]]
@@ -48,7 +48,7 @@ def test_the_table_of_other_values_covers_every_option() -> None:
 
 @pytest.mark.parametrize("name", OTHER)
 async def test_an_option_reaches_the_recording_and_comes_back_from_its_sidecar(
-    world: World, client: httpx.AsyncClient, name: str
+    world: ApiHarness, client: httpx.AsyncClient, name: str
 ) -> None:
     value = OTHER[name]
 
@@ -67,12 +67,12 @@ async def test_an_option_reaches_the_recording_and_comes_back_from_its_sidecar(
         assert answer.json()[name] == getattr(restored.options, name) == value
 
 
-async def test_all_options_at_once_reach_the_recording(world: World, client: httpx.AsyncClient) -> None:
+async def test_all_options_at_once_reach_the_recording(world: ApiHarness, client: httpx.AsyncClient) -> None:
     assert (await started(world, client, **OTHER)).options == RecordingOptions(**OTHER)
 
 
 async def test_what_a_start_leaves_out_is_as_the_app_has_it_and_null_is_not_left_out(
-    world: World, client: httpx.AsyncClient
+    world: ApiHarness, client: httpx.AsyncClient
 ) -> None:
     assert (await started(world, client, beep=True)).options == replace(APP_OPTIONS, beep=True)
     assert (await started(world, client, sample_rate=None)).options == replace(APP_OPTIONS, sample_rate=None)
@@ -108,7 +108,9 @@ async def test_what_a_start_leaves_out_is_as_the_app_has_it_and_null_is_not_left
         ("retention_hours", 87_600),
     ],
 )
-async def test_a_value_at_its_bound_is_taken(world: World, client: httpx.AsyncClient, name: str, value: Any) -> None:
+async def test_a_value_at_its_bound_is_taken(
+    world: ApiHarness, client: httpx.AsyncClient, name: str, value: Any
+) -> None:
     assert getattr((await started(world, client, **{name: value})).options, name) == value
 
 
@@ -178,7 +180,7 @@ async def test_a_value_at_its_bound_is_taken(world: World, client: httpx.AsyncCl
     ],
 )
 async def test_a_start_with_a_wrong_field_names_it_and_starts_nothing(
-    world: World, client: httpx.AsyncClient, name: str, value: Any, detail: str
+    world: ApiHarness, client: httpx.AsyncClient, name: str, value: Any, detail: str
 ) -> None:
     # Written by hand, since the client's own JSON has no NaN.
     content = json.dumps({"session_id": "call-77", name: value}, ensure_ascii=False)

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Send
 from structlog.testing import capture_logs
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
 from wavstream.api.file_part import CHUNK_BYTES
 from wavstream.api.playback import content_disposition
@@ -20,7 +20,7 @@ from wavstream.model.recording import Recording, Status
 
 
 @pytest.fixture
-def url(world: World, finished: Recording) -> str:
+def url(world: ApiHarness, finished: Recording) -> str:
     """The capability URL of the finished recording."""
     return world.links.capability_path(finished)
 
@@ -102,7 +102,7 @@ async def test_a_caller_who_means_another_file_gets_412(client: httpx.AsyncClien
 
 
 async def test_the_wav_route_leads_to_a_link_of_ten_minutes(
-    world: World, client: httpx.AsyncClient, finished: Recording, audio: bytes
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, audio: bytes
 ) -> None:
     for method in ("GET", "HEAD"):
         answer = await client.request(method, f"/v1/recordings/{finished.id}.wav")
@@ -118,7 +118,7 @@ async def test_the_wav_route_leads_to_a_link_of_ten_minutes(
 
 
 async def test_a_link_of_which_anything_is_changed_answers_403(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     signed = world.links.signed_path(finished, now=START, ttl_s=600)
     seal = url.split("/")[3]
@@ -144,7 +144,7 @@ async def test_a_link_of_which_anything_is_changed_answers_403(
 
 
 async def test_a_wrong_signature_is_403_whether_or_not_there_is_such_a_recording(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     world.clock.move(hours=25)
     there, never = await client.get(url + "x"), await client.get(url.replace(finished.id, "0" * 32) + "x")
@@ -153,7 +153,7 @@ async def test_a_wrong_signature_is_403_whether_or_not_there_is_such_a_recording
 
 
 async def test_both_links_answer_404_with_an_empty_body_from_the_second_that_retention_ends(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     world.clock.move(hours=24, seconds=-1)
     signed = world.links.signed_path(finished, now=world.clock(), ttl_s=600)
@@ -165,7 +165,7 @@ async def test_both_links_answer_404_with_an_empty_body_from_the_second_that_ret
 
 
 async def test_the_end_of_the_recording_is_told_before_the_end_of_the_link(
-    world: World, client: httpx.AsyncClient, finished: Recording
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
 ) -> None:
     signed = world.links.signed_path(finished, now=START, ttl_s=600)
     world.clock.move(hours=24)
@@ -175,7 +175,7 @@ async def test_the_end_of_the_recording_is_told_before_the_end_of_the_link(
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.DELETED])
 async def test_a_recording_that_was_removed_answers_404_with_an_empty_body(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str, status: Status
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, status: Status
 ) -> None:
     world.commands.put(replace(finished, status=status))
     response = await client.get(url)
@@ -183,7 +183,7 @@ async def test_a_recording_that_was_removed_answers_404_with_an_empty_body(
 
 
 async def test_a_recording_whose_row_is_gone_answers_404_with_an_empty_body(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     del world.commands.recordings[finished.id]
     response = await client.get(url)
@@ -202,7 +202,7 @@ async def test_a_recording_whose_row_is_gone_answers_404_with_an_empty_body(
     ],
 )
 async def test_a_file_that_is_not_there_answers_404_and_says_whether_it_will_be(
-    world: World, client: httpx.AsyncClient, running: Recording, status: Status, retry_after: str | None
+    world: ApiHarness, client: httpx.AsyncClient, running: Recording, status: Status, retry_after: str | None
 ) -> None:
     world.commands.put(replace(running, status=status))
     for link in (world.links.capability_path(running), f"/v1/recordings/{running.id}.wav"):
@@ -211,7 +211,7 @@ async def test_a_file_that_is_not_there_answers_404_and_says_whether_it_will_be(
 
 
 async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     world.commands.storage.path(finished.object_key).unlink()
     with capture_logs() as logs:
@@ -223,7 +223,7 @@ async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
 
 
 async def test_a_file_that_cannot_be_read_answers_503(
-    world: World, client: httpx.AsyncClient, finished: Recording, url: str
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
     path = world.commands.storage.path(finished.object_key)
     path.unlink()
@@ -234,7 +234,7 @@ async def test_a_file_that_cannot_be_read_answers_503(
 @pytest.mark.parametrize(
     "session_id", ["../../etc/passwd", 'a"b\\c;d', "Gespr\u00e4ch 1", "100%", "a/b?c=d#e", "\U0001f4de"]
 )
-async def test_a_session_id_of_any_characters_makes_a_link_that_works(world: World, session_id: str) -> None:
+async def test_a_session_id_of_any_characters_makes_a_link_that_works(world: ApiHarness, session_id: str) -> None:
     commands = world.commands
     recording = commands.finish(
         await commands.start(
@@ -266,7 +266,7 @@ def test_a_file_name_cannot_break_out_of_its_header(name: str, header: str) -> N
     assert content_disposition(name) == header
 
 
-async def test_a_caller_who_goes_away_ends_the_reading(world: World, url: str) -> None:
+async def test_a_caller_who_goes_away_ends_the_reading(world: ApiHarness, url: str) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -280,7 +280,7 @@ async def test_a_caller_who_goes_away_ends_the_reading(world: World, url: str) -
 
 
 async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
-    world: World, finished: Recording, url: str
+    world: ApiHarness, finished: Recording, url: str
 ) -> None:
     sent: list[Message] = []
     path = world.commands.storage.path(finished.object_key)

@@ -5,15 +5,15 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from tests.unit.api.conftest import BASE, World
+from tests.unit.api.conftest import BASE, ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.recording_answer import RECORDING_EXAMPLE
-from wavstream.api.recording_answer import Recording as RecordingAnswer
+from wavstream.api.schemas.recording import RECORDING_EXAMPLE
+from wavstream.api.schemas.recording import Recording as RecordingAnswer
 from wavstream.errors import Conflict, DependencyError, LimitReached
 from wavstream.model.recording import Recording, Status
 
 
-async def test_a_start_answers_201_with_the_recording(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_start_answers_201_with_the_recording(world: ApiHarness, client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/recordings", json={"session_id": "call-77"})
     body = response.json()
     assert response.status_code == 201
@@ -60,7 +60,7 @@ async def test_a_body_without_its_type_is_refused(client: httpx.AsyncClient) -> 
     assert "Content-Type: application/json" in response.json()["detail"]
 
 
-async def test_a_key_used_before_gives_the_first_answer_again(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_key_used_before_gives_the_first_answer_again(world: ApiHarness, client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "once"}
     first = await client.post(
         "/v1/recordings", json={"session_id": "s", "metadata": {"a": "", "b": ""}}, headers=headers
@@ -73,7 +73,7 @@ async def test_a_key_used_before_gives_the_first_answer_again(world: World, clie
     assert len(world.commands.recordings) == 1
 
 
-async def test_a_key_used_before_for_another_request_is_refused(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_key_used_before_for_another_request_is_refused(world: ApiHarness, client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "once"}
     await client.post("/v1/recordings", json={"session_id": "s"}, headers=headers)
     other = await client.post("/v1/recordings", json={"session_id": "s", "channels": "mono"}, headers=headers)
@@ -94,7 +94,7 @@ async def test_a_recording_is_paused_resumed_and_stopped(client: httpx.AsyncClie
     [(Status.PAUSED, "pause"), (Status.ONGOING, "resume"), (Status.AVAILABLE, "stop"), (Status.ABSENT, "stop")],
 )
 async def test_a_command_that_does_not_fit_the_state_answers_409_with_the_state(
-    world: World, client: httpx.AsyncClient, running: Recording, before: Status, verb: str
+    world: ApiHarness, client: httpx.AsyncClient, running: Recording, before: Status, verb: str
 ) -> None:
     world.commands.put(replace(running, status=before))
     response = await client.post(f"/v1/recordings/{running.id}/{verb}")
@@ -117,7 +117,7 @@ async def test_a_finished_recording_reads_as_the_contract_has_it(
 
 
 async def test_the_url_is_absolute_stable_and_opens_the_file_without_a_key(
-    world: World, client: httpx.AsyncClient, running: Recording, audio: bytes
+    world: ApiHarness, client: httpx.AsyncClient, running: Recording, audio: bytes
 ) -> None:
     url = (await client.get(f"/v1/recordings/{running.id}")).json()["url"]
     world.commands.finish(running, audio)
@@ -133,7 +133,7 @@ async def test_single_tracks_are_shown_as_the_mono_files_they_make(client: httpx
 
 
 async def test_a_recording_reads_as_expired_from_the_second_on(
-    world: World, client: httpx.AsyncClient, finished: Recording
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
 ) -> None:
     path = f"/v1/recordings/{finished.id}"
     world.clock.move(hours=24, microseconds=-1)
@@ -145,7 +145,7 @@ async def test_a_recording_reads_as_expired_from_the_second_on(
 
 
 async def test_a_recording_is_erased_with_its_file(
-    world: World, client: httpx.AsyncClient, finished: Recording
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
 ) -> None:
     response = await client.delete(f"/v1/recordings/{finished.id}")
     assert (response.status_code, response.content) == (204, b"")
@@ -157,7 +157,7 @@ async def test_a_recording_that_runs_is_not_erased(client: httpx.AsyncClient, ru
     assert (response.status_code, response.json()["state"]) == (409, "ongoing")
 
 
-async def test_a_list_asks_for_what_the_query_says(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_list_asks_for_what_the_query_says(world: ApiHarness, client: httpx.AsyncClient) -> None:
     query = {
         "session_id": "call/77",
         "status": "available",
@@ -185,7 +185,7 @@ async def test_a_list_asks_for_what_the_query_says(world: World, client: httpx.A
 
 
 async def test_a_list_is_cut_by_the_servers_limit_and_says_how_to_read_on(
-    world: World, client: httpx.AsyncClient, finished: Recording
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording
 ) -> None:
     await client.post("/v1/recordings", json={"session_id": "later"})
     page = (await client.get("/v1/recordings?limit=1")).json()
@@ -214,7 +214,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(client: httpx.AsyncClient) -
     + [("POST", f"/{verb}") for verb in ("stop", "pause", "resume")],
 )
 async def test_another_apps_recording_is_as_unknown_as_one_that_never_was(
-    world: World, finished: Recording, method: str, suffix: str
+    world: ApiHarness, finished: Recording, method: str, suffix: str
 ) -> None:
     async with world.client("key-two") as stranger:
         others = await stranger.request(method, f"/v1/recordings/{finished.id}{suffix}")
@@ -224,7 +224,7 @@ async def test_another_apps_recording_is_as_unknown_as_one_that_never_was(
     assert world.commands.recordings[finished.id] == finished
 
 
-async def test_another_apps_recordings_are_in_no_list(world: World, finished: Recording) -> None:
+async def test_another_apps_recordings_are_in_no_list(world: ApiHarness, finished: Recording) -> None:
     async with world.client("key-two") as stranger:
         assert (await stranger.get("/v1/recordings")).json()["data"] == []
 
@@ -239,7 +239,7 @@ async def test_another_apps_recordings_are_in_no_list(world: World, finished: Re
     ],
 )
 async def test_a_failure_of_a_start_is_a_problem_that_says_whether_to_try_again(
-    world: World, client: httpx.AsyncClient, failure: Exception, status: int, retry_after: str | None
+    world: ApiHarness, client: httpx.AsyncClient, failure: Exception, status: int, retry_after: str | None
 ) -> None:
     world.commands.failure = failure
     response = await client.post("/v1/recordings", json={"session_id": "s"})

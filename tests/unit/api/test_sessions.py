@@ -7,14 +7,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.unit.api.conftest import World
+from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import live_view
-from wavstream.api.session_answer import SESSION_EXAMPLE, Session
+from wavstream.api.schemas.session import SESSION_EXAMPLE, Session
 from wavstream.model.recording import Recording
 
 
 async def test_a_session_shows_its_call_its_legs_its_recordings_and_why_a_stream_is_silent(
-    world: World, client: httpx.AsyncClient, running: Recording
+    world: ApiHarness, client: httpx.AsyncClient, running: Recording
 ) -> None:
     world.commands.views["one", "call-77"] = replace(live_view("call-77"), recordings=(running,))
     body = (await client.get("/v1/sessions/call-77")).json()
@@ -40,21 +40,21 @@ async def test_a_session_shows_its_call_its_legs_its_recordings_and_why_a_stream
 
 @pytest.mark.parametrize("session_id", ["a/b", "a//b/", "/", "..%2f", "100%", "a?b#c", "\u00e4 \u4f60", "x" * 256])
 async def test_a_session_is_read_by_its_id_whatever_is_in_it(
-    world: World, client: httpx.AsyncClient, session_id: str
+    world: ApiHarness, client: httpx.AsyncClient, session_id: str
 ) -> None:
     world.commands.views["one", session_id] = live_view(session_id)
     response = await client.get(f"/v1/sessions/{quote(session_id, safe='')}")
     assert (response.status_code, response.json().get("session_id")) == (200, session_id)
 
 
-async def test_only_the_apps_own_sessions_are_listed(world: World, client: httpx.AsyncClient) -> None:
+async def test_only_the_apps_own_sessions_are_listed(world: ApiHarness, client: httpx.AsyncClient) -> None:
     world.commands.views = {(app, name): live_view(name, app) for app, name in (("one", "mine"), ("two", "theirs"))}
     body = (await client.get("/v1/sessions")).json()
     assert [session["session_id"] for session in body["data"]] == ["mine"]
 
 
 async def test_another_apps_session_is_as_unknown_as_one_that_never_was(
-    world: World, client: httpx.AsyncClient
+    world: ApiHarness, client: httpx.AsyncClient
 ) -> None:
     world.commands.views["two", "theirs"] = live_view("theirs", "two")
     others, unknown = await client.get("/v1/sessions/theirs"), await client.get("/v1/sessions/never")
@@ -86,7 +86,7 @@ async def test_a_session_is_announced_with_what_is_known_of_its_call(client: htt
     ],
 )
 async def test_an_announcement_with_a_wrong_field_names_it(
-    world: World, client: httpx.AsyncClient, field: str, value: Any
+    world: ApiHarness, client: httpx.AsyncClient, field: str, value: Any
 ) -> None:
     response = await client.post("/v1/sessions", json={"session_id": "call-77", field: value})
     assert response.status_code == 422
@@ -115,7 +115,7 @@ async def test_a_stream_token_of_another_kind_is_refused(client: httpx.AsyncClie
 
 
 async def test_a_session_shows_how_loud_each_track_is_and_null_where_nothing_comes_in(
-    world: World, client: httpx.AsyncClient
+    world: ApiHarness, client: httpx.AsyncClient
 ) -> None:
     world.commands.views["one", "call-77"] = live_view("call-77")
     (stream,) = (await client.get("/v1/sessions/call-77")).json()["streams"]

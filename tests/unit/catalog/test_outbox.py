@@ -14,7 +14,7 @@ from wavstream.catalog.outbox import DEAD_KEPT, DELIVERED_KEPT, SEQUENCES_KEPT
 from wavstream.catalog.tables import metadata
 from wavstream.errors import InvalidFields
 from wavstream.model.app import App, WebhookTarget
-from wavstream.model.fact import USUALLY_ANNOUNCED, Announcement, Fact, FactKind
+from wavstream.model.fact import DEFAULT_KINDS, Announcement, Fact, FactKind
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 LATER = START + timedelta(seconds=5)
@@ -48,7 +48,7 @@ def fact(
 
 
 def announce(connection: Connection, *facts: Fact) -> set[str]:
-    return outbox.add(connection, facts, USUALLY_ANNOUNCED)
+    return outbox.add(connection, facts, DEFAULT_KINDS)
 
 
 def due(connection: Connection, app_id: str = "shop", *, now: datetime = LATER, limit: int = 10) -> list[str]:
@@ -69,7 +69,7 @@ def die(connection: Connection, *fact_ids: str, session_id: str = "s") -> None:
     for second, fact_id in enumerate(fact_ids):
         announce(connection, fact(fact_id, session_id=session_id))
         [dying] = [each for each in outbox.due(connection, "shop", LATER, 10).announcements if each.fact.id == fact_id]
-        outbox.bury(connection, dying, "answered 500", LATER + timedelta(seconds=second))
+        outbox.mark_dead(connection, dying, "answered 500", LATER + timedelta(seconds=second))
 
 
 def test_a_fact_reads_back_as_it_was_written(connection: Connection) -> None:
@@ -139,7 +139,7 @@ def test_an_app_that_is_gone_is_told_nothing(connection: Connection) -> None:
 def test_what_usually_is_told_can_be_widened(connection: Connection) -> None:
     started = fact("a", kind=FactKind.RECORDING_STARTED)
 
-    assert outbox.add(connection, [started], USUALLY_ANNOUNCED | {FactKind.RECORDING_STARTED}) == {"shop"}
+    assert outbox.add(connection, [started], DEFAULT_KINDS | {FactKind.RECORDING_STARTED}) == {"shop"}
 
 
 def test_of_each_session_the_first_fact_is_due_and_the_longest_due_comes_first(connection: Connection) -> None:
@@ -163,7 +163,7 @@ def test_the_next_fact_of_a_session_has_its_turn_when_the_one_before_is_told_or_
     second = outbox.delivered(connection, only(connection), LATER)
     assert second == only(connection)
     assert second is not None
-    third = outbox.bury(connection, second, "answered 500", LATER)
+    third = outbox.mark_dead(connection, second, "answered 500", LATER)
     assert third == only(connection)
     assert third is not None
     assert third.fact.id == "c"
@@ -192,7 +192,7 @@ def test_an_outcome_that_comes_twice_counts_once(connection: Connection) -> None
     first = only(connection)
     outbox.delivered(connection, first, LATER)
 
-    assert outbox.bury(connection, first, "late", LATER) is None
+    assert outbox.mark_dead(connection, first, "late", LATER) is None
     assert states(connection) == {"a": "delivered", "b": "pending"}
 
 

@@ -47,7 +47,7 @@ def dead(data_dir: Path) -> None:
                 fact = Fact(id=fact_id, app_id=app_id, session_id="[red]77", kind=FactKind.COMMAND_DONE, at=START)
                 await catalog.announce([fact])
                 [told] = (await catalog.due_announcements(app_id, START, 10)).announcements
-                await catalog.bury(told, "bad status line:\n\x1b[2J", START.replace(second=second))
+                await catalog.mark_dead(told, "bad status line:\n\x1b[2J", START.replace(second=second))
 
     in_catalog(data_dir, die)
 

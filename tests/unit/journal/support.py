@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from wavstream.journal.records import Clock, Happening, Item, SegmentHeader, batch, frame_record, segment_header
+from wavstream.journal.records import ClockRecord, EventRecord, Item, SegmentHeader, batch, frame_record, segment_header
 from wavstream.journal.segments import segment_path
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -31,9 +31,9 @@ def flat(items: Iterable[Item]) -> list[Flat]:
     """One tuple for each record, copied out of the reader's buffers."""
     rows: list[Flat] = []
     for item in items:
-        if isinstance(item, Clock):
+        if isinstance(item, ClockRecord):
             rows.append(("clock", item.arrival_us))
-        elif isinstance(item, Happening):
+        elif isinstance(item, EventRecord):
             rows.append(("event", item.arrival_us, item.event))
         else:
             for row in range(len(item.track)):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, put, record, segment_bytes
 from wavstream.journal.reader import JournalReader, read_header
-from wavstream.journal.records import BATCH, BATCH_MAGIC, BrokenSegment, Run, batch
+from wavstream.journal.records import BATCH, BATCH_MAGIC, BrokenSegment, FrameRun, batch
 from wavstream.journal.segments import Position, delete_segments, segment_path
 
 
@@ -248,7 +248,7 @@ def test_what_was_read_before_a_segment_cannot_be_opened_is_given_and_the_rest_o
 def test_a_run_that_is_kept_does_not_keep_all_that_was_read(tmp_path: Path) -> None:
     put(tmp_path, 1, segment_bytes(1, [two(0)]))
     (run,) = JournalReader(tmp_path, KEY).read()
-    assert isinstance(run, Run)
+    assert isinstance(run, FrameRun)
     own = run.owned()
     assert flat([own]) == frames(range(2))
     assert [array.base for array in (own.track, own.arrival_us, own.position, own.payload)] == [None] * 4

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.support.media_plane import Plane, media_plane
+from tests.support.media_plane import MediaHarness, media_plane
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -17,6 +17,6 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 
 @pytest.fixture
-async def plane() -> AsyncIterator[Plane]:
+async def plane() -> AsyncIterator[MediaHarness]:
     async with media_plane() as running:
         yield running

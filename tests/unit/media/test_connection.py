@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.media_plane import Plane, client_frame, media_plane, text_frame
+from tests.support.media_plane import MediaHarness, client_frame, media_plane, text_frame
 from wavstream.dialects.events import Dtmf, StreamStopped
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
@@ -23,7 +23,7 @@ TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
 SAMPLES = bytes(range(160)) * 2
 
 
-async def test_frames_of_a_call_reach_the_sink_in_order_with_their_arrival(plane: Plane) -> None:
+async def test_frames_of_a_call_reach_the_sink_in_order_with_their_arrival(plane: MediaHarness) -> None:
     async with plane.connect("/media/pcm/call-77/a?codec=pcmu") as peer:
         for number in range(3):
             await peer.send(bytes([number]) * 160)
@@ -37,14 +37,14 @@ async def test_frames_of_a_call_reach_the_sink_in_order_with_their_arrival(plane
 
 
 @pytest.mark.parametrize(("code", "clean"), [(1000, True), (1001, True), (1011, False), (4000, False)])
-async def test_a_peer_that_closes_ends_its_stream_by_its_code(plane: Plane, code: int, clean: bool) -> None:
+async def test_a_peer_that_closes_ends_its_stream_by_its_code(plane: MediaHarness, code: int, clean: bool) -> None:
     peer = await plane.connect("/media/pcm/s/a?rate=8000")
     await peer.close(code)
     assert await (await plane.sink()).end() is clean
     assert peer.close_code == code
 
 
-async def test_a_close_frame_without_a_code_is_not_a_clean_end(plane: Plane) -> None:
+async def test_a_close_frame_without_a_code_is_not_a_clean_end(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(CLOSE))
     assert await peer.receive() == (CLOSE, b"")
@@ -53,7 +53,7 @@ async def test_a_close_frame_without_a_code_is_not_a_clean_end(plane: Plane) -> 
     assert plane.endpoint.counters.closed[1005] == 1
 
 
-async def test_a_lost_socket_is_not_a_clean_end(plane: Plane) -> None:
+async def test_a_lost_socket_is_not_a_clean_end(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(BINARY, SAMPLES))
     sink = await plane.sink()
@@ -63,7 +63,7 @@ async def test_a_lost_socket_is_not_a_clean_end(plane: Plane) -> None:
     assert plane.endpoint.counters.closed[1006] == 1
 
 
-async def test_a_stop_ends_the_stream_at_once_and_later_audio_is_dropped(plane: Plane) -> None:
+async def test_a_stop_ends_the_stream_at_once_and_later_audio_is_dropped(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(BINARY, SAMPLES), text_frame({"event": "stop"}), client_frame(BINARY, SAMPLES))
     sink = await plane.sink()
@@ -81,7 +81,7 @@ async def test_a_peer_that_stopped_and_does_not_close_is_closed_with_1000() -> N
         await peer.gone()
 
 
-async def test_events_and_audio_of_fragmented_messages_are_put_together(plane: Plane) -> None:
+async def test_events_and_audio_of_fragmented_messages_are_put_together(plane: MediaHarness) -> None:
     peer = await plane.raw()
     event = json.dumps({"event": "dtmf", "digit": "5"}).encode()
     peer.send(
@@ -101,7 +101,7 @@ async def test_events_and_audio_of_fragmented_messages_are_put_together(plane: P
     assert await peer.receive() == (PONG, b"between")
 
 
-async def test_a_message_of_exactly_the_limit_is_accepted_whole_and_in_fragments(plane: Plane) -> None:
+async def test_a_message_of_exactly_the_limit_is_accepted_whole_and_in_fragments(plane: MediaHarness) -> None:
     peer = await plane.raw()
     half = bytes(MIB // 2)
     peer.send(client_frame(BINARY, half * 2), client_frame(BINARY, half, fin=False), client_frame(CONT, half))
@@ -133,7 +133,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_a_broken_frame_gets_the_close_code_of_rfc_6455(plane: Plane, case: str) -> None:
+async def test_a_broken_frame_gets_the_close_code_of_rfc_6455(plane: MediaHarness, case: str) -> None:
     broken, code = BROKEN[case]
     peer = await plane.raw()
     other = await plane.raw("/media/pcm/s/b?rate=8000")
@@ -147,7 +147,7 @@ async def test_a_broken_frame_gets_the_close_code_of_rfc_6455(plane: Plane, case
     assert second.ends == []
 
 
-async def test_a_peer_that_sends_on_gets_to_read_why_it_was_closed(plane: Plane) -> None:
+async def test_a_peer_that_sends_on_gets_to_read_why_it_was_closed(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(BINARY, b"x", mask=b""), bytes(8 * MIB))
     assert (await peer.closing())[0] == 1002
@@ -187,7 +187,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_message_that_the_dialect_refuses_closes_with_a_reason_and_keeps_what_came_before(
-    plane: Plane, case: str
+    plane: MediaHarness, case: str
 ) -> None:
     message, code, reason = REFUSED[case]
     peer = await plane.raw()
@@ -201,7 +201,7 @@ async def test_a_message_that_the_dialect_refuses_closes_with_a_reason_and_keeps
 
 
 async def test_a_dialect_is_not_called_again_after_it_has_refused(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch
+    plane: MediaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[bytes] = []
 
@@ -223,14 +223,14 @@ async def test_a_dialect_is_not_called_again_after_it_has_refused(
     ("query", "field"),
     [("codec=opus", "codec"), ("rate=7999", "rate"), ("channels=2&track=outbound", "track"), ("channel=up", "channel")],
 )
-async def test_a_wrong_parameter_closes_1008_and_opens_no_stream(plane: Plane, query: str, field: str) -> None:
+async def test_a_wrong_parameter_closes_1008_and_opens_no_stream(plane: MediaHarness, query: str, field: str) -> None:
     peer = await plane.raw(f"/media/pcm/s/a?{query}")
     code, reason = await peer.closing()
     assert (code, reason.split(":")[0]) == (1008, field)
     assert plane.sinks == []
 
 
-async def test_a_stream_that_never_names_its_session_is_refused(plane: Plane) -> None:
+async def test_a_stream_that_never_names_its_session_is_refused(plane: MediaHarness) -> None:
     peer = await plane.raw("/media/pcm")
     peer.send(client_frame(BINARY, SAMPLES))
     assert await peer.closing() == (1008, "session_id: missing; put it into the path, or into the first message")
@@ -270,7 +270,7 @@ async def test_an_error_of_ours_is_logged_once_with_its_traceback_and_tells_the_
         assert await (await plane.sink()).end() is False
 
 
-async def test_a_ping_is_answered_with_its_payload(plane: Plane) -> None:
+async def test_a_ping_is_answered_with_its_payload(plane: MediaHarness) -> None:
     async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
         await (await peer.ping(b"hello"))
 
@@ -313,7 +313,7 @@ async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008(monk
         assert (code, reason.split(":")[0]) == (1008, "frame rate")
 
 
-async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(plane: Plane) -> None:
+async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(plane: MediaHarness) -> None:
     async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
         sink = await plane.sink()
         sink.handle.close(1000, "recorded enough")
@@ -352,7 +352,7 @@ async def test_a_session_that_closes_a_stream_as_it_opens_hears_nothing_of_it() 
         assert (sink.events, sink.frames) == ([], [])
 
 
-async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plane: Plane) -> None:
+async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plane: MediaHarness) -> None:
     async with plane.connect("/media/pcm/s/a?rate=8000") as peer:
         sink = await plane.sink()
         await plane.server.shutdown()
@@ -364,7 +364,7 @@ async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plan
     assert plane.endpoint.counters.open_sockets == 0
 
 
-async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(plane: Plane) -> None:
+async def test_a_stream_kept_alive_gets_silence_in_its_codec_until_it_is_let_go(plane: MediaHarness) -> None:
     async with plane.connect("/media/pcm/s/a?codec=pcma&rate=16000&channels=2") as peer:
         handle = (await plane.sink()).handle
         handle.keep_alive(True)
@@ -389,7 +389,7 @@ async def test_a_sound_that_is_played_as_a_stream_opens_reaches_the_peer() -> No
         assert [await peer.recv(), await peer.recv()] == [sound[:160].tobytes(), sound[160:].tobytes()]
 
 
-async def test_a_stream_that_ends_is_kept_alive_no_more(plane: Plane) -> None:
+async def test_a_stream_that_ends_is_kept_alive_no_more(plane: MediaHarness) -> None:
     peer = await plane.raw()
     sink = await plane.sink()
     sink.handle.keep_alive(True)
@@ -401,7 +401,7 @@ async def test_a_stream_that_ends_is_kept_alive_no_more(plane: Plane) -> None:
     assert plane.endpoint.playout._timer is None
 
 
-async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: Plane) -> None:
+async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: MediaHarness) -> None:
     peer = await plane.raw()
     sink = await plane.sink()
     sink.handle.keep_alive(True)
@@ -414,7 +414,7 @@ async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane:
     await sink.end()
 
 
-async def test_a_stream_whose_reading_is_paused_delivers_all_when_it_is_resumed(plane: Plane) -> None:
+async def test_a_stream_whose_reading_is_paused_delivers_all_when_it_is_resumed(plane: MediaHarness) -> None:
     peer = await plane.raw()
     sink = await plane.sink()
     sink.handle.pause_reading()
@@ -443,7 +443,7 @@ async def test_a_pong_that_waits_behind_a_pause_of_ours_does_not_end_the_stream(
         await sink.hear(lambda sink: sink.frames)
 
 
-async def test_counters_tell_what_came(plane: Plane) -> None:
+async def test_counters_tell_what_came(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(BINARY, SAMPLES), text_frame({"event": "hello"}), client_frame(CLOSE, (1000).to_bytes(2)))
     await peer.gone()

@@ -7,7 +7,7 @@ import logging
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.media_plane import Plane, client_frame, media_plane, only_key_is_good, upgrade
+from tests.support.media_plane import MediaHarness, client_frame, media_plane, only_key_is_good, upgrade
 from wavstream.errors import DependencyError, Forbidden, LimitReached, PeerError
 from wavstream.media.endpoint import MediaCredentials, MediaLimits
 
@@ -25,7 +25,7 @@ from wavstream.media.endpoint import MediaCredentials, MediaLimits
         "/",
     ],
 )
-async def test_an_unknown_dialect_or_path_is_a_404_problem_before_the_upgrade(plane: Plane, path: str) -> None:
+async def test_an_unknown_dialect_or_path_is_a_404_problem_before_the_upgrade(plane: MediaHarness, path: str) -> None:
     status, headers, body = await plane.ask(upgrade(path))
     assert (status, headers["content-type"]) == (404, "application/problem+json")
     problem = json.loads(body)
@@ -35,7 +35,7 @@ async def test_an_unknown_dialect_or_path_is_a_404_problem_before_the_upgrade(pl
 
 
 @pytest.mark.parametrize("asked", ["?token=wrong", "\r\nAuthorization: Bearer wrong"])
-async def test_a_wrong_key_is_a_401_problem_before_the_upgrade(plane: Plane, asked: str) -> None:
+async def test_a_wrong_key_is_a_401_problem_before_the_upgrade(plane: MediaHarness, asked: str) -> None:
     query, _, header = asked.partition("\r\n")
     status, headers, body = await plane.ask(upgrade(f"/media/pcm/s/a{query}", extra=f"{header}\r\n" if header else ""))
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
@@ -43,14 +43,16 @@ async def test_a_wrong_key_is_a_401_problem_before_the_upgrade(plane: Plane, ask
     assert b"wrong" not in body
 
 
-async def test_neither_log_nor_answer_of_a_refusal_holds_the_key(plane: Plane) -> None:
+async def test_neither_log_nor_answer_of_a_refusal_holds_the_key(plane: MediaHarness) -> None:
     with capture_logs() as logs:
         await plane.ask(upgrade("/media/pcm/s/a?token=wrong"))
     assert logs
     assert "wrong" not in str(logs)
 
 
-async def test_no_key_reaches_the_log_of_the_core_at_any_level(plane: Plane, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_key_reaches_the_log_of_the_core_at_any_level(
+    plane: MediaHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     await plane.raw("/media/pcm/s/a?rate=8000&token=unspeakable")
     await plane.sink()
@@ -66,7 +68,7 @@ async def test_no_key_reaches_the_log_of_the_core_at_any_level(plane: Plane, cap
     ],
 )
 async def test_an_upgrade_that_is_not_one_of_rfc_6455_is_refused(
-    plane: Plane, request_head: bytes, status: int
+    plane: MediaHarness, request_head: bytes, status: int
 ) -> None:
     assert (await plane.ask(request_head))[0] == status
     assert plane.sinks == []
@@ -219,7 +221,7 @@ async def test_a_shutdown_during_the_key_check_refuses_the_peer() -> None:
         assert plane.server.server_state.connections == set()
 
 
-async def test_no_extension_is_agreed_to_and_no_subprotocol_is_invented(plane: Plane) -> None:
+async def test_no_extension_is_agreed_to_and_no_subprotocol_is_invented(plane: MediaHarness) -> None:
     extra = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
     head = (await (await plane.dial(upgrade("/media/pcm/s/a", extra=extra))).head()).lower()
     assert head.startswith("http/1.1 101 ")
@@ -228,7 +230,9 @@ async def test_no_extension_is_agreed_to_and_no_subprotocol_is_invented(plane: P
 
 
 @pytest.mark.parametrize("asked_for", ["audio.drachtio.org", "audio.jambonz.org", "Any.Other-1, audio.drachtio.org"])
-async def test_the_first_subprotocol_that_is_asked_for_is_answered_to_the_letter(plane: Plane, asked_for: str) -> None:
+async def test_the_first_subprotocol_that_is_asked_for_is_answered_to_the_letter(
+    plane: MediaHarness, asked_for: str
+) -> None:
     extra = f"Sec-WebSocket-Protocol: {asked_for}\r\n"
     head = await (await plane.dial(upgrade("/media/audio-fork/s/a", extra=extra))).head()
     assert head.startswith("HTTP/1.1 101 ")

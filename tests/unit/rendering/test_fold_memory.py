@@ -37,6 +37,6 @@ def in_parts(items: Sequence[object], *, clocks: int) -> list[list[object]]:
     parts: list[list[object]] = [[]]
     for item in items:
         parts[-1].append(item)
-        if sum(type(each).__name__ == "Clock" for each in parts[-1]) == clocks:
+        if sum(type(each).__name__ == "ClockRecord" for each in parts[-1]) == clocks:
             parts.append([])
     return parts

@@ -10,9 +10,9 @@ from wavstream.rendering.timeline.frames import Fate, Frames, gather
 STEPS = {2: 2, 4: 1}
 
 
-def runs(*parts: bytes) -> list[records.Run]:
+def runs(*parts: bytes) -> list[records.FrameRun]:
     found = [item for part in parts for item in records.items(part)]
-    return [item for item in found if isinstance(item, records.Run)]
+    return [item for item in found if isinstance(item, records.FrameRun)]
 
 
 def frame(track: int, number: int, payload: bytes) -> bytes:

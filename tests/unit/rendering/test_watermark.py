@@ -24,5 +24,5 @@ def test_the_watermark_waits_for_the_slowest_within_bounds(
     covered_s: list[float], now_s: float, written_s: float, expected_s: float
 ) -> None:
     covered_us = [round(s * S) for s in covered_s]
-    mark_us = watermark(covered_us, now_us=round(now_s * S), written_us=round(written_s * S), hold_us=3 * S)
+    mark_us = watermark(covered_us, now_us=round(now_s * S), written_us=round(written_s * S), stall_wait_us=3 * S)
     assert mark_us == round(expected_s * S)

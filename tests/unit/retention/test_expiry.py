@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tests.unit.retention.test_policy import RECORDING, STOP
-from wavstream.access.known_apps import TRUST_S, KnownApps
+from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 from wavstream.retention.expiry import Expiry
@@ -28,7 +28,7 @@ class Catalog:
 def expiry(
     catalog: Catalog | None = None, clock: Callable[[], float] = lambda: 0.0, *, kept_elsewhere: bool = False
 ) -> Expiry:
-    apps = KnownApps(catalog or Catalog(), clock, server_options=RecordingOptions())
+    apps = AppCache(catalog or Catalog(), clock, server_options=RecordingOptions())
     return Expiry(apps.get, server_hours=24, kept_elsewhere=kept_elsewhere)
 
 
@@ -56,9 +56,9 @@ async def test_an_app_that_changed_is_seen_when_the_answer_is_old() -> None:
     assert await of_shop.of(STOPPED) == after(48)
     catalog.hours = 72
 
-    now[0] = TRUST_S - 0.1
+    now[0] = CACHE_TTL_S - 0.1
     assert await of_shop.of(STOPPED) == after(48)
-    now[0] = TRUST_S
+    now[0] = CACHE_TTL_S
     assert await of_shop.of(STOPPED) == after(72)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wavstream.model.hold import Hold
+from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import expires_at, is_expired
@@ -51,6 +51,6 @@ def test_a_recording_that_runs_does_not_expire() -> None:
 
 
 def test_a_recording_that_is_held_does_not_expire_and_one_that_was_swept_stays_gone() -> None:
-    held = replace(RECORDING, hold=Hold("legal", "case 4711", STOP))
+    held = replace(RECORDING, hold=LegalHold("legal", "case 4711", STOP))
     assert not is_expired(held, STOP + timedelta(days=9999))
     assert is_expired(replace(held, status=Status.EXPIRED), STOP)

@@ -18,12 +18,12 @@ from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.disk_reserve import DiskReserve
 from wavstream.sessions.new_recordings import NewRecordings
-from wavstream.sessions.openings import Openings
+from wavstream.sessions.opened_streams import OpenedStreams
+from wavstream.sessions.registry import SLOTS, Sessions
 from wavstream.sessions.session import Session
-from wavstream.sessions.spool_room import SpoolRoom
 from wavstream.sessions.stream import Stream
-from wavstream.sessions.switchboard import SLOTS, Switchboard
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
 
@@ -86,7 +86,7 @@ class Opener:
             raise self.failure
 
 
-class Office:
+class CommandsHarness:
     """Commands with a real catalog and storage, and sessions that record into the air."""
 
     def __init__(self, folder: Path, catalog: Catalog, opener: Opener | None = None) -> None:
@@ -97,21 +97,21 @@ class Office:
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
         new_recordings = NewRecordings(keys=KeyTemplate(), now_us=lambda: at(self.now_s))
-        self.switchboard = Switchboard(
+        self.sessions = Sessions(
             timing=TIMING, renderer=self.renderer, writer=Writer(), make_journal=self._make_journal, max_sessions=3,
             max_streams_per_session=4, auto_record=False, options_of=lambda _: OPTIONS, new_recording=new_recordings,
-            room=SpoolRoom(self.spool, 0),
+            room=DiskReserve(self.spool, 0),
         )  # fmt: skip
-        self.openings = Openings(opener, switchboard=self.switchboard, now_us=lambda: at(self.now_s))
+        self.openings = OpenedStreams(opener, sessions=self.sessions, now_us=lambda: at(self.now_s))
         self.commands = Commands(
-            switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
+            sessions=self.sessions, catalog=self.catalog,  # type: ignore[arg-type]
             now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
-            room=SpoolRoom(self.spool, 0), facts_of=lambda _: (), openings=self.openings,
+            room=DiskReserve(self.spool, 0), facts_of=lambda _: (), openings=self.openings,
         )  # fmt: skip
 
     def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
         started = introduction(leg, session_id=session_id)
-        stream = self.switchboard.open_stream(started, app_id=app_id, handle=Handle(), now_us=at(self.now_s))
+        stream = self.sessions.open_stream(started, app_id=app_id, handle=Handle(), now_us=at(self.now_s))
         assert isinstance(stream, Stream)
         return stream
 
@@ -140,23 +140,23 @@ class Office:
 
     def beat_round(self) -> None:
         for _ in range(SLOTS):
-            self.switchboard.beat(at(self.now_s))
+            self.sessions.beat(at(self.now_s))
 
     def _make_journal(self, session: Session) -> Journal:
         return Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id)
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
+async def office(tmp_path: Path) -> AsyncIterator[CommandsHarness]:
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield Office(tmp_path, catalog)
+    yield CommandsHarness(tmp_path, catalog)
     await catalog.close()
 
 
 # ---- start ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_start_on_a_live_session_is_ongoing_and_in_the_catalog(office: Office) -> None:
+async def test_a_start_on_a_live_session_is_ongoing_and_in_the_catalog(office: CommandsHarness) -> None:
     office.stream()
 
     recording = await office.start()
@@ -165,7 +165,7 @@ async def test_a_start_on_a_live_session_is_ongoing_and_in_the_catalog(office: O
     assert await office.row(recording) == recording
 
 
-async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(office: Office) -> None:
+async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(office: CommandsHarness) -> None:
     recording = await office.start()
     office.beat_round()
 
@@ -174,25 +174,25 @@ async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(o
     assert office.commands.session("one", "call-77").recordings == (recording,)
 
 
-async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(office: Office) -> None:
+async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(office: CommandsHarness) -> None:
     office.commands = Commands(
-        switchboard=office.switchboard, catalog=office.catalog,  # type: ignore[arg-type]
+        sessions=office.sessions, catalog=office.catalog,  # type: ignore[arg-type]
         now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
-        storage=office.storage, room=SpoolRoom(office.spool, 1 << 62), facts_of=lambda _: (),
+        storage=office.storage, room=DiskReserve(office.spool, 1 << 62), facts_of=lambda _: (),
         openings=office.openings,
     )  # fmt: skip
 
     with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):
         await office.start(idempotency_key="k")
 
-    assert list(office.switchboard.sessions()) == []
+    assert list(office.sessions.sessions()) == []
     page = await office.commands.list(
         app_id="one", session_id=None, status=None, from_=None, to=None, since=None, until=None, limit=10, cursor=None
     )
     assert page.data == ()
 
 
-async def test_a_start_on_a_session_too_many_is_refused(office: Office) -> None:
+async def test_a_start_on_a_session_too_many_is_refused(office: CommandsHarness) -> None:
     for number in range(3):
         await office.start(f"call-{number}")
 
@@ -200,7 +200,7 @@ async def test_a_start_on_a_session_too_many_is_refused(office: Office) -> None:
         await office.start("call-3")
 
 
-async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: Office) -> None:
+async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: CommandsHarness) -> None:
     office.stream()
     office.catalog.failing = {"add_recording"}
 
@@ -210,12 +210,12 @@ async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: Office
         await office.start("another")
     office.beat_round()
 
-    assert [session.session_id for session in office.switchboard.sessions()] == ["call-77"]
+    assert [session.session_id for session in office.sessions.sessions()] == ["call-77"]
     assert office.commands.session("one", "call-77").recordings == ()
 
 
 async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_the_catalog_later(
-    office: Office,
+    office: CommandsHarness,
 ) -> None:
     office.stream()
     office.catalog.failing = {"save_recording"}
@@ -226,7 +226,9 @@ async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_
     assert office.renderer.changed == [recording]
 
 
-async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording_that_waits(office: Office) -> None:
+async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording_that_waits(
+    office: CommandsHarness,
+) -> None:
     stream = office.stream()
     office.catalog.gate = asyncio.Event()
     starting = asyncio.create_task(office.start())
@@ -235,7 +237,7 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     stream.closed(True, at(0))
     office.beat_round()
     for number in range(3):  # and others take its place meanwhile
-        office.switchboard.find_or_make("one", f"call-{number}", at(0)).waits.announce(at(0))
+        office.sessions.find_or_make("one", f"call-{number}", at(0)).waits.announce(at(0))
     office.catalog.gate.set()
     recording = await starting
 
@@ -243,7 +245,7 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     assert office.commands.session("one", "call-77").recordings == (recording,)
 
 
-async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office: Office) -> None:
+async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office: CommandsHarness) -> None:
     office.catalog.gate = asyncio.Event()
     starting = asyncio.create_task(office.start())
     await office.catalog.waiting.wait()
@@ -256,13 +258,15 @@ async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office
     assert await office.row(recording) == recording
 
 
-async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the_server(office: Office) -> None:
+async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the_server(
+    office: CommandsHarness,
+) -> None:
     office.stream()
     office.catalog.gate = asyncio.Event()
     starting = asyncio.create_task(office.start())
     await office.catalog.waiting.wait()
 
-    office.switchboard.shut_down(at(1))
+    office.sessions.shut_down(at(1))
     office.catalog.gate.set()
     recording = await starting
 
@@ -275,7 +279,7 @@ async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the
 # ---- idempotency ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_start_that_is_repeated_with_its_key_starts_once(office: Office) -> None:
+async def test_a_start_that_is_repeated_with_its_key_starts_once(office: CommandsHarness) -> None:
     first = await office.start(idempotency_key="k", request_digest="d")
 
     again = await office.start(idempotency_key="k", request_digest="d")
@@ -284,7 +288,7 @@ async def test_a_start_that_is_repeated_with_its_key_starts_once(office: Office)
     assert len(office.commands.session("one", "call-77").recordings) == 1
 
 
-async def test_starts_with_one_key_at_the_same_moment_start_once(office: Office) -> None:
+async def test_starts_with_one_key_at_the_same_moment_start_once(office: CommandsHarness) -> None:
     office.stream()
 
     answers = await asyncio.gather(*(office.start(idempotency_key="k", request_digest="d") for _ in range(5)))
@@ -294,7 +298,7 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Office)
     assert len(office.commands._starting) == 0
 
 
-async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: Office) -> None:
+async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
     office.catalog.gate = asyncio.Event()
     starts = [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
     await office.catalog.waiting.wait()
@@ -313,14 +317,14 @@ async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: O
     assert len(office.commands.session("one", "call-77").recordings) == 1
 
 
-async def test_a_key_used_with_another_request_is_refused(office: Office) -> None:
+async def test_a_key_used_with_another_request_is_refused(office: CommandsHarness) -> None:
     await office.start(idempotency_key="k", request_digest="d")
 
     with pytest.raises(InvalidFields, match="Idempotency-Key"):
         await office.start(idempotency_key="k", request_digest="other")
 
 
-async def test_a_start_that_failed_frees_its_key(office: Office) -> None:
+async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> None:
     office.catalog.failing = {"add_recording"}
     with pytest.raises(DependencyError):
         await office.start(idempotency_key="k", request_digest="d")
@@ -331,7 +335,7 @@ async def test_a_start_that_failed_frees_its_key(office: Office) -> None:
     assert await office.row(recording) == recording
 
 
-async def test_a_key_whose_recording_was_never_written_starts_it(office: Office) -> None:
+async def test_a_key_whose_recording_was_never_written_starts_it(office: CommandsHarness) -> None:
     probe = await office.start("call-1")
     await office.catalog.remember(  # type: ignore[operator]
         app_id="one", key="k", request_digest="d", recording_id=new_id(), now=probe.created_at
@@ -345,7 +349,7 @@ async def test_a_key_whose_recording_was_never_written_starts_it(office: Office)
 # ---- stop, pause, resume -------------------------------------------------------------------------------------------
 
 
-async def test_a_stop_answers_when_the_file_is_there(office: Office) -> None:
+async def test_a_stop_answers_when_the_file_is_there(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     office.now_s = 5.0
@@ -355,7 +359,7 @@ async def test_a_stop_answers_when_the_file_is_there(office: Office) -> None:
     assert (stopped.status, stopped.end_reason) == (Status.AVAILABLE, EndReason.STOPPED)
 
 
-async def test_a_second_stop_while_the_file_is_finished_is_refused_with_the_state(office: Office) -> None:
+async def test_a_second_stop_while_the_file_is_finished_is_refused_with_the_state(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     first = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
@@ -370,7 +374,7 @@ async def test_a_second_stop_while_the_file_is_finished_is_refused_with_the_stat
     assert (await first).status is Status.AVAILABLE
 
 
-async def test_a_stop_of_what_has_ended_is_refused_with_the_state(office: Office) -> None:
+async def test_a_stop_of_what_has_ended_is_refused_with_the_state(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     await office.stop(recording)
@@ -381,7 +385,7 @@ async def test_a_stop_of_what_has_ended_is_refused_with_the_state(office: Office
     assert refusal.value.state == "available"
 
 
-async def test_a_stop_of_what_waits_for_its_first_stream_leaves_it_absent(office: Office) -> None:
+async def test_a_stop_of_what_waits_for_its_first_stream_leaves_it_absent(office: CommandsHarness) -> None:
     recording = await office.start()
 
     stopped = await office.commands.stop(app_id="one", recording_id=recording.id)
@@ -390,7 +394,7 @@ async def test_a_stop_of_what_waits_for_its_first_stream_leaves_it_absent(office
     assert await office.row(recording) == stopped
 
 
-async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(office: Office) -> None:
+async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
@@ -401,16 +405,16 @@ async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(
     assert (await stopping).id == recording.id
 
 
-async def test_a_recording_that_a_restart_has_in_its_hands_is_asked_for_again(office: Office) -> None:
+async def test_a_recording_that_a_restart_has_in_its_hands_is_asked_for_again(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    office.switchboard.shut_down(at(1))
+    office.sessions.shut_down(at(1))
 
     with pytest.raises(LimitReached, match="restart"):
         await office.commands.stop(app_id="one", recording_id=recording.id)
 
 
-async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_state(office: Office) -> None:
+async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_state(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
 
@@ -427,7 +431,7 @@ async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_stat
     assert await office.row(recording) == resumed
 
 
-async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: Office) -> None:
+async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     office.catalog.failing = {"save_recording"}
@@ -441,7 +445,7 @@ async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: Office) -
 # ---- whose it is ---------------------------------------------------------------------------------------------------
 
 
-async def test_what_belongs_to_another_app_does_not_exist(office: Office) -> None:
+async def test_what_belongs_to_another_app_does_not_exist(office: CommandsHarness) -> None:
     office.stream()
     running = await office.start()
     await office.commands.announce(app_id="one", session_id="call-78", call=CallFacts())
@@ -465,7 +469,7 @@ async def test_what_belongs_to_another_app_does_not_exist(office: Office) -> Non
 # ---- delete --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_deleted_recording_has_no_file_and_is_gone_for_its_owner(office: Office) -> None:
+async def test_a_deleted_recording_has_no_file_and_is_gone_for_its_owner(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
     await office.stop(recording)
@@ -479,7 +483,7 @@ async def test_a_deleted_recording_has_no_file_and_is_gone_for_its_owner(office:
         await office.commands.delete(app_id="one", recording_id=recording.id)
 
 
-async def test_a_recording_that_is_being_made_cannot_be_deleted(office: Office) -> None:
+async def test_a_recording_that_is_being_made_cannot_be_deleted(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
 
@@ -489,7 +493,7 @@ async def test_a_recording_that_is_being_made_cannot_be_deleted(office: Office) 
     assert refusal.value.state == "ongoing"
 
 
-async def test_an_announced_session_shows_what_was_told_of_it(office: Office) -> None:
+async def test_an_announced_session_shows_what_was_told_of_it(office: CommandsHarness) -> None:
     view = await office.commands.announce(app_id="one", session_id="call-77", call=CallFacts(from_="+4930"))
     office.beat_round()
 

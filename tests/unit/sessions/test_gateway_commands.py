@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, journaled
-from tests.unit.sessions.test_commands import OPTIONS, Office, Opener
+from tests.unit.sessions.test_commands import OPTIONS, CommandsHarness, Opener
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, TooSoon
 from wavstream.journal.events import RecordingStopped
@@ -26,7 +26,7 @@ from wavstream.sessions.gateway_commands import CommandConflict, GatewayCommands
 SESSION = "call-77"
 
 
-class Gateway(Office):
+class Gateway(CommandsHarness):
     """The gateway's commands over the office's."""
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
@@ -37,8 +37,8 @@ class Gateway(Office):
     def commands_with(self, **chosen: bool) -> GatewayCommands:
         """As after a restart: nothing is remembered but what the catalog has."""
         return GatewayCommands(
-            commands=self.commands, switchboard=self.switchboard, catalog=self.catalog,  # type: ignore[arg-type]
-            new_recording=self.switchboard._new_recording, now_us=lambda: at(self.now_s),
+            commands=self.commands, sessions=self.sessions, catalog=self.catalog,  # type: ignore[arg-type]
+            new_recording=self.sessions._new_recording, now_us=lambda: at(self.now_s),
             settings=GatewaySettings(**chosen),
         )  # fmt: skip
 
@@ -54,7 +54,7 @@ class Gateway(Office):
     @property
     def recordings(self) -> list[Recording]:
         """Those of the session that run or wait."""
-        session = self.switchboard.find("one", SESSION)
+        session = self.sessions.find("one", SESSION)
         return [] if session is None else [*session.running.values(), *session.waiting.values()]
 
     async def told(self) -> list[Fact]:
@@ -135,7 +135,7 @@ async def test_a_command_never_makes_a_session(office: Gateway) -> None:
             await command()
     with pytest.raises(NotFound):
         office.gateway.newest(app_id="one", session_id=SESSION)
-    assert len(office.switchboard) == 0
+    assert len(office.sessions) == 0
 
 
 async def test_a_session_of_another_app_is_forbidden_also_while_it_is_brought_back(office: Gateway) -> None:
@@ -143,10 +143,10 @@ async def test_a_session_of_another_app_is_forbidden_also_while_it_is_brought_ba
     for command in (office.record, office.end):
         with pytest.raises(Forbidden):
             await command()
-    office.switchboard.hold("two", "held")
+    office.sessions.hold("two", "held")
     with pytest.raises(Forbidden):
         await office.record(session_id="held")
-    office.switchboard.hold("one", "mine")
+    office.sessions.hold("one", "mine")
     with pytest.raises(LimitReached):
         await office.record(session_id="mine")
 
@@ -197,7 +197,7 @@ async def test_a_command_uid_is_known_after_a_restart_and_after_its_session_for_
     stream = office.stream()
     first = await office.record("rec-1")
     stream.closed(True, at(1))
-    office.switchboard.beat(at(1))
+    office.sessions.beat(at(1))
     office.gateway = office.commands_with()
     office.now_s = 86_400
     assert await office.record("rec-1") == first
@@ -265,7 +265,7 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
     for _ in range(2):
         await office.gateway.finish_stops()
     assert office.renderer.ends == [EndReason.STOPPED]
-    session = office.switchboard.find("one", SESSION)
+    session = office.sessions.find("one", SESSION)
     assert session is not None
     assert session.journal is not None
     stopped = [event for event in journaled(session.journal) if isinstance(event, RecordingStopped)]
@@ -293,7 +293,7 @@ async def test_while_the_server_goes_down_a_command_is_to_be_tried_again(office:
     office.stream()
     await office.record()
     office.now_s = 2
-    office.switchboard.shut_down(at(2))
+    office.sessions.shut_down(at(2))
     with pytest.raises(LimitReached, match="restarting"):
         await office.end()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sessions import FRAME, LiveCall, at, talk
-from wavstream.dialects.events import Dtmf, Ignored, Marked, Paused, Resumed
+from wavstream.dialects import events as said
+from wavstream.dialects.events import Dtmf, Ignored, Paused, Resumed
 from wavstream.dialects.reasons import Reason
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
-from wavstream.journal.records import Run, items
+from wavstream.journal.records import FrameRun, items
 from wavstream.model.audio import TrackClock
 from wavstream.model.recording import Status
 
@@ -36,7 +37,7 @@ async def test_a_frame_goes_to_the_journal_whole_while_a_recording_runs() -> Non
     talk(stream, from_s=0.04, frames=2)
 
     assert frames_of(call) == [("frame", 0, 160), ("frame", 0, 320)]
-    (run,) = [item for item in items(call.journals[0].queue[-1][1]) if isinstance(item, Run)]  # type: ignore[index]
+    (run,) = [item for item in items(call.journals[0].queue[-1][1]) if isinstance(item, FrameRun)]  # type: ignore[index]
     assert [bytes(row) for row in run.payload] == [FRAME, FRAME]
     assert run.arrival_us.tolist() == [at(0.04), at(0.06)]
 
@@ -172,7 +173,7 @@ async def test_digits_and_marks_are_journaled_while_a_recording_runs() -> None:
     call.start(0.2)
 
     stream.event(Dtmf("5"), at(0.3))
-    stream.event(Marked("transfer"), at(0.4))
+    stream.event(said.Mark("transfer"), at(0.4))
     stream.event(Ignored(Reason.UNKNOWN_EVENT), at(0.5))
 
     assert call.events[1:] == [Digit(stream=1, digit="5"), Mark(stream=1, name="transfer")]

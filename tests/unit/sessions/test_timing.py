@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tests.support.sessions import at
-from wavstream.sessions.timing import CLOCKS_PER_FOLD, Pulse
+from wavstream.sessions.timing import CLOCKS_PER_FOLD, FoldSchedule
 
 VISIT_S = 0.15
 
 
 def test_clock_records_are_due_at_every_third_visit() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
 
     due = [number for number in range(1, 13) if pulse.clock_is_due(at(number * VISIT_S))]
 
@@ -19,7 +19,7 @@ def test_clock_records_are_due_at_every_third_visit() -> None:
 
 
 def test_visits_that_come_unevenly_write_clock_records_half_a_second_apart_at_most() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
     visits_s = [number * VISIT_S + (0.02 if number % 2 else -0.02) for number in range(1, 200)]
 
     written_s = [visit_s for visit_s in visits_s if pulse.clock_is_due(at(visit_s))]
@@ -30,13 +30,13 @@ def test_visits_that_come_unevenly_write_clock_records_half_a_second_apart_at_mo
 
 
 def test_a_late_visit_writes_one_clock_record_for_all_that_it_missed() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
 
     assert [pulse.clock_is_due(at(5.0)), pulse.clock_is_due(at(5.15))] == [True, False]
 
 
 def test_a_fold_is_due_with_every_few_clock_records() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
 
     clocks = [number for number in range(1, 100) if pulse.clock_is_due(at(number * VISIT_S)) and pulse.fold_is_due]
 
@@ -44,7 +44,7 @@ def test_a_fold_is_due_with_every_few_clock_records() -> None:
 
 
 def test_time_counts_from_a_restart() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
     pulse.restart(at(10.0))
 
     assert not pulse.clock_is_due(at(10.3))
@@ -52,13 +52,13 @@ def test_time_counts_from_a_restart() -> None:
 
 
 def test_a_window_is_over_every_ten_seconds() -> None:
-    pulse = Pulse(at(0))
+    pulse = FoldSchedule(at(0))
 
     assert [second for second in range(1, 31) if pulse.window_is_over(at(second))] == [10, 20, 30]
 
 
 def test_what_may_end_a_recording_is_folded_at_once_and_when_it_is_written() -> None:
-    pulse = Pulse(0)
+    pulse = FoldSchedule(0)
     pulse.hurry()
     assert [pulse.hurries() for _ in range(3)] == [True, True, False]
 
@@ -66,7 +66,7 @@ def test_what_may_end_a_recording_is_folded_at_once_and_when_it_is_written() -> 
 def test_calls_that_begin_at_once_take_turns() -> None:
     firsts = []
     for turn in range(4):
-        pulse = Pulse(at(0), turn)
+        pulse = FoldSchedule(at(0), turn)
         pulse.restart(at(0))
         firsts.append(next(number for number in range(1, 9) if pulse.clock_is_due(at(number * VISIT_S))))
 

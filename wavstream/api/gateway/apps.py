@@ -19,8 +19,8 @@ from starlette.routing import Route
 from wavstream.access.keys import hash_key, lookup
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.app_body import AppBody, read_app, wrong
-from wavstream.api.gateway.desk import Desk, is_app_id
-from wavstream.api.gateway.parts import GatewayParts
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.gateway.guard import GatewayGuard, is_app_id
 from wavstream.errors import NotFound
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.published import rfc3339
@@ -29,7 +29,7 @@ from wavstream.webhooks.signing import new_secret, rotated
 from wavstream.webhooks.target import check_url
 
 
-def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
+def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
     """The routes of the administration."""
     registry = _Registry(parts)
 
@@ -63,7 +63,7 @@ def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
 class _Registry:
     """Changes apps, one after another."""
 
-    def __init__(self, parts: GatewayParts) -> None:
+    def __init__(self, parts: GatewayDependencies) -> None:
         self._parts = parts
         self._turn = asyncio.Lock()
 

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wavstream.api.gateway.answers import Refused
-from wavstream.api.gateway.desk import Desk
-from wavstream.api.gateway.parts import GatewayParts
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.gateway.guard import GatewayGuard
 from wavstream.api.paths import ANY_TEXT
 from wavstream.model.operation import Command
 
@@ -19,7 +19,7 @@ TIMEOUT_MS = 2_000
 _COMMAND_UID = re.compile(r"[a-zA-Z0-9._-]{1,128}")
 
 
-def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
+def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
     """The route of the commands."""
 
     async def command(request: Request, app_id: str) -> Response:

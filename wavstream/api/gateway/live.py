@@ -7,13 +7,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wavstream.api.gateway.answers import Refused, refusal
-from wavstream.api.gateway.desk import Desk
-from wavstream.api.gateway.parts import GatewayParts
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.gateway.guard import GatewayGuard
 from wavstream.api.live import heard
 from wavstream.api.paths import ANY_TEXT
 
 
-def routes(parts: GatewayParts, desk: Desk) -> list[Route]:
+def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
     """The route of listening."""
 
     async def listen(request: Request, app_id: str) -> Response:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wavstream.journal.records import Run
+    from wavstream.journal.records import FrameRun
 
 
 _T = TypeVar("_T", bound=np.generic)
@@ -118,7 +118,7 @@ def join(first: Frames, second: Frames) -> Frames:
     )
 
 
-def gather(runs: Sequence[Run], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Frames]:
+def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Frames]:
     """The frames of each track, by its number, arrival counted from ``origin_us``.
 
     Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
@@ -137,7 +137,7 @@ def gather(runs: Sequence[Run], step_bytes: Mapping[int, int], *, origin_us: int
 
 
 def _by_track(
-    runs: Sequence[Run], serial: NDArray[np.int64] | None, step_bytes: Mapping[int, int], origin_us: int
+    runs: Sequence[FrameRun], serial: NDArray[np.int64] | None, step_bytes: Mapping[int, int], origin_us: int
 ) -> list[tuple[int, Frames, NDArray[np.int64]]]:
     """(track, its frames, their serials) of runs that are alike."""
     track = _joined([run.track for run in runs])

@@ -26,7 +26,7 @@ from wavstream.rendering.timeline.frames import Fate, Frames, detached, join
 from wavstream.rendering.timeline.placement import Placement
 from wavstream.rendering.timeline.stamps import Stamps
 from wavstream.rendering.timeline.units import us_of
-from wavstream.rendering.timeline.watermark import HOLD_US
+from wavstream.rendering.timeline.watermark import STALL_WAIT_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -203,7 +203,7 @@ class Source:
         """Take the smallest lag of the timestamps before, unless the first frames show that those were wild."""
         floor_us -= us_of(stamps.offset, self._rate_hz)
         least_us = int(frames.lag_us.min())
-        if not floor_us - LATE_US <= least_us <= floor_us + HOLD_US:
+        if not floor_us - LATE_US <= least_us <= floor_us + STALL_WAIT_US:
             return False
         reference_us = min(floor_us, least_us)
         self._clock = self._new_clock(reference_us, reference_us)

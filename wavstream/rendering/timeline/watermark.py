@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HOLD_US = 3_000_000
+STALL_WAIT_US = 3_000_000
 _LEAD_US = 2_000_000
 
 
-def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, hold_us: int = HOLD_US) -> int:
+def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, stall_wait_us: int = STALL_WAIT_US) -> int:
     """The time that may be written up to, given up to when each track of the open streams is known (at least one)."""
     known_us = min(covered_us)
     known_us = min(known_us, max(now_us, known_us - _LEAD_US))
-    return max(written_us, known_us, now_us - hold_us)
+    return max(written_us, known_us, now_us - stall_wait_us)

@@ -12,11 +12,11 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.unit.api.fakes import START
-from wavstream.access.known_apps import KnownApps
-from wavstream.access.seal import Seal
-from wavstream.access.tenancy import Access
-from wavstream.api.gateway.door import create_gateway
-from wavstream.api.gateway.parts import GatewayParts
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
+from wavstream.access.secret_box import SecretBox
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.gateway.mount import create_gateway
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.operation import Command, Operation
 from wavstream.model.options import FileFormat, RecordingOptions
@@ -70,7 +70,7 @@ class Gateway:
 
     commands: FakeCommands
     catalog: Catalog
-    parts: GatewayParts
+    parts: GatewayDependencies
     seconds: float = 0.0
     """What the clock shows."""
 
@@ -84,17 +84,17 @@ class Gateway:
         return httpx.AsyncClient(transport=transport, base_url="https://rec.example.com", headers=headers)
 
 
-def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayParts:
+def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     """The parts of an API in which only the sessions are not real."""
 
     def now() -> datetime:
         return START
 
-    known_apps = KnownApps(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
-    access = Access(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
-    return GatewayParts(
+    known_apps = AppCache(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
+    access = Authenticator(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
+    return GatewayDependencies(
         commands=commands, authenticate=access.authenticate, apps=catalog, known_apps=known_apps,
-        forget_app=access.forget_app, listen=lambda _: None, seal=Seal(MASTER), master=MASTER, admin_key=ADMIN_KEY,
+        forget_app=access.forget_app, listen=lambda _: None, seal=SecretBox(MASTER), master=MASTER, admin_key=ADMIN_KEY,
         now=now, clock=lambda: 0.0,
     )  # fmt: skip
 

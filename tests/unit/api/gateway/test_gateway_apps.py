@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.api.gateway.conftest import ADMIN, KEY, MASTER, SHOP, Gateway
 from wavstream.access.keys import lookup, verify_key
-from wavstream.access.seal import Seal
+from wavstream.access.secret_box import SecretBox
 from wavstream.model.fact import FactKind
 from wavstream.webhooks.signing import new_secret
 
@@ -22,7 +22,7 @@ async def secrets(gateway: Gateway) -> list[str]:
     app = await gateway.catalog.get_app("shop")
     assert app is not None
     assert app.webhook is not None
-    return [Seal(MASTER).open(secret.sealed, owner="shop") for secret in app.webhook.secrets]
+    return [SecretBox(MASTER).open(secret.sealed, owner="shop") for secret in app.webhook.secrets]
 
 
 async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gateway, admin: httpx.AsyncClient) -> None:

@@ -1,0 +1,5 @@
+"""Fixtures that several rooms share."""
+
+from tests.support.recorder_harness import broken_fold, harness
+
+__all__ = ["broken_fold", "harness"]

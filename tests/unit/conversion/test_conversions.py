@@ -1,0 +1,226 @@
+"""Conversions that are shared, wait, fail, are overtaken by an erasure, and are broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.files import recorded_file
+from tests.support.sessions import a_recording
+from wavstream.conversion.conversion import Conversion
+from wavstream.conversion.conversions import MAX_CONCURRENT_CONVERSIONS, Conversions
+from wavstream.errors import InternalError, LimitReached, NotFound
+from wavstream.model.options import FileFormat
+from wavstream.model.recording import Recording, Status
+from wavstream.storage.keys import copy_key
+from wavstream.storage.local import LocalStorage
+
+Write = Callable[[Conversion, Path, Path, Callable[[int], None]], None]
+
+
+class RecorderHarness:
+    """Conversions between real folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = folder / "spool"
+        self.storage = LocalStorage(folder / "recordings")
+        self.storage.prepare(self.spool)
+        self.conversions = Conversions(storage=self.storage, spool=self.spool, min_free_bytes=0)
+
+    def recorded(self, recording_id: str = "0d6c") -> Recording:
+        """An available recording of 30 s, with its file."""
+        said = np.random.default_rng(1).normal(0, 3000, (240_000, 1)).astype(np.int16)
+        file, receipt = recorded_file(said, 8000, FileFormat.WAV)
+        recording = replace(
+            a_recording(), id=recording_id, status=Status.AVAILABLE, receipt=receipt, object_key=f"a/{recording_id}.wav"
+        )
+        path = self.storage.path(recording.object_key)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file)
+        return recording
+
+    def copy(self, recording: Recording) -> Path:
+        return self.storage.path(copy_key(recording.object_key, "mp3"))
+
+    async def ended(self) -> None:
+        """Wait until nothing is converted any more."""
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("convert ")]
+        await asyncio.gather(*tasks)
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[RecorderHarness]:
+    harness = RecorderHarness(tmp_path)
+    yield harness
+    await harness.conversions.stop()
+
+
+@pytest.fixture
+def replace_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
+    """Let conversions be written otherwise."""
+
+    def do(write: Write) -> None:
+        def called(self: Conversion, source: Path, target: Path, *, grown: Callable[[int], None]) -> None:
+            write(self, source, target, grown)
+
+        monkeypatch.setattr(Conversion, "write", called)
+
+    return do
+
+
+class Gate:
+    """Holds conversions back when their first bytes are there, until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun: list[Path] = []
+        self._write = Conversion.write
+
+    def __call__(self, conversion: Conversion, source: Path, target: Path, grown: Callable[[int], None]) -> None:
+        def wait(made_bytes: int) -> None:
+            grown(made_bytes)
+            self.open.wait(60)
+
+        self.begun.append(target)
+        self._write(conversion, source, target, grown=wait)
+
+
+async def test_all_who_ask_meanwhile_share_one_conversion(
+    harness: RecorderHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate, recording = Gate(), harness.recorded()
+    replace_write(gate)
+    size_bytes = Conversion.of(recording).size_bytes
+
+    one, other = harness.conversions.begin(recording), harness.conversions.begin(recording)
+    there = await asyncio.gather(one.past(0), other.past(100))
+    gate.open.set()
+
+    assert 100 < there[0] < size_bytes
+    assert await other.past(size_bytes - 1) == size_bytes
+    await harness.ended()
+    assert len(gate.begun) == 1
+    assert harness.copy(recording).stat().st_size == size_bytes
+    assert list(harness.spool.iterdir()) == []
+
+
+async def test_those_beyond_the_first_few_wait_for_their_turn(
+    harness: RecorderHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate = Gate()
+    replace_write(gate)
+    recordings = [harness.recorded(f"{number}") for number in range(MAX_CONCURRENT_CONVERSIONS + 1)]
+
+    *first, last = [harness.conversions.begin(recording) for recording in recordings]
+    await asyncio.gather(*(growing.past(0) for growing in first))
+    begun = len(gate.begun)
+    gate.open.set()
+    await last.past(0)
+    await harness.ended()
+
+    assert begun == MAX_CONCURRENT_CONVERSIONS
+    assert all(harness.copy(recording).exists() for recording in recordings)
+
+
+async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succeeds(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch, replace_write: Callable[[Write], None]
+) -> None:
+    def fill(_: Conversion, __: Path, target: Path, grown: Callable[[int], None]) -> None:
+        target.write_bytes(b"half of it")
+        grown(10)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    recording = harness.recorded()
+    with capture_logs() as logs:
+        replace_write(fill)
+        growing = harness.conversions.begin(recording)
+        assert await growing.past(0) == 10
+        for _ in range(2):
+            with pytest.raises(LimitReached):
+                await growing.past(10)
+    await harness.ended()
+    monkeypatch.undo()
+
+    assert [(line["log_level"], line["recording"]) for line in logs] == [("error", recording.id)]
+    assert list(harness.spool.iterdir()) == []
+    assert not harness.copy(recording).exists()
+    await harness.conversions.begin(recording).past(0)
+    await harness.ended()
+    assert harness.copy(recording).exists()
+
+
+async def test_a_file_that_is_not_what_its_receipt_says_is_our_mistake(harness: RecorderHarness) -> None:
+    recording = harness.recorded()
+    harness.storage.path(recording.object_key).write_bytes(b"nothing of the kind")
+
+    with capture_logs() as logs, pytest.raises(InternalError):
+        await harness.conversions.begin(recording).past(0)
+
+    assert [line["log_level"] for line in logs] == ["error"]
+
+
+async def test_a_recording_that_is_erased_meanwhile_leaves_no_copy(
+    harness: RecorderHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate, recording = Gate(), harness.recorded()
+    replace_write(gate)
+    growing = harness.conversions.begin(recording)
+    await growing.past(0)
+
+    harness.storage.delete(recording.object_key)
+    gate.open.set()
+    await harness.ended()
+
+    # Who had begun to fetch it gets it whole, as with any file that is erased while it is sent.
+    assert await growing.past(0) == Conversion.of(recording).size_bytes
+    assert not harness.copy(recording).parent.exists()
+    assert list(harness.spool.iterdir()) == []
+
+
+async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: RecorderHarness) -> None:
+    recording = harness.recorded()
+    harness.storage.delete(recording.object_key)
+
+    with capture_logs() as logs, pytest.raises(NotFound):
+        await harness.conversions.begin(recording).past(0)
+
+    assert logs == []
+
+
+async def test_the_reserve_of_the_disk_is_not_for_copies(tmp_path: Path) -> None:
+    harness = RecorderHarness(tmp_path)
+    conversions = Conversions(storage=harness.storage, spool=harness.spool, min_free_bytes=1 << 60)
+
+    with pytest.raises(LimitReached, match="no room"):
+        conversions.begin(harness.recorded())
+
+
+async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
+    harness: RecorderHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate = Gate()
+    replace_write(gate)
+    recordings = [harness.recorded(f"{number}") for number in range(MAX_CONCURRENT_CONVERSIONS + 1)]
+    *first, last = [harness.conversions.begin(recording) for recording in recordings]
+    await asyncio.gather(*(growing.past(0) for growing in first))
+
+    stopping = asyncio.create_task(harness.conversions.stop())
+    await asyncio.sleep(0)
+    gate.open.set()
+    await stopping
+
+    for growing in (*first, last):
+        with pytest.raises(LimitReached, match="shutting down"):
+            await growing.past(1 << 40)
+    with pytest.raises(LimitReached, match="shutting down"):
+        harness.conversions.begin(recordings[0])
+    assert list(harness.spool.iterdir()) == []
+    assert not any(harness.copy(recording).exists() for recording in recordings)

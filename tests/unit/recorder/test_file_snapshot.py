@@ -1,0 +1,57 @@
+"""What there is of an MP3 file that is being made, joined with what its encoder holds back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavstream.errors import DependencyError
+from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
+from wavstream.rendering.encoders.mp3 import RATES_HZ, Mp3Encoder
+from wavstream.rendering.encoders.tap import Tap
+
+
+def so_far(folder: Path, rate_hz: int, channels: int, cuts: list[int]) -> tuple[FileSnapshot, np.ndarray]:
+    """A file of blocks that end at these samples, not finished; and what was recorded, a tone that rises."""
+    time = np.arange(cuts[-1]) / rate_hz
+    tone = np.rint(6000 * np.sin(2 * np.pi * (200 + 150 * time) * time)).astype(np.int16)
+    recorded = np.repeat(tone[:, None], channels, axis=1)
+    encoder, tap, encoded = Mp3Encoder(sample_rate_hz=rate_hz, channels=channels), Tap(), b""
+    tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=True)
+    for start, end in zip([0, *cuts], cuts, strict=False):
+        tap.pass_on(recorded[start:end])
+        encoded += encoder.encode(recorded[start:end])
+    path = folder / "spool"
+    path.write_bytes(b"head" + encoded)
+    moment = FileSnapshot(
+        sample_rate_hz=rate_hz, channels=channels, samples=tap.samples, is_mp3=True,
+        file=SharedFd(os.open(path, os.O_RDONLY)), header_bytes=4, audio_bytes=len(encoded), rest=tap.recent(),
+    )  # fmt: skip
+    return moment, recorded
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_decoded_and_remembered_samples_join_without_a_seam(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    moment, recorded = so_far(tmp_path, rate_hz, channels, [rate_hz, 2 * rate_hz + 7, 2 * rate_hz + 20])
+    heard = np.frombuffer(b"".join(moment.pieces(0)), "<i2").reshape(-1, channels)
+    assert heard.shape == recorded.shape
+    assert np.abs(heard.astype(int) - recorded)[rate_hz // 10 :].max() < 900
+    middle = len(recorded) // 2 * 2 * channels
+    assert b"".join(moment.pieces(middle)) == heard.tobytes()[middle:]
+    assert b"".join(moment.pieces(middle, middle + 10)) == heard.tobytes()[middle : middle + 10]
+
+
+def test_a_file_too_short_to_be_known_as_mp3_is_heard_from_memory(tmp_path: Path) -> None:
+    moment, recorded = so_far(tmp_path, 8000, 1, [100, 900])
+    assert b"".join(moment.pieces(0)) == recorded.tobytes()
+
+
+def test_what_the_disk_has_not_taken_yet_is_missed_loudly(tmp_path: Path) -> None:
+    moment, _ = so_far(tmp_path, 8000, 1, [24_000])
+    os.truncate(tmp_path / "spool", 2000)
+    with pytest.raises(DependencyError, match="has not taken"):
+        list(moment.pieces(0))

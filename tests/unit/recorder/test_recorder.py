@@ -1,0 +1,313 @@
+"""From the stop to the row ``available``, with disks and databases that fail on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import soundfile
+from structlog.testing import capture_logs
+
+from tests.support.journals import call, happened, noise
+from tests.support.recorder_harness import KEPT, RecorderHarness, until, written
+from tests.support.sessions import a_recording, at
+from wavstream.cli.verify import check
+from wavstream.errors import InternalError
+from wavstream.journal.events import RecordingStarted, RecordingStopped
+from wavstream.journal.journal import Journal
+from wavstream.model.hold import LegalHold
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.times import utc
+
+
+def stopped(recording: Recording, at_s: float = 1.0) -> Recording:
+    return replace(recording, status=Status.COMPLETED, end_reason=EndReason.HANGUP, ended_at=utc(at(at_s)))
+
+
+async def recorded(harness: RecorderHarness, length_s: float = 1.0) -> tuple[Recording, Journal]:
+    """A recording whose stop record is appended."""
+    journal = harness.journal()
+    (recording,) = await harness.begin(journal, a_recording())
+    harness.write(journal, call(recording, samples=noise(length_s), stop=EndReason.HANGUP))
+    return stopped(recording, length_s), journal
+
+
+async def test_a_stopped_recording_is_published_whole_and_its_journal_is_gone(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+
+    finished = await harness.recorder.end(recording, journal)
+
+    assert (finished.status, finished.end_reason) == (Status.AVAILABLE, EndReason.HANGUP)
+    assert finished.expires_at == utc(at(1.0)) + KEPT
+    assert await harness.row(recording) == finished
+    heard, _ = soundfile.read(harness.storage.path(recording.object_key), dtype="int16")
+    assert np.array_equal(heard[:, 0], noise(1.0))
+    assert list(harness.spool.iterdir()) == []
+    assert harness.recorder.unfinished == 0
+    assert harness.left() == []
+
+
+async def test_a_recording_can_be_asked_for_at_every_moment_of_its_end(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+
+    ended = harness.recorder.end(recording, journal)
+    seen: list[Recording | None] = []
+    while not seen or seen[-1] is not None:
+        seen.append(harness.recorder.finishing(recording.id))
+        await asyncio.sleep(0)
+
+    assert ended.done()
+    assert seen[0] == recording
+
+
+async def test_a_recording_is_folded_while_it_runs(harness: RecorderHarness) -> None:
+    journal = harness.journal()
+    (recording,) = await harness.begin(journal, a_recording())
+    harness.write(journal, call(recording, length_s=5.0))
+    await written(harness, journal)
+
+    harness.recorder.advance([journal])
+    await until(lambda: not harness.recorder.waiting and list(harness.spool.iterdir()))
+    await harness.recorder._folding.stop()
+
+    assert (harness.spool / f"{recording.id}.wav").stat().st_size > 1.5 * 8000 * 4
+    assert harness.recorder.finishing(recording.id) is None
+
+
+async def test_a_recording_without_audio_is_absent(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness, 0.0)
+
+    finished = await harness.recorder.end(recording, journal)
+
+    assert finished.status is Status.ABSENT
+    assert list(harness.storage.walk()) == []
+    assert harness.left() == []
+
+
+async def test_a_file_that_could_not_be_published_twice_is_published_whole(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+    harness.storage.faults = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "I/O error")]
+
+    finished = await harness.recorder.end(recording, journal)
+
+    assert finished.status is Status.AVAILABLE
+    check(harness.storage.path(recording.object_key), finished)
+    assert harness.left() == []
+
+
+@pytest.mark.parametrize("method", ["save_recording", "get_app"])
+async def test_a_catalog_that_fails_for_a_while_makes_no_difference(harness: RecorderHarness, method: str) -> None:
+    recording, journal = await recorded(harness)
+    harness.catalog.faults = {method: 3}
+
+    finished = await harness.recorder.end(recording, journal)
+    await harness.settled()
+
+    assert (await harness.row(recording)).status is Status.AVAILABLE
+    assert finished == await harness.row(recording)
+
+
+async def test_a_journal_stays_until_the_row_says_that_the_file_is_there(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+    harness.catalog.faults = {"save_recording": 1 << 30}
+
+    ending = harness.recorder.end(recording, journal)
+    await until(lambda: list(harness.storage.walk()))
+    left = list(harness.journals.iterdir())
+    state = harness.recorder.finishing(recording.id)
+    harness.catalog.faults.clear()
+    await ending
+
+    assert left
+    assert state is not None
+    assert state.status is Status.COMPLETED
+    assert harness.recorder.finishing(recording.id) is None
+    assert harness.left() == []
+
+
+async def test_segments_are_kept_until_the_last_recording_that_needs_them_is_finished(harness: RecorderHarness) -> None:
+    journal = harness.journal()
+    first, second = a_recording(), a_recording()
+    (first,) = await harness.begin(journal, first)
+    harness.write(journal, call(first))
+    journal.rotate()
+    (second,) = await harness.begin(journal, second)
+    harness.write(journal, [happened(1.0, RecordingStarted(recording=second, streams=(), leg_order=()))])
+    journal.rotate()
+    stops = [
+        happened(2.0, RecordingStopped(recording_id=each.id, reason=EndReason.STOPPED, end_us=at(2)))
+        for each in (first, second)
+    ]
+    harness.write(journal, stops)
+
+    await harness.recorder.end(stopped(second), journal)
+    all_three = await segments(harness, journal)
+    await harness.recorder.end(stopped(first), journal)
+
+    assert all_three == [1, 2, 3]
+    assert harness.left() == []
+
+
+async def test_segments_of_a_finished_recording_go_while_a_later_one_runs(harness: RecorderHarness) -> None:
+    journal = harness.journal()
+    (first,) = await harness.begin(journal, a_recording())
+    harness.write(journal, call(first, stop=EndReason.STOPPED))
+    journal.rotate()
+    (second,) = await harness.begin(journal, a_recording())
+    harness.write(journal, call(second))
+
+    await harness.recorder.end(stopped(first), journal)
+
+    assert await segments(harness, journal) == [2]
+
+
+async def segments(harness: RecorderHarness, journal: Journal) -> list[int]:
+    """Segments there are, once the writer has done what it was told."""
+    await written(harness, journal)
+    return sorted(int(path.stem[-6:]) for path in harness.journals.iterdir())
+
+
+# ---- what cannot be rendered ---------------------------------------------------------------------------------------
+
+
+async def test_a_recording_that_a_bug_keeps_from_being_rendered_has_failed_and_its_journal_is_kept(
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
+) -> None:
+    recording, journal = await recorded(harness)
+    broken_fold(recording.id)
+
+    finished = await harness.recorder.end(recording, journal)
+
+    assert (finished.status, finished.error) == (Status.FAILED, "IndexError: a bug")
+    assert await harness.row(recording) == finished
+    assert (harness.recorder.failed, harness.recorder.unfinished) == (1, 0)
+    assert list(harness.spool.iterdir()) == []
+    assert len(harness.left()) == 1
+
+
+async def test_a_failed_recording_does_not_keep_others_of_its_session_from_being_rendered(
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
+) -> None:
+    journal = harness.journal()
+    bad, good = await harness.begin(journal, a_recording(), a_recording())
+    broken_fold(bad.id)
+    harness.write(journal, call(bad, good, stop=EndReason.HANGUP))
+    await harness.recorder.end(stopped(bad), journal)
+
+    with capture_logs() as logs:
+        harness.recorder.advance([journal])
+        finished = await harness.recorder.end(stopped(good), journal)
+
+    assert finished.status is Status.AVAILABLE
+    assert logs == []
+    assert len(harness.left()) == 1
+
+
+async def test_the_journal_of_a_failed_recording_goes_when_the_recording_is_deleted(
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
+) -> None:
+    recording, journal = await recorded(harness)
+    broken_fold(recording.id)
+    await harness.recorder.end(recording, journal)
+
+    harness.recorder.forget(recording.id)
+    harness.recorder.forget(recording.id)
+    harness.recorder.forget("another")
+
+    assert harness.recorder.failed == 0
+    assert harness.left() == []
+
+
+async def test_the_journal_of_a_failed_recording_goes_when_its_retention_ends(
+    harness: RecorderHarness, broken_fold: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.recorder_harness.KEPT", timedelta(0))
+    recording, journal = await recorded(harness)
+    broken_fold(recording.id)
+
+    await harness.recorder.end(recording, journal)
+    await until(lambda: not harness.recorder.failed)
+
+    assert harness.left() == []
+
+
+async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_held(
+    harness: RecorderHarness, broken_fold: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.recorder_harness.KEPT", timedelta(0))
+    recording, journal = await recorded(harness)
+    await harness.catalog.save_recording(recording)
+    assert await harness.catalog.real.holds.put(
+        recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0)))
+    )
+    broken_fold(recording.id)
+
+    await harness.recorder.end(recording, journal)
+    await asyncio.sleep(0)
+
+    assert harness.recorder.failed == 1
+    assert len(harness.left()) == 1
+
+
+async def test_a_recording_whose_stop_record_is_missing_has_failed(harness: RecorderHarness) -> None:
+    journal = harness.journal()
+    (recording,) = await harness.begin(journal, a_recording())
+    harness.write(journal, call(recording))
+
+    finished = await harness.recorder.end(stopped(recording), journal)
+
+    assert finished.status is Status.FAILED
+    assert finished.error is not None
+    assert finished.error.startswith(InternalError.__name__)
+
+
+# ---- a shutdown ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_shutdown_waits_for_what_was_stopped(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+    ending = harness.recorder.end(recording, journal)
+
+    await harness.recorder.stop(30.0)
+
+    assert (await ending).status is Status.AVAILABLE
+    assert (await harness.row(recording)).status is Status.AVAILABLE
+
+
+async def test_a_shutdown_that_cannot_wait_leaves_the_rest_to_the_next_start(harness: RecorderHarness) -> None:
+    recording, journal = await recorded(harness)
+    harness.storage.faults = [OSError(errno.ENOSPC, "No space left on device")] * 10_000
+    ending = harness.recorder.end(recording, journal)
+    await until(lambda: len(harness.storage.faults) < 10_000)
+
+    await harness.recorder.stop(0.0)
+
+    assert ending.cancelled()
+    assert (await harness.row(recording)).status is not Status.AVAILABLE
+    assert list(harness.spool.iterdir()) == []
+    assert len(harness.left()) == 1
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("conclude")] == []
+
+
+async def test_a_shutdown_does_not_wait_for_a_long_backlog_to_be_folded(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.recorder.render_job.SLICE_BYTES", 1)
+    journal = harness.journal()
+    (recording,) = await harness.begin(journal, a_recording())
+    rows = call(recording, length_s=60.0, stop=EndReason.HANGUP)
+    for start in range(0, len(rows), 5):
+        harness.write(journal, rows[start : start + 5])
+    rendering = harness.recorder._renderings[recording.id]
+    ending = harness.recorder.end(stopped(recording, 60.0), journal)
+    await until(lambda: (harness.spool / f"{recording.id}.wav").exists())
+
+    await harness.recorder.stop(0.0)
+
+    assert (ending.cancelled(), rendering.complete, harness.recorder.waiting) == (True, False, 0)
+    assert len(harness.left()) == 1

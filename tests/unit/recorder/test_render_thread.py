@@ -1,0 +1,77 @@
+"""Which job goes first, and which are done at the end."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from wavstream.recorder.render_thread import Priority, RenderThread
+
+
+@pytest.fixture
+def thread() -> Iterator[RenderThread]:
+    thread = RenderThread()
+    yield thread
+    thread.stop()
+
+
+def held(thread: RenderThread) -> threading.Event:
+    """Keep the thread in a job until the event is set."""
+    entered, release = threading.Event(), threading.Event()
+
+    def job() -> None:
+        entered.set()
+        release.wait(30)
+
+    thread.submit(job, Priority.URGENT)
+    assert entered.wait(30)
+    return release
+
+
+def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: RenderThread) -> None:
+    ran: list[str] = []
+    done = threading.Event()
+    release = held(thread)
+
+    for lane in (Priority.BACKLOG, Priority.DUE, Priority.URGENT):
+        for number in (1, 2):
+            thread.submit(functools.partial(ran.append, f"{lane.name} {number}"), lane)
+    thread.submit(done.set, Priority.BACKLOG)
+    waiting = thread.waiting
+    release.set()
+
+    assert done.wait(30)
+    assert ran == ["URGENT 1", "URGENT 2", "DUE 1", "DUE 2", "BACKLOG 1", "BACKLOG 2"]
+    assert (waiting, thread.waiting) == (7, 0)
+
+
+def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
+    thread = RenderThread()
+    ran: list[Priority] = []
+    release = held(thread)
+    for lane in Priority:
+        thread.submit(functools.partial(ran.append, lane), lane)
+
+    stopping = threading.Thread(target=thread.stop)
+    stopping.start()
+    while not thread._stopping:
+        pass
+    release.set()
+    stopping.join(30)
+
+    assert ran == [Priority.URGENT]
+
+
+def test_a_job_that_raises_is_logged_and_costs_itself_only(thread: RenderThread) -> None:
+    done = threading.Event()
+
+    with capture_logs() as logs:
+        thread.submit(lambda: 1 // 0, Priority.DUE)  # type: ignore[arg-type]
+        thread.submit(done.set, Priority.DUE)
+        assert done.wait(30)
+
+    assert [(line["event"], line["log_level"]) for line in logs] == [("a render job failed", "error")]

@@ -1,0 +1,167 @@
+"""Rows and files that do not agree, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.recorder_harness import FaultyStorage, facts_of, register, sidecar_of, told
+from tests.support.sessions import at
+from tests.unit.storage.test_sidecar import finished
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.fact import FactKind
+from wavstream.model.hold import LegalHold
+from wavstream.model.recording import Recording, Status
+from wavstream.model.times import utc
+from wavstream.recovery.reconciliation import reconcile
+from wavstream.storage.keys import sidecar_key
+
+
+class Shelf:
+    """A catalog and a storage, and what reconciliation says."""
+
+    def __init__(self, root: Path, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.storage = FaultyStorage(root / "recordings")
+        self.spool = root / "spool"
+        self.storage.prepare(self.spool)
+
+    def put(self, recording: Recording, *, sidecar: bytes | None, size_bytes: int | None = None) -> Path:
+        assert recording.receipt is not None
+        spooled = self.spool / "file"
+        spooled.write_bytes(bytes(recording.receipt.size_bytes if size_bytes is None else size_bytes))
+        self.storage.publish(spooled, recording.object_key, sidecar=sidecar)
+        return self.storage.path(recording.object_key)
+
+    async def reconcile(self, now_s: float = 2.5) -> list[str]:
+        with capture_logs() as logs:
+            await reconcile(catalog=self.catalog, storage=self.storage, now=lambda: utc(at(now_s)), facts_of=facts_of)
+        return [line["event"] for line in logs]
+
+
+@pytest.fixture
+async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    yield Shelf(tmp_path, catalog)
+    await catalog.close()
+
+
+async def test_a_row_with_its_file_stays_as_it_is(shelf: Shelf) -> None:
+    recording = finished()
+    shelf.put(recording, sidecar=sidecar_of(recording))
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile() == []
+    assert await shelf.catalog.get_recording(recording.id) == recording
+
+
+async def test_an_available_row_whose_file_is_gone_has_failed_and_says_why(shelf: Shelf) -> None:
+    recording = finished()
+    await shelf.catalog.add_recording(recording)
+
+    assert len(await shelf.reconcile()) == 1
+    row = await shelf.catalog.get_recording(recording.id)
+    assert row == replace(recording, status=Status.FAILED, error="its file is gone")
+
+
+@pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])
+async def test_an_app_that_wants_to_know_is_told_once_that_a_file_is_gone(
+    shelf: Shelf, kinds: tuple[FactKind, ...] | None
+) -> None:
+    await register(shelf.catalog, kinds)
+    recording = finished()
+    await shelf.catalog.add_recording(recording)
+
+    for _ in range(2):
+        await shelf.reconcile()
+
+    fact = (FactKind.RECORDING_FAILED, recording.id, "its file is gone")
+    assert await told(shelf.catalog) == ([fact] if kinds else [])
+
+
+async def test_a_row_whose_retention_has_ended_is_left_to_the_sweeper(shelf: Shelf) -> None:
+    recording = finished()
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile(now_s=3.0) == []
+    assert await shelf.catalog.get_recording(recording.id) == recording
+
+
+async def test_the_lost_file_of_a_held_recording_is_no_expiry(shelf: Shelf) -> None:
+    recording = replace(finished(), hold=LegalHold("legal", "case 4711", utc(at(2))))
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile(now_s=3.0) == ["the file of an available recording is gone"]
+
+
+async def test_the_file_of_a_recording_that_never_expires_is_another_stores_to_move(shelf: Shelf) -> None:
+    recording = replace(finished(), expires_at=None)
+    await shelf.catalog.add_recording(recording)
+
+    assert await shelf.reconcile() == []
+    assert await shelf.catalog.get_recording(recording.id) == recording
+
+
+async def test_a_file_without_a_row_gets_it_back_from_its_sidecar(shelf: Shelf) -> None:
+    recording = finished()
+    shelf.put(recording, sidecar=sidecar_of(recording))
+
+    said = await shelf.reconcile()
+
+    assert said == ["files without a row have their rows back, from their sidecars"]
+    assert await shelf.catalog.get_recording(recording.id) == recording
+    assert await shelf.reconcile() == []
+
+
+@pytest.mark.parametrize("sidecar", [None, b"{}"], ids=["no sidecar", "a sidecar that says nothing"])
+async def test_a_file_that_nothing_explains_is_left_alone_and_named_once(shelf: Shelf, sidecar: bytes | None) -> None:
+    path = shelf.put(finished(), sidecar=sidecar)
+    path.with_name("readme.txt").write_text("by a person")
+
+    assert await shelf.reconcile() == ["files that no row and no sidecar explains are left alone"]
+    assert path.exists()
+    assert await shelf.catalog.stored("", 10) == []
+
+
+async def test_a_file_that_is_not_the_one_that_its_sidecar_tells_of_is_left_alone(shelf: Shelf) -> None:
+    recording = finished()
+    shelf.put(recording, sidecar=sidecar_of(recording), size_bytes=10)
+
+    assert len(await shelf.reconcile()) == 1
+    assert await shelf.catalog.get_recording(recording.id) is None
+
+
+async def test_a_copy_of_a_file_does_not_become_a_second_recording(shelf: Shelf) -> None:
+    recording = finished()
+    path = shelf.put(recording, sidecar=sidecar_of(recording))
+    await shelf.catalog.add_recording(recording)
+    copy = path.with_name("copy.wav")
+    copy.write_bytes(path.read_bytes())
+    copy.with_name(sidecar_key("copy.wav")).write_bytes(sidecar_of(recording))
+
+    assert len(await shelf.reconcile()) == 1
+    assert await shelf.catalog.stored("", 10) == [recording]
+
+
+async def test_the_file_of_a_recording_that_is_being_finished_is_nothing_strange(shelf: Shelf) -> None:
+    recording = finished()
+    shelf.put(recording, sidecar=None)
+    await shelf.catalog.add_recording(replace(recording, status=Status.COMPLETED, receipt=None))
+
+    assert await shelf.reconcile() == []
+
+
+async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavstream.recovery.reconciliation._PAGE", 2)
+    recordings = [finished() for _ in range(5)]
+    for recording in recordings[1:]:
+        shelf.put(recording, sidecar=None)
+    for recording in recordings:
+        await shelf.catalog.add_recording(recording)
+
+    assert len(await shelf.reconcile()) == 1
+    assert len(await shelf.catalog.stored("", 10)) == 4

@@ -1,0 +1,430 @@
+"""What a killed server left, brought back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+
+from tests.support.journals import a_leg, a_started_recording, call, happened, leave, noise
+from tests.support.recorder_harness import RecorderHarness, register, told
+from tests.support.sessions import Handle, a_recording, at, introduction, talk
+from wavstream.dialects.events import Frame
+from wavstream.journal import events
+from wavstream.journal.segments import segment_path
+from wavstream.model.fact import FactKind
+from wavstream.model.hold import LegalHold
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.times import utc
+from wavstream.recovery import journal_summary
+from wavstream.sessions.deferred_stream import DeferredStream
+from wavstream.sessions.stream import Stream
+
+GIVEN_UP_S = 131.0
+"""After the reconnect wait of a restart at 100 s."""
+
+
+def heard(harness: RecorderHarness, recording: Recording) -> NDArray[np.int16]:
+    """The left channel of the published file."""
+    samples, _ = soundfile.read(harness.storage.path(recording.object_key), dtype="int16")
+    left: NDArray[np.int16] = samples[:, 0]
+    return left
+
+
+def beat_round(harness: RecorderHarness, at_s: float) -> None:
+    for _ in range(10):
+        harness.sessions.beat(at(at_s))
+
+
+# ---- what was stopped ----------------------------------------------------------------------------------------------
+
+
+async def test_a_recording_that_was_stopped_is_published_and_its_journal_is_gone(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.HANGUP))
+    await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+
+    row = await harness.row(recording)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.HANGUP)
+    assert np.array_equal(heard(harness, recording), noise(1.0))
+    assert (harness.recovery.done, harness.recovery.total, harness.recovery.running) == (1, 1, False)
+    assert harness.recovery.reconciled
+    assert harness.left() == []
+
+
+async def test_a_recording_whose_row_is_missing_is_entered_again(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.STOPPED))
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.ABSENT, Status.EXPIRED, Status.DELETED])
+async def test_a_journal_of_what_was_finished_is_deleted(harness: RecorderHarness, status: Status) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.STOPPED))
+    await harness.catalog.add_recording(replace(recording, status=status))
+    harness.spool.joinpath("file").write_bytes(b"RIFF")
+    harness.storage.publish(harness.spool / "file", recording.object_key, sidecar=None)
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is status
+    assert harness.left() == []
+
+
+async def test_a_recording_whose_row_was_stopped_is_stopped_though_its_stop_record_was_lost(
+    harness: RecorderHarness,
+) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    row = replace(recording, status=Status.COMPLETED, end_reason=EndReason.STOPPED, ended_at=utc(at(1)))
+    await harness.catalog.add_recording(row)
+
+    await harness.recover()
+
+    done = await harness.row(recording)
+    assert (done.status, done.end_reason) == (Status.AVAILABLE, EndReason.STOPPED)
+    assert harness.sessions.find("default", "call-77") is None
+
+
+# ---- what ran ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_recording_that_ran_ends_as_recovered_when_nobody_comes_back(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+    status = (await harness.row(recording)).status
+    beat_round(harness, GIVEN_UP_S)
+    await harness.settled()
+
+    assert status is Status.ONGOING
+    row = await harness.row(recording)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
+    assert np.array_equal(heard(harness, recording), noise(1.0))
+    assert harness.left() == []
+
+
+async def test_a_recording_that_ran_goes_on_with_the_leg_that_comes_back(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    harness.recovery.hold_sessions()
+    handle = Handle()
+    held = harness.sessions.open_stream(introduction("a"), app_id="default", handle=handle, now_us=harness.now_us())
+    held.frame(Frame(0, 0, 160, noise(0.02, seed=9).tobytes()), harness.now_us())
+
+    await harness.recovery.run()
+    session = harness.sessions.find("default", "call-77")
+    assert session is not None
+    (stream,) = session.streams
+    held.closed(True, at(101.0))
+    await harness.settled()
+
+    assert isinstance(held, DeferredStream)
+    assert handle.reading
+    assert (stream.facts.stream, stream.facts.first_track) == (2, 3)
+    assert (await harness.row(recording)).end_reason is EndReason.HANGUP
+    samples = heard(harness, recording)
+    assert np.array_equal(samples[: len(noise(1.0))], noise(1.0))
+    later = np.flatnonzero(samples == noise(0.02, seed=9)[0])[-1]
+    assert np.array_equal(samples[later : later + 160], noise(0.02, seed=9))
+
+
+async def test_a_recording_that_was_paused_in_the_journal_is_paused_in_its_row(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    pause = happened(1.0, events.RecordingPaused(recording_id=recording.id, journaled=False))
+    leave(harness.journals, [*call(recording), pause])
+    await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.PAUSED
+
+
+async def test_a_server_with_fewer_sessions_allowed_than_were_live_brings_them_all_back(
+    harness: RecorderHarness,
+) -> None:
+    recordings = [a_started_recording(session_id=f"call-{number}") for number in range(3)]
+    for recording in recordings:
+        leave(harness.journals, call(recording), session_id=recording.session_id)
+
+    await harness.recover()
+
+    assert len(harness.sessions) == 3
+    assert harness.recovery.unreadable == 0
+
+
+async def test_of_two_journals_of_a_session_the_newest_goes_on_and_the_other_ends(harness: RecorderHarness) -> None:
+    older, newer = a_started_recording(), a_started_recording()
+    for recording, from_s in ((newer, 20.0), (older, 0.0)):
+        leave(harness.journals, call(recording, from_s=from_s))
+
+    await harness.recover()
+
+    session = harness.sessions.find("default", "call-77")
+    assert session is not None
+    assert list(session.running) == [newer.id]
+    row = await harness.row(older)
+    assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
+    assert np.array_equal(heard(harness, older), noise(1.0))
+
+
+async def test_a_clock_that_was_set_back_between_two_runs_loses_nothing(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, from_s=5_000.0))
+
+    await harness.recover()
+    beat_round(harness, GIVEN_UP_S)
+    await harness.settled()
+
+    assert (await harness.row(recording)).end_reason is EndReason.RECOVERED
+    assert np.array_equal(heard(harness, recording), noise(1.0))
+
+
+# ---- what cannot be read -------------------------------------------------------------------------------------------
+
+
+async def test_a_broken_journal_is_left_alone_and_its_session_is_let_in(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    broken = leave(harness.journals, [*call(recording), b"\x01\x00\x00\x00\x04" + bytes(19) + b"?"])
+    good = a_started_recording(session_id="call-78")
+    leave(harness.journals, call(good, stop=EndReason.HANGUP), session_id="call-78")
+
+    await harness.recover()
+    stream = harness.sessions.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
+
+    assert isinstance(stream, Stream)
+    assert (harness.recovery.done, harness.recovery.unreadable) == (2, 1)
+    assert (await harness.row(good)).status is Status.AVAILABLE
+    assert harness.left() == [segment_path(harness.journals, broken, 1).name]
+
+
+async def test_a_fault_with_one_session_does_not_keep_the_others_away(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [a_started_recording(session_id=f"call-{number}") for number in range(2)]
+    for recording in recordings:
+        leave(harness.journals, call(recording, stop=EndReason.HANGUP), session_id=recording.session_id)
+        await harness.catalog.add_recording(recording)
+    read, faults = journal_summary.read_summary, [KeyError("a bug")]
+
+    def read_facts(folder: Path, key: str) -> object:
+        if faults:
+            raise faults.pop()
+        return read(folder, key)
+
+    monkeypatch.setattr("wavstream.recovery.recovery.read_summary", read_facts)
+
+    await harness.recover()
+
+    assert sorted([(await harness.row(recording)).status for recording in recordings]) == ["available", "ongoing"]
+    assert (harness.recovery.done, harness.recovery.unreadable) == (2, 1)
+    assert len(harness.left()) == 1
+
+
+async def test_a_journal_that_this_user_may_not_read_fails_no_recording(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    await harness.catalog.add_recording(recording)
+
+    def denied(folder: Path, key: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("wavstream.recovery.recovery.read_header", denied)
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.ONGOING
+    assert harness.recovery.unreadable == 1
+    assert len(harness.left()) == 1
+
+
+async def test_a_journal_of_which_the_crash_left_only_the_name_is_removed(harness: RecorderHarness) -> None:
+    segment_path(harness.journals, "k" * 32, 1).touch()
+    headless = segment_path(harness.journals, "h" * 32, 1)
+    headless.write_bytes(b"WAVS")
+    stranger = harness.journals / "notes.txt"
+    stranger.touch()
+
+    await harness.recover()
+
+    assert harness.recovery.unreadable == 1
+    assert harness.left() == [headless.name, stranger.name]
+
+
+async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    stop = events.RecordingStopped(recording_id=recording.id, reason=EndReason.STOPPED, end_us=at(1))
+    key = leave(harness.journals, call(recording), [happened(1.0, stop)])
+    path = segment_path(harness.journals, key, 2)
+    os.truncate(path, path.stat().st_size - 1)
+
+    with capture_logs() as logs:
+        await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.ONGOING
+    (said,) = [line for line in logs if line["event"] == "a journal is damaged"]
+    assert "torn" in said["problem"]
+
+
+# ---- what failed ---------------------------------------------------------------------------------------------------
+
+
+async def failed(harness: RecorderHarness, **changed: object) -> Recording:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.HANGUP))
+    row = replace(recording, status=Status.FAILED, error="IndexError: a bug", expires_at=utc(at(200)))
+    row = replace(row, **changed)  # type: ignore[arg-type]
+    await harness.catalog.add_recording(row)
+    return row
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"expires_at": None}, {"expires_at": utc(at(100)), "hold": LegalHold("legal", "case 4711", utc(at(0)))}],
+    ids=["with an end of retention", "without", "held beyond it"],
+)
+async def test_the_journal_of_a_failed_recording_is_kept_over_a_restart(
+    harness: RecorderHarness, changed: dict[str, object]
+) -> None:
+    row = await failed(harness, **changed)
+
+    with capture_logs() as logs:
+        await harness.recover()
+
+    assert "a recording failed and its journal is kept for a replay" in [line["event"] for line in logs]
+    assert (await harness.row(row), harness.recorder.failed) == (row, 1)
+    assert len(harness.left()) == 1
+
+
+async def test_the_journal_of_a_failed_recording_goes_when_the_recording_is_deleted_after_a_restart(
+    harness: RecorderHarness,
+) -> None:
+    row = await failed(harness)
+    await harness.recover()
+
+    harness.recorder.forget(row.id)
+
+    assert harness.left() == []
+
+
+async def test_the_journal_of_a_failed_recording_whose_retention_has_ended_is_deleted(harness: RecorderHarness) -> None:
+    await failed(harness, expires_at=utc(at(100)))
+
+    with capture_logs() as logs:
+        await harness.recover()
+
+    assert [line["log_level"] for line in logs] == ["info"]
+    assert harness.left() == []
+
+
+async def test_a_failed_recording_keeps_the_journal_while_the_others_in_it_are_finished(
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
+) -> None:
+    bad, good = a_started_recording(), a_started_recording()
+    leave(harness.journals, call(bad, good, stop=EndReason.HANGUP))
+    broken_fold(bad.id)
+
+    await harness.recover()
+
+    assert ((await harness.row(bad)).status, (await harness.row(good)).status) == (Status.FAILED, Status.AVAILABLE)
+    assert len(harness.left()) == 1
+
+
+# ---- rows without a journal ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [Status.ONGOING, Status.PAUSED, Status.COMPLETED])
+async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(
+    harness: RecorderHarness, status: Status
+) -> None:
+    recording = replace(a_started_recording(), status=status)
+    await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+
+    row = await harness.row(recording)
+    assert (row.status, row.end_reason, row.ended_at) == (Status.FAILED, EndReason.FAILED, utc(at(100)))
+    assert row.error is not None
+    assert "journal is gone" in row.error
+
+
+@pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])
+async def test_an_app_that_wants_to_know_is_told_once_that_a_journal_is_gone(
+    harness: RecorderHarness, kinds: tuple[FactKind, ...] | None
+) -> None:
+    await register(harness.catalog.real, kinds)
+    recording = a_started_recording()
+    await harness.catalog.add_recording(recording)
+
+    for _ in range(2):
+        await harness.recover()
+
+    fact = (FactKind.RECORDING_FAILED, recording.id, (await harness.row(recording)).error)
+    assert await told(harness.catalog.real) == ([fact] if kinds else [])
+
+
+async def test_an_accepted_recording_waits_for_its_first_stream_again(harness: RecorderHarness) -> None:
+    recording = a_recording()
+    await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+    stream = harness.sessions.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
+    await harness.settled()
+
+    assert isinstance(stream, Stream)
+    talk(stream, from_s=101.02)
+    assert (await harness.row(recording)).status is Status.ONGOING
+
+
+async def test_recordings_that_began_since_the_start_are_left_to_those_who_make_them(harness: RecorderHarness) -> None:
+    live = replace(a_started_recording(), created_at=utc(at(100)) + timedelta(microseconds=1))
+    asked = replace(a_recording(), created_at=live.created_at)
+    for recording in (replace(live, status=Status.COMPLETED), asked):
+        await harness.catalog.add_recording(recording)
+
+    await harness.recover()
+
+    assert (await harness.row(live)).status is Status.COMPLETED
+    assert (await harness.row(asked)).status is Status.ACCEPTED
+    assert len(harness.sessions) == 0
+
+
+async def test_a_catalog_that_fails_leaves_the_journals_for_the_next_start(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.HANGUP))
+    await harness.catalog.add_recording(recording)
+    harness.catalog.faults = {"get_recording": 1}
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.ONGOING
+    assert harness.recovery.unreadable == 1
+    assert len(harness.left()) == 1
+
+
+async def test_a_leg_that_ended_before_the_crash_is_not_waited_for(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    ended = happened(1.0, events.StreamClosed(stream=a_leg().stream, clean=True))
+    leave(harness.journals, [*call(recording), ended])
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).end_reason is EndReason.RECOVERED

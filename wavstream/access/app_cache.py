@@ -1,0 +1,61 @@
+"""The rows of apps that ask often, without asking the catalog each time, and the options of their recordings.
+
+A recording has the options that its request names; what that leaves out is the app's, and else the server's. Whatever
+starts it: a request of any API, or a stream. A stream introduces itself where nothing can be waited for; it is taken to
+be of the app as its key or token was checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from wavstream.model.app import App
+from wavstream.model.options import RecordingOptions
+
+CACHE_TTL_S = 10.0
+"""Seconds that an answer of the catalog is believed: short for a key that was taken away, long for a busy server."""
+
+
+class Rows(Protocol):
+    """The catalog, as this needs it."""
+
+    async def get_app(self, app_id: str) -> App | None:
+        """The app, if there is one of that id."""
+
+
+class AppCache:
+    """Apps as they are, or were at most ``CACHE_TTL_S`` ago. To be asked for apps that have shown their key."""
+
+    def __init__(self, rows: Rows, clock: Callable[[], float], *, server_options: RecordingOptions) -> None:
+        """``clock`` gives monotonic seconds; ``server_options`` are those of apps that have none of their own."""
+        self._rows = rows
+        self._clock = clock
+        self._server_options = server_options
+        self._known: dict[str, tuple[float, App | None]] = {}
+
+    async def get(self, app_id: str) -> App | None:
+        """The app; None: there is none of that id. Raises DependencyError if the catalog fails."""
+        until, app = self._known.get(app_id, (0.0, None))
+        now = self._clock()
+        if now >= until:
+            app = await self._rows.get_app(app_id)
+            self._known[app_id] = now + CACHE_TTL_S, app
+        return app
+
+    async def options(self, app_id: str) -> RecordingOptions:
+        """What the app's recordings are where nothing else is said; raises DependencyError if the catalog fails."""
+        return self._options_of(await self.get(app_id))
+
+    def last_options(self, app_id: str) -> RecordingOptions:
+        """The same as it was last read, however long ago; of an app that was not, the server's."""
+        _, app = self._known.get(app_id, (0.0, None))
+        return self._options_of(app)
+
+    def forget(self, app_id: str) -> None:
+        """The app was changed: read it anew when it is asked for next."""
+        _, app = self._known.get(app_id, (0.0, None))
+        self._known[app_id] = 0.0, app
+
+    def _options_of(self, app: App | None) -> RecordingOptions:
+        return self._server_options if app is None else app.options(self._server_options)

@@ -1,0 +1,114 @@
+"""What every request passes before its route: whose address it counts under, its size, and under ``/v1`` its key.
+
+A key is asked for before anything else is looked at, so that a stranger learns nothing from a request: not whether a
+path exists, nor what is wrong with a body.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wavstream.access.origin import Networks, client_address, is_local
+from wavstream.api.dependencies import Authenticate
+from wavstream.api.problems import problem, problem_of
+from wavstream.errors import WavstreamError
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="The key of an app. Not needed on loopback while no app exists.",
+)
+_gateway_key = APIKeyHeader(
+    auto_error=False,
+    name="X-API-Key",
+    scheme_name="gateway_key",
+    description="The same key, where there is no bearer. An X-App-ID beside it must be the id of its app.",
+)
+
+
+class ClientAddress:
+    """ASGI middleware that puts the client that a trusted proxy names in the place of the proxy, in ``scope``."""
+
+    def __init__(self, app: ASGIApp, *, trusted_proxies: Networks) -> None:
+        self._app = app
+        self._trusted_proxies = trusted_proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on (ASGI)."""
+        if scope.get("client"):
+            peer, port = scope["client"]
+            lines = Headers(scope=scope).getlist("x-forwarded-for")
+            scope["client"] = (client_address(peer, lines, self._trusted_proxies), port)
+        await self._app(scope, receive, send)
+
+
+class AuthMiddleware:
+    """ASGI middleware that refuses bodies over ``body_limit_bytes`` and requests under ``/v1`` without a valid key."""
+
+    def __init__(self, app: ASGIApp, *, authenticate: Authenticate, body_limit_bytes: int) -> None:
+        self._app = app
+        self._authenticate = authenticate
+        self._body_limit_bytes = body_limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if scope["path"].startswith("/v1/"):
+            try:
+                scope.setdefault("state", {})["app_id"] = await self._who(scope, headers)
+            except WavstreamError as error:
+                await problem_of(error, limit_status=429)(scope, receive, send)
+                return
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:19]) > self._body_limit_bytes:
+            # The connection ends with the answer, else the body would have to be read to find the next request.
+            refusal = problem(413, self._refusal(), headers={"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, self._limited(receive), send)
+
+    async def _who(self, scope: Scope, headers: Headers) -> str:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        bearer = key.strip() if scheme.lower() == "bearer" else ""
+        address = scope["client"][0] if scope.get("client") else ""
+        found = self._authenticate(
+            bearer or headers.get("x-api-key") or None,
+            client_is_loopback=is_local(address, headers),
+            app=headers.get("x-app-id"),
+            address=address,
+        )
+        return await found if inspect.isawaitable(found) else found
+
+    def _limited(self, receive: Receive) -> Receive:
+        total_bytes = 0
+
+        async def limited() -> Message:
+            nonlocal total_bytes
+            message = await receive()
+            total_bytes += len(message.get("body", b""))
+            if total_bytes > self._body_limit_bytes:
+                raise HTTPException(413, self._refusal(), headers={"Connection": "close"})
+            return message
+
+        return limited
+
+    def _refusal(self) -> str:
+        return f"The body must not be larger than {self._body_limit_bytes} bytes."
+
+
+def app_of(
+    request: Request, _bearer: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_gateway_key)]
+) -> str:
+    """The id of the app that asks; for routes under ``/v1``, which the gate has let pass."""
+    app_id: str = request.state.app_id
+    return app_id

@@ -1,0 +1,1 @@
+"""Finished files in the format that they were not recorded in."""

@@ -1,0 +1,135 @@
+"""What there is of a recording at one moment, as samples, read from the file that is being made.
+
+A WAV file is read as it lies there. An MP3 file is decoded, always from its first frame: a decoder that starts in the
+middle lacks what the frames before lend to the first ones. What the encoder still holds back, or the disk has not
+taken, comes from memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import soundfile
+
+from wavstream.errors import DependencyError
+from wavstream.rendering.encoders.mp3 import DELAY
+
+PIECE_BYTES = 65_536
+_DECODER_DELAY = 529
+"""Samples that an MP3 decoder puts before the first, on top of the encoder's; libsndfile (mpg123) as measured."""
+_SAMPLE_BYTES = 2
+
+
+class SharedFd:
+    """An open file that is closed when nobody holds it any more: a thread may still read when its reader has left."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSnapshot:
+    """One moment of a growing file. Positions are bytes of interleaved 16-bit samples from the recording's start."""
+
+    sample_rate_hz: int
+    channels: int
+    samples: int
+    """Of each channel, that were recorded by then."""
+    is_mp3: bool
+    file: SharedFd | None = field(repr=False)
+    """None: there is none yet."""
+    header_bytes: int
+    audio_bytes: int
+    """In the file, after its header."""
+    rest: bytes = field(default=b"", repr=False)
+    """The samples up to the end that the file may lack."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The position of the end."""
+        return self.samples * self._step_bytes
+
+    def whole(self, samples: int) -> FileSnapshot:
+        """The same file, which there must be, now that nothing more goes into it and ``samples`` were recorded."""
+        assert self.file is not None
+        audio_bytes = os.fstat(self.file.number).st_size - self.header_bytes
+        return replace(self, samples=samples, audio_bytes=audio_bytes, rest=b"")
+
+    def pieces(self, start: int, end: int | None = None) -> Iterator[bytes]:
+        """What lies from ``start`` to ``end``, or the end of all, in pieces; each is read when it is asked for, which
+        may block. Raises OSError, or DependencyError where the file lacks more than memory has."""
+        end = self.size_bytes if end is None else min(end, self.size_bytes)
+        done = start
+        for at, piece in self._decoded() if self.is_mp3 else self._read(start, end):
+            if at > done:
+                break
+            part = piece[done - at : end - at] if at + len(piece) > done else b""
+            if part:
+                yield part
+                done += len(part)
+            if done >= end:
+                return
+        rest_at = self.size_bytes - len(self.rest)
+        if done < rest_at and self.rest:
+            raise DependencyError(f"the spool has not taken {rest_at - done} bytes of a recording yet")
+        if part := self.rest[done - rest_at : end - rest_at]:
+            yield part
+
+    def _read(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        end = min(end, self.audio_bytes) if self.file is not None else 0
+        while start < end and (piece := self._pread(min(PIECE_BYTES, end - start), start)):
+            yield start, piece
+            start += len(piece)
+
+    def _pread(self, length_bytes: int, at: int) -> bytes:
+        assert self.file is not None
+        return os.pread(self.file.number, length_bytes, self.header_bytes + at)
+
+    def _decoded(self) -> Iterator[tuple[int, bytes]]:
+        if self.file is None:
+            return
+        try:
+            file = soundfile.SoundFile(_Part(self.file, self.header_bytes, self.audio_bytes))
+        except soundfile.LibsndfileError:
+            return  # less than the frame or two that it takes to be known as MP3
+        with file:
+            at = -(DELAY + _DECODER_DELAY) * self._step_bytes
+            while len(block := file.read(PIECE_BYTES // self._step_bytes, dtype="int16", always_2d=True)):
+                piece = block.astype("<i2", copy=False).tobytes()
+                if at >= 0:
+                    yield at, piece
+                elif at + len(piece) > 0:
+                    yield 0, piece[-at:]
+                at += len(piece)
+
+    @property
+    def _step_bytes(self) -> int:
+        return self.channels * _SAMPLE_BYTES
+
+
+class _Part(io.RawIOBase):
+    """A part of a file as a file of its own, which is what libsndfile can be given."""
+
+    def __init__(self, file: SharedFd, offset: int, size_bytes: int) -> None:
+        self._file, self._offset, self._size_bytes = file, offset, size_bytes
+        self._at = 0
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        wanted = max(0, min(len(buffer), self._size_bytes - self._at))
+        piece = os.pread(self._file.number, wanted, self._offset + self._at)
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at

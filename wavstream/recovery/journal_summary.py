@@ -1,0 +1,115 @@
+"""What a journal tells of its session when it is read again: its recordings, legs and streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from wavstream.journal import events, records
+from wavstream.journal.reader import JournalReader, read_header
+from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
+from wavstream.journal.segments import segments_of
+from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.times import utc
+
+
+@dataclass(slots=True)
+class JournalSummary:
+    """What a journal tells of its session."""
+
+    header: SegmentHeader
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    """As the journal knows them: ongoing, paused or completed."""
+    first_segments: dict[str, int] = field(default_factory=dict)
+    """A segment at or before each recording's start."""
+    legs: list[str] = field(default_factory=list)
+    """In order of arrival."""
+    streams: dict[int, events.StreamFacts] = field(default_factory=dict)
+    """By number: the streams that were open, or lost and awaited."""
+    next_stream: int = 1
+    next_track: int = 0
+    last_us: int = 0
+    """The last arrival."""
+    last_segment: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What could not be read, a sentence each."""
+
+    @property
+    def lost_legs(self) -> list[str]:
+        """Legs that were there at the end, and may come back."""
+        return sorted({facts.leg for facts in self.streams.values()})
+
+    def take(self, item: records.Item, *, segment: int) -> None:
+        """Learn from one item, read from ``segment`` or a later one."""
+        if isinstance(item, records.FrameRun):
+            self.last_us = max(self.last_us, int(item.arrival_us[-1]))
+            return
+        self.last_us = item.arrival_us
+        if isinstance(item, EventRecord):
+            self._learn(item.event, item.arrival_us, segment)
+
+    def _learn(self, event: events.Event, arrival_us: int, segment: int) -> None:
+        match event:
+            case events.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order):
+                self.recordings[recording.id] = recording
+                self.first_segments[recording.id] = segment
+                for leg in leg_order:
+                    self._see_leg(leg)
+                for stream in streams:
+                    self._see_stream(stream.facts)
+            case events.StreamOpened(facts=facts):
+                self._see_stream(facts)
+            case events.StreamClosed(stream=stream, clean=True):
+                self.streams.pop(stream, None)
+            case events.RecordingPaused(recording_id=recording_id):
+                self._turn(recording_id, Status.PAUSED)
+            case events.RecordingResumed(recording_id=recording_id):
+                self._turn(recording_id, Status.ONGOING)
+            case events.RecordingStopped(recording_id=recording_id, reason=reason):
+                self._stop(recording_id, reason, arrival_us)
+
+    def _see_leg(self, leg: str) -> None:
+        if leg not in self.legs:
+            self.legs.append(leg)
+
+    def _see_stream(self, facts: events.StreamFacts) -> None:
+        self._see_leg(facts.leg)
+        # A leg that came back has one stream of each track that counts: the last.
+        for number, older in list(self.streams.items()):
+            if older.leg == facts.leg and set(older.tracks) & set(facts.tracks):
+                del self.streams[number]
+        self.streams[facts.stream] = facts
+        self.next_stream = max(self.next_stream, facts.stream + 1)
+        self.next_track = max(self.next_track, facts.first_track + len(facts.tracks))
+
+    def _turn(self, recording_id: str, status: Status) -> None:
+        if recording_id in self.recordings:
+            self.recordings[recording_id] = replace(self.recordings[recording_id], status=status)
+
+    def _stop(self, recording_id: str, reason: EndReason, arrival_us: int) -> None:
+        if recording_id in self.recordings:
+            self.recordings[recording_id] = replace(
+                self.recordings[recording_id], status=Status.COMPLETED, end_reason=reason, ended_at=utc(arrival_us)
+            )
+
+
+def read_summary(folder: Path, key: str) -> JournalSummary:
+    """Read a journal for its facts; raises BrokenSegment if it cannot be understood, or OSError."""
+    facts = JournalSummary(read_header(folder, key))
+    reader = JournalReader(folder, key)
+    try:
+        while not reader.at_end:
+            segment = reader.position.segment
+            for item in reader.read():
+                facts.take(item, segment=segment)
+        if reader.unread_bytes:
+            reader.problems.append(f"its last {reader.unread_bytes} bytes are torn or broken")
+    except msgspec.MsgspecError as error:
+        raise BrokenSegment(f"segment {reader.position.segment}: an event that is not known here ({error})") from error
+    finally:
+        reader.close()
+    facts.last_segment = max(segments_of(folder, key))
+    facts.problems = reader.problems
+    return facts

@@ -1,0 +1,97 @@
+"""Rows and files made to agree at the start: after a crash, a lost disk, or a catalog restored from a backup.
+
+- A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
+  Not one without an expiry: its file is another store's to keep, and that one may have moved it.
+- A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
+- A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
+
+It runs beside live calls, so it asks in an order in which nothing live looks wrong: first which files there are, then
+which rows are unfinished, then which are available. A file that is published meanwhile was not seen, and one whose row
+changes meanwhile is still in one of the two answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.recording import Recording, Status
+from wavstream.recorder.recorder import FactsOf
+from wavstream.storage.keys import sidecar_key
+from wavstream.storage.local import StoredFile
+from wavstream.storage.sidecar import read_sidecar
+
+log = structlog.get_logger()
+
+_PAGE = 500
+_NAMED = 5
+"""Files named in a log line; the others are counted."""
+
+
+class Store(Protocol):
+    """Local storage, as reconciliation needs it; all of it blocks."""
+
+    def stat(self, object_key: str) -> StoredFile | None:
+        """Size and age of a file; None if there is none."""
+
+    def path(self, object_key: str) -> Path:
+        """Where the file of a key lies, or would."""
+
+    def walk(self) -> Iterator[str]:
+        """The keys of all files, sidecars left out."""
+
+
+async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datetime], facts_of: FactsOf) -> None:
+    """Make rows and files agree; raises DependencyError if the catalog or the storage fails."""
+    files = await asyncio.to_thread(lambda: set(storage.walk()))
+    files.difference_update(row.object_key for row in await catalog.unfinished())
+    after = ""
+    while page := await catalog.stored(after, _PAGE):
+        after = page[-1].id
+        files.difference_update(row.object_key for row in page)
+        for row in await asyncio.to_thread(_without_file, storage, page):
+            # Else another store may have taken it, or the sweeper, or that one will.
+            if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
+                log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
+                lost = replace(row, status=Status.FAILED, error="its file is gone")
+                await catalog.save_recording(lost, facts_of(lost))
+    await _adopt(files, catalog=catalog, storage=storage)
+
+
+async def _adopt(files: set[str], *, catalog: Catalog, storage: Store) -> None:
+    adopted = 0
+    unknown: list[str] = []
+    for object_key in sorted(files):
+        recording = await asyncio.to_thread(_from_sidecar, storage, object_key)
+        if recording is not None and await catalog.add_recording(recording):
+            adopted += 1
+        elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
+            unknown.append(object_key)
+    if adopted:
+        log.warning("files without a row have their rows back, from their sidecars", files=adopted)
+    if unknown:
+        log.warning(
+            "files that no row and no sidecar explains are left alone", files=len(unknown), some=unknown[:_NAMED]
+        )
+
+
+def _without_file(storage: Store, page: list[Recording]) -> list[Recording]:
+    return [row for row in page if storage.stat(row.object_key) is None]
+
+
+def _from_sidecar(storage: Store, object_key: str) -> Recording | None:
+    """The recording that the file's sidecar tells of, if it is this file that it tells of."""
+    try:
+        recording = read_sidecar(storage.path(sidecar_key(object_key)).read_bytes(), object_key=object_key)
+    except (OSError, ValueError):
+        return None
+    file = storage.stat(object_key)
+    assert recording.receipt is not None
+    return recording if file is not None and file.size_bytes == recording.receipt.size_bytes else None

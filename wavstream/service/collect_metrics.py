@@ -1,0 +1,77 @@
+"""What `/metrics` says of a running service, read from its parts at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from wavstream.journal.writer import JournalWriter
+from wavstream.media.counters import MediaCounters
+from wavstream.metrics import Kind, MetricSample
+from wavstream.recorder.recorder import Recorder
+from wavstream.recovery.recovery import Recovery
+from wavstream.sessions.registry import Sessions
+from wavstream.webhooks.dispatcher import Dispatcher
+
+
+def collect_metrics(
+    *,
+    counters: MediaCounters,
+    sessions: Sessions,
+    writer: JournalWriter,
+    recorder: Recorder,
+    recovery: Recovery,
+    dispatcher: Dispatcher,
+) -> Callable[[], Iterable[MetricSample]]:
+    """A reader of all figures of these parts."""
+
+    def read() -> Iterator[MetricSample]:
+        yield from _media(counters)
+        running = sum(len(session.running) for session in sessions.sessions())
+        yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
+        yield MetricSample("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)
+        unfinished = "Recordings that run or are being finished."
+        yield MetricSample("wavstream_recordings_unfinished", unfinished, recorder.unfinished)
+        yield MetricSample(
+            "wavstream_journal_queued_bytes", "Journal bytes that wait for the disk.", writer.queued_bytes
+        )
+        yield MetricSample(
+            "wavstream_journal_failing", "1 while the journal's disk refuses.", float(bool(writer.failing))
+        )
+        yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.waiting)
+        yield MetricSample(
+            "wavstream_live_listeners", "Who listens to recordings while they are made.", recorder.live.listeners
+        )
+        slow = "Live listeners that were cut off because they did not keep up."
+        yield MetricSample("wavstream_live_cut_off_total", slow, recorder.live.cut_off, Kind.COUNTER)
+        pending = "Journals of before the last start that are not brought back yet."
+        yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
+        yield from _webhooks(dispatcher)
+
+    return read
+
+
+def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:
+    outcomes = dispatcher.outcomes
+    yield MetricSample("wavstream_webhooks_pending", "Webhooks that wait for their delivery.", dispatcher.pending)
+    for outcome, count in (("delivered", outcomes.delivered), ("failed", outcomes.failed)):
+        tries = "Tries to deliver a webhook."
+        yield MetricSample("wavstream_webhook_tries_total", tries, count, Kind.COUNTER, {"outcome": outcome})
+    yield MetricSample("wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, Kind.COUNTER)
+
+
+def _media(counters: MediaCounters) -> Iterator[MetricSample]:
+    for name, help_, value in (
+        ("wavstream_frames_total", "Media messages with audio.", counters.frames),
+        ("wavstream_received_bytes_total", "Payload bytes of media messages.", counters.received_bytes),
+        ("wavstream_unsent_total", "Times that audio for a peer that did not read was dropped.", counters.unsent),
+        ("wavstream_streams_opened_total", "Streams that introduced themselves.", counters.streams_opened),
+    ):
+        yield MetricSample(name, help_, value, Kind.COUNTER)
+    yield MetricSample("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
+    for name, help_, label, counts in (
+        ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", counters.ignored),
+        ("wavstream_closed_sockets_total", "Media WebSockets that ended.", "code", counters.closed),
+        ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", counters.refused),
+    ):
+        for key, count in list(counts.items()):
+            yield MetricSample(name, help_, count, Kind.COUNTER, {label: str(key)})

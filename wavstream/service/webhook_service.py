@@ -1,0 +1,65 @@
+"""What apps are told: the outbox's facts, rendered, signed and delivered for as long as the server runs."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Callable, Sequence, Set
+from datetime import datetime
+
+from wavstream.access.secret_box import SecretBox
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.fact import ANNOUNCED, DEFAULT_KINDS, Fact, FactKind, recording_fact
+from wavstream.model.recording import Recording
+from wavstream.settings import WebhookSettings
+from wavstream.storage.public_urls import PublicUrls
+from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES
+from wavstream.webhooks.client import WebhookClient
+from wavstream.webhooks.dispatcher import Dispatcher
+from wavstream.webhooks.gateway import kinds, render
+from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.resolver import PublicResolver
+
+STOP_S = 5.0
+"""How long a shutdown waits for deliveries that are under way; the rest is delivered at the next start."""
+
+
+def default_kinds(settings: WebhookSettings) -> Set[FactKind]:
+    """What an app is told that named no events."""
+    switches = {"recording.started": settings.recording_started, "recording.failed": settings.recording_failed}
+    return DEFAULT_KINDS.union(kinds([event for event, on in switches.items() if on]) or ())
+
+
+class WebhookService:
+    """The dispatcher of webhooks with all that it needs; lives on the event loop."""
+
+    def __init__(
+        self, catalog: Catalog, settings: WebhookSettings, *, seal: SecretBox, addresses: PublicUrls,
+        now: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self._catalog = catalog
+        self._addresses = addresses
+        self._now = now
+        self._lookups = PublicResolver()
+        connect = functools.partial(
+            WebhookClient, lookups=self._lookups, tls=ssl.create_default_context(), allow_http=settings.allow_http,
+            allow_localhost=settings.allow_localhost, at_once=MAX_CONCURRENT_DELIVERIES,
+        )  # fmt: skip
+        messages = MessageBuilder(render, lambda sealed, app_id: seal.open(sealed, owner=app_id))
+        self.dispatcher = Dispatcher(catalog, connect=connect, messages=messages)
+
+    def start(self) -> None:
+        """Deliver what was left and what comes."""
+        self.dispatcher.start()
+
+    def facts_of(self, recording: Recording) -> Sequence[Fact]:
+        """What is to be announced when the recording is saved as it is."""
+        if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps_with_webhook:
+            return ()
+        url = self._addresses.of(recording)
+        return (recording_fact(recording, url=url, command_uid=recording.command_uid, at=self._now()),)
+
+    async def stop(self) -> None:
+        """End what is under way, within ``STOP_S``."""
+        await self.dispatcher.stop(STOP_S)
+        await self._lookups.close()
