@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wavstream.access import tenancy
+from wavstream.access import authenticator
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.keys import hash_key, lookup, verify_key
@@ -78,7 +78,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(key)
         return verify_key(key, key_hash)
 
-    monkeypatch.setattr(tenancy, "verify_key", verify)
+    monkeypatch.setattr(authenticator, "verify_key", verify)
     return seen
 
 
@@ -238,7 +238,7 @@ async def test_a_caller_that_goes_away_does_not_end_the_check_of_another(clock: 
 
 
 async def test_too_many_checks_at_once_are_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tenancy, "verify_key", lambda key, key_hash: False)
+    monkeypatch.setattr(authenticator, "verify_key", lambda key, key_hash: False)
     access = access_to(FakeApps(shop=KEY), clock)
     outcomes = await asyncio.gather(
         *(ask(access, f"wsk_{n}", address=str(n)) for n in range(100)), return_exceptions=True
