@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.recorder import WAIT_S, Recorder, hear, recorder
-from wavstream.listening import listener as listener_module
 from wavstream.service.service import Service
 from wavstream.settings import Limits
 
@@ -91,7 +90,7 @@ def live_path(recording: dict[str, Any]) -> str:
 
 async def until_listeners(service: Service, count: int) -> None:
     async with asyncio.timeout(WAIT_S):
-        while service.recorder.live.listeners != count:
+        while service.live.listeners != count:
             await asyncio.sleep(0.01)
 
 
@@ -110,7 +109,7 @@ async def test_a_listener_who_comes_late_hears_all_of_the_call_to_its_stop(tmp_p
                 finished = await client.act(recording, "stop")
                 live, other = await late.end(), await later.end()
         file, _ = hear((await client.http.get(f"/v1/recordings/{recording['id']}.wav", follow_redirects=True)).content)
-        assert service.recorder.live.listeners == 0
+        assert service.live.listeners == 0
     samples, rate_hz = hear(live)
     assert (rate_hz, finished["integrity"]["samples"]) == (RATE_HZ, len(samples))
     assert np.array_equal(hear(other)[0][-len(second) :], samples[-len(second) :])
@@ -222,19 +221,17 @@ async def test_a_pause_is_waited_for_and_not_heard(tmp_path: Path) -> None:
     assert {live[HEADER_BYTES:] for live in lives} == {file[HEADER_BYTES:]}
 
 
-async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "SLOW_S", 1.5)
+async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_nothing(tmp_path: Path) -> None:
     seconds = noise(10.0)
     async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a?rate=48000") as a:
+        service.live.slow_s = 1.5
         recording = await client.start("call-77", channels="mono")
         await a.send(seconds.tobytes())
         sent_bytes = seconds.nbytes
         async with listening(client, recording) as ear:
             with await open_and_never_read(client, recording):
                 await until_listeners(service, 2)
-                while not service.recorder.live.cut_off:
+                while not service.live.cut_off:
                     for _ in range(10):
                         await a.send(seconds.tobytes())
                         sent_bytes += seconds.nbytes

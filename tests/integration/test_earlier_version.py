@@ -16,7 +16,7 @@ from tests.support.earlier import KEY, answers, delivered, expected, send_webhoo
 from tests.support.receiver import Receiver
 from tests.support.recorder import WAIT_S, Recorder, Wall
 from wavstream.cli.replay import run_replay
-from wavstream.service.clock import Clock
+from wavstream.clock import Clock
 from wavstream.service.server import running
 from wavstream.service.service import Service
 

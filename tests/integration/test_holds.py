@@ -35,7 +35,7 @@ class Archive:
     def __init__(self, folder: Path, catalog: Catalog) -> None:
         self.office = CommandsHarness(folder, catalog)
         self.catalog = catalog
-        self.holds = Holds(catalog=catalog, recordings=self.office.commands, sessions=self.office.sessions)
+        self.holds = Holds(register=catalog.holds, commands=self.office.commands, recorder=self.office.recorder)
         self.sweeper = Sweeper(catalog, catalog.holds, self.office.storage)
 
     async def running(self) -> Recording:

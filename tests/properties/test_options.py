@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.support.journals import nothing
 from tests.support.options import Talk, talks
 from wavstream.cli.replay import replay
 from wavstream.journal.reader import JournalReader
@@ -26,17 +27,19 @@ KEY = "0" * 32
 def rendered(folder: Path, recording: Recording, journal: bytes, cuts: list[int]) -> tuple[bytes, Receipt]:
     """Fold the journal while it grows to each of these lengths; the published file and its receipt."""
     reader = JournalReader(folder, KEY)
-    rendering = RenderJob(recording, reader=reader, spool=folder / "spool", stall_wait_us=STALL_WAIT_US)
+    job = RenderJob(
+        recording, reader=reader, spool=folder / "spool", stall_wait_us=STALL_WAIT_US, on_automatic_end=nothing
+    )
     segment = segment_path(folder, KEY, 1)
     segment.write_bytes(b"")
     for length in [*cuts, len(journal)]:
         with segment.open("ab") as file:
             file.write(journal[file.tell() : length])
-        while rendering.advance():
+        while job.advance():
             pass
-    finished = rendering.finish()
+    finished = job.finish(recording)
     assert finished.receipt is not None
-    made = rendering.spool.read_bytes() if finished.status is Status.AVAILABLE else b""
+    made = job.spool.read_bytes() if finished.status is Status.AVAILABLE else b""
     return made, finished.receipt
 
 

@@ -15,10 +15,12 @@ import pytest
 from tests.support.journals import a_writer, append, started
 from tests.support.sessions import TIMING, at
 from wavstream.catalog.catalog import Catalog
+from wavstream.clock import Clock
 from wavstream.errors import DependencyError
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import SegmentHeader
+from wavstream.listening.listener import QUEUE_BYTES
+from wavstream.listening.live import Live
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
 from wavstream.model.ids import new_id
@@ -26,12 +28,14 @@ from wavstream.model.options import RecordingOptions
 from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.model.times import utc
+from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
+from wavstream.recorder.recording import LiveRecording
+from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.recovery.recovery import Recovery
-from wavstream.sessions.disk_reserve import DiskReserve
-from wavstream.sessions.new_recordings import NewRecordings
-from wavstream.sessions.registry import Sessions
-from wavstream.sessions.session import Session
+from wavstream.sessions.admission import DiskReserve, NewRecordings
+from wavstream.sessions.registry import SessionLimits, Sessions
+from wavstream.sessions.ticker import Ticker
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
 
@@ -76,37 +80,66 @@ MAX_LISTENERS = 6
 class RecorderHarness:
     """One data folder, the writer of its journals and the recorder of its recordings."""
 
-    def __init__(self, root: Path, catalog: Catalog, *, reconnect_wait_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        catalog: Catalog,
+        *,
+        reconnect_wait_s: float = 30.0,
+        kept: timedelta = KEPT,
+        slice_bytes: int = SLICE_BYTES,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
         self.journals, self.spool = root / "journal", root / "spool"
         self.storage = FaultyStorage(root / "recordings")
         self.storage.prepare(self.spool)
         self.catalog = FaultyCatalog(catalog)
         self.now_s = 100.0
+        self.kept = kept
         self.writer = a_writer(self.journals)
+        publisher = Publisher(
+            storage=self.storage,
+            catalog=self.catalog,  # type: ignore[arg-type]
+            facts_of=facts_of,
+            expires_at=self._expires_at,
+            sidecar=sidecar_of,
+            retry_s=0.0,
+        )
         self.recorder = Recorder(
-            places=Folders(self.journals, self.spool), writer=self.writer, catalog=self.catalog,  # type: ignore[arg-type]
-            storage=self.storage, stall_wait_us=3_000_000, expires_at=self._expires_at, sidecar=sidecar_of,
-            automatic_end=self._found_end, facts_of=facts_of, max_listeners=MAX_LISTENERS, retry_s=0.0,
-        )  # fmt: skip
+            Folders(self.journals, self.spool),
+            writer=self.writer,
+            publisher=publisher,
+            stall_wait_us=3_000_000,
+            slice_bytes=slice_bytes,
+        )
+        self.recorder.on_automatic_end(self._end_automatically)
+        self.live = Live(self.recorder, max_listeners=MAX_LISTENERS, queue_bytes=queue_bytes)
         self.sessions = Sessions(
-            timing=replace(TIMING, reconnect_wait_us=int(reconnect_wait_s * 1e6)), renderer=self.recorder,
-            writer=self.writer, make_journal=self._make_journal, max_sessions=1, max_streams_per_session=4,
-            auto_record=False, options_of=lambda _: RecordingOptions(),
-            new_recording=NewRecordings(keys=KeyTemplate(), now_us=self.now_us), room=DiskReserve(self.spool, 0),
-        )  # fmt: skip
+            timing=replace(TIMING, reconnect_wait_us=int(reconnect_wait_s * 1e6)),
+            limits=SessionLimits(sessions=1, streams_per_session=4),
+            recorder=self.recorder,
+            writer=self.writer,
+            new_recordings=NewRecordings(keys=KeyTemplate(), reserve=DiskReserve(self.spool, 0), now_us=self.now_us),
+            options_of=lambda _: RecordingOptions(),
+        )
+        self.ticker = Ticker(self.sessions, writer=self.writer, recorder=self.recorder)
         self.recovery = Recovery(
-            folder=self.journals, sessions=self.sessions, recorder=self.recorder,
-            catalog=self.catalog, storage=self.storage,  # type: ignore[arg-type]
-            open_journal=self._reopen, now_us=self.now_us, not_before=lambda _: None, facts_of=facts_of,
-        )  # fmt: skip
+            folder=self.journals,
+            sessions=self.sessions,
+            recorder=self.recorder,
+            catalog=self.catalog,  # type: ignore[arg-type]
+            storage=self.storage,
+            writer=self.writer,
+            clock=StandingClock(self),
+        )
 
     def now_us(self) -> int:
         return at(self.now_s)
 
-    async def beat(self) -> None:
+    async def tick(self) -> None:
         """As the service does, only faster."""
         while True:
-            self.recorder.live.beat()
+            self.live.tick()
             await asyncio.sleep(0.001)
 
     def journal(self) -> Journal:
@@ -120,20 +153,39 @@ class RecorderHarness:
             self.recorder.begin(recording, journal, first_segment=journal.segment)
         return running
 
+    def end(self, stopped: Recording) -> asyncio.Task[Recording]:
+        """Finish a recording whose stop record is in the journal."""
+        live = self.recorder.get(stopped.id)
+        assert live is not None
+        return live.finish(stopped)
+
+    def finishing(self, recording_id: str) -> Recording | None:
+        """The recording, if it was stopped and its file is still being finished."""
+        live = self.recorder.get(recording_id)
+        return None if live is None or live.end is None else live.row
+
+    def job(self, recording_id: str) -> RenderJob:
+        """What makes the file of a recording."""
+        live = self.recorder.get(recording_id)
+        assert live is not None
+        assert live.job is not None
+        return live.job
+
     def write(self, journal: Journal, rows: list[bytes]) -> None:
         append(journal, rows)
         self.writer.submit([journal])
 
     async def recover(self) -> None:
         """Bring back what is there, and wait until everything that was stopped is finished."""
-        self.recovery.hold_sessions()
+        self.recovery.defer_streams()
         await self.recovery.run()
         await self.settled()
 
     async def settled(self) -> None:
         """Wait until everything that was stopped is finished."""
-        while self.recorder._concluding or self.recorder._tasks:
-            await asyncio.wait([*self.recorder._concluding.values(), *self.recorder._tasks], timeout=30)
+        async with asyncio.timeout(30):
+            while self.recorder.is_busy:
+                await self.recorder.settle(30)
 
     async def row(self, recording: Recording) -> Recording:
         row = await self.catalog.real.get_recording(recording.id)
@@ -148,16 +200,26 @@ class RecorderHarness:
     async def _expires_at(self, recording: Recording) -> datetime:
         await self.catalog.get_app(recording.app_id)
         assert recording.ended_at is not None
-        return recording.ended_at + KEPT
+        return recording.ended_at + self.kept
 
-    def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
-        self.sessions.automatic_end(recording, end, self.now_us())
+    def _end_automatically(self, recording: LiveRecording, end: RecordingStopped) -> None:
+        session = self.sessions.find(recording.row.app_id, recording.row.session_id)
+        if session is not None and recording.row.id in session.recordings:
+            session.stop(recording, end.reason, self.now_us(), end_us=end.end_us)
 
-    def _make_journal(self, session: Session) -> Journal:
-        return self.writer.open(key=new_id(), app_id=session.app_id, session_id=session.session_id)
 
-    def _reopen(self, header: SegmentHeader, segment: int) -> Journal:
-        return self.writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
+class StandingClock(Clock):
+    """The harness's own time."""
+
+    def __init__(self, harness: RecorderHarness) -> None:
+        super().__init__(0)
+        self._harness = harness
+
+    def not_before(self, unix_us: int) -> None:
+        """Stay."""
+
+    def now_us(self) -> int:
+        return self._harness.now_us()
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -211,9 +273,9 @@ def sidecar_of(recording: Recording) -> bytes:
 async def harness(tmp_path: Path) -> AsyncIterator[RecorderHarness]:
     catalog = await Catalog.open(tmp_path / "catalog.db")
     harness = RecorderHarness(tmp_path, catalog)
-    beats = asyncio.create_task(harness.beat())
+    ticks = asyncio.create_task(harness.tick())
     yield harness
-    beats.cancel()
+    ticks.cancel()
     await harness.recorder.stop(0.0)
     await asyncio.to_thread(harness.writer.stop)
     await catalog.close()

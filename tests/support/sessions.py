@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
+from wavstream.errors import DependencyError
 from wavstream.journal.events import Event
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import ClockRecord, EventRecord, items
+from wavstream.journal.writer import JournalWriter
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.sessions.session import Session
+from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recording import LiveRecording
+from wavstream.sessions.deadlines import Timing
+from wavstream.sessions.session import Restored, Session, SessionStream
 from wavstream.sessions.stream import Stream
-from wavstream.sessions.timing import Timing
 
 T0_US = 1_800_000_000_000_000
 """When every call starts."""
@@ -70,49 +77,102 @@ class Handle:
         self.reading = True
 
 
-class Renderer:
-    """Writes down what sessions ask for; files are finished when a test says so."""
+class QuietRecording(LiveRecording):
+    """A real live recording whose file is finished when a test says so."""
 
-    def __init__(self, on_change: Callable[[Recording], None] | None = None) -> None:
+    recorder: QuietRecorder
+
+    def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
+        assert stopped.id not in self.recorder.ended, "a recording ends once"
+        self.row = self.recorder.ended[stopped.id] = stopped
+        finished = self.recorder.finished[stopped.id] = asyncio.get_running_loop().create_future()
+        self.end = asyncio.create_task(self._wait_for(finished))
+        return self.end
+
+    async def _wait_for(self, finished: asyncio.Future[Recording]) -> Recording:
+        self.row = await finished
+        self.recorder.forget(self.row.id)
+        return self.row
+
+
+class QuietRecorder(Recorder):
+    """The real registry and real live recordings, without threads: what would be folded, published and saved is written
+    down."""
+
+    def __init__(self) -> None:
         self.begun: list[tuple[str, int]] = []
         """Recording and its first segment."""
         self.changed: list[Recording] = []
+        """Rows as they were told the catalog, with nobody waiting for it."""
         self.advanced: list[list[Journal]] = []
         self.ended: dict[str, Recording] = {}
         """As they were stopped."""
-        self.forgotten: list[str] = []
-        self._futures: dict[str, asyncio.Future[Recording]] = {}
+        self.finished: dict[str, asyncio.Future[Recording]] = {}
+        self.released: list[str] = []
+        self.catalog: Catalog | None = None
+        """Where rows are saved that somebody waits for; None: nowhere."""
+        self._live = {}
 
-    def begin(self, recording: Recording, journal: Journal, *, first_segment: int) -> None:
-        self.begun.append((recording.id, first_segment))
+    def accept(self, row: Recording) -> LiveRecording:
+        quiet: Any = self
+        recording = QuietRecording(row, registry=self._live, leases=quiet, render=quiet, publisher=quiet)
+        recording.recorder = self
+        return recording
 
-    def change(self, recording: Recording) -> None:
-        self.changed.append(recording)
+    def begin(self, row: Recording, journal: Journal, *, first_segment: int) -> LiveRecording:
+        recording = self._live.get(row.id) or self.accept(row)
+        recording.row, recording.journal = row, journal
+        self.begun.append((row.id, first_segment))
+        return recording
 
-    def advance(self, journals: list[Journal]) -> None:
+    def fold(self, journals: Iterable[Journal]) -> None:
         self.advanced.append(list(journals))
 
-    def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
-        assert recording.id not in self.ended, "a recording ends once"
-        self.ended[recording.id] = recording
-        self._futures[recording.id] = asyncio.get_running_loop().create_future()
-        return self._futures[recording.id]
+    def release_failed(self, recording_id: str) -> None:
+        self.released.append(recording_id)
 
-    def finishing(self, recording_id: str) -> Recording | None:
-        waits = recording_id in self._futures and not self._futures[recording_id].done()
-        return self.ended[recording_id] if waits else None
+    def save_later(self, row: Recording) -> None:
+        self.changed.append(row)
+
+    async def try_save(self, row: Recording) -> None:
+        if self.catalog is not None:
+            try:
+                await self.catalog.save_recording(row)
+            except DependencyError:
+                self.save_later(row)
 
     def forget(self, recording_id: str) -> None:
-        self.forgotten.append(recording_id)
+        """The file is there."""
+        self._live.pop(recording_id, None)
 
     def finish(self, recording: Recording) -> None:
         """The file is there: ``recording`` is what it ended up as."""
-        self._futures[recording.id].set_result(recording)
+        self.finished[recording.id].set_result(recording)
 
     @property
     def ends(self) -> list[str | None]:
         """Why recordings ended, in order."""
         return [recording.end_reason for recording in self.ended.values()]
+
+
+class QuietWriter(JournalWriter):
+    """A writer whose thread does not run: journals stay in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("nowhere"), on_written=lambda _: None, on_pressure=lambda _: None)
+        self.journals: list[Journal] = []
+        """Those that were opened."""
+        self.submitted: list[list[Journal]] = []
+
+    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1) -> Journal:
+        journal = super().open(key=key, app_id=app_id, session_id=session_id, segment=segment)
+        self.journals.append(journal)
+        return journal
+
+    def submit(self, journals: Sequence[Journal]) -> None:
+        for journal in journals:
+            journal.flush()
+        self.submitted.append(list(journals))
 
 
 def a_recording(
@@ -149,14 +209,20 @@ class LiveCall:
     """One session and all that it is handed."""
 
     def __init__(self, *, timing: Timing = TIMING) -> None:
-        self.renderer = Renderer()
-        self.journals: list[Journal] = []
+        self.recorder = QuietRecorder()
+        self.writer = QuietWriter()
         self.session = Session(
-            app_id="default", session_id="call-77", now_us=T0_US, timing=timing, renderer=self.renderer,
-            make_journal=self._make_journal,
-        )  # fmt: skip
+            app_id="default",
+            session_id="call-77",
+            now_us=T0_US,
+            timing=timing,
+            recorder=self.recorder,
+            writer=self.writer,
+        )
 
-    def open(self, leg: str | None = "a", *, at_s: float = 0.0, handle: Handle | None = None, **said: object) -> Stream:
+    def open(
+        self, leg: str | None = "a", *, at_s: float = 0.0, handle: Handle | None = None, **said: object
+    ) -> SessionStream:
         """Open a stream; ``said`` is what else it says in its introduction."""
         started = introduction(leg, **said)  # type: ignore[arg-type]
         return self.session.open_stream(started, handle=handle or Handle(), now_us=at(at_s))
@@ -167,19 +233,49 @@ class LiveCall:
         self.session.start(recording, at(at_s))
         return recording.id
 
+    def live(self, recording_id: str) -> LiveRecording:
+        """The recording while it runs or waits."""
+        return self.session.recordings[recording_id]
+
+    @property
+    def running(self) -> dict[str, Recording]:
+        """Rows of those that run, by id."""
+        return {recording.row.id: recording.row for recording in self.session.running}
+
+    @property
+    def waiting(self) -> dict[str, Recording]:
+        """Rows of those that wait for a stream, by id."""
+        return {recording.row.id: recording.row for recording in self.session.waiting}
+
     @property
     def journal(self) -> list[object]:
         """What was journaled so far: see ``journaled``."""
-        return [row for journal in self.journals for row in journaled(journal)]
+        return [row for journal in self.writer.journals for row in journaled(journal)]
 
     @property
     def events(self) -> list[Event]:
         """The events of it."""
         return [row for row in self.journal if not isinstance(row, tuple)]  # type: ignore[misc]
 
-    def _make_journal(self, session: Session) -> Journal:
-        self.journals.append(Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id))
-        return self.journals[-1]
+
+def restore(
+    session: Session,
+    recorder: Recorder,
+    *running: Recording,
+    journal: Journal,
+    lost: list[str],
+    legs: Sequence[str] = ("a",),
+    next_stream: int = 2,
+    next_track: int = 1,
+    last_us: int,
+    now_us: int,
+) -> None:
+    """Bring a session back as a recovery does, with these recordings, which ran."""
+    live = [recorder.begin(replace(row, status=Status.ONGOING), journal, first_segment=1) for row in running]
+    left = Restored(
+        journal=journal, legs=[*legs], lost=lost, next_stream=next_stream, next_track=next_track, last_us=last_us
+    )
+    session.restore(left, live, now_us)
 
 
 def journaled(journal: Journal) -> list[object]:

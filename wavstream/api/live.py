@@ -100,9 +100,9 @@ def _answer(request: Request, listener: Listener) -> Response:
         answer = Response(headers=_HEADERS)
         del answer.headers["Content-Length"]
         return answer
-    so_far = listener.so_far
-    assert so_far is not None
-    size_bytes = HEADER_BYTES + so_far.size_bytes if so_far.sample_rate_hz else 0
+    snapshot = listener.snapshot
+    assert snapshot is not None
+    size_bytes = HEADER_BYTES + snapshot.size_bytes if snapshot.sample_rate_hz else 0
     try:
         part = byte_range(_asked(request.headers), size_bytes=size_bytes)
     except Unsatisfiable:
@@ -135,9 +135,9 @@ async def _everything(listener: Listener) -> AsyncIterator[bytes]:
 
 
 async def _part(listener: Listener, part: ByteRange) -> AsyncIterator[bytes]:
-    so_far = listener.so_far
-    assert so_far is not None
-    header = endless_wav_header(sample_rate_hz=so_far.sample_rate_hz, channels=so_far.channels)
+    snapshot = listener.snapshot
+    assert snapshot is not None
+    header = endless_wav_header(sample_rate_hz=snapshot.sample_rate_hz, channels=snapshot.channels)
     end = part.start + part.length_bytes
     if part.start < HEADER_BYTES:
         yield header[part.start : end]

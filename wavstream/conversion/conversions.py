@@ -7,7 +7,6 @@ long as that does. One that fails leaves nothing, and the next request begins it
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,10 @@ import structlog
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamError
 from wavstream.model.recording import Recording
+from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.local import LocalStorage
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_CONVERSIONS = 2
 """Threads that convert; who comes later waits for a turn."""
@@ -37,7 +37,7 @@ class GrowingFile:
         self._news = asyncio.Event()
 
     async def past(self, offset: int) -> int:
-        """How many bytes are there, once there are more than ``offset``; raises what it failed with."""
+        """Return how many bytes are there, once there are more than ``offset``; raises what it failed with."""
         while self._made_bytes <= offset:
             if self._failure is not None:
                 raise self._failure
@@ -45,12 +45,12 @@ class GrowingFile:
         return self._made_bytes
 
     def grow(self, made_bytes: int) -> None:
-        """So many bytes are there."""
+        """Note that so many bytes are there."""
         self._made_bytes = made_bytes
         self._tell()
 
     def fail(self, failure: WavstreamError) -> None:
-        """It does not grow any more."""
+        """Note that it does not grow any more."""
         self._failure = failure
         self._tell()
 
@@ -62,17 +62,17 @@ class GrowingFile:
 class Conversions:
     """Converts files in threads of its own. Its methods are for the event loop."""
 
-    def __init__(self, *, storage: LocalStorage, spool: Path, min_free_bytes: int) -> None:
+    def __init__(self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve) -> None:
         self._storage = storage
         self._spool = spool
-        self._min_free_bytes = min_free_bytes
+        self._reserve = reserve
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(MAX_CONCURRENT_CONVERSIONS, thread_name_prefix="convert")
         self._stopping = threading.Event()
 
     def begin(self, recording: Recording) -> GrowingFile:
-        """The file in the other format, as it grows; raises LimitReached where there is no room for it."""
+        """Return the file in the other format, as it grows; raise LimitReached if there is no room for it."""
         growing = self._growing.get(recording.id)
         if growing is None:
             conversion = Conversion.of(recording)
@@ -93,7 +93,7 @@ class Conversions:
     def _check_room(self, size_bytes: int) -> None:
         if self._stopping.is_set():
             raise LimitReached("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-        if shutil.disk_usage(self._spool).free - size_bytes < self._min_free_bytes:
+        if not self._reserve.has_room(size_bytes):
             raise LimitReached(
                 "The disk has no room for the recording in a second format: ask for the one it was made in.",
                 retry_after_s=RETRY_AFTER_S,
@@ -114,10 +114,10 @@ class Conversions:
         except FileNotFoundError:
             growing.fail(NotFound("The recording was erased."))
         except OSError as error:
-            log.error("a file could not be converted", recording=recording.id, error=str(error))
+            log.error("conversion_failed", recording_id=recording.id, error=str(error))
             growing.fail(LimitReached("The file could not be converted: try again.", retry_after_s=RETRY_AFTER_S))
         except Exception as error:  # ours: others are waiting for their files
-            log.exception("a file could not be converted", recording=recording.id)
+            log.exception("conversion_failed", recording_id=recording.id)
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
             del self._growing[recording.id]

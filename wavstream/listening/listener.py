@@ -5,9 +5,19 @@ sample: the queue begins at the moment at which the file was looked at, on the t
 
 Nobody waits for a listener:
 
-- What does not fit into its queue is not kept for it: it goes on reading in the file, where everything is.
-- One that has not taken something for ``SLOW_S`` is cut off. What it still reads in the file may be hours long; only
-  behind that does what waits in the queue count as not taken.
+1. What does not fit into its queue is not kept for it: it goes on reading in the file, where everything is.
+2. One that has not taken something for ``slow_s`` is cut off. What it still reads in the file may be hours long; only
+   behind that does what waits in the queue count as not taken.
+
+    state     what is heard ...            next
+    JOINING   is before its snapshot       QUEUED, when the snapshot is there
+    QUEUED    waits in its queue           WIRED, when the queue is empty and there is a wire; BEHIND, when it is full
+    WIRED     goes to the wire at once     QUEUED, when that is full or it is woken; BEHIND, when the wire is full
+    BEHIND    is left to the file          JOINING, when it has taken what it has
+    LEFT      does not concern it          -
+
+Each of the first four becomes LEFT. Beside them counts whether the recording is *over*: then nothing more is heard,
+and who is BEHIND, or JOINING, takes the rest from the file as it is now.
 """
 
 from __future__ import annotations
@@ -15,11 +25,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from enum import Enum, auto
 from typing import Protocol
 
 from wavstream.model.audio import MIN_RATE_HZ
-from wavstream.recorder.file_snapshot import FileSnapshot
-from wavstream.recorder.render_job import RenderJob
+from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
+from wavstream.recorder.recording import LiveRecording
 from wavstream.rendering.encoders.formats import file_rate_hz
 
 QUEUE_BYTES = 1 << 20
@@ -34,50 +45,70 @@ class Wire(Protocol):
         """Send it, now or as soon as the peer takes it."""
 
     def waiting_bytes(self) -> int:
-        """How much was written and waits."""
+        """Return how much was written and waits."""
 
     def abort(self) -> None:
         """End the connection at once, whatever waits."""
+
+
+class State(Enum):
+    """Where what is heard goes; see the table above."""
+
+    JOINING = auto()
+    QUEUED = auto()
+    WIRED = auto()
+    BEHIND = auto()
+    LEFT = auto()
 
 
 class Listener:
     """One who listens to a recording. Lives on the event loop."""
 
     def __init__(
-        self, rendering: RenderJob, *, join: Callable[[Listener], None], left: Callable[[Listener], None]
+        self,
+        recording: LiveRecording,
+        *,
+        join: Callable[[Listener], None],
+        left: Callable[[Listener], None],
+        close: Callable[[SharedFd], None],
+        queue_bytes: int = QUEUE_BYTES,
+        slow_s: float = SLOW_S,
     ) -> None:
-        self.recording = rendering.recording
-        self.so_far: FileSnapshot | None = None
+        """``join`` asks for a snapshot, ``left`` is told that it left, ``close`` closes files of snapshots."""
+        assert recording.job is not None
+        self.recording = recording.row
+        self.snapshot: FileSnapshot | None = None
         """What there was when it joined; None: it did not, or the recording was over."""
         self.wire: Wire | None = None
         """What follows goes straight there, which costs less than half of waking a task for each piece."""
         self.was_cut = False
-        self._tap = rendering.tap
+        self.state = State.JOINING
+        self._tap = recording.job.tap
         self._join = join
         self._left = left
+        self._close = close
+        self._queue_bytes = queue_bytes
+        self._slow_s = slow_s
         self._loop = asyncio.get_running_loop()
         self._queue: deque[tuple[float, bytes]] = deque()
         self._queued_bytes = 0
-        self._is_joining = False
-        self._takes = False
         self._is_over = False
-        self._has_left = False
-        self._is_wired = False
-        self._has_asked = False
-        self._with_file: FileSnapshot | None = None
-        """A later look at a file that was not there when it joined."""
-        self._passed_bytes = 0
+        self._later: FileSnapshot | None = None
+        """A second look, at the file that was not there when it joined."""
+        self._has_asked_later = False
+        self._wired_bytes = 0
+        """What went straight to the wire since the queue was last empty."""
         self._given_s: float | None = None
         self._caught_up_s: float | None = None
-        self._news = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def begin(self) -> bool:
-        """Join; False: the recording is over, and its file is being finished."""
+        """Join; return False if the recording is over and its file is being finished."""
         await self._ask_to_join()
-        return self.so_far is not None
+        return self.snapshot is not None
 
     async def form(self) -> tuple[int, int]:
-        """Rate in hertz and channels, as soon as they are decided; those of an empty file if nothing is recorded."""
+        """Return rate in hertz and channels, once they are decided; those of an empty file if nothing is recorded."""
         options = self.recording.options
         if options.sample_rate is not None:
             return file_rate_hz(options.format, options.sample_rate), options.file_channels
@@ -86,22 +117,22 @@ class Listener:
         return self._tap.sample_rate_hz or MIN_RATE_HZ, self._tap.channels or options.file_channels
 
     async def part(self, start: int, end: int | None = None) -> AsyncIterator[bytes]:
-        """What there was from ``start`` to ``end`` (None: all) when it joined; raises as ``audio`` does."""
-        assert self.so_far is not None
-        pieces = self.so_far.pieces(start, end)
-        while self._stays() and (piece := await asyncio.to_thread(next, pieces, b"")):
+        """Yield what there was from ``start`` to ``end`` (None: all) when it joined; raises as ``audio`` does."""
+        assert self.snapshot is not None
+        pieces = self.snapshot.pieces(start, end)
+        while not self._has_left() and (piece := await asyncio.to_thread(next, pieces, b"")):
             self._given_s = self._loop.time()
             yield piece
             self._given_s = None
 
     async def audio(self) -> AsyncIterator[bytes]:
-        """Interleaved 16-bit samples from the recording's start to its stop; ends early for one that has left.
+        """Yield interleaved 16-bit samples from the recording's start to its stop; end early for one that has left.
 
         What goes straight to the wire is not given here. Raises OSError or DependencyError where the file cannot be
         read.
         """
         taken = 0
-        while self.so_far is not None and self._stays():
+        while self.snapshot is not None and not self._has_left():
             async for piece in self.part(taken):
                 taken += len(piece)
                 yield piece
@@ -110,86 +141,101 @@ class Listener:
                 taken += len(chunk)
                 yield chunk
                 self._given_s = None
-            taken += self._passed_bytes
-            self._passed_bytes = 0
+            taken += self._wired_bytes
+            self._wired_bytes = 0
             self._caught_up_s = None
-            if self._takes:
+            if self.state is not State.BEHIND:
                 return
             await self._catch_up()
 
     # ---- what is done to it ------------------------------------------------------------------------------------
 
-    def joined(self, so_far: FileSnapshot | None) -> None:
-        """What is heard from here on follows ``so_far``."""
-        if self._is_joining:
-            self._is_joining = False
-            self.so_far = so_far
-            self._takes = so_far is not None
-            self._news.set()
-        elif so_far is not None and so_far.file is not None:
-            self._with_file = so_far
+    def joined(self, snapshot: FileSnapshot | None) -> None:
+        """Take the snapshot, which what is heard from here on follows; None: the recording is over."""
+        if self.state is State.JOINING:
+            if snapshot is None:
+                self.state = State.BEHIND
+            else:
+                if snapshot.file is not None:
+                    self._forget_files()
+                self.snapshot, self.state = snapshot, State.QUEUED
+            self._woken.set()
+        elif snapshot is not None and snapshot.file is not None:
+            if self.state is State.LEFT or self._later is not None:
+                self._close(snapshot.file)
+            else:
+                self._later = snapshot
 
     def hear(self, chunk: bytes) -> None:
-        """What follows."""
-        if not self._takes:
-            return
-        if self.so_far is not None and self.so_far.file is None and not self._has_asked:
-            self._has_asked = True
-            self._join(self)
-        if self._is_wired and self.wire is not None:
-            waiting_bytes = self.wire.waiting_bytes()
-            if not waiting_bytes or waiting_bytes + len(chunk) <= QUEUE_BYTES:
-                self._passed_bytes += len(chunk)
-                self.wire.write(chunk)
-                return
-            self._takes = False
-        elif self._queue and self._queued_bytes + len(chunk) > QUEUE_BYTES:
-            self._takes = False
-            self._clear()
-        else:
-            self._queue.append((self._loop.time(), chunk))
-            self._queued_bytes += len(chunk)
-        self._news.set()
+        """Take what goes into the file next."""
+        if self.state is State.WIRED:
+            self._look_again()
+            self._send(chunk)
+        elif self.state is State.QUEUED:
+            self._look_again()
+            if self._queue and self._queued_bytes + len(chunk) > self._queue_bytes:  # rule 1
+                self.state = State.BEHIND
+                self._clear()
+            else:
+                self._queue.append((self._loop.time(), chunk))
+                self._queued_bytes += len(chunk)
+            self._woken.set()
 
     def end(self) -> None:
-        """Nothing more will come; what is there may still be taken."""
+        """Note that nothing more will come; what is there may still be taken."""
         self._is_over = True
-        self._news.set()
+        self._woken.set()
 
     def leave(self) -> None:
         """Listen no more; said twice it does nothing."""
-        self._has_left = True
+        if self.state is State.LEFT:
+            return
+        self.state = State.LEFT
         self._clear()
+        self._forget_files()
         self.end()
         self._left(self)
 
     def cut_off(self) -> None:
-        """It does not keep up."""
+        """End it, since it does not keep up."""
         self.was_cut = True
         self.leave()
         if self.wire is not None:
             self.wire.abort()
 
     def is_slow(self, now_s: float) -> bool:
-        """Whether it has not taken something for too long."""
-        if self._is_wired and self.wire is not None:
+        """Return whether it has not taken something for too long."""
+        if self.state is State.WIRED and self.wire is not None:
             # One that keeps up is found with something waiting now and then, but not each time.
             self._given_s = (self._given_s or now_s) if self.wire.waiting_bytes() else None
         since_s = self._given_s
         if since_s is None and self._caught_up_s is not None and self._queue:
-            since_s = max(self._queue[0][0], self._caught_up_s)
-        return since_s is not None and now_s - since_s > SLOW_S
+            since_s = max(self._queue[0][0], self._caught_up_s)  # rule 2
+        return since_s is not None and now_s - since_s > self._slow_s
 
     # ---- within ------------------------------------------------------------------------------------------------
 
+    def _send(self, chunk: bytes) -> None:
+        assert self.wire is not None
+        waiting_bytes = self.wire.waiting_bytes()
+        if waiting_bytes and waiting_bytes + len(chunk) > self._queue_bytes:  # rule 1
+            self.state = State.BEHIND
+            self._woken.set()
+        else:
+            self._wired_bytes += len(chunk)
+            self.wire.write(chunk)
+
     async def _next(self) -> bytes:
-        """The next of the queue; empty: there is none any more, or it did not fit."""
+        """Return the next of the queue; nothing once there is none any more, or something did not fit."""
         while not self._queue:
-            if self._is_over or not self._takes:
+            if self._is_over or self.state is not State.QUEUED:
                 return b""
-            self._is_wired = self.wire is not None
+            if self.wire is not None:
+                self.state = State.WIRED
             await self._wait()
-            self._is_wired, self._given_s = False, None
+            if self.state is State.WIRED:
+                self.state = State.QUEUED
+            self._given_s = None
         queued_s, chunk = self._queue.popleft()
         self._queued_bytes -= len(chunk)
         self._given_s = max(queued_s, self._caught_up_s or 0.0)
@@ -197,30 +243,43 @@ class Listener:
 
     async def _catch_up(self) -> None:
         """Join again; if the recording is over meanwhile, what was missed is in its file."""
-        before = self.so_far if self.so_far is not None and self.so_far.file is not None else self._with_file
+        with_file = self.snapshot if self.snapshot is not None and self.snapshot.file is not None else self._later
         if not self._is_over:
             await self._ask_to_join()
-        if self._takes:
+        if self.state is State.QUEUED or self._has_left():
             return
-        if before is None:
+        if with_file is None:
             self.cut_off()  # over before there was a file: what it missed is in the one that is finished now
             return
-        self.so_far = before.whole(self._tap.samples)
-        self._takes = True
-
-    def _stays(self) -> bool:
-        return not self._has_left
+        snapshot = await asyncio.to_thread(with_file.whole, self._tap.samples)
+        if not self._has_left():
+            self.snapshot, self.state = snapshot, State.QUEUED
 
     async def _ask_to_join(self) -> None:
-        self._is_joining = True
+        self.state = State.JOINING
         self._join(self)
-        while self._is_joining and not self._is_over:
+        while self.state is State.JOINING and not self._is_over:
             await self._wait()
 
+    def _look_again(self) -> None:
+        """Ask for a second snapshot where the first found no file: there is one now, and it may be needed."""
+        if self.snapshot is not None and self.snapshot.file is None and not self._has_asked_later:
+            self._has_asked_later = True
+            self._join(self)
+
+    def _has_left(self) -> bool:
+        return self.state is State.LEFT
+
     async def _wait(self) -> None:
-        self._news.clear()
-        await self._news.wait()
+        self._woken.clear()
+        await self._woken.wait()
 
     def _clear(self) -> None:
         self._queue.clear()
         self._queued_bytes = 0
+
+    def _forget_files(self) -> None:
+        for snapshot in (self.snapshot, self._later):
+            if snapshot is not None and snapshot.file is not None:
+                self._close(snapshot.file)
+        self._later = None

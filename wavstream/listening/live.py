@@ -3,8 +3,8 @@
     render thread   fold -> file; and what went into the file, as samples
     event loop      -> the queue of each listener -> whoever sends it
 
-While someone listens, the recording is folded when the journal has the clock record that decides something. None of
-that is in the journal, so the file is the same whether or not anyone listens.
+While someone listens, the recording is *followed*: folded as soon as its journal has the clock record that decides
+something. None of that is in the journal, so the file is the same whether or not anyone listens.
 
 A recording waits up to 45 ms for others, to be folded one after the other: a thread that is woken for each of them
 finds its caches cold, which costs more than the fold. One that is encoded does not wait: it takes longer itself.
@@ -21,23 +21,27 @@ import structlog
 
 from wavstream.errors import LimitReached
 from wavstream.journal.journal import Journal
-from wavstream.listening.listener import Listener
+from wavstream.listening.listener import QUEUE_BYTES, SLOW_S, Listener
 from wavstream.model.options import FileFormat
-from wavstream.recorder.folding import Folding
+from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
+from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
-_WATCH_S = 1.0
-_BEATS_TOGETHER = 3
+_CHECK_S = 1.0
+_TICKS_TOGETHER = 3
 
 
 class _Audience:
     """All who listen to one recording."""
 
-    def __init__(self, rendering: RenderJob) -> None:
-        self.rendering = rendering
+    def __init__(self, recording: LiveRecording) -> None:
+        assert recording.job is not None
+        self.recording = recording
+        self.job: RenderJob = recording.job
         self.listeners: set[Listener] = set()
 
     def hear(self, chunk: bytes) -> None:
@@ -48,19 +52,26 @@ class _Audience:
 class Live:
     """Who listens to what. Lives on the event loop, but for what says otherwise."""
 
-    def __init__(self, folding: Folding, loop: asyncio.AbstractEventLoop, *, max_listeners: int) -> None:
+    def __init__(
+        self, recorder: Recorder, *, max_listeners: int, queue_bytes: int = QUEUE_BYTES, slow_s: float = SLOW_S
+    ) -> None:
+        """``queue_bytes`` and ``slow_s`` bound each listener, ``max_listeners`` their number."""
         self.cut_off = 0
         """Listeners that were cut off."""
-        self._folding = folding
-        self._loop = loop
+        self._recorder = recorder
+        self._render = recorder.render
+        self._loop = asyncio.get_running_loop()
         self._max_listeners = max_listeners
+        self.queue_bytes = queue_bytes
+        self.slow_s = slow_s
         self._audiences: dict[str, _Audience] = {}
         self._followed: dict[str, tuple[RenderJob, ...]] = {}
+        """Jobs that somebody listens to, by the key of their journal. Replaced whole: the journal's thread reads it."""
         self._due: deque[RenderJob] = deque()
         self._encoded_due: deque[RenderJob] = deque()
-        self._beats = 0
+        self._ticks = 0
         self._news: deque[Callable[[], None]] = deque()
-        self._watch: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
         self._is_stopping = False
 
     @property
@@ -68,99 +79,105 @@ class Live:
         """How many listen."""
         return len(self._all())
 
-    def listen(self, rendering: RenderJob) -> Listener | None:
-        """A listener of a recording that runs, who has to ``leave``; None: the server is going down.
+    def listen(self, recording_id: str) -> Listener | None:
+        """Return a listener, who has to ``leave`` again; None: the recording is not being made here.
 
         Raises LimitReached.
         """
-        if self._is_stopping:
+        recording = self._recorder.get(recording_id)
+        if self._is_stopping or recording is None or not recording.is_running:
             return None
         if self.listeners >= self._max_listeners:
             raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
-        audience = self._audiences.get(rendering.recording.id)
+        audience = self._audiences.get(recording_id)
         if audience is None:
-            audience = self._audiences[rendering.recording.id] = _Audience(rendering)
+            audience = self._audiences[recording_id] = _Audience(recording)
+            audience.job.is_followed = True
+            recording.folded.add_done_callback(functools.partial(self._end, audience))
             self._follow()
-        listener = Listener(rendering, join=functools.partial(self._join, audience), left=self._left)
+        listener = Listener(
+            recording,
+            join=functools.partial(self._join, audience),
+            left=functools.partial(self._left, audience),
+            close=self._close,
+            queue_bytes=self.queue_bytes,
+            slow_s=self.slow_s,
+        )
         audience.listeners.add(listener)
-        if self._watch is None:
-            self._watch = self._loop.call_later(_WATCH_S, self._check_slow_listeners)
+        if self._check is None:
+            self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
         return listener
 
-    def end(self, recording_id: str) -> None:
-        """The recording is over: what has been heard of it is all."""
-        self._take_news()
-        audience = self._audiences.get(recording_id)
-        for listener in audience.listeners if audience is not None else ():
-            listener.end()
-
     def stop(self) -> None:
-        """The server goes down: all leave."""
+        """Have all leave, since the server goes down."""
         self._is_stopping = True
         for listener in self._all():
             listener.leave()
 
-    def follows(self, rendering: RenderJob) -> bool:
-        """Whether it is folded here: someone listens."""
-        return rendering.recording.id in self._audiences
-
     def written(self, journals: Iterable[Journal], now_us: int) -> None:
-        """These journals were written up to ``now_us``: those that are listened to are due, if that brings something.
+        """Note that these journals were written up to ``now_us``: jobs that this brings something are due.
 
         Called on the journal's thread.
         """
         followed = self._followed
         if followed:
             for journal in journals:
-                for rendering in followed.get(journal.key, ()):
-                    if now_us >= rendering.next_point_us:
-                        is_encoded = rendering.recording.options.format is FileFormat.MP3
-                        (self._encoded_due if is_encoded else self._due).append(rendering)
+                for job in followed.get(journal.key, ()):
+                    if now_us >= job.next_point_us:
+                        (self._encoded_due if job.file_format is FileFormat.MP3 else self._due).append(job)
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Fold what is due; called every 15 ms."""
-        self._beats += 1
+        self._ticks += 1
         due = _taken(self._encoded_due)
-        if self._beats % _BEATS_TOGETHER == 0:
+        if self._ticks % _TICKS_TOGETHER == 0:
             due += _taken(self._due)
         if due:
-            self._folding.advance_all(due, Priority.DUE)
-            self._folding.do(self._tell)
+            self._render.fold_all(due, Priority.DUE)
+            self._render.run(self._tell, Priority.DUE)
 
     # ---- within ------------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         followed: dict[str, tuple[RenderJob, ...]] = {}
         for audience in self._audiences.values():
-            key = audience.rendering.journal_key
-            followed[key] = (*followed.get(key, ()), audience.rendering)
+            key = audience.job.journal_key
+            followed[key] = (*followed.get(key, ()), audience.job)
         self._followed = followed
 
     def _all(self) -> list[Listener]:
         return [listener for audience in self._audiences.values() for listener in audience.listeners]
 
-    def _left(self, listener: Listener) -> None:
-        audience = self._audiences.get(listener.recording.id)
-        if audience is None or listener not in audience.listeners:
-            return
-        audience.listeners.remove(listener)
-        if not audience.listeners:
+    def _end(self, audience: _Audience, _: asyncio.Future[None]) -> None:
+        """The recording is over: what has been heard of it is all."""
+        self._take_news()
+        for listener in audience.listeners:
+            listener.end()
+
+    def _left(self, audience: _Audience, listener: Listener) -> None:
+        audience.listeners.discard(listener)
+        if not audience.listeners and self._audiences.get(listener.recording.id) is audience:
             del self._audiences[listener.recording.id]
+            audience.job.is_followed = False
             self._follow()
-            self._folding.do(functools.partial(audience.rendering.let_hear, None))
+            self._render.run(functools.partial(audience.job.let_hear, None), Priority.DUE)
 
     def _join(self, audience: _Audience, listener: Listener) -> None:
-        self._folding.do(functools.partial(self._look, audience, listener))
+        self._render.run(functools.partial(self._look, audience, listener), Priority.DUE)
+
+    def _close(self, file: SharedFd) -> None:
+        """Close it on the render thread: the disk may make that wait."""
+        self._render.run(file.close, Priority.URGENT)
 
     def _look(self, audience: _Audience, listener: Listener) -> None:
         """On the render thread: see what there is so far, and hear what follows."""
-        so_far = None
+        snapshot: FileSnapshot | None = None
         try:
-            so_far = audience.rendering.so_far()
+            snapshot = audience.job.snapshot()
         finally:
-            if so_far is not None:
-                audience.rendering.let_hear(functools.partial(self._heard, audience))
-            self._news.append(functools.partial(listener.joined, so_far))
+            if snapshot is not None:
+                audience.job.let_hear(functools.partial(self._heard, audience))
+            self._news.append(functools.partial(listener.joined, snapshot))
             self._tell()
 
     def _heard(self, audience: _Audience, chunk: bytes) -> None:
@@ -170,7 +187,7 @@ class Live:
         self._loop.call_soon_threadsafe(self._take_news)
 
     def _take_news(self) -> None:
-        """What the render thread has to say, in its order: who joins hears what follows, and only that."""
+        """Do what the render thread has to say, in its order: who joins hears what follows, and only that."""
         while self._news:
             self._news.popleft()()
 
@@ -179,11 +196,11 @@ class Live:
         for listener in self._all():
             if listener.is_slow(now_s):
                 self.cut_off += 1
-                log.warning("a live listener was cut off: it did not keep up", recording=listener.recording.id)
+                log.warning("live_listener_cut_off", recording_id=listener.recording.id)
                 listener.cut_off()
-        self._watch = self._loop.call_later(_WATCH_S, self._check_slow_listeners) if self._audiences else None
+        self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners) if self._audiences else None
 
 
 def _taken(due: deque[RenderJob]) -> list[RenderJob]:
-    """All that is in it; the journal's thread may be appending."""
+    """Take all that is in it; the journal's thread may be appending."""
     return [due.popleft() for _ in range(len(due))]

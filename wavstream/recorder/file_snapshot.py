@@ -1,4 +1,4 @@
-"""What there is of a recording at one moment, as samples, read from the file that is being made.
+"""What there is of a recording at one moment, as samples, read from the file that is being made. All of it blocks.
 
 A WAV file is read as it lies there. An MP3 file is decoded, always from its first frame: a decoder that starts in the
 middle lacks what the frames before lend to the first ones. What the encoder still holds back, or the disk has not
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -24,13 +25,34 @@ _SAMPLE_BYTES = 2
 
 
 class SharedFd:
-    """An open file that is closed when nobody holds it any more: a thread may still read when its reader has left."""
+    """An open file that one thread may close while another reads it: the number may then be another file's."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self._number = number
+        self._is_closed = False
+        self._lock = threading.Lock()
 
-    def __del__(self) -> None:
-        os.close(self.number)
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be read."""
+        return self._is_closed
+
+    def read(self, length_bytes: int, offset: int) -> bytes:
+        """Return what lies there; nothing at the end of the file, and once it is closed. Raises OSError."""
+        with self._lock:
+            return b"" if self._is_closed else os.pread(self._number, length_bytes, offset)
+
+    def size_bytes(self) -> int:
+        """Return the size of the file, 0 once it is closed; raises OSError."""
+        with self._lock:
+            return 0 if self._is_closed else os.fstat(self._number).st_size
+
+    def close(self) -> None:
+        """Close it; said twice it does nothing."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self._number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +78,17 @@ class FileSnapshot:
         return self.samples * self._step_bytes
 
     def whole(self, samples: int) -> FileSnapshot:
-        """The same file, which there must be, now that nothing more goes into it and ``samples`` were recorded."""
+        """Return the same file, which there must be, now that all its ``samples`` are in it."""
         assert self.file is not None
-        audio_bytes = os.fstat(self.file.number).st_size - self.header_bytes
+        audio_bytes = self.file.size_bytes() - self.header_bytes
         return replace(self, samples=samples, audio_bytes=audio_bytes, rest=b"")
 
     def pieces(self, start: int, end: int | None = None) -> Iterator[bytes]:
-        """What lies from ``start`` to ``end``, or the end of all, in pieces; each is read when it is asked for, which
-        may block. Raises OSError, or DependencyError where the file lacks more than memory has."""
+        """Yield what lies from ``start`` to ``end``, or the end of all, in pieces; each is read when it is asked for.
+
+        Ends early once the file is closed. Raises OSError, or DependencyError where the file lacks more than memory
+        has.
+        """
         end = self.size_bytes if end is None else min(end, self.size_bytes)
         done = start
         for at, piece in self._decoded() if self.is_mp3 else self._read(start, end):
@@ -75,6 +100,8 @@ class FileSnapshot:
                 done += len(part)
             if done >= end:
                 return
+        if self.file is not None and self.file.is_closed:
+            return
         rest_at = self.size_bytes - len(self.rest)
         if done < rest_at and self.rest:
             raise DependencyError(f"the spool has not taken {rest_at - done} bytes of a recording yet")
@@ -89,7 +116,7 @@ class FileSnapshot:
 
     def _pread(self, length_bytes: int, at: int) -> bytes:
         assert self.file is not None
-        return os.pread(self.file.number, length_bytes, self.header_bytes + at)
+        return self.file.read(length_bytes, self.header_bytes + at)
 
     def _decoded(self) -> Iterator[tuple[int, bytes]]:
         if self.file is None:
@@ -122,7 +149,7 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         wanted = max(0, min(len(buffer), self._size_bytes - self._at))
-        piece = os.pread(self._file.number, wanted, self._offset + self._at)
+        piece = self._file.read(wanted, self._offset + self._at)
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)

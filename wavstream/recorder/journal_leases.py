@@ -1,9 +1,9 @@
 """Which part of which journal is still needed, and by whom; what nobody needs is deleted.
 
-A recording needs its session's journal from the segment it starts in. It lets go when its file is published; one that
-failed is *kept*, so that its audio can still be had from the journal, until its retention ends or it is deleted.
-Segments are deleted from the lowest up, so a kept recording also keeps what the session journals after it: the price
-of a fault that is rare, and bounded by the retention.
+A recording *leases* its session's journal from the segment in which it starts. It releases the lease when its file is
+published. The lease of a recording that failed is *retained*, so that its audio can still be had from the journal,
+until its retention ends or it is deleted. Segments are deleted from the lowest up, so a retained lease also keeps what
+the session journals after it: the price of a fault that is rare, and bounded by the retention.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wavstream.journal.writer import JournalWriter
 
 
 @dataclass(slots=True)
-class _Use:
+class _Leased:
     journal: Journal
     first_segments: dict[str, int] = field(default_factory=dict)
     """By recording: a segment at or before its start."""
@@ -28,51 +28,61 @@ class JournalLeases:
     def __init__(self, writer: JournalWriter, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
         self._loop = loop
-        self._uses: dict[str, _Use] = {}
+        self._leased: dict[str, _Leased] = {}
         self._journal_of: dict[str, str] = {}
-        self._failed: dict[str, asyncio.TimerHandle | None] = {}
+        self._retained: dict[str, asyncio.TimerHandle | None] = {}
 
-    def use(self, recording_id: str, journal: Journal, *, first_segment: int) -> None:
-        """The recording needs this journal from that segment on."""
-        self._uses.setdefault(journal.key, _Use(journal)).first_segments[recording_id] = first_segment
+    def acquire(self, recording_id: str, journal: Journal, *, first_segment: int) -> None:
+        """Keep the journal for this recording, from that segment on."""
+        self._leased.setdefault(journal.key, _Leased(journal)).first_segments[recording_id] = first_segment
         self._journal_of[recording_id] = journal.key
 
-    def users(self, journal_key: str) -> list[str]:
-        """Recordings that need the journal, failed ones too."""
-        use = self._uses.get(journal_key)
-        return list(use.first_segments) if use is not None else []
+    def holders(self, journal_key: str) -> list[str]:
+        """Return the recordings that need the journal, failed ones too."""
+        leased = self._leased.get(journal_key)
+        return list(leased.first_segments) if leased is not None else []
 
-    def let_go(self, recording_id: str) -> None:
-        """The recording needs its journal no more: delete what nobody else needs."""
+    def flush(self, journal: Journal) -> asyncio.Future[None]:
+        """Write what the journal has queued before the queues of others; the future is done when it is in the file."""
+        written: asyncio.Future[None] = self._loop.create_future()
+
+        def tell() -> None:
+            self._loop.call_soon_threadsafe(lambda: None if written.done() else written.set_result(None))
+
+        self._writer.submit_urgent(journal, tell)
+        return written
+
+    def release(self, recording_id: str) -> None:
+        """End the recording's lease: delete what nobody else needs."""
         key = self._journal_of.pop(recording_id)
-        use = self._uses[key]
-        del use.first_segments[recording_id]
-        if use.first_segments:
-            self._writer.delete_before(use.journal, min(use.first_segments.values()))
+        leased = self._leased[key]
+        del leased.first_segments[recording_id]
+        if leased.first_segments:
+            self._writer.delete_before(leased.journal, min(leased.first_segments.values()))
         else:
-            del self._uses[key]
-            self._writer.close(use.journal, delete=True)
+            del self._leased[key]
+            self._writer.close(leased.journal, delete=True)
 
-    def keep(self, recording_id: str, *, for_s: float | None) -> None:
-        """The recording failed: keep its part for so many seconds; None: until it is forgotten."""
-        later = None if for_s is None else self._loop.call_later(for_s, self.forget, recording_id)
-        self._failed[recording_id] = later
+    def retain(self, recording_id: str, *, for_s: float | None) -> None:
+        """Keep the lease of a recording that failed for so many seconds; None: until ``release_failed``."""
+        later = None if for_s is None else self._loop.call_later(for_s, self.release_failed, recording_id)
+        self._retained[recording_id] = later
 
-    def forget(self, recording_id: str) -> None:
-        """Let go of what is kept of a failed recording, if anything is."""
-        if recording_id in self._failed:
-            timer = self._failed.pop(recording_id)
+    def release_failed(self, recording_id: str) -> None:
+        """End the lease of a recording that failed, if there is one."""
+        if recording_id in self._retained:
+            timer = self._retained.pop(recording_id)
             if timer is not None:
                 timer.cancel()
-            self.let_go(recording_id)
+            self.release(recording_id)
 
     @property
-    def failed(self) -> int:
-        """Recordings that failed and are kept."""
-        return len(self._failed)
+    def retained(self) -> int:
+        """Leases of recordings that failed."""
+        return len(self._retained)
 
     def stop(self) -> None:
-        """Delete nothing from now on: what is kept is found again at the next start."""
-        for timer in self._failed.values():
+        """Delete nothing from now on: what is retained is found again at the next start."""
+        for timer in self._retained.values():
             if timer is not None:
                 timer.cancel()

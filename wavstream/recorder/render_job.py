@@ -1,7 +1,8 @@
-"""One recording being made: its journal read, folded and appended to its spool file, a slice at a time.
+"""The making of one file: a journal is read, folded and appended to a spool file, a slice at a time.
 
-All methods that touch the disk run on the render thread, one at a time. A rendering does the same in a live call and
-after a crash: it reads what the journal has.
+A job does the same in a live call and after a crash: it reads what the journal has. Its methods run on the render
+thread, one at a time, but for ``finish`` and ``discard``, which run when nothing is folded any more. What may be read
+from any thread says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
-from wavstream.model.times import utc
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.spool_file import SpoolFile
 from wavstream.rendering.encoders.tap import Tap
@@ -27,9 +27,24 @@ SLICE_BYTES = 1 << 20
 class RenderJob:
     """Reader, fold and spool file of one recording."""
 
-    def __init__(self, recording: Recording, *, reader: JournalReader, spool: Path, stall_wait_us: int) -> None:
-        self.recording = recording
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        reader: JournalReader,
+        spool: Path,
+        stall_wait_us: int,
+        on_automatic_end: Callable[[RecordingStopped], None],
+        slice_bytes: int = SLICE_BYTES,
+    ) -> None:
+        """``on_automatic_end`` is called on the event loop, once, if the fold finds an end that nobody asked for."""
+        self.recording_id = recording.id
+        self.session_id = recording.session_id
+        self.file_format = recording.options.format
         self.spool = spool
+        self.on_automatic_end = on_automatic_end
+        self.is_followed = False
+        """Whether it is folded for its listeners, at each clock record that decides something, and not with others."""
         self.stuck: OSError | None = None
         """The disk's error of the last slice; it is tried again."""
         self.broken: Exception | None = None
@@ -37,62 +52,66 @@ class RenderJob:
         self._reader = reader
         self._fold = Fold(recording.id, stall_wait_us=stall_wait_us)
         self._file = SpoolFile(spool)
-        self._is_told = False
+        self._slice_bytes = slice_bytes
+        self._is_end_taken = False
         self._hear: Callable[[bytes], None] | None = None
 
-    @property
-    def ended(self) -> RecordingStopped | None:
-        """How the recording ended, once the fold has come to its end; by itself, perhaps, before anyone stopped it."""
-        return self._fold.ended
-
-    def take_automatic_end(self) -> RecordingStopped | None:
-        """The end that the recording has found by itself; given once, and only if nobody has stopped it."""
-        if self._is_told or self.ended is None or self.complete:
-            return None
-        self._is_told = True
-        return self.ended
-
-    def take_remarks(self) -> list[str]:
-        """What the fold has noticed since the last call, a sentence each, for the log."""
-        remarks, self._fold.remarks[:] = self._fold.remarks[:], []
-        return remarks
-
-    @property
-    def complete(self) -> bool:
-        """Whether the stop record has been folded."""
-        return self._fold.complete
-
     def advance(self) -> bool:
-        """Fold the next slice; True when there may be more. After an OSError it can be called again."""
+        """Fold the next slice of what the journal has; return whether there is more.
+
+        Raises OSError if the disk refuses; it can then be called again.
+        """
         self._file.settle()
-        if self.complete:
+        if self.is_complete:
             return False
-        items = self._reader.read(max_bytes=SLICE_BYTES)
+        items = self._reader.read(max_bytes=self._slice_bytes)
         fold = self._fold
         audio = fold.feed(items)
         if self._hear is not None and (heard := fold.tap.heard()):
             self._hear(heard)
         if audio:
-            # Only the first is taken; of an MP3 file it costs more than appending.
+            # Only the first header is used; that of an MP3 file costs more than appending does.
             header = b"" if self._file.size_bytes else fold.header()
             self._file.append(header, audio, kept_bytes=fold.kept_bytes)
-        return not self._reader.at_end and not self.complete
+        return not self._reader.at_end and not self.is_complete
+
+    @property
+    def ended(self) -> RecordingStopped | None:
+        """How the recording ended, once the fold has come to its end; perhaps by itself, before anyone stopped it."""
+        return self._fold.ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stop record has been folded."""
+        return self._fold.complete
+
+    def take_automatic_end(self) -> RecordingStopped | None:
+        """Return the end that the fold has found by itself: once, and only if nobody has stopped the recording."""
+        if self._is_end_taken or self.ended is None or self.is_complete:
+            return None
+        self._is_end_taken = True
+        return self.ended
+
+    def take_remarks(self) -> list[str]:
+        """Return what the fold has noticed since the last call, a sentence each, for the log."""
+        remarks, self._fold.remarks[:] = self._fold.remarks[:], []
+        return remarks
 
     # ---- listening -------------------------------------------------------------------------------------------------
 
     @property
     def tap(self) -> Tap:
-        """What is known of the samples that go into the file; to be read from any thread."""
+        """What is known of the samples that go into the file; may be read from any thread."""
         return self._fold.tap
 
     @property
     def next_point_us(self) -> int:
-        """The journal's time from which on a clock record brings more into the file; to be read from any thread."""
+        """The journal's time from which on a clock record brings more into the file; may be read from any thread."""
         return self._fold.next_point_us
 
     @property
     def journal_key(self) -> str:
-        """Whose journal it is."""
+        """The key of the journal that is folded; may be read from any thread."""
         return self._reader.key
 
     def let_hear(self, hear: Callable[[bytes], None] | None) -> None:
@@ -101,13 +120,13 @@ class RenderJob:
             self.tap.turn(hear is not None)
         self._hear = hear
 
-    def so_far(self) -> FileSnapshot | None:
-        """What there is by now, behind which goes what is heard next; None: the file is taken from here."""
+    def snapshot(self) -> FileSnapshot | None:
+        """Return what there is by now, which what is heard next follows; None: the recording is over."""
         tap, file = self.tap, self._file
-        if self.complete:
+        if self.is_complete:
             return None
         number = file.descriptor()
-        is_mp3 = self.recording.options.format is FileFormat.MP3
+        is_mp3 = self.file_format is FileFormat.MP3
         return FileSnapshot(
             sample_rate_hz=tap.sample_rate_hz,
             channels=tap.channels,
@@ -121,21 +140,9 @@ class RenderJob:
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
-    def note_end(self) -> None:
-        """Note how the recording, which is complete and has its expiry, really ended: a stop may have come later."""
-        ended, recording = self._fold.ended, self.recording
-        assert ended is not None
-        assert recording.ended_at is not None
-        if ended.reason.is_automatic:
-            ended_at, expires_at = utc(ended.end_us), recording.expires_at
-            if expires_at is not None:
-                expires_at -= recording.ended_at - ended_at
-            self.recording = replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
-
-    def finish(self) -> Recording:
-        """The recording with its receipt, its spool file complete and closed; ``absent`` if there was no audio."""
+    def finish(self, recording: Recording) -> Recording:
+        """Complete and close the spool file; return the recording with its receipt, ``absent`` if it has no audio."""
         self._reader.close()
-        recording = self.recording
         if self._fold.started is not None:
             recording = replace(recording, started_at=recording.started_at or self._fold.started.started_at)
         if not self._fold.has_audio:
@@ -148,6 +155,6 @@ class RenderJob:
         return replace(recording, status=status, receipt=receipt)
 
     def discard(self) -> None:
-        """Let go of the journal and remove the spool file."""
+        """Close the journal and remove the spool file."""
         self._reader.close()
         self._file.discard()

@@ -1,27 +1,35 @@
-"""The thread that folds: three lanes of small jobs.
+"""The thread that folds: a queue of small tasks in three priorities.
 
 - *urgent*: a recording has stopped and someone waits for its file;
-- *due*: about once a second for every live recording;
+- *due*: about every two seconds for each live recording;
 - *backlog*: recordings that are behind (a recovery, a sender faster than real time), one slice at a time.
 
-A job never takes longer than one slice, so an urgent one waits some milliseconds however much there is to catch up on.
-One thread and not more: folding holds the interpreter lock, and with one there is nothing to lock.
+A task takes no longer than one slice, so an urgent one waits some milliseconds, however much there is to catch up on.
+One thread and not more: folding holds the interpreter lock, and with one thread there is nothing to lock (decision 6).
+
+A fold that goes wrong is left as it is. What the disk refuses is tried again with the next task. An error of ours stays
+on the job, for whoever ends the recording.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 import structlog
 
-log = structlog.get_logger()
+from wavstream.errors import InternalError
+from wavstream.recorder.render_job import RenderJob
+
+log = structlog.get_logger(__name__)
 
 
 class Priority(IntEnum):
-    """Which jobs go first."""
+    """Which tasks go first."""
 
     URGENT = 0
     DUE = 1
@@ -29,46 +37,121 @@ class Priority(IntEnum):
 
 
 class RenderThread:
-    """Runs jobs in the order of their lanes. A job must not raise; one that does is logged and costs itself only."""
+    """Folds render jobs in the order of their priorities. Its public methods may be called from any thread."""
 
-    def __init__(self) -> None:
-        self._lanes: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in Priority)
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, retry_s: float) -> None:
+        """``retry_s``: how long a stopped recording whose disk refuses waits for the next try."""
+        self._loop = loop
+        self._retry_s = retry_s
+        self._queues: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in Priority)
         self._wake = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="render", daemon=True)
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run_tasks, name="render", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[], None], lane: Priority) -> None:
-        """Queue a job; from any thread."""
+    def fold(self, job: RenderJob, priority: Priority) -> None:
+        """Fold what the job's journal has."""
+        self.run(functools.partial(self._fold, job), priority)
+
+    def fold_all(self, jobs: Sequence[RenderJob], priority: Priority) -> None:
+        """Fold what the journals of all these jobs have, in one task."""
+        self.run(functools.partial(self._fold_all, jobs), priority)
+
+    def fold_to_end(self, job: RenderJob) -> asyncio.Future[None]:
+        """Fold up to the stop record, which is in the journal; the future raises what broke the fold."""
+        folded: asyncio.Future[None] = self._loop.create_future()
+        self.run(functools.partial(self._fold_to_end, job, folded), Priority.URGENT)
+        return folded
+
+    def run(self, task: Callable[[], None], priority: Priority) -> None:
+        """Queue a small task. One that raises is logged, and costs only itself."""
         with self._wake:
-            self._lanes[lane].append(job)
+            self._queues[priority].append(task)
             self._wake.notify()
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait."""
-        return sum(len(lane) for lane in self._lanes)
+        """Tasks that wait."""
+        return sum(len(queue) for queue in self._queues)
 
-    def stop(self) -> None:
-        """Run what is urgent, drop the rest (the journal has it), and end the thread."""
+    async def stop(self) -> None:
+        """Run what is urgent, drop the rest (the journals have it), and end the thread."""
         with self._wake:
-            self._stopping = True
+            self._is_stopping = True
             self._wake.notify()
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
 
-    def _run(self) -> None:
-        while (job := self._next()) is not None:
+    # ---- on the thread ---------------------------------------------------------------------------------------------
+
+    def _run_tasks(self) -> None:
+        while (task := self._next()) is not None:
             try:
-                job()
+                task()
             except Exception:
-                log.exception("a render job failed")
+                log.exception("render_task_failed")
 
     def _next(self) -> Callable[[], None] | None:
         with self._wake:
             while True:
-                for lane in self._lanes[:1] if self._stopping else self._lanes:
-                    if lane:
-                        return lane.popleft()
-                if self._stopping:
+                for queue in self._queues[:1] if self._is_stopping else self._queues:
+                    if queue:
+                        return queue.popleft()
+                if self._is_stopping:
                     return None
                 self._wake.wait()
+
+    def _fold_all(self, jobs: Sequence[RenderJob]) -> None:
+        for job in jobs:
+            self._fold(job)
+
+    def _fold(self, job: RenderJob) -> None:
+        if job.broken is None and self._fold_slice(job):
+            self.fold(job, Priority.BACKLOG)
+        end = job.take_automatic_end()
+        if end is not None:
+            self._loop.call_soon_threadsafe(job.on_automatic_end, end)
+
+    def _fold_to_end(self, job: RenderJob, folded: asyncio.Future[None]) -> None:
+        again = functools.partial(self._fold_to_end, job, folded)
+        more = job.broken is None and self._fold_slice(job)
+        if job.broken is not None:
+            self._loop.call_soon_threadsafe(_fail, folded, job.broken)
+        elif job.is_complete:
+            self._loop.call_soon_threadsafe(_resolve, folded)
+        elif self._is_stopping:
+            return  # who waits is cancelled, and the journal has the stop
+        elif more:
+            self.run(again, Priority.URGENT)
+        elif job.stuck is not None:
+            later = functools.partial(self._loop.call_later, self._retry_s, self.run, again, Priority.URGENT)
+            self._loop.call_soon_threadsafe(later)
+        else:
+            missing = InternalError("the journal has no stop record where one was written")
+            self._loop.call_soon_threadsafe(_fail, folded, missing)
+
+    def _fold_slice(self, job: RenderJob) -> bool:
+        """Fold one slice; return True if there is more. What goes wrong is noted on the job."""
+        try:
+            more = job.advance()
+        except OSError as error:
+            if job.stuck is None:
+                log.warning("spool_write_failed", recording_id=job.recording_id, error=str(error))
+            job.stuck = error
+            return False
+        except Exception as error:  # noqa: BLE001 - who ends it logs it; a fold that failed half-way must not go on
+            job.broken = error
+            return False
+        job.stuck = None
+        for remark in job.take_remarks():
+            log.warning("stream_irregular", recording_id=job.recording_id, session_id=job.session_id, remark=remark)
+        return more
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -13,59 +13,51 @@ changes meanwhile is still in one of the two answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.recorder import FactsOf
 from wavstream.storage.keys import sidecar_key
-from wavstream.storage.local import StoredFile
+from wavstream.storage.local import LocalStorage
 from wavstream.storage.sidecar import read_sidecar
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
-_PAGE = 500
+PAGE_SIZE = 500
+"""Rows read at a time."""
 _NAMED = 5
 """Files named in a log line; the others are counted."""
 
 
-class Store(Protocol):
-    """Local storage, as reconciliation needs it; all of it blocks."""
-
-    def stat(self, object_key: str) -> StoredFile | None:
-        """Size and age of a file; None if there is none."""
-
-    def path(self, object_key: str) -> Path:
-        """Where the file of a key lies, or would."""
-
-    def walk(self) -> Iterator[str]:
-        """The keys of all files, sidecars left out."""
-
-
-async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datetime], facts_of: FactsOf) -> None:
-    """Make rows and files agree; raises DependencyError if the catalog or the storage fails."""
+async def reconcile(
+    *,
+    catalog: Catalog,
+    storage: LocalStorage,
+    now: Callable[[], datetime],
+    save: Callable[[Recording], Awaitable[None]],
+    page_size: int = PAGE_SIZE,
+) -> None:
+    """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails."""
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await catalog.unfinished())
     after = ""
-    while page := await catalog.stored(after, _PAGE):
+    while page := await catalog.stored(after, page_size):
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page):
             # Else another store may have taken it, or the sweeper, or that one will.
             if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
-                log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
+                log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = replace(row, status=Status.FAILED, error="its file is gone")
-                await catalog.save_recording(lost, facts_of(lost))
+                await save(lost)
     await _adopt(files, catalog=catalog, storage=storage)
 
 
-async def _adopt(files: set[str], *, catalog: Catalog, storage: Store) -> None:
+async def _adopt(files: set[str], *, catalog: Catalog, storage: LocalStorage) -> None:
     adopted = 0
     unknown: list[str] = []
     for object_key in sorted(files):
@@ -75,19 +67,17 @@ async def _adopt(files: set[str], *, catalog: Catalog, storage: Store) -> None:
         elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
             unknown.append(object_key)
     if adopted:
-        log.warning("files without a row have their rows back, from their sidecars", files=adopted)
+        log.warning("recording_rows_restored", files=adopted)
     if unknown:
-        log.warning(
-            "files that no row and no sidecar explains are left alone", files=len(unknown), some=unknown[:_NAMED]
-        )
+        log.warning("unknown_files_left", files=len(unknown), some=unknown[:_NAMED])
 
 
-def _without_file(storage: Store, page: list[Recording]) -> list[Recording]:
+def _without_file(storage: LocalStorage, page: list[Recording]) -> list[Recording]:
     return [row for row in page if storage.stat(row.object_key) is None]
 
 
-def _from_sidecar(storage: Store, object_key: str) -> Recording | None:
-    """The recording that the file's sidecar tells of, if it is this file that it tells of."""
+def _from_sidecar(storage: LocalStorage, object_key: str) -> Recording | None:
+    """Return the recording that the file's sidecar tells of, if it is this file that it tells of."""
     try:
         recording = read_sidecar(storage.path(sidecar_key(object_key)).read_bytes(), object_key=object_key)
     except (OSError, ValueError):

@@ -20,36 +20,45 @@ stream. Last, rows and files are reconciled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
+from wavstream.clock import Clock
 from wavstream.journal.events import RecordingStopped
-from wavstream.journal.journal import Journal
 from wavstream.journal.reader import read_header
-from wavstream.journal.records import BrokenSegment, SegmentHeader, event_record
+from wavstream.journal.records import BrokenSegment
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
+from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.recorder.recorder import FactsOf, Recorder
+from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
-from wavstream.recovery.reconciliation import Store, reconcile
+from wavstream.recovery.reconciliation import reconcile
 from wavstream.sessions.registry import Sessions
+from wavstream.sessions.session import Restored
+from wavstream.storage.local import LocalStorage
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Recovery:
     """Brings back what was there before the last stop. Lives on the event loop."""
 
     def __init__(
-        self, *, folder: Path, sessions: Sessions, recorder: Recorder, catalog: Catalog, storage: Store,
-        open_journal: Callable[[SegmentHeader, int], Journal], now_us: Callable[[], int],
-        not_before: Callable[[int], None], facts_of: FactsOf,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        folder: Path,
+        sessions: Sessions,
+        recorder: Recorder,
+        catalog: Catalog,
+        storage: LocalStorage,
+        writer: JournalWriter,
+        clock: Clock,
+    ) -> None:
+        """``folder`` holds the journals; ``clock`` goes on behind the last of them."""
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
         self.reconciled = False
@@ -61,27 +70,25 @@ class Recovery:
         self.unreadable = 0
         """Journals that could not be brought back and are left alone."""
         self._folder = folder
-        self._live_sessions = sessions
+        self._sessions = sessions
         self._recorder = recorder
         self._catalog = catalog
         self._storage = storage
-        self._open_journal = open_journal
-        self._now_us = now_us
-        self._not_before = not_before
-        self._facts_of = facts_of
-        self._started_at = utc(now_us())
-        self._sessions: dict[tuple[str, str], list[str]] = {}
+        self._writer = writer
+        self._clock = clock
+        self._started_at = utc(clock.now_us())
+        self._journals: dict[tuple[str, str], list[str]] = {}
         """Keys of the journals of each session."""
         self._journaled: set[str] = set()
         """Recordings that a journal tells of."""
         self._may_be_readable = False
         """Whether a journal failed for a reason that may be gone at the next start."""
 
-    def hold_sessions(self) -> None:
-        """Before the port opens: whose journals are there? Their streams wait until ``run`` has read them."""
+    def defer_streams(self) -> None:
+        """See, before the port opens, whose journals are there: their streams wait for ``run`` (step 1)."""
         contents = journals_in(self._folder)
         for name in contents.strangers:
-            log.warning("not a journal, left alone", file=str(self._folder / name))
+            log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, segments in contents.journals.items():
             try:
                 header = read_header(self._folder, key)
@@ -93,27 +100,30 @@ class Recovery:
             except OSError as error:
                 self._leave(key, error)
             else:
-                self._sessions.setdefault((header.app_id, header.session_id), []).append(key)
-                self._live_sessions.hold(header.app_id, header.session_id)
-        self.total = sum(len(keys) for keys in self._sessions.values())
+                self._journals.setdefault((header.app_id, header.session_id), []).append(key)
+                self._sessions.defer(header.app_id, header.session_id)
+        self.total = sum(len(keys) for keys in self._journals.values())
 
     async def run(self) -> None:
         """Bring every journal back, then reconcile rows and files."""
         try:
-            for (app_id, session_id), keys in self._sessions.items():
+            for (app_id, session_id), keys in self._journals.items():
                 try:
                     await self._bring_back(keys)
                 except Exception:  # one session's fault must not keep the others from coming back
-                    log.exception("a session could not be brought back, its journals are left alone", journals=keys)
+                    log.exception("session_recovery_failed", app_id=app_id, session_id=session_id, journals=keys)
                     self.unreadable += len(keys)
                     self._may_be_readable = True
                 finally:
-                    self._live_sessions.release(app_id, session_id, self._now_us())
+                    self._sessions.attach(app_id, session_id, self._clock.now_us())
                     self.done += len(keys)
-                log.info("session brought back", session=session_id, done=self.done, of=self.total)
+                log.info("session_recovered", app_id=app_id, session_id=session_id, done=self.done, of=self.total)
             await self._settle_rows()
             await reconcile(
-                catalog=self._catalog, storage=self._storage, now=lambda: utc(self._now_us()), facts_of=self._facts_of
+                catalog=self._catalog,
+                storage=self._storage,
+                now=lambda: utc(self._clock.now_us()),
+                save=self._recorder.save,
             )
             self.reconciled = True
         finally:
@@ -125,56 +135,64 @@ class Recovery:
         read: list[JournalSummary] = []
         for key in keys:
             try:
-                facts = await asyncio.to_thread(read_summary, self._folder, key)
+                summary = await asyncio.to_thread(read_summary, self._folder, key)  # step 2
             except (BrokenSegment, OSError) as error:
                 self._leave(key, error)
                 continue
-            for problem in facts.problems:
-                log.warning("a journal is damaged", journal=key, problem=problem)
-            self._journaled |= set(facts.recordings)
-            read.append(facts)
-        read.sort(key=lambda facts: facts.last_us, reverse=True)
-        for facts in read:
-            await self._restore(facts, goes_on=facts is read[0])
+            for problem in summary.problems:
+                log.warning("journal_damaged", journal=key, problem=problem)
+            self._journaled |= set(summary.recordings)
+            read.append(summary)
+        read.sort(key=lambda summary: summary.last_us, reverse=True)
+        for summary in read:
+            await self._restore(summary, goes_on=summary is read[0])
 
-    async def _restore(self, facts: JournalSummary, *, goes_on: bool) -> None:
-        rows = {recording.id: await self._row(recording) for recording in facts.recordings.values()}
-        self._not_before(facts.last_us)
-        now_us = self._now_us()
+    async def _restore(self, summary: JournalSummary, *, goes_on: bool) -> None:
+        rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
+        self._clock.not_before(summary.last_us)
+        now_us = self._clock.now_us()
         unfinished = [
             replace(each, hold=rows[each.id].hold)
-            for each in facts.recordings.values()
+            for each in summary.recordings.values()
             if rows[each.id].status.is_unfinished
         ]
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
-        if not unfinished and not failed:
-            await asyncio.to_thread(delete_segments, self._folder, facts.header.key)
+        header = summary.header
+        if not unfinished and not failed:  # step 4
+            await asyncio.to_thread(delete_segments, self._folder, header.key)
             return
-        journal = self._open_journal(facts.header, facts.last_segment + 1)
+        journal = self._writer.open(
+            key=header.key, app_id=header.app_id, session_id=header.session_id, segment=summary.last_segment + 1
+        )
         for row in failed:
-            log.error("a recording failed and its journal is kept for a replay", recording=row.id, journal=journal.key)
+            log.error("failed_recording_kept", recording_id=row.id, journal=journal.key)
             ends = row.expires_at if row.hold is None else None
             for_s = None if ends is None else (ends - utc(now_us)).total_seconds()
-            self._recorder.keep(row, journal, first_segment=facts.first_segments[row.id], for_s=for_s)
+            self._recorder.retain(row, journal, first_segment=summary.first_segments[row.id], for_s=for_s)
         running = []
-        for recording in unfinished:
-            self._recorder.begin(recording, journal, first_segment=facts.first_segments[recording.id])
-            self._recorder.catch_up(recording.id)
-            row = rows[recording.id]
-            if recording.status is Status.COMPLETED:
-                self._recorder.end(recording, journal)
-            elif row.status is Status.COMPLETED or not goes_on:
-                reason = row.end_reason or EndReason.RECOVERED
-                self._end(recording, journal, reason, end_us=facts.last_us, now_us=now_us)
+        for row in unfinished:  # step 3
+            recording = self._recorder.begin(row, journal, first_segment=summary.first_segments[row.id])
+            self._recorder.catch_up(recording)
+            known = rows[row.id]
+            if row.status is Status.COMPLETED:
+                recording.finish(row)
+            elif known.status is Status.COMPLETED or not goes_on:
+                reason = known.end_reason or EndReason.RECOVERED
+                recording.stop(RecordingStopped(recording_id=row.id, reason=reason, end_us=summary.last_us), now_us)
             else:
-                self._recorder.change(recording)
+                recording.save_later()
                 running.append(recording)
         if running:
-            app_id, session_id = facts.header.app_id, facts.header.session_id
-            self._live_sessions.find_or_make(app_id, session_id, now_us, even_if_full=True).restore(
-                journal=journal, legs=facts.legs, lost=facts.lost_legs, next_stream=facts.next_stream,
-                next_track=facts.next_track, running=running, last_us=facts.last_us, now_us=now_us,
-            )  # fmt: skip
+            left = Restored(
+                journal=journal,
+                legs=summary.legs,
+                lost=summary.lost_legs,
+                next_stream=summary.next_stream,
+                next_track=summary.next_track,
+                last_us=summary.last_us,
+            )
+            session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, even_if_full=True)
+            session.restore(left, running, now_us)
 
     async def _row(self, recording: Recording) -> Recording:
         row = await self._catalog.get_recording(recording.id)
@@ -183,42 +201,37 @@ class Recovery:
         await self._catalog.add_recording(recording)
         return recording
 
-    def _end(self, recording: Recording, journal: Journal, reason: EndReason, *, end_us: int, now_us: int) -> None:
-        stop = RecordingStopped(recording_id=recording.id, reason=reason, end_us=end_us)
-        journal.append(event_record(now_us, stop))
-        ended = replace(recording, status=Status.COMPLETED, end_reason=reason, ended_at=utc(now_us))
-        self._recorder.end(ended, journal)
-
     def _leave(self, key: str, error: Exception) -> None:
-        log.error("a journal cannot be read and is left alone", journal=key, error=str(error))
+        log.error("journal_unreadable", journal=key, error=str(error))
         self.unreadable += 1
         self._may_be_readable |= isinstance(error, OSError)
 
     # ---- rows --------------------------------------------------------------------------------------------------
 
     async def _settle_rows(self) -> None:
-        """Unfinished rows of before this start that no journal tells of."""
+        """Finish the unfinished rows of before this start that no journal tells of."""
         for row in await self._catalog.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at:
                 continue
             if row.status is Status.ACCEPTED:
                 self._await_first_stream(row)
             elif self._may_be_readable:
-                log.warning("an unfinished recording waits for a journal that could not be read", recording=row.id)
+                log.warning("recording_waits_for_journal", recording_id=row.id)
             else:
-                log.error("the journal of an unfinished recording is gone", recording=row.id)
+                log.error("recording_journal_gone", recording_id=row.id)
                 error = "its journal is gone, or cannot be read: nothing can be recovered"
-                ended_at = utc(self._now_us())
+                ended_at = utc(self._clock.now_us())
                 lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
-                await self._catalog.save_recording(lost, self._facts_of(lost))
+                await self._recorder.save(lost)
 
     def _await_first_stream(self, row: Recording) -> None:
-        session = self._live_sessions.find_or_make(row.app_id, row.session_id, self._now_us(), even_if_full=True)
-        if row.id in session.running or row.id in session.waiting:
+        now_us = self._clock.now_us()
+        session = self._sessions.find_or_make(row.app_id, row.session_id, now_us, even_if_full=True)
+        if row.id in session.recordings:
             return
-        started = session.start(row, self._now_us())
-        if started.status is not row.status:
-            self._recorder.change(started)
+        started = session.start(row, now_us)
+        if started.row.status is not row.status:
+            started.save_later()
 
 
 def _is_over(row: Recording, now_us: int) -> bool:

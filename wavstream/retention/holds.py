@@ -9,43 +9,34 @@ The row of the catalog is what counts; the live value of a recording that runs o
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Protocol
-
 import structlog
 
-from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.holds import HoldRegister
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
+from wavstream.recorder.recorder import Recorder
 from wavstream.retention.policy import is_expired
-from wavstream.sessions.registry import Sessions
+from wavstream.sessions.commands import Commands
 
-log = structlog.get_logger()
-
-
-class Recordings(Protocol):
-    """The commands, as holds need them."""
-
-    async def get(self, *, app_id: str, recording_id: str) -> Recording:
-        """One recording of the app; raises NotFound."""
+log = structlog.get_logger(__name__)
 
 
 class Holds:
     """What the owners of recordings may ask of holds."""
 
-    def __init__(self, *, catalog: Catalog, recordings: Recordings, sessions: Sessions) -> None:
-        self._register = catalog.holds
-        self._recordings = recordings
-        self._sessions = sessions
+    def __init__(self, *, register: HoldRegister, commands: Commands, recorder: Recorder) -> None:
+        self._register = register
+        self._commands = commands
+        self._recorder = recorder
 
     async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
         """Keep it from retention and erasure from ``hold.since``, which is now; raises NotFound, Conflict."""
         held = await self._register.put(recording_id, app_id, hold)
         if held:
-            self._repeat(app_id, recording_id, hold)
-            log.info("a recording is held", recording=recording_id, app=app_id, by=hold.by, reason=hold.reason)
-        recording = await self._recordings.get(app_id=app_id, recording_id=recording_id)
+            self._repeat(recording_id, hold)
+            log.info("legal_hold_put", recording_id=recording_id, app_id=app_id, by=hold.by, reason=hold.reason)
+        recording = await self._commands.get(app_id=app_id, recording_id=recording_id)
         if held:
             return recording
         if (earlier := recording.hold) is not None:
@@ -61,12 +52,11 @@ class Holds:
     async def release(self, *, app_id: str, recording_id: str) -> Recording:
         """Leave it to retention and erasure again; raises NotFound."""
         if await self._register.release(recording_id, app_id):
-            self._repeat(app_id, recording_id, None)
-            log.info("a recording is not held any more", recording=recording_id, app=app_id)
-        return await self._recordings.get(app_id=app_id, recording_id=recording_id)
+            self._repeat(recording_id, None)
+            log.info("legal_hold_released", recording_id=recording_id, app_id=app_id)
+        return await self._commands.get(app_id=app_id, recording_id=recording_id)
 
-    def _repeat(self, app_id: str, recording_id: str, hold: LegalHold | None) -> None:
-        for session in self._sessions.sessions(app_id):
-            for recordings in (session.running, session.waiting):
-                if recording_id in recordings:
-                    recordings[recording_id] = replace(recordings[recording_id], hold=hold)
+    def _repeat(self, recording_id: str, hold: LegalHold | None) -> None:
+        recording = self._recorder.get(recording_id)
+        if recording is not None:
+            recording.hold(hold)

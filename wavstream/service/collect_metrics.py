@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from wavstream.journal.writer import JournalWriter
+from wavstream.listening.live import Live
 from wavstream.media.counters import MediaCounters
 from wavstream.metrics import Kind, MetricSample
 from wavstream.recorder.recorder import Recorder
@@ -19,6 +20,7 @@ def collect_metrics(
     sessions: Sessions,
     writer: JournalWriter,
     recorder: Recorder,
+    live: Live,
     recovery: Recovery,
     dispatcher: Dispatcher,
 ) -> Callable[[], Iterable[MetricSample]]:
@@ -26,7 +28,7 @@ def collect_metrics(
 
     def read() -> Iterator[MetricSample]:
         yield from _media(counters)
-        running = sum(len(session.running) for session in sessions.sessions())
+        running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         yield MetricSample("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)
         unfinished = "Recordings that run or are being finished."
@@ -37,12 +39,10 @@ def collect_metrics(
         yield MetricSample(
             "wavstream_journal_failing", "1 while the journal's disk refuses.", float(bool(writer.failing))
         )
-        yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.waiting)
-        yield MetricSample(
-            "wavstream_live_listeners", "Who listens to recordings while they are made.", recorder.live.listeners
-        )
+        yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.render.waiting)
+        yield MetricSample("wavstream_live_listeners", "Who listens to recordings while they are made.", live.listeners)
         slow = "Live listeners that were cut off because they did not keep up."
-        yield MetricSample("wavstream_live_cut_off_total", slow, recorder.live.cut_off, Kind.COUNTER)
+        yield MetricSample("wavstream_live_cut_off_total", slow, live.cut_off, Kind.COUNTER)
         pending = "Journals of before the last start that are not brought back yet."
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         yield from _webhooks(dispatcher)

@@ -12,22 +12,23 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.catalog.catalog import Catalog
 from wavstream.listening.listener import Listener
+from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.gateway_commands import GatewayCommands, GatewaySettings
-from wavstream.sessions.registry import NewRecording, Sessions
+from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 
 
 def gateway_commands(
     settings: Settings, *, catalog: Catalog, commands: Commands, sessions: Sessions,
-    new_recording: NewRecording, now_us: Callable[[], int],
+    new_recordings: NewRecordings, now_us: Callable[[], int],
 ) -> GatewayCommands:  # fmt: skip
     """The commands as the settings have them."""
     chosen = GatewaySettings(
         has_media_url=bool(settings.media_url), stop_is_heavy=settings.gateway.stop_cooldown == "heavy"
     )
     return GatewayCommands(
-        commands=commands, sessions=sessions, catalog=catalog, new_recording=new_recording, now_us=now_us,
+        commands=commands, sessions=sessions, catalog=catalog, new_recordings=new_recordings, now_us=now_us,
         settings=chosen,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The opener that the settings choose, asked for the stream of a recording."""
+"""The opener that the settings choose, and what it is asked for the stream of a recording."""
 
 from __future__ import annotations
 
@@ -29,45 +29,35 @@ MakeToken = Callable[[str, str, datetime], str]
 """(app id, session id, its end) to a stream token."""
 
 
-class StreamOpening:
-    """Asks the chosen opener, with the address and the token that the media server has to use."""
+class OpenRequests:
+    """Makes what an opener is asked: the address and the token that the media server has to use."""
 
-    def __init__(self, opener: Opener, settings: Settings, *, make_token: MakeToken, now: Callable[[], datetime]):
-        self._opener = opener
+    def __init__(self, settings: Settings, *, make_token: MakeToken, now: Callable[[], datetime]) -> None:
         self._media_url = f"{settings.media_url}/media/{settings.opener.dialect}"
         self._ttl = timedelta(seconds=settings.start_wait_s)
         self._make_token = make_token
         self._now = now
 
-    async def open(self, recording: Recording) -> None:
-        """Ask for a stream of the recording's session; raises as the opener does."""
+    def make(self, recording: Recording) -> OpenRequest:
+        """Return the request for a stream of the recording's session."""
         app_id, session_id, expires_at = recording.app_id, recording.session_id, self._now() + self._ttl
-        await self._opener.open(
-            OpenRequest(
-                app_id=app_id,
-                session_id=session_id,
-                recording_id=recording.id,
-                media_url=f"{self._media_url}/{quote(session_id, safe='')}",
-                stream_token=self._make_token(app_id, session_id, expires_at),
-                expires_at=expires_at,
-            )
+        return OpenRequest(
+            app_id=app_id,
+            session_id=session_id,
+            recording_id=recording.id,
+            media_url=f"{self._media_url}/{quote(session_id, safe='')}",
+            stream_token=self._make_token(app_id, session_id, expires_at),
+            expires_at=expires_at,
         )
 
-    async def close(self, *, app_id: str, session_id: str) -> None:
-        """Ask for its end; raises as the opener does."""
-        await self._opener.close(app_id=app_id, session_id=session_id)
 
-
-async def stream_opening(
-    settings: Settings, closing: AsyncExitStack, *, make_token: MakeToken, now: Callable[[], datetime]
-) -> StreamOpening | None:
-    """What the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
+async def make_opener(settings: Settings, closing: AsyncExitStack, *, now: Callable[[], datetime]) -> Opener | None:
+    """Make the opener that the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
     chosen = settings.opener
     if chosen.kind == "none" or not settings.media_url:
         return None
     _check_dialect(chosen)
-    opener = await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
-    return StreamOpening(opener, settings, make_token=make_token, now=now)
+    return await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
 
 
 def _check_dialect(chosen: OpenerSettings) -> None:

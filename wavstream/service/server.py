@@ -18,9 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wavstream.api.live import WIRE
+from wavstream.clock import Clock
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
-from wavstream.service.clock import Clock
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 

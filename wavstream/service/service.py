@@ -20,36 +20,34 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.catalog.catalog import Catalog
+from wavstream.clock import Clock
 from wavstream.conversion.conversions import Conversions
 from wavstream.errors import DependencyError
-from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import SegmentHeader
 from wavstream.journal.writer import JournalWriter
+from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
-from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording
+from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
-from wavstream.service.clock import Clock
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.default_app import make_default_app
 from wavstream.service.gateway import gateway_commands, gateway_parts
 from wavstream.service.media_plane import media_endpoint, twilio_account
-from wavstream.service.opening import stream_opening
+from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.webhook_service import WebhookService, default_kinds
+from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
-from wavstream.sessions.disk_reserve import DiskReserve
-from wavstream.sessions.new_recordings import NewRecordings
+from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.opened_streams import OpenedStreams
-from wavstream.sessions.registry import SLOT_S, Sessions
-from wavstream.sessions.session import Session
-from wavstream.sessions.timing import Timing
+from wavstream.sessions.registry import SessionLimits, Sessions
+from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.link_keys import load_link_keys
@@ -57,7 +55,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.public_urls import PublicUrls
 from wavstream.storage.sidecar import write_sidecar
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
@@ -86,7 +84,7 @@ class Service:
         self.clock = clock or Clock()
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
-        self._beat_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
@@ -97,39 +95,52 @@ class Service:
         storage.prepare(self.folder.spool)
         self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
         self.links = load_link_keys(self.folder.link_keys, self._wall())
-        self.addresses = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
-        new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
+        self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
         self._closing.push_async_callback(self.catalog.close)
-        known_apps = AppCache(self.catalog, time.monotonic, server_options=settings.recording.options())
+        app_cache = AppCache(self.catalog, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
-            known_apps.get, server_hours=settings.retention.hours,
+            app_cache.get,
+            server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
-        )  # fmt: skip
-        seal = SecretBox(master)
-        self.announcing = WebhookService(
-            self.catalog, settings.webhooks, seal=seal, addresses=self.addresses, now=self._wall
         )
-        self._closing.push_async_callback(self.announcing.stop)
+        secret_box = SecretBox(master)
+        self.webhooks = WebhookService(
+            self.catalog, settings.webhooks, seal=secret_box, addresses=self.public_urls, now=self._wall
+        )
+        self._closing.push_async_callback(self.webhooks.stop)
         await make_default_app(settings, self.catalog, master=master, now=self._wall())
+        self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
-            self.folder.journal, on_written=self._on_written, on_pressure=self._on_pressure,
-            queue_bytes=settings.journal.queue_bytes, segment_bytes=settings.journal.segment_bytes,
+            self.folder.journal,
+            on_written=self._on_written,
+            on_pressure=self._on_pressure,
+            queue_bytes=settings.journal.queue_bytes,
+            segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
-        )  # fmt: skip
+        )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
-        self._loop = asyncio.get_running_loop()
+        publisher = Publisher(
+            storage=storage,
+            catalog=self.catalog,
+            facts_of=self.webhooks.facts_of,
+            expires_at=expiry.of,
+            sidecar=self._sidecar if settings.sidecar else None,
+        )
         self.recorder = Recorder(
-            places=Folders(journal=self.folder.journal, spool=self.folder.spool), writer=self._writer,
-            catalog=self.catalog, storage=storage, stall_wait_us=int(settings.stall_wait_s * 1e6), expires_at=expiry.of,
-            sidecar=self._sidecar if settings.sidecar else None, automatic_end=self._found_end,
-            facts_of=self.announcing.facts_of, max_listeners=settings.limits.live_listeners,
-        )  # fmt: skip
+            Folders(journal=self.folder.journal, spool=self.folder.spool),
+            writer=self._writer,
+            publisher=publisher,
+            stall_wait_us=int(settings.stall_wait_s * 1e6),
+        )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
-        room = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
-        conversions = Conversions(storage=storage, spool=self.folder.spool, min_free_bytes=room.min_free_bytes)
+        self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners)
+        reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
+        await reserve.look()
+        conversions = Conversions(storage=storage, spool=self.folder.spool, reserve=reserve)
         self._closing.push_async_callback(conversions.stop)
+        new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6),
@@ -137,74 +148,117 @@ class Service:
                 announced_wait_us=int(settings.announced_wait_s * 1e6),
                 orphan_after_us=int(settings.orphan_after_s * 1e6),
             ),
-            renderer=self.recorder, writer=self._writer, make_journal=self._make_journal,
-            max_sessions=settings.limits.sessions, max_streams_per_session=settings.limits.streams_per_session,
-            auto_record=settings.auto_record, options_of=known_apps.last_options,
-            new_recording=new_recordings, room=room,
-        )  # fmt: skip
-        opener = await stream_opening(settings, self._closing, make_token=self._make_token, now=self._wall)
-        self._openings = OpenedStreams(opener, sessions=self.sessions, now_us=self.clock.now_us)
-        self._closing.push_async_callback(self._openings.stop, CLOSE_S)
+            limits=SessionLimits(
+                sessions=settings.limits.sessions,
+                streams_per_session=settings.limits.streams_per_session,
+                auto_record=settings.auto_record,
+            ),
+            recorder=self.recorder,
+            writer=self._writer,
+            new_recordings=new_recordings,
+            options_of=app_cache.last_options,
+        )
+        self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
+        self._opened = OpenedStreams(
+            await make_opener(settings, self._closing, now=self._wall),
+            request_for=OpenRequests(settings, make_token=self._make_token, now=self._wall).make,
+            sessions=self.sessions,
+            now_us=self.clock.now_us,
+        )
+        self._closing.push_async_callback(self._opened.stop, CLOSE_S)
         commands = Commands(
-            sessions=self.sessions, catalog=self.catalog, now_us=self.clock.now_us,
-            new_recording=new_recordings, storage=storage, room=room, facts_of=self.announcing.facts_of,
-            openings=self._openings,
-        )  # fmt: skip
+            sessions=self.sessions,
+            recorder=self.recorder,
+            opened=self._opened,
+            catalog=self.catalog,
+            storage=storage,
+            new_recordings=new_recordings,
+            now_us=self.clock.now_us,
+        )
+        self.recorder.on_automatic_end(commands.end_automatically)
         self.access = Authenticator(
-            apps=self.catalog, known_apps=known_apps, master=master, twilio=twilio_account(settings)
+            apps=self.catalog, known_apps=app_cache, master=master, twilio=twilio_account(settings)
         )
         self.recovery = Recovery(
-            folder=self.folder.journal, sessions=self.sessions, recorder=self.recorder, catalog=self.catalog,
-            storage=storage, open_journal=self._reopen_journal, now_us=self.clock.now_us,
-            not_before=self.clock.not_before, facts_of=self.announcing.facts_of,
-        )  # fmt: skip
+            folder=self.folder.journal,
+            sessions=self.sessions,
+            recorder=self.recorder,
+            catalog=self.catalog,
+            storage=storage,
+            writer=self._writer,
+            clock=self.clock,
+        )
         self._gateway = gateway_commands(
-            settings, catalog=self.catalog, commands=commands, sessions=self.sessions,
-            new_recording=new_recordings, now_us=self.clock.now_us,
-        )  # fmt: skip
-        gateway = gateway_parts(
-            settings, commands=self._gateway, catalog=self.catalog, access=self.access, known_apps=known_apps,
-            listen=self.recorder.listen, seal=seal, master=master, now=self._wall,
-        )  # fmt: skip
-        parts = ApiDependencies(
-            commands=commands, authenticate=self.access.authenticate, links=self.links,
-            holds=Holds(catalog=self.catalog, recordings=commands, sessions=self.sessions),
-            dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
-            storage=storage, conversions=conversions, listen=self.recorder.listen, make_token=self.access.make_token,
-            readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
-            public_url=settings.base_url, options_of=known_apps.options,
-            body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
-            link_ttl_s=settings.links.ttl_s, trusted_proxies=settings.trusted_proxies,
-        )  # fmt: skip
-        self.app = create_app(parts, gateway)
-        self.endpoint = media_endpoint(
-            settings, access=self.access, known_apps=known_apps, sessions=self.sessions,
+            settings,
+            catalog=self.catalog,
+            commands=commands,
+            sessions=self.sessions,
+            new_recordings=new_recordings,
             now_us=self.clock.now_us,
-        )  # fmt: skip
+        )
+        gateway = gateway_parts(
+            settings,
+            commands=self._gateway,
+            catalog=self.catalog,
+            access=self.access,
+            known_apps=app_cache,
+            listen=self.live.listen,
+            seal=secret_box,
+            master=master,
+            now=self._wall,
+        )
+        dependencies = ApiDependencies(
+            commands=commands,
+            authenticate=self.access.authenticate,
+            links=self.links,
+            holds=Holds(register=self.catalog.holds, commands=commands, recorder=self.recorder),
+            dead_letters=self.catalog,
+            url_of=self.public_urls.of,
+            find_recording=self.catalog.get_recording,
+            storage=storage,
+            conversions=conversions,
+            listen=self.live.listen,
+            make_token=self.access.make_token,
+            readiness=self._not_ready_because,
+            metrics_registry=self.metrics.registry,
+            now=self._wall,
+            public_url=settings.base_url,
+            options_of=app_cache.options,
+            body_limit_bytes=settings.limits.body_bytes,
+            page_limit=settings.limits.page_size,
+            link_ttl_s=settings.links.ttl_s,
+            trusted_proxies=settings.trusted_proxies,
+        )
+        self.app = create_app(dependencies, gateway)
+        self.endpoint = media_endpoint(
+            settings, access=self.access, known_apps=app_cache, sessions=self.sessions, now_us=self.clock.now_us
+        )
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
                 sessions=self.sessions,
                 writer=self._writer,
                 recorder=self.recorder,
+                live=self.live,
                 recovery=self.recovery,
-                dispatcher=self.announcing.dispatcher,
+                dispatcher=self.webhooks.dispatcher,
             )
         )
-        self.recovery.hold_sessions()
-        self.announcing.start()
+        self.recovery.defer_streams()
+        self.webhooks.start()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
+        self._keep(reserve.watch, "disk reserve")
         sweeper = Sweeper(self.catalog, self.catalog.holds, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
-        self._schedule_beat(self._loop.time())
+        self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:
         """What ends from here on is our doing: running recordings go on at the next start."""
-        self.sessions.shut_down(self.clock.now_us())
-        self.recorder.live.stop()
+        self._ticker.shut_down(self.clock.now_us())
+        self.live.stop()
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -216,8 +270,8 @@ class Service:
 
     async def _end_background(self) -> None:
         self.begin_shutdown()
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -227,22 +281,12 @@ class Service:
     def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
         return self.access.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
 
-    def _make_journal(self, session: Session) -> Journal:
-        return self._writer.open(key=new_id(), app_id=session.app_id, session_id=session.session_id)
-
-    def _reopen_journal(self, header: SegmentHeader, segment: int) -> Journal:
-        return self._writer.open(key=header.key, app_id=header.app_id, session_id=header.session_id, segment=segment)
-
-    def _found_end(self, recording: Recording, end: RecordingStopped) -> None:
-        if self.sessions.automatic_end(recording, end, self.clock.now_us()):
-            self._openings.release(recording)
-
     def _sidecar(self, recording: Recording) -> bytes:
-        return write_sidecar(recording, url=self.addresses.of(recording))
+        return write_sidecar(recording, url=self.public_urls.of(recording))
 
     async def _not_ready_because(self) -> list[str]:
         reasons = []
-        if self.sessions.stopping:
+        if self.sessions.is_stopping:
             reasons.append("the server is shutting down")
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
@@ -252,26 +296,26 @@ class Service:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons
 
-    # ---- the beat ----------------------------------------------------------------------------------------------
+    # ---- the tick ----------------------------------------------------------------------------------------------
 
-    def _schedule_beat(self, due: float) -> None:
-        self._beat_timer = self._loop.call_at(due, self._beat, due)
+    def _schedule_tick(self, due: float) -> None:
+        self._tick_timer = self._loop.call_at(due, self._tick, due)
 
-    def _beat(self, due: float) -> None:
+    def _tick(self, due: float) -> None:
         now = time.monotonic()  # uvloop's own time counts whole milliseconds
         self.metrics.loop_delay.observe(now - due)
         try:
-            self.sessions.beat(self.clock.now_us())
-            self.recorder.live.beat()
-        except Exception:  # one session's fault must not stop the beat of all
-            log.exception("the beat failed")
-        self._schedule_beat(max(due + SLOT_S, now))
+            self._ticker.tick(self.clock.now_us())
+            self.live.tick()
+        except Exception:  # one session's fault must not stop the tick of all
+            log.exception("tick_failed")
+        self._schedule_tick(max(due + TICK_S, now))
 
     def _on_written(self, journals: Sequence[Journal]) -> None:
-        self.recorder.live.written(journals, self.clock.now_us())
+        self.live.written(journals, self.clock.now_us())
 
     def _on_pressure(self, full: bool) -> None:
-        log.warning("the journal's queue is full: streams wait" if full else "the journal's queue has room again")
+        log.warning("journal_queue_full" if full else "journal_queue_has_room")
         self._loop.call_soon_threadsafe(self.sessions.apply_backpressure, full)
 
     # ---- within ------------------------------------------------------------------------------------------------
@@ -282,7 +326,7 @@ class Service:
                 try:
                     await work()
                 except Exception:
-                    log.exception("a background task failed", task=name)
+                    log.exception("background_task_failed", task=name)
 
         task = asyncio.create_task(run(), name=name)
         self._background.add(task)

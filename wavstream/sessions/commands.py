@@ -1,4 +1,4 @@
-"""The commands of every API: start, stop, pause, resume a recording; announce, look at a session.
+"""What the rooms above ask of calls: start, stop, pause, resume a recording; announce, look at a session.
 
 A command that is refused changes nothing. Tenancy is decided here once: what belongs to another app does not exist.
 """
@@ -6,7 +6,6 @@ A command that is refused changes nothing. Tenancy is decided here once: what be
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,22 +14,24 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.recordings import Page
 from wavstream.errors import (
     Conflict,
-    DependencyError,
     FieldError,
     InvalidFields,
     LimitReached,
     NotFound,
     WavstreamError,
 )
+from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
-from wavstream.model.fact import Fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.model.times import utc
-from wavstream.sessions.disk_reserve import DiskReserve
+from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recording import LiveRecording
+from wavstream.sessions.admission import NewRecordings
+from wavstream.sessions.keyed_locks import KeyedLocks
 from wavstream.sessions.opened_streams import OpenedStreams
-from wavstream.sessions.registry import NewRecording, Sessions
+from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
 from wavstream.sessions.views import session_view
 from wavstream.storage.local import LocalStorage
@@ -43,36 +44,45 @@ class Commands:
     """What may be done to sessions and recordings, by the app that owns them."""
 
     def __init__(
-        self, *, sessions: Sessions, catalog: Catalog, now_us: Callable[[], int],
-        new_recording: NewRecording, storage: LocalStorage, room: DiskReserve,
-        facts_of: Callable[[Recording], Sequence[Fact]], openings: OpenedStreams,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        sessions: Sessions,
+        recorder: Recorder,
+        opened: OpenedStreams,
+        catalog: Catalog,
+        storage: LocalStorage,
+        new_recordings: NewRecordings,
+        now_us: Callable[[], int],
+    ) -> None:
         self._sessions = sessions
+        self._recorder = recorder
+        self._opened = opened
         self._catalog = catalog
-        self._now_us = now_us
-        self._new_recording = new_recording
         self._storage = storage
-        self._starting: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
-        """By idempotency key: kept for as long as a request with that key holds its lock or waits for it."""
-        self._room = room
-        self._facts_of = facts_of
-        self._openings = openings
+        self._new_recordings = new_recordings
+        self._now_us = now_us
+        self._idempotent = KeyedLocks()
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
     async def start(
-        self, *, app_id: str, session_id: str, options: RecordingOptions,
-        idempotency_key: str | None = None, request_digest: str = "",
-    ) -> Recording:  # fmt: skip
-        """Start a recording; raises LimitReached, and what the opener raises.
+        self,
+        *,
+        app_id: str,
+        session_id: str,
+        options: RecordingOptions,
+        idempotency_key: str | None = None,
+        request_digest: str = "",
+    ) -> Recording:
+        """Start a recording; a known idempotency key gives the recording that it made.
 
-        A known idempotency key gives the recording it made.
+        Raises LimitReached, InvalidFields for a key that was used with another ``request_digest``, and what the
+        opener raises.
         """
-        recording = self._new_recording(app_id=app_id, session_id=session_id, options=options)
+        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
             return await self.begin(recording, self._catalog.add_recording)
-        lock = self._starting.setdefault((app_id, idempotency_key), asyncio.Lock())
-        async with lock:
+        async with self._idempotent.of(app_id, idempotency_key):
             return await self._start_once(recording, idempotency_key, request_digest)
 
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
@@ -97,30 +107,26 @@ class Commands:
             raise
 
     async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
-        """Start this recording, which ``add`` writes into the catalog; raises LimitReached, what the opener raises."""
-        self._room.check()
+        """Start this recording, which ``add`` writes into the catalog; raise LimitReached, what the opener raises."""
+        self._new_recordings.check_room()
         self._sessions.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._sessions.find_or_make(app_id, session_id, self._now_us())
-        before_us = session.waits.stream_by_us
-        if not session.streams:
-            session.waits.expect_stream(self._now_us())
-        expected_us = session.waits.stream_by_us
+        expectation = session.expect_stream(self._now_us())
         try:
-            async with self._openings.starting(recording) as recording:
+            async with self._opened.starting(recording) as recording:
                 await add(recording)
-                if self._sessions.stopping:
+                if self._sessions.is_stopping:
                     return recording  # the row waits for its first stream, as it would have done here
                 # Streams may have come and gone meanwhile, and the session with them.
                 session = self._sessions.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
                 started = session.start(recording, self._now_us())
         except WavstreamError:
-            if session.waits.stream_by_us == expected_us and not session.waiting:
-                session.waits.stream_by_us = before_us
+            session.take_back(expectation)
             raise
-        if started.status is not recording.status:
-            await self._save(started)
-        return started
+        if started.row.status is not recording.status:
+            await started.save()
+        return started.row
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
         """Stop a running recording and wait for its file; raises NotFound, Conflict."""
@@ -131,59 +137,84 @@ class Commands:
         return await self.get(app_id=app_id, recording_id=recording_id)
 
     async def end(self, *, app_id: str, recording_id: str, end_us: int | None = None) -> asyncio.Future[Recording]:
-        """Stop a running recording: gives it as it ends up, with its file. Raises NotFound, Conflict.
+        """Stop a running recording; the future gives it as it ends up, with its file. Raises NotFound, Conflict.
 
         ``end_us`` is when it was to end; None: now.
         """
         session, recording = await self._running(app_id, recording_id, "stopped")
-        if recording.status is not Status.ACCEPTED:
-            stopped = session.stop(recording_id, EndReason.STOPPED, self._now_us(), end_us=end_us)
-            self._openings.release(recording)
+        if recording.is_running:
+            stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us)
+            self._opened.release(recording.row)
             return stopped
-        cancelled = session.cancel(recording_id, self._now_us())
-        self._openings.release(cancelled)
-        await self._save(cancelled)
-        ended = asyncio.get_running_loop().create_future()
+        cancelled = session.cancel(recording, self._now_us())
+        self._opened.release(cancelled)
+        await recording.save()
+        ended: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
         ended.set_result(cancelled)
         return ended
+
+    def end_automatically(self, recording: LiveRecording, end: RecordingStopped) -> None:
+        """Stop a recording that has come to its end by itself, unless it was stopped meanwhile."""
+        row = recording.row
+        session = self._sessions.find(row.app_id, row.session_id)
+        if session is not None and recording.is_running and row.id in session.recordings:
+            session.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
+            self._opened.release(row)
 
     async def pause(self, *, app_id: str, recording_id: str) -> Recording:
         """Pause an ongoing recording; raises NotFound, Conflict."""
         session, recording = await self._running(app_id, recording_id, "paused")
-        if recording.status is not Status.ONGOING:
-            raise Conflict(f"the recording is {recording.status}, not ongoing", state=recording.status)
-        paused = session.pause(recording_id, self._now_us())
-        await self._save(paused)
+        if recording.row.status is not Status.ONGOING:
+            raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
+        paused = session.pause(recording, self._now_us())
+        await recording.save()
         return paused
 
     async def resume(self, *, app_id: str, recording_id: str) -> Recording:
         """Let a paused recording go on; raises NotFound, Conflict."""
         session, recording = await self._running(app_id, recording_id, "resumed")
-        if recording.status is not Status.PAUSED:
-            raise Conflict(f"the recording is {recording.status}, not paused", state=recording.status)
-        resumed = session.resume(recording_id, self._now_us())
-        await self._save(resumed)
+        if recording.row.status is not Status.PAUSED:
+            raise Conflict(f"the recording is {recording.row.status}, not paused", state=recording.row.status)
+        resumed = session.resume(recording, self._now_us())
+        await recording.save()
         return resumed
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
-        """One recording of the app; raises NotFound."""
-        finishing = self._sessions.renderer.finishing(recording_id)
-        recording = await self._catalog.get_recording(recording_id, app_id=app_id)
+        """Return one recording of the app; raises NotFound."""
+        live = self._recorder.get(recording_id)
+        finishing = live.row if live is not None and live.end is not None else None
+        row = await self._catalog.get_recording(recording_id, app_id=app_id)
         if finishing is not None and finishing.app_id == app_id:
-            return finishing if recording is None else replace(finishing, hold=recording.hold)
-        if recording is None:
+            return finishing if row is None else replace(finishing, hold=row.hold)
+        if row is None:
             raise NotFound("no such recording")
-        return recording
+        return row
 
     async def list(
-        self, *, app_id: str, session_id: str | None, status: Status | None, from_: str | None, to: str | None,
-        since: datetime | None, until: datetime | None, limit: int, cursor: str | None,
-    ) -> Page:  # fmt: skip
-        """A page of the app's recordings, newest first; raises InvalidFields for a cursor that is not one of ours."""
+        self,
+        *,
+        app_id: str,
+        session_id: str | None,
+        status: Status | None,
+        from_: str | None,
+        to: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page:
+        """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
         return await self._catalog.list_recordings(
-            app_id, session_id=session_id, status=status, from_=from_, to=to, since=since, until=until,
-            limit=limit, cursor=cursor,
-        )  # fmt: skip
+            app_id,
+            session_id=session_id,
+            status=status,
+            from_=from_,
+            to=to,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
         """Erase a recording's file; its row stays, without it.
@@ -198,7 +229,7 @@ class Commands:
         if not await self._catalog.holds.claim_for_erasing((recording_id,), utc(self._now_us())):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
-        self._sessions.renderer.forget(recording_id)
+        self._recorder.release_failed(recording_id)
         await self._catalog.save_recording(replace(recording, status=Status.DELETED))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
@@ -208,18 +239,15 @@ class Commands:
         now_us = self._now_us()
         session = self._sessions.find_or_make(app_id, session_id, now_us)
         session.learn(call)
-        session.waits.was_announced = True
-        if not session.streams:
-            session.waits.announce(now_us)
-        session.active_us = now_us
+        session.announce(now_us)
         return session_view(session, now_us)
 
     def sessions(self, app_id: str) -> Sequence[SessionView]:
-        """The app's live sessions, oldest first."""
-        return [session_view(session, self._now_us()) for session in self._sessions.sessions(app_id)]
+        """Return the app's live sessions, oldest first."""
+        return [session_view(session, self._now_us()) for session in self._sessions.of_app(app_id)]
 
     def session(self, app_id: str, session_id: str) -> SessionView:
-        """One live session of the app; raises NotFound."""
+        """Return one live session of the app; raises NotFound."""
         session = self._sessions.find(app_id, session_id)
         if session is None:
             raise NotFound("no such session is live")
@@ -227,19 +255,13 @@ class Commands:
 
     # ---- within ------------------------------------------------------------------------------------------------
 
-    async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, Recording]:
-        for session in self._sessions.sessions(app_id):
-            recording = session.running.get(recording_id) or session.waiting.get(recording_id)
-            if recording is not None:
-                return session, recording
+    async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, LiveRecording]:
+        live = self._recorder.get(recording_id)
+        if live is not None and live.row.app_id == app_id:
+            session = self._sessions.find(app_id, live.row.session_id)
+            if session is not None and recording_id in session.recordings:
+                return session, live
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status.is_running:
             raise LimitReached("a restart has the recording in its hands: try again", retry_after_s=1)
         raise Conflict(f"the recording is {recording.status}: it cannot be {verb}", state=recording.status)
-
-    async def _save(self, recording: Recording) -> None:
-        """Tell the catalog what was done. It was done and is in the journal, so a catalog that fails is told later."""
-        try:
-            await self._catalog.save_recording(recording, self._facts_of(recording))
-        except DependencyError:
-            self._sessions.renderer.change(recording)

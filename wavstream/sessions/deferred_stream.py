@@ -1,4 +1,7 @@
-"""A stream that came before its session's journal was read after a restart."""
+"""Streams that come before their session's journal was read after a restart: they wait until it was.
+
+What a deferred stream's socket had read is kept; the rest waits in the kernel, and then at the peer.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from wavstream.sessions.ports import StreamHandle, StreamSink
 
 
 class DeferredStream:
-    """Keeps what its socket had read; the rest waits in the kernel, and then at the peer, until it is let in."""
+    """The sink of one media socket until its session is there."""
 
     def __init__(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> None:
         self.started = started
@@ -20,21 +23,21 @@ class DeferredStream:
         handle.pause_reading()
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
-        """Keep the frame, or hand it on once let in."""
+        """Keep the frame, or hand it on once attached."""
         if self._stream is None:
             self._early.append(frame)
         else:
             self._stream.frame(frame, arrival_us)
 
     def event(self, event: Event, arrival_us: int) -> None:
-        """Keep the event, or hand it on once let in."""
+        """Keep the event, or hand it on once attached."""
         if self._stream is None:
             self._early.append(event)
         else:
             self._stream.event(event, arrival_us)
 
     def closed(self, clean: bool, arrival_us: int) -> None:
-        """The peer left."""
+        """Keep in mind that the peer left, or hand it on once attached."""
         if self._stream is None:
             self._closed = clean
         else:
@@ -58,3 +61,32 @@ class DeferredStream:
             stream.closed(self._closed, now_us)
         else:
             self.handle.resume_reading()
+
+
+class DeferredStreams:
+    """The sessions whose journals are being read, and the streams that wait for them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], list[DeferredStream]] = {}
+
+    def expect(self, app_id: str, session_id: str) -> None:
+        """Let streams of this session wait from now on."""
+        self._waiting.setdefault((app_id, session_id), [])
+
+    def defer(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> DeferredStream | None:
+        """Return the sink of a stream that has to wait; None: it does not have to."""
+        assert started.session_id is not None
+        waiting = self._waiting.get((app_id, started.session_id))
+        if waiting is None:
+            return None
+        deferred = DeferredStream(started, app_id=app_id, handle=handle)
+        waiting.append(deferred)
+        return deferred
+
+    def take(self, app_id: str, session_id: str) -> list[DeferredStream]:
+        """Return the streams that waited for this session; others need not wait any more."""
+        return self._waiting.pop((app_id, session_id), [])
+
+    def apps_of(self, session_id: str) -> set[str]:
+        """Return the apps that have a session of this id whose journal is being read."""
+        return {app_id for app_id, known_id in self._waiting if known_id == session_id}

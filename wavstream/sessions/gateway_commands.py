@@ -28,9 +28,10 @@ from wavstream.model.operation import Command, Operation
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.model.times import unix_us, utc
+from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.cooldown import Cooldown
-from wavstream.sessions.registry import NewRecording, Sessions
+from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
 
 KEPT = timedelta(hours=24)
@@ -64,13 +65,13 @@ class GatewayCommands:
     """Starts and stops the recordings of the gateway's applications."""
 
     def __init__(
-        self, *, commands: Commands, sessions: Sessions, catalog: Catalog, new_recording: NewRecording,
+        self, *, commands: Commands, sessions: Sessions, catalog: Catalog, new_recordings: NewRecordings,
         now_us: Callable[[], int], settings: GatewaySettings,
     ) -> None:  # fmt: skip
         self._commands = commands
         self._sessions = sessions
         self._catalog = catalog
-        self._new_recording = new_recording
+        self._new_recordings = new_recordings
         self._now_us = now_us
         self._settings = settings
         self._start_cooldown = Cooldown(HEAVY_US)
@@ -96,7 +97,7 @@ class GatewayCommands:
                 raise CommandConflict("A recording is already running", state=running.status, recording_id=running.id)
             uid = command_uid or str(uuid.uuid4())
             recording = replace(
-                self._new_recording(app_id=app_id, session_id=session_id, options=options), command_uid=uid
+                self._new_recordings.make(app_id=app_id, session_id=session_id, options=options), command_uid=uid
             )
             operation = self._operation(Command.RECORD_START, recording, uid)
 
@@ -135,7 +136,7 @@ class GatewayCommands:
 
     def newest(self, *, app_id: str, session_id: str) -> Recording | None:
         """The recording of a live session that began last and still runs; raises NotFound, Forbidden, LimitReached."""
-        running = self._session(app_id, session_id).running.values()
+        running = [recording.row for recording in self._session(app_id, session_id).running]
         return max(running, key=lambda recording: recording.created_at, default=None)
 
     def _turn(self, app_id: str, session_id: str) -> asyncio.Lock:
@@ -181,7 +182,7 @@ class GatewayCommands:
 
 def _recording(session: Session) -> Recording | None:
     """The recording that a command started and that runs or waits for its stream."""
-    recordings = (*session.running.values(), *session.waiting.values())
+    recordings = [recording.row for recording in (*session.running, *session.waiting)]
     return next((recording for recording in recordings if recording.command_uid is not None), None)
 
 

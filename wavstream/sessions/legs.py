@@ -1,11 +1,19 @@
-"""The parties of a call: their order of arrival, and which of them are away.
+"""The parties of a call: their order of arrival, which of them are away, and which have heard the recording tone.
 
 A leg is *away* when its stream was lost and may come back within the reconnect wait.
+
+The tone that says that a recording runs is played to all that stream when a recording with a beep starts, and to each
+leg that joins while it runs, by the leg's first stream. A leg that comes back has heard it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from wavstream.model.recording import Recording
+from wavstream.rendering.mixer.beep import beep
+from wavstream.sessions.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +34,59 @@ class Legs:
         self.away: dict[str, Away] = {}
 
     def arrive(self, name: str) -> None:
-        """A stream of this leg is there, for the first time or again."""
+        """Note that a stream of this leg is there, for the first time or again."""
         if name not in self.names:
             self.names.append(name)
         self.away.pop(name, None)
 
     def lose(self, name: str, *, deadline_us: int, by_restart: bool = False) -> None:
-        """The stream of this leg is lost; it may come back until the deadline."""
+        """Note that the stream of this leg is lost; it may come back until the deadline."""
         self.away[name] = Away(deadline_us, by_restart)
 
     def give_up(self, now_us: int) -> list[Away]:
-        """Stop waiting for those whose time is over; returns them."""
+        """Stop waiting for those whose time is over; return them."""
         overdue = [name for name, away in self.away.items() if now_us >= away.deadline_us]
         return [self.away.pop(name) for name in overdue]
 
     def free_letter(self) -> str:
-        """A name for a leg that brings none: the first letter that is not taken."""
+        """Return a name for a leg that brings none: the first letter that is not taken."""
         letters = (chr(code) for code in range(ord("a"), ord("z") + 1))
         return next((letter for letter in letters if letter not in self.names), f"leg-{len(self.names) + 1}")
+
+
+class RecordingTone:
+    """Who has heard the tone of which of a session's running recordings."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, set[str]] = {}
+        """The legs that have heard that of a recording, by its id."""
+
+    def start(self, recording: Recording, streams: Sequence[Stream]) -> tuple[int, ...]:
+        """Play the tone of a recording that starts; return the streams whose outbound track brings it back."""
+        self.heard([recording], (stream.facts.leg for stream in streams))
+        if recording.id not in self._heard:
+            return ()
+        for stream in streams:
+            _play_to(stream)
+        return tuple(stream.facts.stream for stream in streams if stream.returns_audio)
+
+    def heard(self, recordings: Iterable[Recording], legs: Iterable[str]) -> None:
+        """Note that these legs have heard of these recordings, as far as they beep."""
+        legs = set(legs)
+        self._heard |= {recording.id: {*legs} for recording in recordings if recording.options.beep}
+
+    def join(self, stream: Stream) -> None:
+        """Play a stream that joins a tone that its leg has not heard."""
+        unaware = [legs for legs in self._heard.values() if stream.facts.leg not in legs]
+        for legs in unaware:
+            legs.add(stream.facts.leg)
+        if unaware:
+            _play_to(stream)
+
+    def end(self, recording_id: str) -> None:
+        """Forget a recording that is over."""
+        self._heard.pop(recording_id, None)
+
+
+def _play_to(stream: Stream) -> None:
+    stream.handle.play(beep(stream.facts.format.rate_hz))

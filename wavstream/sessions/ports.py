@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import Event, Frame
-from wavstream.journal.journal import Journal
-from wavstream.model.recording import Recording
 
 
 class StreamSink(Protocol):
@@ -51,25 +48,3 @@ class StreamHandle(Protocol):
 
     def resume_reading(self) -> None:
         """Read again."""
-
-
-class Renderer(Protocol):
-    """Turns journals into files, off the event loop. All calls come from the event loop."""
-
-    def begin(self, recording: Recording, journal: Journal, *, first_segment: int) -> None:
-        """A recording has started: its start record is in the journal, in ``first_segment`` or later."""
-
-    def change(self, recording: Recording) -> None:
-        """The recording's state has changed: tell the catalog."""
-
-    def advance(self, journals: list[Journal]) -> None:
-        """Fold what these journals have."""
-
-    def end(self, recording: Recording, journal: Journal) -> asyncio.Future[Recording]:
-        """The stop record is appended: drain, finish and publish; gives the recording as it ends up."""
-
-    def finishing(self, recording_id: str) -> Recording | None:
-        """The recording, if it was stopped and its file is still being finished."""
-
-    def forget(self, recording_id: str) -> None:
-        """Erase what is kept of a recording that failed."""

@@ -2,253 +2,300 @@
 
 The session is over when no stream is open and no leg is away (lost, and awaited for the reconnect wait):
 
-- the last stream ended by its own will: the recordings end as ``hangup``;
-- the wait for the last leg ran out: they end as ``disconnected`` (``recovered`` if a restart of ours lost it), and the
-  file ends where the last stream did, not where the waiting did.
+1. The last stream ended by its own will: the recordings end as ``hangup``.
+2. The wait for the last leg ran out: they end as ``disconnected`` (``recovered`` if a restart of ours lost it), and the
+   file ends where the last stream did, not where the waiting did.
 
-Nothing is journaled while no recording runs. Every method takes ``now_us`` (Unix time in microseconds that never goes
-back); nothing here reads a clock or waits.
+Nothing is journaled while no recording runs. What frames meet is decided when the recordings change, never per frame.
+Every method takes ``now_us`` (Unix time in microseconds that never goes back); nothing here reads a clock or waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
 from wavstream.journal import events, records
-from wavstream.journal.events import Event, StreamFacts
+from wavstream.journal.events import StreamFacts
 from wavstream.journal.journal import Journal
+from wavstream.journal.writer import JournalWriter
 from wavstream.model.call import CallFacts
+from wavstream.model.ids import new_id
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.sessions.legs import Legs
-from wavstream.sessions.ports import Renderer, StreamHandle
-from wavstream.sessions.recording_tone import RecordingTone
-from wavstream.sessions.rules import all_paused, apply_rules
+from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recording import LiveRecording
+from wavstream.sessions.deadlines import Expectation, FoldSchedule, SessionDeadlines, Timing
+from wavstream.sessions.legs import Legs, RecordingTone
+from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
-from wavstream.sessions.timing import FoldSchedule, Timing
-from wavstream.sessions.waits import SessionDeadlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a journal of before a restart says of its session."""
+
+    journal: Journal
+    """Made anew for what follows."""
+    legs: list[str]
+    """In order of arrival."""
+    lost: list[str]
+    """Those that may come back."""
+    next_stream: int
+    next_track: int
+    last_us: int
+    """The last arrival."""
 
 
 class Session:
     """The live state of one call of one app."""
 
     def __init__(
-        self, *, app_id: str, session_id: str, now_us: int, timing: Timing, renderer: Renderer,
-        make_journal: Callable[[Session], Journal], turn: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        app_id: str,
+        session_id: str,
+        now_us: int,
+        timing: Timing,
+        recorder: Recorder,
+        writer: JournalWriter,
+        turn: int = 0,
+    ) -> None:
+        """For ``turn`` see ``FoldSchedule``."""
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
         self.active_us = now_us
-        """When something other than a frame came last; see ``orphans``."""
+        """When something other than a frame came last; see ``StalledSessions``."""
         self.call = CallFacts()
         self.legs = Legs()
-        self.streams: list[Stream] = []
+        self.streams: list[SessionStream] = []
         """The open ones."""
-        self.streams_gone = asyncio.Event()
-        """The last of them has gone, and none has come since."""
-        self.running: dict[str, Recording] = {}
-        """Ongoing and paused recordings."""
-        self.waiting: dict[str, Recording] = {}
-        """Accepted recordings: they start with the first stream."""
-        self.waits = SessionDeadlines(timing)
-        self.next_stream = 1
-        self.next_track = 0
+        self.recordings: dict[str, LiveRecording] = {}
+        """By id: those that run, and those that wait for the first stream."""
         self.journal: Journal | None = None
         self.was_recorded = False
         """Whether there has been a recording, or one waits."""
-        self.last_stream_end_us = now_us
+        self._streams_gone = asyncio.Event()
+        self._streams_gone.set()
+        self._last_stream_end_us = now_us
+        self._next_stream = 1
+        self._next_track = 0
         self._timing = timing
-        self._renderer = renderer
-        self._make_journal = make_journal
-        self._pulse = FoldSchedule(now_us, turn)
-        self._beeps = RecordingTone()
+        self._recorder = recorder
+        self._writer = writer
+        self._deadlines = SessionDeadlines(timing)
+        self._schedule = FoldSchedule(now_us, turn)
+        self._tone = RecordingTone()
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
-    def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> Stream:
-        """A stream has introduced itself."""
+    def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> SessionStream:
+        """Take in a stream that has introduced itself."""
         leg = started.leg or self.legs.free_letter()
-        facts = facts_of(started, leg=leg, dialect=handle.dialect, stream=self.next_stream, first_track=self.next_track)
+        facts = facts_of(
+            started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
+        )
         self._replace_streams_of(facts, started.stream_id, now_us)
-        self.next_stream += 1
-        self.next_track += len(started.tracks)
+        self._next_stream += 1
+        self._next_track += len(started.tracks)
         self.learn(started.call)
-        self.waits.end()
+        self._deadlines.end()
         self.legs.arrive(leg)
-        stream = Stream(session=self, facts=facts, handle=handle, joined_us=now_us, started=started)
+        stream = SessionStream(self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
-        self.streams_gone.clear()
-        if self.running:
+        self._streams_gone.clear()
+        if self.is_recording:
             self.note(now_us, events.StreamOpened(facts=facts))
-            self._beeps.join(stream)
+            self._tone.join(stream)
             self._apply_rules()
-        for recording in list(self.waiting.values()):
-            del self.waiting[recording.id]
-            self._renderer.change(self.start(recording, now_us))
+        for recording in self.waiting:
+            self._begin(recording.row, now_us).save_later()
         return stream
 
-    def stream_closed(self, stream: Stream, *, clean: bool, now_us: int) -> None:
-        """A stream is over, by its own will or not."""
+    def stream_closed(self, stream: SessionStream, *, clean: bool, now_us: int) -> None:
+        """Note that a stream is over, by its own will or not."""
         if stream not in self.streams:
             return
         self.streams.remove(stream)
         stream.forget_frames()
-        self.last_stream_end_us = now_us
+        self._last_stream_end_us = now_us
         self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:
             self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
         if not self.streams:
-            self.streams_gone.set()
+            self._streams_gone.set()
         if not self.streams and not self.legs.away:
-            self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)
+            self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)  # rule 1
+
+    async def wait_until_streams_gone(self, timeout_s: float) -> None:
+        """Wait until no stream is open. However they went, they are not waited for, and their legs begin anew."""
+        if self.streams:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._streams_gone.wait(), timeout_s)
+        if not self.streams:
+            self.legs = Legs()
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
-    def start(self, recording: Recording, now_us: int) -> Recording:
+    def start(self, recording: Recording, now_us: int) -> LiveRecording:
         """Start a recording now, or as soon as the first stream is there."""
         self.was_recorded = True
-        if not self.streams:
-            self.waits.expect_stream(now_us)
-            self.waiting[recording.id] = recording
-            return recording
-        call = self.call.merged(recording.call)
-        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=call)
-        if self.journal is None:
-            self.journal = self._make_journal(self)
-        if not self.running:
-            self.journal.rotate()
-            self._pulse.restart(now_us)
-        self.running[recording.id] = recording
-        snapshots = tuple(stream.snapshot() for stream in self.streams)
-        returns_beep = self._beeps.start(recording, self.streams)
-        started = events.RecordingStarted(
-            recording=recording, streams=snapshots, leg_order=tuple(self.legs.names), returns_beep=returns_beep
+        if self.streams:
+            return self._begin(recording, now_us)
+        self._deadlines.expect_stream(now_us)
+        accepted = self.recordings[recording.id] = self._recorder.accept(recording)
+        return accepted
+
+    def cancel(self, recording: LiveRecording, now_us: int) -> Recording:
+        """End an accepted recording that no stream has come for: there will be no file."""
+        del self.recordings[recording.row.id]
+        return recording.cancel(
+            replace(recording.row, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
         )
-        self.note(now_us, started)
-        self._renderer.begin(recording, self.journal, first_segment=self.journal.segment)
-        self._note_paused_beside(now_us)
+
+    def pause(self, recording: LiveRecording, now_us: int) -> Recording:
+        """Pause an ongoing recording: from here on nothing of the call belongs to it."""
+        row = recording.turn(Status.PAUSED)
+        journaled = any(other.row.status is Status.ONGOING for other in self.running)
+        self.note(now_us, events.RecordingPaused(recording_id=row.id, journaled=journaled))
         self._apply_rules()
-        return recording
+        return row
+
+    def resume(self, recording: LiveRecording, now_us: int) -> Recording:
+        """Let a paused recording go on."""
+        was_withheld = _all_paused(self.running)
+        row = recording.turn(Status.ONGOING)
+        self.note(now_us, events.RecordingResumed(recording_id=row.id))
+        self._note_paused_beside(now_us)
+        self._apply_rules(pause_end_us=now_us if was_withheld else None)
+        return row
+
+    def pause_all(self, now_us: int) -> None:
+        """Pause every ongoing recording: the media server asks for it."""
+        for recording in self.running:
+            if recording.row.status is Status.ONGOING:
+                self.pause(recording, now_us)
+                recording.save_later()
+
+    def resume_all(self, now_us: int) -> None:
+        """Let every paused recording go on: the media server asks for it."""
+        for recording in self.running:
+            if recording.row.status is Status.PAUSED:
+                self.resume(recording, now_us)
+                recording.save_later()
+
+    def stop(
+        self, recording: LiveRecording, reason: EndReason, now_us: int, *, end_us: int | None = None
+    ) -> asyncio.Task[Recording]:
+        """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio."""
+        end_us = now_us if end_us is None else end_us
+        recording_id = recording.row.id
+        self.active_us = now_us
+        end = recording.stop(events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us), now_us)
+        del self.recordings[recording_id]
+        self._tone.end(recording_id)
+        self._apply_rules()
+        return end
+
+    def stop_all(self, reason: EndReason, now_us: int) -> list[asyncio.Task[Recording]]:
+        """End all running recordings now."""
+        return [self.stop(recording, reason, now_us) for recording in self.running]
+
+    @property
+    def running(self) -> list[LiveRecording]:
+        """Ongoing and paused recordings."""
+        return [recording for recording in self.recordings.values() if recording.is_running]
+
+    @property
+    def waiting(self) -> list[LiveRecording]:
+        """Accepted recordings: they start with the first stream."""
+        return [recording for recording in self.recordings.values() if not recording.is_running]
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a recording runs."""
+        return any(recording.is_running for recording in self.recordings.values())
+
+    # ---- what is known of the call -----------------------------------------------------------------------------
 
     def learn(self, call: CallFacts) -> None:
         """Add to what is known of the call."""
         self.call = self.call.merged(call)
 
-    def cancel(self, recording_id: str, now_us: int) -> Recording:
-        """End an accepted recording that no stream has come for: there will be no file."""
-        recording = self.waiting.pop(recording_id)
-        return replace(recording, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
-
-    def pause(self, recording_id: str, now_us: int) -> Recording:
-        """Pause an ongoing recording: from here on nothing of the call belongs to it."""
-        recording = self._turn(recording_id, Status.PAUSED)
-        journaled = any(other.status is Status.ONGOING for other in self.running.values())
-        self.note(now_us, events.RecordingPaused(recording_id=recording_id, journaled=journaled))
-        self._apply_rules()
-        return recording
-
-    def resume(self, recording_id: str, now_us: int) -> Recording:
-        """Let a paused recording go on."""
-        was_withheld = all_paused(self.running.values())
-        recording = self._turn(recording_id, Status.ONGOING)
-        self.note(now_us, events.RecordingResumed(recording_id=recording_id))
-        self._note_paused_beside(now_us)
-        self._apply_rules(pause_end_us=now_us if was_withheld else None)
-        return recording
-
-    def pause_all(self, now_us: int) -> None:
-        """The media server asks for a pause: every ongoing recording of the session pauses."""
-        for recording in list(self.running.values()):
-            if recording.status is Status.ONGOING:
-                self._renderer.change(self.pause(recording.id, now_us))
-
-    def resume_all(self, now_us: int) -> None:
-        """The media server asks to go on."""
-        for recording in list(self.running.values()):
-            if recording.status is Status.PAUSED:
-                self._renderer.change(self.resume(recording.id, now_us))
-
-    def stop(
-        self, recording_id: str, reason: EndReason, now_us: int, *, end_us: int | None = None
-    ) -> asyncio.Future[Recording]:
-        """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio."""
-        end_us = now_us if end_us is None else end_us
-        self.note(now_us, events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us))
-        recording = self.running.pop(recording_id)
-        self._beeps.end(recording_id)
-        journal = self.journal
-        assert journal is not None
-        recording = replace(recording, status=Status.COMPLETED, end_reason=reason, ended_at=utc(now_us))
-        self._apply_rules()
-        return self._renderer.end(recording, journal)
-
-    def note(self, now_us: int, event: Event) -> None:
-        """Something happened: put it into the journal, if a recording runs."""
+    def announce(self, now_us: int) -> None:
+        """Keep the session though nobody streams it: there is a call, or it goes on."""
+        self._deadlines.was_announced = True
+        if not self.streams:
+            self._deadlines.announce(now_us)
         self.active_us = now_us
-        if self.running and self.journal is not None:
+
+    def announce_again(self, now_us: int) -> None:
+        """Keep a session whose streams are asked to end."""
+        self._deadlines.announce(now_us)
+
+    @property
+    def was_announced(self) -> bool:
+        """Whether it was announced ever, also while it streamed."""
+        return self._deadlines.was_announced
+
+    @property
+    def announced_until_us(self) -> int | None:
+        """Until when it is kept as announced; None: it is not, or not any more."""
+        return self._deadlines.announced_until_us
+
+    def expect_stream(self, now_us: int) -> Expectation:
+        """Keep the session for a start that asks for a stream; return what ``take_back`` wants if the start fails."""
+        return self._deadlines.expect_stream(now_us) if not self.streams else self._deadlines.expectation
+
+    def take_back(self, expectation: Expectation) -> None:
+        """Wait for no stream that only a start which has failed has asked for."""
+        if not self.waiting:
+            self._deadlines.take_back(expectation)
+
+    def note(self, now_us: int, event: events.Event) -> None:
+        """Put what happened into the journal, if a recording runs."""
+        self.active_us = now_us
+        if self.journal is not None and self.is_recording:
             self.journal.append(records.event_record(now_us, event))
             if isinstance(event, events.Digit):
-                self._pulse.hurry()
+                self._schedule.hurry()
 
     # ---- time --------------------------------------------------------------------------------------------------
 
     def tick(self, now_us: int) -> bool:
-        """Called about every 150 ms; True when enough has been journaled to be worth a fold."""
-        due = self._pulse.hurries()
-        if self.running and self.journal is not None and self._pulse.clock_is_due(now_us):
+        """Let time pass, about every 150 ms; return whether enough has been journaled to be worth a fold."""
+        due = self._schedule.hurries()
+        if self.journal is not None and self.is_recording and self._schedule.clock_is_due(now_us):
             self.journal.append(records.clock_record(now_us))
-            due = due or self._pulse.fold_is_due
-        if self._pulse.window_is_over(now_us):
+            due = due or self._schedule.fold_is_due
+        if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
         if self.legs.away:
             self._give_up_legs(now_us)
-        if self.waits.run_out(now_us):
+        if self._deadlines.run_out(now_us):
             self._give_up_waiting(now_us)
         return due
 
     @property
     def is_idle(self) -> bool:
         """Whether it has no stream, no recording, and waits for none: at most it is announced."""
-        awaited = self.legs.away or self.waiting or self.waits.stream_by_us is not None
-        return not (self.streams or self.running or awaited)
+        return not (self.streams or self.legs.away or self.recordings or self._deadlines.stream_by_us is not None)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing keeps the session."""
-        return self.is_idle and self.waits.announced_until_us is None
-
-    def restore(
-        self, *, journal: Journal, legs: list[str], lost: list[str], next_stream: int, next_track: int,
-        running: list[Recording], last_us: int, now_us: int,
-    ) -> None:  # fmt: skip
-        """After a restart: go on with what the journal says was running; ``lost`` legs may come back."""
-        self.was_recorded = True
-        self.journal = journal
-        self.legs.names = legs
-        self.next_stream, self.next_track = next_stream, next_track
-        self.running = {recording.id: recording for recording in running}
-        self._beeps.told(running, legs)
-        for recording in running:
-            self.learn(recording.call)
-        self.last_stream_end_us = last_us
-        for leg in lost:
-            self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
-        self.note(now_us, events.ServerStarted())
-        if not lost:
-            self._end_recordings(EndReason.RECOVERED, now_us)
+        return self.is_idle and self._deadlines.announced_until_us is None
 
     def detach(self, now_us: int) -> bool:
-        """The server goes down: note it, and take in nothing more. Whether anything was running."""
-        was_running = bool(self.running)
+        """Note that the server goes down, and take in nothing more; return whether anything was running."""
+        was_running = self.is_recording
         self.note(now_us, events.ServerStopped())
-        self.running = {}
-        self.waiting = {}
+        self.recordings = {}
         for stream in self.streams:
             stream.forget_frames()
         return was_running
@@ -257,38 +304,124 @@ class Session:
         given_up = self.legs.give_up(now_us)
         if given_up and not self.streams and not self.legs.away:
             last = max(given_up, key=lambda away: away.deadline_us)
-            self._end_recordings(EndReason.RECOVERED if last.by_restart else EndReason.DISCONNECTED, now_us)
+            reason = EndReason.RECOVERED if last.by_restart else EndReason.DISCONNECTED
+            self._end_recordings(reason, now_us)  # rule 2
 
     def _give_up_waiting(self, now_us: int) -> None:
-        for recording in self.waiting.values():
-            self._renderer.change(replace(recording, status=Status.ABSENT, ended_at=utc(now_us)))
-        self.waiting.clear()
+        for recording in self.waiting:
+            recording.cancel(replace(recording.row, status=Status.ABSENT, ended_at=utc(now_us)))
+            recording.save_later()
+            del self.recordings[recording.row.id]
 
     def _end_recordings(self, reason: EndReason, now_us: int) -> None:
-        for recording_id in list(self.running):
-            self.stop(recording_id, reason, now_us, end_us=self.last_stream_end_us)
+        for recording in self.running:
+            self.stop(recording, reason, now_us, end_us=self._last_stream_end_us)
 
-    # ---- what frames meet --------------------------------------------------------------------------------------
+    # ---- after a restart ---------------------------------------------------------------------------------------
+
+    def restore(self, left: Restored, running: list[LiveRecording], now_us: int) -> None:
+        """Go on with what the journal says was running; lost legs may come back."""
+        self.was_recorded = True
+        self.journal = left.journal
+        self.legs.names = left.legs
+        self._next_stream, self._next_track = left.next_stream, left.next_track
+        self.recordings |= {recording.row.id: recording for recording in running}
+        self._tone.heard([recording.row for recording in running], left.legs)
+        for recording in running:
+            self.learn(recording.row.call)
+        self._last_stream_end_us = left.last_us
+        for leg in left.lost:
+            self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
+        self.note(now_us, events.ServerStarted())
+        if not left.lost:
+            self._end_recordings(EndReason.RECOVERED, now_us)
+
+    # ---- within ------------------------------------------------------------------------------------------------
+
+    def _begin(self, recording: Recording, now_us: int) -> LiveRecording:
+        call = self.call.merged(recording.call)
+        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=call)
+        if self.journal is None:
+            self.journal = self._writer.open(key=new_id(), app_id=self.app_id, session_id=self.session_id)
+        if not self.is_recording:
+            self.journal.rotate()
+            self._schedule.restart(now_us)
+        begun = self._recorder.begin(recording, self.journal, first_segment=self.journal.segment)
+        self.recordings[recording.id] = begun
+        self.note(
+            now_us,
+            events.RecordingStarted(
+                recording=recording,
+                streams=tuple(stream.snapshot() for stream in self.streams),
+                leg_order=tuple(self.legs.names),
+                returns_beep=self._tone.start(recording, self.streams),
+            ),
+        )
+        self._note_paused_beside(now_us)
+        self._apply_rules()
+        return begun
 
     def _apply_rules(self, *, pause_end_us: int | None = None) -> None:
-        apply_rules(self.streams, self.running.values(), self.journal, pause_end_us=pause_end_us)
+        """Decide what frames meet from here on; ``pause_end_us``: when a pause of all recordings has just ended."""
+        running, journal = self.running, self.journal
+        for stream in self.streams:
+            if not running or journal is None:
+                stream.forget_frames()
+            elif _all_paused(running):
+                stream.withhold_frames(journal.append)
+            elif pause_end_us is not None:
+                stream.guard_frames(journal.append, pause_end_us)
+            else:
+                stream.journal_frames(journal.append)
+            asked = stream.wants_silence
+            stream.handle.keep_alive(any(each.row.plays_silence if asked is None else asked for each in running))
 
     def _note_paused_beside(self, now_us: int) -> None:
-        """A recording runs from here on: the journal has what is said in the pauses of the others, and says so."""
-        for recording in self.running.values():
-            if recording.status is Status.PAUSED:
-                self.note(now_us, events.RecordingPaused(recording_id=recording.id, journaled=True))
-
-    def _turn(self, recording_id: str, status: Status) -> Recording:
-        recording = replace(self.running[recording_id], status=status)
-        self.running[recording_id] = recording
-        return recording
+        """Say in the journal that it has, from here on, what is said in the pauses of others: a recording runs."""
+        for recording in self.running:
+            if recording.row.status is Status.PAUSED:
+                self.note(now_us, events.RecordingPaused(recording_id=recording.row.id, journaled=True))
 
     def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
-        """A leg's track comes once: a peer that reconnects before we saw its old socket die takes its place."""
+        """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""
         for stream in list(self.streams):
             if stream.gives_way_to(facts, stream_id):
                 self.streams.remove(stream)
                 stream.forget_frames()
                 self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))
                 stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")
+
+
+class SessionStream(Stream):
+    """The sink of one media socket: its frames go to the journal, its events are the session's."""
+
+    __slots__ = ("_session",)
+
+    def __init__(
+        self, session: Session, *, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted
+    ) -> None:
+        super().__init__(facts=facts, handle=handle, joined_us=joined_us, started=started)
+        self._session = session
+
+    def event(self, event: Event, arrival_us: int) -> None:
+        """Take in what is not a frame."""
+        session = self._session
+        if isinstance(event, Dtmf):
+            session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
+        elif isinstance(event, Mark):
+            session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
+        elif isinstance(event, CallInfo):
+            session.learn(event.call)
+        elif isinstance(event, Paused):
+            session.pause_all(arrival_us)
+        elif isinstance(event, Resumed):
+            session.resume_all(arrival_us)
+
+    def closed(self, clean: bool, arrival_us: int) -> None:
+        """End the stream; ``clean`` by the peer's own will, else it may come back as the same leg."""
+        self._session.stream_closed(self, clean=clean, now_us=arrival_us)
+
+
+def _all_paused(recordings: list[LiveRecording]) -> bool:
+    """Return whether nothing of the call belongs to any of them now."""
+    return all(recording.row.status is Status.PAUSED for recording in recordings)

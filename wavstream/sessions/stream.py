@@ -1,12 +1,12 @@
-"""One live media stream: what its dialect reports goes into the session's journal, or not.
+"""One live media stream: its frames go into the session's journal, or not.
 
 A frame meets one of four rules, and which one is decided when the session's recordings change, not per frame:
 
-- no recording runs: the frame is counted and forgotten;
-- a recording runs: head and payload go to the journal;
-- every running recording is paused: a record without payload goes to the journal, so that time goes on;
-- a pause is just over: frames whose media time still lies in the pause (a stall that now delivers what was said during
-  it) are withheld too, until the first that was said after it.
+1. *forget*: no recording runs, and the frame is only counted;
+2. *journal*: a recording runs, and head and payload go to the journal;
+3. *withhold*: every running recording is paused, and a record without payload goes to the journal: time goes on;
+4. *guard*: a pause is just over, and frames whose media time still lies in the pause (a stall that now delivers what
+   was said during it) are withheld too, until the first that was said after it.
 
 Media time is judged here by the smallest (arrival - media position) of the last 10 to 20 s. That is rougher than what
 the fold does with the whole journal, and it may only err by withholding a frame too many.
@@ -16,17 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from wavstream.dialects.events import CallInfo, Dtmf, Event, Frame, Mark, Paused, Resumed, StreamStarted
-from wavstream.journal import events
+from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.journal.events import StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, Kind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
 from wavstream.sessions.ports import StreamHandle
-
-if TYPE_CHECKING:
-    from wavstream.sessions.session import Session
 
 _NEVER = math.inf
 _FRAME = int(Kind.FRAME)
@@ -36,7 +31,7 @@ _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)
 
 
 class Stream:
-    """The sink of one media socket's events."""
+    """The frames of one media socket, and what they meet."""
 
     __slots__ = (
         "_append",
@@ -55,14 +50,10 @@ class Stream:
         "latest",
         "position",
         "returns_audio",
-        "session",
         "wants_silence",
     )
 
-    def __init__(
-        self, *, session: Session, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted
-    ) -> None:  # fmt: skip
-        self.session = session
+    def __init__(self, *, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted) -> None:
         self.facts = facts
         self.handle = handle
         self.joined_us = joined_us
@@ -83,27 +74,8 @@ class Stream:
         self._append: Callable[[bytes], None] = _forget
         self._rule = _FORGET
 
-    # ---- events from the media plane ---------------------------------------------------------------------------
-
-    def event(self, event: Event, arrival_us: int) -> None:
-        """Anything that is not a frame."""
-        if isinstance(event, Dtmf):
-            self.session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
-        elif isinstance(event, Mark):
-            self.session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
-        elif isinstance(event, CallInfo):
-            self.session.learn(event.call)
-        elif isinstance(event, Paused):
-            self.session.pause_all(arrival_us)
-        elif isinstance(event, Resumed):
-            self.session.resume_all(arrival_us)
-
-    def closed(self, clean: bool, arrival_us: int) -> None:
-        """The stream is over; ``clean`` by the peer's own will, else it may come back as the same leg."""
-        self.session.stream_closed(self, clean=clean, now_us=arrival_us)
-
     def gives_way_to(self, facts: StreamFacts, stream_id: str | None) -> bool:
-        """Whether a newer stream takes this one's place: it has the same leg and track, and is no parallel stream."""
+        """Return whether a newer stream takes this one's place: same leg, same track, and no parallel stream."""
         parallel = None not in (self._stream_id, stream_id) and self._stream_id != stream_id
         return not parallel and self.facts.leg == facts.leg and not set(self.facts.tracks).isdisjoint(facts.tracks)
 
@@ -116,22 +88,22 @@ class Stream:
     # ---- which rule frames meet --------------------------------------------------------------------------------
 
     def forget_frames(self) -> None:
-        """No recording runs."""
+        """Apply rule 1: no recording runs."""
         self._rule = _FORGET
 
     def journal_frames(self, append: Callable[[bytes], None]) -> None:
-        """A recording runs: append to its journal. What a pause that is just over still guards stays guarded."""
+        """Apply rule 2: a recording runs. What a pause that is just over still guards stays guarded."""
         self._append = append
         if self._rule != _GUARD:
             self._rule = _JOURNAL
 
     def withhold_frames(self, append: Callable[[bytes], None]) -> None:
-        """Every running recording is paused."""
+        """Apply rule 3: every running recording is paused."""
         self._append = append
         self._rule = _WITHHOLD
 
     def guard_frames(self, append: Callable[[bytes], None], pause_end_us: int) -> None:
-        """The pause ended at ``pause_end_us``: withhold what was said before that."""
+        """Apply rule 4: a pause ended at ``pause_end_us``; withhold what was said before that."""
         self._append = append
         self._guard_until_us = pause_end_us
         # Where silence is suppressed, media time is arrival: what arrives after the pause was said after it.
@@ -140,7 +112,7 @@ class Stream:
     # ---- media time --------------------------------------------------------------------------------------------
 
     def snapshot(self) -> StreamSnapshot:
-        """The stream as a recording that starts now finds it."""
+        """Return the stream as a recording that starts now finds it."""
         floor_us = min(self._floor_us, self._last_floor_us)
         return StreamSnapshot(
             facts=self.facts,
@@ -150,17 +122,17 @@ class Stream:
         )
 
     def turn_window(self) -> None:
-        """Called every 10 s: forget the floor of the window before the last, so that drift cannot hide in it."""
+        """Forget the floor of the window before the last, so that drift cannot hide in it; called every 10 s."""
         if self._floor_us != _NEVER:
             self._last_floor_us, self._floor_us = self._floor_us, _NEVER
 
     # ---- once a frame ------------------------------------------------------------------------------------------
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
-        """Audio, at the time of its arrival; it meets one of the four rules."""
+        """Take in audio, at the time of its arrival; it meets one of the four rules."""
         position = frame.position
         rule = self._rule
-        if rule == _GUARD and self._was_said_after(position):
+        if rule == _GUARD and self._was_said_after(position):  # rule 4 is over
             self._rule = rule = _JOURNAL
         self.position = end = position + frame.samples
         lag_us = arrival_us - end * self._sample_us
@@ -169,23 +141,23 @@ class Stream:
         self.last_arrival_us = arrival_us
         self.latest[frame.track] = frame
         self.frames += 1
-        if rule == _JOURNAL:
+        if rule == _JOURNAL:  # rule 2: twice append, of a packed head and of the payload, is the cheapest record
             payload = frame.payload
             append = self._append
             append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
             append(payload)
-        elif rule != _FORGET:
+        elif rule != _FORGET:  # rules 3 and 4
             track = self._first_track + frame.track
             self._append(withheld_record(track=track, arrival_us=arrival_us, position=position, samples=frame.samples))
 
     def _was_said_after(self, position: int) -> bool:
-        """Whether the sample at ``position`` was said after the guarded pause, as far as the frames before it tell."""
+        """Return whether the sample at ``position`` was said after the guarded pause, as far as earlier frames tell."""
         floor_us = min(self._floor_us, self._last_floor_us)
         return floor_us + position * self._sample_us >= self._guard_until_us
 
 
 def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, first_track: int) -> StreamFacts:
-    """What the journal has to know of a stream; ``stream`` and ``first_track`` number it and its tracks."""
+    """Return what the journal has to know of a stream; ``stream`` and ``first_track`` number it and its tracks."""
     return StreamFacts(
         stream=stream,
         leg=leg,

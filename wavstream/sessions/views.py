@@ -25,7 +25,7 @@ def session_view(session: Session, now_us: int) -> SessionView:
         legs=tuple(session.legs.names),
         away=tuple(session.legs.away),
         streams=tuple(_stream_view(stream, now_us) for stream in session.streams),
-        recordings=(*session.running.values(), *session.waiting.values()),
+        recordings=tuple(recording.row for recording in (*session.running, *session.waiting)),
     )
 
 

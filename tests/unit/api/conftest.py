@@ -22,6 +22,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
+from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.public_urls import PublicUrls
@@ -56,7 +57,7 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
-    conversions = Conversions(storage=storage, spool=spool, min_free_bytes=0)
+    conversions = Conversions(storage=storage, spool=spool, reserve=DiskReserve(spool, 0))
     commands = FakeCommands(clock, storage)
     access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
     letters = FakeDeadLetters()

@@ -20,6 +20,7 @@ from wavstream.conversion.conversions import MAX_CONCURRENT_CONVERSIONS, Convers
 from wavstream.errors import InternalError, LimitReached, NotFound
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
+from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.keys import copy_key
 from wavstream.storage.local import LocalStorage
 
@@ -33,7 +34,7 @@ class RecorderHarness:
         self.spool = folder / "spool"
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
-        self.conversions = Conversions(storage=self.storage, spool=self.spool, min_free_bytes=0)
+        self.conversions = Conversions(storage=self.storage, spool=self.spool, reserve=DiskReserve(self.spool, 0))
 
     def recorded(self, recording_id: str = "0d6c") -> Recording:
         """An available recording of 30 s, with its file."""
@@ -149,7 +150,7 @@ async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succ
     await harness.ended()
     monkeypatch.undo()
 
-    assert [(line["log_level"], line["recording"]) for line in logs] == [("error", recording.id)]
+    assert [(line["log_level"], line["recording_id"]) for line in logs] == [("error", recording.id)]
     assert list(harness.spool.iterdir()) == []
     assert not harness.copy(recording).exists()
     await harness.conversions.begin(recording).past(0)
@@ -197,7 +198,9 @@ async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: 
 
 async def test_the_reserve_of_the_disk_is_not_for_copies(tmp_path: Path) -> None:
     harness = RecorderHarness(tmp_path)
-    conversions = Conversions(storage=harness.storage, spool=harness.spool, min_free_bytes=1 << 60)
+    reserve = DiskReserve(harness.spool, 1 << 60)
+    await reserve.look()
+    conversions = Conversions(storage=harness.storage, spool=harness.spool, reserve=reserve)
 
     with pytest.raises(LimitReached, match="no room"):
         conversions.begin(harness.recorded())

@@ -13,8 +13,7 @@ from tests.support.recorder_harness import MAX_LISTENERS, RecorderHarness, until
 from tests.support.sessions import at
 from wavstream.errors import LimitReached
 from wavstream.journal.journal import Journal
-from wavstream.listening import listener as listener_module
-from wavstream.listening.listener import Listener
+from wavstream.listening.listener import Listener, State
 from wavstream.model.options import ChannelLayout, FileFormat, RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 
@@ -83,16 +82,16 @@ class Call:
         rows, self._rows = self._rows[:count], self._rows[count:]
         self.harness.write(self.journal, rows)
         await written(self.harness, self.journal)
-        self.harness.recorder.live.written([self.journal], at(1e6))
-        self.harness.recorder.advance([self.journal])
+        self.harness.live.written([self.journal], at(1e6))
+        self.harness.recorder.fold([self.journal])
 
     async def stop(self) -> Recording:
         await self.go_on(1.0)
         stopped = replace(self.recording, status=Status.COMPLETED, ended_at=self.recording.created_at)
-        return await self.harness.recorder.end(stopped, self.journal)
+        return await self.harness.end(stopped)
 
     def listen(self) -> Listener | None:
-        return self.harness.recorder.listen(self.recording.id)
+        return self.harness.live.listen(self.recording.id)
 
 
 @pytest.mark.parametrize("file_format", FileFormat)
@@ -121,9 +120,9 @@ async def test_whoever_joins_at_any_moment_hears_the_same_from_the_start_to_the_
 
 
 async def test_what_does_not_fit_into_the_queue_is_read_in_the_file(
-    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RecorderHarness,
 ) -> None:
-    monkeypatch.setattr(listener_module, "QUEUE_BYTES", 1)
+    harness.live.queue_bytes = 1
     live = Call(harness)
     await live.begin()
     ear = Ear(live.listen())
@@ -139,8 +138,9 @@ async def test_what_does_not_fit_into_the_queue_is_read_in_the_file(
 
 
 async def test_a_wire_gets_what_follows_and_the_file_what_it_has_no_room_for(
-    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RecorderHarness,
 ) -> None:
+    harness.live.queue_bytes = 1  # a wire that takes everything has room for any piece
     live = Call(harness)
     await live.begin()
     await live.go_on(0.4)
@@ -148,11 +148,10 @@ async def test_a_wire_gets_what_follows_and_the_file_what_it_has_no_room_for(
     ear.listener.wire = wire
     await ear.listener.begin()
     taking = asyncio.create_task(ear.take_all())
-    await until(lambda: ear.listener._is_wired)
+    await until(lambda: ear.listener.state is State.WIRED)
     await live.go_on(0.5)
     await until(lambda: wire.sent)
     before, wired = ear.heard, wire.sent
-    monkeypatch.setattr(listener_module, "QUEUE_BYTES", 1)
     wire.is_stuck = True
     await live.stop()
     await taking
@@ -163,7 +162,7 @@ async def test_who_does_not_take_anything_for_a_while_is_slow_whatever_it_is_off
     live = Call(harness)
     await live.begin()
     await live.go_on(0.6)
-    await until(lambda: harness.recorder._renderings[live.recording.id].tap.samples)
+    await until(lambda: harness.job(live.recording.id).tap.samples)
     reader, follower, wired = (Ear(live.listen()) for _ in range(3))
     wired.listener.wire = wire = Wire()
     for ear in (reader, follower, wired):
@@ -174,7 +173,7 @@ async def test_who_does_not_take_anything_for_a_while_is_slow_whatever_it_is_off
 
     await reader.take(1)  # a piece of the file was given, and is not taken as long as nobody asks for the next
     following = [asyncio.create_task(ear.take_all()) for ear in (follower, wired)]
-    await until(lambda: wired.listener._is_wired and follower.listener._caught_up_s)
+    await until(lambda: wired.listener.state is State.WIRED and follower.listener._caught_up_s)
     following[0].cancel()
     await live.go_on(0.5)
     await until(lambda: wire.sent)
@@ -185,7 +184,7 @@ async def test_who_does_not_take_anything_for_a_while_is_slow_whatever_it_is_off
     for listener in listeners:
         listener.cut_off()
     assert wire.is_aborted
-    assert harness.recorder.live.listeners == 0
+    assert harness.live.listeners == 0
     await asyncio.gather(*following, return_exceptions=True)
 
 
@@ -210,8 +209,8 @@ async def test_a_recording_is_folded_as_usual_once_nobody_listens_any_more(harne
     await listener.begin()
     listener.leave()
     listener.leave()
-    rendering = harness.recorder._renderings[live.recording.id]
-    assert not harness.recorder.live.follows(rendering)
+    rendering = harness.job(live.recording.id)
+    assert not rendering.is_followed
     assert (await live.stop()).status is Status.AVAILABLE
     assert live.listen() is None
 
@@ -224,7 +223,7 @@ async def test_a_listener_knows_the_form_of_a_recording_that_names_its_rate_befo
     ear = Ear(live.listen())
     await ear.listener.begin()
     form = await ear.listener.form()
-    assert harness.recorder._renderings[live.recording.id].tap.samples == 0
+    assert harness.job(live.recording.id).tap.samples == 0
     await live.stop()
     await ear.take_all()
     tap = ear.listener._tap
@@ -248,9 +247,9 @@ async def test_what_is_heard_while_the_loop_is_busy_comes_in_its_order(harness: 
     await live.begin()
     ear = Ear(live.listen())
     await ear.listener.begin()
-    audience = harness.recorder.live._audiences[live.recording.id]
+    audience = harness.live._audiences[live.recording.id]
     for piece in (b"first ", b"second ", b"third "):
-        harness.recorder.live._heard(audience, piece)
-    harness.recorder.live._tell()
+        harness.live._heard(audience, piece)
+    harness.live._tell()
     await ear.take(9)
     assert ear.heard == b"first second third "

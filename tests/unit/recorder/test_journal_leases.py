@@ -1,4 +1,4 @@
-"""Which segments go when a recording lets go of its journal."""
+"""Which segments go when a recording releases its journal."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ class Deletions:
         self.done.append((journal.key, None))
 
 
-def kept() -> tuple[JournalLeases, Deletions, Journal]:
+def leases() -> tuple[JournalLeases, Deletions, Journal]:
     writer = Deletions()
     journals = JournalLeases(writer, asyncio.get_running_loop())  # type: ignore[arg-type]
     return journals, writer, Journal(key="k", app_id="default", session_id="call-77")
 
 
 async def test_segments_go_up_to_the_first_that_is_needed_and_the_journal_with_the_last_user() -> None:
-    journals, writer, journal = kept()
+    journals, writer, journal = leases()
     for recording_id, segment in (("a", 1), ("b", 3), ("c", 2)):
-        journals.use(recording_id, journal, first_segment=segment)
+        journals.acquire(recording_id, journal, first_segment=segment)
 
     for recording_id in "abc":
-        journals.let_go(recording_id)
+        journals.release(recording_id)
 
     assert writer.done == [("k", 2), ("k", 2), ("k", None)]
-    assert journals.users("k") == []
+    assert journals.holders("k") == []
 
 
-async def test_a_failed_recording_keeps_its_part_until_it_is_forgotten() -> None:
-    journals, writer, journal = kept()
-    journals.use("bad", journal, first_segment=2)
-    journals.use("good", journal, first_segment=1)
+async def test_a_failed_recording_keeps_its_part_until_it_is_released() -> None:
+    journals, writer, journal = leases()
+    journals.acquire("bad", journal, first_segment=2)
+    journals.acquire("good", journal, first_segment=1)
 
-    journals.keep("bad", for_s=None)
-    journals.let_go("good")
+    journals.retain("bad", for_s=None)
+    journals.release("good")
     until_then = list(writer.done)
-    journals.forget("bad")
+    journals.release_failed("bad")
 
     assert until_then == [("k", 2)]
     assert writer.done == [("k", 2), ("k", None)]
 
 
-async def test_a_failed_recording_is_forgotten_when_its_time_is_over() -> None:
-    journals, writer, journal = kept()
-    journals.use("bad", journal, first_segment=1)
-    journals.keep("bad", for_s=0.0)
+async def test_a_failed_recording_is_released_when_its_time_is_over() -> None:
+    journals, writer, journal = leases()
+    journals.acquire("bad", journal, first_segment=1)
+    journals.retain("bad", for_s=0.0)
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(0.0, over.set)
 
     await over.wait()
 
-    assert (writer.done, journals.failed) == ([("k", None)], 0)
+    assert (writer.done, journals.retained) == ([("k", None)], 0)
 
 
 async def test_nothing_is_deleted_after_a_stop() -> None:
-    journals, writer, journal = kept()
-    journals.use("bad", journal, first_segment=1)
-    journals.keep("bad", for_s=0.0)
+    journals, writer, journal = leases()
+    journals.acquire("bad", journal, first_segment=1)
+    journals.retain("bad", for_s=0.0)
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(0.0, over.set)
 

@@ -29,18 +29,18 @@ def stopped(recording: Recording, at_s: float = 1.0) -> Recording:
     return replace(recording, status=Status.COMPLETED, end_reason=EndReason.HANGUP, ended_at=utc(at(at_s)))
 
 
-async def recorded(harness: RecorderHarness, length_s: float = 1.0) -> tuple[Recording, Journal]:
+async def recorded(harness: RecorderHarness, length_s: float = 1.0) -> Recording:
     """A recording whose stop record is appended."""
     journal = harness.journal()
     (recording,) = await harness.begin(journal, a_recording())
     harness.write(journal, call(recording, samples=noise(length_s), stop=EndReason.HANGUP))
-    return stopped(recording, length_s), journal
+    return stopped(recording, length_s)
 
 
 async def test_a_stopped_recording_is_published_whole_and_its_journal_is_gone(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
 
-    finished = await harness.recorder.end(recording, journal)
+    finished = await harness.end(recording)
 
     assert (finished.status, finished.end_reason) == (Status.AVAILABLE, EndReason.HANGUP)
     assert finished.expires_at == utc(at(1.0)) + KEPT
@@ -53,12 +53,12 @@ async def test_a_stopped_recording_is_published_whole_and_its_journal_is_gone(ha
 
 
 async def test_a_recording_can_be_asked_for_at_every_moment_of_its_end(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
 
-    ended = harness.recorder.end(recording, journal)
+    ended = harness.end(recording)
     seen: list[Recording | None] = []
     while not seen or seen[-1] is not None:
-        seen.append(harness.recorder.finishing(recording.id))
+        seen.append(harness.finishing(recording.id))
         await asyncio.sleep(0)
 
     assert ended.done()
@@ -71,18 +71,18 @@ async def test_a_recording_is_folded_while_it_runs(harness: RecorderHarness) -> 
     harness.write(journal, call(recording, length_s=5.0))
     await written(harness, journal)
 
-    harness.recorder.advance([journal])
-    await until(lambda: not harness.recorder.waiting and list(harness.spool.iterdir()))
-    await harness.recorder._folding.stop()
+    harness.recorder.fold([journal])
+    await until(lambda: not harness.recorder.render.waiting and list(harness.spool.iterdir()))
+    await harness.recorder.render.stop()
 
     assert (harness.spool / f"{recording.id}.wav").stat().st_size > 1.5 * 8000 * 4
-    assert harness.recorder.finishing(recording.id) is None
+    assert harness.finishing(recording.id) is None
 
 
 async def test_a_recording_without_audio_is_absent(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness, 0.0)
+    recording = await recorded(harness, 0.0)
 
-    finished = await harness.recorder.end(recording, journal)
+    finished = await harness.end(recording)
 
     assert finished.status is Status.ABSENT
     assert list(harness.storage.walk()) == []
@@ -90,10 +90,10 @@ async def test_a_recording_without_audio_is_absent(harness: RecorderHarness) -> 
 
 
 async def test_a_file_that_could_not_be_published_twice_is_published_whole(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     harness.storage.faults = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "I/O error")]
 
-    finished = await harness.recorder.end(recording, journal)
+    finished = await harness.end(recording)
 
     assert finished.status is Status.AVAILABLE
     check(harness.storage.path(recording.object_key), finished)
@@ -102,10 +102,10 @@ async def test_a_file_that_could_not_be_published_twice_is_published_whole(harne
 
 @pytest.mark.parametrize("method", ["save_recording", "get_app"])
 async def test_a_catalog_that_fails_for_a_while_makes_no_difference(harness: RecorderHarness, method: str) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     harness.catalog.faults = {method: 3}
 
-    finished = await harness.recorder.end(recording, journal)
+    finished = await harness.end(recording)
     await harness.settled()
 
     assert (await harness.row(recording)).status is Status.AVAILABLE
@@ -113,20 +113,20 @@ async def test_a_catalog_that_fails_for_a_while_makes_no_difference(harness: Rec
 
 
 async def test_a_journal_stays_until_the_row_says_that_the_file_is_there(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     harness.catalog.faults = {"save_recording": 1 << 30}
 
-    ending = harness.recorder.end(recording, journal)
+    ending = harness.end(recording)
     await until(lambda: list(harness.storage.walk()))
     left = list(harness.journals.iterdir())
-    state = harness.recorder.finishing(recording.id)
+    state = harness.finishing(recording.id)
     harness.catalog.faults.clear()
     await ending
 
     assert left
     assert state is not None
     assert state.status is Status.COMPLETED
-    assert harness.recorder.finishing(recording.id) is None
+    assert harness.finishing(recording.id) is None
     assert harness.left() == []
 
 
@@ -145,9 +145,9 @@ async def test_segments_are_kept_until_the_last_recording_that_needs_them_is_fin
     ]
     harness.write(journal, stops)
 
-    await harness.recorder.end(stopped(second), journal)
+    await harness.end(stopped(second))
     all_three = await segments(harness, journal)
-    await harness.recorder.end(stopped(first), journal)
+    await harness.end(stopped(first))
 
     assert all_three == [1, 2, 3]
     assert harness.left() == []
@@ -161,7 +161,7 @@ async def test_segments_of_a_finished_recording_go_while_a_later_one_runs(harnes
     (second,) = await harness.begin(journal, a_recording())
     harness.write(journal, call(second))
 
-    await harness.recorder.end(stopped(first), journal)
+    await harness.end(stopped(first))
 
     assert await segments(harness, journal) == [2]
 
@@ -178,10 +178,10 @@ async def segments(harness: RecorderHarness, journal: Journal) -> list[int]:
 async def test_a_recording_that_a_bug_keeps_from_being_rendered_has_failed_and_its_journal_is_kept(
     harness: RecorderHarness, broken_fold: Callable[[str], None]
 ) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     broken_fold(recording.id)
 
-    finished = await harness.recorder.end(recording, journal)
+    finished = await harness.end(recording)
 
     assert (finished.status, finished.error) == (Status.FAILED, "IndexError: a bug")
     assert await harness.row(recording) == finished
@@ -197,11 +197,11 @@ async def test_a_failed_recording_does_not_keep_others_of_its_session_from_being
     bad, good = await harness.begin(journal, a_recording(), a_recording())
     broken_fold(bad.id)
     harness.write(journal, call(bad, good, stop=EndReason.HANGUP))
-    await harness.recorder.end(stopped(bad), journal)
+    await harness.end(stopped(bad))
 
     with capture_logs() as logs:
-        harness.recorder.advance([journal])
-        finished = await harness.recorder.end(stopped(good), journal)
+        harness.recorder.fold([journal])
+        finished = await harness.end(stopped(good))
 
     assert finished.status is Status.AVAILABLE
     assert logs == []
@@ -211,43 +211,43 @@ async def test_a_failed_recording_does_not_keep_others_of_its_session_from_being
 async def test_the_journal_of_a_failed_recording_goes_when_the_recording_is_deleted(
     harness: RecorderHarness, broken_fold: Callable[[str], None]
 ) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     broken_fold(recording.id)
-    await harness.recorder.end(recording, journal)
+    await harness.end(recording)
 
-    harness.recorder.forget(recording.id)
-    harness.recorder.forget(recording.id)
-    harness.recorder.forget("another")
+    harness.recorder.release_failed(recording.id)
+    harness.recorder.release_failed(recording.id)
+    harness.recorder.release_failed("another")
 
     assert harness.recorder.failed == 0
     assert harness.left() == []
 
 
 async def test_the_journal_of_a_failed_recording_goes_when_its_retention_ends(
-    harness: RecorderHarness, broken_fold: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("tests.support.recorder_harness.KEPT", timedelta(0))
-    recording, journal = await recorded(harness)
+    harness.kept = timedelta(0)
+    recording = await recorded(harness)
     broken_fold(recording.id)
 
-    await harness.recorder.end(recording, journal)
+    await harness.end(recording)
     await until(lambda: not harness.recorder.failed)
 
     assert harness.left() == []
 
 
 async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_held(
-    harness: RecorderHarness, broken_fold: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    harness: RecorderHarness, broken_fold: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("tests.support.recorder_harness.KEPT", timedelta(0))
-    recording, journal = await recorded(harness)
+    harness.kept = timedelta(0)
+    recording = await recorded(harness)
     await harness.catalog.save_recording(recording)
     assert await harness.catalog.real.holds.put(
         recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0)))
     )
     broken_fold(recording.id)
 
-    await harness.recorder.end(recording, journal)
+    await harness.end(recording)
     await asyncio.sleep(0)
 
     assert harness.recorder.failed == 1
@@ -259,7 +259,7 @@ async def test_a_recording_whose_stop_record_is_missing_has_failed(harness: Reco
     (recording,) = await harness.begin(journal, a_recording())
     harness.write(journal, call(recording))
 
-    finished = await harness.recorder.end(stopped(recording), journal)
+    finished = await harness.end(stopped(recording))
 
     assert finished.status is Status.FAILED
     assert finished.error is not None
@@ -270,8 +270,8 @@ async def test_a_recording_whose_stop_record_is_missing_has_failed(harness: Reco
 
 
 async def test_a_shutdown_waits_for_what_was_stopped(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
-    ending = harness.recorder.end(recording, journal)
+    recording = await recorded(harness)
+    ending = harness.end(recording)
 
     await harness.recorder.stop(30.0)
 
@@ -280,9 +280,9 @@ async def test_a_shutdown_waits_for_what_was_stopped(harness: RecorderHarness) -
 
 
 async def test_a_shutdown_that_cannot_wait_leaves_the_rest_to_the_next_start(harness: RecorderHarness) -> None:
-    recording, journal = await recorded(harness)
+    recording = await recorded(harness)
     harness.storage.faults = [OSError(errno.ENOSPC, "No space left on device")] * 10_000
-    ending = harness.recorder.end(recording, journal)
+    ending = harness.end(recording)
     await until(lambda: len(harness.storage.faults) < 10_000)
 
     await harness.recorder.stop(0.0)
@@ -291,23 +291,23 @@ async def test_a_shutdown_that_cannot_wait_leaves_the_rest_to_the_next_start(har
     assert (await harness.row(recording)).status is not Status.AVAILABLE
     assert list(harness.spool.iterdir()) == []
     assert len(harness.left()) == 1
-    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("conclude")] == []
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("finish recording")] == []
 
 
 async def test_a_shutdown_does_not_wait_for_a_long_backlog_to_be_folded(
-    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RecorderHarness,
 ) -> None:
-    monkeypatch.setattr("wavstream.recorder.render_job.SLICE_BYTES", 1)
+    harness.recorder.slice_bytes = 1
     journal = harness.journal()
     (recording,) = await harness.begin(journal, a_recording())
     rows = call(recording, length_s=60.0, stop=EndReason.HANGUP)
     for start in range(0, len(rows), 5):
         harness.write(journal, rows[start : start + 5])
-    rendering = harness.recorder._renderings[recording.id]
-    ending = harness.recorder.end(stopped(recording, 60.0), journal)
+    rendering = harness.job(recording.id)
+    ending = harness.end(stopped(recording, 60.0))
     await until(lambda: (harness.spool / f"{recording.id}.wav").exists())
 
     await harness.recorder.stop(0.0)
 
-    assert (ending.cancelled(), rendering.complete, harness.recorder.waiting) == (True, False, 0)
+    assert (ending.cancelled(), rendering.is_complete, harness.recorder.render.waiting) == (True, False, 0)
     assert len(harness.left()) == 1

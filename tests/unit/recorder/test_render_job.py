@@ -10,59 +10,62 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support.journals import a_started_recording, call, leave, noise
+from tests.support.journals import a_started_recording, call, leave, noise, nothing
 from wavstream.journal.reader import JournalReader
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.recorder import render_job as module
-from wavstream.recorder.render_job import RenderJob
+from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 
 RECORDING = a_started_recording()
 STALL_WAIT_US = 3_000_000
 
 
-def a_rendering(tmp_path: Path, key: str, recording: Recording = RECORDING) -> RenderJob:
+def a_job(tmp_path: Path, key: str, recording: Recording = RECORDING, *, slice_bytes: int = SLICE_BYTES) -> RenderJob:
     reader = JournalReader(tmp_path / "journal", key)
-    return RenderJob(recording, reader=reader, spool=tmp_path / "rec.wav", stall_wait_us=STALL_WAIT_US)
+    return RenderJob(
+        recording,
+        reader=reader,
+        spool=tmp_path / "rec.wav",
+        stall_wait_us=STALL_WAIT_US,
+        on_automatic_end=nothing,
+        slice_bytes=slice_bytes,
+    )
 
 
-def fold_all(rendering: RenderJob) -> None:
-    while rendering.advance():
+def fold_all(job: RenderJob) -> None:
+    while job.advance():
         pass
 
 
-def test_a_stopped_recording_is_folded_to_a_whole_file_with_a_receipt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_recording_is_folded_to_a_whole_file_with_a_receipt(tmp_path: Path) -> None:
     voice = noise(2.0)
     key = leave(tmp_path / "journal", call(RECORDING, samples=voice, stop=EndReason.HANGUP))
-    monkeypatch.setattr(module, "SLICE_BYTES", 4096)
-    rendering = a_rendering(tmp_path, key)
+    job = a_job(tmp_path, key, slice_bytes=4096)
 
     slices = 1
-    while rendering.advance():
+    while job.advance():
         slices += 1
-    finished = rendering.finish()
+    finished = job.finish(RECORDING)
 
-    heard, rate_hz = soundfile.read(rendering.spool, dtype="int16")
+    heard, rate_hz = soundfile.read(job.spool, dtype="int16")
     assert np.array_equal(heard[:, 0], voice)
-    assert (rate_hz, not heard[:, 1].any(), rendering.complete) == (8000, True, True)
+    assert (rate_hz, not heard[:, 1].any(), job.is_complete) == (8000, True, True)
     assert finished.status is Status.AVAILABLE
     assert finished.receipt is not None
-    assert (finished.receipt.samples, finished.receipt.size_bytes) == (16000, rendering.spool.stat().st_size)
+    assert (finished.receipt.samples, finished.receipt.size_bytes) == (16000, job.spool.stat().st_size)
     assert finished.receipt.audio_sha256
-    assert not rendering.advance()
+    assert not job.advance()
     assert slices >= 1
 
 
 def test_a_recording_without_audio_is_absent_and_has_no_file(tmp_path: Path) -> None:
     key = leave(tmp_path / "journal", call(RECORDING, length_s=0.0, stop=EndReason.HANGUP))
-    rendering = a_rendering(tmp_path, key)
+    job = a_job(tmp_path, key)
 
-    fold_all(rendering)
-    finished = rendering.finish()
+    fold_all(job)
+    finished = job.finish(RECORDING)
 
     assert finished.status is Status.ABSENT
-    assert not rendering.spool.exists()
+    assert not job.spool.exists()
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,33 +81,32 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypat
         return write(fd, chunk[:fault], offset)
 
     monkeypatch.setattr(os, "pwrite", write_at)
-    rendering = a_rendering(tmp_path, key)
+    job = a_job(tmp_path, key)
 
     with pytest.raises(OSError, match="No space"):
-        fold_all(rendering)
-    fold_all(rendering)
-    rendering.finish()
+        fold_all(job)
+    fold_all(job)
+    job.finish(RECORDING)
 
-    heard, _ = soundfile.read(rendering.spool, dtype="int16")
+    heard, _ = soundfile.read(job.spool, dtype="int16")
     assert np.array_equal(heard[:, 0], voice)
 
 
 def test_what_is_discarded_leaves_no_file(tmp_path: Path) -> None:
     key = leave(tmp_path / "journal", call(RECORDING, stop=EndReason.HANGUP))
-    rendering = a_rendering(tmp_path, key)
-    fold_all(rendering)
+    job = a_job(tmp_path, key)
+    fold_all(job)
 
-    rendering.discard()
+    job.discard()
 
-    assert not rendering.spool.exists()
+    assert not job.spool.exists()
 
 
 def test_a_journal_is_read_no_further_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = a_started_recording()
     rows = call(recording, length_s=6.0, stop=EndReason.HANGUP)
     key = leave(tmp_path / "journal", rows[:200], rows[200:])
-    monkeypatch.setattr(module, "SLICE_BYTES", 1)
-    rendering = a_rendering(tmp_path, key, recording)
+    job = a_job(tmp_path, key, recording, slice_bytes=1)
 
     def full(fd: int, chunk: bytes, offset: int) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -113,7 +115,7 @@ def test_a_journal_is_read_no_further_while_the_disk_is_full(tmp_path: Path, mon
     places = set()
     for _ in range(3):
         with pytest.raises(OSError, match="No space"):
-            fold_all(rendering)
-        places.add(rendering._reader.position)
+            fold_all(job)
+        places.add(job._reader.position)
 
     assert len(places) == 1

@@ -1,10 +1,11 @@
-"""Which job goes first, and which are done at the end."""
+"""Which task goes first, and which are done at the end."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,10 +14,10 @@ from wavstream.recorder.render_thread import Priority, RenderThread
 
 
 @pytest.fixture
-def thread() -> Iterator[RenderThread]:
-    thread = RenderThread()
+async def thread() -> AsyncIterator[RenderThread]:
+    thread = RenderThread(asyncio.get_running_loop(), retry_s=0.0)
     yield thread
-    thread.stop()
+    await thread.stop()
 
 
 def held(thread: RenderThread) -> threading.Event:
@@ -27,20 +28,20 @@ def held(thread: RenderThread) -> threading.Event:
         entered.set()
         release.wait(30)
 
-    thread.submit(job, Priority.URGENT)
+    thread.run(job, Priority.URGENT)
     assert entered.wait(30)
     return release
 
 
-def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: RenderThread) -> None:
+async def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: RenderThread) -> None:
     ran: list[str] = []
     done = threading.Event()
     release = held(thread)
 
     for lane in (Priority.BACKLOG, Priority.DUE, Priority.URGENT):
         for number in (1, 2):
-            thread.submit(functools.partial(ran.append, f"{lane.name} {number}"), lane)
-    thread.submit(done.set, Priority.BACKLOG)
+            thread.run(functools.partial(ran.append, f"{lane.name} {number}"), lane)
+    thread.run(done.set, Priority.BACKLOG)
     waiting = thread.waiting
     release.set()
 
@@ -49,29 +50,29 @@ def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: RenderThrea
     assert (waiting, thread.waiting) == (7, 0)
 
 
-def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
-    thread = RenderThread()
+async def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
+    thread = RenderThread(asyncio.get_running_loop(), retry_s=0.0)
     ran: list[Priority] = []
     release = held(thread)
     for lane in Priority:
-        thread.submit(functools.partial(ran.append, lane), lane)
+        thread.run(functools.partial(ran.append, lane), lane)
 
-    stopping = threading.Thread(target=thread.stop)
-    stopping.start()
-    while not thread._stopping:
-        pass
-    release.set()
-    stopping.join(30)
+    stopping = asyncio.create_task(thread.stop())
+    async with asyncio.timeout(30):
+        while not thread._is_stopping:
+            await asyncio.sleep(0)
+        release.set()
+        await stopping
 
     assert ran == [Priority.URGENT]
 
 
-def test_a_job_that_raises_is_logged_and_costs_itself_only(thread: RenderThread) -> None:
+async def test_a_task_that_raises_is_logged_and_costs_itself_only(thread: RenderThread) -> None:
     done = threading.Event()
 
     with capture_logs() as logs:
-        thread.submit(lambda: 1 // 0, Priority.DUE)  # type: ignore[arg-type]
-        thread.submit(done.set, Priority.DUE)
+        thread.run(lambda: 1 // 0, Priority.DUE)  # type: ignore[arg-type]
+        thread.run(done.set, Priority.DUE)
         assert done.wait(30)
 
-    assert [(line["event"], line["log_level"]) for line in logs] == [("a render job failed", "error")]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("render_task_failed", "error")]

@@ -17,7 +17,7 @@ from wavstream.model.fact import FactKind
 from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
-from wavstream.recovery.reconciliation import reconcile
+from wavstream.recovery.reconciliation import PAGE_SIZE, reconcile
 from wavstream.storage.keys import sidecar_key
 
 
@@ -37,9 +37,18 @@ class Shelf:
         self.storage.publish(spooled, recording.object_key, sidecar=sidecar)
         return self.storage.path(recording.object_key)
 
-    async def reconcile(self, now_s: float = 2.5) -> list[str]:
+    async def save(self, row: Recording) -> None:
+        await self.catalog.save_recording(row, facts_of(row))
+
+    async def reconcile(self, now_s: float = 2.5, *, page_size: int = PAGE_SIZE) -> list[str]:
         with capture_logs() as logs:
-            await reconcile(catalog=self.catalog, storage=self.storage, now=lambda: utc(at(now_s)), facts_of=facts_of)
+            await reconcile(
+                catalog=self.catalog,
+                storage=self.storage,
+                now=lambda: utc(at(now_s)),
+                save=self.save,
+                page_size=page_size,
+            )
         return [line["event"] for line in logs]
 
 
@@ -95,7 +104,7 @@ async def test_the_lost_file_of_a_held_recording_is_no_expiry(shelf: Shelf) -> N
     recording = replace(finished(), hold=LegalHold("legal", "case 4711", utc(at(2))))
     await shelf.catalog.add_recording(recording)
 
-    assert await shelf.reconcile(now_s=3.0) == ["the file of an available recording is gone"]
+    assert await shelf.reconcile(now_s=3.0) == ["recording_file_gone"]
 
 
 async def test_the_file_of_a_recording_that_never_expires_is_another_stores_to_move(shelf: Shelf) -> None:
@@ -112,7 +121,7 @@ async def test_a_file_without_a_row_gets_it_back_from_its_sidecar(shelf: Shelf) 
 
     said = await shelf.reconcile()
 
-    assert said == ["files without a row have their rows back, from their sidecars"]
+    assert said == ["recording_rows_restored"]
     assert await shelf.catalog.get_recording(recording.id) == recording
     assert await shelf.reconcile() == []
 
@@ -122,7 +131,7 @@ async def test_a_file_that_nothing_explains_is_left_alone_and_named_once(shelf: 
     path = shelf.put(finished(), sidecar=sidecar)
     path.with_name("readme.txt").write_text("by a person")
 
-    assert await shelf.reconcile() == ["files that no row and no sidecar explains are left alone"]
+    assert await shelf.reconcile() == ["unknown_files_left"]
     assert path.exists()
     assert await shelf.catalog.stored("", 10) == []
 
@@ -155,13 +164,12 @@ async def test_the_file_of_a_recording_that_is_being_finished_is_nothing_strange
     assert await shelf.reconcile() == []
 
 
-async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavstream.recovery.reconciliation._PAGE", 2)
+async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf) -> None:
     recordings = [finished() for _ in range(5)]
     for recording in recordings[1:]:
         shelf.put(recording, sidecar=None)
     for recording in recordings:
         await shelf.catalog.add_recording(recording)
 
-    assert len(await shelf.reconcile()) == 1
+    assert len(await shelf.reconcile(page_size=2)) == 1
     assert len(await shelf.catalog.stored("", 10)) == 4

@@ -41,7 +41,7 @@ def heard(harness: RecorderHarness, recording: Recording) -> NDArray[np.int16]:
 
 def beat_round(harness: RecorderHarness, at_s: float) -> None:
     for _ in range(10):
-        harness.sessions.beat(at(at_s))
+        harness.ticker.tick(at(at_s))
 
 
 # ---- what was stopped ----------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ async def test_a_recording_that_ran_ends_as_recovered_when_nobody_comes_back(har
 async def test_a_recording_that_ran_goes_on_with_the_leg_that_comes_back(harness: RecorderHarness) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording))
-    harness.recovery.hold_sessions()
+    harness.recovery.defer_streams()
     handle = Handle()
     held = harness.sessions.open_stream(introduction("a"), app_id="default", handle=handle, now_us=harness.now_us())
     held.frame(Frame(0, 0, 160, noise(0.02, seed=9).tobytes()), harness.now_us())
@@ -178,7 +178,7 @@ async def test_of_two_journals_of_a_session_the_newest_goes_on_and_the_other_end
 
     session = harness.sessions.find("default", "call-77")
     assert session is not None
-    assert list(session.running) == [newer.id]
+    assert [each.row.id for each in session.running] == [newer.id]
     row = await harness.row(older)
     assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
     assert np.array_equal(heard(harness, older), noise(1.0))
@@ -280,7 +280,7 @@ async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(har
         await harness.recover()
 
     assert (await harness.row(recording)).status is Status.ONGOING
-    (said,) = [line for line in logs if line["event"] == "a journal is damaged"]
+    (said,) = [line for line in logs if line["event"] == "journal_damaged"]
     assert "torn" in said["problem"]
 
 
@@ -309,7 +309,7 @@ async def test_the_journal_of_a_failed_recording_is_kept_over_a_restart(
     with capture_logs() as logs:
         await harness.recover()
 
-    assert "a recording failed and its journal is kept for a replay" in [line["event"] for line in logs]
+    assert "failed_recording_kept" in [line["event"] for line in logs]
     assert (await harness.row(row), harness.recorder.failed) == (row, 1)
     assert len(harness.left()) == 1
 
@@ -320,7 +320,7 @@ async def test_the_journal_of_a_failed_recording_goes_when_the_recording_is_dele
     row = await failed(harness)
     await harness.recover()
 
-    harness.recorder.forget(row.id)
+    harness.recorder.release_failed(row.id)
 
     assert harness.left() == []
 

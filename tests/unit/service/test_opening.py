@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from wavstream.errors import OperatorError
-from wavstream.service.opening import StreamOpening, stream_opening
+from wavstream.service.opening import make_opener
+from wavstream.sessions.openers.base import Opener
 from wavstream.settings import OpenerSettings, Settings
 
 WEBHOOK = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
 
 
-async def opening(chosen: dict[str, Any], **settings: Any) -> StreamOpening | None:
+async def opening(chosen: dict[str, Any], **settings: Any) -> Opener | None:
     async with AsyncExitStack() as closing:
-        return await stream_opening(
-            Settings(opener=OpenerSettings(**chosen), **settings), closing,
-            make_token=lambda app_id, session_id, _: f"{app_id} {session_id}", now=lambda: datetime.now(UTC),
-        )  # fmt: skip
+        return await make_opener(
+            Settings(opener=OpenerSettings(**chosen), **settings), closing, now=lambda: datetime.now(UTC)
+        )
 
 
 @pytest.mark.parametrize("chosen", [WEBHOOK, {"kind": "esl"}])

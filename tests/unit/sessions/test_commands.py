@@ -9,45 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sessions import TIMING, Handle, Renderer, at, introduction
+from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
-from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
-from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
-from wavstream.sessions.disk_reserve import DiskReserve
-from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.opened_streams import OpenedStreams
-from wavstream.sessions.registry import SLOTS, Sessions
-from wavstream.sessions.session import Session
-from wavstream.sessions.stream import Stream
+from wavstream.sessions.openers.base import OpenRequest
+from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
+from wavstream.sessions.session import SessionStream
+from wavstream.sessions.ticker import Ticker
 from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
 
 OPTIONS = RecordingOptions()
 
 
-class Writer:
-    def submit(self, journals: list[Journal]) -> None:
-        for journal in journals:
-            journal.flush()
-
-
 class UnsteadyCatalog:
     """A real catalog some of whose calls fail, or wait, when a test says so."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.real = catalog
         self.holds = catalog.holds
         self.failing: set[str] = set()
         self.gate: asyncio.Event | None = None
         self.waiting = asyncio.Event()
 
     def __getattr__(self, name: str) -> object:
-        method = getattr(self._catalog, name)
+        method = getattr(self.real, name)
 
         async def call(*args: object, **kwargs: object) -> object:
             if name in self.failing:
@@ -71,8 +63,8 @@ class Opener:
     """What it waits for before it answers."""
     answers: int = 0
 
-    async def open(self, recording: Recording) -> None:
-        await self._answer("open", recording.id)
+    async def open(self, request: OpenRequest) -> None:
+        await self._answer("open", request.recording_id)
 
     async def close(self, *, app_id: str, session_id: str) -> None:
         await self._answer("close", session_id)
@@ -86,46 +78,80 @@ class Opener:
             raise self.failure
 
 
+def open_request(recording: Recording) -> OpenRequest:
+    """As the service makes it."""
+    return OpenRequest(
+        app_id=recording.app_id,
+        session_id=recording.session_id,
+        recording_id=recording.id,
+        media_url="ws://localhost/media/pcm",
+        stream_token=None,
+        expires_at=recording.created_at,
+    )
+
+
 class CommandsHarness:
     """Commands with a real catalog and storage, and sessions that record into the air."""
 
-    def __init__(self, folder: Path, catalog: Catalog, opener: Opener | None = None) -> None:
+    def __init__(
+        self, folder: Path, catalog: Catalog, opener: Opener | None = None, *, close_wait_s: float = 3600.0
+    ) -> None:
         self.now_s = 0.0
-        self.renderer = Renderer()
+        self.recorder = QuietRecorder()
         self.catalog = UnsteadyCatalog(catalog)
+        self.recorder.catalog = self.catalog  # type: ignore[assignment]
         self.spool = folder / "spool"
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
-        new_recordings = NewRecordings(keys=KeyTemplate(), now_us=lambda: at(self.now_s))
+        self.writer = QuietWriter()
+        self.reserve = DiskReserve(self.spool, 0)
+        self.new_recordings = NewRecordings(keys=KeyTemplate(), reserve=self.reserve, now_us=self.now_us)
         self.sessions = Sessions(
-            timing=TIMING, renderer=self.renderer, writer=Writer(), make_journal=self._make_journal, max_sessions=3,
-            max_streams_per_session=4, auto_record=False, options_of=lambda _: OPTIONS, new_recording=new_recordings,
-            room=DiskReserve(self.spool, 0),
-        )  # fmt: skip
-        self.openings = OpenedStreams(opener, sessions=self.sessions, now_us=lambda: at(self.now_s))
+            timing=TIMING,
+            limits=SessionLimits(sessions=3, streams_per_session=4),
+            recorder=self.recorder,
+            writer=self.writer,
+            new_recordings=self.new_recordings,
+            options_of=lambda _: OPTIONS,
+        )
+        self.ticker = Ticker(self.sessions, writer=self.writer, recorder=self.recorder)
+        self.opened = OpenedStreams(
+            opener,
+            request_for=open_request,
+            sessions=self.sessions,
+            now_us=self.now_us,
+            close_wait_s=close_wait_s,
+        )
         self.commands = Commands(
-            sessions=self.sessions, catalog=self.catalog,  # type: ignore[arg-type]
-            now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
-            room=DiskReserve(self.spool, 0), facts_of=lambda _: (), openings=self.openings,
-        )  # fmt: skip
+            sessions=self.sessions,
+            recorder=self.recorder,
+            opened=self.opened,
+            catalog=self.catalog,  # type: ignore[arg-type]
+            storage=self.storage,
+            new_recordings=self.new_recordings,
+            now_us=self.now_us,
+        )
 
-    def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> Stream:
+    def now_us(self) -> int:
+        return at(self.now_s)
+
+    def stream(self, leg: str = "a", session_id: str = "call-77", app_id: str = "one") -> SessionStream:
         started = introduction(leg, session_id=session_id)
         stream = self.sessions.open_stream(started, app_id=app_id, handle=Handle(), now_us=at(self.now_s))
-        assert isinstance(stream, Stream)
+        assert isinstance(stream, SessionStream)
         return stream
 
     async def start(self, session_id: str = "call-77", **more: str) -> Recording:
         return await self.commands.start(app_id="one", session_id=session_id, options=OPTIONS, **more)
 
     async def finished(self, recording: Recording) -> Recording:
-        """Let the renderer finish the recording's file: it is published and in the catalog."""
-        available = replace(self.renderer.ended[recording.id], status=Status.AVAILABLE)
+        """Let the recorder finish the recording's file: it is published and in the catalog."""
+        available = replace(self.recorder.ended[recording.id], status=Status.AVAILABLE)
         spooled = self.spool / f"{recording.id}.wav"
         spooled.write_bytes(b"RIFF")
         self.storage.publish(spooled, recording.object_key, sidecar=b"{}")
         await self.catalog.save_recording(available)  # type: ignore[operator]
-        self.renderer.finish(available)
+        self.recorder.finish(available)
         return available
 
     async def stop(self, recording: Recording) -> Recording:
@@ -138,12 +164,9 @@ class CommandsHarness:
     async def row(self, recording: Recording) -> Recording | None:
         return await self.catalog.get_recording(recording.id)  # type: ignore[operator, no-any-return]
 
-    def beat_round(self) -> None:
-        for _ in range(SLOTS):
-            self.sessions.beat(at(self.now_s))
-
-    def _make_journal(self, session: Session) -> Journal:
-        return Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id)
+    def tick_round(self) -> None:
+        for _ in range(TICK_SLOTS):
+            self.ticker.tick(at(self.now_s))
 
 
 @pytest.fixture
@@ -167,7 +190,7 @@ async def test_a_start_on_a_live_session_is_ongoing_and_in_the_catalog(office: C
 
 async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(office: CommandsHarness) -> None:
     recording = await office.start()
-    office.beat_round()
+    office.tick_round()
 
     assert recording.status is Status.ACCEPTED
     assert await office.row(recording) == recording
@@ -175,17 +198,13 @@ async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(o
 
 
 async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(office: CommandsHarness) -> None:
-    office.commands = Commands(
-        sessions=office.sessions, catalog=office.catalog,  # type: ignore[arg-type]
-        now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
-        storage=office.storage, room=DiskReserve(office.spool, 1 << 62), facts_of=lambda _: (),
-        openings=office.openings,
-    )  # fmt: skip
+    office.reserve.min_free_bytes = 1 << 62
+    await office.reserve.look()
 
     with pytest.raises(LimitReached, match=r"limits\.min_free_bytes"):
         await office.start(idempotency_key="k")
 
-    assert list(office.sessions.sessions()) == []
+    assert list(office.sessions) == []
     page = await office.commands.list(
         app_id="one", session_id=None, status=None, from_=None, to=None, since=None, until=None, limit=10, cursor=None
     )
@@ -208,9 +227,9 @@ async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: Comman
         await office.start()
     with pytest.raises(DependencyError):
         await office.start("another")
-    office.beat_round()
+    office.tick_round()
 
-    assert [session.session_id for session in office.sessions.sessions()] == ["call-77"]
+    assert [session.session_id for session in office.sessions] == ["call-77"]
     assert office.commands.session("one", "call-77").recordings == ()
 
 
@@ -223,7 +242,7 @@ async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_
     recording = await office.start()
 
     assert recording.status is Status.ONGOING
-    assert office.renderer.changed == [recording]
+    assert office.recorder.changed == [recording]
 
 
 async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording_that_waits(
@@ -235,9 +254,9 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     await office.catalog.waiting.wait()
 
     stream.closed(True, at(0))
-    office.beat_round()
+    office.tick_round()
     for number in range(3):  # and others take its place meanwhile
-        office.sessions.find_or_make("one", f"call-{number}", at(0)).waits.announce(at(0))
+        office.sessions.find_or_make("one", f"call-{number}", at(0)).announce(at(0))
     office.catalog.gate.set()
     recording = await starting
 
@@ -266,12 +285,12 @@ async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the
     starting = asyncio.create_task(office.start())
     await office.catalog.waiting.wait()
 
-    office.sessions.shut_down(at(1))
+    office.ticker.shut_down(at(1))
     office.catalog.gate.set()
     recording = await starting
 
     assert recording.status is Status.ACCEPTED
-    assert office.renderer.begun == []
+    assert office.recorder.begun == []
     with pytest.raises(LimitReached):
         await office.start("call-78")
 
@@ -295,7 +314,7 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Command
 
     assert len({answer.id for answer in answers}) == 1
     assert len(office.commands.session("one", "call-77").recordings) == 1
-    assert len(office.commands._starting) == 0
+    assert len(office.commands._idempotent) == 0
 
 
 async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
@@ -338,7 +357,7 @@ async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> Non
 async def test_a_key_whose_recording_was_never_written_starts_it(office: CommandsHarness) -> None:
     probe = await office.start("call-1")
     await office.catalog.remember(  # type: ignore[operator]
-        app_id="one", key="k", request_digest="d", recording_id=new_id(), now=probe.created_at
+        app_id="one", key="k", request_digest="d", recording_id="f" * 32, now=probe.created_at
     )
 
     recording = await office.start(idempotency_key="k", request_digest="d")
@@ -400,7 +419,7 @@ async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(
     stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
     await asyncio.sleep(0)
 
-    office.renderer._futures[recording.id].cancel()
+    office.recorder.finished[recording.id].cancel()
 
     assert (await stopping).id == recording.id
 
@@ -408,7 +427,7 @@ async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(
 async def test_a_recording_that_a_restart_has_in_its_hands_is_asked_for_again(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    office.sessions.shut_down(at(1))
+    office.ticker.shut_down(at(1))
 
     with pytest.raises(LimitReached, match="restart"):
         await office.commands.stop(app_id="one", recording_id=recording.id)
@@ -439,7 +458,7 @@ async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: CommandsH
     paused = await office.commands.pause(app_id="one", recording_id=recording.id)
 
     assert paused.status is Status.PAUSED
-    assert office.renderer.changed == [paused]
+    assert office.recorder.changed == [paused]
 
 
 # ---- whose it is ---------------------------------------------------------------------------------------------------
@@ -478,7 +497,7 @@ async def test_a_deleted_recording_has_no_file_and_is_gone_for_its_owner(office:
 
     assert list(office.storage.walk()) == []
     assert (await office.commands.get(app_id="one", recording_id=recording.id)).status is Status.DELETED
-    assert office.renderer.forgotten == [recording.id]
+    assert office.recorder.released == [recording.id]
     with pytest.raises(NotFound):
         await office.commands.delete(app_id="one", recording_id=recording.id)
 
@@ -495,7 +514,7 @@ async def test_a_recording_that_is_being_made_cannot_be_deleted(office: Commands
 
 async def test_an_announced_session_shows_what_was_told_of_it(office: CommandsHarness) -> None:
     view = await office.commands.announce(app_id="one", session_id="call-77", call=CallFacts(from_="+4930"))
-    office.beat_round()
+    office.tick_round()
 
     assert (view.call.from_, view.streams) == ("+4930", ())
     assert office.commands.session("one", "call-77") == view

@@ -37,10 +37,13 @@ class Gateway(CommandsHarness):
     def commands_with(self, **chosen: bool) -> GatewayCommands:
         """As after a restart: nothing is remembered but what the catalog has."""
         return GatewayCommands(
-            commands=self.commands, sessions=self.sessions, catalog=self.catalog,  # type: ignore[arg-type]
-            new_recording=self.sessions._new_recording, now_us=lambda: at(self.now_s),
+            commands=self.commands,
+            sessions=self.sessions,
+            catalog=self.catalog,  # type: ignore[arg-type]
+            new_recordings=self.new_recordings,
+            now_us=self.now_us,
             settings=GatewaySettings(**chosen),
-        )  # fmt: skip
+        )
 
     async def record(self, uid: str | None = None, *, app_id: str = "one", session_id: str = SESSION) -> Operation:
         return await self.gateway.start(app_id=app_id, session_id=session_id, command_uid=uid, options=OPTIONS)
@@ -55,7 +58,7 @@ class Gateway(CommandsHarness):
     def recordings(self) -> list[Recording]:
         """Those of the session that run or wait."""
         session = self.sessions.find("one", SESSION)
-        return [] if session is None else [*session.running.values(), *session.waiting.values()]
+        return [] if session is None else [each.row for each in session.recordings.values()]
 
     async def told(self) -> list[Fact]:
         """The facts that the app is to be told, each as soon as the one before has arrived."""
@@ -90,7 +93,7 @@ async def test_a_start_and_a_stop_are_written_with_what_they_are_told_of(office:
     assert (row.status, row.command_uid) == (Status.ONGOING, "rec-1")
     office.now_s = 5
     stopped = await office.end()
-    assert office.renderer.ends == [EndReason.STOPPED]
+    assert office.recorder.ends == [EndReason.STOPPED]
     assert stopped.recording_id == recording.id
     assert [(fact.body["command"], fact.body["command_uid"], fact.body["success"]) for fact in await office.told()] == [
         ("record/start", "rec-1", True),
@@ -103,7 +106,7 @@ async def test_a_stop_without_a_start_is_refused(office: Gateway) -> None:
     await office.start()  # by another API: these commands do not see it
     with pytest.raises(CommandConflict, match="No recording is running"):
         await office.end("end-1")
-    assert office.renderer.ends == []
+    assert office.recorder.ends == []
 
 
 async def test_a_second_start_is_refused_and_names_the_recording_that_runs(office: Gateway) -> None:
@@ -126,7 +129,7 @@ async def test_start_stop_and_start_again_make_two_recordings(office: Gateway) -
         await office.end()
         office.now_s += 5
     assert uids == ["rec-0", "rec-1"]
-    assert len(office.renderer.ended) == 2
+    assert len(office.recorder.ended) == 2
 
 
 async def test_a_command_never_makes_a_session(office: Gateway) -> None:
@@ -143,10 +146,10 @@ async def test_a_session_of_another_app_is_forbidden_also_while_it_is_brought_ba
     for command in (office.record, office.end):
         with pytest.raises(Forbidden):
             await command()
-    office.sessions.hold("two", "held")
+    office.sessions.defer("two", "held")
     with pytest.raises(Forbidden):
         await office.record(session_id="held")
-    office.sessions.hold("one", "mine")
+    office.sessions.defer("one", "mine")
     with pytest.raises(LimitReached):
         await office.record(session_id="mine")
 
@@ -197,7 +200,7 @@ async def test_a_command_uid_is_known_after_a_restart_and_after_its_session_for_
     stream = office.stream()
     first = await office.record("rec-1")
     stream.closed(True, at(1))
-    office.sessions.beat(at(1))
+    office.ticker.tick(at(1))
     office.gateway = office.commands_with()
     office.now_s = 86_400
     assert await office.record("rec-1") == first
@@ -264,7 +267,7 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
     office.now_s = 9
     for _ in range(2):
         await office.gateway.finish_stops()
-    assert office.renderer.ends == [EndReason.STOPPED]
+    assert office.recorder.ends == [EndReason.STOPPED]
     session = office.sessions.find("one", SESSION)
     assert session is not None
     assert session.journal is not None
@@ -293,7 +296,7 @@ async def test_while_the_server_goes_down_a_command_is_to_be_tried_again(office:
     office.stream()
     await office.record()
     office.now_s = 2
-    office.sessions.shut_down(at(2))
+    office.ticker.shut_down(at(2))
     with pytest.raises(LimitReached, match="restarting"):
         await office.end()
 
@@ -308,7 +311,7 @@ async def test_a_recording_that_ends_while_its_stop_is_written_was_stopped(offic
     stream.closed(True, at(2))
     office.catalog.gate.set()
     assert (await stopping).command_uid == "end-1"
-    assert office.renderer.ends == [EndReason.HANGUP]
+    assert office.recorder.ends == [EndReason.HANGUP]
 
 
 async def test_a_stop_during_a_reconnect_ends_the_recording_there(office: Gateway) -> None:
@@ -317,7 +320,7 @@ async def test_a_stop_during_a_reconnect_ends_the_recording_there(office: Gatewa
     stream.closed(False, at(3))
     office.now_s = 5
     await office.end()
-    assert office.renderer.ends == [EndReason.STOPPED]
+    assert office.recorder.ends == [EndReason.STOPPED]
 
 
 async def test_an_announced_session_is_opened_for_a_start_and_closed_by_its_stop(office: Gateway) -> None:
@@ -342,16 +345,16 @@ async def test_a_session_whose_opened_stream_has_ended_can_be_recorded_once_more
     await office.end()
     await asyncio.sleep(0)
     stream.closed(True, at(5))
-    office.beat_round()
+    office.tick_round()
     office.now_s = 60
     again = await office.record()
     assert office.opener.asked[1:] == [("close", SESSION), ("open", again.recording_id)]
     office.now_s = 125
-    office.beat_round()
+    office.tick_round()
     with pytest.raises(CommandConflict, match="No recording is running"):  # its stream did not come
         await office.end()
     office.now_s = 6 + ANNOUNCED_WAIT_S
-    office.beat_round()
+    office.tick_round()
     with pytest.raises(NotFound):
         await office.end()
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.receiver import WAIT_S
-from tests.support.sessions import ANNOUNCED_WAIT_S, at
+from tests.support.sessions import ANNOUNCED_WAIT_S, at, restore
 from tests.unit.sessions.test_commands import CommandsHarness, Opener
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, LimitReached, NotFound
@@ -21,12 +21,12 @@ from wavstream.model.recording import Recording, Status
 SESSION = "call-77"
 
 
-class Desk(CommandsHarness):
+class OpenerHarness(CommandsHarness):
     """The office with a media server behind it."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, *, close_wait_s: float = 3600.0) -> None:
         self.opener = Opener()
-        super().__init__(folder, catalog, self.opener)
+        super().__init__(folder, catalog, self.opener, close_wait_s=close_wait_s)
 
     async def end(self, recording: Recording) -> None:
         """Stop the recording; what is asked behind the answer has been asked."""
@@ -39,13 +39,15 @@ class Desk(CommandsHarness):
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Desk]:
+async def office(tmp_path: Path) -> AsyncIterator[OpenerHarness]:
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield Desk(tmp_path, catalog)
+    yield OpenerHarness(tmp_path, catalog)
     await catalog.close()
 
 
-async def test_a_start_of_a_session_that_nobody_announced_is_opened_and_its_stop_closes_it(office: Desk) -> None:
+async def test_a_start_of_a_session_that_nobody_announced_is_opened_and_its_stop_closes_it(
+    office: OpenerHarness,
+) -> None:
     recording = await office.start()
     assert (recording.status, recording.opened) == (Status.ACCEPTED, True)
     assert await office.row(recording) == recording
@@ -56,13 +58,15 @@ async def test_a_start_of_a_session_that_nobody_announced_is_opened_and_its_stop
     assert office.opener.asked == [("open", recording.id), ("close", SESSION)]
 
 
-async def test_a_stop_before_the_stream_has_come_closes_too(office: Desk) -> None:
+async def test_a_stop_before_the_stream_has_come_closes_too(office: OpenerHarness) -> None:
     await office.end(await office.start())
 
     assert office.asked == ["open", "close"]
 
 
-async def test_a_stream_that_came_by_itself_or_may_come_back_is_neither_opened_nor_closed(office: Desk) -> None:
+async def test_a_stream_that_came_by_itself_or_may_come_back_is_neither_opened_nor_closed(
+    office: OpenerHarness,
+) -> None:
     stream = office.stream()
     first = await office.start()
     stream.closed(False, at(1))
@@ -74,7 +78,7 @@ async def test_a_stream_that_came_by_itself_or_may_come_back_is_neither_opened_n
     assert office.asked == []
 
 
-async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is_stopped(office: Desk) -> None:
+async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is_stopped(office: OpenerHarness) -> None:
     office.opener.gate = asyncio.Event()
     starts = [asyncio.create_task(office.start()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -92,7 +96,7 @@ async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is
     assert office.asked == ["open", "close"]
 
 
-async def test_a_stop_leaves_the_stream_to_a_start_that_is_being_written(office: Desk) -> None:
+async def test_a_stop_leaves_the_stream_to_a_start_that_is_being_written(office: OpenerHarness) -> None:
     first = await office.start()
     office.stream()
     office.catalog.gate = asyncio.Event()
@@ -111,10 +115,7 @@ async def test_a_stop_leaves_the_stream_to_a_start_that_is_being_written(office:
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["that ends", "that is lost"])
-async def test_a_start_right_after_a_stop_is_not_given_the_stream_that_goes(
-    office: Desk, clean: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wavstream.sessions.opened_streams.CLOSE_WAIT_S", 3600.0)
+async def test_a_start_right_after_a_stop_is_not_given_the_stream_that_goes(office: OpenerHarness, clean: bool) -> None:
     recording = await office.start()
     for _ in range(2):
         stream = office.stream()
@@ -136,9 +137,9 @@ async def test_a_start_right_after_a_stop_is_not_given_the_stream_that_goes(
 
 
 async def test_a_stream_that_the_media_server_does_not_end_is_there_for_the_next_start(
-    office: Desk, monkeypatch: pytest.MonkeyPatch
+    office: OpenerHarness,
 ) -> None:
-    monkeypatch.setattr("wavstream.sessions.opened_streams.CLOSE_WAIT_S", 0.0)
+    office = OpenerHarness(office.spool.parent, office.catalog.real, close_wait_s=0.0)
     first = await office.start()
     office.stream()
     await office.end(first)
@@ -150,7 +151,7 @@ async def test_a_stream_that_the_media_server_does_not_end_is_there_for_the_next
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_start_whose_stream_cannot_be_had_is_refused_whole(office: Desk, announced: bool) -> None:
+async def test_a_start_whose_stream_cannot_be_had_is_refused_whole(office: OpenerHarness, announced: bool) -> None:
     if announced:
         await office.commands.announce(app_id="one", session_id=SESSION, call=CallFacts())
     office.now_s = 30.0
@@ -164,13 +165,13 @@ async def test_a_start_whose_stream_cannot_be_had_is_refused_whole(office: Desk,
     )
     assert page.data == ()
     assert office.asked == ["open"]
-    office.beat_round()
+    office.tick_round()
     assert len(office.sessions) == announced
     office.opener.failure = None
     await office.start(idempotency_key="k", request_digest="another")
 
 
-async def test_a_refused_start_leaves_an_announced_session_no_longer_than_it_was_to_be(office: Desk) -> None:
+async def test_a_refused_start_leaves_an_announced_session_no_longer_than_it_was_to_be(office: OpenerHarness) -> None:
     await office.commands.announce(app_id="one", session_id=SESSION, call=CallFacts())
     office.opener.failure = DependencyError("it does not answer")
     office.now_s = ANNOUNCED_WAIT_S - 1
@@ -178,33 +179,35 @@ async def test_a_refused_start_leaves_an_announced_session_no_longer_than_it_was
         await office.start()
 
     office.now_s = ANNOUNCED_WAIT_S
-    office.beat_round()
+    office.tick_round()
 
     assert len(office.sessions) == 0
 
 
-async def test_an_announced_session_can_be_recorded_hours_later_and_as_long_after_each_stop(office: Desk) -> None:
+async def test_an_announced_session_can_be_recorded_hours_later_and_as_long_after_each_stop(
+    office: OpenerHarness,
+) -> None:
     await office.commands.announce(app_id="one", session_id=SESSION, call=CallFacts(from_="+4930"))
     for turn in (1, 2):
         office.now_s += ANNOUNCED_WAIT_S - 1
-        office.beat_round()
+        office.tick_round()
         recording = await office.start()
         stream = office.stream()
         await office.end(recording)
         stream.closed(True, at(office.now_s))
-        office.beat_round()
+        office.tick_round()
 
         assert office.commands.session("one", SESSION).call.from_ == "+4930"
         assert office.asked == ["open", "close"] * turn
 
     office.now_s += ANNOUNCED_WAIT_S
-    office.beat_round()
+    office.tick_round()
     assert len(office.sessions) == 0
 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_session_that_nobody_announced_is_over_when_what_was_opened_has_gone(
-    office: Desk, announced: bool
+    office: OpenerHarness, announced: bool
 ) -> None:
     recording = await office.start()
     stream = office.stream()
@@ -212,12 +215,12 @@ async def test_a_session_that_nobody_announced_is_over_when_what_was_opened_has_
         await office.commands.announce(app_id="one", session_id=SESSION, call=CallFacts())
     await office.end(recording)
     stream.closed(True, at(1))
-    office.beat_round()
+    office.tick_round()
 
     assert len(office.sessions) == announced
 
 
-async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: Desk) -> None:
+async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: OpenerHarness) -> None:
     office.catalog.failing = {"add_recording"}
 
     with pytest.raises(DependencyError):
@@ -227,7 +230,7 @@ async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: Desk)
     assert office.asked == ["open", "close"]
 
 
-async def test_a_stream_that_cannot_be_closed_is_told_to_the_log(office: Desk) -> None:
+async def test_a_stream_that_cannot_be_closed_is_told_to_the_log(office: OpenerHarness) -> None:
     recording = await office.start()
     office.opener.failure = DependencyError("the opener's webhook answered 500")
 
@@ -239,7 +242,7 @@ async def test_a_stream_that_cannot_be_closed_is_told_to_the_log(office: Desk) -
 
 @pytest.mark.parametrize("command_uid", [None, "rec-1"])
 async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session_of_a_command_stays(
-    office: Desk, command_uid: str | None
+    office: OpenerHarness, command_uid: str | None
 ) -> None:
     recording = await office.start()
     office.stream()
@@ -248,47 +251,45 @@ async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session
     row = await office.row(recording)
     assert row is not None
     row = replace(row, command_uid=command_uid)
-    restarted = Desk(office.spool.parent, office.catalog._catalog)
+    restarted = OpenerHarness(office.spool.parent, office.catalog.real)
     session = restarted.sessions.find_or_make("one", SESSION, at(10))
-    session.restore(
-        journal=restarted._make_journal(session), legs=["a"], lost=["a"], next_stream=2, next_track=1, running=[row],
-        last_us=at(9), now_us=at(10),
-    )  # fmt: skip
+    journal = restarted.writer.open(key="k", app_id="one", session_id=SESSION)
+    restore(session, restarted.recorder, row, journal=journal, lost=["a"], last_us=at(9), now_us=at(10))
 
     await restarted.end(row)
-    restarted.beat_round()
+    restarted.tick_round()
 
     assert restarted.asked == ["close"]
     assert len(restarted.sessions) == (command_uid is not None)
 
 
-async def test_the_end_of_the_server_waits_for_what_is_being_closed(office: Desk) -> None:
+async def test_the_end_of_the_server_waits_for_what_is_being_closed(office: OpenerHarness) -> None:
     recording = await office.start()
     office.opener.gate = asyncio.Event()
     await office.end(recording)
-    office.sessions.shut_down(at(1))
+    office.ticker.shut_down(at(1))
     asyncio.get_running_loop().call_soon(office.opener.gate.set)
 
     with capture_logs() as logs:
-        await office.openings.stop(WAIT_S)
+        await office.opened.stop(WAIT_S)
 
     assert (office.asked, office.opener.answers) == (["open", "close"], 2)
     assert logs == []
 
 
-async def test_the_end_of_the_server_does_not_wait_for_ever(office: Desk) -> None:
+async def test_the_end_of_the_server_does_not_wait_for_ever(office: OpenerHarness) -> None:
     recording = await office.start()
     office.opener.gate = asyncio.Event()
     await office.end(recording)
 
     with capture_logs() as logs:
-        await office.openings.stop(0.0)
+        await office.opened.stop(0.0)
 
     assert [line["streams"] for line in logs] == [1]
     assert (office.asked, office.opener.answers) == (["open", "close"], 1)
 
 
-async def test_what_a_start_that_a_shutdown_overtakes_needs_is_not_closed(office: Desk) -> None:
+async def test_what_a_start_that_a_shutdown_overtakes_needs_is_not_closed(office: OpenerHarness) -> None:
     first = await office.start()
     office.stream()
     office.catalog.gate = asyncio.Event()
@@ -296,10 +297,10 @@ async def test_what_a_start_that_a_shutdown_overtakes_needs_is_not_closed(office
     await office.catalog.waiting.wait()
     await office.end(first)
 
-    office.sessions.shut_down(at(1))
+    office.ticker.shut_down(at(1))
     office.catalog.gate.set()
     second = await starting
-    await office.openings.stop(WAIT_S)
+    await office.opened.stop(WAIT_S)
 
     assert (second.status, second.opened) == (Status.ACCEPTED, True)
     assert office.asked == ["open"]

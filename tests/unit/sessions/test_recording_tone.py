@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.sessions import Handle, LiveCall, a_recording, at
+from tests.support.sessions import Handle, LiveCall, a_recording, at, restore
 from wavstream.journal.events import RecordingStarted
 from wavstream.journal.journal import Journal
 from wavstream.model.audio import Track
@@ -68,7 +68,7 @@ async def test_a_leg_hears_of_each_recording_that_beeps_as_long_as_that_runs() -
     away = call.open("b")
     ended = call.start(options=BEEP)
     call.start()
-    call.session.stop(ended, EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(ended), EndReason.STOPPED, at(1.0))
     late, back = Handle(), Handle()
 
     call.open("c", at_s=1.0, handle=late)
@@ -82,10 +82,9 @@ async def test_a_leg_hears_of_each_recording_that_beeps_as_long_as_that_runs() -
 
 async def test_legs_that_a_restart_lost_have_heard_it_and_others_have_not() -> None:
     call = LiveCall()
-    call.session.restore(
-        journal=Journal(key="k", app_id="default", session_id="call-77"), legs=["a"], lost=["a"], next_stream=2,
-        next_track=1, running=[a_recording(options=BEEP)], last_us=at(0.0), now_us=at(1.0),
-    )  # fmt: skip
+    journal = Journal(key="k", app_id="default", session_id="call-77")
+    recording = a_recording(options=BEEP)
+    restore(call.session, call.recorder, recording, journal=journal, lost=["a"], last_us=at(0.0), now_us=at(1.0))
     back, new = Handle(), Handle()
 
     call.open("a", at_s=2.0, handle=back)

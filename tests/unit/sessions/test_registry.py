@@ -11,7 +11,8 @@ from tests.support.sessions import (
     FRAME,
     TIMING,
     Handle,
-    Renderer,
+    QuietRecorder,
+    QuietWriter,
     a_recording,
     at,
     introduction,
@@ -21,48 +22,41 @@ from wavstream.dialects import events as said
 from wavstream.dialects.events import Frame
 from wavstream.errors import LimitReached
 from wavstream.journal.events import Mark, RecordingStarted, ServerStopped
-from wavstream.journal.journal import Journal
-from wavstream.model.ids import new_id
 from wavstream.model.options import ChannelLayout, RecordingOptions
-from wavstream.model.recording import EndReason, Recording
+from wavstream.model.recording import EndReason
+from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.deferred_stream import DeferredStream
-from wavstream.sessions.disk_reserve import DiskReserve
-from wavstream.sessions.registry import SLOTS, Sessions
-from wavstream.sessions.session import Session
-from wavstream.sessions.stream import Stream
+from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
+from wavstream.sessions.session import Session, SessionStream
+from wavstream.sessions.ticker import Ticker
+from wavstream.storage.keys import KeyTemplate
 
 MONO = RecordingOptions(channels=ChannelLayout.MONO)
 
 
-class Writer:
-    """Takes journals and keeps a note of it."""
-
-    def __init__(self) -> None:
-        self.submitted: list[list[Journal]] = []
-
-    def submit(self, journals: list[Journal]) -> None:
-        self.submitted.append(list(journals))
-
-
-class Board:
-    """The live sessions and what it is handed."""
+class RegistryHarness:
+    """The live sessions and what they are handed."""
 
     def __init__(
         self, *, sessions: int = 100, streams: int = 3, auto_record: bool = False, min_free_bytes: int = 0
     ) -> None:
-        self.renderer = Renderer()
-        self.writer = Writer()
+        self.recorder = QuietRecorder()
+        self.writer = QuietWriter()
+        self.reserve = DiskReserve(Path(), min_free_bytes)
         self.sessions = Sessions(
-            timing=TIMING, renderer=self.renderer, writer=self.writer, make_journal=self._make_journal,
-            max_sessions=sessions, max_streams_per_session=streams, auto_record=auto_record,
-            options_of={"default": MONO}.__getitem__, new_recording=self._new_recording,
-            room=DiskReserve(Path(), min_free_bytes),
-        )  # fmt: skip
+            timing=TIMING,
+            limits=SessionLimits(sessions=sessions, streams_per_session=streams, auto_record=auto_record),
+            recorder=self.recorder,
+            writer=self.writer,
+            new_recordings=NewRecordings(keys=KeyTemplate(), reserve=self.reserve, now_us=lambda: at(0)),
+            options_of={"default": MONO}.__getitem__,
+        )
+        self.ticker = Ticker(self.sessions, writer=self.writer, recorder=self.recorder)
 
     def open(
         self, leg: str = "a", *, session_id: str = "call-77", at_s: float = 0.0, record: bool = False,
         handle: Handle | None = None,
-    ) -> Stream | DeferredStream:  # fmt: skip
+    ) -> SessionStream | DeferredStream:  # fmt: skip
         started = introduction(leg, session_id=session_id, record=record)
         return self.sessions.open_stream(started, app_id="default", handle=handle or Handle(), now_us=at(at_s))
 
@@ -71,19 +65,13 @@ class Board:
         assert found is not None
         return found
 
-    def beat_round(self, at_s: float) -> None:
-        for _ in range(SLOTS):
-            self.sessions.beat(at(at_s))
-
-    def _make_journal(self, session: Session) -> Journal:
-        return Journal(key=new_id(), app_id=session.app_id, session_id=session.session_id)
-
-    def _new_recording(self, *, app_id: str, session_id: str, options: RecordingOptions) -> Recording:
-        return a_recording(app_id=app_id, session_id=session_id, options=options)
+    def tick_round(self, at_s: float) -> None:
+        for _ in range(TICK_SLOTS):
+            self.ticker.tick(at(at_s))
 
 
-def live(stream: Stream | DeferredStream) -> Stream:
-    assert isinstance(stream, Stream)
+def live(stream: SessionStream | DeferredStream) -> SessionStream:
+    assert isinstance(stream, SessionStream)
     return stream
 
 
@@ -91,20 +79,20 @@ def live(stream: Stream | DeferredStream) -> Stream:
 
 
 async def test_a_session_is_made_once_and_belongs_to_one_app() -> None:
-    board = Board().sessions
+    board = RegistryHarness().sessions
 
     mine = board.find_or_make("one", "call-77", at(0))
     theirs = board.find_or_make("two", "call-77", at(0))
 
     assert board.find_or_make("one", "call-77", at(1)) is mine
     assert mine is not theirs
-    assert list(board.sessions("one")) == [mine]
-    assert (list(board.sessions()), len(board)) == ([mine, theirs], 2)
+    assert list(board.of_app("one")) == [mine]
+    assert (list(board), len(board)) == ([mine, theirs], 2)
     assert board.find("three", "call-77") is None
 
 
 async def test_a_session_too_many_is_refused_unless_it_was_let_in_before() -> None:
-    board = Board(sessions=1).sessions
+    board = RegistryHarness(sessions=1).sessions
     board.find_or_make("default", "call-1", at(0))
 
     with pytest.raises(LimitReached, match="as many sessions") as refusal:
@@ -116,19 +104,19 @@ async def test_a_session_too_many_is_refused_unless_it_was_let_in_before() -> No
 
 
 async def test_where_there_is_no_room_the_app_that_has_announced_most_loses_what_it_announced_first() -> None:
-    board = Board(sessions=6)
+    board = RegistryHarness(sessions=6)
     board.open(session_id="call-1")
     for number, app_id in enumerate(("two", "one", "one", "one", "one"), 2):
-        board.sessions.find_or_make(app_id, f"call-{number}", at(number)).waits.announce(at(number))
+        board.sessions.find_or_make(app_id, f"call-{number}", at(number)).announce(at(number))
     for session_id in ("call-5", "call-6"):  # starts have them in their hands
-        board.sessions.find_or_make("one", session_id, at(6)).waits.expect_stream(at(6))
+        board.sessions.find_or_make("one", session_id, at(6)).expect_stream(at(6))
     first = board.sessions.find("one", "call-3")
     assert first is not None
 
     left = []
     for number in (7, 8, 9):
         board.open(session_id=f"call-{number}")
-        left.append(sorted(session.session_id for session in board.sessions.sessions()))
+        left.append(sorted(session.session_id for session in board.sessions))
     with pytest.raises(LimitReached):
         board.open(session_id="call-10")
 
@@ -137,12 +125,12 @@ async def test_where_there_is_no_room_the_app_that_has_announced_most_loses_what
         ["call-1", "call-2", "call-5", "call-6", "call-7", "call-8"],
         ["call-1", "call-5", "call-6", "call-7", "call-8", "call-9"],
     ]
-    board.beat_round(2 * ANNOUNCED_WAIT_S)
-    assert first.waits.announced_until_us is not None  # what was forgotten is not visited any more
+    board.tick_round(2 * ANNOUNCED_WAIT_S)
+    assert first.announced_until_us is not None  # what was forgotten is not visited any more
 
 
 async def test_a_stream_too_many_is_refused_and_the_others_stay() -> None:
-    board = Board(streams=2)
+    board = RegistryHarness(streams=2)
     board.open("a")
     board.open("b")
 
@@ -153,11 +141,11 @@ async def test_a_stream_too_many_is_refused_and_the_others_stay() -> None:
 
 
 async def test_a_session_that_nothing_keeps_is_forgotten_by_the_beat() -> None:
-    board = Board()
+    board = RegistryHarness()
     live(board.open("a")).closed(True, at(1))
     board.open("a", session_id="call-78")
 
-    board.beat_round(2)
+    board.tick_round(2)
 
     assert board.sessions.find("default", "call-77") is None
     assert board.sessions.find("default", "call-78") is not None
@@ -167,32 +155,32 @@ async def test_a_session_that_nothing_keeps_is_forgotten_by_the_beat() -> None:
 
 
 async def test_a_stream_that_asks_for_it_starts_one_recording_of_its_session() -> None:
-    board = Board()
+    board = RegistryHarness()
 
     for leg in ("a", "b"):
         board.open(leg, record=True)
 
-    (recording,) = board.session().running.values()
+    (recording,) = (each.row for each in board.session().running)
     assert recording.options == MONO
-    assert [changed.id for changed in board.renderer.changed] == [recording.id]
+    assert [changed.id for changed in board.recorder.changed] == [recording.id]
 
 
 async def test_a_stream_that_comes_back_does_not_start_what_was_stopped_again() -> None:
-    board = Board()
+    board = RegistryHarness()
     stream = live(board.open("a", record=True))
     session = board.session()
-    session.stop(next(iter(session.running)), EndReason.STOPPED, at(1))
+    session.stop(session.running[0], EndReason.STOPPED, at(1))
     stream.closed(False, at(2))
-    board.beat_round(3)
+    board.tick_round(3)
 
     board.open("a", record=True, at_s=4)
 
     assert board.session() is session
-    assert session.running == {}
+    assert session.running == []
 
 
 async def test_every_session_is_recorded_once_where_the_operator_says_so() -> None:
-    board = Board(auto_record=True)
+    board = RegistryHarness(auto_record=True)
 
     for leg, session_id in (("a", "call-1"), ("b", "call-1"), ("a", "call-2")):
         board.open(leg, session_id=session_id)
@@ -201,27 +189,27 @@ async def test_every_session_is_recorded_once_where_the_operator_says_so() -> No
 
 
 async def test_a_recording_that_waits_is_the_one_that_a_stream_asks_for() -> None:
-    board = Board()
+    board = RegistryHarness()
     asked = a_recording()
     board.sessions.find_or_make("default", "call-77", at(0)).start(asked, at(0))
 
     board.open("a", record=True)
 
-    assert list(board.session().running) == [asked.id]
+    assert [each.row.id for each in board.session().running] == [asked.id]
 
 
 # ---- a restart -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_stream_of_a_session_whose_journal_is_read_waits_and_then_loses_nothing() -> None:
-    board, handle = Board(auto_record=True), Handle()
-    board.sessions.hold("default", "call-77")
+    board, handle = RegistryHarness(auto_record=True), Handle()
+    board.sessions.defer("default", "call-77")
 
     held = board.open("a", handle=handle)
     held.frame(Frame(0, 0, 160, FRAME), at(0.1))
     held.event(said.Mark("early"), at(0.2))
     while_held = (handle.reading, board.sessions.find("default", "call-77"))
-    board.sessions.release("default", "call-77", at(5))
+    board.sessions.attach("default", "call-77", at(5))
     held.frame(Frame(0, 160, 160, FRAME), at(5.1))
 
     assert while_held == (False, None)
@@ -234,11 +222,11 @@ async def test_a_stream_of_a_session_whose_journal_is_read_waits_and_then_loses_
 
 
 async def test_how_long_its_frames_are_is_known_once_a_stream_is_let_in_and_has_sent_some() -> None:
-    board = Board()
-    board.sessions.hold("default", "call-77")
+    board = RegistryHarness()
+    board.sessions.defer("default", "call-77")
     held = board.open("a")
     before = held.frame_samples
-    board.sessions.release("default", "call-77", at(5))
+    board.sessions.attach("default", "call-77", at(5))
     silent = held.frame_samples
 
     held.frame(Frame(0, 0, 240, FRAME), at(5.1))
@@ -247,61 +235,61 @@ async def test_how_long_its_frames_are_is_known_once_a_stream_is_let_in_and_has_
 
 
 async def test_a_stream_that_left_while_it_waited_has_left_when_it_is_let_in() -> None:
-    board, handle = Board(auto_record=True), Handle()
-    board.sessions.hold("default", "call-77")
+    board, handle = RegistryHarness(auto_record=True), Handle()
+    board.sessions.defer("default", "call-77")
 
     board.open("a", handle=handle).closed(True, at(1))
-    board.sessions.release("default", "call-77", at(5))
+    board.sessions.attach("default", "call-77", at(5))
 
     assert board.session().streams == []
-    assert board.renderer.ends == [EndReason.HANGUP]
+    assert board.recorder.ends == [EndReason.HANGUP]
 
 
 async def test_a_held_stream_too_many_is_told_to_try_again_and_the_others_are_let_in() -> None:
-    board, handles = Board(streams=1), [Handle(), Handle()]
-    board.sessions.hold("default", "call-77")
+    board, handles = RegistryHarness(streams=1), [Handle(), Handle()]
+    board.sessions.defer("default", "call-77")
     for leg, handle in zip("ab", handles, strict=True):
         board.open(leg, handle=handle)
 
-    board.sessions.release("default", "call-77", at(5))
+    board.sessions.attach("default", "call-77", at(5))
 
     assert [[code for code, _ in handle.closed] for handle in handles] == [[], [1013]]
 
 
 async def test_streams_of_other_sessions_are_not_held() -> None:
-    board = Board()
-    board.sessions.hold("default", "call-77")
+    board = RegistryHarness()
+    board.sessions.defer("default", "call-77")
 
-    assert isinstance(board.open("a", session_id="call-78"), Stream)
+    assert isinstance(board.open("a", session_id="call-78"), SessionStream)
 
 
 async def test_nothing_new_is_taken_in_when_the_server_goes_down() -> None:
-    board = Board(auto_record=True)
+    board = RegistryHarness(auto_record=True)
     stream = live(board.open("a"))
     session = board.session()
     journal = session.journal
     assert journal is not None
 
-    board.sessions.shut_down(at(1))
-    board.sessions.shut_down(at(1.1))
+    board.ticker.shut_down(at(1))
+    board.ticker.shut_down(at(1.1))
     stream.closed(True, at(2))
 
     assert [type(row) for row in journaled(journal)] == [RecordingStarted, ServerStopped]
     assert board.writer.submitted == [[journal]]
     with pytest.raises(LimitReached, match="restarting"):
         board.open("a", session_id="call-78")
-    assert board.renderer.ended == {}
+    assert board.recorder.ended == {}
 
 
 # ---- the beat ------------------------------------------------------------------------------------------------------
 
 
 async def test_every_session_is_visited_once_in_ten_slots() -> None:
-    board = Board(auto_record=True)
+    board = RegistryHarness(auto_record=True)
     for number in range(25):
         board.open("a", session_id=f"call-{number}")
 
-    board.beat_round(1)
+    board.tick_round(1)
 
     visited = [journal for journals in board.writer.submitted for journal in journals]
     assert len(visited) == 25
@@ -310,27 +298,27 @@ async def test_every_session_is_visited_once_in_ten_slots() -> None:
 
 
 async def test_journals_are_folded_when_enough_was_journaled() -> None:
-    board = Board(auto_record=True)
+    board = RegistryHarness(auto_record=True)
     board.open("a")
 
     for visit in range(1, 101):
-        board.beat_round(visit * 0.15)
+        board.tick_round(visit * 0.15)
 
     journal = board.session().journal
-    assert board.renderer.advanced
-    assert all(journals == [journal] for journals in board.renderer.advanced)
-    assert len(board.renderer.advanced) < 100 / 3
+    assert board.recorder.advanced
+    assert all(journals == [journal] for journals in board.recorder.advanced)
+    assert len(board.recorder.advanced) < 100 / 3
 
 
 async def test_sockets_are_read_no_further_while_the_journal_is_full() -> None:
-    board, early, late, held = Board(), Handle(), Handle(), Handle()
-    board.sessions.hold("default", "call-78")
+    board, early, late, held = RegistryHarness(), Handle(), Handle(), Handle()
+    board.sessions.defer("default", "call-78")
     board.open("a", handle=early)
     board.open("a", session_id="call-78", handle=held)
 
     board.sessions.apply_backpressure(True)
     board.open("b", handle=late)
-    board.sessions.release("default", "call-78", at(1))
+    board.sessions.attach("default", "call-78", at(1))
     while_full = (early.reading, late.reading, held.reading)
     board.sessions.apply_backpressure(False)
 
@@ -339,10 +327,11 @@ async def test_sockets_are_read_no_further_while_the_journal_is_full() -> None:
 
 
 @pytest.mark.parametrize(("record", "auto_record"), [(True, False), (False, True)])
-def test_a_stream_that_asks_for_a_recording_is_refused_while_the_disk_has_no_room(
+async def test_a_stream_that_asks_for_a_recording_is_refused_while_the_disk_has_no_room(
     record: bool, auto_record: bool
 ) -> None:
-    board = Board(min_free_bytes=1 << 62, auto_record=auto_record)
+    board = RegistryHarness(min_free_bytes=1 << 62, auto_record=auto_record)
+    await board.reserve.look()
 
     with pytest.raises(LimitReached, match="min_free_bytes"):
         board.open(record=record)
@@ -350,8 +339,9 @@ def test_a_stream_that_asks_for_a_recording_is_refused_while_the_disk_has_no_roo
     assert not board.session().streams
 
 
-def test_a_stream_that_asks_for_none_is_let_in_without_room_on_the_disk() -> None:
-    board = Board(min_free_bytes=1 << 62)
+async def test_a_stream_that_asks_for_none_is_let_in_without_room_on_the_disk() -> None:
+    board = RegistryHarness(min_free_bytes=1 << 62)
+    await board.reserve.look()
 
     board.open()
 

@@ -1,4 +1,4 @@
-"""A call from its first stream to its end, as its journal and its renderer see it."""
+"""A call from its first stream to its end, as its journal and its recorder see it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.sessions import (
     a_recording,
     at,
     journaled,
+    restore,
     talk,
 )
 from wavstream.journal.events import (
@@ -50,13 +51,13 @@ async def test_recordings_end_as_hangup_when_the_last_stream_ends() -> None:
     recording = call.start(1.0)
 
     a.closed(True, at(5.0))
-    still = dict(call.session.running)
+    still = dict(call.running)
     b.closed(True, at(6.0))
 
     assert list(still) == [recording]
     assert only_stop(call) == RecordingStopped(recording_id=recording, reason=EndReason.HANGUP, end_us=at(6.0))
-    assert call.renderer.ended[recording].status is Status.COMPLETED
-    assert call.renderer.ended[recording].ended_at == utc(at(6.0))
+    assert call.recorder.ended[recording].status is Status.COMPLETED
+    assert call.recorder.ended[recording].ended_at == utc(at(6.0))
     assert call.session.is_over
 
 
@@ -67,7 +68,7 @@ async def test_recordings_end_as_disconnected_where_the_last_stream_did_when_no_
     a.closed(False, at(5.0))
 
     call.session.tick(at(5.0 + RECONNECT_WAIT_S - 0.1))
-    waited = list(call.session.running)
+    waited = list(call.running)
     call.session.tick(at(5.0 + RECONNECT_WAIT_S))
 
     assert waited == [recording]
@@ -85,7 +86,7 @@ async def test_a_leg_that_comes_back_in_time_goes_on_as_the_same_leg() -> None:
     talk(again, from_s=20.02)
     call.session.tick(at(5.0 + GIVEN_UP_S))
 
-    assert list(call.session.running) == [recording]
+    assert list(call.running) == [recording]
     assert call.session.legs.names == ["a"]
     assert [type(event) for event in call.events] == [RecordingStarted, StreamClosed, StreamOpened]
     assert call.events[2] == StreamOpened(facts=again.facts)
@@ -100,7 +101,7 @@ async def test_a_dropped_leg_is_waited_for_after_the_other_hung_up() -> None:
 
     b.closed(True, at(6.0))
     call.session.tick(at(7.0))
-    waited = list(call.session.running)
+    waited = list(call.running)
     call.session.tick(at(5.0 + GIVEN_UP_S))
 
     assert waited == [recording]
@@ -114,11 +115,11 @@ async def test_a_leg_that_is_given_up_ends_nothing_while_another_streams() -> No
     a.closed(False, at(5.0))
 
     call.session.tick(at(5.0 + GIVEN_UP_S))
-    running = list(call.session.running)
+    running = list(call.running)
     b.closed(True, at(60.0))
 
     assert running == [recording]
-    assert call.renderer.ends == [EndReason.HANGUP]
+    assert call.recorder.ends == [EndReason.HANGUP]
 
 
 async def test_a_stop_ends_one_recording_and_leaves_the_other_running() -> None:
@@ -126,18 +127,18 @@ async def test_a_stop_ends_one_recording_and_leaves_the_other_running() -> None:
     stream = call.open()
     first, second = call.start(), call.start(0.5)
 
-    call.session.stop(first, EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(first), EndReason.STOPPED, at(1.0))
     talk(stream, from_s=1.02)
 
-    assert call.renderer.ends == [EndReason.STOPPED]
-    assert list(call.session.running) == [second]
+    assert call.recorder.ends == [EndReason.STOPPED]
+    assert list(call.running) == [second]
     assert call.journal[-1] == ("frame", 0, 0)
 
 
 async def test_nothing_is_journaled_after_the_last_recording_was_stopped() -> None:
     call = LiveCall()
     stream = call.open()
-    call.session.stop(call.start(), EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
 
     talk(stream, from_s=1.02)
     call.session.tick(at(2.0))
@@ -150,7 +151,7 @@ async def test_nothing_is_journaled_after_the_last_recording_was_stopped() -> No
 async def test_a_session_outlives_a_lost_leg_though_nothing_is_recorded_so_that_a_stop_stays_a_stop() -> None:
     call = LiveCall()
     stream = call.open()
-    call.session.stop(call.start(), EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
 
     stream.closed(False, at(2.0))
 
@@ -175,7 +176,7 @@ async def test_a_newer_stream_of_the_same_track_takes_the_place_of_the_older() -
     assert call.session.streams == [new]
     assert old_handle.closed == [(1008, "leg: a newer stream of leg 'a' took over")]
     assert call.events[1:] == [StreamClosed(stream=1, clean=False), StreamOpened(facts=new.facts)]
-    assert (list(call.session.running), call.session.legs.away) == ([recording], {})
+    assert (list(call.running), call.session.legs.away) == ([recording], {})
 
 
 async def test_a_stream_stands_beside_one_with_another_id_and_takes_the_place_of_one_with_its_own() -> None:
@@ -241,7 +242,7 @@ async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_aske
     recording = call.start()
     while_running = asked.alive
 
-    call.session.stop(recording, EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(recording), EndReason.STOPPED, at(1.0))
 
     assert (while_running, asked.alive, other.alive) == (True, False, False)
 
@@ -257,9 +258,9 @@ async def test_a_recording_that_the_gateway_started_plays_silence_to_all_streams
     call.open("b", at_s=0.2, handle=late)
     while_running = (early.alive, late.alive, refused.alive)
 
-    call.session.stop(recording.id, EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(recording.id), EndReason.STOPPED, at(1.0))
 
-    assert list(call.session.running) == [other]
+    assert list(call.running) == [other]
     assert (while_running, early.alive, late.alive) == ((True, True, False), False, False)
 
 
@@ -277,39 +278,39 @@ async def test_a_start_record_tells_all_that_a_fold_must_know() -> None:
 
     started = call.events[0]
     assert isinstance(started, RecordingStarted)
-    assert started.recording == call.session.running[recording]
+    assert started.recording == call.running[recording]
     assert (started.recording.status, started.recording.started_at) == (Status.ONGOING, utc(at(1.0)))
     assert started.recording.call == CallFacts(from_="+4930", vendor_ids={"sid": "CA1"})
     assert started.leg_order == ("b", "a")
     assert [snapshot.facts.stream for snapshot in started.streams] == [1, 3]
     assert started.streams[1].position == 160
     assert gone not in call.session.streams
-    assert call.renderer.begun == [(recording, 1)]
+    assert call.recorder.begun == [(recording, 1)]
 
 
 async def test_a_recording_of_a_session_that_was_recorded_before_starts_in_a_fresh_segment() -> None:
     call = LiveCall()
     call.open()
     first = call.start()
-    call.session.stop(first, EndReason.STOPPED, at(1.0))
+    call.session.stop(call.live(first), EndReason.STOPPED, at(1.0))
 
     second = call.start(2.0)
     beside = call.start(3.0)
 
-    assert call.renderer.begun == [(first, 1), (second, 2), (beside, 2)]
-    assert len(call.journals) == 1
+    assert call.recorder.begun == [(first, 1), (second, 2), (beside, 2)]
+    assert len(call.writer.journals) == 1
 
 
 async def test_waiting_recordings_start_with_the_first_stream() -> None:
     call = LiveCall()
     recordings = [call.start(), call.start(1.0)]
-    waiting = list(call.session.waiting)
+    waiting = list(call.waiting)
 
     stream = call.open(at_s=2.0)
 
     assert waiting == recordings
-    assert (call.session.waiting, list(call.session.running)) == ({}, recordings)
-    assert [(each.id, each.status) for each in call.renderer.changed] == [(id, Status.ONGOING) for id in recordings]
+    assert (call.waiting, list(call.running)) == ({}, recordings)
+    assert [(each.id, each.status) for each in call.recorder.changed] == [(id, Status.ONGOING) for id in recordings]
     starts = [event for event in call.events if isinstance(event, RecordingStarted)]
     assert [start.streams[0].facts for start in starts] == [stream.facts, stream.facts]
 
@@ -319,27 +320,27 @@ async def test_a_waiting_recording_is_absent_when_no_stream_comes_in_time() -> N
     recording = call.start()
 
     call.session.tick(at(START_WAIT_S - 0.1))
-    waited = list(call.session.waiting)
+    waited = list(call.waiting)
     call.session.tick(at(START_WAIT_S))
 
     assert waited == [recording]
-    assert [(each.id, each.status) for each in call.renderer.changed] == [(recording, Status.ABSENT)]
-    assert (call.session.is_over, call.journals) == (True, [])
+    assert [(each.id, each.status) for each in call.recorder.changed] == [(recording, Status.ABSENT)]
+    assert (call.session.is_over, call.writer.journals) == (True, [])
 
 
 async def test_an_announced_session_outlives_a_recording_that_no_stream_came_for() -> None:
     call = LiveCall()
-    call.session.waits.announce(at(0))
+    call.session.announce(at(0))
     first = call.start(1000.0)
     call.session.tick(at(1000.0 + START_WAIT_S))
     second = call.start(ANNOUNCED_WAIT_S - 1)
 
     call.session.tick(at(ANNOUNCED_WAIT_S))
-    waits_on = list(call.session.waiting)
+    waits_on = list(call.waiting)
     call.session.tick(at(ANNOUNCED_WAIT_S - 1 + START_WAIT_S))
 
     assert waits_on == [second]
-    assert [(each.id, each.status) for each in call.renderer.changed] == [
+    assert [(each.id, each.status) for each in call.recorder.changed] == [
         (first, Status.ABSENT), (second, Status.ABSENT),
     ]  # fmt: skip
     assert call.session.is_over
@@ -347,7 +348,7 @@ async def test_an_announced_session_outlives_a_recording_that_no_stream_came_for
 
 async def test_a_session_that_was_announced_is_over_when_its_stream_has_hung_up() -> None:
     call = LiveCall()
-    call.session.waits.announce(at(0))
+    call.session.announce(at(0))
 
     call.open().closed(True, at(1.0))
 
@@ -357,12 +358,12 @@ async def test_a_session_that_was_announced_is_over_when_its_stream_has_hung_up(
 async def test_a_waiting_recording_can_be_cancelled() -> None:
     call = LiveCall()
 
-    cancelled = call.session.cancel(call.start(), at(1.0))
+    cancelled = call.session.cancel(call.live(call.start()), at(1.0))
 
     assert (cancelled.status, cancelled.end_reason, cancelled.ended_at) == (
         Status.ABSENT, EndReason.STOPPED, utc(at(1.0)),
     )  # fmt: skip
-    assert call.session.waiting == {}
+    assert call.waiting == {}
 
 
 async def test_a_recording_that_is_asked_for_while_every_leg_is_away_starts_when_one_comes_back() -> None:
@@ -372,11 +373,11 @@ async def test_a_recording_that_is_asked_for_while_every_leg_is_away_starts_when
     stream.closed(False, at(1.0))
 
     second = call.start(2.0)
-    waiting = list(call.session.waiting)
+    waiting = list(call.waiting)
     call.open(at_s=3.0)
 
     assert waiting == [second]
-    assert list(call.session.running) == [first, second]
+    assert list(call.running) == [first, second]
 
 
 # ---- pauses --------------------------------------------------------------------------------------------------------
@@ -387,10 +388,10 @@ async def test_a_pause_is_journaled_with_whether_the_audio_goes_on() -> None:
     call.open()
     first, second = call.start(), call.start()
 
-    call.session.pause(first, at(1.0))
-    call.session.pause(second, at(2.0))
-    call.session.resume(second, at(3.0))
-    call.session.resume(first, at(4.0))
+    call.session.pause(call.live(first), at(1.0))
+    call.session.pause(call.live(second), at(2.0))
+    call.session.resume(call.live(second), at(3.0))
+    call.session.resume(call.live(first), at(4.0))
 
     assert call.events[2:] == [
         RecordingPaused(recording_id=first, journaled=True),
@@ -405,7 +406,7 @@ async def test_a_recording_that_starts_in_the_pause_of_another_is_told_to_that_o
     call = LiveCall()
     call.open()
     paused = call.start()
-    call.session.pause(paused, at(1.0))
+    call.session.pause(call.live(paused), at(1.0))
 
     call.start(2.0)
 
@@ -447,12 +448,20 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
 
 def restored(call: LiveCall, *, lost: list[str], last_s: float = 9.0, now_s: float = 10.0) -> Journal:
     journal = Journal(key="k", app_id="default", session_id="call-77", segment=3)
-    call.journals.append(journal)
+    call.writer.journals.append(journal)
     recording = a_recording()
-    call.session.restore(
-        journal=journal, legs=["a", "b"], lost=lost, next_stream=7, next_track=9, running=[recording],
-        last_us=at(last_s), now_us=at(now_s),
-    )  # fmt: skip
+    restore(
+        call.session,
+        call.recorder,
+        recording,
+        journal=journal,
+        legs=["a", "b"],
+        lost=lost,
+        next_stream=7,
+        next_track=9,
+        last_us=at(last_s),
+        now_us=at(now_s),
+    )
     return journal
 
 
@@ -469,7 +478,7 @@ async def test_a_restored_session_goes_on_with_the_leg_that_comes_back() -> None
         ServerStarted(), StreamOpened(facts=stream.facts),
     ]  # fmt: skip
     assert ("frame", 9, 0) in journaled(journal)
-    assert call.renderer.ended == {}
+    assert call.recorder.ended == {}
 
 
 async def test_a_restored_session_ends_as_recovered_at_the_last_that_it_has_when_nobody_comes_back() -> None:
@@ -488,7 +497,7 @@ async def test_a_restored_session_without_legs_to_wait_for_ends_at_once() -> Non
 
     restored(call, lost=[])
 
-    assert call.renderer.ends == [EndReason.RECOVERED]
+    assert call.recorder.ends == [EndReason.RECOVERED]
     assert call.session.is_over
 
 
@@ -500,19 +509,18 @@ async def test_a_leg_that_came_back_after_a_restart_and_dropped_ends_the_session
 
     call.session.tick(at(13.0 + GIVEN_UP_S))
 
-    assert call.renderer.ends == [EndReason.DISCONNECTED]
+    assert call.recorder.ends == [EndReason.DISCONNECTED]
 
 
 async def test_a_restored_session_knows_the_call_of_its_recordings() -> None:
     call = LiveCall()
     call.open(call=CallFacts(from_="+4930"))
-    running = call.session.running[call.start()]
+    started = call.start()
+    running = call.running[started]
     other = LiveCall()
 
-    other.session.restore(
-        journal=call.journals[0], legs=["a"], lost=["a"], next_stream=2, next_track=1, running=[running],
-        last_us=at(1), now_us=at(2),
-    )  # fmt: skip
+    journal = other.writer.open(key="k", app_id="default", session_id="call-77")
+    restore(other.session, other.recorder, running, journal=journal, lost=["a"], last_us=at(1), now_us=at(2))
 
     assert other.session.call.from_ == "+4930"
 
@@ -528,7 +536,7 @@ async def test_a_session_that_is_detached_notes_it_and_takes_in_nothing_more() -
 
     assert was_running
     assert call.journal[1:] == [ServerStopped()]
-    assert call.renderer.ended == {}
+    assert call.recorder.ended == {}
 
 
 async def test_a_session_that_records_nothing_has_nothing_to_note_when_it_is_detached() -> None:
@@ -536,4 +544,4 @@ async def test_a_session_that_records_nothing_has_nothing_to_note_when_it_is_det
     call.start()
 
     assert not call.session.detach(at(1.0))
-    assert (call.journals, call.session.waiting) == ([], {})
+    assert (call.writer.journals, call.waiting) == ([], {})

@@ -24,7 +24,7 @@ async def test_a_frame_is_counted_and_forgotten_while_no_recording_runs() -> Non
 
     talk(stream, from_s=0.02, frames=5)
 
-    assert call.journals == []
+    assert call.writer.journals == []
     assert (stream.frames, stream.position, stream.last_arrival_us) == (5, 800, at(0.1))
 
 
@@ -37,7 +37,7 @@ async def test_a_frame_goes_to_the_journal_whole_while_a_recording_runs() -> Non
     talk(stream, from_s=0.04, frames=2)
 
     assert frames_of(call) == [("frame", 0, 160), ("frame", 0, 320)]
-    (run,) = [item for item in items(call.journals[0].queue[-1][1]) if isinstance(item, FrameRun)]  # type: ignore[index]
+    (run,) = [item for item in items(call.writer.journals[0].queue[-1][1]) if isinstance(item, FrameRun)]  # type: ignore[index]
     assert [bytes(row) for row in run.payload] == [FRAME, FRAME]
     assert run.arrival_us.tolist() == [at(0.04), at(0.06)]
 
@@ -57,22 +57,22 @@ async def test_a_frame_leaves_its_length_alone_while_every_recording_is_paused()
     call = LiveCall()
     stream = call.open()
     recording = call.start()
-    call.session.pause(recording, at(0.01))
+    call.session.pause(call.live(recording), at(0.01))
 
     talk(stream, from_s=0.02, frames=2)
 
     assert frames_of(call) == [("withheld", 0, 0, 160), ("withheld", 0, 160, 160)]
-    assert FRAME not in b"".join(entry[1] for entry in call.journals[0].queue if isinstance(entry, tuple))
+    assert FRAME not in b"".join(entry[1] for entry in call.writer.journals[0].queue if isinstance(entry, tuple))
 
 
 async def test_a_frame_goes_to_the_journal_while_one_of_two_recordings_is_paused() -> None:
     call = LiveCall()
     stream = call.open()
     paused, other = call.start(), call.start()
-    call.session.pause(paused, at(0.01))
+    call.session.pause(call.live(paused), at(0.01))
 
     talk(stream, from_s=0.02)
-    call.session.pause(other, at(0.03))
+    call.session.pause(call.live(other), at(0.03))
     talk(stream, from_s=0.04)
 
     assert frames_of(call) == [("frame", 0, 0), ("withheld", 0, 160, 160)]
@@ -88,8 +88,8 @@ async def test_what_was_said_in_a_pause_and_comes_after_it_is_withheld() -> None
     stream = call.open()
     recording = call.start()
     talk(stream, from_s=0.02, frames=50)  # said from 0 to 1 s
-    call.session.pause(recording, at(1.0))
-    call.session.resume(recording, at(2.0))
+    call.session.pause(call.live(recording), at(1.0))
+    call.session.resume(call.live(recording), at(2.0))
 
     talk(stream, from_s=0, frames=60, arrivals_s=[2.1] * 60)  # said from 1.0 to 2.2 s
 
@@ -103,8 +103,8 @@ async def test_what_arrives_after_a_pause_was_said_after_it_where_silence_is_sup
     stream = call.open(clock=TrackClock.ARRIVAL)
     recording = call.start()
     talk(stream, from_s=0.02)
-    call.session.pause(recording, at(1.0))
-    call.session.resume(recording, at(2.0))
+    call.session.pause(call.live(recording), at(1.0))
+    call.session.resume(call.live(recording), at(2.0))
 
     talk(stream, from_s=2.1)
 
@@ -116,8 +116,8 @@ async def test_a_recording_that_starts_within_a_guarded_moment_does_not_lift_the
     stream = call.open()
     recording = call.start()
     talk(stream, from_s=0.02, frames=50)
-    call.session.pause(recording, at(1.0))
-    call.session.resume(recording, at(2.0))
+    call.session.pause(call.live(recording), at(1.0))
+    call.session.resume(call.live(recording), at(2.0))
 
     call.start(2.05)
     talk(stream, from_s=2.1)
@@ -185,12 +185,12 @@ async def test_a_peer_pauses_and_resumes_every_recording_of_its_session() -> Non
     first, second = call.start(), call.start()
 
     stream.event(Paused(), at(0.1))
-    paused = [recording.status for recording in call.renderer.changed]
+    paused = [recording.status for recording in call.recorder.changed]
     stream.event(Paused(), at(0.2))
     stream.event(Resumed(), at(0.3))
 
     assert paused == [Status.PAUSED, Status.PAUSED]
-    assert [recording.status for recording in call.renderer.changed[2:]] == [Status.ONGOING, Status.ONGOING]
+    assert [recording.status for recording in call.recorder.changed[2:]] == [Status.ONGOING, Status.ONGOING]
     assert [event for event in call.events if isinstance(event, RecordingResumed)] == [
         RecordingResumed(recording_id=first),
         RecordingResumed(recording_id=second),

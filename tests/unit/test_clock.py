@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wavstream.service.clock import Clock
+from wavstream.clock import Clock
 
 
 def test_the_clock_goes_on_behind_a_journal_that_was_written_by_a_clock_ahead_of_it() -> None:

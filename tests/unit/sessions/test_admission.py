@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from tests.support.sessions import OPTIONS
 from wavstream.model.options import FileFormat, RecordingOptions
-from wavstream.sessions.new_recordings import NewRecordings
+from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.storage.keys import KeyTemplate
 
 NAMED = replace(OPTIONS, file_name="offer")
@@ -17,10 +18,12 @@ class Maker:
 
     def __init__(self) -> None:
         self.now_s = 1_800_000_000.0
-        self._make = NewRecordings(keys=KeyTemplate(), now_us=lambda: int(self.now_s * 1e6))
+        self._make = NewRecordings(
+            keys=KeyTemplate(), reserve=DiskReserve(Path(), 0), now_us=lambda: int(self.now_s * 1e6)
+        )
 
     def name(self, session_id: str = "call-77", options: RecordingOptions = OPTIONS, app_id: str = "default") -> str:
-        return self._make(app_id=app_id, session_id=session_id, options=options).file_name
+        return self._make.make(app_id=app_id, session_id=session_id, options=options).file_name
 
 
 def test_recordings_of_one_session_and_second_have_names_of_their_own_in_any_format() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tests.support.sessions import at
-from wavstream.sessions.timing import CLOCKS_PER_FOLD, FoldSchedule
+from wavstream.sessions.deadlines import CLOCKS_PER_FOLD, FoldSchedule
 
 VISIT_S = 0.15
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.sessions import TIMING, Handle, LiveCall, at, talk
 from wavstream.dialects.events import Dtmf
 from wavstream.model.recording import EndReason
-from wavstream.sessions.stalled_sessions import GOING_AWAY, StalledSessions, is_orphan
+from wavstream.sessions.ticker import GOING_AWAY, StalledSessions, is_stalled
 
 AFTER_S = 120.0
 AFTER_US = int(AFTER_S * 1e6)
@@ -49,8 +49,8 @@ async def test_whatever_comes_last_of_a_session_is_what_it_is_idle_since(last: s
     else:
         call.open("c", at_s=50.0)
 
-    assert not is_orphan(call.session, at(50.0 + AFTER_S) - 1, after_us=AFTER_US)
-    assert is_orphan(call.session, at(50.0 + AFTER_S), after_us=AFTER_US)
+    assert not is_stalled(call.session, at(50.0 + AFTER_S) - 1, after_us=AFTER_US)
+    assert is_stalled(call.session, at(50.0 + AFTER_S), after_us=AFTER_US)
 
 
 async def test_the_files_of_an_orphan_are_there_before_its_streams_are_closed() -> None:
@@ -61,11 +61,11 @@ async def test_the_files_of_an_orphan_are_there_before_its_streams_are_closed() 
 
     await call.visit(AFTER_S)
     await call.visit(3 * AFTER_S)
-    assert call.renderer.ends == [EndReason.DISCONNECTED] * 2
-    call.renderer.finish(call.renderer.ended[recordings[0]])
+    assert call.recorder.ends == [EndReason.DISCONNECTED] * 2
+    call.recorder.finish(call.recorder.ended[recordings[0]])
     await call.visit(3 * AFTER_S)
     assert call.closed == []
-    call.renderer.finish(call.renderer.ended[recordings[1]])
+    call.recorder.finish(call.recorder.ended[recordings[1]])
     await call.visit(AFTER_S)
 
     assert call.closed == [GOING_AWAY] * 2
@@ -90,7 +90,7 @@ async def test_streams_that_come_to_life_while_the_files_are_finished_stay() -> 
     await call.visit(AFTER_S)
 
     talk(stream, from_s=AFTER_S + 0.02)
-    call.renderer.finish(call.renderer.ended[recording])
+    call.recorder.finish(call.recorder.ended[recording])
     await call.visit(AFTER_S + 0.1)
     assert call.closed == []
 

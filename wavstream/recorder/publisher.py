@@ -1,0 +1,128 @@
+"""What is told to storage and catalog of a recording that ends. A disk or a database that fails is asked until it does
+not: the recording stays ``completed`` and its journal stays, so nothing is lost.
+
+The file of a recording is published before its row says so, and its row is written together with the facts that are
+announced of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DependencyError
+from wavstream.model.fact import Fact
+from wavstream.model.recording import Recording, Status
+from wavstream.recorder.render_job import RenderJob
+from wavstream.storage.local import LocalStorage
+
+log = structlog.get_logger(__name__)
+
+PUBLISH_THREADS = 8
+"""Each waits for the disk, and a disk that syncs eight files at once does so in one go."""
+RETRY_S = 1.0
+
+T = TypeVar("T")
+FactsOf = Callable[[Recording], Sequence[Fact]]
+"""Gives what there is to announce of a recording as it is."""
+
+
+class Publisher:
+    """Publishes files and saves rows, for as long as it takes. Lives on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        storage: LocalStorage,
+        catalog: Catalog,
+        facts_of: FactsOf,
+        expires_at: Callable[[Recording], Awaitable[datetime | None]],
+        sidecar: Callable[[Recording], bytes] | None,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self.retry_s = retry_s
+        self._storage = storage
+        self._catalog = catalog
+        self._facts_of = facts_of
+        self._expires_at = expires_at
+        self._sidecar = sidecar
+        self._saves: set[asyncio.Task[None]] = set()
+        self._pool = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
+
+    async def expires_at(self, stopped: Recording) -> datetime | None:
+        """Return when a recording that has just stopped expires; None: never."""
+        return await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
+
+    async def publish(self, job: RenderJob, recording: Recording) -> Recording:
+        """Complete the job's file and move it into storage; return the recording as it ends up."""
+        loop = asyncio.get_running_loop()
+
+        def publish() -> Awaitable[Recording]:
+            return loop.run_in_executor(self._pool, self._put_in_storage, job, recording)
+
+        return await self._retry_forever(publish, OSError, "publish_failed", recording)
+
+    async def save(self, recording: Recording) -> None:
+        """Write the row, and with it the facts that its change announces."""
+        facts = self._facts_of(recording)
+        await self._ask_catalog(lambda: self._catalog.save_recording(recording, facts), recording)
+
+    async def try_save(self, recording: Recording) -> None:
+        """Write the row as ``save`` does; if the catalog fails, without the caller waiting for it any longer."""
+        try:
+            await self._catalog.save_recording(recording, self._facts_of(recording))
+        except DependencyError:
+            self.save_later(recording)
+
+    def save_later(self, recording: Recording) -> None:
+        """Write the row as ``save`` does, without anyone waiting for it."""
+        task = asyncio.create_task(self.save(recording))
+        self._saves.add(task)
+        task.add_done_callback(self._saves.discard)
+
+    async def is_held(self, recording: Recording) -> bool:
+        """Return whether the row is under a legal hold, which may have come after the recording's own value."""
+        row = await self._ask_catalog(lambda: self._catalog.get_recording(recording.id), recording)
+        return row is not None and row.hold is not None
+
+    @property
+    def saves(self) -> frozenset[asyncio.Task[None]]:
+        """Rows that are being written with nobody waiting for them."""
+        return frozenset(self._saves)
+
+    async def stop(self) -> None:
+        """Give up the rows that are not written yet, and wait for the files that are being moved."""
+        for task in self._saves:
+            task.cancel()
+        await asyncio.gather(*self._saves, return_exceptions=True)
+        await asyncio.to_thread(self._pool.shutdown)
+
+    async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
+        return await self._retry_forever(ask, DependencyError, "catalog_failed", recording)
+
+    async def _retry_forever(
+        self, work: Callable[[], Awaitable[T]], failure: type[Exception], event: str, recording: Recording
+    ) -> T:
+        """Try until it does not fail in this way; log the first failure."""
+        is_logged = False
+        while True:
+            try:
+                return await work()
+            except failure as error:
+                if not is_logged:
+                    log.warning(event, recording_id=recording.id, error=str(error))
+                is_logged = True
+                await asyncio.sleep(self.retry_s)
+
+    def _put_in_storage(self, job: RenderJob, recording: Recording) -> Recording:
+        recording = job.finish(recording)
+        if recording.status is Status.AVAILABLE:
+            sidecar = self._sidecar(recording) if self._sidecar is not None else None
+            self._storage.publish(job.spool, recording.object_key, sidecar=sidecar)
+        return recording

@@ -1,0 +1,182 @@
+"""One recording while the server has to do with it: its row, its part of the journal, and the job that makes its file.
+
+    accept       accepted     in the registry; nothing of it is in a journal
+    begin        ongoing      its start record is in the journal, which it leases from there on
+    turn         paused, ongoing
+    stop         completed    its stop record is in the journal
+      finish     available    or ``absent``, or ``failed``: its row says so, and it leaves the registry
+
+The end of a recording takes four trips to other threads:
+
+    event loop         journal-writer     render               publish             catalog
+    stop record ---->  written next
+                <----
+         -------------------------------> folds to the
+                                          stop record
+                <------------------------
+         ----------------------------------------------------> header, fsync,
+                                                               rename, fsync
+                <---------------------------------------------
+         ------------------------------------------------------------------------> row and facts
+    journal released
+
+Its order is what makes a crash at any moment harmless: the file is there before its row says so, and the journal is
+there until the row does. A recording that cannot be rendered, which is a fault of ours, is ``failed``, and its journal
+is kept for a replay by a version that can (see ``journal_leases``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from wavstream.journal.events import RecordingStopped
+from wavstream.journal.journal import Journal
+from wavstream.journal.records import event_record
+from wavstream.model.hold import LegalHold
+from wavstream.model.recording import Recording, Status
+from wavstream.model.times import utc
+from wavstream.recorder.journal_leases import JournalLeases
+from wavstream.recorder.publisher import Publisher
+from wavstream.recorder.render_job import RenderJob
+from wavstream.recorder.render_thread import RenderThread
+
+log = structlog.get_logger(__name__)
+
+SLOW_S = 2.0
+"""A recording whose file takes longer is ``completed`` in the catalog meanwhile. Not at once: the commit of the
+finished file would have to wait for that one."""
+
+
+class LiveRecording:
+    """One entry of the registry of the ``Recorder``, which makes it. Lives on the event loop."""
+
+    def __init__(
+        self,
+        row: Recording,
+        *,
+        registry: dict[str, LiveRecording],
+        leases: JournalLeases,
+        render: RenderThread,
+        publisher: Publisher,
+        slow_s: float = SLOW_S,
+    ) -> None:
+        self.row = row
+        """The recording as it is; the catalog's row follows."""
+        self.journal: Journal | None = None
+        self.job: RenderJob | None = None
+        self.folded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when nothing more goes into the file."""
+        self.end: asyncio.Task[Recording] | None = None
+        """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
+        self._registry = registry
+        self._leases = leases
+        self._render = render
+        self._publisher = publisher
+        self._slow_s = slow_s
+        registry[row.id] = self
+
+    # ---- while it runs ---------------------------------------------------------------------------------------------
+
+    def begin(self, row: Recording, journal: Journal, job: RenderJob, *, first_segment: int) -> None:
+        """Note that it runs: its start record is in ``first_segment`` or later."""
+        self.row, self.journal, self.job = row, journal, job
+        self._leases.acquire(row.id, journal, first_segment=first_segment)
+
+    def turn(self, status: Status) -> Recording:
+        """Make it ongoing or paused."""
+        self.row = replace(self.row, status=status)
+        return self.row
+
+    def hold(self, hold: LegalHold | None) -> None:
+        """Repeat the legal hold of its row; None: it is released."""
+        self.row = replace(self.row, hold=hold)
+
+    async def save(self) -> None:
+        """Tell the catalog how it is. It is so in the journal already, so a catalog that fails is told later."""
+        await self._publisher.try_save(self.row)
+
+    def save_later(self) -> None:
+        """Tell the catalog how it is, without anyone waiting for it."""
+        self._publisher.save_later(self.row)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes in audio, or is paused."""
+        return self.row.status in (Status.ONGOING, Status.PAUSED)
+
+    # ---- its end ---------------------------------------------------------------------------------------------------
+
+    def cancel(self, ended: Recording) -> Recording:
+        """End it before it has begun: there will be no file."""
+        self.row = ended
+        del self._registry[ended.id]
+        return ended
+
+    def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
+        """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
+        assert self.journal is not None
+        self.journal.append(event_record(now_us, stop))
+        return self.finish(
+            replace(self.row, status=Status.COMPLETED, end_reason=stop.reason, ended_at=utc(now_us)),
+        )
+
+    def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
+        """Make the file of a recording whose stop record is in the journal, as ``stop`` does."""
+        self.row = stopped
+        self.end = asyncio.create_task(self._finish(), name=f"finish recording {stopped.id}")
+        return self.end
+
+    async def _finish(self) -> Recording:
+        assert self.journal is not None
+        assert self.job is not None
+        slow = asyncio.get_running_loop().call_later(self._slow_s, self.save_later)
+        try:
+            written = self._leases.flush(self.journal)
+            expires_at = await self._publisher.expires_at(self.row)
+            await written
+            self.row = replace(self.row, expires_at=expires_at)
+            try:
+                try:
+                    await self._render.fold_to_end(self.job)
+                finally:
+                    self.folded.set_result(None)
+                self.row = as_it_ended(self.row, self.job.ended)
+                finished = await self._publisher.publish(self.job, self.row)
+            except Exception as error:  # ours: the journal is kept for whoever looks into it
+                log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
+                finished = replace(self.row, status=Status.FAILED, error=f"{type(error).__name__}: {error}")
+                self.job.discard()
+        finally:
+            slow.cancel()
+        await self._publisher.save(finished)
+        self.row = finished
+        del self._registry[finished.id]
+        if finished.status is not Status.FAILED:
+            self._leases.release(finished.id)
+        elif await self._publisher.is_held(finished):
+            self._leases.retain(finished.id, for_s=None)
+        else:
+            self._leases.retain(finished.id, for_s=_retained_s(finished))
+        return finished
+
+
+def as_it_ended(recording: Recording, ended: RecordingStopped | None) -> Recording:
+    """Return a stopped recording, which has its expiry, with its true end: the fold may have found an earlier one."""
+    if ended is None or not ended.reason.is_automatic:
+        return recording
+    assert recording.ended_at is not None
+    ended_at, expires_at = utc(ended.end_us), recording.expires_at
+    if expires_at is not None:
+        expires_at -= recording.ended_at - ended_at
+    return replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
+
+
+def _retained_s(failed: Recording) -> float | None:
+    """Return how long the journal of a recording that just failed is kept: as long as its file would have been."""
+    if failed.expires_at is None:
+        return None
+    assert failed.ended_at is not None
+    return (failed.expires_at - failed.ended_at).total_seconds()

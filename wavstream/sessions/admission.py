@@ -1,0 +1,114 @@
+"""Whether a recording may begin, and as what: a value with its id and its names, before anything of it is on a disk.
+
+Its file is called after its session, or as it was asked to be, and the second in which it was asked for. Where an app
+asks for several of one name in one second, they are numbered from the second on: downloads must not overwrite each
+other. The count need not outlive the server: a restart takes longer than that second (3 s, measured).
+
+The disk keeps a reserve, so that running recordings can finish. How much is free is asked for once a second on a
+thread, and not when a recording begins: a disk that hangs would stop the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from wavstream.errors import LimitReached
+from wavstream.model.ids import new_id
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording, Status
+from wavstream.model.times import utc
+from wavstream.storage.keys import KeyTemplate
+
+CHECK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class DiskReserve:
+    """The free space of the spool's disk, as it was at the last look."""
+
+    def __init__(self, spool: Path, min_free_bytes: int) -> None:
+        self._spool = spool
+        self.min_free_bytes = min_free_bytes
+        self._free_bytes: int | None = None
+
+    async def look(self) -> None:
+        """Ask the disk; raises OSError."""
+        usage = await asyncio.to_thread(shutil.disk_usage, self._spool)
+        self._free_bytes = usage.free
+
+    async def watch(self) -> None:
+        """Ask the disk once a second, for as long as this runs."""
+        is_failing = False
+        while True:
+            try:
+                await self.look()
+                is_failing = False
+            except OSError as error:
+                if not is_failing:
+                    log.warning("spool_disk_unknown", error=str(error))
+                is_failing = True
+            await asyncio.sleep(CHECK_S)
+
+    def has_room(self, size_bytes: int = 0) -> bool:
+        """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""
+        return self._free_bytes is None or self._free_bytes - size_bytes >= self.min_free_bytes
+
+    def check(self) -> None:
+        """Raise LimitReached if a new recording must be refused."""
+        if not self.has_room():
+            raise LimitReached(
+                f"the spool's disk has {(self._free_bytes or 0) // 1_000_000} MB left, "
+                "less than limits.min_free_bytes: running recordings go on, new ones are refused until there is room",
+                retry_after_s=60,
+            )
+
+
+class NewRecordings:
+    """Makes recordings that are asked for now."""
+
+    def __init__(self, *, keys: KeyTemplate, reserve: DiskReserve, now_us: Callable[[], int]) -> None:
+        self._keys = keys
+        self._reserve = reserve
+        self._now_us = now_us
+        self._second = 0
+        self._named: Counter[tuple[str, str]] = Counter()
+        """How many files of an app have been given a name in this second."""
+
+    def check_room(self) -> None:
+        """Raise LimitReached if the disk has no room for one more."""
+        self._reserve.check()
+
+    def make(self, *, app_id: str, session_id: str, options: RecordingOptions) -> Recording:
+        """Return an accepted recording with a fresh id."""
+        created_at = utc(self._now_us())
+        stem = options.file_name or re.sub(r"[^A-Za-z0-9._-]+", "-", session_id)[:40].strip("-.") or "call"
+        recording = Recording(
+            id=new_id(),
+            app_id=app_id,
+            session_id=session_id,
+            status=Status.ACCEPTED,
+            options=options,
+            object_key="",
+            file_name=f"{self._name(app_id, stem, int(created_at.timestamp()))}.{options.format}",
+            created_at=created_at,
+        )
+        key = self._keys.key(app_id=app_id, recording_id=recording.id, created_at=created_at, ext=options.format)
+        return replace(recording, object_key=key)
+
+    def _name(self, app_id: str, stem: str, second: int) -> str:
+        if second != self._second:
+            self._second = second
+            self._named.clear()
+        name = f"{stem}-{second}"
+        self._named[app_id, name] += 1
+        number = self._named[app_id, name]
+        return name if number == 1 else f"{name}-{number}"
