@@ -38,6 +38,8 @@ class DiskReserve:
     def __init__(self, spool: Path, min_free_bytes: int) -> None:
         self._spool = spool
         self.min_free_bytes = min_free_bytes
+        self.failures = 0
+        """Looks in a row that the disk did not answer."""
         self._free_bytes: int | None = None
 
     async def look(self) -> None:
@@ -45,18 +47,17 @@ class DiskReserve:
         usage = await asyncio.to_thread(shutil.disk_usage, self._spool)
         self._free_bytes = usage.free
 
-    async def watch(self) -> None:
+    async def watch(self, *, every_s: float = CHECK_S) -> None:
         """Ask the disk once a second, for as long as this runs."""
-        is_failing = False
         while True:
             try:
                 await self.look()
-                is_failing = False
+                self.failures = 0
             except OSError as error:
-                if not is_failing:
+                if not self.failures:
                     log.warning("spool_disk_unknown", error=str(error))
-                is_failing = True
-            await asyncio.sleep(CHECK_S)
+                self.failures += 1
+            await asyncio.sleep(every_s)
 
     def has_room(self, size_bytes: int = 0) -> bool:
         """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""

@@ -55,3 +55,43 @@ def test_what_the_disk_has_not_taken_yet_is_missed_loudly(tmp_path: Path) -> Non
     os.truncate(tmp_path / "spool", 2000)
     with pytest.raises(DependencyError, match="has not taken"):
         list(moment.pieces(0))
+
+
+def test_a_file_that_is_closed_while_it_is_read_ends_the_reading_and_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_bytes(b"head" + bytes(200_000))
+    file = SharedFd(os.open(tmp_path / "spool", os.O_RDONLY))
+    moment = FileSnapshot(
+        sample_rate_hz=8000,
+        channels=1,
+        samples=100_000,
+        is_mp3=False,
+        file=file,
+        header_bytes=4,
+        audio_bytes=199_000,
+        rest=bytes(1_000),
+    )
+    pieces = moment.pieces(0)
+    first = next(pieces)
+
+    file.close()
+    file.close()
+
+    assert len(first) < 199_000
+    assert list(pieces) == []
+    assert (file.is_closed, file.size_bytes(), file.read(10, 0)) == (True, 0, b"")
+
+
+def test_a_closed_file_is_closed_for_good_and_its_number_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_bytes(b"spool")
+    number = os.open(tmp_path / "spool", os.O_RDONLY)
+    file = SharedFd(number)
+    file.close()
+    (tmp_path / "another").write_bytes(b"another")
+    another = os.open(tmp_path / "another", os.O_RDONLY)  # the kernel gives the lowest number that is free
+
+    file.close()
+
+    assert another == number
+    assert file.read(7, 0) == b""
+    assert os.pread(another, 7, 0) == b"another"
+    os.close(another)

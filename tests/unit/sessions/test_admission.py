@@ -1,11 +1,16 @@
-"""What a recording is called before anything of it is on a disk."""
+"""What a recording is called before anything of it is on a disk, and whether the disk has room for it."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
 from tests.support.sessions import OPTIONS
+from wavstream.errors import LimitReached
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.storage.keys import KeyTemplate
@@ -50,3 +55,39 @@ def test_recordings_that_were_asked_to_be_called_the_same_are_not() -> None:
         "offer-1800000000.wav",
         "offer-1800000000-2.wav",
     ]
+
+
+async def test_a_disk_that_was_not_looked_at_has_room(tmp_path: Path) -> None:
+    reserve = DiskReserve(tmp_path, 1 << 62)
+
+    reserve.check()
+
+    assert reserve.has_room(1 << 62)
+
+
+async def test_a_disk_below_its_reserve_refuses_until_there_is_room_again(tmp_path: Path) -> None:
+    reserve = DiskReserve(tmp_path, 1 << 62)
+    await reserve.look()
+    with pytest.raises(LimitReached, match=r"MB left, less than limits\.min_free_bytes") as refusal:
+        reserve.check()
+    assert refusal.value.retry_after_s > 0
+
+    reserve.min_free_bytes = 0
+    reserve.check()
+
+    assert reserve.has_room(1)
+    assert not reserve.has_room(1 << 62)
+
+
+async def test_a_disk_that_cannot_be_asked_is_told_of_once_and_what_was_known_last_counts(tmp_path: Path) -> None:
+    reserve = DiskReserve(tmp_path / "gone", 1 << 62)
+    with capture_logs() as logs:
+        watching = asyncio.create_task(reserve.watch(every_s=0.0))
+        async with asyncio.timeout(30):
+            while reserve.failures < 3:
+                await asyncio.sleep(0)
+        watching.cancel()
+
+    reserve.check()
+
+    assert [(line["event"], line["log_level"]) for line in logs] == [("spool_disk_unknown", "warning")]
