@@ -32,8 +32,8 @@ from wavstream.sessions.disk_reserve import DiskReserve
 from wavstream.sessions.new_recordings import NewRecordings
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
-from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import KeyTemplate
 
 KEPT = timedelta(hours=24)
 

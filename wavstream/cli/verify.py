@@ -15,7 +15,7 @@ from wavstream.model.recording import Receipt, Recording
 from wavstream.rendering.encoders.formats import new_encoder
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
-from wavstream.storage.keys import sidecar_key
+from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.sidecar import read_sidecar
 
 CHUNK_BYTES = 1 << 20

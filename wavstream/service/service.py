@@ -51,10 +51,9 @@ from wavstream.sessions.registry import SLOT_S, Sessions
 from wavstream.sessions.session import Session
 from wavstream.sessions.timing import Timing
 from wavstream.settings import Settings
-from wavstream.storage.keys import KeyTemplate
-from wavstream.storage.link_keys import load_link_keys
+from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.public_urls import PublicUrls
+from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger()

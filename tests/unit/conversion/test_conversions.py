@@ -20,8 +20,8 @@ from wavstream.conversion.conversions import MAX_CONCURRENT_CONVERSIONS, Convers
 from wavstream.errors import InternalError, LimitReached, NotFound
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
-from wavstream.storage.keys import copy_key
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import copy_key
 
 Write = Callable[[Conversion, Path, Path, Callable[[int], None]], None]
 

@@ -24,8 +24,8 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SLOTS, Sessions
 from wavstream.sessions.session import Session
 from wavstream.sessions.stream import Stream
-from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import KeyTemplate
 
 OPTIONS = RecordingOptions()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.support.sessions import OPTIONS
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.sessions.new_recordings import NewRecordings
-from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.object_keys import KeyTemplate
 
 NAMED = replace(OPTIONS, file_name="offer")
 
