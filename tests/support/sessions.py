@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import Frame, StreamStarted
-from wavstream.journal.events import Event
+from wavstream.journal.events import JournalEvent
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
@@ -173,7 +173,7 @@ class LiveCall:
         return [row for journal in self.journals for row in journaled(journal)]
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[JournalEvent]:
         """The events of it."""
         return [row for row in self.journal if not isinstance(row, tuple)]  # type: ignore[misc]
 

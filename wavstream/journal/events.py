@@ -105,7 +105,7 @@ class ServerStarted(msgspec.Struct, frozen=True, tag="server_started"):
     """The server is back: every stream of before is lost."""
 
 
-Event = (
+JournalEvent = (
     StreamOpened
     | StreamClosed
     | RecordingStarted
@@ -119,4 +119,4 @@ Event = (
 )
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-decode: Any = msgspec.json.Decoder(Event).decode
+decode: Any = msgspec.json.Decoder(JournalEvent).decode

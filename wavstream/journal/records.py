@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from wavstream.journal.events import Event, decode, encode
+from wavstream.journal.events import JournalEvent, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ _SHORT_RUN = 4
 _SAMPLES_DTYPE = np.dtype("<u4")
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """What a record is."""
 
     FRAME = 1
@@ -105,7 +105,7 @@ class EventRecord:
     """An event with its time."""
 
     arrival_us: int
-    event: Event
+    event: JournalEvent
 
 
 Item = FrameRun | ClockRecord | EventRecord
@@ -145,25 +145,20 @@ def batch(number: int, payload: bytes) -> bytes:
     return BATCH.pack(BATCH_MAGIC, number, len(payload), zlib.crc32(payload)) + payload
 
 
-def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) -> bytes:
-    """A FRAME record. The hot path packs the head itself with RECORD and appends the payload beside it."""
-    return RECORD.pack(len(payload), Kind.FRAME, 0, track, arrival_us, position) + payload
-
-
 def withheld_record(*, track: int, arrival_us: int, position: int, samples: int) -> bytes:
     """A WITHHELD record: samples of each channel that a pause kept out, from ``position`` on."""
-    return RECORD.pack(_SAMPLES.size, Kind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
+    return RECORD.pack(_SAMPLES.size, RecordKind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
 
 
 def clock_record(arrival_us: int) -> bytes:
     """A CLOCK record."""
-    return RECORD.pack(0, Kind.CLOCK, 0, 0, arrival_us, 0)
+    return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, 0)
 
 
-def event_record(arrival_us: int, event: Event) -> bytes:
+def event_record(arrival_us: int, event: JournalEvent) -> bytes:
     """An EVENT record."""
     body = encode(event)
-    return RECORD.pack(len(body), Kind.EVENT, 0, 0, arrival_us, 0) + body
+    return RECORD.pack(len(body), RecordKind.EVENT, 0, 0, arrival_us, 0) + body
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------
@@ -219,18 +214,18 @@ def items(payload: memoryview | bytes) -> Iterator[Item]:
     while offset < len(view):
         length, kind, _, _, arrival_us, _ = RECORD.unpack_from(view, offset)
         body = offset + RECORD.size
-        if kind == Kind.FRAME or kind == Kind.WITHHELD:
+        if kind == RecordKind.FRAME or kind == RecordKind.WITHHELD:
             run, end = _run(view, offset, length, kind)
-            if kind == Kind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
+            if kind == RecordKind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
                 runs, end = _sorted_runs(view, offset)
                 yield from runs
             else:
                 yield run
             offset = end
             continue
-        if kind == Kind.CLOCK:
+        if kind == RecordKind.CLOCK:
             yield ClockRecord(arrival_us)
-        elif kind == Kind.EVENT:
+        elif kind == RecordKind.EVENT:
             yield EventRecord(arrival_us, decode(view[body : body + length]))
         offset = body + length
 
@@ -245,7 +240,7 @@ def _sorted_runs(view: memoryview, offset: int) -> tuple[list[FrameRun], int]:
     end = offset
     while end < len(view):
         length, kind, _, track, _, _ = RECORD.unpack_from(view, end)
-        if kind != Kind.FRAME or lengths.setdefault(track, length) != length:
+        if kind != RecordKind.FRAME or lengths.setdefault(track, length) != length:
             break  # a track with a frame of another length begins a new stretch, so that its order is kept
         places.setdefault(length, []).append(end)
         end += RECORD.size + length
@@ -280,7 +275,7 @@ def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRu
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]
     run = _frames(heads, payload)
-    if kind == Kind.WITHHELD:
+    if kind == RecordKind.WITHHELD:
         samples = np.ascontiguousarray(payload).view(_SAMPLES_DTYPE)[:, 0].astype(np.int64)
         run = replace(run, withheld=True, payload=payload[:, :0], samples=samples)
     return run, offset + count * stride

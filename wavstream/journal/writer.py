@@ -83,11 +83,6 @@ class JournalWriter:
         return self._submitted_bytes - self._written_bytes
 
     @property
-    def is_full(self) -> bool:
-        """Whether whoever feeds the journals should wait: from ``queue_bytes`` on, until half of that is written."""
-        return self._full
-
-    @property
     def failing(self) -> OSError | None:
         """Why writing or syncing does not succeed at present."""
         return self._failing or self._sync.failing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Clock:
+class UnixClock:
     """Unix time that never goes back: the wall clock is read once, then the monotonic one counts."""
 
     def __init__(self, unix_us: int | None = None) -> None:

@@ -56,7 +56,9 @@ def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:
     for outcome, count in (("delivered", outcomes.delivered), ("failed", outcomes.failed)):
         tries = "Tries to deliver a webhook."
         yield MetricSample("wavstream_webhook_tries_total", tries, count, MetricType.COUNTER, {"outcome": outcome})
-    yield MetricSample("wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, MetricType.COUNTER)
+    yield MetricSample(
+        "wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, MetricType.COUNTER
+    )
 
 
 def _media(counters: MediaCounters) -> Iterator[MetricSample]:

@@ -12,7 +12,7 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Recording
 from wavstream.sessions.openers.base import Opener, OpenRequest
-from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, Silence, StreamCommand
+from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, SilencePlayback, StreamCommand
 from wavstream.sessions.openers.switch_link import SwitchLink
 from wavstream.sessions.openers.webhook import WebhookOpener
 from wavstream.settings import OpenerSettings, Settings
@@ -106,6 +106,6 @@ async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[
         command=StreamCommand(chosen.command),
         mix=Mix(chosen.mix),
         rate_hz=chosen.rate,
-        silence=Silence(chosen.silence),
+        silence=SilencePlayback(chosen.silence),
         channel=chosen.channel or UUID_AT_THE_END,
     )

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from wavstream.api.live import WIRE
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
-from wavstream.service.clock import Clock
+from wavstream.service.clock import UnixClock
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -88,7 +88,7 @@ async def running(
     *,
     signals: bool = False,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-    clock: Clock | None = None,
+    clock: UnixClock | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
     """A server that is ready; the task ends when it is told to stop by a signal, where ``signals`` are caught."""
     listener = listen(settings)

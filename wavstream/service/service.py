@@ -35,7 +35,7 @@ from wavstream.recovery.recovery import Recovery
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
-from wavstream.service.clock import Clock
+from wavstream.service.clock import UnixClock
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.default_app import make_default_app
@@ -75,14 +75,14 @@ class Service:
         settings: Settings,
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Clock | None = None,
+        clock: UnixClock | None = None,
     ) -> None:
         """``wall`` is what links and retention go by, ``clock`` what journals do."""
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder(settings.data_dir)
         self.metrics = Metrics()
-        self.clock = clock or Clock()
+        self.clock = clock or UnixClock()
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._beat_timer: asyncio.TimerHandle | None = None

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from wavstream.dialects.events import StreamStarted
 from wavstream.journal import events, records
-from wavstream.journal.events import Event, StreamFacts
+from wavstream.journal.events import JournalEvent, StreamFacts
 from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording, Status
@@ -187,7 +187,7 @@ class Session:
         self._apply_rules()
         return self._renderer.end(recording, journal)
 
-    def note(self, now_us: int, event: Event) -> None:
+    def note(self, now_us: int, event: JournalEvent) -> None:
         """Something happened: put it into the journal, if a recording runs."""
         self.active_us = now_us
         if self.running and self.journal is not None:
