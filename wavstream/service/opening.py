@@ -19,14 +19,14 @@ from wavstream.settings import OpenerSettings, Settings
 from wavstream.webhooks.signing import secret_key, signed_headers
 
 _FACTORY_PASSWORD = "ClueCon"
-_SPOKEN_BY: Mapping[str, str] = {
+_DIALECT_OF: Mapping[str, str] = {
     StreamCommand.AUDIO_STREAM: AudioStreamDialect.name,
     StreamCommand.AUDIO_FORK: AudioForkDialect.name,
 }
-"""The dialect of the module that a command belongs to."""
+"""The dialect of the module, by its command."""
 
 MakeToken = Callable[[str, str, datetime], str]
-"""(app id, session id, its end) to a stream token."""
+"""Makes a stream token, from (app id, session id, its end)."""
 
 
 class StreamOpening:
@@ -40,7 +40,7 @@ class StreamOpening:
         self._now = now
 
     async def open(self, recording: Recording) -> None:
-        """Ask for a stream of the recording's session; raises as the opener does."""
+        """Ask for a stream of the recording's session; raise as the opener does."""
         app_id, session_id, expires_at = recording.app_id, recording.session_id, self._now() + self._ttl
         await self._opener.open(
             OpenRequest(
@@ -54,14 +54,14 @@ class StreamOpening:
         )
 
     async def close(self, *, app_id: str, session_id: str) -> None:
-        """Ask for its end; raises as the opener does."""
+        """Ask for the end of the session's stream; raise as the opener does."""
         await self._opener.close(app_id=app_id, session_id=session_id)
 
 
 async def stream_opening(
     settings: Settings, closing: AsyncExitStack, *, make_token: MakeToken, now: Callable[[], datetime]
 ) -> StreamOpening | None:
-    """What the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
+    """Return what the settings choose, closed with ``closing``; None: nobody is asked. Raise OperatorError."""
     chosen = settings.opener
     if chosen.kind == "none" or not settings.media_url:
         return None
@@ -71,13 +71,13 @@ async def stream_opening(
 
 
 def _check_dialect(chosen: OpenerSettings) -> None:
-    """Raise OperatorError where the stream would come in a dialect that is not there, or not the one it is read in."""
+    """Raise OperatorError if the dialect does not exist, or is not the one of FreeSWITCH's module."""
     where = f"WAVSTREAM_OPENER__DIALECT (in a file: opener.dialect): {chosen.dialect!r}"
     if chosen.dialect not in DIALECTS:
         raise OperatorError(f"{where}: there is no such dialect; there are: {', '.join(sorted(DIALECTS))}")
-    if chosen.kind == "esl" and chosen.dialect != (spoken := _SPOKEN_BY[chosen.command]):
+    if chosen.kind == "esl" and chosen.dialect != (fitting := _DIALECT_OF[chosen.command]):
         raise OperatorError(
-            f"{where}: is not what {chosen.command} speaks; set it to {spoken}, or WAVSTREAM_OPENER__COMMAND to the "
+            f"{where}: is not what {chosen.command} speaks; set it to {fitting}, or WAVSTREAM_OPENER__COMMAND to the "
             "command of the other module"
         )
 

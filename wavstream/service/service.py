@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 
 import structlog
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.master_key import load_master_key
 from wavstream.access.secret_box import SecretBox
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
@@ -94,7 +92,7 @@ class Service:
         self._closing.callback(self.folder.release)
         storage = LocalStorage(self.folder.recordings)
         storage.prepare(self.folder.spool)
-        self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
+        self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.addresses = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
@@ -286,7 +284,3 @@ class Service:
         task = asyncio.create_task(run(), name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _secret(setting: SecretStr | None) -> str | None:
-    return setting.get_secret_value() if setting is not None else None
