@@ -2,10 +2,10 @@
 
 Two rules:
 
-1. A batch that is not whole ends a segment (see ``records``). In the last segment it may be half written, so the reader
-   waits there. If a later segment exists, a crash left it: the reader notes the problem and goes on.
-2. Look for a later segment first, and read the bytes then. A writer never goes back to an earlier segment, so if a later
-   one was there, the bytes are all that the segment will ever hold.
+1. A batch that is not whole ends a segment (see ``records``). In the last segment it may be half written, so the
+   reader waits there. If a later segment exists, a crash left it: the reader notes the problem and goes on.
+2. Look for a later segment first, and read the bytes then. A writer never goes back to an earlier segment, so if a
+   later one was there, the bytes are all that the segment will ever hold.
 """
 
 from __future__ import annotations

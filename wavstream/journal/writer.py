@@ -280,5 +280,5 @@ def _call(callback: Callable[[], None]) -> None:
     """Run the callback of another room: its failure must not end the thread or the batch."""
     try:
         callback()
-    except Exception:  # noqa: BLE001 - the boundary to code of higher rooms; logged with its traceback
+    except Exception:
         log.exception("journal_callback_failed")
