@@ -35,7 +35,7 @@ def stop_to_fetchable_ms(url: str, call_s: int) -> float:
         live_ticks = _go_on_until_caught_up((left, right), control, ring[0].tobytes())
         asked = time.perf_counter()
         link = control.stop(recording_id)["url"]
-        while (status := control.answers(link)) == 404 and time.perf_counter() < asked + _TIMEOUT_S:
+        while (status := control.status_of(link)) == 404 and time.perf_counter() < asked + _TIMEOUT_S:
             time.sleep(0.002)
         took_ms = (time.perf_counter() - asked) * 1000
     if status != 200:

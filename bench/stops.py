@@ -66,7 +66,7 @@ def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
         while len(completed) < sessions and time.monotonic() < deadline:
             time.sleep(0.05)
     control = Control(address)
-    broken = sum(control.answers(url) != 200 for _, url in completed.values())
+    broken = sum(control.status_of(url) != 200 for _, url in completed.values())
     control.close()
     times_ms = sorted((at_s - stopped_s[name]) * 1000 for name, (at_s, _) in completed.items())
     spread_s = max(stopped_s.values()) - min(stopped_s.values())
