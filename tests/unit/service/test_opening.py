@@ -18,9 +18,11 @@ WEBHOOK = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
 async def opening(chosen: dict[str, Any], **settings: Any) -> StreamOpening | None:
     async with AsyncExitStack() as closing:
         return await stream_opening(
-            Settings(opener=OpenerSettings(**chosen), **settings), closing,
-            make_token=lambda app_id, session_id, _: f"{app_id} {session_id}", now=lambda: datetime.now(UTC),
-        )  # fmt: skip
+            Settings(opener=OpenerSettings(**chosen), **settings),
+            closing,
+            make_token=lambda app_id, session_id, _: f"{app_id} {session_id}",
+            now=lambda: datetime.now(UTC),
+        )
 
 
 @pytest.mark.parametrize("chosen", [WEBHOOK, {"kind": "esl"}])

@@ -121,8 +121,11 @@ async def test_a_stop_that_is_asked_during_the_start_comes_after_all_of_it(
 
     assert switch.channels[CHANNEL] == Channel()
     assert [command.split(" ")[0] for command in switch.commands] == [
-        "uuid_audio_stream", "uuid_broadcast", "uuid_audio_stream", "uuid_break",
-    ]  # fmt: skip
+        "uuid_audio_stream",
+        "uuid_broadcast",
+        "uuid_audio_stream",
+        "uuid_break",
+    ]
 
 
 async def test_a_channel_may_have_any_name_where_a_pattern_finds_it(switch: FreeSwitch, link: SwitchLink) -> None:
