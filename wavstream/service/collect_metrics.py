@@ -66,7 +66,7 @@ def _media(counters: MediaCounters) -> Iterator[MetricSample]:
         ("wavstream_frames_total", "Media messages with audio.", counters.frames),
         ("wavstream_received_bytes_total", "Payload bytes of media messages.", counters.received_bytes),
         ("wavstream_unsent_total", "Times that audio for a peer that did not read was dropped.", counters.unsent),
-        ("wavstream_streams_opened_total", "Streams that introduced themselves.", counters.streams_opened),
+        ("wavstream_streams_opened_total", "Streams that started.", counters.streams_opened),
     ):
         yield MetricSample(name, help_, value, MetricType.COUNTER)
     yield MetricSample("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
