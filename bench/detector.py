@@ -32,21 +32,21 @@ TURN_BREAK = 10
 FULL_SCALE = 32_768
 
 
-def hear(signal: Signal, sensitivity: float) -> Frames:
-    """The verdict on every frame; what is not settled at the end is not speech."""
+def detect(signal: Signal, sensitivity: float) -> Frames:
+    """Return the verdict on every frame; a frame that is undecided at the end is not speech."""
     samples = np.rint(signal * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     heard = Detector(RATE_HZ, 1, sensitivity).hear(samples[:, np.newaxis])
     return np.pad(heard, (0, len(signal) // FRAME - len(heard)))
 
 
 def level_db(signal: Signal) -> Signal:
-    """Of each frame."""
+    """Return the level of each frame."""
     power = np.square(signal[: len(signal) // FRAME * FRAME]).reshape(-1, FRAME).mean(axis=1)
     return np.asarray(10 * np.log10(power + 1e-12))
 
 
 def truth(speech: Signal) -> Frames:
-    """Which frames are speech, of clean speech at ``SPEECH_DBFS``."""
+    """Return which frames of clean speech at ``SPEECH_DBFS`` are speech."""
     is_speech = level_db(speech) > SPEECH_DBFS - 30
     found = np.flatnonzero(is_speech)
     for before, after in pairwise(found):
@@ -55,7 +55,7 @@ def truth(speech: Signal) -> Frames:
 
 
 def voices() -> Iterator[Signal]:
-    """Calls of one party at ``SPEECH_DBFS``, measured while it speaks, with silence in front and behind."""
+    """Yield calls of one party at ``SPEECH_DBFS``, measured while it speaks, with silence before and after."""
     for file in ("caller.wav", "callee.wav"):
         voice = spoken(file)
         for speed in SPEEDS:
@@ -77,14 +77,14 @@ def white(length: int, rng: np.random.Generator) -> Signal:
 
 
 def hum(length: int, rng: np.random.Generator) -> Signal:
-    """Mains: 50 Hz, its harmonics, and hiss 20 dB below."""
+    """Return mains hum: 50 Hz, its harmonics, and hiss 20 dB below."""
     at_s = np.arange(length) / RATE_HZ
     tones = sum(np.sin(2 * np.pi * 50 * harmonic * at_s + harmonic) / harmonic for harmonic in range(1, 8))
     return np.asarray(tones + 0.1 * rng.standard_normal(length))
 
 
 def babble(length: int, rng: np.random.Generator) -> Signal:
-    """Twelve parties of the same voices at once."""
+    """Return twelve parties of the same voices at once."""
     call = np.concatenate((spoken("caller.wav"), spoken("callee.wav")))
     total = np.zeros(length)
     for _ in range(12):
@@ -101,13 +101,13 @@ def at_level(noise: Signal, dbfs: float) -> Signal:
 
 
 def misses_and_alarms(signals: list[Signal], sensitivity: float, is_speech: Frames) -> str:
-    heard = np.concatenate([hear(signal, sensitivity) for signal in signals])
+    heard = np.concatenate([detect(signal, sensitivity) for signal in signals])
     missed, alarmed = ~heard[is_speech], heard[~is_speech]
     return f"{100 * missed.mean():.1f} / {100 * alarmed.mean():.1f}"
 
 
 def turns(is_speech: Frames) -> list[tuple[int, int]]:
-    """(first frame, frame behind the last) of stretches of speech with breaks of up to ``TURN_BREAK`` frames."""
+    """Return (first frame, frame after the last) of stretches of speech with breaks up to ``TURN_BREAK`` frames."""
     found = np.flatnonzero(is_speech)
     breaks = np.flatnonzero(np.diff(found) > TURN_BREAK)
     ends = zip(found[[0, *(breaks + 1)]], found[[*breaks, -1]], strict=True)
@@ -123,7 +123,7 @@ class Edges:
         self.lost = 0
 
     def compare(self, heard: Frames, is_speech: Frames) -> None:
-        """A turn reaches half way to the next one, and the first and last one to the ends of the call."""
+        """Compare the turns. A turn reaches half way to the next; the first and last reach to the ends of the call."""
         known = turns(is_speech)
         bounds = [0, *((end + start) // 2 for (_, end), (start, _) in pairwise(known)), len(heard)]
         for (start, end), (low, high) in zip(known, pairwise(bounds), strict=True):
@@ -173,7 +173,7 @@ def edge_table(mixed: dict[str, list[Signal]], calls: list[Signal]) -> None:
         for sensitivity in SENSITIVITIES:
             edges = Edges()
             for signal, call in zip(signals, calls, strict=True):
-                edges.compare(hear(signal, sensitivity), truth(call))
+                edges.compare(detect(signal, sensitivity), truth(call))
             row(name, sensitivity, *edges.cells())
 
 
@@ -182,7 +182,7 @@ def noise_table() -> None:
     for name, noise in NOISES.items():
         alone = noise(60 * RATE_HZ, np.random.default_rng(2))
         for sensitivity in SENSITIVITIES:
-            heard = [hear(at_level(alone, dbfs), sensitivity) for dbfs in LEVELS_DBFS]
+            heard = [detect(at_level(alone, dbfs), sensitivity) for dbfs in LEVELS_DBFS]
             row(name, sensitivity, *(f"{100 * frames.mean():.1f}" for frames in heard))
 
 

@@ -1,4 +1,4 @@
-"""What live listeners cost, and how far behind the call they are: one for each of many calls.
+"""The cost of live listeners, and how far behind the call they are: one for each of many calls.
 
 All of it happens on one server in one run: the calls stream throughout, and its CPU is read over short stretches with
 and without listeners in turn. A machine's speed drifts, so each stretch with listeners is compared with the mean of the
@@ -25,43 +25,43 @@ from wavstream.simulator.load_report import percentile
 from wavstream.simulator.signal import PTIME_S
 
 SETTLE_S = 4.0
-"""A track's place in the call is decided after its first 2 s; then what was held comes at once."""
+"""A track's place in the call is decided after its first 2 s; then the audio held until then comes at once."""
 WINDOW_S, ROUNDS = 3.6, 6
 """Twice the time between the folds of a call."""
 JOIN_S, LEAVE_S = 20.0, 1.0
-"""Joining takes that long at most: listeners of MP3 recordings have much to decode before they have caught up."""
+"""Limit for joining: listeners of MP3 recordings have much to decode before they have caught up."""
 HEADER_BYTES, BYTES_PER_S = 80, 32_000
 
 
 @dataclass(slots=True)
 class ListenersResult:
-    """What was found."""
+    """The measurements."""
 
     share: float
-    """CPU that a listener adds, by that of the recording itself."""
+    """CPU that a listener adds, divided by that of the recording itself."""
     behind_ms: list[float] = field(repr=False)
-    """Of every listener at every moment at which something came: how far behind the call it was just before. Sorted."""
+    """How far behind the call each listener was, just before each piece that it received. Sorted."""
     lost: int
     """Listeners whose answer ended."""
 
     @property
     def behind_p99_ms(self) -> float | None:
-        """The worst but for a hundredth."""
+        """The 99th percentile."""
         return percentile(self.behind_ms, 0.99)
 
 
 @dataclass(slots=True)
-class _Ear:
-    line: socket.socket
+class _Listener:
+    connection: socket.socket
     started_s: float
     """Unix time of the first sample."""
     received_bytes: int = -1
-    """After the head of the answer, with the few bytes between the chunks; -1: it is not there yet."""
+    """Bytes after the head of the answer, with the few between the chunks; -1: the head is not there yet."""
     last_s: float = 0.0
 
 
 def listeners_cost(server: Measured, *, calls: int, file_format: str) -> ListenersResult:
-    """Stereo calls of two legs each, all recorded, with a listener each in every other stretch."""
+    """Record stereo calls of two legs each; in every other stretch each has a listener."""
     address, prefix = ServerAddress.parse(server.url), f"live-{new_id()[:8]}"
     sessions = [f"{prefix}-{number}" for number in range(calls)]
     targets = [address.media_path("pcm", session, leg, {}) for session in sessions for leg in ("a", "b")]
@@ -77,10 +77,10 @@ def listeners_cost(server: Measured, *, calls: int, file_format: str) -> Listene
         recordings = [control.recording(recording["id"]) for recording in accepted]
         without_s = [_cpu_over(server)]
         for _ in range(ROUNDS):
-            hearing = _Hearing([_listen(address, recording) for recording in recordings])
-            hearing.begin(JOIN_S)
+            listeners = _Listeners([_listen(address, recording) for recording in recordings])
+            listeners.begin(JOIN_S)
             with_s.append(_cpu_over(server))
-            heard_ms, ended = hearing.end()
+            heard_ms, ended = listeners.end()
             behind_ms, lost = behind_ms + heard_ms, lost + ended
             time.sleep(LEAVE_S)
             without_s.append(_cpu_over(server))
@@ -97,20 +97,20 @@ def _cpu_over(server: Measured) -> float:
     return server.cpu_s() - before_s
 
 
-def _listen(address: ServerAddress, recording: dict[str, object]) -> _Ear:
+def _listen(address: ServerAddress, recording: dict[str, object]) -> _Listener:
     line = socket.create_connection((address.host, address.port))
     path = f"/v1/recordings/{recording['id']}/live.wav"
     line.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\n\r\n".encode())
     line.setblocking(False)
-    return _Ear(line, datetime.fromisoformat(str(recording["started_at"])).timestamp())
+    return _Listener(line, datetime.fromisoformat(str(recording["started_at"])).timestamp())
 
 
-class _Hearing(threading.Thread):
-    """Reads what all listeners get, in a thread of the generator's process."""
+class _Listeners(threading.Thread):
+    """Reads for all listeners, in a thread of the generator's process."""
 
-    def __init__(self, ears: list[_Ear]) -> None:
+    def __init__(self, listeners: list[_Listener]) -> None:
         super().__init__(daemon=True)
-        self._ears = ears
+        self._listeners = listeners
         self._measures = False
         self._caught_up: set[int] = set()
         self._over = False
@@ -121,20 +121,20 @@ class _Hearing(threading.Thread):
     def begin(self, timeout_s: float) -> None:
         """Wait until all have caught up, and measure from then on."""
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and len(self._caught_up) < len(self._ears):
+        while time.monotonic() < deadline and len(self._caught_up) < len(self._listeners):
             time.sleep(0.05)
         self._measures = True
 
     def end(self) -> tuple[list[float], int]:
-        """Hang up."""
+        """Close all connections and return the delays, and how many listeners were lost."""
         self._over = True
         self.join()
         return self._behind_ms, self._lost
 
     def run(self) -> None:
         selector = selectors.DefaultSelector()
-        for ear in self._ears:
-            selector.register(ear.line, selectors.EVENT_READ, ear)
+        for listener in self._listeners:
+            selector.register(listener.connection, selectors.EVENT_READ, listener)
         while not self._over:
             for key, _ in selector.select(0.2):
                 piece = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
@@ -143,18 +143,18 @@ class _Hearing(threading.Thread):
                 else:
                     self._lost += 1
                     selector.unregister(key.fileobj)
-        for ear in self._ears:
-            ear.line.close()
+        for listener in self._listeners:
+            listener.connection.close()
 
-    def _take(self, ear: _Ear, piece: bytes) -> None:
-        if ear.received_bytes < 0:
+    def _take(self, listener: _Listener, piece: bytes) -> None:
+        if listener.received_bytes < 0:
             _, _, piece = piece.partition(b"\r\n\r\n")
-            ear.received_bytes = 0
+            listener.received_bytes = 0
         now_s = time.time()
-        was_behind_s = now_s - ear.started_s - max(0, ear.received_bytes - HEADER_BYTES) / BYTES_PER_S
-        if self._measures and now_s - ear.last_s > 0.1:  # else it is the rest of a piece that is coming in
+        was_behind_s = now_s - listener.started_s - max(0, listener.received_bytes - HEADER_BYTES) / BYTES_PER_S
+        if self._measures and now_s - listener.last_s > 0.1:  # else it is the rest of a piece that is coming in
             self._behind_ms.append(was_behind_s * 1000)
-        ear.received_bytes += len(piece)
+        listener.received_bytes += len(piece)
         if was_behind_s - len(piece) / BYTES_PER_S < 0.5:
-            self._caught_up.add(ear.line.fileno())
-        ear.last_s = now_s
+            self._caught_up.add(listener.connection.fileno())
+        listener.last_s = now_s

@@ -1,4 +1,4 @@
-"""How soon the file of a call is there after its stop, for calls of any length.
+"""The time from the stop of a call to its file, for calls of any length.
 
 The call is fed as fast as the server reads it, then goes on in real time until the server has caught up, as it always
 has in a real call; the stop comes right behind a frame.
@@ -18,12 +18,12 @@ from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring
 MESSAGE_BYTES = 1_048_576
 RATE_HZ = 8_000
 CAUGHT_UP_S = 0.05
-"""CPU that the server spends on half a second of two legs at most, when nothing is left to catch up with."""
+"""Most CPU that the server spends on half a second of two legs once it has caught up."""
 _TIMEOUT_S = 60.0
 
 
 def stop_to_fetchable_ms(url: str, call_s: int) -> float:
-    """Time from the stop of a two-leg call of so many seconds (and the catching up) until its link answers 200.
+    """Return the time from the stop of a two-leg call of so many seconds (plus catching up) until its link answers 200.
 
     Raises SystemExit when the file does not have the call's length.
     """
@@ -35,7 +35,7 @@ def stop_to_fetchable_ms(url: str, call_s: int) -> float:
         live_ticks = _go_on_until_caught_up((left, right), control, ring[0].tobytes())
         asked = time.perf_counter()
         link = control.stop(recording_id)["url"]
-        while (status := control.answers(link)) == 404 and time.perf_counter() < asked + _TIMEOUT_S:
+        while (status := control.status_of(link)) == 404 and time.perf_counter() < asked + _TIMEOUT_S:
             time.sleep(0.002)
         took_ms = (time.perf_counter() - asked) * 1000
     if status != 200:
@@ -58,7 +58,7 @@ def _feed_fast(legs: tuple[ClientConnection, ...], total_bytes: int, ring: Ring)
 
 
 def _go_on_until_caught_up(legs: tuple[ClientConnection, ...], control: Control, frame: bytes) -> int:
-    """Send in real time; returns how many frames each leg sent."""
+    """Send in real time until the server has caught up; return how many frames each leg sent."""
     start_s, ticks, before_s = time.monotonic(), 0, 0.0
     while time.monotonic() < start_s + _TIMEOUT_S:
         for _ in range(25):

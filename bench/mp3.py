@@ -23,17 +23,17 @@ _FINISH_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class CodedLoad:
-    """What a load of calls found."""
+    """The measurements of a load of calls."""
 
     lost_s: int
-    """Seconds of a leg that are not where they belong, over all files; those that receipts count as lost, too."""
+    """Misplaced seconds of legs in all files, with the seconds that receipts count as lost."""
     cpu_s: float
-    """Of the server, from the first frame to the last finished file."""
+    """CPU of the server, from the first frame to the last finished file."""
     loop_delay_p99_ms: float
 
 
 def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedLoad:
-    """Stream two legs a call in real time, hang up, and listen to every file."""
+    """Stream two legs a call in real time, hang up, and check every file."""
     server = ServerAddress.parse(url)
     control = Control(server)
     targets = [f"/media/pcm/{file_format}-{number}/{leg}" for number in range(calls) for leg in "ab"]
@@ -56,7 +56,7 @@ def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedL
 
 
 def lame_cpu_s(*, calls: int, seconds: int) -> float:
-    """What LAME alone takes for the audio of so many calls, measured on a tenth of them."""
+    """Return the CPU of LAME alone for the audio of so many calls, measured on a tenth of them."""
     ring, frames = make_ring(), round(seconds / PTIME_S)
     sample = max(1, calls // 10)
     blocks = [
@@ -94,7 +94,7 @@ def _lost_s(recording: dict[str, Any], control: Control, *, call: int, legs: int
 
 
 def misplaced_s(heard: NDArray[np.int16], sent: NDArray[np.int16]) -> int:
-    """How many whole seconds of a signal are not in a lossy copy, each as far behind as the first."""
+    """Return how many whole seconds of a signal are not in a lossy copy, each as far behind as the first."""
     shift = loudest_shift(heard, sent[:RATE_HZ])
     wrong = 0
     for start in range(0, len(sent) - RATE_HZ + 1, RATE_HZ):

@@ -31,13 +31,13 @@ class Measured:
         return f"ws://127.0.0.1:{self.port}"
 
     def cpu_s(self) -> float:
-        """User and system time of all its threads."""
+        """Return the user and system time of all its threads."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def can_pin() -> bool:
-    """Whether there are two cores to give one to each side."""
+    """Return whether each side can have a core of its own."""
     return {SERVER_CORE, GENERATOR_CORE} <= os.sched_getaffinity(0)
 
 
@@ -49,7 +49,7 @@ def pin_generator(pinned: bool) -> None:
 
 @contextmanager
 def wavstream_server(pinned: bool, **settings: object) -> Iterator[Measured]:
-    """A fresh server on embedded defaults with an empty data folder; ``settings`` as in the environment, lower case."""
+    """Run a fresh server with an empty data folder; ``settings`` are named as in the environment, in lower case."""
     with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAVSTREAM_")}
         environment |= {"WAVSTREAM_DATA_DIR": folder, "WAVSTREAM_LOG__LEVEL": "warning"}
@@ -61,7 +61,7 @@ def wavstream_server(pinned: bool, **settings: object) -> Iterator[Measured]:
 
 @contextmanager
 def python_peer(name: str, pinned: bool, *options: str) -> Iterator[Measured]:
-    """A peer in Python beside this file."""
+    """Run a peer in Python beside this file."""
     command = [sys.executable, str(Path(__file__).parent / "peers" / name)]
     with _running(command, pinned, behind=options) as peer:
         yield peer
@@ -69,7 +69,7 @@ def python_peer(name: str, pinned: bool, *options: str) -> Iterator[Measured]:
 
 @contextmanager
 def c_recorder(binary: Path, pinned: bool) -> Iterator[Measured]:
-    """The recorder on libwebsockets, writing to a folder that is gone afterwards."""
+    """Run the recorder on libwebsockets, writing to a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder,
         _running([str(binary)], pinned, behind=[folder]) as peer,

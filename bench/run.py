@@ -1,4 +1,4 @@
-"""``make bench``: what a frame costs, what is lost, and how soon a file is there, against peers of the same minute.
+"""``make bench``: the cost of a frame, lost samples, and the time from stop to file, beside peers in the same minute.
 
 Every process of the server and of each peer is pinned to one core and the generator to another; only figures of one run
 are divided by each other. Exit code 1 when a budget is missed.
@@ -47,7 +47,7 @@ class Bench:
     missed: int = 0
 
     def note(self, what: str, value: float | None, unit: str, budget: float | None = None) -> None:
-        """One row; a value above its budget is a miss, and so is one that could not be had."""
+        """Add a row; a value above its budget is a miss, and so is a missing one."""
         shown = "-" if value is None else f"{value:,.2f} {unit}".replace(".00 ", " ")
         if budget is None:
             self.rows.append((what, shown, "", ""))
@@ -59,7 +59,7 @@ class Bench:
     def load(
         self, legs: int, *, verify: bool = False, burst: bool = False, dialect: str = "pcm"
     ) -> tuple[LoadResult, float]:
-        """A load on a fresh server, and its CPU in us a frame, as the kernel counts it."""
+        """Run a load on a fresh server; return it with the CPU in us a frame, as the kernel counts it."""
         with wavstream_server(self.pinned) as server:
             request = LoadRequest(
                 url=server.url, legs=legs, dialect=dialect, duration_s=self.seconds, verify=verify, burst=burst
@@ -74,7 +74,7 @@ class Bench:
         return result, result.cpu_us_per_frame
 
     def peer(self, name: str, start: Callable[[], AbstractContextManager[Measured]], *, burst: bool = False) -> float:
-        """What a peer spends on a frame, in us."""
+        """Return the CPU of a peer in us a frame."""
         console.print(f"{name}, {PEER_LEGS} legs {'in bursts' if burst else 'spread'} ...")
         with start() as peer:
             frames = round(min(self.seconds, 8) / PTIME_S)

@@ -1,4 +1,4 @@
-"""What it costs to keep channels alive: silence to many streams, and the same recordings without it.
+"""The cost of keeping channels alive: silence to many streams, and the same recordings without it.
 
 All of it happens on one server in one run: one half of the streams asks for silence, the other does not, and recordings
 run on the one and the other in turn, since a machine's speed drifts. Streams send one frame of 20 ms, which says their
@@ -27,16 +27,16 @@ SETTLE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SilenceResult:
-    """What was found."""
+    """The measurements."""
 
     core_share: float
-    """CPU of the silence, by one core."""
+    """CPU of the silence, as a share of one core."""
     received_share: float
-    """Audio that came in, by what was due."""
+    """Audio that came in, as a share of what was due."""
 
 
 def silence_cost(server: Measured, *, dialect: str, streams: int) -> SilenceResult:
-    """``streams`` with silence against as many without."""
+    """Measure ``streams`` with silence against as many without."""
     address = ServerAddress.parse(server.url)
     control = Control(address)
     receiver = _Receiver()
@@ -75,14 +75,14 @@ class _Receiver(threading.Thread):
         self._over = False
         self.received_bytes = 0
         self.message_bytes = 0
-        """Of the first message, which has 20 ms."""
+        """Bytes of the first message, which has 20 ms."""
 
     def add(self, line: socket.socket) -> None:
-        """Read from it, too."""
+        """Read from this connection, too."""
         self._selector.register(line, selectors.EVENT_READ)
 
     def end(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         self._over = True
         self.join()
         for key in list(self._selector.get_map().values()):
@@ -136,5 +136,5 @@ def _text(message: dict[str, object]) -> bytes:
 
 
 def _message(head: int, data: bytes) -> bytes:
-    """A client's frame of 126 bytes at least, with a mask that leaves it as it is."""
+    """Frame a message of at least 126 bytes, with a mask that leaves it as it is."""
     return bytes((head, 0xFE)) + len(data).to_bytes(2) + bytes(4) + data

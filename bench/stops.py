@@ -1,4 +1,4 @@
-"""From record/stop to the webhook, for many sessions that are stopped in the same second.
+"""The time from record/stop to the webhook, for many sessions that are stopped in the same second.
 
 Sessions of one leg each stream throughout. Their recordings are started and stopped through the gateway's API, over a
 few connections, and announced to a receiver in a process of its own. Every address is fetched when all is over.
@@ -29,21 +29,21 @@ TALK_S, SPREAD_S, WAIT_S = 4.0, 0.9, 30.0
 """Streamed before the first stop; from the first to the last; for the last webhook."""
 
 SETTINGS = {"admin_api_key": ADMIN_KEY, "webhooks__allow_http": "true", "webhooks__allow_localhost": "true"}
-"""Of a server whose webhooks go to this machine."""
+"""Settings of a server whose webhooks go to this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopsResult:
-    """What was found."""
+    """The measurements."""
 
     webhook_ms: list[float]
-    """From each stop's request to its ``recording.completed``, sorted; those that came."""
+    """Time from each stop's request to its ``recording.completed``, if that came; sorted."""
     missing: int
     """Webhooks that never came."""
     broken: int
     """Addresses that could not be fetched."""
     spread_s: float
-    """From the first stop to the last."""
+    """Time from the first stop to the last."""
 
 
 def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
@@ -66,7 +66,7 @@ def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
         while len(completed) < sessions and time.monotonic() < deadline:
             time.sleep(0.05)
     control = Control(address)
-    broken = sum(control.answers(url) != 200 for _, url in completed.values())
+    broken = sum(control.status_of(url) != 200 for _, url in completed.values())
     control.close()
     times_ms = sorted((at_s - stopped_s[name]) * 1000 for name, (at_s, _) in completed.items())
     spread_s = max(stopped_s.values()) - min(stopped_s.values())
@@ -75,7 +75,7 @@ def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
 
 @contextmanager
 def _receiver() -> Iterator[tuple[int, dict[str, tuple[float, str]]]]:
-    """A receiver's port, and when which session's recording was told of, with its address."""
+    """Run a receiver; yield its port, and by session the time and the address of each recording's webhook."""
     port = free_port()
     command = [sys.executable, str(Path(__file__).parent / "peers" / "webhook_receiver.py"), str(port)]
     completed: dict[str, tuple[float, str]] = {}
@@ -105,7 +105,7 @@ def _register(address: ServerAddress, webhook_url: str) -> None:
 def _command_all(
     address: ServerAddress, command: str, names: Sequence[str], due_s: Callable[[int], float]
 ) -> dict[str, float]:
-    """Send the command to each session when it is due; when each was sent, by the monotonic clock."""
+    """Send the command to each session when it is due; return when each was sent, by the monotonic clock."""
     sent_s: dict[str, float] = {}
 
     def send(first: int) -> None:

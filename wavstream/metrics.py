@@ -1,7 +1,7 @@
-"""What the server counts, made readable for Prometheus at the moment it asks and not before.
+"""The server's metrics, read for Prometheus at the moment of a scrape and not before.
 
-The rooms keep plain integers of their own and hand a callable to ``Metrics.add``; it is called once a scrape. Nothing
-on the path of a frame touches this module.
+The rooms keep plain integers of their own and hand a callable to ``Metrics.add``, which is called once a scrape.
+Nothing on the path of a frame touches this module.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ WINDOW_S = 60.0
 _MAX_OBSERVATIONS = 60_000  # one a millisecond of the window; a bound, not a size
 
 
-class Kind(Enum):
-    """How a figure behaves."""
+class MetricType(Enum):
+    """The type of a metric, as the family that Prometheus has for it."""
 
     COUNTER = CounterMetricFamily
-    """Only grows, until the process ends; the name ends in ``_total``."""
+    """Only grows until the process ends; the name ends in ``_total``."""
     GAUGE = GaugeMetricFamily
     """Goes up and down."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSample:
-    """One number at the moment of a scrape. Figures of one name have the same kind, help and label names."""
+    """One value at the moment of a scrape. Samples of one name have the same type, help and label names."""
 
     name: str
-    """With its unit, such as ``wavstream_journal_queued_bytes``."""
+    """The metric's name with its unit, such as ``wavstream_journal_queued_bytes``."""
     help: str
     """One sentence."""
     value: float
-    kind: Kind = Kind.GAUGE
+    type: MetricType = MetricType.GAUGE
     labels: Mapping[str, str] = field(default_factory=dict)
     """Few and from fixed sets: never an id of a session or a recording."""
 
 
 class LoopDelay:
-    """How late the event loop runs what was due: quantiles over the last minute, fed by its own timers."""
+    """How late the event loop runs what was due: quantiles over the last minute, observed by its timers."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -54,7 +54,7 @@ class LoopDelay:
         self._sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Note that something ran ``seconds`` after it was due; early counts as in time. Costs about 1 us."""
+        """Add an observation: a timer ran ``seconds`` after it was due; early counts as in time. Costs about 1 us."""
         late_s = max(seconds, 0.0)
         now = self._clock()
         recent = self._recent
@@ -65,13 +65,13 @@ class LoopDelay:
         self._sum_s += late_s
 
     def quantiles(self) -> dict[float, float]:
-        """Delay in seconds that half, 99 % and all of the last minute's observations stay within; empty without any."""
+        """Return the delays in seconds that 50 %, 99 % and 100 % of the last minute stay within; empty without any."""
         since = self._clock() - WINDOW_S
         delays = sorted(late_s for at, late_s in self._recent if at >= since)
         return {share: delays[math.ceil(share * len(delays)) - 1] for share in (0.5, 0.99, 1.0)} if delays else {}
 
     def collect(self) -> Iterator[Metric]:
-        """As Prometheus reads it: ``wavstream_loop_delay_seconds``."""
+        """Yield the summary ``wavstream_loop_delay_seconds``."""
         name = "wavstream_loop_delay_seconds"
         summary = Metric(name, "Lateness of the event loop's timers, over the last minute.", "summary")
         for share, delay_s in self.quantiles().items():
@@ -82,7 +82,7 @@ class LoopDelay:
 
 
 class Metrics:
-    """The registry of one server: its process, its loop, and what the rooms add."""
+    """The registry of one server: metrics of its process, its loop and its rooms."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -91,18 +91,18 @@ class Metrics:
         self.registry.register(self.loop_delay)
 
     def add(self, read: Callable[[], Iterable[MetricSample]]) -> None:
-        """Have ``read`` called at every scrape, on the thread that answers it."""
-        self.registry.register(_Scraped(read))
+        """Have ``read`` called at every scrape, on the thread that answers the scrape."""
+        self.registry.register(_Collector(read))
 
 
-class _Scraped:
+class _Collector:
     def __init__(self, read: Callable[[], Iterable[MetricSample]]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for figure in self._read():
-            if figure.name not in families:
-                families[figure.name] = figure.kind.value(figure.name, figure.help, labels=sorted(figure.labels))
-            families[figure.name].add_metric([text for _, text in sorted(figure.labels.items())], figure.value)
+        for sample in self._read():
+            if sample.name not in families:
+                families[sample.name] = sample.type.value(sample.name, sample.help, labels=sorted(sample.labels))
+            families[sample.name].add_metric([text for _, text in sorted(sample.labels.items())], sample.value)
         yield from families.values()

@@ -1,4 +1,4 @@
-"""Takes webhooks and prints a line of JSON for each: when it came, by the monotonic clock, and what it says."""
+"""Takes webhooks and prints a line of JSON for each: when it came, by the monotonic clock, and its content."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.support.earlier import KEY, answers, delivered, expected, send_webhoo
 from tests.support.receiver import Receiver
 from tests.support.recorder import WAIT_S, Recorder, Wall
 from wavstream.cli.replay import run_replay
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 from wavstream.service.server import running
 from wavstream.service.service import Service
 
@@ -34,7 +34,7 @@ async def brought_back(
     """A server on the data folder, some seconds after the kill, that has read all of it."""
     wall = Wall()
     wall.ahead = KILLED_AT - wall()
-    clock = Clock(int(KILLED_AT.timestamp() * 1e6))
+    clock = UnixClock(int(KILLED_AT.timestamp() * 1e6))
     data = unpack(folder)
     if webhooks_to is not None:
         send_webhooks_to(webhooks_to, data)

@@ -12,11 +12,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.records import frame_record
 from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, Flat, flat, nothing
 from wavstream.journal.events import Digit, ServerStarted
 from wavstream.journal.reader import JournalReader
 from wavstream.journal.records import batch as pack_batch
-from wavstream.journal.records import clock_record, event_record, frame_record, whole_batches, withheld_record
+from wavstream.journal.records import clock_record, event_record, whole_batches, withheld_record
 from wavstream.journal.segments import segments_of
 from wavstream.journal.writer import JournalWriter
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tests.support.records import frame_record
 from wavstream.journal import events, records
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
@@ -99,7 +100,7 @@ class Leg:
         self.script.add(
             at_us,
             _FRAME,
-            records.frame_record(
+            frame_record(
                 track=self.facts.first_track + track, arrival_us=T0_US + at_us, position=self.position, payload=payload
             ),
         )
@@ -184,7 +185,7 @@ class Script:
         self.event(at_s, events.StreamOpened(facts=facts))
         return Leg(self, facts)
 
-    def event(self, at_s: float, event: events.Event, *, rank: int = _BEFORE) -> Script:
+    def event(self, at_s: float, event: events.JournalEvent, *, rank: int = _BEFORE) -> Script:
         """Let anything happen."""
         at_us = round(at_s * 1e6)
         return self.add(at_us, rank, records.event_record(T0_US + at_us, event))

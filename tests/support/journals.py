@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.records import frame_record
 from tests.support.sessions import T0_US, a_recording, at
 from wavstream.journal import events
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import clock_record, event_record, frame_record
+from wavstream.journal.records import clock_record, event_record
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.audio import MediaFormat, Track, TrackClock
 from wavstream.model.ids import new_id
@@ -77,7 +78,7 @@ def call(
     return rows
 
 
-def happened(at_s: float, event: events.Event) -> bytes:
+def happened(at_s: float, event: events.JournalEvent) -> bytes:
     """One event."""
     return _event(at_s, event)
 
@@ -114,5 +115,5 @@ def now_s(seconds: float) -> Now:
     return lambda: T0_US + round(seconds * 1e6)
 
 
-def _event(at_s: float, event: events.Event) -> bytes:
+def _event(at_s: float, event: events.JournalEvent) -> bytes:
     return event_record(at(at_s), event)

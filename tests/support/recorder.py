@@ -167,7 +167,7 @@ class ServerProcess:
         async with asyncio.timeout(WAIT_S):
             while line := await self._process.stderr.readline():
                 said = json.loads(line)
-                if said["event"] == "ready":
+                if said["event"] == "server_ready":
                     return Recorder(said["url"], self.data_dir)
         raise AssertionError("the server ended before it was ready")
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.journals import a_writer, append, started
 from tests.support.sessions import TIMING, at
 from wavstream.catalog.catalog import Catalog
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 from wavstream.errors import DependencyError
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
@@ -36,8 +36,8 @@ from wavstream.recovery.recovery import Recovery
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import Ticker
-from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import KeyTemplate
 
 KEPT = timedelta(hours=24)
 
@@ -208,7 +208,7 @@ class RecorderHarness:
             session.stop(recording, end.reason, self.now_us(), end_us=end.end_us)
 
 
-class StandingClock(Clock):
+class StandingClock(UnixClock):
     """The harness's own time."""
 
     def __init__(self, harness: RecorderHarness) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
-from wavstream.journal.events import Event
+from wavstream.journal.events import JournalEvent
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.journal.writer import JournalWriter
@@ -253,7 +253,7 @@ class LiveCall:
         return [row for journal in self.writer.journals for row in journaled(journal)]
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[JournalEvent]:
         """The events of it."""
         return [row for row in self.journal if not isinstance(row, tuple)]  # type: ignore[misc]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 
 
 def test_the_clock_goes_on_behind_a_journal_that_was_written_by_a_clock_ahead_of_it() -> None:
-    clock = Clock()
+    clock = UnixClock()
     ahead_us = clock.now_us() + 3_600_000_000
 
     clock.not_before(ahead_us)
@@ -15,7 +15,7 @@ def test_the_clock_goes_on_behind_a_journal_that_was_written_by_a_clock_ahead_of
 
 
 def test_a_journal_of_the_past_does_not_move_the_clock() -> None:
-    clock = Clock()
+    clock = UnixClock()
     before_us = clock.now_us()
 
     clock.not_before(before_us - 3_600_000_000)

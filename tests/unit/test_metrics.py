@@ -1,10 +1,10 @@
-"""Figures are read at the scrape; the loop's delay is told over the last minute."""
+"""Metrics are read at the scrape; the loop's delay is a summary of the last minute."""
 
 from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from wavstream.metrics import Kind, LoopDelay, Metrics, MetricSample
+from wavstream.metrics import LoopDelay, Metrics, MetricSample, MetricType
 
 
 class Clock:
@@ -22,7 +22,7 @@ def test_a_room_is_asked_at_every_scrape_and_never_in_between() -> None:
     frames = 0
 
     def read() -> list[MetricSample]:
-        return [MetricSample("wavstream_frames_total", "Frames accepted.", frames, Kind.COUNTER)]
+        return [MetricSample("wavstream_frames_total", "Frames accepted.", frames, MetricType.COUNTER)]
 
     metrics = Metrics()
     metrics.add(read)
@@ -32,7 +32,7 @@ def test_a_room_is_asked_at_every_scrape_and_never_in_between() -> None:
     assert "wavstream_frames_total 7.0" in scraped(metrics)
 
 
-def test_figures_of_one_name_are_one_family_with_a_line_for_each_label() -> None:
+def test_samples_of_one_name_are_one_family_with_a_line_for_each_label() -> None:
     metrics = Metrics()
     metrics.add(
         lambda: [
@@ -58,7 +58,7 @@ def test_the_process_tells_its_processor_time_and_memory() -> None:
         assert any(float(line.split()[1]) > 0 for line in lines if line.startswith(f"{name} "))
 
 
-def test_two_servers_in_one_process_keep_their_figures_apart() -> None:
+def test_two_servers_in_one_process_keep_their_metrics_apart() -> None:
     one, other = Metrics(), Metrics()
     one.loop_delay.observe(0.25)
 

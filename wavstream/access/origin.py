@@ -40,8 +40,13 @@ def is_trusted(host: str | None, trusted: Networks) -> bool:
 
 def is_local(host: str | None, header_names: Container[str]) -> bool:
     """Whether the peer is on loopback and no proxy there says that it speaks for another; names in lower case."""
+    return is_loopback(host) and not any(name in header_names for name in _FORWARDED)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether the host is an address of loopback; a name is not."""
     address = _address(host)
-    return address is not None and address.is_loopback and not any(name in header_names for name in _FORWARDED)
+    return address is not None and address.is_loopback
 
 
 def _address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -38,8 +38,8 @@ from wavstream.errors import DependencyError, Forbidden, InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import is_expired
-from wavstream.storage.keys import copy_key
 from wavstream.storage.links import file_name_as
+from wavstream.storage.object_keys import copy_key
 
 _MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 _AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}

@@ -1,4 +1,4 @@
-"""``wavstream apps``: adds, lists and removes apps, and gives them keys. Works beside a running server."""
+"""``wavstream apps``: add, list and remove apps, and give them keys. Works beside a running server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from wavstream.access.keys import hash_key, lookup, make_key
-from wavstream.access.master_key import load_master_key
-from wavstream.cli.open_catalog import open_catalog, unknown_app
 from wavstream.errors import OperatorError
 from wavstream.model.app import App
 from wavstream.model.ids import is_app_id
@@ -18,11 +16,12 @@ from wavstream.settings import Settings
 
 
 async def add_app(app_id: str, retention_hours: int | None, settings: Settings, console: Console) -> None:
-    """Add an app and print its key; raises OperatorError if there is one of that id."""
+    """Add an app and print its key; raise OperatorError if there is one of that id."""
     if not is_app_id(app_id):
         raise OperatorError(f"{app_id!r} cannot name an app: use 1 to 64 of letters, digits, _ and -")
-    key, secrets = _new_key(settings)
-    async with open_catalog(settings) as catalog:
+    folder = DataFolder(settings.data_dir)
+    key, secrets = _make_key(folder, settings)
+    async with folder.open_catalog() as catalog:
         app = App(app_id, created_at=datetime.now(UTC), retention_hours=retention_hours)
         if not await catalog.add_app(app, **secrets):
             raise OperatorError(
@@ -33,7 +32,7 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
-    async with open_catalog(settings) as catalog:
+    async with DataFolder(settings.data_dir).open_catalog() as catalog:
         apps = await catalog.list_apps()
     table = Table("app", "since", "retention")
     for app in apps:
@@ -43,27 +42,32 @@ async def list_apps(settings: Settings, console: Console) -> None:
 
 
 async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
-    """Give the app a new key and print it; raises OperatorError if there is no such app."""
-    key, secrets = _new_key(settings)
-    async with open_catalog(settings) as catalog:
+    """Give the app a new key and print it; raise OperatorError if there is no such app."""
+    folder = DataFolder(settings.data_dir)
+    key, secrets = _make_key(folder, settings)
+    async with folder.open_catalog() as catalog:
         if not await catalog.replace_key(app_id, **secrets):
             raise unknown_app(app_id)
     _print_key(app_id, key, console)
 
 
 async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
-    """Remove the app; raises OperatorError if there is no such app."""
-    async with open_catalog(settings) as catalog:
+    """Remove the app; raise OperatorError if there is no such app."""
+    async with DataFolder(settings.data_dir).open_catalog() as catalog:
         if not await catalog.remove_app(app_id):
             raise unknown_app(app_id)
     console.print(f"app {app_id} is removed; its recordings stay until their retention ends")
 
 
-def _new_key(settings: Settings) -> tuple[str, dict[str, str]]:
-    folder = DataFolder(settings.data_dir)
+def unknown_app(app_id: str) -> OperatorError:
+    """Return the error of a command that names an app which does not exist."""
+    return OperatorError(f"there is no app {app_id}: 'wavstream apps list' shows those there are")
+
+
+def _make_key(folder: DataFolder, settings: Settings) -> tuple[str, dict[str, str]]:
+    """Return a new key, and what the catalog keeps of it."""
     folder.make()
-    given = settings.master_key.get_secret_value() if settings.master_key is not None else None
-    master = load_master_key(folder.master_key, given)
+    master = folder.load_master_key(settings.master_key)
     key = make_key()
     return key, {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
 

@@ -1,4 +1,4 @@
-"""``wavstream demo``: the whole path on real sockets and real speech, and a look at the file it made."""
+"""``wavstream demo``: the whole path on real sockets and real speech, and a check of the file that it makes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VOICES = {"a": "caller.wav", "b": "callee.wav"}
 
 
 async def run_demo(data_dir: Path, console: Console) -> int:
-    """Play, record, fetch and check; the exit code."""
+    """Play, record, fetch and check; return the exit code."""
     configure(LogSettings(level="warning"))
     legs = [Leg(name, *_voice(file)) for name, file in VOICES.items()]
     async with running(Settings(port=0, data_dir=data_dir)) as (service, _):
@@ -50,7 +50,7 @@ async def run_demo(data_dir: Path, console: Console) -> int:
 
 
 def _fetch(control: Control, recording_id: str) -> tuple[dict[str, Any], bytes]:
-    """The recording once its file is there (it ends with the call), and the file behind its link."""
+    """Return the recording, once its file is available (it ends with the call), and the file behind its link."""
     give_up = time.monotonic() + FINISH_S
     while (recording := control.recording(recording_id))["status"] != "available":
         if recording["status"] in ("absent", "failed") or time.monotonic() > give_up:
@@ -81,7 +81,7 @@ def _voice(file: str) -> tuple[Samples, int]:
 
 
 def _show(storage: Path, recording: dict[str, Any], fetched: bytes, console: Console) -> int:
-    """Check the stored file against what was fetched and what the catalog says, and show it."""
+    """Compare the stored file with the fetched one and with its receipt, and print what it holds."""
     path = next(storage.resolve().rglob(f"{recording['id']}.wav"))
     if fetched != path.read_bytes():
         raise DependencyError(f"what its link gave is not what is in {path}")
@@ -100,7 +100,7 @@ def _show(storage: Path, recording: dict[str, Any], fetched: bytes, console: Con
 
 
 def _speech_rms(channel: NDArray[np.float64]) -> float:
-    """Root mean square of the part that is not silence."""
+    """Return the root mean square of the part that is not silence."""
     spoken = channel[np.abs(channel) > 1e-3]
     return float(np.sqrt(np.mean(spoken**2))) if len(spoken) else 0.0
 

@@ -1,7 +1,7 @@
 """The command line.
 
-Exit codes: 0 done; 1 it was tried and failed (a recording that does not verify, a call that was refused); 2 it cannot
-work as it was asked for: the one line on standard error says what to change.
+Exit codes: 0 done; 1 tried and failed (a recording that does not verify, a call that was refused); 2 the command cannot
+work as it was given: the one line on standard error says what to change.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from wavstream.settings import load as load_settings
 EXIT_FAILED, EXIT_CANNOT = 1, 2
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Records phone calls that media "
-    "servers stream over WebSocket."
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Records phone calls that media servers stream over WebSocket.",
+)
 apps = typer.Typer(no_args_is_help=True, help="The apps (tenants) that may record, and their keys.")
 app.add_typer(apps, name="apps")
 webhooks = typer.Typer(no_args_is_help=True, help="Webhooks that were given up: the dead letters.")
@@ -36,7 +38,7 @@ console = Console()
 
 
 def main() -> None:
-    """Run the command; every expected error is one line."""
+    """Run the command; print every expected error as one line."""
     try:
         app()
     except OperatorError as error:
@@ -88,9 +90,16 @@ def send(
     from wavstream.simulator.send import SendRequest, run_send
 
     request = SendRequest(
-        files=files, url=url, dialect=dialect, session_id=session, codec=codec, speed=speed, quirks=quirk or (),
-        key=key, record=record,
-    )  # fmt: skip
+        files=files,
+        url=url,
+        dialect=dialect,
+        session_id=session,
+        codec=codec,
+        speed=speed,
+        quirks=quirk or (),
+        key=key,
+        record=record,
+    )
     raise SystemExit(run_send(request, console))
 
 
@@ -113,9 +122,15 @@ def load(
     from wavstream.simulator.load_report import report_load
 
     request = LoadRequest(
-        url=url, legs=legs, dialect=dialect, duration_s=duration, processes=processes, burst=burst, verify=verify,
+        url=url,
+        legs=legs,
+        dialect=dialect,
+        duration_s=duration,
+        processes=processes,
+        burst=burst,
+        verify=verify,
         key=key,
-    )  # fmt: skip
+    )
     raise SystemExit(report_load(request, console, json_file=json))
 
 

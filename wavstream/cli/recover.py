@@ -1,4 +1,4 @@
-"""``wavstream recover``: finishes what a crash left, without serving."""
+"""``wavstream recover``: finish what a crash left, without serving."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ POLL_S = 0.1
 
 
 class NotRecovered(WavstreamError):
-    """Something is left that could not be finished: the text says how much, the log what."""
+    """A recording or a journal could not be finished: the text says how many, the log which."""
 
 
 async def run_recover(settings: Settings, console: Console) -> None:
-    """Bring every journal back, wait for no stream, and publish everything; raises OperatorError, NotRecovered."""
+    """Recover every journal, wait for no stream, and publish everything; raise OperatorError or NotRecovered."""
     service = Service(settings.model_copy(update={"reconnect_wait_s": 0.0, "host": "127.0.0.1"}))
     try:
         await service.start()

@@ -1,4 +1,4 @@
-"""``wavstream replay``: folds a journal again, with no clock and no socket, to the same bytes as live."""
+"""``wavstream replay``: fold a journal again, with no clock and no socket, to the same bytes as live."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from wavstream.rendering.fold import Fold
 def run_replay(
     journal: Path, *, output: Path | None, recording_id: str | None, stall_wait_s: float, console: Console
 ) -> None:
-    """Write the file of one recording of the journal that the segment belongs to; raises OperatorError."""
+    """Write the file of one recording of the journal that the segment belongs to; raise OperatorError."""
     folder, key = journal.parent, journal.name.rpartition("-")[0]
     if not journal.exists() or not key:
         raise OperatorError(f"{journal} is not a segment of a journal: name one, such as data/journal/KEY-000001.wsj")
     try:
-        facts = read_summary(folder, key)
+        summary = read_summary(folder, key)
     except (BrokenSegment, OSError) as error:
         raise OperatorError(f"{journal} cannot be read: {error}") from error
-    chosen = _choose(facts, recording_id, journal)
-    output = output or Path(f"{chosen}.{facts.recordings[chosen].options.format}")
+    chosen = _choose(summary, recording_id, journal)
+    output = output or Path(f"{chosen}.{summary.recordings[chosen].options.format}")
     stall_wait_us = int(stall_wait_s * 1e6)
     try:
         fold = replay(
-            folder, key, chosen, output=output, stall_wait_us=stall_wait_us, last_us=facts.last_us, console=console
+            folder, key, chosen, output=output, stall_wait_us=stall_wait_us, last_us=summary.last_us, console=console
         )
     except OSError as error:
         raise OperatorError(
             f"{output} cannot be written ({error.strerror}): name another file with --output"
         ) from error
-    for problem in facts.problems:
+    for problem in summary.problems:
         console.print(f"note: {problem}", markup=False)
     account = fold.account()
     seconds = account.samples / account.sample_rate if account.sample_rate else 0.0
@@ -52,7 +52,7 @@ def run_replay(
 def replay(
     folder: Path, key: str, recording_id: str, *, output: Path, stall_wait_us: int, last_us: int, console: Console
 ) -> Fold:
-    """Fold the recording into ``output``; one that the journal does not end is ended where the journal is."""
+    """Fold the recording into ``output``; if the journal has no stop of it, it ends where the journal ends."""
     fold = Fold(recording_id, stall_wait_us=stall_wait_us)
     file = SpoolFile(output)
     reader = JournalReader(folder, key)
@@ -78,12 +78,12 @@ def replay(
     return fold
 
 
-def _choose(facts: JournalSummary, recording_id: str | None, journal: Path) -> str:
-    there = ", ".join(facts.recordings)
+def _choose(summary: JournalSummary, recording_id: str | None, journal: Path) -> str:
+    found = list(summary.recordings)
     if recording_id is not None:
-        if recording_id not in facts.recordings:
-            raise OperatorError(f"{journal} has no recording {recording_id}; it has {there or 'none'}")
+        if recording_id not in found:
+            raise OperatorError(f"{journal} has no recording {recording_id}; it has {', '.join(found) or 'none'}")
         return recording_id
-    if len(facts.recordings) != 1:
-        raise OperatorError(f"{journal} has {len(facts.recordings)} recordings: choose one with --recording ({there})")
-    return next(iter(facts.recordings))
+    if len(found) != 1:
+        raise OperatorError(f"{journal} has {len(found)} recordings: choose one with --recording ({', '.join(found)})")
+    return found[0]

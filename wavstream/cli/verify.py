@@ -1,4 +1,4 @@
-"""``wavstream verify``: is a finished file what the catalog, or its sidecar, says it is?"""
+"""``wavstream verify``: compare a finished file with its receipt in the catalog, or in its sidecar."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from pathlib import Path
 import soundfile
 from rich.console import Console
 
-from wavstream.catalog.catalog import Catalog
 from wavstream.errors import NotFound, OperatorError, WavstreamError
 from wavstream.model.recording import Receipt, Recording
 from wavstream.rendering.encoders.formats import new_encoder
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
-from wavstream.storage.keys import sidecar_key
+from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.sidecar import read_sidecar
 
 CHUNK_BYTES = 1 << 20
 
 
 class NotVerified(WavstreamError):
-    """The file is not what it should be: the text says in what."""
+    """The file differs from its receipt: the text says in what."""
 
 
 async def run_verify(what: str, settings: Settings, console: Console) -> None:
-    """Check hash, header and length; raises NotVerified, NotFound or OperatorError."""
+    """Check hash, header and length; raise NotVerified, NotFound or OperatorError."""
     found = await asyncio.to_thread(_from_file, Path(what))
     path, recording = found if found is not None else await _from_catalog(what, settings)
     try:
@@ -38,7 +37,7 @@ async def run_verify(what: str, settings: Settings, console: Console) -> None:
 
 
 def check(path: Path, recording: Recording) -> None:
-    """Compare the file with an available recording's receipt; raises NotVerified with every difference."""
+    """Compare the file with an available recording's receipt; raise NotVerified with every difference."""
     expected = _receipt(recording)
     encoder = new_encoder(recording.options.format, sample_rate_hz=expected.sample_rate, channels=expected.channels)
     size_bytes = path.stat().st_size
@@ -89,12 +88,8 @@ def _from_file(path: Path) -> tuple[Path, Recording] | None:
 
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Recording]:
     folder = DataFolder(settings.data_dir)
-    folder.make()
-    catalog = await Catalog.open(folder.catalog)
-    try:
+    async with folder.open_catalog() as catalog:
         recording = await catalog.get_recording(recording_id)
-    finally:
-        await catalog.close()
     if recording is None:
         raise NotFound(f"there is no recording {recording_id} in {folder.catalog}, and no file of that name")
     path = folder.recordings / recording.object_key

@@ -1,6 +1,6 @@
-"""``wavstream webhooks``: lists what apps could not be told, and has it sent again. Works beside a running server.
+"""``wavstream webhooks``: list the dead letters, and have them sent again. Works beside a running server.
 
-A replay is a change of the catalog: a running server finds it within ten seconds, another one at its start.
+A replay is a change of the catalog: a running server finds it within ten seconds, a stopped one at its next start.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from rich.console import Console
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
-from wavstream.cli.open_catalog import open_catalog, unknown_app
+from wavstream.cli.apps import unknown_app
 from wavstream.errors import OperatorError
 from wavstream.model.fact import Announcement
+from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 from wavstream.webhooks.gateway import EVENTS
 
 
 async def list_dead_letters(app_id: str | None, settings: Settings, console: Console) -> None:
-    """Print every dead letter, a line each, of the app or of all; raises OperatorError if there is no such app."""
+    """Print the dead letters, a line each, of the app or of all; raise OperatorError if there is no such app."""
     count = 0
-    async with open_catalog(settings) as catalog:
+    async with DataFolder(settings.data_dir).open_catalog() as catalog:
         for each in await _apps(catalog, app_id):
             async for letter in _letters(catalog, each):
                 _print(_line(letter), console)
@@ -34,9 +35,9 @@ async def list_dead_letters(app_id: str | None, settings: Settings, console: Con
 async def replay_dead_letters(
     app_id: str | None, fact_ids: Sequence[str], settings: Settings, console: Console
 ) -> None:
-    """Have these sent again, or all there are; raises OperatorError, and does nothing, if one is not there."""
+    """Have these sent again, or all; raise OperatorError, and change nothing, if one does not exist."""
     replayed = 0
-    async with open_catalog(settings) as catalog:
+    async with DataFolder(settings.data_dir).open_catalog() as catalog:
         apps = await _apps(catalog, app_id)
         wanted = {each: await _wanted(catalog, each, fact_ids) for each in apps}
         found = {fact_id for ids in wanted.values() for fact_id in ids}
@@ -61,7 +62,7 @@ async def _apps(catalog: Catalog, app_id: str | None) -> list[str]:
 
 
 async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str]) -> list[str]:
-    """Those of the app that are to be sent again, the first to be given up first."""
+    """Return the ids of the app's dead letters to send again, in the order in which they died."""
     if not fact_ids:
         return [letter.fact.id async for letter in _letters(catalog, app_id)][::-1]
     return [each for each in dict.fromkeys(fact_ids) if await catalog.dead_letter(app_id, each) is not None]
@@ -81,7 +82,7 @@ async def _letters(catalog: Catalog, app_id: str) -> AsyncIterator[Announcement]
 def _line(letter: Announcement) -> str:
     assert letter.died_at is not None
     fact = letter.fact
-    # Some of why a try failed is the receiver's own text.
+    # The reason holds text of the receiver's, which must not write to the terminal.
     why = " ".join("".join(character if character.isprintable() else " " for character in letter.error or "").split())
     since = letter.died_at.strftime("%Y-%m-%d %H:%M UTC")
     return f"{fact.id}  {fact.app_id}  {since}  {EVENTS[fact.kind]}  {fact.session_id}  {why}"

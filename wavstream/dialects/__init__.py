@@ -1,1 +1,1 @@
-"""One file per vendor: messages of its media WebSocket become events."""
+"""The vendors' rules for messages on the media WebSocket: message in, events out."""

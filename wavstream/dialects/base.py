@@ -1,8 +1,9 @@
-"""The seam between the WebSocket plane and the vendors: message in, events out.
+"""The interface between the WebSocket plane and the vendors: message in, events out.
 
-A dialect does no IO, starts no task, reads no clock and does not log. It is made for one stream from the upgrade
-request and lives as long as the stream. What it cannot use it refuses by raising a MediaError, after which it is not
-called again; what it need not use it returns as ``Ignored``.
+1. A dialect does no IO, starts no task, reads no clock and does not log.
+2. It is made for one stream, from the upgrade request, and lives as long as the stream.
+3. It raises a MediaError for a message that ends the stream, and is not called again after that. A message that it
+   cannot use and need not refuse is returned as ``Ignored``.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from wavstream.dialects.events import Event
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the media server said before the first message."""
+    """The request with which the media server opened the WebSocket."""
 
     session_id: str | None
-    """From the path; wins over ids in messages."""
+    """From the path; an id there wins over ids in messages."""
     leg: str | None
-    """From the path; wins over ids in messages."""
+    """From the path, and wins as well."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """Names in lower case."""
@@ -40,30 +41,30 @@ class Dialect(Protocol):
     name: ClassVar[str]
     """As in the path ``/media/{name}``."""
     server_pings: ClassVar[bool]
-    """Whether the peer survives a PING from us."""
+    """Whether the peer can be sent a PING."""
     playout_ms: ClassVar[int]
-    """Audio that the peer's playout buffer takes in one write; 20 where it plays what comes."""
+    """Audio that the peer's playout buffer takes in one write; 20 if it plays what comes."""
     ptime_ms: ClassVar[int | None]
-    """Audio in a message to the peer, where its protocol says so; None: as much as in the stream's own frames."""
+    """Audio in a message to the peer, if its protocol fixes that; None: as much as in the stream's own frames."""
     whole_sounds: ClassVar[bool]
     """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
 
     def __init__(self, request: UpgradeRequest) -> None: ...
 
     def opened(self) -> Sequence[Event]:
-        """Called once after the upgrade: StreamStarted if the request said enough."""
+        """Return StreamStarted if the request was enough for it; called once, after the upgrade."""
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """A whole text message, still encoded (the decoder checks the UTF-8); raises MediaError."""
+        """Return the events of a text message, still encoded (the decoder checks the UTF-8); raise MediaError."""
 
     def binary(self, payload: bytes) -> Sequence[Event]:
-        """A whole binary message; raises MediaError."""
+        """Return the events of a binary message; raise MediaError."""
 
     def ended(self) -> Sequence[Event]:
-        """Called once when the peer is gone without having been refused: what is still owed, but for StreamStopped."""
+        """Return the events that were held back, without StreamStopped; called once, if the peer is gone unrefused."""
 
     def message(self, payload: bytes) -> Outgoing:
-        """The message that plays this payload to the peer, once the stream has started and if it accepts audio."""
+        """Return the message that plays this payload to the peer; only for a started stream that accepts audio."""
 
     def clear(self) -> Outgoing | None:
-        """The message that empties the peer's playout buffer; None: there is none."""
+        """Return the message that empties the peer's playout buffer; None: the dialect has none."""

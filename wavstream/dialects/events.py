@@ -1,45 +1,112 @@
-"""What a dialect makes of a message.
+"""The events that a dialect makes of messages, and the reasons why it ignores one.
 
-These are made once a frame, so they are msgspec structs outside the garbage collector: 0.1 us against 0.5 us for a
-frozen dataclass.
+An event is made for every frame, so events are msgspec structs outside the garbage collector: 0.1 us against 0.5 us for
+a frozen dataclass.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
-from wavstream.dialects.reasons import Reason
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 
 
+class Reason(StrEnum):
+    """Why a message, or a part of one, was not used: a fixed word, which becomes a metric label, and an explanation."""
+
+    explanation: str
+    """Logged once a stream: what happened, and who must act."""
+
+    def __new__(cls, word: str, explanation: str) -> Reason:
+        """Make the member equal to its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.explanation = explanation
+        return member
+
+    UNKNOWN_EVENT = (
+        "unknown_event",
+        "an event that this dialect does not have; nobody need act unless audio is missing",
+    )
+    FREE_TEXT = (
+        "free_text",
+        "text that is not JSON, or that lost its end or its backslashes on the way: nothing is taken from it; what "
+        "must be known belongs into the URL",
+    )
+    OTHER_FORMAT = (
+        "other_format",
+        "metadata with another rate or mix than the stream was taken to have, by its URL or for want of anything said: "
+        "if the metadata are right, the file plays at the wrong speed; whoever starts the stream must correct the URL",
+    )
+    NOT_JSON = (
+        "not_json",
+        "text that is not one JSON object with an event; whoever runs the sender should look at what it sends",
+    )
+    BINARY = (
+        "binary_message",
+        "a binary message in a dialect whose audio is in text; its sender should use the dialect of what it sends",
+    )
+    BEFORE_START = (
+        "before_start",
+        "a message before the stream's start, when its codec and tracks are unknown; the sender must send start first",
+    )
+    SECOND_START = (
+        "second_start",
+        "a stream starts once; the sender must open another WebSocket for another stream",
+    )
+    BAD_MEDIA = (
+        "bad_media",
+        "audio whose payload is missing or not base64 in whole samples: it is lost; the sender must correct it",
+    )
+    UNKNOWN_TRACK = (
+        "unknown_track",
+        "audio of a track that start.tracks does not name: it is lost; the sender must name all of its tracks",
+    )
+    BAD_TIMESTAMP = (
+        "bad_timestamp",
+        "audio whose timestamp is not a number of milliseconds from 0 on: it follows the frame before it, and what was "
+        "lost between them is not seen; the sender must correct it",
+    )
+    BAD_DIGIT = (
+        "bad_digit",
+        "a DTMF event without one of 0-9 * # A-D: no recording sees it; the sender must correct it",
+    )
+    BAD_MARK = (
+        "bad_mark",
+        "a mark without a name of 1 to 256 printable characters; the sender must correct it",
+    )
+
+
 class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
-    """The stream has introduced itself: everything about its audio is known. Exactly once, before any frame."""
+    """The stream started: everything about its audio is known. Exactly once, before any frame."""
 
     session_id: str | None
-    """None: the path must have it."""
+    """None: the path must name it."""
     leg: str | None
-    """None: the session gives it the next free letter."""
+    """None: the session gives the next free letter."""
     format: MediaFormat
     clock: TrackClock
     tracks: tuple[Track, ...]
     """One for each channel of the format, in the order of interleaving."""
     channel: Channel | None = None
-    """Where this leg asks to go in a stereo file."""
+    """The channel of a stereo file that this leg asks for."""
     call: CallFacts = CallFacts()
     record: bool = False
     """Whether the stream asks that a recording starts with its session."""
     keepalive: bool | None = None
-    """Whether silence is sent while a recording runs; None: while one runs that keeps channels alive."""
+    """Whether silence is sent while a recording runs; None: only while one runs that keeps channels alive."""
     accepts_audio: bool = False
-    """Whether the peer takes audio from us; application data is never sent to one that does not."""
+    """Whether the peer takes audio; one that does not is never sent application data."""
     playback: MediaFormat | None = None
-    """What the peer takes, where that is not what it sends."""
+    """The format that the peer takes, if it is not the one that it sends."""
     returns_audio: bool = False
-    """Whether what we send comes back on the stream's outbound track, or on its only one."""
+    """Whether audio that is sent to the peer comes back on the stream's outbound track, or on its only one."""
     stream_id: str | None = None
-    """The vendor's own id of the stream: one with another id stands beside it. None: a newer stream of the same leg and
-    track takes its place."""
+    """The vendor's own id of the stream: streams with different ids are parallel. None: a newer stream of the same leg
+    and track replaces this one."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -68,25 +135,25 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallInfo(msgspec.Struct, frozen=True, gc=False):
-    """The peer told something of the call after the start."""
+    """Facts of the call that the peer sent after the start."""
 
     call: CallFacts
 
 
 class Paused(msgspec.Struct, frozen=True, gc=False):
-    """The peer asks that its session's recordings pause."""
+    """The peer asks to pause its session's recordings."""
 
 
 class Resumed(msgspec.Struct, frozen=True, gc=False):
-    """The peer asks that they go on."""
+    """The peer asks to resume them."""
 
 
 class StreamStopped(msgspec.Struct, frozen=True, gc=False):
-    """The peer said that the stream is over; nothing after it counts."""
+    """The peer ended the stream; nothing after it counts."""
 
 
 class Ignored(msgspec.Struct, frozen=True, gc=False):
-    """A message, or a part of one, that we cannot use and need not refuse; it is counted under this reason."""
+    """A message, or a part of one, that cannot be used and need not be refused; counted under its reason."""
 
     reason: Reason
 

@@ -1,18 +1,19 @@
 """FreeSWITCH's ``mod_audio_fork`` and ``mod_audio_stream``: binary messages of 16-bit samples, and text of any kind.
 
-A stream starts exactly once. Neither module says what it sends, unless it was told to, so what starts it is this:
+A stream starts exactly once. Neither module describes its audio unless it is told to, so the start is one of these:
 
-1. Text before the start. A JSON object is the metadata, and is used with the URL; any other text ends the wait for one.
-2. Audio, if the URL names the session and the rate. Else the audio is held until there is text: ``mod_audio_stream``
-   sends what it heard while it was connecting, and only then its metadata. There is no clock here, so the wait is
-   ``HELD_BYTES`` long; then, or at the stream's end, the URL and the defaults say all.
-
-After the start nothing that is sent ends the stream, for what is recorded is worth more than what is wrong with it.
+1. Text starts the stream. A JSON object is the metadata, and is used with the URL; after any other text the URL and the
+   defaults are used alone.
+2. Audio starts it if the URL names the session and the rate. Else audio is held until there is text, since
+   ``mod_audio_stream`` sends the audio of its connecting time first and its metadata then. A dialect has no clock, so
+   the wait is measured in bytes: after ``HELD_BYTES``, or at the stream's end, the URL and the defaults are used alone.
+3. After the start no message ends the stream as an error: the recording is worth more than the mistake.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -27,36 +28,40 @@ from wavstream.dialects.events import (
     Ignored,
     Mark,
     Paused,
+    Reason,
     Resumed,
     StreamStopped,
 )
 from wavstream.dialects.freeswitch_start import StreamMetadata
-from wavstream.dialects.json_documents import read_documents
-from wavstream.dialects.reasons import Reason
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
 HELD_BYTES = 64_000
-"""Two seconds of 16 kHz mono or of 8 kHz stereo."""
+"""Two seconds of 16 kHz mono, or of 8 kHz stereo."""
 _EVENTS = frozenset(("dtmf", "mark", "pause", "resume", "stop"))
+_MAX_DOCUMENTS = 64
+"""JSON documents in one text; a peer that sends more does not join texts, and each costs as much as a message."""
+_SPACE = " \t\r\n"
+
+_scan_json = json.JSONDecoder().raw_decode
 
 
 class AudioForkDialect:
-    """``mod_audio_fork``, as drachtio has it and as jambonz has it."""
+    """``mod_audio_fork``, in drachtio's and in jambonz' version."""
 
     name: ClassVar[str] = "audio-fork"
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 100
-    """The module has a buffer for what it streams to the channel."""
+    """The module buffers what it plays to the channel."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
     _empty_is_end: ClassVar[bool] = True
-    """What ``graceful-shutdown`` sends; the module then waits until we close."""
+    """``graceful-shutdown`` sends an empty message; the module then waits until we close."""
 
-    __slots__ = ("_held", "_held_bytes", "_introduction", "_position", "_rest", "_step_bytes")
+    __slots__ = ("_held", "_held_bytes", "_metadata", "_position", "_rest", "_step_bytes")
 
     def __init__(self, request: UpgradeRequest) -> None:
-        self._introduction = StreamMetadata(request)
+        self._metadata = StreamMetadata(request)
         self._step_bytes = 0  # 0: not started
         self._position = 0
         self._rest = b""
@@ -64,22 +69,22 @@ class AudioForkDialect:
         self._held_bytes = 0
 
     def opened(self) -> Sequence[Event]:
-        """The metadata, if there are any, are yet to come; raises BadParameter for what is wrong in the URL."""
-        self._introduction.read({})
+        """Return no event, since metadata may follow; raise BadParameter if the URL is wrong."""
+        self._metadata.read({})
         return ()
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """Any number of JSON documents, or free text; raises BadParameter before the start, nothing after it."""
-        documents, is_all = read_documents(message)
+        """Return the events of JSON documents or free text; raise BadParameter, but only before the start (rule 3)."""
+        documents, is_all = _read_documents(message)
         events: list[Event] = []
         for document in documents:
             events += self._document(document)
         if not is_all:
-            events += (*self._started(), Ignored(Reason.FREE_TEXT))
+            events += (*self._start(), Ignored(Reason.FREE_TEXT))
         return events
 
     def binary(self, payload: bytes) -> Sequence[Event]:
-        """Samples; the bytes of one that is not whole yet wait for the next message. Raises BadParameter."""
+        """Return a frame; bytes of an incomplete sample wait for the next message. Raise BadParameter at the start."""
         step_bytes = self._step_bytes
         if not step_bytes:
             return self._early(payload)
@@ -99,52 +104,52 @@ class AudioForkDialect:
         return (Frame(0, position, samples, payload),)
 
     def ended(self) -> Sequence[Event]:
-        """The audio of a stream that was over before it was known what it is."""
-        return self._started() if self._held_bytes and self._introduction.url_names_session else ()
+        """Start a stream that ended while its audio was held, if the URL names its session (rule 2)."""
+        return self._start() if self._held_bytes and self._metadata.url_names_session else ()
 
     def message(self, payload: bytes) -> Outgoing:
-        """The samples as they are, for a fork with ``bidirectionalAudio.streaming``."""
+        """Return the samples as they are, for a fork with ``bidirectionalAudio.streaming``."""
         return Outgoing(is_text=False, data=payload)
 
     def clear(self) -> Outgoing | None:
-        """There is none."""
+        """Return None: the modules cannot drop audio that they have."""
         return None
 
     def _early(self, payload: bytes) -> Sequence[Event]:
-        """Audio before the start."""
+        """Hold audio before the start, or start with it (rule 2)."""
         ends = self._empty_is_end and not payload
         self._held.append(payload)
         self._held_bytes += len(payload)
-        if ends or self._introduction.url_says_all or self._held_bytes >= HELD_BYTES:
-            return self._started()
+        if ends or self._metadata.url_says_all or self._held_bytes >= HELD_BYTES:
+            return self._start()
         return ()
 
     def _document(self, document: object) -> Sequence[Event]:
         if not isinstance(document, dict):
-            return (*self._started(), Ignored(Reason.FREE_TEXT))
+            return (*self._start(), Ignored(Reason.FREE_TEXT))
         kind = document.get("event")
         if isinstance(kind, str) and kind in _EVENTS:
-            return (*self._started(), _event(kind, document))
+            return (*self._start(), _event(kind, document))
         if not self._step_bytes:
-            return self._started(document)
+            return self._start(document)
         if "event" in document or "type" in document:
             return (Ignored(Reason.UNKNOWN_EVENT),)
-        call = self._introduction.call(document)
+        call = self._metadata.call(document)
         return (CallInfo(call), *self._contradicted(document))
 
-    def _started(self, metadata: Mapping[str, Any] | None = None) -> Sequence[Event]:
-        """Start the stream, if it has not started, with the audio that was held."""
+    def _start(self, metadata: Mapping[str, Any] | None = None) -> Sequence[Event]:
+        """Start the stream with the audio that was held; return no event if it has started before."""
         if self._step_bytes:
             return ()
         metadata = metadata or {}
-        started = self._introduction.read(metadata)
+        started = self._metadata.read(metadata)
         self._step_bytes = started.format.step_bytes
         held, self._held = self._held, []
         frames = [event for payload in held for event in self.binary(payload)]
         return (started, *self._contradicted(metadata), *frames)
 
     def _contradicted(self, metadata: Mapping[str, Any]) -> Sequence[Event]:
-        return (Ignored(Reason.OTHER_FORMAT),) if self._introduction.is_contradicted_by(metadata) else ()
+        return (Ignored(Reason.OTHER_FORMAT),) if self._metadata.is_contradicted_by(metadata) else ()
 
 
 class AudioStreamDialect(AudioForkDialect):
@@ -158,10 +163,10 @@ class AudioStreamDialect(AudioForkDialect):
     __slots__ = ()
 
     def message(self, payload: bytes) -> Outgoing:
-        """``streamAudio`` with a whole sound."""
+        """Return ``streamAudio`` with a whole sound."""
         data = {
             "audioDataType": "raw",
-            "sampleRate": self._introduction.playback.rate_hz,
+            "sampleRate": self._metadata.playback.rate_hz,
             "audioData": base64.b64encode(payload).decode(),
         }
         return Outgoing(is_text=True, data=msgspec.json.encode({"type": "streamAudio", "data": data}))
@@ -185,3 +190,28 @@ def _event(kind: str, fields: Mapping[str, Any]) -> Event:
             return Resumed()
         case _:
             return StreamStopped()
+
+
+def _read_documents(message: bytes) -> tuple[list[object], bool]:
+    """Return the JSON documents at the start of the text, and whether they are all of it; empty text has none.
+
+    The documents stand back to back: FreeSWITCH's modules join texts that wait for the same write.
+    """
+    text = message.decode("utf-8", "replace")
+    documents: list[object] = []
+    at = _skip_space(text, 0)
+    while at < len(text) and len(documents) < _MAX_DOCUMENTS:
+        try:
+            _, end = _scan_json(text, at)
+            # msgspec refuses half a surrogate pair: the standard library takes it, and it cannot be encoded again.
+            documents.append(msgspec.json.decode(text[at:end]))
+        except (ValueError, RecursionError):
+            break
+        at = _skip_space(text, end)
+    return documents, at == len(text) and bool(documents)
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at

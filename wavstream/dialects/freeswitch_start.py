@@ -1,10 +1,11 @@
-"""How a FreeSWITCH stream introduces itself: from its URL, its metadata, or not at all.
+"""The start of a FreeSWITCH stream: what it is, from its URL and its metadata.
 
-- The URL wins. It is written by the same hand as the command that starts the stream, and reaches us unchanged;
-  metadata lose backslashes in FreeSWITCH's argument splitter, and are cut at 8,191 bytes.
-- The metadata are the application's own, so a key of them that happens to have one of our names is passed over if its
-  value makes no sense. Not so the format: audio at the wrong rate is of no use.
-- Everybody has another name for the rate and the call, so several are known, in any case and with or without ``_``.
+1. The URL wins. It is written together with the command that starts the stream, and arrives unchanged; metadata lose
+   backslashes in FreeSWITCH's argument splitter, and are cut at 8,191 bytes.
+2. The metadata belong to the application. If a key happens to have one of our names and its value makes no sense, it is
+   ignored. A wrong format is refused all the same: audio at the wrong rate is of no use.
+3. Applications have different names for the rate and the call, so several are accepted, in any case and with or without
+   ``_``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
 
 PLAYBACK_RATES_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
-"""That both modules play."""
+"""Rates that both modules play."""
 
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)]
 
@@ -56,33 +57,33 @@ _OTHER_NAMES = {
     "sessionid": "session_id",
 }
 _SESSION = ("session_id", "callsid", "callid", "call", "calluuid", "uuid")
-"""Names of the session's id, the surest first."""
+"""Names of the session's id, the most specific first."""
 _THOUSANDS = re.compile(r"(\d{1,2})k")
 _NOT_OF_THE_CALL = frozenset((*_ACCEPTED, "session_id", "leg", "app", "token"))
 
 
 class StreamMetadata:
-    """What one stream is, as far as it has been said."""
+    """The URL and the metadata of one stream, and what follows from them."""
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._request = request
         self._query = _named(request.query)
         self._format = MediaFormat()
         self.playback = MediaFormat()
-        """What the peer is sent, if it takes audio."""
+        """The format for audio to the peer, if it takes audio."""
 
     @property
     def url_names_session(self) -> bool:
-        """Whether nothing else is needed to know whose stream it is."""
+        """Whether the URL alone names the session."""
         return self._request.session_id is not None or any(name in self._query for name in _SESSION)
 
     @property
     def url_says_all(self) -> bool:
-        """Whether there is nothing that metadata could add but what is nice to know."""
+        """Whether the URL has everything that is needed, so that metadata can only add facts of the call."""
         return self.url_names_session and "rate" in self._query
 
     def read(self, metadata: Mapping[str, Any]) -> StreamStarted:
-        """The stream; raises BadParameter."""
+        """Return the stream's start, from the URL and these metadata; raise BadParameter."""
         parameters = read_parameters(self._merged(metadata), _Parameters, _ACCEPTED)
         channels = _channels(parameters)
         self._format = MediaFormat(rate_hz=parameters.rate, channels=channels)
@@ -103,24 +104,24 @@ class StreamMetadata:
         )
 
     def call(self, metadata: Mapping[str, Any]) -> CallFacts:
-        """What metadata tell of the call."""
+        """Return the facts of the call in metadata."""
         facts = read_parameters(_sensible(_named(metadata)), _Parameters, _ACCEPTED).call
         return replace(facts, vendor_ids=_call_ids(metadata))
 
     def is_contradicted_by(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether metadata name another format than the stream was taken to have."""
+        """Return whether metadata name another format than the stream was started with."""
         named = _named(metadata)
-        said = {name: named[name] for name in _FORMAT if name in named}
-        if not said:
+        form = {name: named[name] for name in _FORMAT if name in named}
+        if not form:
             return False
         try:
-            parameters = read_parameters(said, _Parameters, _ACCEPTED)
+            parameters = read_parameters(form, _Parameters, _ACCEPTED)
             channels = _channels(parameters)
         except BadParameter:
             return True
-        says_channels = "mix" in said or "channels" in said
-        return ("rate" in said and parameters.rate != self._format.rate_hz) or (
-            says_channels and channels != self._format.channels
+        names_channels = "mix" in form or "channels" in form
+        return ("rate" in form and parameters.rate != self._format.rate_hz) or (
+            names_channels and channels != self._format.channels
         )
 
     def _merged(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class StreamMetadata:
         if not self._query.keys().isdisjoint(("mix", "channels")):
             named = {name: value for name, value in named.items() if name not in ("mix", "channels")}
         form = {name: named[name] for name in _FORMAT if name in named}
-        return {**_sensible(named), **form, **self._query}
+        return {**_sensible(named), **form, **self._query}  # rule 1: the query last
 
     def _session_id(self, metadata: Mapping[str, Any]) -> str | None:
         for name in _SESSION:
@@ -139,7 +140,7 @@ class StreamMetadata:
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """By the names that we have for them; ``8k`` is 8000."""
+    """Return the fields under our names (rule 3); ``8k`` becomes 8000."""
     named: dict[str, Any] = {}
     for name, value in fields.items():
         known = _our_name(name)
@@ -162,7 +163,7 @@ def _in_hertz(value: object) -> object:
 
 
 def _sensible(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters among metadata whose value can be one, without those of the format."""
+    """Return the parameters whose value is valid, without those of the format (rule 2)."""
     kept = {}
     for name in _ACCEPTED.keys() & named.keys() - _FORMAT.keys():
         try:
@@ -192,6 +193,6 @@ def _playback_rate(parameters: _Parameters) -> int:
 
 
 def _id(value: object) -> str | None:
-    """An id in metadata, where it may be a number."""
+    """Return an id of the metadata, where it may be a number."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return text if is_customer_id(text) else None

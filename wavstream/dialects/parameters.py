@@ -1,4 +1,4 @@
-"""What a media server may set for its stream, whatever the dialect: checked here, refused by the name of the field."""
+"""The parameters that a media server may set for its stream in every dialect, checked field by field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELD = re.compile(r"\$\.(\w+)")
 
 
 class StreamParameters(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """Parameters that every dialect takes; a dialect with more of its own derives from this."""
+    """Parameters that every dialect takes; a dialect with more derives from this."""
 
     channel: Channel | None = None
     from_: _Text = ""
@@ -30,7 +30,7 @@ class StreamParameters(msgspec.Struct, frozen=True, kw_only=True, rename={"from_
 
     @property
     def call(self) -> CallFacts:
-        """What they tell of the call."""
+        """The facts of the call among them."""
         return CallFacts(from_=self.from_, to=self.to, direction=self.direction)
 
 
@@ -42,15 +42,15 @@ ACCEPTED: Mapping[str, str] = {
     "record": "0 or 1",
     "keepalive": "0 or 1",
 }
-"""What each field takes, for a person."""
+"""The accepted values of each field, for a person."""
 
 AnyParameters = TypeVar("AnyParameters", bound=StreamParameters)
 
 
 def read_parameters(fields: Mapping[str, Any], kind: type[AnyParameters], accepted: Mapping[str, str]) -> AnyParameters:
-    """The parameters among ``fields``, which may be text; raises BadParameter.
+    """Return the parameters among ``fields``, whose values may be text; raise BadParameter.
 
-    Keys that are not in ``accepted`` are passed over: load balancers and vendors add their own.
+    Keys that are not in ``accepted`` are ignored: load balancers and vendors add their own.
     """
     known = {key: fields[key] for key in accepted if key in fields}
     try:
@@ -62,7 +62,7 @@ def read_parameters(fields: Mapping[str, Any], kind: type[AnyParameters], accept
 
 
 def read_id(fields: Mapping[str, Any], field: str) -> str | None:
-    """The id of a session or a leg; raises BadParameter."""
+    """Return the id of a session or a leg; raise BadParameter."""
     value = fields.get(field)
     if value is None:
         return None
@@ -72,7 +72,7 @@ def read_id(fields: Mapping[str, Any], field: str) -> str | None:
 
 
 def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, str]:
-    """What means nothing to us is what the customer knows the call by: the first texts that are not ``ours``."""
+    """Return the customer's own ids of the call: the first texts whose names are not ``ours``."""
     ids = {
         name: value
         for name, value in fields.items()
@@ -82,6 +82,6 @@ def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, 
 
 
 def _shown(value: object) -> str:
-    """A wrong value, short enough for a close reason."""
+    """Return a wrong value, short enough for a close reason."""
     text = ascii(value)
     return text if len(text) <= 24 else f"{text[:20]}..."

@@ -1,12 +1,11 @@
 """The native dialect: binary messages are raw samples, text messages are small JSON events.
 
-A stream starts exactly once, and what starts it is decided here:
+A stream starts exactly once:
 
-1. The path names the session and the query has at least one setting: at the upgrade.
-2. Else at the first message. A text message that is a JSON object without ``event`` is the settings, added to those
-   of the query; any other message means that the query, or the defaults, say all.
-
-Settings that come later are refused and not ignored: a wrong rate would make a file that plays at the wrong speed.
+1. At the upgrade, if the path names the session and the query has at least one setting.
+2. Else at the first message. A JSON object without ``event`` has settings, which are added to those of the query. With
+   any other message the settings are those of the query, or the defaults.
+3. Settings that come later are refused and not ignored: a wrong rate would make a file that plays at the wrong speed.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from wavstream.dialects.events import (
     Ignored,
     Mark,
     Paused,
+    Reason,
     Resumed,
     StreamStarted,
     StreamStopped,
 )
 from wavstream.dialects.parameters import ACCEPTED, StreamParameters, read_id, read_parameters
-from wavstream.dialects.reasons import Reason
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
@@ -66,7 +65,7 @@ class PcmDialect:
     name: ClassVar[str] = "pcm"
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 200
-    """What a peer is told to have room for: a write each 20 ms would cost ten times as much."""
+    """The documented room of a peer: a write each 20 ms would cost ten times as much."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
 
@@ -78,14 +77,14 @@ class PcmDialect:
         self._position = 0
 
     def opened(self) -> Sequence[Event]:
-        """StreamStarted if path and query say enough; raises BadParameter."""
+        """Return StreamStarted if path and query are enough (rule 1); raise BadParameter."""
         query = self._request.query
         if self._request.session_id is not None and not _ACCEPTED.keys().isdisjoint(query):
             return (self._start({}),)
         return ()
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """Settings or an event; raises BadPayload or BadParameter."""
+        """Return the events of settings or of an event; raise BadPayload or BadParameter."""
         try:
             fields = _decode_text(message)
         except UnicodeDecodeError as error:
@@ -98,12 +97,12 @@ class PcmDialect:
         if not self._step_bytes:
             return (self._start(fields),)
         late = next((key for key in fields if key in _ACCEPTED or key in _IDS), None)
-        if late is not None:
+        if late is not None:  # rule 3
             raise BadParameter(late, "the stream has started; settings belong into the query or the first message")
         raise BadPayload("event", "missing")
 
     def binary(self, payload: bytes) -> Sequence[Event]:
-        """Whole samples of every channel; raises BadPayload."""
+        """Return the frame of whole samples of every channel; raise BadPayload."""
         step_bytes = self._step_bytes
         if not step_bytes:
             return (self._start({}), *self.binary(payload))
@@ -118,19 +117,19 @@ class PcmDialect:
         return (Frame(0, position, samples, payload),)
 
     def ended(self) -> Sequence[Event]:
-        """Nothing is held back."""
+        """Return nothing: no event is held back."""
         return ()
 
     def message(self, payload: bytes) -> Outgoing:
-        """The samples as they are."""
+        """Return the samples as they are."""
         return Outgoing(is_text=False, data=payload)
 
     def clear(self) -> Outgoing | None:
-        """The peer is told to drop what it has not played."""
+        """Return the event that has the peer drop what it has not played."""
         return Outgoing(is_text=True, data=b'{"event":"clear"}')
 
     def _start(self, message: Mapping[str, Any]) -> StreamStarted:
-        """``message``: settings of the first message, which win over those of the query."""
+        """Start the stream; settings of the first message win over those of the query."""
         settings = read_parameters({**self._request.query, **message}, _Settings, _ACCEPTED)
         if settings.channels == 2 and settings.track is Track.OUTBOUND:
             raise BadParameter("track", "with channels=2 the left channel is inbound and the right one outbound")

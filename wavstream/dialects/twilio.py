@@ -1,17 +1,23 @@
-"""Twilio Media Streams, and those who speak the same: JSON text, audio in base64, media time in milliseconds.
+"""Twilio Media Streams and their clones: JSON text, audio in base64, media time in milliseconds.
 
-- One socket carries one or two tracks; every frame names its track and says where it belongs. Numbers come as decimal
-  strings, from clones as numbers.
-- Before ``start`` nothing is known, and what makes no sense is refused. After it a message that cannot be used is
-  ignored with its reason: what was recorded stays, and what follows may be right again.
-- Good audio with a time that cannot be one directly follows the frame of its track before it, and is counted.
+1. One socket carries one or two tracks; every frame has its track and its media time. Numbers come as decimal strings,
+   from clones as numbers.
+2. Before ``start`` nothing is known, and a message that makes no sense is refused. After it a message that cannot be
+   used is ignored with its reason: the recording stays, and later messages may be right again.
+3. Good audio with an impossible time is put directly behind the frame of its track before it, and is counted.
+4. The leg of a call is its ``callSid``, so parallel streams of one call are one leg; their ``streamSid`` tells them
+   apart.
+5. One-way streams (``<Start>``) and two-way ones (``<Connect>``) look the same on the wire, and Twilio complains of any
+   message to a one-way stream (error 31924). So a stream is two-way only if its custom parameter ``two_way`` says so.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -22,27 +28,27 @@ from wavstream.dialects.events import (
     Frame,
     Ignored,
     Mark,
+    Reason,
     StreamStarted,
     StreamStopped,
 )
-from wavstream.dialects.reasons import Reason
-from wavstream.dialects.twilio_start import TRACKS, read_start
-from wavstream.errors import BadPayload
-from wavstream.model.audio import Track
+from wavstream.dialects.parameters import ACCEPTED, StreamParameters, customer_ids, read_id, read_parameters
+from wavstream.errors import BadParameter, BadPayload
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
 _SINCE_1970_MS = 2**40
-"""From here on, the year 2004, it is a clone's time of day; as time since a stream's start it would be 34 years."""
+"""From here on (the year 2004) a time is a clone's time of day; as time since a stream's start it were 34 years."""
 _END_MS = 2**42
 """The year 2109."""
 _MAX_DIGITS = 13
 _MAX_CHARACTERS = 32
 _NO_TIME = -1
 _MARGIN_MS = 1_000
-"""A clone's first frame may have overtaken others."""
-_ROUND_MS = 2**36
-"""Media time goes round after 2.2 years, so that a place in samples, times a million, is below 2**63 at any rate."""
+"""Room before a clone's first frame, which may have overtaken others."""
+_WRAP_MS = 2**36
+"""Media time wraps after 2.2 years, so that a position in samples, times a million, is below 2**63 at any rate."""
 
 
 class _Media(msgspec.Struct, gc=False):
@@ -67,13 +73,61 @@ _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _IGNORED = {reason: (Ignored(reason),) for reason in Reason}
 
 
+_TRACKS: Mapping[str, Track] = {
+    "inbound": Track.INBOUND,
+    "inbound_track": Track.INBOUND,
+    "outbound": Track.OUTBOUND,
+    "outbound_track": Track.OUTBOUND,
+}
+"""Tracks by Twilio's names for them."""
+
+_CODECS = {"audio/x-mulaw": Codec.PCMU, "audio/x-alaw": Codec.PCMA, "audio/x-l16": Codec.L16}
+_PLACE = re.compile(r"\$\.([\w.]+)")
+_TEXT = "text of at most 256 characters is accepted"
+_FIELDS = {
+    "streamSid": _TEXT,
+    "callSid": _TEXT,
+    "accountSid": _TEXT,
+    "tracks": "inbound and outbound are accepted",
+    "mediaFormat.encoding": f"one of {', '.join(_CODECS)} is accepted",
+    "mediaFormat.sampleRate": f"a whole number of {MIN_RATE_HZ} to {MAX_RATE_HZ} is accepted",
+    "mediaFormat.channels": "one channel a track is accepted",
+}
+"""The accepted values of each field, for a person; the other fields are objects."""
+
+_Text = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class _Format(msgspec.Struct, rename="camel"):
+    encoding: _Text = "audio/x-mulaw"
+    sample_rate: Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] = 8_000
+    channels: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+
+
+class _Start(msgspec.Struct, rename="camel"):
+    stream_sid: _Text = ""
+    call_sid: _Text = ""
+    account_sid: _Text = ""
+    tracks: list[_Text] = []
+    custom_parameters: dict[str, Any] | None = None
+    media_format: _Format = msgspec.field(default_factory=_Format)
+
+
+class _Parameters(StreamParameters, frozen=True, kw_only=True):
+    two_way: bool = False
+
+
+_ACCEPTED = {**ACCEPTED, "two_way": "0 or 1"}
+_NO_VENDOR_ID = _ACCEPTED.keys() | {"session_id", "leg", "app", "token"}
+
+
 class TwilioDialect:
     """The dialect of one Twilio stream."""
 
     name: ClassVar[str] = "twilio"
     server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 200
-    """Twilio buffers what it is sent, and can be told to drop it."""
+    """Twilio buffers audio, and drops it on ``clear``."""
     ptime_ms: ClassVar[int | None] = 20
     whole_sounds: ClassVar[bool] = False
 
@@ -91,31 +145,31 @@ class TwilioDialect:
         self._origin_ms: int | float | None = None
 
     def opened(self) -> Sequence[Event]:
-        """Nothing is known before ``start``."""
+        """Return no event: nothing is known before ``start``."""
         return ()
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """One event; raises BadPayload or BadParameter before the start, nothing after it."""
+        """Return the events of a message; raise BadPayload or BadParameter, but only before the start (rule 2)."""
         try:
-            said = _decode_message(message)
+            decoded = _decode_message(message)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._other(message)
-        return self._audio(said.media) if said.event == "media" else self._other(message)
+        return self._audio(decoded.media) if decoded.event == "media" else self._other(message)
 
     def binary(self, payload: bytes) -> Sequence[Event]:
-        """Never of any use here."""
+        """Ignore it: Twilio sends no binary messages."""
         return _IGNORED[Reason.BINARY]
 
     def ended(self) -> Sequence[Event]:
-        """Nothing is held back."""
+        """Return nothing: no event is held back."""
         return ()
 
     def message(self, payload: bytes) -> Outgoing:
-        """Audio of any length; Twilio plays it behind what it has already."""
+        """Return ``media`` with audio of any length; Twilio plays it behind what it has already."""
         return self._outgoing("media", media={"payload": base64.b64encode(payload).decode()})
 
     def clear(self) -> Outgoing | None:
-        """Twilio drops what it has not played."""
+        """Return ``clear``: Twilio drops what it has not played."""
         return self._outgoing("clear")
 
     def _outgoing(self, event: str, **fields: object) -> Outgoing:
@@ -137,7 +191,7 @@ class TwilioDialect:
             return _IGNORED[Reason.BAD_MEDIA]
         if not samples:
             return ()
-        if not 0 <= time_ms < _END_MS:
+        if not 0 <= time_ms < _END_MS:  # rule 3
             position = self._ends[track]
             self._ends[track] = position + samples
             return (*_IGNORED[Reason.BAD_TIMESTAMP], Frame(track, position, samples, payload))
@@ -145,12 +199,12 @@ class TwilioDialect:
             if self._origin_ms is None:
                 self._origin_ms = time_ms - _MARGIN_MS
             time_ms -= self._origin_ms
-        position = int(time_ms % _ROUND_MS * self._rate_hz) // 1000
+        position = int(time_ms % _WRAP_MS * self._rate_hz) // 1000
         self._ends[track] = position + samples
         return (Frame(track, position, samples, payload),)
 
     def _other(self, message: bytes) -> Sequence[Event]:
-        """Anything but good audio, off the fast path."""
+        """Return the events of anything but good audio, off the fast path."""
         try:
             fields = _decode_fields(message)
         except UnicodeDecodeError:
@@ -182,18 +236,18 @@ class TwilioDialect:
                 return self._unreadable("an event is expected")
 
     def _untimed(self, media: object) -> Sequence[Event]:
-        """Audio whose message could not be read as a whole; its payload may still be good."""
+        """Return the events of audio whose message could not be decoded as a whole: its payload may still be good."""
         try:
-            said = msgspec.convert(media, _Untimed)
+            untimed = msgspec.convert(media, _Untimed)
         except msgspec.ValidationError:
             return self._lost(Reason.BAD_MEDIA)
-        return self._audio(_Media(said.payload, _NO_TIME, said.track))
+        return self._audio(_Media(untimed.payload, _NO_TIME, untimed.track))
 
     def _start(self, fields: Mapping[str, Any]) -> StreamStarted:
-        started = read_start(fields, self._request)
+        started = _read_start(fields, self._request)
         index = {track: number for number, track in enumerate(started.tracks)}
-        self._tracks = {name: index[track] for name, track in TRACKS.items() if track in index}
-        # A two-way stream has the inbound track only, and clones then leave its name out.
+        self._tracks = {name: index[track] for name, track in _TRACKS.items() if track in index}
+        # A two-way stream has the inbound track only, and clones leave its name out.
         self._tracks[None] = index.get(Track.INBOUND, 0)
         self._ends = [0] * len(started.tracks)
         self._rate_hz = started.format.rate_hz
@@ -202,13 +256,59 @@ class TwilioDialect:
         return started
 
     def _lost(self, reason: Reason) -> Sequence[Event]:
-        """Audio that cannot be used; before the start for that reason already."""
+        """Ignore audio that cannot be used; before the start, that is the reason (rule 2)."""
         return _IGNORED[reason if self._tracks else Reason.BEFORE_START]
 
     def _unreadable(self, detail: str) -> Sequence[Event]:
-        if not self._tracks:
+        if not self._tracks:  # rule 2
             raise BadPayload("text", detail)
         return _IGNORED[Reason.NOT_JSON]
+
+
+def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamStarted:
+    """Return the stream that a ``start`` message describes; raise BadParameter."""
+    start = _start_fields(message)
+    custom = start.custom_parameters or {}
+    parameters = read_parameters(custom, _Parameters, _ACCEPTED)
+    codec = _CODECS.get(start.media_format.encoding.lower())
+    if codec is None:
+        raise BadParameter("start.mediaFormat.encoding", _FIELDS["mediaFormat.encoding"])
+    stream_sid = start.stream_sid or read_id(message, "streamSid") or ""
+    sids = {"callSid": start.call_sid, "streamSid": stream_sid, "accountSid": start.account_sid}
+    known = {name: sid for name, sid in sids.items() if is_customer_id(sid)}
+    return StreamStarted(
+        session_id=request.session_id
+        or read_id(custom, "session_id")
+        or known.get("callSid")
+        or known.get("streamSid"),
+        leg=request.leg or read_id(custom, "leg") or known.get("callSid"),
+        format=MediaFormat(codec=codec, rate_hz=start.media_format.sample_rate),
+        clock=TrackClock.TIMESTAMPED,
+        tracks=_read_tracks(start.tracks),
+        channel=parameters.channel,
+        call=replace(parameters.call, vendor_ids={**customer_ids(custom, _NO_VENDOR_ID), **known}),
+        record=parameters.record,
+        keepalive=parameters.keepalive,
+        accepts_audio=parameters.two_way and "streamSid" in known,
+        stream_id=known.get("streamSid"),
+    )
+
+
+def _start_fields(message: Mapping[str, Any]) -> _Start:
+    try:
+        return msgspec.convert(message.get("start"), _Start, strict=False)
+    except msgspec.ValidationError as error:
+        found = _PLACE.search(str(error))
+        place = found.group(1) if found else ""
+        raise BadParameter(f"start.{place}".rstrip("."), _FIELDS.get(place, "an object is accepted")) from error
+
+
+def _read_tracks(names: list[str]) -> tuple[Track, ...]:
+    """Return the tracks in the order given; without a name it is the inbound one, as in a two-way stream."""
+    unknown = next((name for name in names if name not in _TRACKS), None)
+    if unknown is not None:
+        raise BadParameter("start.tracks", _FIELDS["tracks"])
+    return tuple(dict.fromkeys(_TRACKS[name] for name in names)) or (Track.INBOUND,)
 
 
 def _number(text: str) -> float:
@@ -219,7 +319,7 @@ def _number(text: str) -> float:
 
 
 def _part(fields: Mapping[str, Any], event: str, name: str) -> str:
-    """A text within an event; empty if there is none."""
-    said = fields.get(event)
-    text = said.get(name) if isinstance(said, dict) else None
+    """Return a text within an event; empty if there is none."""
+    part = fields.get(event)
+    text = part.get(name) if isinstance(part, dict) else None
     return text if isinstance(text, str) else ""

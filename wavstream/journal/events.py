@@ -1,6 +1,6 @@
-"""What happens in a session besides audio, as its journal keeps it: one struct an event, stored as JSON.
+"""The events of a session, as its journal keeps them: one struct for each, stored as JSON.
 
-A field may be added with a default; nothing is ever renamed or removed, or journals of before could not be read.
+A field may be added with a default. Nothing is ever renamed or removed, so that every older journal can be read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wavstream.model.recording import EndReason, Recording
 
 
 class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream said of itself when it started. ``tracks`` are numbered ``first_track``, ``first_track + 1``."""
+    """The description of a stream from its start. Its tracks are numbered ``first_track``, ``first_track + 1``."""
 
     stream: int
     leg: str
@@ -27,14 +27,14 @@ class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream that was there already when a recording started."""
+    """A stream that was open already when a recording started."""
 
     facts: StreamFacts
     joined_us: int
     position: int
-    """Samples of each channel that it had sent."""
+    """Samples of each channel that it had sent by then."""
     floor_us: int | None
-    """The smallest (arrival - media position) of its recent frames; None: it has sent nothing yet."""
+    """The smallest (arrival - media position) of its recent frames; None: it had sent nothing."""
 
 
 class StreamOpened(msgspec.Struct, frozen=True, kw_only=True, tag="stream_opened"):
@@ -44,39 +44,39 @@ class StreamOpened(msgspec.Struct, frozen=True, kw_only=True, tag="stream_opened
 
 
 class StreamClosed(msgspec.Struct, frozen=True, kw_only=True, tag="stream_closed"):
-    """A stream is over. ``clean``: by its own will; else it was lost and its leg may come back."""
+    """A stream ended. ``clean``: as its peer wanted; else it was lost, and its leg may come back."""
 
     stream: int
     clean: bool
 
 
 class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="recording_started"):
-    """A recording starts here. It carries all that a fold, or a recovery without a catalog, must know."""
+    """A recording started, with everything that a fold, or a recovery without a catalog, must know."""
 
     recording: Recording
     streams: tuple[StreamSnapshot, ...]
     leg_order: tuple[str, ...]
-    """Names of the session's legs in order of arrival."""
+    """Names of the session's legs, in order of arrival."""
     returns_beep: tuple[int, ...] = ()
-    """Streams that were sent the recording's beep and bring it back on their outbound track."""
+    """Streams that were sent the recording's beep and return it on their outbound track."""
 
 
 class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_paused"):
-    """From here on nothing belongs to this recording, until it is resumed."""
+    """A recording was paused: nothing belongs to it until it is resumed."""
 
     recording_id: str
     journaled: bool
-    """Whether frames keep coming into the journal because another recording runs on."""
+    """Whether frames are journaled all the same, since another recording goes on."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
-    """The pause of this recording is over."""
+    """A recording was resumed."""
 
     recording_id: str
 
 
 class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording_stopped"):
-    """The recording ends. What it has of later than ``end_us`` stays; silence is written up to ``end_us`` only."""
+    """A recording ended. Audio after ``end_us`` that it has already stays; silence is written up to ``end_us`` only."""
 
     recording_id: str
     reason: EndReason
@@ -84,14 +84,14 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):
-    """A DTMF digit that the stream reported."""
+    """A stream reported a DTMF digit."""
 
     stream: int
     digit: str
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, tag="mark"):
-    """A name that the stream gave to this moment."""
+    """A stream gave this moment a name."""
 
     stream: int
     name: str
@@ -102,10 +102,10 @@ class ServerStopped(msgspec.Struct, frozen=True, tag="server_stopped"):
 
 
 class ServerStarted(msgspec.Struct, frozen=True, tag="server_started"):
-    """The server is back: every stream of before is lost."""
+    """The server started again: every earlier stream is lost."""
 
 
-Event = (
+JournalEvent = (
     StreamOpened
     | StreamClosed
     | RecordingStarted
@@ -119,4 +119,4 @@ Event = (
 )
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-decode: Any = msgspec.json.Decoder(Event).decode
+decode: Any = msgspec.json.Decoder(JournalEvent).decode

@@ -1,8 +1,9 @@
-"""A live journal: what the event loop appends to and the writer thread takes from.
+"""A live journal: the event loop appends to it, and the writer thread takes from it.
 
-The loop decides what goes where: it cuts batches (``flush``) and segments (``rotate``, or by size), so ``segment``
-always names the segment that the next record will be in. The writer thread does as it is told, in order: all that
-concerns one journal goes through its one queue, so nothing can overtake anything.
+1. The loop alone decides what goes where. It cuts batches (``flush``) and segments (``rotate``, or by size), so
+   ``segment`` always is the segment that the next record will be in.
+2. Everything that concerns one journal goes through its one queue, and the writer thread works it off in order: nothing
+   overtakes anything.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import Callable
 from wavstream.journal.segments import Position, SegmentFile
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-"""Half an hour of two 8 kHz legs: a deleted recording's part is given back soon, and files stay few."""
+"""Half an hour of two 8 kHz legs: the space of a deleted recording is free soon, and files stay few."""
 
 
 class Journal:
-    """The loop's end of one session's journal. Made by ``JournalWriter.open``."""
+    """One session's journal, as the loop sees it. Made by ``JournalWriter.open``."""
 
     __slots__ = (
         "_segment_bytes",
@@ -42,26 +43,26 @@ class Journal:
         self.app_id = app_id
         self.session_id = session_id
         self.segment = segment
-        """The segment that a record appended now will be in."""
+        """The segment of a record that is appended now."""
         self.pending: list[bytes] = []
-        """Records, or their heads and payloads in turn, since the last flush. Always the same list."""
+        """Records, or their heads and payloads by turns, since the last flush. Always the same list."""
         self.append: Callable[[bytes], None] = self.pending.append
-        """Add a record, or its next part: costs the hot path one C call."""
+        """Append a record, or its next part: one C call on the hot path."""
         self.queue: deque[tuple[int, bytes] | Callable[[], None]] = deque()
-        """Batches with their segment, and what to do between them: filled by the loop, emptied by the writer."""
+        """Batches with their segment, and actions between them: filled by the loop, emptied by the writer."""
         self.unsubmitted_bytes = 0
-        """Of the queue, not yet announced to the writer."""
+        """Bytes of the queue that were not submitted to the writer yet."""
         self.written = Position(segment)
-        """Up to here a reader finds whole batches; set by the writer."""
+        """The position up to which a reader finds whole batches; set by the writer."""
         self.written_bytes = 0
-        """Of records, since this object was made; set by the writer."""
+        """Bytes of records written since this object was made; set by the writer."""
         self.file: SegmentFile | None = None
-        """The open segment; touched by the writer alone."""
+        """The open segment; used by the writer alone."""
         self._segment_bytes = 0
         self._segment_limit_bytes = segment_bytes
 
     def flush(self) -> bool:
-        """Cut a batch from the pending records, if any; returns whether there is something to submit."""
+        """Cut a batch from the pending records, if any; return whether there is something to submit."""
         if self.pending:
             payload = b"".join(self.pending)
             self.pending.clear()
@@ -73,7 +74,7 @@ class Journal:
         return self.unsubmitted_bytes > 0
 
     def rotate(self) -> int:
-        """Let what is appended from now on go to a fresh segment; returns its number."""
+        """Have records from now on go to a fresh segment; return its number."""
         self.flush()
         if self._segment_bytes:
             self.segment += 1

@@ -1,11 +1,11 @@
-"""Reads a journal, live while it grows and after a crash alike.
+"""The reader of a journal, the same while it grows and after a crash.
 
 Two rules:
 
-1. What is not whole ends a segment (see ``records``). In the last segment it may be on its way, so the reader waits
-   there; where a later segment exists it is what a crash left, so the reader notes it and goes on with the next.
-2. Whether a later segment exists is asked before the bytes are read: a writer never goes back to an earlier segment,
-   so what is read after the answer "yes" is all that the segment will ever hold.
+1. A batch that is not whole ends a segment (see ``records``). In the last segment it may be half written, so the
+   reader waits there. If a later segment exists, a crash left it: the reader notes the problem and goes on.
+2. Look for a later segment first, and read the bytes then. A writer never goes back to an earlier segment, so if a
+   later one was there, the bytes are all that the segment will ever hold.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from wavstream.journal.records import (
 from wavstream.journal.segments import Position, segment_path, segments_of
 
 READ_BYTES = 4 * 1024 * 1024
-"""Memory of one read, plus at most one batch that is larger."""
+"""Memory of one read; a single batch may be larger."""
 
 FIRST = Position(1)
-"""Before the first segment, or the first that still exists."""
+"""The start: before the first segment, or the first that still exists."""
 
 _CLOSED = -1
 _HEADER_BYTES = 128 * 1024
-"""More than the largest header: its length is 16 bits."""
+"""More than the largest header, whose length has 16 bits."""
 
 
 class JournalReader:
-    """Gives the items of one journal in order, from a position on. For one thread at a time."""
+    """Reads the items of one journal in order, from a position on. For one thread at a time."""
 
     def __init__(self, folder: Path, key: str, *, start: Position = FIRST) -> None:
-        """Nothing is opened before the first read; a segment that does not exist yet is waited for."""
+        """Prepare to read from ``start``; nothing is opened before the first read, and no segment need exist yet."""
         self.key = key
         self.position = start
-        """After the last batch that was read; another reader may start there."""
+        """The position after the last batch that was read; another reader may start there."""
         self.at_end = False
-        """Whether the last read took everything whole that there was."""
+        """Whether the last read took every whole batch that there was."""
         self.problems: list[str] = []
-        """What was passed over, for a person: one sentence for each broken or missing part."""
+        """A sentence for a person about each broken or missing part that was skipped."""
         self._folder = folder
         self._fd = _CLOSED
         self._next_path = ""
 
     @property
     def unread_bytes(self) -> int:
-        """Bytes of the open segment after ``position``: at the end of a dead journal, what is torn or broken of it."""
+        """Bytes of the open segment after ``position``: at the end of a dead journal, its torn or broken rest."""
         return 0 if self._fd == _CLOSED else os.fstat(self._fd).st_size - self.position.offset_bytes
 
     def read(self, *, max_bytes: int = READ_BYTES) -> list[Item]:
-        """What was written since the last read, about ``max_bytes`` of it; read again until ``at_end``.
+        """Return what was written since the last read, about ``max_bytes`` of it; read again until ``at_end``.
 
-        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raises OSError, but
-        not before what was read by then has been given; the next call tries again.
+        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raise OSError if the
+        disk refuses and nothing was read before; else return that, and let the next call raise it.
         """
         found: list[Item] = []
         self.at_end = False
@@ -73,7 +73,7 @@ class JournalReader:
         return found
 
     def close(self) -> None:
-        """Give the descriptor back; a further read opens the segment again."""
+        """Close the descriptor; a further read opens the segment again."""
         if self._fd != _CLOSED:
             os.close(self._fd)
             self._fd = _CLOSED
@@ -83,19 +83,19 @@ class JournalReader:
             if self._fd == _CLOSED and not self._open():
                 self.at_end = True
                 break
-            is_followed = os.path.exists(self._next_path)
-            taken_bytes, is_rest = self._read_batches(found, room_bytes)
+            is_followed = os.path.exists(self._next_path)  # rule 2: before the read
+            taken_bytes, is_exhausted = self._read_batches(found, room_bytes)
             room_bytes -= taken_bytes
-            if not is_rest:
+            if not is_exhausted:
                 break
             following = self.position.segment + 1 if is_followed else self._after_deleted()
-            if following is None:
+            if following is None:  # rule 1: more may come
                 self.at_end = True
                 break
             self._leave(following)
 
     def _open(self) -> bool:
-        """Open the segment at the position, or the first after it if that one is gone; False: there is none."""
+        """Open the segment at the position, or the first after it if that one is gone; return whether there is one."""
         wanted = self.position.segment
         path = segment_path(self._folder, self.key, wanted)
         if not path.exists():
@@ -109,18 +109,18 @@ class JournalReader:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False  # deleted this moment: the next read looks further
+            return False  # deleted since: the next read looks further
         self._next_path = str(segment_path(self._folder, self.key, self.position.segment + 1))
         return True
 
     def _after_deleted(self) -> int | None:
-        """The segment to go on with if ours was deleted under us, and those after it perhaps too."""
+        """Return the segment to go on with if the open one was deleted, and perhaps some after it; else None."""
         if os.fstat(self._fd).st_nlink:
             return None
         return next((n for n in segments_of(self._folder, self.key) if n > self.position.segment), None)
 
     def _read_batches(self, found: list[Item], room_bytes: int) -> tuple[int, bool]:
-        """Add to ``found``; returns the bytes taken and whether nothing whole is left of the segment."""
+        """Add to ``found``; return the bytes taken, and whether no whole batch is left in the segment."""
         segment, offset, number = self.position
         if not offset:
             try:
@@ -134,7 +134,7 @@ class JournalReader:
         size_bytes = min(left_bytes, max(room_bytes, BATCH.size))
         chunk = os.pread(self._fd, size_bytes, offset)
         payloads, taken_bytes = whole_batches(chunk, number)
-        if not payloads and size_bytes < left_bytes:
+        if not payloads and size_bytes < left_bytes:  # the first batch is larger than the room: read all of it
             size_bytes = self._batch_bytes(chunk, number, left_bytes)
             chunk = os.pread(self._fd, size_bytes, offset)
             payloads, taken_bytes = whole_batches(chunk, number)
@@ -144,7 +144,7 @@ class JournalReader:
         return taken_bytes, size_bytes == left_bytes or not payloads
 
     def _batch_bytes(self, chunk: bytes, number: int, left_bytes: int) -> int:
-        """Size of the batch whose head the chunk starts with; 0: it has no right head, or is not all there."""
+        """Return the size of the batch whose head the chunk starts with; 0: a wrong head, or a batch cut short."""
         magic, found_number, length_bytes, _ = BATCH.unpack_from(chunk)
         size_bytes: int = BATCH.size + length_bytes
         return size_bytes if magic == BATCH_MAGIC and found_number == number and size_bytes <= left_bytes else 0
@@ -160,7 +160,7 @@ class JournalReader:
 
 
 def read_header(folder: Path, key: str) -> SegmentHeader:
-    """The header of the first readable segment: whose journal it is. Raises BrokenSegment if none is, or OSError."""
+    """Return the header of the first readable segment; raise BrokenSegment if none is readable, or OSError."""
     broken = BrokenSegment("there is no such journal")
     for segment in segments_of(folder, key):
         with segment_path(folder, key, segment).open("rb") as file:

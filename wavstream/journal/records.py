@@ -13,11 +13,11 @@ samples of its track.
 
 Two rules make the format safe to read at any moment:
 
-1. A batch counts only when it is whole and its checksum is right. The first that is not ends the segment: it is the
-   torn tail of a crash, or it is still being written.
+1. A batch counts only if it is whole and its checksum is right. The first that is not ends the segment: a crash tore
+   it, or it is still being written.
 2. A record never spans two batches, so whoever reads whole batches reads whole records.
 
-The checksum is per batch because that costs 0.08 us a frame where one per record costs 0.2 us or more.
+The checksum is per batch: that costs 0.08 us a frame, one per record 0.2 us or more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from wavstream.journal.events import Event, decode, encode
+from wavstream.journal.events import JournalEvent, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,12 +51,12 @@ _HEADER_DTYPE = np.dtype(
     [("length", "<u4"), ("kind", "u1"), ("zero", "u1"), ("track", "<u2"), ("arrival", "<i8"), ("position", "<i8")]
 )
 _SHORT_RUN = 4
-"""Frames below which it pays to look whether longer runs can be made by sorting."""
+"""A run shorter than this many frames is worth trying to make longer by sorting."""
 _SAMPLES_DTYPE = np.dtype("<u4")
 
 
-class Kind(IntEnum):
-    """What a record is."""
+class RecordKind(IntEnum):
+    """The kinds of record."""
 
     FRAME = 1
     """Payload: the frame's bytes, in the codec of its stream."""
@@ -68,15 +68,15 @@ class Kind(IntEnum):
     """Payload: one of the structs of ``wavstream.journal.events``, as JSON."""
 
 
-# ---- what a reader gives ---------------------------------------------------------------------------------------
+# ---- items of a reader -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRun:
-    """Consecutive FRAME (or WITHHELD) records whose payloads have one length; all arrays have n rows."""
+    """Consecutive FRAME (or WITHHELD) records with payloads of one length; all arrays have n rows."""
 
     withheld: bool
-    """True: ``payload`` is empty and ``samples`` says how much was kept out."""
+    """True: ``payload`` is empty, and ``samples`` counts what a pause kept out."""
     track: NDArray[np.uint16]
     arrival_us: NDArray[np.int64]
     position: NDArray[np.int64]
@@ -86,7 +86,7 @@ class FrameRun:
     """(n,) samples of each channel withheld; None for frames."""
 
     def owned(self) -> FrameRun:
-        """The same, and nothing of the batch is kept in memory for it."""
+        """Return a run that keeps nothing of the batch in memory."""
         if self.payload.base is None:
             return self
         track, arrival_us, position = self.track.copy(), self.arrival_us.copy(), self.position.copy()
@@ -95,31 +95,31 @@ class FrameRun:
 
 @dataclass(frozen=True, slots=True)
 class ClockRecord:
-    """Time has passed."""
+    """A CLOCK record: time has passed."""
 
     arrival_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event with its time."""
+    """An EVENT record: an event and its time."""
 
     arrival_us: int
-    event: Event
+    event: JournalEvent
 
 
 Item = FrameRun | ClockRecord | EventRecord
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose journal a segment belongs to."""
+    """The header of a segment: whose journal it is, and which part."""
 
     key: str
     """The journal's own id, part of the file's name."""
     app_id: str
     session_id: str
     segment: int
-    """From 1; gaps are segments that were deleted."""
+    """Number from 1; gaps are segments that were deleted."""
     created_us: int
 
 
@@ -127,50 +127,45 @@ _decode_header = msgspec.json.Decoder(SegmentHeader).decode
 
 
 class BrokenSegment(Exception):
-    """The segment's header is not one of ours, or is damaged; the text says how."""
+    """The header of a segment is not one of ours, or is damaged; the text says how."""
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------
 
 
 def segment_header(header: SegmentHeader) -> bytes:
-    """The bytes that a segment starts with."""
+    """Return the bytes that a segment starts with."""
     body = msgspec.json.encode(header)
     head = _SEGMENT.pack(SEGMENT_MAGIC, VERSION, len(body)) + body
     return head + _CRC.pack(zlib.crc32(head))
 
 
 def batch(number: int, payload: bytes) -> bytes:
-    """A batch of whole records; its payload must not be empty."""
+    """Return a batch of whole records; the payload must not be empty."""
     return BATCH.pack(BATCH_MAGIC, number, len(payload), zlib.crc32(payload)) + payload
 
 
-def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) -> bytes:
-    """A FRAME record. The hot path packs the head itself with RECORD and appends the payload beside it."""
-    return RECORD.pack(len(payload), Kind.FRAME, 0, track, arrival_us, position) + payload
-
-
 def withheld_record(*, track: int, arrival_us: int, position: int, samples: int) -> bytes:
-    """A WITHHELD record: samples of each channel that a pause kept out, from ``position`` on."""
-    return RECORD.pack(_SAMPLES.size, Kind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
+    """Return a WITHHELD record: samples of each channel that a pause kept out, from ``position`` on."""
+    return RECORD.pack(_SAMPLES.size, RecordKind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
 
 
 def clock_record(arrival_us: int) -> bytes:
-    """A CLOCK record."""
-    return RECORD.pack(0, Kind.CLOCK, 0, 0, arrival_us, 0)
+    """Return a CLOCK record."""
+    return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, 0)
 
 
-def event_record(arrival_us: int, event: Event) -> bytes:
-    """An EVENT record."""
+def event_record(arrival_us: int, event: JournalEvent) -> bytes:
+    """Return an EVENT record."""
     body = encode(event)
-    return RECORD.pack(len(body), Kind.EVENT, 0, 0, arrival_us, 0) + body
+    return RECORD.pack(len(body), RecordKind.EVENT, 0, 0, arrival_us, 0) + body
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
 def read_segment_header(head: bytes) -> tuple[SegmentHeader, int]:
-    """The header at the start of ``head`` and how many bytes it takes; raises BrokenSegment."""
+    """Return the header at the start of ``head`` and its size in bytes; raise BrokenSegment."""
     if len(head) < _SEGMENT.size:
         raise BrokenSegment("shorter than a segment header")
     magic, version, length = _SEGMENT.unpack_from(head)
@@ -187,10 +182,10 @@ def read_segment_header(head: bytes) -> tuple[SegmentHeader, int]:
 
 
 def whole_batches(chunk: bytes, first_number: int) -> tuple[list[memoryview], int]:
-    """The payloads of the whole, right batches at the start of ``chunk``, and how many bytes they take.
+    """Return the payloads of the whole, right batches at the start of ``chunk``, and how many bytes they take.
 
-    ``first_number`` is the number that the first one must have. Stops without an error at the first batch that is
-    cut short or wrong (rule 1).
+    ``first_number`` is the number that the first one must have. Stop without an error at the first batch that is cut
+    short or wrong (rule 1).
     """
     payloads: list[memoryview] = []
     view = memoryview(chunk)
@@ -199,44 +194,44 @@ def whole_batches(chunk: bytes, first_number: int) -> tuple[list[memoryview], in
         magic, number, length, checksum = BATCH.unpack_from(view, offset)
         end = offset + BATCH.size + length
         if magic != BATCH_MAGIC or number != first_number + len(payloads) or end > len(view):
-            break
+            break  # rule 1
         payload = view[offset + BATCH.size : end]
         if zlib.crc32(payload) != checksum:
-            break
+            break  # rule 1
         payloads.append(payload)
         offset = end
     return payloads, offset
 
 
 def items(payload: memoryview | bytes) -> Iterator[Item]:
-    """The records of one batch, frames gathered into runs.
+    """Yield the records of one batch, frames gathered into runs.
 
-    Nothing passes an event, a clock or a withheld frame, and the frames of a track keep their order; but where tracks
-    of several payload lengths alternate, the frames of one length come before those of another.
+    No frame passes an event, a clock or a withheld frame, and the frames of a track keep their order. But where tracks
+    with payloads of several lengths alternate, the frames of one length come before those of another.
     """
     view = memoryview(payload)
     offset = 0
     while offset < len(view):
         length, kind, _, _, arrival_us, _ = RECORD.unpack_from(view, offset)
         body = offset + RECORD.size
-        if kind == Kind.FRAME or kind == Kind.WITHHELD:
+        if kind == RecordKind.FRAME or kind == RecordKind.WITHHELD:
             run, end = _run(view, offset, length, kind)
-            if kind == Kind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
+            if kind == RecordKind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
                 runs, end = _sorted_runs(view, offset)
                 yield from runs
             else:
                 yield run
             offset = end
             continue
-        if kind == Kind.CLOCK:
+        if kind == RecordKind.CLOCK:
             yield ClockRecord(arrival_us)
-        elif kind == Kind.EVENT:
+        elif kind == RecordKind.EVENT:
             yield EventRecord(arrival_us, decode(view[body : body + length]))
         offset = body + length
 
 
 def _sorted_runs(view: memoryview, offset: int) -> tuple[list[FrameRun], int]:
-    """The frames at ``offset``, one run for each payload length, and where they end.
+    """Return the frames at ``offset``, one run for each payload length, and where they end.
 
     For legs of different codecs or rates, whose frames alternate: a run for each frame costs 6 us, this 1 us.
     """
@@ -245,8 +240,8 @@ def _sorted_runs(view: memoryview, offset: int) -> tuple[list[FrameRun], int]:
     end = offset
     while end < len(view):
         length, kind, _, track, _, _ = RECORD.unpack_from(view, end)
-        if kind != Kind.FRAME or lengths.setdefault(track, length) != length:
-            break  # a track with a frame of another length begins a new stretch, so that its order is kept
+        if kind != RecordKind.FRAME or lengths.setdefault(track, length) != length:
+            break  # a track changes its length: what follows is sorted by itself, so that the track keeps its order
         places.setdefault(length, []).append(end)
         end += RECORD.size + length
     octets = np.frombuffer(view, np.uint8)
@@ -269,18 +264,18 @@ def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> FrameRun:
 
 
 def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRun, int]:
-    """The longest run of records of one kind and length at ``offset``, as strided views, and where it ends."""
+    """Return the longest run of records of one kind and length at ``offset``, as strided views, and where it ends."""
     stride = RECORD.size + length
     possible = (len(view) - offset) // stride
     rows = np.frombuffer(view, np.uint8, possible * stride, offset).reshape(possible, stride)
     heads = np.ndarray((possible,), _HEADER_DTYPE, view, offset, (stride,))
-    # Each head that is like the first proves where the next one lies, so the first unlike one ends the run.
-    unlike = (heads["length"] != length) | (heads["kind"] != kind)
-    count = int(unlike.argmax()) if unlike.any() else possible
+    # A head like the first proves where the next one lies, so the first head that differs ends the run.
+    differs = (heads["length"] != length) | (heads["kind"] != kind)
+    count = int(differs.argmax()) if differs.any() else possible
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]
     run = _frames(heads, payload)
-    if kind == Kind.WITHHELD:
+    if kind == RecordKind.WITHHELD:
         samples = np.ascontiguousarray(payload).view(_SAMPLES_DTYPE)[:, 0].astype(np.int64)
         run = replace(run, withheld=True, payload=payload[:, :0], samples=samples)
     return run, offset + count * stride

@@ -1,10 +1,9 @@
-"""Segments on disk: how they are named, which ones a folder holds, and the writing of one.
+"""Segments on disk: their names, the ones in a folder, and the writing of one.
 
-The segments of a journal are numbered from 1 without gaps, and are deleted from the lowest up; so whoever stands at
-the end of segment n needs to look only for n + 1.
-
-A segment is written at offsets that the writer knows, not appended to: a write that failed half way is repeated with
-the same bytes at the same place, and until then what is there is a torn tail, which every reader ignores.
+1. The segments of a journal are numbered from 1 without gaps, and are deleted from the lowest up. So a reader at the
+   end of segment n only has to look for n + 1.
+2. A segment is written at offsets that the writer knows, not appended to. A write that failed half way is repeated with
+   the same bytes at the same place; until then it is a torn tail, which every reader ignores.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import NamedTuple
 from wavstream.journal.records import SegmentHeader, batch, segment_header
 
 WriteAt = Callable[[int, memoryview, int], int]
-"""``os.pwrite``: descriptor, bytes, offset; returns how many bytes were taken or raises OSError."""
+"""``os.pwrite``: takes descriptor, bytes and offset; returns how many bytes it took, or raises OSError."""
 
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 _NAME = re.compile(r"(?P<key>[A-Za-z0-9_]{1,64})-(?P<segment>\d{6,})\.wsj")
@@ -33,30 +32,30 @@ class Position(NamedTuple):
 
     segment: int
     offset_bytes: int = 0
-    """0: before the segment's header."""
+    """In the file; 0: before the segment's header."""
     batch: int = 0
-    """Number, within the segment, of the batch that follows."""
+    """Number within the segment of the batch that follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What a journal folder holds."""
+    """The journals of a folder."""
 
     journals: dict[str, tuple[int, ...]]
-    """Key to segment numbers, ascending."""
+    """Segment numbers by key, ascending."""
     strangers: tuple[str, ...]
-    """Names of what is not a segment: nobody reads or deletes it."""
+    """Names of files that are no segments: they are not read and not deleted."""
 
 
 def segment_path(folder: Path, key: str, segment: int) -> Path:
-    """Where a segment lies; a key is 1..64 of letters, digits and ``_``."""
+    """Return the path of a segment; a key is 1..64 of letters, digits and ``_``."""
     if _KEY.fullmatch(key) is None:
         raise ValueError(f"not a journal key: {key!r}")
     return folder / f"{key}-{segment:06d}.wsj"
 
 
 def journals_in(folder: Path) -> FolderContents:
-    """Every journal of a folder; a folder that does not exist holds none."""
+    """Return every journal of a folder; a folder that does not exist has none."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     strangers: list[str] = []
     for name in _names(folder):
@@ -70,22 +69,22 @@ def journals_in(folder: Path) -> FolderContents:
 
 
 def segments_of(folder: Path, key: str) -> tuple[int, ...]:
-    """Numbers of the segments of one journal, ascending."""
+    """Return the numbers of the segments of one journal, ascending."""
     matches = (_NAME.fullmatch(name) for name in _names(folder) if name.startswith(f"{key}-"))
     return tuple(sorted(int(match["segment"]) for match in matches if match is not None))
 
 
 def delete_segments(folder: Path, key: str, *, below: int | None = None) -> int:
-    """Delete the segments of a journal that are lower than ``below`` (None: all); returns how many; raises OSError."""
+    """Delete the segments lower than ``below`` (None: all) of a journal; return how many; raise OSError."""
     doomed = [number for number in segments_of(folder, key) if below is None or number < below]
-    for number in doomed:
+    for number in doomed:  # rule 1: ascending
         with suppress(FileNotFoundError):
             segment_path(folder, key, number).unlink()
     return len(doomed)
 
 
 class SegmentFile:
-    """A segment that is being written, by one thread. It never reuses a file that exists."""
+    """A segment that one thread writes. It never reuses a file that exists."""
 
     def __init__(
         self, folder: Path, *, key: str, app_id: str, session_id: str, segment: int, write_at: WriteAt = os.pwrite
@@ -105,19 +104,19 @@ class SegmentFile:
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, payload: bytes) -> None:
-        """Write one batch of whole records, with the header before the first; after an OSError just call it again."""
+        """Write one batch of whole records, with the header before the first; after an OSError call it again."""
         segment, offset, number = self.position
         chunk = batch(number, payload)
         if not offset:
             chunk = self._head + chunk
         view = memoryview(chunk)
-        written = 0
+        written = 0  # rule 2: always from the start of the batch
         while written < len(chunk):
             written += self._write_at(self._fd, view[written:], offset + written)
         self.position = Position(segment, offset + written, number + 1)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._fd)
 
 

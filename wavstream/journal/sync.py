@@ -1,4 +1,4 @@
-"""Brings what was written safely to the disk once a second, in a thread of its own, so that no write waits for it.
+"""The thread that syncs written journals to the disk once a second, so that no write waits for it.
 
 On Linux one ``syncfs`` call covers every journal of the folder: for 500 of them it took 50 ms where an fsync of each
 took 120 to 170 ms. Elsewhere each file is synced in turn.
@@ -15,9 +15,9 @@ from pathlib import Path
 import structlog
 
 Flush = Callable[[Path, Iterable[Path]], None]
-"""Folder, files of it that were written: on the disk on return; raises OSError."""
+"""Takes a folder and its written files; on return they are on the disk. Raises OSError."""
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class FolderSync:
@@ -25,7 +25,7 @@ class FolderSync:
 
     def __init__(self, folder: Path, *, interval_s: float, flush: Flush | None = None) -> None:
         self.failing: OSError | None = None
-        """Why the last attempt failed."""
+        """Why the last attempt failed; None: it did not."""
         self._folder = folder
         self._interval_s = interval_s
         self._flush = flush or system_flush()
@@ -35,16 +35,16 @@ class FolderSync:
         self._thread = threading.Thread(target=self._run, name="journal-sync", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def touched(self, path: Path) -> None:
-        """A file of the folder was written. From any thread."""
+        """Note that a file of the folder was written. May be called in any thread."""
         with self._lock:
             self._dirty.add(path)
 
     def stop(self, *, timeout_s: float) -> None:
-        """Sync what is left and end; a disk that hangs is left behind after the timeout."""
+        """Sync what is left and end the thread; return after the timeout even if the disk hangs."""
         self._stopping.set()
         self._thread.join(timeout_s)
 
@@ -64,16 +64,16 @@ class FolderSync:
             with self._lock:
                 self._dirty |= dirty
             if self.failing is None:
-                _log.error("journal_sync_failing", folder=str(self._folder), error=str(error))
+                log.error("journal_sync_failing", folder=str(self._folder), error=str(error))
             self.failing = error
         else:
             if self.failing is not None:
-                _log.info("journal_sync_recovered", folder=str(self._folder))
+                log.info("journal_sync_recovered", folder=str(self._folder))
             self.failing = None
 
 
 def system_flush() -> Flush:
-    """The best way that this system has."""
+    """Return ``syncfs`` where the system has it, else ``flush_each``."""
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     except (OSError, AttributeError):
@@ -92,7 +92,7 @@ def system_flush() -> Flush:
 
 
 def flush_each(folder: Path, files: Iterable[Path]) -> None:
-    """Sync each file, then the folder, so that new names are kept too."""
+    """Sync each file, then the folder, so that new names are on the disk too."""
     for path in [*files, folder]:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

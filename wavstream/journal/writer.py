@@ -1,12 +1,12 @@
-"""Writes the batches of all live journals to disk, in one thread, so that a frozen disk stops nothing but itself.
+"""The thread that writes the batches of all live journals, so that a frozen disk does not stop the event loop.
 
 Three rules:
 
-1. The loop submits, the thread writes. Everything that concerns one journal is done in the order in which it was
-   submitted; an urgent submission overtakes other journals, never the earlier batches of its own.
-2. Nothing is dropped. A write that fails is kept and tried again, ever more slowly, and other journals go on. What
-   waits is counted, and past ``queue_bytes`` whoever feeds the journals is told to stop until half of it is gone.
-3. Callbacks run in the writer thread unless it says otherwise. They must be quick and hand over to their own thread.
+1. The loop submits, the thread writes. Everything that concerns one journal is done in the order of its submission. An
+   urgent submission overtakes other journals, never the earlier batches of its own.
+2. Nothing is dropped. A write that fails is kept and tried again, ever more slowly, while other journals go on. Waiting
+   bytes are counted: from ``queue_bytes`` on, the feeders of the journals must stop until half of that is written.
+3. Callbacks run in the writer thread, except where it is said otherwise. They must be quick: hand over and return.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 _WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it succeeds"
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class JournalWriter:
-    """The writer thread, and the loop's way to it. Its public methods are for the loop's thread alone."""
+    """The writer thread and its interface for the loop; the public methods are for the loop's thread alone."""
 
     def __init__(
         self,
@@ -51,10 +51,11 @@ class JournalWriter:
         sync_interval_s: float = 1.0,
         write_at: WriteAt = os.pwrite,
     ) -> None:
-        """``on_written``: all that these journals submitted before is in their files, where a reader finds it.
+        """Prepare the threads; ``start`` starts them.
 
-        ``on_pressure``: True when the queue is full, called by the submission that filled it in the loop's thread;
-        False when it is half empty again, called in either thread.
+        ``on_written`` is called with journals whose earlier submissions are in their files, where a reader finds them.
+        ``on_pressure`` is called with True when the queue is full, in the loop's thread, by the submission that filled
+        it; with False when half of it is written, in either thread.
         """
         self.folder = folder
         self._on_written = on_written
@@ -63,7 +64,7 @@ class JournalWriter:
         self._segment_bytes = segment_bytes
         self._write_at = write_at
         self._sync = FolderSync(folder, interval_s=sync_interval_s)
-        # Each counter has one thread that changes it, so neither needs a lock.
+        # Each counter is changed by one thread only, so neither needs a lock.
         self._submitted_bytes = 0
         self._written_bytes = 0
         self._full = False
@@ -83,17 +84,12 @@ class JournalWriter:
         return self._submitted_bytes - self._written_bytes
 
     @property
-    def is_full(self) -> bool:
-        """Whether whoever feeds the journals should wait: from ``queue_bytes`` on, until half of that is written."""
-        return self._full
-
-    @property
     def failing(self) -> OSError | None:
         """Why writing or syncing does not succeed at present."""
         return self._failing or self._sync.failing
 
     def start(self) -> None:
-        """Make the folder and start; raises OperatorError if the folder cannot be written."""
+        """Make the folder and start the threads; raise OperatorError if the folder cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,7 +100,7 @@ class JournalWriter:
         self._thread.start()
 
     def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1) -> Journal:
-        """A journal to append to. ``segment`` must not exist yet: after a crash it is the last one's number plus 1."""
+        """Return a journal to append to. ``segment`` must not exist: after a crash it is the last one's number + 1."""
         segment_path(self.folder, key, segment)
         return Journal(
             key=key, app_id=app_id, session_id=session_id, segment=segment, segment_bytes=self._segment_bytes
@@ -121,25 +117,25 @@ class JournalWriter:
     def submit_urgent(self, journal: Journal, on_written: Callable[[], None]) -> None:
         """Flush this journal and have it written next; then ``on_written`` is called in the writer thread."""
         journal.flush()
-        journal.queue.append(partial(_tell, on_written))
+        journal.queue.append(partial(_call, on_written))
         self._count([journal])
         self._urgent.append(journal)
         self._put(())
         self._settle_pressure()
 
     def delete_before(self, journal: Journal, segment: int) -> None:
-        """Delete the segments of a journal that are lower than ``segment``; one that cannot be is logged and stays."""
-        self._do(journal, partial(self._delete, journal, segment))
+        """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
+        self._submit_action(journal, partial(self._delete, journal, segment))
 
     def close(self, journal: Journal, *, delete: bool = False) -> None:
-        """Write what is pending, give the file back, ``delete`` all segments. Appending goes on in a fresh one."""
+        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one."""
         below = journal.rotate()
-        self._do(journal, partial(self._close, journal))
+        self._submit_action(journal, partial(self._close, journal))
         if delete:
             self.delete_before(journal, below)
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
-        """Write everything submitted, sync, end the threads; blocks. Raises DependencyError if the disk refuses."""
+        """Write all submissions, sync, end the threads; block for it. Raise DependencyError if the disk refuses."""
         self._give_up_at = time.monotonic() + timeout_s
         self._jobs.put(None)
         self._thread.join(timeout_s + _LAST_RETRY_S)
@@ -151,7 +147,7 @@ class JournalWriter:
 
     # ---- the loop's side -----------------------------------------------------------------------------------------
 
-    def _do(self, journal: Journal, action: Callable[[], None]) -> None:
+    def _submit_action(self, journal: Journal, action: Callable[[], None]) -> None:
         journal.flush()
         journal.queue.append(action)
         self._count([journal])
@@ -168,13 +164,16 @@ class JournalWriter:
             journal.unsubmitted_bytes = 0
 
     def _settle_pressure(self) -> None:
-        """Called after every change of either counter: whoever is last sees both, so no change of state is missed."""
+        """Call ``on_pressure`` if the queue became full or half empty.
+
+        Each thread calls this after changing its counter: the last one sees both, so no change is missed.
+        """
         with self._pressure_lock:
             limit = max(self._queue_limit_bytes // 2, 1) if self._full else self._queue_limit_bytes
             full = self.queued_bytes >= limit
             if full != self._full:
                 self._full = full
-                _tell(partial(self._on_pressure, full))
+                _call(partial(self._on_pressure, full))
 
     # ---- the thread's side ---------------------------------------------------------------------------------------
 
@@ -206,9 +205,9 @@ class JournalWriter:
         for journal in journals:
             if self._write(journal):
                 written.append(journal)
-            self._write_urgent()
+            self._write_urgent()  # rule 1: between the journals of a slot
         if written:
-            _tell(partial(self._on_written, written))
+            _call(partial(self._on_written, written))
         self._settle_pressure()
 
     def _retry(self) -> None:
@@ -221,10 +220,10 @@ class JournalWriter:
         else:
             self._retry_s = _FIRST_RETRY_S
             self._failing = None
-            _log.info("journal_write_recovered", folder=str(self.folder))
+            log.info("journal_write_recovered", folder=str(self.folder))
 
     def _write(self, journal: Journal) -> bool:
-        """Empty the journal's queue, from the oldest on; False: the disk refused, and the rest stays queued."""
+        """Work off the journal's queue, oldest first; return False if the disk refused, and the rest stays queued."""
         waiting = journal.queue
         try:
             while waiting:
@@ -233,10 +232,10 @@ class JournalWriter:
                     self._write_batch(journal, *entry)
                 else:
                     entry()
-                waiting.popleft()
+                waiting.popleft()  # rule 2: only what was written leaves the queue
         except OSError as error:
             if self._failing is None:
-                _log.error("journal_write_failing", folder=str(self.folder), error=str(error), to_do=_WHAT_TO_DO)
+                log.error("journal_write_failing", folder=str(self.folder), error=str(error), to_do=_WHAT_TO_DO)
             self._failing = error
             if not self._stuck:
                 self._retry_at = time.monotonic() + self._retry_s
@@ -273,13 +272,13 @@ class JournalWriter:
         try:
             delete_segments(self.folder, journal.key, below=below)
         except OSError as error:
-            # What cannot be deleted must not keep what comes from being written.
-            _log.error("journal_delete_failed", key=journal.key, below=below, error=str(error))
+            # A failed deletion must not keep later batches from being written.
+            log.error("journal_delete_failed", journal=journal.key, below_segment=below, error=str(error))
 
 
-def _tell(callback: Callable[[], None]) -> None:
-    """Run someone else's callback: its fault must end neither the thread nor the batch."""
+def _call(callback: Callable[[], None]) -> None:
+    """Run the callback of another room: its failure must not end the thread or the batch."""
     try:
         callback()
-    except Exception:  # noqa: BLE001 - the boundary to code of higher rooms; logged with its traceback
-        _log.exception("journal_callback_failed")
+    except Exception:
+        log.exception("journal_callback_failed")

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted, StreamStopped
-from wavstream.dialects.reasons import Reason
+from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
 from wavstream.errors import BadParameter, InternalError, PeerError
 from wavstream.media.counters import MediaCounters
 from wavstream.media.stream import StreamSink

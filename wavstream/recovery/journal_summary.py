@@ -50,7 +50,7 @@ class JournalSummary:
         if isinstance(item, EventRecord):
             self._learn(item.event, item.arrival_us, segment)
 
-    def _learn(self, event: events.Event, arrival_us: int, segment: int) -> None:
+    def _learn(self, event: events.JournalEvent, arrival_us: int, segment: int) -> None:
         match event:
             case events.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order):
                 self.recordings[recording.id] = recording

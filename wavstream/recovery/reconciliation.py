@@ -21,8 +21,8 @@ import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.recording import Recording, Status
-from wavstream.storage.keys import sidecar_key
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.sidecar import read_sidecar
 
 log = structlog.get_logger(__name__)

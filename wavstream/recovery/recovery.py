@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import read_header
 from wavstream.journal.records import BrokenSegment
@@ -56,7 +56,7 @@ class Recovery:
         catalog: Catalog,
         storage: LocalStorage,
         writer: JournalWriter,
-        clock: Clock,
+        clock: UnixClock,
     ) -> None:
         """``folder`` holds the journals; ``clock`` goes on behind the last of them."""
         self.running = True

@@ -43,7 +43,7 @@ from wavstream.rendering.timeline.watermark import STALL_WAIT_US, watermark
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wavstream.journal.events import Event
+    from wavstream.journal.events import JournalEvent
     from wavstream.journal.records import Item
     from wavstream.model.recording import Recording
 
@@ -157,7 +157,7 @@ class Fold:
         self._pen = Pen(options, self._tally, self.tap)
         self._roster = Roster(options, leg_order, self._tally)
 
-    def _happened(self, event: Event, now_us: int) -> bytes:
+    def _happened(self, event: JournalEvent, now_us: int) -> bytes:
         roster, pauses = self._roster, self._pen.pauses
         if isinstance(event, StreamOpened):
             self._deliver()

@@ -1,4 +1,4 @@
-"""What `/metrics` says of a running service, read from its parts at each scrape."""
+"""The metrics of a running service, read from its parts at each scrape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.media.counters import MediaCounters
-from wavstream.metrics import Kind, MetricSample
+from wavstream.metrics import MetricSample, MetricType
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.sessions.registry import Sessions
@@ -24,7 +24,7 @@ def collect_metrics(
     recovery: Recovery,
     dispatcher: Dispatcher,
 ) -> Callable[[], Iterable[MetricSample]]:
-    """A reader of all figures of these parts."""
+    """Return the function that yields every sample of these parts."""
 
     def read() -> Iterator[MetricSample]:
         yield from _media(counters)
@@ -42,7 +42,7 @@ def collect_metrics(
         yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.render.waiting)
         yield MetricSample("wavstream_live_listeners", "Who listens to recordings while they are made.", live.listeners)
         slow = "Live listeners that were cut off because they did not keep up."
-        yield MetricSample("wavstream_live_cut_off_total", slow, live.cut_off, Kind.COUNTER)
+        yield MetricSample("wavstream_live_cut_off_total", slow, live.cut_off, MetricType.COUNTER)
         pending = "Journals of before the last start that are not brought back yet."
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         yield from _webhooks(dispatcher)
@@ -55,8 +55,10 @@ def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:
     yield MetricSample("wavstream_webhooks_pending", "Webhooks that wait for their delivery.", dispatcher.pending)
     for outcome, count in (("delivered", outcomes.delivered), ("failed", outcomes.failed)):
         tries = "Tries to deliver a webhook."
-        yield MetricSample("wavstream_webhook_tries_total", tries, count, Kind.COUNTER, {"outcome": outcome})
-    yield MetricSample("wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, Kind.COUNTER)
+        yield MetricSample("wavstream_webhook_tries_total", tries, count, MetricType.COUNTER, {"outcome": outcome})
+    yield MetricSample(
+        "wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, MetricType.COUNTER
+    )
 
 
 def _media(counters: MediaCounters) -> Iterator[MetricSample]:
@@ -64,9 +66,9 @@ def _media(counters: MediaCounters) -> Iterator[MetricSample]:
         ("wavstream_frames_total", "Media messages with audio.", counters.frames),
         ("wavstream_received_bytes_total", "Payload bytes of media messages.", counters.received_bytes),
         ("wavstream_unsent_total", "Times that audio for a peer that did not read was dropped.", counters.unsent),
-        ("wavstream_streams_opened_total", "Streams that introduced themselves.", counters.streams_opened),
+        ("wavstream_streams_opened_total", "Streams that started.", counters.streams_opened),
     ):
-        yield MetricSample(name, help_, value, Kind.COUNTER)
+        yield MetricSample(name, help_, value, MetricType.COUNTER)
     yield MetricSample("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
     for name, help_, label, counts in (
         ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", counters.ignored),
@@ -74,4 +76,4 @@ def _media(counters: MediaCounters) -> Iterator[MetricSample]:
         ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", counters.refused),
     ):
         for key, count in list(counts.items()):
-            yield MetricSample(name, help_, count, Kind.COUNTER, {label: str(key)})
+            yield MetricSample(name, help_, count, MetricType.COUNTER, {label: str(key)})

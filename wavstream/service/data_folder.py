@@ -1,17 +1,23 @@
-"""The data folder: what lies where in it, and that one process uses it at a time."""
+"""The data folder: its paths, its lock, and what a command opens in it beside a running server."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from wavstream.access.master_key import load_master_key
+from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
 
 
 class DataFolder:
-    """Paths below the data folder. ``claim`` makes what is missing and takes the lock."""
+    """The paths below the data folder; one server at a time has claimed it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -24,7 +30,7 @@ class DataFolder:
         self._lock: int | None = None
 
     def claim(self) -> None:
-        """Make the folders, take the lock, empty the spool (journals make its files again); raises OperatorError."""
+        """Make the folders, take the lock, empty the spool (journals make its files again); raise OperatorError."""
         self.make()
         try:
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -46,7 +52,7 @@ class DataFolder:
             ) from error
 
     def make(self) -> None:
-        """Make the folders that are missing; raises OperatorError if they cannot be made or written."""
+        """Make the folders that are missing; raise OperatorError if they cannot be made or written."""
         try:
             for folder in (self.root, self.journal, self.spool, self.recordings):
                 folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -55,8 +61,22 @@ class DataFolder:
         except OSError as error:
             raise _unusable(self.root, error) from error
 
+    def load_master_key(self, setting: SecretStr | None) -> bytes:
+        """Return the master key: from the setting, else from its file, made if missing; raise OperatorError."""
+        return load_master_key(self.master_key, setting.get_secret_value() if setting is not None else None)
+
+    @asynccontextmanager
+    async def open_catalog(self) -> AsyncIterator[Catalog]:
+        """Open the catalog for a command, which may run beside a server; raise OperatorError."""
+        self.make()
+        catalog = await Catalog.open(self.catalog)
+        try:
+            yield catalog
+        finally:
+            await catalog.close()
+
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,22 +1,21 @@
-"""The app ``default``, whose key is a setting: for containers, which have no hand to type ``wavstream apps add``."""
+"""The app ``default``, whose key is a setting: for containers, where nobody types ``wavstream apps add``."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from wavstream.access.keys import hash_key, lookup, verify_key
+from wavstream.access.origin import is_loopback
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.settings import Settings
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 async def make_default_app(settings: Settings, catalog: Catalog, *, master: bytes, now: datetime) -> None:
-    """Make the app, or give it the key that is set now; raises OperatorError where anybody could record."""
+    """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
     if settings.api_key is None:
-        if settings.host not in LOOPBACK and not await catalog.any_app():
+        if settings.host != "localhost" and not is_loopback(settings.host) and not await catalog.any_app():
             raise OperatorError(
                 f"{settings.host} can be reached from other machines and there is no app, so anyone could "
                 "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"

@@ -11,14 +11,14 @@ from wavstream.settings import LogSettings
 
 
 def configure(settings: LogSettings) -> None:
-    """Set up logging of this process, and of the libraries that use the standard one (warnings and worse)."""
+    """Set up the logging of this process; libraries that use the standard one are logged from warnings on."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     renderer = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The richer ones print the values of locals, and keys are among them.
+            # The rich formatters print the values of locals, and keys are among them.
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
@@ -27,7 +27,7 @@ def configure(settings: LogSettings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if settings.format == "json" else _as_it_is,
+            structlog.processors.format_exc_info if settings.format == "json" else _unchanged,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -39,5 +39,5 @@ def configure(settings: LogSettings) -> None:
     )
 
 
-def _as_it_is(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _unchanged(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return event

@@ -12,21 +12,21 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Recording
 from wavstream.sessions.openers.base import Opener, OpenRequest
-from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, Silence, StreamCommand
+from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, SilencePlayback, StreamCommand
 from wavstream.sessions.openers.switch_link import SwitchLink
 from wavstream.sessions.openers.webhook import WebhookOpener
 from wavstream.settings import OpenerSettings, Settings
 from wavstream.webhooks.signing import secret_key, signed_headers
 
 _FACTORY_PASSWORD = "ClueCon"
-_SPOKEN_BY: Mapping[str, str] = {
+_DIALECT_OF: Mapping[str, str] = {
     StreamCommand.AUDIO_STREAM: AudioStreamDialect.name,
     StreamCommand.AUDIO_FORK: AudioForkDialect.name,
 }
-"""The dialect of the module that a command belongs to."""
+"""The dialect of the module, by its command."""
 
 MakeToken = Callable[[str, str, datetime], str]
-"""(app id, session id, its end) to a stream token."""
+"""Makes a stream token, from (app id, session id, its end)."""
 
 
 class OpenRequests:
@@ -61,13 +61,13 @@ async def make_opener(settings: Settings, closing: AsyncExitStack, *, now: Calla
 
 
 def _check_dialect(chosen: OpenerSettings) -> None:
-    """Raise OperatorError where the stream would come in a dialect that is not there, or not the one it is read in."""
+    """Raise OperatorError if the dialect does not exist, or is not the one of FreeSWITCH's module."""
     where = f"WAVSTREAM_OPENER__DIALECT (in a file: opener.dialect): {chosen.dialect!r}"
     if chosen.dialect not in DIALECTS:
         raise OperatorError(f"{where}: there is no such dialect; there are: {', '.join(sorted(DIALECTS))}")
-    if chosen.kind == "esl" and chosen.dialect != (spoken := _SPOKEN_BY[chosen.command]):
+    if chosen.kind == "esl" and chosen.dialect != (fitting := _DIALECT_OF[chosen.command]):
         raise OperatorError(
-            f"{where}: is not what {chosen.command} speaks; set it to {spoken}, or WAVSTREAM_OPENER__COMMAND to the "
+            f"{where}: is not what {chosen.command} speaks; set it to {fitting}, or WAVSTREAM_OPENER__COMMAND to the "
             "command of the other module"
         )
 
@@ -96,6 +96,6 @@ async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[
         command=StreamCommand(chosen.command),
         mix=Mix(chosen.mix),
         rate_hz=chosen.rate,
-        silence=Silence(chosen.silence),
+        silence=SilencePlayback(chosen.silence),
         channel=chosen.channel or UUID_AT_THE_END,
     )

@@ -18,39 +18,41 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wavstream.api.live import WIRE
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a switch that restarts opens all its streams in the same second."""
 SWITCH_INTERVAL_S = 0.001
-"""How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would hold
-up the event loop, and a stop be held up by it at each of its system calls (decision 12)."""
+"""How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would
+delay the event loop that much, and a stop at each of its system calls (decision 12)."""
 GRACE_S = 8
-"""How long open requests and streams get to end at a shutdown."""
+"""Seconds that open requests and streams have to end at a shutdown."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, with a way to the connection (``Wire``) for answers that go on: ASGI has none to let go of a peer that
-    does not read, and all that lies between costs more than sending a piece."""
+    """uvicorn's protocol, with a way to the connection (``Wire``) for answers that are sent while they grow.
+
+    ASGI cannot abort a peer that does not read, and its layers cost more than sending a piece.
+    """
 
     def on_message_begin(self) -> None:
-        """Called by the parser at the start of each request."""
+        """Add the connection to the request's scope; called by the parser at the start of each request."""
         super().on_message_begin()
         self.scope["extensions"] = {WIRE: {"wire": self}}
 
     def write(self, piece: bytes) -> None:
-        """A piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
+        """Send a piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
         if not self.transport.is_closing():
             self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
     def waiting_bytes(self) -> int:
-        """What the peer has not taken."""
+        """Return the bytes that the peer has not taken."""
         return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
@@ -59,7 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told to note in the journals that it is going down before it closes what is open."""
+    """uvicorn, whose shutdown notes its start in the journals before it closes what is open."""
 
     def __init__(self, service: Service, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -68,16 +70,16 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Not uvicorn's: it ends the process by the signal as soon as the port is closed, before the journals are."""
+        """Capture none: uvicorn would end the process as soon as the port is closed, before the journals are."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn once."""
+        """Start to serve, and say so; called once by uvicorn."""
         await super().startup(sockets)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn on SIGTERM and SIGINT."""
+        """Shut down, the journals first; called by uvicorn on SIGTERM and SIGINT."""
         self._service.begin_shutdown()
         await super().shutdown(sockets)
 
@@ -88,9 +90,9 @@ async def running(
     *,
     signals: bool = False,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-    clock: Clock | None = None,
+    clock: UnixClock | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
-    """A server that is ready; the task ends when it is told to stop by a signal, where ``signals`` are caught."""
+    """Run a server, and yield it with its task once it is ready; with ``signals``, SIGTERM and SIGINT end the task."""
     listener = listen(settings)
     service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall, clock=clock)
     try:
@@ -106,7 +108,7 @@ async def running(
             asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
     try:
-        await asyncio.wait((task, asyncio.ensure_future(server.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
+        await wait_until_ready(server.ready, task)
         yield service, task
     finally:
         server.should_exit = True
@@ -115,24 +117,34 @@ async def running(
         listener.close()
 
 
+async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    """Return when the server is ready or has ended before it was; nothing of the wait is left behind."""
+    waiting = asyncio.create_task(ready.wait(), name="ready")
+    try:
+        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises OperatorError."""
+    """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:
         async with running(settings, signals=True) as (service, task):
             _freeze_gc()
-            log.info("ready", url=service.settings.base_url, data=str(service.folder.root.resolve()))
+            log.info("server_ready", url=service.settings.base_url, data_dir=str(service.folder.root.resolve()))
             await task
-        log.info("stopped: what was running goes on at the next start")
+        log.info("server_stopped")
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket; raises OperatorError if the port is taken or the address is not ours."""
+    """Return the listening socket; raise OperatorError if the port is taken or the address is not ours."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
@@ -146,11 +158,12 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def _warn_of_links(settings: Settings) -> None:
-    """Who listens on every address has none to give out; links then lead to whichever machine opens them."""
+    """Warn if links lead to the machine that opens them, since the server listens on every address and knows none."""
     if settings.public_url is None and settings.host in ("0.0.0.0", "::"):
         log.warning(
-            "links open on this machine only: set WAVSTREAM_PUBLIC_URL to the address that others use",
+            "links_open_locally_only",
             links=settings.base_url,
+            to_do="set WAVSTREAM_PUBLIC_URL to the address that others use",
         )
 
 
@@ -171,19 +184,19 @@ def _config(service: Service) -> uvicorn.Config:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
-    except ImportError:  # Windows has none
+    except ImportError:  # there is none for Windows
         return asyncio.new_event_loop
     return uvloop.new_event_loop
 
 
 def _freeze_gc() -> None:
-    """What start-up made stays for good: a full collection that looks through it stops the loop for 0.1 s."""
+    """Keep what start-up made out of every collection: looking through it stops the loop for 0.1 s."""
     gc.collect()
     gc.freeze()
 
 
 def _raise_descriptor_limit() -> None:
-    """A leg takes one descriptor and a recording three; the usual soft limit of 1,024 is 400 calls."""
+    """Raise the soft limit, usually 1,024, to the hard one: a leg takes one descriptor, a recording three."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):

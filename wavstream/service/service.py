@@ -11,16 +11,14 @@ from datetime import UTC, datetime
 
 import structlog
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.master_key import load_master_key
 from wavstream.access.secret_box import SecretBox
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.catalog.catalog import Catalog
-from wavstream.clock import Clock
+from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
 from wavstream.errors import DependencyError
 from wavstream.journal.journal import Journal
@@ -49,10 +47,9 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
-from wavstream.storage.keys import KeyTemplate
-from wavstream.storage.link_keys import load_link_keys
+from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.public_urls import PublicUrls
+from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger(__name__)
@@ -74,14 +71,14 @@ class Service:
         settings: Settings,
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Clock | None = None,
+        clock: UnixClock | None = None,
     ) -> None:
         """``wall`` is what links and retention go by, ``clock`` what journals do."""
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder(settings.data_dir)
         self.metrics = Metrics()
-        self.clock = clock or Clock()
+        self.clock = clock or UnixClock()
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -93,7 +90,7 @@ class Service:
         self._closing.callback(self.folder.release)
         storage = LocalStorage(self.folder.recordings)
         storage.prepare(self.folder.spool)
-        self.master = master = load_master_key(self.folder.master_key, _secret(settings.master_key))
+        self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
@@ -331,7 +328,3 @@ class Service:
         task = asyncio.create_task(run(), name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _secret(setting: SecretStr | None) -> str | None:
-    return setting.get_secret_value() if setting is not None else None

@@ -12,7 +12,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import ANNOUNCED, DEFAULT_KINDS, Fact, FactKind, recording_fact
 from wavstream.model.recording import Recording
 from wavstream.settings import WebhookSettings
-from wavstream.storage.public_urls import PublicUrls
+from wavstream.storage.links import PublicUrls
 from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher

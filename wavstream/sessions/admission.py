@@ -25,7 +25,7 @@ from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
-from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.object_keys import KeyTemplate
 
 CHECK_S = 1.0
 

@@ -256,7 +256,7 @@ class Session:
         if not self.waiting:
             self._deadlines.take_back(expectation)
 
-    def note(self, now_us: int, event: events.Event) -> None:
+    def note(self, now_us: int, event: events.JournalEvent) -> None:
         """Put what happened into the journal, if a recording runs."""
         self.active_us = now_us
         if self.journal is not None and self.is_recording:

@@ -19,12 +19,12 @@ from collections.abc import Callable
 
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.journal.events import StreamFacts, StreamSnapshot
-from wavstream.journal.records import RECORD, Kind, withheld_record
+from wavstream.journal.records import RECORD, RecordKind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
 from wavstream.sessions.ports import StreamHandle
 
 _NEVER = math.inf
-_FRAME = int(Kind.FRAME)
+_FRAME = int(RecordKind.FRAME)
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
 _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)

@@ -1,4 +1,4 @@
-"""From the command line, the environment and a TOML file to settings, with every complaint at once."""
+"""Loads the settings from the command line, the environment and a TOML file, with every complaint at once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ OLDER_VARIABLES = {
     "webhooks.allow_http": "ALLOW_HTTP_WEBHOOKS",
     "webhooks.allow_localhost": "ALLOW_LOCALHOST_WEBHOOKS",
 }
-"""Variables of other names that are read too; our own name wins."""
+"""Variables with other names that are read too; our own name wins."""
 OLDER_NAMES = {"stall_wait_s": "hold_s"}
-"""Names in a file that are read too, of settings outside any table; the name of today wins."""
+"""Earlier names in a file of settings outside any table, read too; the name of today wins."""
 
 # Kubernetes and Docker add these for a service or container that is named wavstream.
 _SERVICE_LINK = re.compile(r"WAVSTREAM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*|NAME|ENV_\w*)")
 
 
 def load(config: Path | None = None, *, overrides: Mapping[str, object] = MappingProxyType({})) -> Settings:
-    """The settings of the command line (``overrides``; None is not given), the environment and the file.
+    """Return the settings of the command line (``overrides``; None is not given), the environment and the file.
 
-    The first of the three that has a setting wins. Raises OperatorError with a line for each wrong setting.
+    The first of the three that has a setting wins. Raise OperatorError with a line for each wrong setting.
     """
     file = _with_names_of_today({} if config is None else _read(config))
     complaints = [*_unknown_in_file(file, config), *_unknown_in_environment()]
@@ -62,7 +62,7 @@ def _read(config: Path) -> dict[str, Any]:
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping of all layers, later ones winning key by key in tables too."""
+    """Return one mapping of all layers; later ones win, in tables key by key."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
@@ -86,7 +86,7 @@ def _older_variables() -> Iterator[dict[str, Any]]:
             table, _, key = name.rpartition(".")
             yield {table: {key: value}} if table else {key: value}
     if os.environ.get(variable("url")) == "":
-        yield {"url": ""}  # the one setting of which an empty value says something
+        yield {"url": ""}  # the one setting whose empty value has a meaning
 
 
 def _unknown_in_file(file: Mapping[str, Any], config: Path | None) -> Iterator[str]:

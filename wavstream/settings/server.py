@@ -1,4 +1,4 @@
-"""All settings of a server, and what each is called in the file and in the environment."""
+"""All settings of a server, and their names in the file and in the environment."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ class Settings(BaseSettings):
 
     @property
     def media_url(self) -> str:
-        """What media servers open, without a slash at the end: ``url``, else made of ``base_url``; empty: nothing."""
+        """Start of the URLs that media servers open, without a slash at the end; empty: they open none."""
         return self.base_url.replace("http", "ws", 1) if self.url is None else self.url
 
     @property
     def base_url(self) -> str:
-        """What links start with, without a slash at the end: ``public_url``, else made of host and port."""
+        """Start of links, without a slash at the end: ``public_url``, else made of host and port."""
         if self.public_url is not None:
             return self.public_url
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
@@ -141,12 +141,12 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what ``load`` hands in: a Settings made by hand is the same on every machine."""
+        """Use only what ``load`` passes: a Settings made by hand is the same on every machine."""
         return (init_settings,)
 
 
 def every_setting(table: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """The dotted name of every setting, such as ``log.level``, and its field."""
+    """Yield the dotted name of every setting, such as ``log.level``, and its field."""
     for name, field in table.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from every_setting(field.annotation, f"{prefix}{name}.")
@@ -155,5 +155,5 @@ def every_setting(table: type[BaseModel] = Settings, prefix: str = "") -> Iterat
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting, by its dotted name."""
+    """Return the environment variable of a setting, by its dotted name."""
     return PREFIX + name.replace(".", "__").upper()

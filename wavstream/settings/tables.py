@@ -70,12 +70,12 @@ class RecordingDefaults(Table):
     """What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length)."""
 
     def options(self) -> RecordingOptions:
-        """These defaults as the options of a recording."""
+        """Return these defaults as the options of a recording."""
         return RecordingOptions(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class MediaSettings(Table):
-    """What one media stream may cost, and how long it may take."""
+    """Limits of one media stream, in size and in time."""
 
     max_message_bytes: Annotated[int, Field(ge=1_024, le=64 * 1_048_576)] = 1_048_576
     """Bytes of the largest message taken; 1 MiB is over 30 s of 16 kHz audio, so only a mistake is larger."""
@@ -92,7 +92,7 @@ class MediaSettings(Table):
 
 
 class Limits(Table):
-    """What the whole server takes on before it says no."""
+    """Limits of the whole server, beyond which it refuses."""
 
     sessions: Annotated[int, Field(ge=1)] = 5_000
     """Live sessions; more than one core carries, so that it stops a runaway switch and not a busy hour."""
@@ -109,7 +109,7 @@ class Limits(Table):
 
 
 class JournalSettings(Table):
-    """How the journal is cut, bounded and made safe from a power cut."""
+    """Size, bound and sync of the journal."""
 
     segment_bytes: Annotated[int, Field(ge=4_096)] = 67_108_864
     """Bytes after which a new segment begins; 64 MiB is half an hour of two 8 kHz legs, the least freed at once."""
@@ -120,7 +120,7 @@ class JournalSettings(Table):
 
 
 class RetentionSettings(Table):
-    """How long finished recordings are kept."""
+    """The retention of finished recordings."""
 
     hours: Annotated[int, Field(ge=1, le=87_600)] = 24
     """Hours from the stop; also read from RECORDING_RETENTION_HOURS. Apps and recordings may have their own."""
@@ -149,7 +149,7 @@ class GatewaySettings(Table):
 
 
 class WebhookSettings(Table):
-    """What apps are told, and where webhooks may go."""
+    """The events that apps are sent, and the allowed targets of webhooks."""
 
     recording_started: bool = False
     """Whether apps that name no events are told `recording.started` too; off, since a command has its own result."""
@@ -163,7 +163,7 @@ class WebhookSettings(Table):
 
 
 class OpenerSettings(Table):
-    """Who makes the media server stream a call that a recording is asked for and that does not stream yet."""
+    """How the media server is asked to stream a call that is to be recorded and does not stream yet."""
 
     kind: Literal["none", "webhook", "esl"] = "none"
     """`none`: nobody. `webhook`: whoever listens at `url`. `esl`: FreeSWITCH, over its event socket."""
@@ -174,19 +174,19 @@ class OpenerSettings(Table):
     secret: SecretStr | None = None
     """Secret, `whsec_...`. What the posts of `webhook` are signed with; not set: they are not signed."""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Of FreeSWITCH's event socket."""
+    """Host of FreeSWITCH's event socket."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8021
-    """Of FreeSWITCH's event socket."""
+    """Port of FreeSWITCH's event socket."""
     password: SecretStr | None = None
-    """Secret. Of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""
+    """Secret. Password of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""
     user: str | None = None
-    """Of the event socket, where its `userauth` is used to limit what may be done."""
+    """User of the event socket, if its `userauth` limits what may be done."""
     command: Literal["uuid_audio_stream", "uuid_audio_fork"] = "uuid_audio_stream"
-    """Of the module that streams; `dialect` has to fit it."""
+    """Command of the module that streams; `dialect` has to fit it."""
     mix: Literal["mono", "mixed", "stereo"] = "stereo"
     """What of the channel is streamed: what its party says, that and what it hears in one, or each in its own."""
     rate: Annotated[int, Field(ge=8_000, le=48_000, multiple_of=8_000)] = 8_000
-    """Hertz."""
+    """Hertz of the stream."""
     silence: Literal["none", "aleg", "both"] = "none"
     """Who is played silence by FreeSWITCH meanwhile, to keep the channel alive; bridged parties may not hear others."""
     channel: str | None = None
@@ -194,7 +194,7 @@ class OpenerSettings(Table):
 
 
 class TwilioSettings(Table):
-    """Streams of the dialect `twilio`, which can carry neither a key nor a token."""
+    """Streams of the dialect `twilio`, which cannot carry a key or a token."""
 
     auth_token: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Secret. The account's auth token, with which Twilio signs its requests; not set: signatures are not taken."""
@@ -203,7 +203,7 @@ class TwilioSettings(Table):
 
 
 class LogSettings(Table):
-    """What the server says of itself, on standard error."""
+    """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least important level written: `debug`, `info`, `warning` or `error`."""

@@ -1,4 +1,4 @@
-"""Where the server is: its media and HTTP addresses, made from the one that the user gave."""
+"""The address of a server: its media and HTTP addresses, made from the one that the user gave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, url: str) -> ServerAddress:
-        """From ``ws://``, ``wss://``, ``http://`` or ``https://``; raises OperatorError."""
+        """Read ``ws://``, ``wss://``, ``http://`` or ``https://``; raise OperatorError for anything else."""
         try:
             parts = urlsplit(url)
             secure = _SECURE[parts.scheme]
@@ -39,11 +39,11 @@ class ServerAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def media_path(self, dialect: str, session_id: str, leg: str, query: Mapping[str, str]) -> str:
-        """The request target of one leg's stream."""
+        """Return the request target of one leg's stream."""
         path = "/".join(quote(part, safe="") for part in (dialect, session_id, leg))
         return f"{self.prefix}/media/{path}" + (f"?{urlencode(query)}" if query else "")
 
     def media_url(self, dialect: str, session_id: str, leg: str, query: Mapping[str, str]) -> str:
-        """The WebSocket URL of one leg's stream."""
+        """Return the WebSocket URL of one leg's stream."""
         scheme = "wss" if self.secure else "ws"
         return f"{scheme}://{self.authority}{self.media_path(dialect, session_id, leg, query)}"

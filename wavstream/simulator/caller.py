@@ -1,7 +1,7 @@
-"""One leg of a call, played to the server over a real WebSocket as a media server would.
+"""One leg of a call, played to the server over a real WebSocket as a media server would play it.
 
-Messages are due at fixed times from the start of the call, never a pause after the one before, so that an hour of
-audio takes an hour. A leg that fell behind sends what it owes at once.
+Every message is due at a fixed time from the start of the call, not at a pause after the message before, so an hour of
+audio takes an hour. A leg that is late sends everything that is due at once.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, P
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.payload import Samples
 from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.peers import PEERS, SUBPROTOCOLS, Peer, StreamDescription
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
-from wavstream.simulator.wire import SUBPROTOCOLS, WIRES, Wire
 
 MAX_MESSAGES_A_SECOND = 400
-"""Faster play makes larger messages instead: it is what a server's limit is there for."""
+"""Faster play makes larger messages instead, to stay within the server's limit of the message rate."""
 MAX_MESSAGE_BYTES = 524_288
 """Half of what the server accepts by default."""
-_CLOSE_TIMEOUT_S = 60.0  # when played as fast as possible, the server still has to read what lies in the buffers
+_CLOSE_TIMEOUT_S = 60.0  # after play as fast as possible, the server has yet to read what is in the buffers
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Who speaks, and what."""
+    """A party of the call: its name, its audio and its faults."""
 
     name: str
     samples: Samples = field(repr=False)
@@ -42,21 +42,32 @@ class Leg:
     query: Mapping[str, str] = field(default_factory=dict)
     """More parameters of the stream, such as ``record`` or ``clock``; in the query, or where the dialect has them."""
 
+    @property
+    def description(self) -> StreamDescription:
+        """What each of its connections carries."""
+        return StreamDescription(
+            leg=self.name,
+            codec=self.codec,
+            rate_hz=self.rate_hz,
+            channels=self.samples.shape[1],
+            parameters=self.query,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What one leg did."""
+    """The counts of one leg that was played."""
 
     leg: str
     samples_sent: int
-    """Of each channel."""
+    """Samples of each channel."""
     messages_sent: int
     dials: int
-    """Connections made: one, and one for every time that it came back."""
-    bytes_heard: int
-    """Audio that the server sent."""
+    """Connections made: one, and one for every time that the leg came back."""
+    bytes_received: int
+    """Bytes of audio that the server sent."""
     joined_s: tuple[float, ...] = field(default=(), compare=False)
-    """When each connection was there, in seconds of real time from the call's start."""
+    """When each connection was open, in seconds of real time from the call's start."""
 
 
 async def play_leg(
@@ -70,18 +81,18 @@ async def play_leg(
     start_s: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LegReport:
-    """Play the leg from dialling to hanging up; raises PeerError when the server refuses or ends the stream.
+    """Play the leg from dialling to hanging up; raise PeerError if the server refuses or ends the stream.
 
-    ``speed`` is call seconds in a second, ``math.inf`` for as fast as the server takes it; ``start_s`` is the event
-    loop's time at which the call starts, given to make several legs one call; ``progress`` is told the position in
-    samples after every message.
+    ``speed`` is call seconds in a second, ``math.inf`` for as fast as the server takes it. ``start_s`` is the event
+    loop's time at which the call starts, given to play several legs as one call. ``progress`` is called with the
+    position in samples after every message.
     """
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
     url = server.media_url(dialect, session_id, leg.name, _query(leg) if dialect == "pcm" else {})
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    line: _Line | None = None
-    samples_sent = messages_sent = dials = bytes_heard = 0
+    connection: _Connection | None = None
+    samples_sent = messages_sent = dials = bytes_received = 0
     joined_s: list[float] = []
     try:
         for step in steps(
@@ -90,25 +101,27 @@ async def play_leg(
             await asyncio.sleep(start_s + step.due_s / speed - loop.time())
             match step:
                 case Dial():
-                    line = _Line(await _dial(url, headers, SUBPROTOCOLS.get(dialect)), WIRES[dialect](leg))
-                    await line.greet()
+                    connection = _Connection(
+                        await _dial(url, headers, SUBPROTOCOLS.get(dialect)), PEERS[dialect](leg.description)
+                    )
+                    await connection.open()
                     dials += 1
                     joined_s.append(loop.time() - start_s)
-                case Send(first=first, end=end) if line is not None:
-                    messages_sent += await line.play(first, leg.samples[first:end])
+                case Send(first=first, end=end) if connection is not None:
+                    messages_sent += await connection.play(first, leg.samples[first:end])
                     samples_sent += end - first
                     if progress is not None:
                         progress(end)
-                case Break() if line is not None:
-                    bytes_heard += await line.abort()
-                    line = None
-                case HangUp() if line is not None:
-                    bytes_heard += await line.hang_up()
-                    line = None
+                case Break() if connection is not None:
+                    bytes_received += await connection.abort()
+                    connection = None
+                case HangUp() if connection is not None:
+                    bytes_received += await connection.hang_up()
+                    connection = None
     finally:
-        if line is not None:
-            await line.abort()
-    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_heard, tuple(joined_s))
+        if connection is not None:
+            await connection.abort()
+    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_received, tuple(joined_s))
 
 
 async def play_call(
@@ -121,7 +134,7 @@ async def play_call(
     key: str | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[LegReport]:
-    """Play all legs of one call side by side; the first that fails ends the others and its error is raised."""
+    """Play all legs of one call side by side; if one fails, end the others and raise its error."""
     start_s = asyncio.get_running_loop().time()
 
     def leg_progress(leg: Leg) -> Callable[[int], None] | None:
@@ -152,59 +165,59 @@ async def play_call(
     return [task.result() for task in tasks]
 
 
-class _Line:
-    """One connection: sends, and keeps reading what the server says."""
+class _Connection:
+    """One connection: sends the leg's messages, and reads what the server sends all the while."""
 
-    def __init__(self, connection: ClientConnection, wire: Wire) -> None:
-        self._connection = connection
-        self._wire = wire
-        self._bytes_heard = 0
-        self._listening = asyncio.create_task(self._listen())
+    def __init__(self, websocket: ClientConnection, peer: Peer) -> None:
+        self._websocket = websocket
+        self._peer = peer
+        self._bytes_received = 0
+        self._receiving = asyncio.create_task(self._receive())
 
-    async def greet(self) -> None:
-        """Say what comes before the audio; raises PeerError when the server has ended the stream."""
-        await self._send(self._wire.greeting())
+    async def open(self) -> None:
+        """Send the messages before the audio; raise PeerError if the server has ended the stream."""
+        await self._send(self._peer.opening())
 
     async def play(self, first: int, samples: Samples) -> int:
-        """Send audio and return the number of messages; raises PeerError when the server has ended the stream."""
-        messages = self._wire.audio(first, samples)
+        """Send audio and return the number of messages; raise PeerError if the server has ended the stream."""
+        messages = self._peer.audio(first, samples)
         await self._send(messages)
         return len(messages)
 
     async def hang_up(self) -> int:
-        """Close with 1000 and return the bytes heard; raises PeerError when the server had closed otherwise."""
-        await self._send(self._wire.farewell())
-        await self._connection.close(1000)
-        await self._listening
-        if self._connection.close_code != 1000:
+        """Close with 1000 and return the bytes received; raise PeerError if the server closed with another code."""
+        await self._send(self._peer.closing())
+        await self._websocket.close(1000)
+        await self._receiving
+        if self._websocket.close_code != 1000:
             raise self._ended_by_server()
-        return self._bytes_heard
+        return self._bytes_received
 
     async def abort(self) -> int:
-        """Break the connection with no closing handshake and return the bytes heard."""
-        self._connection.transport.abort()
-        await self._connection.wait_closed()
-        await self._listening
-        return self._bytes_heard
+        """Break the connection without a closing handshake and return the bytes received."""
+        self._websocket.transport.abort()
+        await self._websocket.wait_closed()
+        await self._receiving
+        return self._bytes_received
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         try:
-            async for message in self._connection:
-                self._bytes_heard += len(self._wire.heard(message))
+            async for message in self._websocket:
+                self._bytes_received += len(self._peer.audio_in(message))
         except ConnectionClosed:
-            return  # whoever sends next is told why
+            return  # the next to send raises the reason
 
     async def _send(self, messages: Sequence[str | bytes]) -> None:
         try:
             for message in messages:
-                await self._connection.send(message)
+                await self._websocket.send(message)
         except ConnectionClosed:
             raise self._ended_by_server() from None
 
     def _ended_by_server(self) -> PeerError:
-        code, reason = self._connection.close_code, self._connection.close_reason
-        said = f"closed the stream with {code}" + (f" ({reason})" if reason else "")
-        return PeerError(f"the server {said if code not in (None, 1006) else 'broke the connection'}")
+        code, reason = self._websocket.close_code, self._websocket.close_reason
+        closed = f"closed the stream with {code}" + (f" ({reason})" if reason else "")
+        return PeerError(f"the server {closed if code not in (None, 1006) else 'broke the connection'}")
 
 
 async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -> ClientConnection:
@@ -246,7 +259,7 @@ def _query(leg: Leg) -> dict[str, str]:
 
 
 def _message_samples(leg: Leg, speed: float) -> int:
-    """Whole ptimes in a message, so that neither the message rate nor its size passes what the server accepts."""
+    """Return the size of a message in whole ptimes, so that its rate and its size stay within the server's limits."""
     ptime = leg.rate_hz * PTIME_MS // 1000
     most: int = MAX_MESSAGE_BYTES // (leg.codec.sample_bytes * leg.samples.shape[1]) // ptime
     wanted = speed * 1000 / PTIME_MS / MAX_MESSAGES_A_SECOND

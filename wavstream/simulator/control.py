@@ -1,4 +1,4 @@
-"""The native HTTP API from the other side: what the load and the demo ask of a server."""
+"""A client of the native HTTP API, as far as the load and the demo need it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from wavstream.errors import OperatorError, PeerError, Unauthenticated
 from wavstream.simulator.address import ServerAddress
 
 CPU = "process_cpu_seconds_total"
-"""The server's user and system time among its metrics."""
+"""The metric of the server's user and system time."""
 _TIMEOUT_S = 60.0
 _REST_TIMEOUT_S = 20.0
 _IDLE_S = 2.0
-"""A connection that rested longer is not used again: the server may be closing it at this moment (after 5 s)."""
+"""A connection that was idle for longer is not used again: the server closes it after 5 s, perhaps just now."""
 
 
 class Control:
-    """A connection that stays open, used by one thread."""
+    """A client on one connection that stays open; for one thread."""
 
     def __init__(self, server: ServerAddress, *, key: str | None = None) -> None:
         self._server = server
@@ -31,25 +31,25 @@ class Control:
         self._used_s = 0.0
 
     def start(self, session_id: str, **options: object) -> dict[str, Any]:
-        """Start a recording of the session and return it as the API shows it."""
+        """Start a recording of the session and return the API's answer."""
         return self._json("POST", "/v1/recordings", {"session_id": session_id, **options})
 
     def stop(self, recording_id: str) -> dict[str, Any]:
-        """Stop a recording and return it."""
+        """Stop a recording and return the API's answer."""
         return self._json("POST", f"/v1/recordings/{recording_id}/stop")
 
     def recording(self, recording_id: str) -> dict[str, Any]:
-        """A recording as it is now."""
+        """Return a recording as it is now."""
         return self._json("GET", f"/v1/recordings/{recording_id}")
 
-    def answers(self, url: str) -> int:
-        """The status that a link of the server answers a GET with; the body is left unread."""
+    def status_of(self, url: str) -> int:
+        """Return the status of a GET of a link of the server; the body is not read."""
         status = self._send("GET", _target(url)).status
         self._connection.close()
         return status
 
     def fetch(self, url: str) -> bytes:
-        """The file behind a link of the server."""
+        """Return the file behind a link of the server."""
         answer = self._send("GET", _target(url))
         body = answer.read()
         if answer.status != 200:
@@ -57,27 +57,27 @@ class Control:
         return body
 
     def metrics(self) -> dict[str, float]:
-        """Every figure of ``/metrics`` by its name with its labels, as written there."""
+        """Return every sample of ``/metrics`` by its name with its labels, as written there."""
         answer = self._send("GET", f"{self._server.prefix}/metrics")
         lines = answer.read().decode().splitlines()
         if answer.status != 200:
             raise PeerError(f"GET /metrics: HTTP {answer.status}")
-        figures = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in figures}
+        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
 
     def metrics_at_rest(self) -> dict[str, float]:
-        """The metrics once the server has caught up: after half a second with less than 6 % of a core, or 20 s."""
+        """Return the metrics once the server has caught up: half a second below 6 % of a core; or after 20 s."""
         deadline = time.monotonic() + _REST_TIMEOUT_S
-        figures = self.metrics()
+        metrics = self.metrics()
         while time.monotonic() < deadline:
             time.sleep(0.5)
-            earlier, figures = figures, self.metrics()
-            if figures[CPU] - earlier[CPU] < 0.03:
+            earlier, metrics = metrics, self.metrics()
+            if metrics[CPU] - earlier[CPU] < 0.03:
                 break
-        return figures
+        return metrics
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._connection.close()
 
     def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:

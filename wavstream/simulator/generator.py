@@ -1,4 +1,4 @@
-"""The processes of the load generator, seen from the one that conducts them: connect all, start together, count."""
+"""The processes of the load generator, run by one that connects all, starts them together and adds up the counts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CONNECTS_PER_S = 400.0
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What all processes together send."""
+    """The traffic of all processes together."""
 
     targets: Sequence[str]
     """Request targets, one leg each."""
     frames: int
-    """That each leg sends, one every 20 ms."""
+    """Frames of each leg, one every 20 ms."""
     dialect: str = "pcm"
     processes: int = 1
     burst: bool = False
@@ -35,7 +35,7 @@ class Traffic:
 
 
 class Generator:
-    """Worker processes for one load; leaving the context ends those that still run."""
+    """The worker processes of one load; leaving the context ends those that still run."""
 
     def __init__(self, server: ServerAddress, traffic: Traffic) -> None:
         self._workers = [_start_worker() for _ in range(traffic.processes)]
@@ -57,7 +57,7 @@ class Generator:
                 burst=traffic.burst,
                 connects_per_s=CONNECTS_PER_S / traffic.processes,
             )
-            _tell(worker, asdict(plan))
+            _write_to(worker, asdict(plan))
 
     def __enter__(self) -> Self:
         return self
@@ -72,20 +72,20 @@ class Generator:
                 pass
 
     def wait_connected(self) -> None:
-        """Until every stream is open; raises OperatorError when one could not be."""
+        """Wait until every stream is open; raise OperatorError if one could not be opened."""
         for worker in self._workers:
-            _hear(worker)
+            _read_from(worker)
 
     def start(self, at_s: float) -> None:
-        """Let all begin with their first frame at a time of the monotonic clock."""
+        """Have all send their first frame at this time of the monotonic clock."""
         for worker in self._workers:
-            _tell(worker, {"start": at_s})
+            _write_to(worker, {"start": at_s})
 
     def wait_done(self) -> WorkerCounts:
-        """Until every stream has sent its frames and is closed: the counts of all processes together."""
+        """Wait until every stream has sent its frames and is closed; return the counts of all processes together."""
         total = WorkerCounts()
         for worker in self._workers:
-            counts = WorkerCounts(**_hear(worker))
+            counts = WorkerCounts(**_read_from(worker))
             total.frames += counts.frames
             total.late_ticks += counts.late_ticks
             total.worst_late_ms = max(total.worst_late_ms, counts.worst_late_ms)
@@ -99,7 +99,7 @@ def _start_worker() -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _tell(worker: subprocess.Popen[str], message: dict[str, Any]) -> None:
+def _write_to(worker: subprocess.Popen[str], message: dict[str, Any]) -> None:
     assert worker.stdin is not None
     try:
         worker.stdin.write(json.dumps(message) + "\n")
@@ -108,7 +108,7 @@ def _tell(worker: subprocess.Popen[str], message: dict[str, Any]) -> None:
         raise OperatorError("a process of the load generator ended early; its error is above") from None
 
 
-def _hear(worker: subprocess.Popen[str]) -> dict[str, Any]:
+def _read_from(worker: subprocess.Popen[str]) -> dict[str, Any]:
     assert worker.stdout is not None
     line = worker.stdout.readline()
     if not line:

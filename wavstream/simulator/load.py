@@ -1,9 +1,9 @@
-"""``wavstream load``: many calls at once with known audio, what they cost, and whether every sample was kept.
+"""``wavstream load``: many calls at once with known audio; measures their cost and checks every sample.
 
-A session is two legs in one stereo recording. All sockets connect first; the recordings are started through the API;
-then every leg sends its frames. A few recordings are stopped through the API while everything streams, to measure how
-soon a file is there; the others end as the calls are hung up. The server's CPU is read from its metrics before the
-first frame and when the last file is finished.
+A session is two legs in one stereo recording. First all sockets connect, then the recordings are started through the
+API, then every leg sends its frames. A few recordings are stopped through the API while everything streams, to measure
+how soon a file can be fetched; the others end when the calls are hung up. The server's CPU is read from its metrics
+before the first frame and when the last file is finished.
 
 Exit codes: 0 all went well; 1 samples or legs were lost; 2 the load could not run as it was asked for.
 """
@@ -24,9 +24,8 @@ from wavstream.model.ids import new_id
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import CPU, Control
 from wavstream.simulator.generator import Generator, Traffic
-from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring, sent_by
-from wavstream.simulator.verify import ChannelCheck, check_channel
-from wavstream.simulator.wire import CODECS
+from wavstream.simulator.peers import CODECS
+from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, ChannelCheck, Ring, check_channel, make_ring, sent_by
 
 MOST_STOPS = 50
 """Recordings that are stopped through the API to time it; the others end by hang-up."""
@@ -39,12 +38,12 @@ MEMORY = "process_resident_memory_bytes"
 LOOP_DELAY = 'wavstream_loop_delay_seconds{quantile="%s"}'
 
 Progress = Callable[[str, float], None]
-"""Told the name of the phase and how much of it is done, 0..1."""
+"""Takes the name of the phase and how much of it is done, 0..1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """What the command line asks for."""
+    """The load that is asked for."""
 
     url: str
     legs: int
@@ -60,22 +59,22 @@ class LoadRequest:
 
 @dataclass(slots=True, kw_only=True)
 class LoadResult:
-    """What a load found."""
+    """The measurements of a load."""
 
     legs: int
     duration_s: float
     burst: bool
     frames: int = 0
-    """That were sent."""
+    """Frames sent."""
     late_ticks: int = 0
-    """Of the generator: with many, the figures say nothing of the server."""
+    """Late ticks of the generator: if there are many, the result says nothing of the server."""
     worst_late_ms: float = 0.0
     held_back: int = 0
     """Frames that the server's socket did not take at once."""
     lost_legs: int = 0
-    """Streams that the server ended or left without a goodbye."""
+    """Streams that the server ended or did not close."""
     cpu_us_per_frame: float = 0.0
-    """Of the server, user and system, from the first frame to the last finished file."""
+    """CPU of the server, user and system, from the first frame to the last finished file."""
     finish_cpu_us_per_frame: float = 0.0
     """The part of it after the last frame."""
     loop_delay_ms: dict[str, float] = field(default_factory=dict)
@@ -92,7 +91,7 @@ class LoadResult:
     offset_ms: tuple[float, float] | None = None
     """Least and most silence before a leg's first sample."""
     complaints: list[str] = field(default_factory=list)
-    """One line for each channel that is not what was sent, and for each file that never came."""
+    """One line for each channel that differs from what was sent, and for each missing file."""
 
     @property
     def is_good(self) -> bool:
@@ -108,11 +107,11 @@ class _Call:
     session_id: str
     recording_id: str = ""
     stopped_frame: int | None = None
-    """Frames that its legs had sent when its stop was asked for."""
+    """Frames that its legs had sent when its stop was requested."""
 
 
 def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: None) -> LoadResult:
-    """Run the load and return what it found; raises OperatorError or PeerError when it cannot run."""
+    """Run the load and return its measurements; raise OperatorError or PeerError if it cannot run."""
     server = _checked(request)
     control = Control(server, key=request.key)
     idle = control.metrics()
@@ -169,7 +168,7 @@ def _checked(request: LoadRequest) -> ServerAddress:
 def _stop_some(
     calls: list[_Call], control: Control, start_s: float, duration_s: float, result: LoadResult, progress: Progress
 ) -> None:
-    """Stop some of the calls' recordings under load, spread in time and over the calls, and time each."""
+    """Stop some of the recordings under load, spread in time and over the calls, and time each stop."""
     stops = min(MOST_STOPS, len(calls) // 2)
     for index in range(stops):
         at_s = start_s + duration_s * (_STOPS_FROM + (_STOPS_TO - _STOPS_FROM) * index / stops)
@@ -185,7 +184,7 @@ def _stop_some(
         except PeerError as refused:
             result.complaints.append(f"call {call.number}: {refused}")
             continue
-        while (status := control.answers(url)) == 404 and time.perf_counter() < asked + _FINISH_TIMEOUT_S:
+        while (status := control.status_of(url)) == 404 and time.perf_counter() < asked + _FINISH_TIMEOUT_S:
             time.sleep(0.002)
         result.stop_ms.append((time.perf_counter() - asked) * 1000)
         if status != 200:
@@ -202,7 +201,7 @@ def _sleep_until(at_s: float, start_s: float, duration_s: float, progress: Progr
 def _check_files(
     calls: list[_Call], control: Control, frames: int, request: LoadRequest, result: LoadResult, progress: Progress
 ) -> None:
-    """See that every recording has a file and, if asked, that each holds exactly what was sent."""
+    """Check that every recording has a file and, if asked, that each holds exactly what was sent."""
     ring = make_ring(CODECS[request.dialect][0])
     checks: list[ChannelCheck] = []
     for call in calls:

@@ -1,4 +1,4 @@
-"""What a load found, as a table for people and as JSON for scripts."""
+"""The measurements of a load, as a table for people and as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report_load(request: LoadRequest, console: Console, *, json_file: Path | Non
 
 
 def load_table(result: LoadResult) -> Table:
-    """The figures, one a row, with what each says."""
+    """Return the table of the measurements, one a row, each with its meaning."""
     shape = "in bursts" if result.burst else "spread"
     table = Table(title=f"{result.legs} legs, {result.duration_s:g} s, {shape}")
     table.add_column("figure")
@@ -50,7 +50,7 @@ def load_table(result: LoadResult) -> Table:
 
 
 def as_json(result: LoadResult) -> str:
-    """The figures, named as in LoadResult, with quantiles of the stop times."""
+    """Return the measurements as JSON, named as in LoadResult, with quantiles of the stop times."""
     found = asdict(result)
     found["stop_ms"] = {f"p{share:g}": percentile(result.stop_ms, share / 100) for share in (50, 99, 100)}
     found["is_good"] = result.is_good
@@ -58,7 +58,7 @@ def as_json(result: LoadResult) -> str:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The first of the sorted values that is not below ``share`` of them; None of none."""
+    """Return the first of the sorted values that is not below ``share`` of them; None if there is none."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] if ordered else None
 
 

@@ -1,8 +1,9 @@
-"""What a media server does to a leg, as a list of steps in time: how it sends when all is well, and how it misbehaves.
+"""The steps of a leg in time, and the quirks that change them: how a media server sends, and how it misbehaves.
 
-A quirk is a value; ``steps`` turns the audio's length and the quirks into what to do and when, and reads no clock, so
-that the same quirks always make the same call. All times are seconds of the call from the moment the leg should dial
-(the audio's start when it does not join late); a quirk at 3 s touches the first message that starts at 3 s or later.
+A quirk is a value. ``steps`` makes the steps from the length of the audio and the quirks, and reads no clock, so the
+same quirks always make the same call. All times are seconds of the call from the moment at which the leg should dial
+(the start of the audio, unless the leg joins late); a quirk at 3 s changes the first message that starts at 3 s or
+later.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PTIME_MS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Nothing is sent for a while, then all that is owed at once."""
+    """Nothing is sent for a while, then everything that is due at once."""
 
     at_s: float
     for_s: float
@@ -28,7 +29,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The audio of a while is never sent, as with suppressed silence."""
+    """A part of the audio is never sent, as with suppressed silence."""
 
     at_s: float
     for_s: float
@@ -36,7 +37,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The connection breaks without a word and the leg is back after a while; what was said meanwhile is lost."""
+    """The connection breaks without a close, and the leg comes back after a while; the audio between is lost."""
 
     at_s: float
     away_s: float
@@ -44,21 +45,21 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The leg joins late: its audio starts from the beginning then."""
+    """The leg joins late, and its audio starts from the beginning then."""
 
     by_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The sender's clock runs fast by so many parts in a million (negative: slow)."""
+    """The sender's clock is fast by so many parts in a million (negative: slow)."""
 
     ppm: float
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Nothing is sent for a while, and all that follows so much later than it should be."""
+    """Nothing is sent for a while, and everything after it is as much too late."""
 
     at_s: float
     for_s: float
@@ -66,7 +67,7 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One message is sent so much late, behind those that follow it."""
+    """One message is sent too late, behind those that follow it."""
 
     at_s: float
     by_s: float
@@ -74,7 +75,7 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """One message is sent again so much later."""
+    """One message is sent again later."""
 
     at_s: float
     by_s: float
@@ -82,7 +83,7 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """Messages of so many samples, whatever the ptime."""
+    """Messages have this many samples instead of a ptime."""
 
     samples: float
 
@@ -114,14 +115,14 @@ class Send:
 
     due_s: float
     first: int
-    """Sample of the audio."""
+    """The first sample of the audio in it."""
     end: int
     """The sample after the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Abort the connection with no closing handshake."""
+    """Abort the connection without a closing handshake."""
 
     due_s: float
 
@@ -137,7 +138,7 @@ Step = Dial | Send | Break | HangUp
 
 
 def parse_quirk(text: str) -> tuple[str | None, Quirk]:
-    """The leg that ``[LEG=]NAME:NUMBER[:NUMBER]`` is for (None: every leg) and the quirk; raises OperatorError."""
+    """Read ``[LEG=]NAME:NUMBER[:NUMBER]``; return the leg (None: every leg) and the quirk; raise OperatorError."""
     leg, _, rest = text.rpartition("=")
     name, *numbers = rest.split(":")
     kind = _BY_NAME.get(name)
@@ -150,14 +151,14 @@ def parse_quirk(text: str) -> tuple[str | None, Quirk]:
 
 
 def quirk_forms() -> str:
-    """How each quirk is written, for help texts."""
+    """Return how each quirk is written, for help texts."""
     return ", ".join(":".join([name, *(f.name.upper() for f in fields(kind))]) for name, kind in _BY_NAME.items())
 
 
 def steps(
     total_samples: int, *, rate_hz: int, quirks: Sequence[Quirk] = (), message_samples: int | None = None
 ) -> Iterator[Step]:
-    """Everything the leg does, in order; ``message_samples`` is the size of a message without the Chunks quirk."""
+    """Yield everything that the leg does, in order; ``message_samples`` is the size of a message without Chunks."""
     late_s = sum(quirk.by_s for quirk in quirks if isinstance(quirk, Late))
     real_rate_hz = rate_hz * (1 + sum(quirk.ppm for quirk in quirks if isinstance(quirk, Drift)) / 1e6)
     stalls = [quirk for quirk in quirks if isinstance(quirk, Stall)]
@@ -189,7 +190,7 @@ def steps(
             ends = [stall.at_s + stall.for_s for stall in stalls if _within(at_s, stall.at_s, stall.for_s)]
             delay_s = sum(quirk.for_s for quirk in delays if at_s >= quirk.at_s)
             due_s = max([at_s + delay_s, *ends])
-            yield from _taken(put_off, until_s=due_s)
+            yield from _take_due(put_off, until_s=due_s)
             here = [quirk for quirk in moved if _within(at_s, quirk.at_s, size / real_rate_hz)]
             put_off += [Send(due_s + quirk.by_s, first, end) for quirk in here]
             if not any(isinstance(quirk, Swap) for quirk in here):
@@ -197,19 +198,19 @@ def steps(
         first = end
     if away is not None:
         yield Dial(away.at_s + away.away_s)
-    for late in _taken(put_off, until_s=math.inf):
+    for late in _take_due(put_off, until_s=math.inf):
         yield late
         due_s = late.due_s
     yield HangUp(max(due_s, late_s + total_samples / real_rate_hz))
 
 
-def _taken(put_off: list[Send], *, until_s: float) -> list[Send]:
-    """Those that are due by then, in their order; they are put off no more."""
+def _take_due(put_off: list[Send], *, until_s: float) -> list[Send]:
+    """Remove and return the messages that are due by then, in their order."""
     due = sorted((send for send in put_off if send.due_s <= until_s), key=lambda send: send.due_s)
     put_off[:] = [send for send in put_off if send.due_s > until_s]
     return due
 
 
 def _within(at_s: float, start_s: float, length_s: float) -> bool:
-    """To the microsecond: 0.1 + 0.2 is 0.3 here."""
+    """Compare to the microsecond, so that 0.1 + 0.2 is 0.3."""
     return 0 <= round((at_s - start_s) * 1e6) < round(length_s * 1e6)

@@ -1,4 +1,4 @@
-"""``wavstream send``: plays WAV files to a server as the legs of one call.
+"""``wavstream send``: play WAV files to a server as the legs of one call.
 
 Exit codes: 0 the call was played and hung up; 1 the server refused a leg or ended it; 2 the command cannot work as it
 was given (a file, an option, or no server at the address).
@@ -23,8 +23,8 @@ from wavstream.model.ids import is_customer_id, new_id
 from wavstream.rendering.codecs.payload import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
+from wavstream.simulator.peers import CODECS
 from wavstream.simulator.quirks import Quirk, parse_quirk
-from wavstream.simulator.wire import CODECS
 
 EXIT_OK, EXIT_CALL_FAILED, EXIT_CANNOT_START = 0, 1, 2
 
@@ -33,7 +33,7 @@ _INTEGER_WIDTHS = ("PCM_16", "PCM_S8", "PCM_U8", "PCM_24", "PCM_32", "ULAW", "AL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
-    """What the command line asks for."""
+    """The call that is asked for."""
 
     files: Sequence[Path]
     """One leg each, named a, b, c, ... in this order."""
@@ -42,14 +42,14 @@ class SendRequest:
     session_id: str | None = None
     """None: a fresh one."""
     codec: str | None = None
-    """None: what is usual in the dialect."""
+    """None: the usual one of the dialect."""
     speed: float = 1.0
     """Call seconds in a second; infinity for as fast as the server takes it."""
     quirks: Sequence[str] = ()
     """As ``parse_quirk`` reads them."""
     key: str | None = None
     record: bool = False
-    """Whether the stream itself asks for a recording."""
+    """Whether the streams ask for a recording."""
 
 
 def run_send(request: SendRequest, console: Console) -> int:
@@ -69,7 +69,7 @@ def _complain(text: str) -> None:
 
 
 def _run_send(request: SendRequest, console: Console) -> int:
-    server, session_id, legs = _prepared(request)
+    server, session_id, legs = _prepare(request)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bars = {
@@ -97,7 +97,7 @@ def _run_send(request: SendRequest, console: Console) -> int:
 
 
 def read_wav(file: Path) -> tuple[Samples, int]:
-    """The file's samples, shape ``(samples, channels)``, and its rate in hertz; raises OperatorError."""
+    """Return the file's samples, shape ``(samples, channels)``, and its rate in hertz; raise OperatorError."""
     try:
         with soundfile.SoundFile(file) as wav:
             rate_hz, channels, subtype = wav.samplerate, wav.channels, wav.subtype
@@ -121,8 +121,8 @@ def read_wav(file: Path) -> tuple[Samples, int]:
     return samples, rate_hz
 
 
-def _prepared(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
-    """Everything checked and read, before the first connection."""
+def _prepare(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
+    """Check and read everything, before the first connection."""
     if request.dialect not in CODECS:
         raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(CODECS)}")
     if request.codec not in (None, *CODECS[request.dialect]):

@@ -1,15 +1,21 @@
-"""The two kinds of link that open a finished file; pure, ``now`` is a parameter.
+"""The links that open a finished file, the keys that sign them, and the address that a recording is published with.
+
+There are two kinds of link:
 
 - A *capability URL*, ``/files/{recording_id}/{seal}/{file_name}``: the recording's stable address, known from its
   start. It opens the file for as long as the recording is available.
-- A *signed link*, ``/files/{recording_id}/{file_name}?expires=...&signature=...``: dies by itself after a while.
+- A *signed link*, ``/files/{recording_id}/{file_name}?expires=...&signature=...``: it ends by itself after a while.
 
-Seal and signature are ``{key id}.{HMAC-SHA256, base64url}`` over all that the link says, so no part of it can be
-changed. A recording's links are signed with the key that was the newest when the recording was created: its
-capability URL stays the same, letter by letter, when keys are rotated.
+Three rules:
 
-Whoever answers a request checks in this order: ``LinkKeys.verify`` (wrong: 403, whether or not there is such a
-recording); then the recording (expired, deleted, unknown: 404); then ``VerifiedLink.is_over`` (403).
+1. Seal and signature are ``{key id}.{HMAC-SHA256, base64url}`` over everything that the link says, so no part of it can
+   be changed.
+2. The links of a recording are signed with the key that was the newest when the recording was created. So its
+   capability URL stays the same, letter by letter, when a key is added.
+3. Whoever answers a request checks in this order: ``LinkKeys.verify`` (wrong: 403, whether or not there is such a
+   recording); then the recording (expired, deleted, unknown: 404); then ``VerifiedLink.is_over`` (403).
+
+The clock is a parameter. Only ``load_link_keys`` touches a file: ``link-keys.json``, in the data folder.
 """
 
 from __future__ import annotations
@@ -17,13 +23,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 
-from wavstream.errors import Forbidden
+import msgspec
+
+from wavstream.errors import Forbidden, OperatorError
 from wavstream.model.recording import Recording
+from wavstream.storage.secret_file import read_or_create
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +51,13 @@ class LinkKey:
         return f"LinkKey(id={self.id!r}, secret=***, since={self.since!r})"
 
 
+_encode_keys = msgspec.json.Encoder().encode
+_decode_keys = msgspec.json.Decoder(tuple[LinkKey, ...]).decode
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedLink:
-    """What a link with a right signature says."""
+    """The content of a link whose signature is right."""
 
     recording_id: str
     ext: str
@@ -51,33 +66,33 @@ class VerifiedLink:
     """When a signed link ends; None: a capability URL."""
 
     def is_over(self, now: datetime) -> bool:
-        """Whether the link itself has ended."""
+        """Return whether the link itself has ended."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 class LinkKeys:
-    """The ring of link keys: signs with one, verifies with all. Keys are never dropped: links live as long as files."""
+    """All link keys: one signs, all verify. None is ever dropped, since links live as long as files."""
 
     def __init__(self, keys: tuple[LinkKey, ...]) -> None:
         if not keys:
-            raise ValueError("a ring needs a key")
+            raise ValueError("at least one key is needed")
         self.keys = tuple(sorted(keys, key=lambda key: key.since))
 
     def capability_path(self, recording: Recording) -> str:
-        """Path of the recording's stable address; the same for the whole life of the recording."""
+        """Return the path of the recording's stable address: the same for the whole life of the recording."""
         key = self._key_of(recording)
         seal = _signature(key, "capability", recording.id, recording.file_name)
         return f"/files/{recording.id}/{seal}/{quote(recording.file_name, safe='')}"
 
     def signed_path(self, recording: Recording, *, now: datetime, ttl_s: int, ext: str | None = None) -> str:
-        """Path and query of a link that ends ``ttl_s`` seconds after ``now``; ``ext``: of the copy in that format."""
+        """Return path and query of a link that ends ``ttl_s`` after ``now``; ``ext``: of the copy in that format."""
         name = recording.file_name if ext is None else file_name_as(ext, recording)
         expires = str(int(now.timestamp()) + ttl_s)
         signature = _signature(self._key_of(recording), "signed", recording.id, name, expires)
         return f"/files/{recording.id}/{quote(name, safe='')}?expires={expires}&signature={signature}"
 
     def verify(self, path: str, query: Mapping[str, str]) -> VerifiedLink:
-        """What a link says, from its percent-decoded path and query; raises Forbidden if we did not make it."""
+        """Read a link from its percent-decoded path and query; raise Forbidden if it is not one of ours."""
         recording_id, _, rest = path.removeprefix("/files/").partition("/")
         if "signature" in query:
             expires = query.get("expires", "")
@@ -88,6 +103,7 @@ class LinkKeys:
         return VerifiedLink(recording_id, _ext(file_name), None)
 
     def _key_of(self, recording: Recording) -> LinkKey:
+        # Rule 2. A recording older than every key is signed with the first.
         older = [key for key in self.keys if key.since <= recording.created_at]
         return older[-1] if older else self.keys[0]
 
@@ -99,16 +115,45 @@ class LinkKeys:
             raise Forbidden("the link's signature is wrong: use the link as it was given")
 
 
+@dataclass(frozen=True, slots=True)
+class PublicUrls:
+    """Makes the address that a recording is published with: ours, or that of a store which somebody else serves."""
+
+    links: LinkKeys
+    public_url: str
+    """Start of our own links, without a slash at the end."""
+    store_url: str | None = None
+    """Start of the addresses in a store that serves the files by object key; None: we serve them."""
+
+    def of(self, recording: Recording) -> str:
+        """Return the absolute address of the recording's file: the same for the whole life of the recording."""
+        if self.store_url is not None:
+            return f"{self.store_url}/{recording.object_key}"
+        return self.public_url + self.links.capability_path(recording)
+
+
+def load_link_keys(path: Path, now: datetime) -> LinkKeys:
+    """Read the keys from the file, made with one key if there is no file; raise OperatorError if it cannot be used."""
+    fresh = LinkKey(id=secrets.token_hex(4), secret=secrets.token_bytes(32), since=now)
+    content = read_or_create(path, _encode_keys((fresh,)))
+    try:
+        return LinkKeys(_decode_keys(content))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise OperatorError(
+            f"{path} is not a list of link keys ({error}): restore it, or remove it, which ends every link made so far"
+        ) from error
+
+
 def file_name_as(ext: str, recording: Recording) -> str:
-    """What a browser calls the download of the recording in that format."""
+    """Return the name that a download of the recording has in that format."""
     return f"{recording.file_name.rpartition('.')[0]}.{ext}"
 
 
 def _signature(key: LinkKey, *parts: str) -> str:
-    # Each part with its length before it: no two lists of parts make the same bytes.
+    # Rule 1. Each part has its length before it, so no two lists of parts make the same bytes.
     encoded = [part.encode(errors="surrogatepass") for part in parts]
     message = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
-    # Not ``hmac.digest``: it lets go of the interpreter's lock, for which the loop then waits while threads are busy.
+    # Not ``hmac.digest``: it releases the interpreter's lock, and the loop then waits for it while threads are busy.
     mac = hmac.new(key.secret, message, hashlib.sha256).digest()
     return f"{key.id}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 

@@ -1,10 +1,10 @@
 """Finished files in a folder of this machine, published by rename.
 
-A file appears under its key whole or not at all, its sidecar before it, and both are on the disk when ``publish``
-returns. It is moved, never copied: the spool must be on the same filesystem, because a copy of a 4-hour call takes
-longer than a stop may take.
-
-Everything here blocks: call it from a worker thread.
+1. A file appears under its key whole or not at all, and its sidecar before it. Both are on the disk when ``publish``
+   returns.
+2. A file is moved, never copied: a copy of a 4-hour call takes longer than a stop may take. So the spool must be on
+   the same filesystem.
+3. Every function blocks: call it from a worker thread.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
-from wavstream.storage.keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
+from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What the filesystem knows of a finished file."""
+    """Size and age of a finished file, as the filesystem has them."""
 
     size_bytes: int
     modified_at: datetime
@@ -36,11 +36,11 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # Held while a folder is made and filled, or found empty and removed: the one must not undo the other.
+        # Held while a folder is made and filled, or found empty and removed, so that neither undoes the other.
         self._folders = threading.Lock()
 
     def prepare(self, spool: Path) -> None:
-        """Make the folder and check that files can be moved into it from the spool; raises OperatorError."""
+        """Make the folder and check that files can be moved into it from the spool; raise OperatorError if not."""
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             spool.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class LocalStorage:
         for folder in (self._root, spool):
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise OperatorError(f"the folder {folder} cannot be written: give this user the right to")
-        if not same:
+        if not same:  # rule 2
             raise OperatorError(
                 f"{spool} and {self._root} must be on one filesystem: finished files are moved, not copied"
             )
@@ -60,21 +60,21 @@ class LocalStorage:
     def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
         """Move the finished file ``spool`` to its key; on return it and its sidecar are on the disk.
 
-        Raises OSError, and can be tried again until it succeeds.
+        Raise OSError if the disk refuses; it can be tried again until it succeeds.
         """
         target = self.path(object_key)
         moved_before = not spool.exists() and target.exists()
         if not moved_before:
             _sync_file(spool)
-        spooled_sidecar = None if sidecar is None else _written(spool.with_name(sidecar_key(spool.name)), sidecar)
+        spooled_sidecar = None if sidecar is None else _write_synced(spool.with_name(sidecar_key(spool.name)), sidecar)
         with self._folders:
             made_in = _make_folders(target.parent)
-            if spooled_sidecar is not None:
+            if spooled_sidecar is not None:  # rule 1: the sidecar first
                 os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
             if not moved_before:
                 os.rename(spool, target)
         if moved_before:
-            # The try that moved it failed after that, so what it had synced by then is not known.
+            # An earlier try moved the file and failed after that: which folders it had synced is not known.
             made_in = [folder for folder in target.parent.parents if folder.is_relative_to(self._root)]
         for folder in (target.parent, *made_in):
             _sync_folder(folder)
@@ -82,25 +82,27 @@ class LocalStorage:
     def publish_copy(self, spool: Path, object_key: str, ext: str) -> None:
         """Move a copy of the file in another format to its place beside it; if the file is gone, delete the copy.
 
-        Raises OSError. A copy can be made again, so its folder is not synced: it is only never half of one.
+        Raise OSError if the disk refuses. A copy is whole or not there; its folder is not synced, since a copy can be
+        made again.
         """
         copy = self.path(copy_key(object_key, ext))
         _sync_file(spool)
         with suppress(FileNotFoundError):
             os.rename(spool, copy)
-        # Looked for after the move: whoever deletes the file looks for its copies after that.
+        # Checked after the move: whoever deletes the file looks for its copies after deleting it, so one of the two
+        # sees the other.
         if not self.path(object_key).exists():
-            _unlinked(copy)
+            _unlink(copy)
             self._prune(copy.parent)
 
     def path(self, object_key: str) -> Path:
-        """Where the file of a key lies, or would."""
+        """Return the path of the file with this key, whether or not it exists."""
         if not is_object_key(object_key):
             raise InternalError(f"not an object key: {object_key!r}")
         return self._root / object_key
 
     def stat(self, object_key: str) -> StoredFile | None:
-        """Size and age of a file; None if there is none."""
+        """Return size and age of a file; None if there is none."""
         try:
             found = os.stat(self.path(object_key))
         except FileNotFoundError:
@@ -110,12 +112,12 @@ class LocalStorage:
         return StoredFile(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def delete(self, object_key: str) -> bool:
-        """Delete the file, its sidecar and its copies, and folders left empty; whether there was a file."""
+        """Delete the file, its sidecar, its copies and folders left empty; return whether there was a file."""
         target = self.path(object_key)
         beside = [sidecar_key(object_key), *(copy_key(object_key, each) for each in FileFormat)]
         try:
-            deleted = _unlinked(target)
-            deleted_beside = [_unlinked(self.path(key)) for key in beside]
+            deleted = _unlink(target)
+            deleted_beside = [_unlink(self.path(key)) for key in beside]
             self._prune(target.parent)
             if deleted or any(deleted_beside):
                 _sync_nearest_folder(target.parent)
@@ -124,7 +126,7 @@ class LocalStorage:
         return deleted
 
     def walk(self) -> Iterator[str]:
-        """The keys of all files, sidecars and copies left out, to compare with the catalog."""
+        """Yield the keys of all files, without sidecars and copies, to compare them with the catalog."""
         for folder, _, names in os.walk(self._root):
             for name in names:
                 key = (Path(folder) / name).relative_to(self._root).as_posix()
@@ -132,14 +134,14 @@ class LocalStorage:
                     yield key
 
     def _prune(self, folder: Path) -> None:
-        with self._folders, suppress(OSError):  # The first that is not empty ends it.
+        with self._folders, suppress(OSError):  # the first folder that is not empty ends the loop
             while folder != self._root:
                 folder.rmdir()
                 folder = folder.parent
 
 
 def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with its parents; the folders in which one was made."""
+    """Make a folder with its parents; return the folders in which one was made."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -149,8 +151,8 @@ def _make_folders(folder: Path) -> list[Path]:
     return [each.parent for each in missing]
 
 
-def _written(path: Path, content: bytes) -> Path:
-    # Like the audio, not for everybody on the machine: the sidecar has the link that opens the file.
+def _write_synced(path: Path, content: bytes) -> Path:
+    # 0640, like the audio: the sidecar holds the link that opens the file.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -159,7 +161,7 @@ def _written(path: Path, content: bytes) -> Path:
     return path
 
 
-def _unlinked(path: Path) -> bool:
+def _unlink(path: Path) -> bool:
     try:
         path.unlink()
     except (FileNotFoundError, NotADirectoryError):
@@ -168,7 +170,7 @@ def _unlinked(path: Path) -> bool:
 
 
 def _sync_nearest_folder(folder: Path) -> None:
-    """Sync the folder or, where it was removed (by another thread's delete too), what it was in."""
+    """Sync the folder or, if it was removed (perhaps by another thread), the nearest one that it was in."""
     try:
         _sync_folder(folder)
     except FileNotFoundError:

@@ -13,12 +13,13 @@ from wavstream.errors import OperatorError
 
 
 def read_or_create(path: Path, fresh: bytes) -> bytes:
-    """What the file holds; if there is no file, one is made with ``fresh`` in it. Raises OperatorError."""
+    """Return the content of the file, made with ``fresh`` in it if there is none; raise OperatorError."""
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(path, fresh)
+            temporary = _write_temporary(path, fresh)
             try:
+                # A link, not a rename: it fails where another process was first, and its secret stays.
                 os.link(temporary, path)
             except FileExistsError:
                 pass
@@ -31,15 +32,7 @@ def read_or_create(path: Path, fresh: bytes) -> bytes:
         ) from error
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put ``content`` in place of what the file holds, whole or not at all. Raises OperatorError."""
-    try:
-        os.replace(_temporary(path, content), path)
-    except OSError as error:
-        raise OperatorError(f"the secret file {path} cannot be written: {error.strerror}; check its folder") from error
-
-
-def _temporary(path: Path, content: bytes) -> Path:
+def _write_temporary(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -23,9 +23,8 @@ from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
-from wavstream.storage.links import LinkKey, LinkKeys
+from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.public_urls import PublicUrls
 
 BASE = "https://rec.example.com"
 APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)

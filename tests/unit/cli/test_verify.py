@@ -26,13 +26,22 @@ from wavstream.service.data_folder import DataFolder
 HEADER_BYTES = 44
 SAMPLES = np.random.default_rng(1).integers(-9000, 9000, (8000, 2), np.int16)
 RECEIPT = Receipt(
-    sample_rate=8000, channels=2, samples=8000, audio_sha256=hashlib.sha256(SAMPLES.tobytes()).hexdigest(),
-    size_bytes=HEADER_BYTES + SAMPLES.nbytes, integrity=Integrity(samples=16000),
-)  # fmt: skip
+    sample_rate=8000,
+    channels=2,
+    samples=8000,
+    audio_sha256=hashlib.sha256(SAMPLES.tobytes()).hexdigest(),
+    size_bytes=HEADER_BYTES + SAMPLES.nbytes,
+    integrity=Integrity(samples=16000),
+)
 RECORDING = replace(
-    a_recording(), status=Status.AVAILABLE, end_reason=EndReason.HANGUP, started_at=utc(at(0)),
-    ended_at=utc(at(1)), expires_at=utc(at(2)), receipt=RECEIPT,
-)  # fmt: skip
+    a_recording(),
+    status=Status.AVAILABLE,
+    end_reason=EndReason.HANGUP,
+    started_at=utc(at(0)),
+    ended_at=utc(at(1)),
+    expires_at=utc(at(2)),
+    receipt=RECEIPT,
+)
 
 
 def put(path: Path) -> Path:

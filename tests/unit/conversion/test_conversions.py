@@ -21,8 +21,8 @@ from wavstream.errors import InternalError, LimitReached, NotFound
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.sessions.admission import DiskReserve
-from wavstream.storage.keys import copy_key
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import copy_key
 
 Write = Callable[[Conversion, Path, Path, Callable[[int], None]], None]
 

@@ -28,8 +28,10 @@ def read(message: Outgoing | None) -> object:
 def test_audio_is_sent_as_text_that_names_the_stream() -> None:
     silence = "/" * 212 + "/w=="
     assert read(started().message(b"\xff" * 160)) == {
-        "event": "media", "streamSid": "MZ01", "media": {"payload": silence}
-    }  # fmt: skip
+        "event": "media",
+        "streamSid": "MZ01",
+        "media": {"payload": silence},
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from wavstream.journal.records import ClockRecord, EventRecord, Item, SegmentHeader, batch, frame_record, segment_header
+from tests.support.records import frame_record
+from wavstream.journal.records import ClockRecord, EventRecord, Item, SegmentHeader, batch, segment_header
 from wavstream.journal.segments import segment_path
 
 KEY = "0123456789abcdef0123456789abcdef"

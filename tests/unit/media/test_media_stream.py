@@ -8,8 +8,7 @@ from structlog.testing import capture_logs
 
 from tests.support.media_plane import RememberingSink
 from wavstream.dialects.base import Outgoing, UpgradeRequest
-from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, StreamStarted, StreamStopped
-from wavstream.dialects.reasons import Reason
+from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
 from wavstream.errors import BadParameter, InternalError
 from wavstream.media.counters import MediaCounters
 from wavstream.media.media_stream import MediaStream

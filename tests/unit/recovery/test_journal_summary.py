@@ -15,7 +15,7 @@ from wavstream.journal.records import (
     BrokenSegment,
     ClockRecord,
     EventRecord,
-    Kind,
+    RecordKind,
     SegmentHeader,
 )
 from wavstream.journal.segments import segment_path
@@ -28,7 +28,7 @@ RECORDING = a_started_recording()
 START = events.RecordingStarted(recording=RECORDING, streams=(), leg_order=("b",))
 
 
-def facts_of(*told: events.Event) -> JournalSummary:
+def facts_of(*told: events.JournalEvent) -> JournalSummary:
     facts = JournalSummary(SegmentHeader(key="k", app_id="default", session_id="call-77", segment=1, created_us=0))
     for second, event in enumerate(told):
         facts.take(EventRecord(at(second), event), segment=second + 1)
@@ -64,7 +64,7 @@ def test_a_start_tells_of_the_recording_its_segment_and_the_streams_that_were_th
     ],
     ids=["paused", "resumed", "nothing that changes it"],
 )
-def test_pauses_tell_of_the_state(told: list[events.Event], status: Status) -> None:
+def test_pauses_tell_of_the_state(told: list[events.JournalEvent], status: Status) -> None:
     assert facts_of(START, *told).recordings[RECORDING.id].status is status
 
 
@@ -146,7 +146,7 @@ def test_a_journal_that_is_broken_in_the_middle_tells_what_could_be_read_and_wha
 
 def test_a_journal_with_an_event_of_a_later_version_is_refused_with_the_segment(tmp_path: Path) -> None:
     body = b'{"type":"hologram_opened"}'
-    unknown = RECORD.pack(len(body), Kind.EVENT, 0, 0, at(1), 0) + body
+    unknown = RECORD.pack(len(body), RecordKind.EVENT, 0, 0, at(1), 0) + body
     key = leave(tmp_path, [happened(0, START), unknown])
 
     with pytest.raises(BrokenSegment, match="segment 1"):

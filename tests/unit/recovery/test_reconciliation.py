@@ -18,7 +18,7 @@ from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery.reconciliation import PAGE_SIZE, reconcile
-from wavstream.storage.keys import sidecar_key
+from wavstream.storage.object_keys import sidecar_key
 
 
 class Shelf:

@@ -9,7 +9,8 @@ import numpy as np
 
 from tests.support.folding import folded, noise
 from tests.support.journal_script import T0_US, Script
-from wavstream.journal import events, records
+from tests.support.records import frame_record
+from wavstream.journal import events
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.rendering.fold import Fold
@@ -148,5 +149,5 @@ def test_an_unknown_track_number_is_ignored() -> None:
         stream=77, leg="z", dialect="pcm", format=MediaFormat(), clock=TrackClock.CONTIGUOUS,
         tracks=(Track.INBOUND,), first_track=99,
     )  # fmt: skip
-    script.add(1000, 1, records.frame_record(track=facts.first_track, arrival_us=T0_US, position=0, payload=b"ab"))
+    script.add(1000, 1, frame_record(track=facts.first_track, arrival_us=T0_US, position=0, payload=b"ab"))
     assert (folded(script.stop(1.0)).left == noise(1.0)).all()

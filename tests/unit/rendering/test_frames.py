@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.support.records import frame_record
 from wavstream.journal import records
 from wavstream.rendering.timeline.frames import Fate, Frames, gather
 
@@ -16,7 +17,7 @@ def runs(*parts: bytes) -> list[records.FrameRun]:
 
 
 def frame(track: int, number: int, payload: bytes) -> bytes:
-    return records.frame_record(track=track, arrival_us=1000 + number, position=10 * number, payload=payload)
+    return frame_record(track=track, arrival_us=1000 + number, position=10 * number, payload=payload)
 
 
 def told(frames: Frames) -> list[object]:

@@ -1,7 +1,8 @@
-"""What a server says of itself when it starts."""
+"""The start of a server: its warnings, and the wait for it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from wavstream.service.server import running
+from wavstream.service.server import running, wait_until_ready
 from wavstream.settings import Settings
 
 NOTHING_SAID: list[str] = []
@@ -32,4 +33,40 @@ async def test_a_server_for_other_machines_whose_links_open_on_its_own_alone_war
             port = service.settings.port
     warnings = [entry for entry in logs if entry["log_level"] == "warning"]
     assert [entry["links"] for entry in warnings] == [each.format(port=port) for each in links]
-    assert all("WAVSTREAM_PUBLIC_URL" in entry["event"] for entry in warnings)
+    assert all("WAVSTREAM_PUBLIC_URL" in entry["to_do"] for entry in warnings)
+
+
+@pytest.mark.parametrize("becomes_ready", [True, False])
+async def test_the_wait_for_a_server_leaves_nothing_behind_whether_it_is_ready_or_ends_first(
+    becomes_ready: bool,
+) -> None:
+    before, ready, end = asyncio.all_tasks(), asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        if becomes_ready:
+            ready.set()
+            await end.wait()
+
+    serving = asyncio.create_task(serve())
+    await wait_until_ready(ready, serving)
+
+    assert asyncio.all_tasks() - before == ({serving} if becomes_ready else set())
+    end.set()
+    await serving
+
+
+async def test_a_wait_for_a_server_that_is_cancelled_leaves_nothing_behind() -> None:
+    before, started = asyncio.all_tasks(), asyncio.Event()
+
+    async def serve() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    serving = asyncio.create_task(serve())
+    waiting = asyncio.create_task(wait_until_ready(asyncio.Event(), serving))
+    await started.wait()
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+
+    assert asyncio.all_tasks() - before == {serving}
+    serving.cancel()

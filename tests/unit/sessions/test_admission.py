@@ -13,7 +13,7 @@ from tests.support.sessions import OPTIONS
 from wavstream.errors import LimitReached
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.sessions.admission import DiskReserve, NewRecordings
-from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.object_keys import KeyTemplate
 
 NAMED = replace(OPTIONS, file_name="offer")
 

@@ -22,8 +22,8 @@ from wavstream.sessions.openers.base import OpenRequest
 from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
 from wavstream.sessions.session import SessionStream
 from wavstream.sessions.ticker import Ticker
-from wavstream.storage.keys import KeyTemplate
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import KeyTemplate
 
 OPTIONS = RecordingOptions()
 

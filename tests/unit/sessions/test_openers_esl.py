@@ -13,7 +13,7 @@ import pytest
 from tests.support.event_socket import Channel, FreeSwitch
 from wavstream.errors import DependencyError, InvalidFields, NotFound, OperatorError
 from wavstream.sessions.openers.base import OpenRequest
-from wavstream.sessions.openers.esl import EslOpener, Mix, Silence, StreamCommand
+from wavstream.sessions.openers.esl import EslOpener, Mix, SilencePlayback, StreamCommand
 from wavstream.sessions.openers.switch_link import SwitchLink
 
 CHANNEL = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -84,7 +84,9 @@ async def test_the_channel_is_told_where_to_stream_and_then_to_stop(switch: Free
 
 
 async def test_a_fork_is_played_silence_for_as_long_as_it_streams(switch: FreeSwitch, link: SwitchLink) -> None:
-    opener = EslOpener(link, command=StreamCommand.AUDIO_FORK, mix=Mix.MIXED, rate_hz=24_000, silence=Silence.BOTH)
+    opener = EslOpener(
+        link, command=StreamCommand.AUDIO_FORK, mix=Mix.MIXED, rate_hz=24_000, silence=SilencePlayback.BOTH
+    )
     request = replace(REQUEST, media_url=f"{URL}?keepalive=0", stream_token=None)
 
     await opener.open(request)
@@ -107,7 +109,7 @@ async def test_a_fork_is_played_silence_for_as_long_as_it_streams(switch: FreeSw
 async def test_a_stop_that_is_asked_during_the_start_comes_after_all_of_it(
     switch: FreeSwitch, link: SwitchLink
 ) -> None:
-    opener = EslOpener(link, silence=Silence.ALEG)
+    opener = EslOpener(link, silence=SilencePlayback.ALEG)
     switch.hold()
     opening = asyncio.create_task(opener.open(REQUEST))
     await switch.heard(1)
@@ -119,8 +121,11 @@ async def test_a_stop_that_is_asked_during_the_start_comes_after_all_of_it(
 
     assert switch.channels[CHANNEL] == Channel()
     assert [command.split(" ")[0] for command in switch.commands] == [
-        "uuid_audio_stream", "uuid_broadcast", "uuid_audio_stream", "uuid_break",
-    ]  # fmt: skip
+        "uuid_audio_stream",
+        "uuid_broadcast",
+        "uuid_audio_stream",
+        "uuid_break",
+    ]
 
 
 async def test_a_channel_may_have_any_name_where_a_pattern_finds_it(switch: FreeSwitch, link: SwitchLink) -> None:
@@ -241,7 +246,7 @@ async def test_a_user_that_may_not_run_the_command_is_the_operators_to_mend(
 async def test_a_stream_is_there_although_its_silence_may_not_be_played(switch: FreeSwitch, link: SwitchLink) -> None:
     switch.allowed = {"uuid_audio_stream"}
 
-    await EslOpener(link, silence=Silence.ALEG).open(REQUEST)
+    await EslOpener(link, silence=SilencePlayback.ALEG).open(REQUEST)
 
     assert switch.channels[CHANNEL].stream is not None
 
@@ -249,14 +254,14 @@ async def test_a_stream_is_there_although_its_silence_may_not_be_played(switch: 
 async def test_a_stream_is_there_although_nobody_knows_of_its_silence(switch: FreeSwitch, link: SwitchLink) -> None:
     switch.losing = ["uuid_broadcast"]
 
-    await EslOpener(link, silence=Silence.ALEG).open(REQUEST)
+    await EslOpener(link, silence=SilencePlayback.ALEG).open(REQUEST)
 
     assert switch.channels[CHANNEL].stream is not None
 
 
-@pytest.mark.parametrize("silence", list(Silence))
+@pytest.mark.parametrize("silence", list(SilencePlayback))
 async def test_the_stop_of_a_channel_that_has_hung_up_is_no_error(
-    silence: Silence, switch: FreeSwitch, link: SwitchLink
+    silence: SilencePlayback, switch: FreeSwitch, link: SwitchLink
 ) -> None:
     opener = EslOpener(link, silence=silence)
     await opener.open(REQUEST)

@@ -92,9 +92,7 @@ async def test_the_stream_is_asked_for_and_given_back(receiver: Receiver, opener
         "stream_token": "wst_abc",
         "expires_at": "2026-11-01T12:00:00Z",
     }
-    assert json.loads(closed.body) == {
-        "event": "stream.close", "session_id": REQUEST.session_id, "app_id": "shop"
-    }  # fmt: skip
+    assert json.loads(closed.body) == {"event": "stream.close", "session_id": REQUEST.session_id, "app_id": "shop"}
     assert opened.headers["webhook-id"] != closed.headers["webhook-id"]
 
 

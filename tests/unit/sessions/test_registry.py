@@ -29,7 +29,7 @@ from wavstream.sessions.deferred_stream import DeferredStream
 from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
 from wavstream.sessions.session import Session, SessionStream
 from wavstream.sessions.ticker import Ticker
-from wavstream.storage.keys import KeyTemplate
+from wavstream.storage.object_keys import KeyTemplate
 
 MONO = RecordingOptions(channels=ChannelLayout.MONO)
 

@@ -6,8 +6,7 @@ import pytest
 
 from tests.support.sessions import FRAME, LiveCall, at, talk
 from wavstream.dialects import events as said
-from wavstream.dialects.events import Dtmf, Ignored, Paused, Resumed
-from wavstream.dialects.reasons import Reason
+from wavstream.dialects.events import Dtmf, Ignored, Paused, Reason, Resumed
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
 from wavstream.journal.records import FrameRun, items
 from wavstream.model.audio import TrackClock

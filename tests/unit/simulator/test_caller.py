@@ -81,7 +81,7 @@ async def test_a_gap_and_odd_chunks_are_what_the_wire_carries() -> None:
 async def test_what_the_server_says_is_heard_and_counted() -> None:
     async with receiver(talk=b"\0" * 320) as heard:
         report = await play_leg(Leg("a", noise(160)), server=heard.address, session_id="s")
-    assert report.bytes_heard == 320
+    assert report.bytes_received == 320
 
 
 async def test_a_twilio_leg_sends_its_two_tracks_as_text_each_with_its_own_time() -> None:
@@ -102,7 +102,7 @@ async def test_a_twilio_leg_sends_its_two_tracks_as_text_each_with_its_own_time(
         assert [(frame["timestamp"], frame["chunk"]) for frame in media] == [("0", "1"), ("20", "2"), ("40", "3")]
         payload = b"".join(base64.b64decode(frame["payload"]) for frame in media)
         assert payload == encode(leg.samples[:, number].copy(), Codec.PCMU)
-    assert (report.messages_sent, report.bytes_heard) == (6, 3)
+    assert (report.messages_sent, report.bytes_received) == (6, 3)
 
 
 async def test_a_twilio_leg_that_comes_back_is_another_stream_whose_time_starts_anew() -> None:

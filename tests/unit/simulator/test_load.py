@@ -1,4 +1,4 @@
-"""The load generator: its signals, its wire, and the eye that finds every wrong sample."""
+"""The load generator: its signals, its messages, and the check that finds every wrong sample."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import LoadRequest, LoadResult, run_load
 from wavstream.simulator.load_report import as_json, load_table, percentile
 from wavstream.simulator.load_worker import WorkerCounts, WorkerLeg, send_frame
-from wavstream.simulator.signal import FRAME_SAMPLES, Ring, Signal, make_ring, sent_by
-from wavstream.simulator.verify import ChannelCheck, check_channel
+from wavstream.simulator.signal import FRAME_SAMPLES, ChannelCheck, Ring, Signal, check_channel, make_ring, sent_by
 
 LEGS = 4
 
@@ -134,7 +133,7 @@ def test_a_full_socket_delays_frames_and_loses_none() -> None:
         for frame in frames:
             send_frame(leg, frame, counts)
         assert counts.held_back > 50
-        while leg.owed:
+        while leg.unsent:
             heard += theirs.recv(65_536)
             send_frame(leg, b"", counts)
         theirs.setblocking(True)

@@ -16,7 +16,7 @@ from wavstream.storage.links import LinkKey, LinkKeys, VerifiedLink
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
 OLD = LinkKey(id="k1", secret=b"1" * 32, since=START - timedelta(days=1))
 NEW = LinkKey(id="k2", secret=b"2" * 32, since=START + timedelta(days=1))
-RING = LinkKeys((OLD,))
+LINK_KEYS = LinkKeys((OLD,))
 
 RECORDING = Recording(
     id="0d6c",
@@ -30,45 +30,45 @@ RECORDING = Recording(
 )
 
 
-def verify(ring: LinkKeys, link: str) -> VerifiedLink:
+def verify(keys: LinkKeys, link: str) -> VerifiedLink:
     """What a server makes of the link: the path percent-decoded, the query parsed."""
     parts = urlsplit(link)
-    return ring.verify(unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True)))
+    return keys.verify(unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True)))
 
 
-def signed(ring: LinkKeys = RING, recording: Recording = RECORDING) -> str:
-    return ring.signed_path(recording, now=START, ttl_s=600)
+def signed(keys: LinkKeys = LINK_KEYS, recording: Recording = RECORDING) -> str:
+    return keys.signed_path(recording, now=START, ttl_s=600)
 
 
 def test_a_capability_url_opens_its_recording_and_never_ends_by_itself() -> None:
-    link = verify(RING, RING.capability_path(RECORDING))
+    link = verify(LINK_KEYS, LINK_KEYS.capability_path(RECORDING))
     assert link == VerifiedLink("0d6c", "wav", None)
     assert not link.is_over(START + timedelta(days=36_500))
 
 
 def test_a_signed_link_opens_its_recording_until_it_is_over() -> None:
-    link = verify(RING, signed())
+    link = verify(LINK_KEYS, signed())
     assert link == VerifiedLink("0d6c", "wav", START + timedelta(seconds=600))
     assert not link.is_over(START + timedelta(seconds=599))
     assert link.is_over(START + timedelta(seconds=600))
 
 
 def test_a_signed_link_may_be_to_the_copy_in_another_format() -> None:
-    link = RING.signed_path(RECORDING, now=START, ttl_s=600, ext="mp3")
+    link = LINK_KEYS.signed_path(RECORDING, now=START, ttl_s=600, ext="mp3")
     assert urlsplit(link).path == "/files/0d6c/call-77.mp3"
-    assert verify(RING, link).ext == "mp3"
+    assert verify(LINK_KEYS, link).ext == "mp3"
 
 
 def test_a_capability_url_is_the_same_in_every_state_of_the_recording() -> None:
     early = replace(RECORDING, status=Status.ACCEPTED)
-    assert RING.capability_path(early) == RING.capability_path(RECORDING)
+    assert LINK_KEYS.capability_path(early) == LINK_KEYS.capability_path(RECORDING)
 
 
 @pytest.mark.parametrize("name", ["a/b.wav", "100% ü?#.wav", "..wav", "a b.wav"])
 def test_a_file_name_of_any_characters_survives_the_way_through_a_url(name: str) -> None:
     odd = replace(RECORDING, file_name=name)
-    assert verify(RING, RING.capability_path(odd)).recording_id == "0d6c"
-    assert verify(RING, signed(recording=odd)).recording_id == "0d6c"
+    assert verify(LINK_KEYS, LINK_KEYS.capability_path(odd)).recording_id == "0d6c"
+    assert verify(LINK_KEYS, signed(recording=odd)).recording_id == "0d6c"
 
 
 def changed(link: str) -> list[str]:
@@ -77,16 +77,16 @@ def changed(link: str) -> list[str]:
 
 
 def test_a_capability_url_with_any_character_changed_is_forbidden() -> None:
-    link = RING.capability_path(RECORDING)
+    link = LINK_KEYS.capability_path(RECORDING)
     for other in changed(link):
         with pytest.raises(Forbidden):
-            verify(RING, other)
+            verify(LINK_KEYS, other)
 
 
 def test_a_signed_link_with_any_character_changed_is_forbidden() -> None:
     for other in changed(signed()):
         with pytest.raises(Forbidden):
-            verify(RING, other)
+            verify(LINK_KEYS, other)
 
 
 @pytest.mark.parametrize(
@@ -108,45 +108,45 @@ def test_a_signed_link_with_any_character_changed_is_forbidden() -> None:
 )
 def test_a_link_that_we_never_made_is_forbidden(path: str, query: dict[str, str]) -> None:
     with pytest.raises(Forbidden):
-        RING.verify(path, query)
+        LINK_KEYS.verify(path, query)
 
 
 def test_a_signature_of_one_kind_does_not_make_a_link_of_the_other() -> None:
-    seal = RING.capability_path(RECORDING).split("/")[3]
+    seal = LINK_KEYS.capability_path(RECORDING).split("/")[3]
     query = dict(parse_qsl(urlsplit(signed()).query))
     with pytest.raises(Forbidden):
-        RING.verify("/files/0d6c/call-77.wav", {"signature": seal, "expires": query["expires"]})
+        LINK_KEYS.verify("/files/0d6c/call-77.wav", {"signature": seal, "expires": query["expires"]})
     with pytest.raises(Forbidden):
-        RING.verify("/files/0d6c/call-77.wav", {"signature": seal})
+        LINK_KEYS.verify("/files/0d6c/call-77.wav", {"signature": seal})
     with pytest.raises(Forbidden):
-        RING.verify(f"/files/0d6c/{query['signature']}/call-77.wav", {})
+        LINK_KEYS.verify(f"/files/0d6c/{query['signature']}/call-77.wav", {})
 
 
 def test_a_link_of_one_recording_does_not_open_another() -> None:
-    seal = RING.capability_path(RECORDING).split("/")[3]
+    seal = LINK_KEYS.capability_path(RECORDING).split("/")[3]
     with pytest.raises(Forbidden):
-        RING.verify(f"/files/0d6d/{seal}/call-77.wav", {})
+        LINK_KEYS.verify(f"/files/0d6d/{seal}/call-77.wav", {})
 
 
-def test_after_a_rotation_links_of_before_stay_good_and_capability_urls_stay_the_same() -> None:
-    rotated = LinkKeys((NEW, OLD))
-    assert verify(rotated, signed()).recording_id == "0d6c"
-    assert rotated.capability_path(RECORDING) == RING.capability_path(RECORDING)
+def test_with_a_newer_key_older_links_stay_good_and_capability_urls_stay_the_same() -> None:
+    both = LinkKeys((NEW, OLD))
+    assert verify(both, signed()).recording_id == "0d6c"
+    assert both.capability_path(RECORDING) == LINK_KEYS.capability_path(RECORDING)
 
 
-def test_after_a_rotation_the_new_key_signs_for_new_recordings() -> None:
-    rotated = LinkKeys((OLD, NEW))
+def test_a_newer_key_signs_for_new_recordings() -> None:
+    both = LinkKeys((OLD, NEW))
     later = replace(RECORDING, created_at=NEW.since)
-    path = rotated.capability_path(later)
+    path = both.capability_path(later)
     assert path.split("/")[3].startswith("k2.")
-    assert verify(rotated, path).recording_id == "0d6c"
+    assert verify(both, path).recording_id == "0d6c"
     with pytest.raises(Forbidden):
-        verify(RING, path)
+        verify(LINK_KEYS, path)
 
 
 def test_a_recording_older_than_every_key_is_signed_with_the_oldest() -> None:
-    ring = LinkKeys((NEW,))
-    assert verify(ring, ring.capability_path(RECORDING)).recording_id == "0d6c"
+    keys = LinkKeys((NEW,))
+    assert verify(keys, keys.capability_path(RECORDING)).recording_id == "0d6c"
 
 
 def test_the_secret_is_not_in_the_representation_of_a_key() -> None:

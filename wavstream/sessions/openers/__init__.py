@@ -1,1 +1,1 @@
-"""How a media server is asked to stream a session that is recorded but does not stream yet."""
+"""Openers: each asks a media server to stream a session that is to be recorded and does not stream yet."""

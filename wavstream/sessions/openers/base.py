@@ -1,4 +1,4 @@
-"""What an opener is asked, whatever it asks the media server with."""
+"""The interface of an opener, whichever way it reaches the media server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """A session whose stream is wanted."""
+    """The session whose stream is asked for."""
 
     app_id: str
     session_id: str
@@ -18,21 +18,21 @@ class OpenRequest:
     media_url: str
     """The media WebSocket of the session, its ids percent-encoded, without the token."""
     stream_token: str | None = field(repr=False)
-    """What the media server must show there; None where no key is asked for."""
+    """The token that the media server must present there; None where no key is needed."""
     expires_at: datetime
-    """Aware, UTC: until then the token is good, and the stream wanted."""
+    """Aware, UTC: until then the token is valid and the stream is awaited."""
 
 
 class Opener(Protocol):
-    """Makes the media server stream a session, and end that."""
+    """Starts and stops the stream of a session on the media server."""
 
     async def open(self, request: OpenRequest) -> None:
-        """Ask for the stream. Returns when the media server has agreed; the stream itself comes when it comes.
+        """Ask the media server to start the stream, and return when it has agreed; the stream itself may come later.
 
-        Raises NotFound or another PeerError where the session cannot be streamed, OperatorError where a setting or
-        the media server's is wrong, DependencyError where it does not answer or refuses. After a DependencyError the
-        stream may come all the same.
+        Raise NotFound or another PeerError if the session cannot be streamed, OperatorError if a setting here or on
+        the media server is wrong, DependencyError if the media server does not answer or refuses. After a
+        DependencyError the stream may come all the same.
         """
 
     async def close(self, *, app_id: str, session_id: str) -> None:
-        """Ask for its end; without effect on a session that does not stream. Raises as ``open`` does."""
+        """Ask the media server to stop the stream, if there is one; raise as ``open`` does."""

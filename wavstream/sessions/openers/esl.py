@@ -1,10 +1,10 @@
-"""The opener ``esl``: tells FreeSWITCH over its event socket to stream a channel.
+"""The opener ``esl``: has FreeSWITCH stream a channel, by commands over its event socket.
 
 The channel is the part of the session id that ``channel`` finds, by default the UUID at its end: gateways put the node
-in front of it (``acW68-f47ac10b-...``). FreeSWITCH takes an API command apart at spaces, quotes and backslashes, and
-the event socket at line ends, so no id and no URL with such a character is ever put into one.
+in front of it (``acW68-f47ac10b-...``). FreeSWITCH splits an API command at spaces, quotes and backslashes, and the
+event socket splits at line ends, so an id or a URL with such a character is never put into a command.
 
-What answers mean, as ``mod_commands`` and both modules have it:
+The answers of ``mod_commands`` and of both modules mean:
 
 - ``-ERR Operation Failed`` of a start: no such channel, or one that streams already, or one that is not answered yet;
   ``uuid_exists`` tells the first from the others. Of a stop: there is nothing to stop.
@@ -17,9 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 import weakref
-from collections.abc import Awaitable
 from enum import StrEnum
-from typing import Protocol
 
 import structlog
 
@@ -32,6 +30,7 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.sessions.openers.base import OpenRequest
+from wavstream.sessions.openers.switch_link import SwitchLink
 
 UUID_AT_THE_END = r"(?:.*-)?(?P<channel>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
 """Finds the channel in a session id: the whole id must match, ``channel`` is the channel's UUID."""
@@ -40,7 +39,7 @@ _URL = re.compile(r"wss?://[A-Za-z0-9._~:/?@!&()*+,;=%\[\]-]{1,4000}")
 """What RFC 3986 allows, without ``'``, ``$`` and ``#``; the modules take 4,096 bytes."""
 _ANSWER_SHOWN = 200
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class StreamCommand(StrEnum):
@@ -51,71 +50,70 @@ class StreamCommand(StrEnum):
 
 
 class Mix(StrEnum):
-    """What of the channel is streamed."""
+    """The part of the channel that is streamed."""
 
     MONO = "mono"
-    """What its party says."""
+    """The channel's party."""
     MIXED = "mixed"
-    """What its party says and hears, in one channel."""
+    """The channel's party and what it hears, mixed."""
     STEREO = "stereo"
-    """What its party says left, what it hears right."""
+    """The channel's party left, what it hears right."""
 
 
-class Silence(StrEnum):
-    """Who is played silence while the channel is streamed, so that the channel stays alive."""
+class SilencePlayback(StrEnum):
+    """The parties that are played silence while the channel is streamed, so that the channel stays alive."""
 
     NONE = "none"
     ALEG = "aleg"
-    """The channel's party; while it is bridged it may not hear the other party."""
+    """The channel's party; while it is bridged, it may not hear the other party."""
     BOTH = "both"
     """The channel's party and the one that it is bridged to."""
-
-
-class ApiCommands(Protocol):
-    """FreeSWITCH, as the opener needs it."""
-
-    def api(self, command: str, *, repeatable: bool = False) -> Awaitable[str]:
-        """Run an API command; gives the answer. Raises OperatorError, DependencyError."""
 
 
 class EslOpener:
     """Starts and stops ``mod_audio_stream`` or ``mod_audio_fork`` on a channel."""
 
     def __init__(
-        self, switch: ApiCommands, *, command: StreamCommand = StreamCommand.AUDIO_STREAM, mix: Mix = Mix.STEREO,
-        rate_hz: int = 8_000, silence: Silence = Silence.NONE, channel: str = UUID_AT_THE_END,
-    ) -> None:  # fmt: skip
+        self,
+        switch: SwitchLink,
+        *,
+        command: StreamCommand = StreamCommand.AUDIO_STREAM,
+        mix: Mix = Mix.STEREO,
+        rate_hz: int = 8_000,
+        silence: SilencePlayback = SilencePlayback.NONE,
+        channel: str = UUID_AT_THE_END,
+    ) -> None:
         self._switch = switch
         self._command = command
         self._mix = mix
         self._rate_hz = rate_hz
         self._silence = silence
         self._channel = _pattern(channel)
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        """By channel: a stop waits until the start before it is done."""
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        """By channel: a stop waits until the start before it has finished."""
 
     async def open(self, request: OpenRequest) -> None:
-        """Start the stream; returns when FreeSWITCH says that it has been started."""
+        """Start the stream, and return when FreeSWITCH says that it has been started."""
         channel = self._channel_of(request.session_id)
         url = self._url(request)
         rate = f"{self._rate_hz // 1_000}k" if self._rate_hz in (8_000, 16_000) else str(self._rate_hz)
-        async with self._turn(channel):
+        async with self._lock(channel):
             answer = await self._switch.api(f"{self._command} {channel} start {url} {self._mix} {rate}")
             if not answer.startswith("+OK"):
                 raise await self._not_started(channel, answer)
             await self._play_silence(channel)
 
     async def close(self, *, app_id: str, session_id: str) -> None:
-        """Stop the stream, and the silence with it; a channel that is gone or does not stream is left as it is."""
+        """Stop the stream and the silence; a channel that is gone or does not stream is left as it is."""
         channel = self._channel_of(session_id)
-        async with self._turn(channel):
+        async with self._lock(channel):
             self._check_allowed(await self._switch.api(f"{self._command} {channel} stop", repeatable=True))
-            if self._silence is not Silence.NONE:
-                both = " both" if self._silence is Silence.BOTH else ""
+            if self._silence is not SilencePlayback.NONE:
+                both = " both" if self._silence is SilencePlayback.BOTH else ""
                 self._check_allowed(await self._switch.api(f"uuid_break {channel}{both}", repeatable=True))
 
-    def _turn(self, channel: str) -> asyncio.Lock:
-        return self._turns.setdefault(channel, asyncio.Lock())
+    def _lock(self, channel: str) -> asyncio.Lock:
+        return self._locks.setdefault(channel, asyncio.Lock())
 
     def _channel_of(self, session_id: str) -> str:
         found = self._channel.fullmatch(session_id)
@@ -153,15 +151,15 @@ class EslOpener:
             raise OperatorError("FreeSWITCH does not let this user of the event socket run the command: allow it")
 
     async def _play_silence(self, channel: str) -> None:
-        """Without it the stream is worse off but there, so that it is no reason to fail."""
-        if self._silence is Silence.NONE:
+        """Play silence to the chosen parties; a failure is logged only, since the stream is there without it too."""
+        if self._silence is SilencePlayback.NONE:
             return
         try:
             answer = await self._switch.api(f"uuid_broadcast {channel} silence_stream://-1 {self._silence}")
         except (DependencyError, OperatorError) as error:
             answer = str(error)
         if not answer.startswith("+OK"):
-            log.warning("silence_not_played", channel=channel, reason=_shown(answer))
+            log.warning("opener_silence_not_played", channel=channel, reason=_shown(answer))
 
 
 def _pattern(text: str) -> re.Pattern[str]:

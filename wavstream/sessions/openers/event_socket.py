@@ -1,13 +1,13 @@
-"""FreeSWITCH's event socket, inbound mode: what its bytes mean and how a command is written. No IO.
+"""FreeSWITCH's event socket in inbound mode: its bytes become events, commands become bytes. No IO.
 
 A message is a head of ``Name: value`` lines, an empty line, and a body if the head has a ``Content-Length``. Three
 rules that are easy to get wrong:
 
-1. Answers carry no number. They come in the order of the commands: an ``api/response``, or a ``command/reply`` where
+1. Replies carry no number. They come in the order of the commands: an ``api/response``, or a ``command/reply`` where
    FreeSWITCH does not run the command at all (``esl-allowed-api`` of a user: ``-ERR permission denied``).
-2. Anything else may come between two answers and is none: events, log lines.
-3. Nothing is read after a rejection by the ACL: FreeSWITCH has written its length without a colon
-   (``Content-Length 24``), so that what follows cannot be told from a head.
+2. Other messages, such as events and log lines, may come between two replies; they are ignored.
+3. Nothing is read after a rejection by the ACL: FreeSWITCH writes its length without a colon
+   (``Content-Length 24``), so the body cannot be told from a head.
 """
 
 from __future__ import annotations
@@ -16,79 +16,79 @@ import re
 from dataclasses import dataclass
 
 MAX_HEAD_BYTES = 16_384
-"""Of one message; those that we are sent have under 200."""
+"""Limit of one message; those that we receive have under 200."""
 MAX_BODY_BYTES = 1_048_576
-"""Of one message; an answer to our commands is one line."""
+"""Limit of one message; a reply to our commands is one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class PasswordWanted:
-    """The greeting: send the password."""
+class AuthRequested:
+    """The greeting: FreeSWITCH asks for the password."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AuthAccepted:
     """The password is right: commands may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """We are not let in; nothing follows."""
+class AuthRejected:
+    """The password or this host is not accepted; nothing follows."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to the oldest command without one."""
+class Reply:
+    """The reply to the oldest command without one."""
 
     text: str
-    """Without the line end that some answers have."""
+    """Without the line end that some replies have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The connection is of no more use; nothing follows."""
+class Disconnected:
+    """FreeSWITCH said goodbye, or sent what cannot be read; nothing follows."""
 
     reason: str
 
 
-Happening = PasswordWanted | Accepted | Refused | Answer | Ended
+SocketEvent = AuthRequested | AuthAccepted | AuthRejected | Reply | Disconnected
 
 
 class EventSocket:
-    """What comes in on one connection, from its greeting to its end."""
+    """The receiving side of one connection, from its greeting to its end."""
 
     def __init__(self) -> None:
         self._unread = bytearray()
         self._accepted = False
         self._over = False
 
-    def feed(self, data: bytes) -> list[Happening]:
-        """Take the next bytes; gives what they complete, in order. Cutting the bytes otherwise changes nothing."""
+    def feed(self, data: bytes) -> list[SocketEvent]:
+        """Take the next bytes and return the events that they complete, in order, however the bytes were cut."""
         self._unread += data
-        happenings: list[Happening] = []
+        events: list[SocketEvent] = []
         while not self._over:
             message = self._next_message()
             if message is None:
                 break
-            happening = message if isinstance(message, Ended) else self._happening(*message)
-            if happening is not None:
-                happenings.append(happening)
-                self._over = isinstance(happening, Refused | Ended)
-        return happenings
+            event = message if isinstance(message, Disconnected) else self._event_of(*message)
+            if event is not None:
+                events.append(event)
+                self._over = isinstance(event, AuthRejected | Disconnected)
+        return events
 
-    def _next_message(self) -> tuple[dict[str, str], str] | Ended | None:
-        """(head, body); None while it is not all there."""
+    def _next_message(self) -> tuple[dict[str, str], str] | Disconnected | None:
+        """Return the next (head, body); None while it is not complete."""
         end = self._unread.find(b"\n\n")
         if (end if end >= 0 else len(self._unread) - 1) > MAX_HEAD_BYTES:
-            return Ended("it sent a head that is too long")
+            return Disconnected("it sent a head that is too long")
         if end < 0:
             return None
         head = _head(bytes(self._unread[:end]))
         length = head.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > MAX_BODY_BYTES:
-            return Ended("it sent a message whose length cannot be")
+            return Disconnected("it sent a message whose length cannot be")
         begin, stop = end + 2, end + 2 + int(length)
         if len(self._unread) < stop:
             return None
@@ -96,32 +96,32 @@ class EventSocket:
         del self._unread[:stop]
         return head, body
 
-    def _happening(self, head: dict[str, str], body: str) -> Happening | None:
+    def _event_of(self, head: dict[str, str], body: str) -> SocketEvent | None:
         reply = head.get("reply-text", "")
         match head.get("content-type"):
             case "auth/request":
-                return PasswordWanted()
+                return AuthRequested()
             case "command/reply" if self._accepted:
-                return Answer(reply)
+                return Reply(reply)
             case "command/reply" if reply.startswith("+OK"):
                 self._accepted = True
-                return Accepted()
+                return AuthAccepted()
             case "command/reply":
-                return Refused("it does not take the password")
+                return AuthRejected("it does not take the password")
             case "api/response":
-                return Answer(body.strip())
-            case "text/rude-rejection" | "rude/rejection":
-                return Refused("its ACL (apply-inbound-acl) does not let this host in")
+                return Reply(body.strip())
+            case "text/rude-rejection" | "rude/rejection":  # rule 3: feed reads no further
+                return AuthRejected("its ACL (apply-inbound-acl) does not let this host in")
             case "text/disconnect-notice":
-                return Ended("it said goodbye")
-            case _:
+                return Disconnected("it said goodbye")
+            case _:  # rule 2
                 return None
 
 
 def auth_command(password: str, user: str | None = None) -> bytes:
-    """The bytes that send the password: the socket's own, or that of a ``user@domain`` of the directory.
+    """Return the bytes that send the password: the socket's own, or that of a ``user@domain`` of the directory.
 
-    Raises ValueError for a password that cannot be in a line, and for a user without a domain.
+    Raise ValueError if the password cannot be in a line, or the user has no domain.
     """
     if user is None:
         return _command(f"auth {password}")
@@ -131,7 +131,7 @@ def auth_command(password: str, user: str | None = None) -> bytes:
 
 
 def api_command(text: str) -> bytes:
-    """The bytes of an API command; raises ValueError for one that would be more than one command."""
+    """Return the bytes of an API command; raise ValueError if it would be more than one command."""
     return _command(f"api {text}")
 
 
@@ -142,6 +142,6 @@ def _command(line: str) -> bytes:
 
 
 def _head(raw: bytes) -> dict[str, str]:
-    """By name in lower case; a line without a colon is passed over."""
+    """Return the values by name in lower case; a line without a colon is ignored."""
     lines = (line.partition(":") for line in raw.decode(errors="replace").split("\n"))
     return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}

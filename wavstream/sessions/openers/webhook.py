@@ -1,7 +1,7 @@
-"""The opener ``webhook``: tells a URL of the operator's that a session is to be streamed, or is not any more.
+"""The opener ``webhook``: posts to the operator's URL that a stream is to be opened, or closed.
 
-The receiver makes its media server open the socket at ``media_url``. The URL comes from the settings and not from an
-app, so that it may be any host. Redirects are not followed: the message carries a token.
+The receiver has its media server open the WebSocket at ``media_url``. The URL comes from the settings and not from an
+app, so any host is allowed. Redirects are not followed: the message carries a token.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from wavstream.model.ids import new_id
 from wavstream.sessions.openers.base import OpenRequest
 
 Sign = Callable[[str, bytes], Mapping[str, str]]
-"""(message id, body) to the headers that sign it."""
+"""Makes the headers that sign a message, from (message id, body)."""
 
 RETRY_WAITS_S = (0.1, 0.5)
-"""Before each further attempt, after a connection that failed."""
+"""Waits before further attempts, after a connection that failed."""
 
 
 class WebhookOpener:
@@ -52,7 +52,7 @@ class WebhookOpener:
         await self._session.close()
 
     async def open(self, request: OpenRequest) -> None:
-        """Post ``stream.open``; a 404 means that the receiver knows no such session."""
+        """Post ``stream.open``; a 404 means that the receiver has no such session."""
         status = await self._post(
             {
                 "event": "stream.open",
@@ -69,7 +69,7 @@ class WebhookOpener:
         self._check(status)
 
     async def close(self, *, app_id: str, session_id: str) -> None:
-        """Post ``stream.close``; a 404 is as good as done."""
+        """Post ``stream.close``; a 404 counts as success."""
         status = await self._post({"event": "stream.close", "session_id": session_id, "app_id": app_id})
         if status != HTTPStatus.NOT_FOUND:
             self._check(status)
@@ -79,7 +79,7 @@ class WebhookOpener:
             raise DependencyError(f"the opener's webhook answered {status}")
 
     async def _post(self, message: Mapping[str, Any]) -> int:
-        """The status of the answer; its body is not read. The id is the same at every attempt."""
+        """Post the message with the same id at every attempt, and return the status; the body is not read."""
         message_id = new_id()
         body = msgspec.json.encode(message)
         headers = self._sign(message_id, body)

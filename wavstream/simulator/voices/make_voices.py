@@ -34,8 +34,8 @@ TURNS = (
 )
 
 
-def spoken(voice: str, text: str) -> npt.NDArray[np.int16]:
-    """The text in the voice, as 8 kHz samples from its first sound to its last."""
+def speak(voice: str, text: str) -> npt.NDArray[np.int16]:
+    """Return the text in the voice, as 8 kHz samples from its first sound to its last."""
     command = ["espeak-ng", "-v", voice, "-s", WORDS_A_MINUTE, "--stdout", text]
     wav = subprocess.run(command, check=True, capture_output=True).stdout
     samples, rate_hz = soundfile.read(io.BytesIO(wav), dtype="float64")
@@ -51,7 +51,7 @@ def main() -> None:
     parts: dict[str, list[npt.NDArray[np.int16]]] = {CALLER: [], CALLEE: []}
     pause = np.zeros(PAUSE_SAMPLES, np.int16)
     for speaker, text in TURNS:
-        turn = spoken(VOICES[speaker], text)
+        turn = speak(VOICES[speaker], text)
         for leg, leg_parts in parts.items():
             leg_parts += [turn if leg == speaker else np.zeros(len(turn), np.int16), pause]
     for leg, leg_parts in parts.items():

@@ -1,6 +1,6 @@
 """Object keys: where a finished file lies in storage, made from the operator's template.
 
-A key is a relative path of plain names. Only ids that we made or checked go into it, never a session's id.
+A key is a relative path of plain names. Only ids that we made or checked go into it, never the id of a session.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ COPY_SUFFIX = "-copy"
 _SETTING = "WAVSTREAM_OBJECT_KEY"
 _FIELDS = ("app", "date", "recording_id", "ext")
 _FIELD = re.compile(r"\{([^{}]*)\}")
-# A name that does not begin with a dot is neither "..", nor hidden, nor one of a publish that is under way.
+# A name that does not begin with a dot is neither "..", nor hidden, nor the temporary name of a file being published.
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 
 
 def is_object_key(text: str) -> bool:
-    """Whether text is a relative path of plain names that cannot leave its root."""
+    """Return whether text is a relative path of plain names that cannot leave its root."""
     return len(text) <= 1024 and _KEY.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
-    """The template of every object key; raises OperatorError when it is made from a text that cannot be one."""
+    """The template of every object key; making one raises OperatorError if the text cannot be a template."""
 
     text: str = "{app}/{date}/{recording_id}.{ext}"
 
@@ -46,7 +46,7 @@ class KeyTemplate:
             )
 
     def key(self, *, app_id: str, recording_id: str, created_at: datetime, ext: str) -> str:
-        """The object key of a recording; ``{date}`` is the UTC day of ``created_at`` as 2026-08-21."""
+        """Return the object key of a recording; ``{date}`` is the UTC day of ``created_at`` as 2026-08-21."""
         return self._filled(app=app_id, date=created_at.strftime("%Y-%m-%d"), recording_id=recording_id, ext=ext)
 
     def _filled(self, **values: str) -> str:
@@ -54,12 +54,12 @@ class KeyTemplate:
 
 
 def sidecar_key(object_key: str) -> str:
-    """The key of the JSON sidecar that lies beside a file."""
+    """Return the key of the JSON sidecar beside a file."""
     return object_key + SIDECAR_SUFFIX
 
 
 def copy_key(object_key: str, ext: str) -> str:
-    """The key of a file's copy in another format; it does not end as any object key does."""
+    """Return the key of a file's copy in another format; no object key ends like it."""
     return f"{object_key}.{ext}{COPY_SUFFIX}"
 
 

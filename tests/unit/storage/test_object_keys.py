@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from wavstream.errors import OperatorError
-from wavstream.storage.keys import KeyTemplate, copy_key, is_object_key, sidecar_key
+from wavstream.storage.object_keys import KeyTemplate, copy_key, is_object_key, sidecar_key
 
 START = datetime(2026, 8, 21, 23, 59, 59, tzinfo=UTC)
 

@@ -1,0 +1,10 @@
+"""Journal records of audio, packed as the hot path of a stream packs them."""
+
+from __future__ import annotations
+
+from wavstream.journal.records import RECORD, RecordKind
+
+
+def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) -> bytes:
+    """A FRAME record as one piece; a stream appends its head and its payload to the journal one after the other."""
+    return RECORD.pack(len(payload), RecordKind.FRAME, 0, track, arrival_us, position) + payload
