@@ -8,10 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ConfigDict
 
 from wavstream.api.dependencies import ApiDependencies
-from wavstream.api.schemas.base import Answer
+from wavstream.model.document import Document
 
 
-class Health(Answer):
+class Health(Document):
     """The process answers."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
@@ -19,7 +19,7 @@ class Health(Answer):
     status: str
 
 
-class Readiness(Answer):
+class Readiness(Document):
     """Whether the server can take calls, and if not, why."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ready": True, "reasons": []}]})
@@ -30,7 +30,7 @@ class Readiness(Answer):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of health."""
+    """Return the routes of health."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", operation_id="health", summary="Liveness", response_model=Health)

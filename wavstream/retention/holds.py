@@ -16,8 +16,7 @@ import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.retention.policy import is_expired
 from wavstream.sessions.registry import Sessions
 

@@ -167,12 +167,11 @@ class Service:
             listen=self.recorder.listen, seal=seal, master=master, now=self._wall,
         )  # fmt: skip
         parts = ApiDependencies(
-            commands=commands, authenticate=self.access.authenticate, links=self.links,
+            commands=commands, access=self.access, apps=known_apps, urls=self.addresses,
             holds=Holds(catalog=self.catalog, recordings=commands, sessions=self.sessions),
-            dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
-            storage=storage, conversions=conversions, listen=self.recorder.listen, make_token=self.access.make_token,
+            dead_letters=self.catalog, find_recording=self.catalog.get_recording,
+            storage=storage, conversions=conversions, listen=self.recorder.listen,
             readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
-            public_url=settings.base_url, options_of=known_apps.options,
             body_limit_bytes=settings.limits.body_bytes, page_limit=settings.limits.page_size,
             link_ttl_s=settings.links.ttl_s, trusted_proxies=settings.trusted_proxies,
         )  # fmt: skip

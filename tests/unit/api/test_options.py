@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import APP_OPTIONS, ApiHarness
+from tests.unit.api.conftest import ApiHarness
+from tests.unit.api.fakes import APP_OPTIONS
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.storage.sidecar import read_sidecar

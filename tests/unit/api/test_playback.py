@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.file_part import CHUNK_BYTES
-from wavstream.api.playback import content_disposition
+from wavstream.api.playback import CHUNK_BYTES, content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 

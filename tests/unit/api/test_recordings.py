@@ -7,9 +7,9 @@ import pytest
 
 from tests.unit.api.conftest import BASE, ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.schemas.recording import RECORDING_EXAMPLE
-from wavstream.api.schemas.recording import Recording as RecordingAnswer
+from wavstream.api.schemas import RECORDING_EXAMPLE
 from wavstream.errors import Conflict, DependencyError, LimitReached
+from wavstream.model.document import RecordingDocument
 from wavstream.model.recording import Recording, Status
 
 
@@ -107,7 +107,7 @@ async def test_a_finished_recording_reads_as_the_contract_has_it(
     client: httpx.AsyncClient, finished: Recording, audio: bytes
 ) -> None:
     body = (await client.get(f"/v1/recordings/{finished.id}")).json()
-    RecordingAnswer.model_validate(body)
+    RecordingDocument.model_validate(body)
     assert list(body) == list(RECORDING_EXAMPLE)
     assert list(body["integrity"]) == list(RECORDING_EXAMPLE["integrity"])
     assert body["legs"] == RECORDING_EXAMPLE["legs"]

@@ -10,10 +10,19 @@ import pytest
 from tests.support.sessions import a_recording, at
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import LegalHold
+from wavstream.model.document import recording_document
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, Trim
-from wavstream.model.published import published
-from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Pause, Receipt, Recording, Status
+from wavstream.model.recording import (
+    EndReason,
+    Gap,
+    Integrity,
+    LegalHold,
+    LegReceipt,
+    Pause,
+    Receipt,
+    Recording,
+    Status,
+)
 from wavstream.model.times import utc
 from wavstream.storage.sidecar import read_sidecar
 
@@ -40,7 +49,7 @@ def finished(options: RecordingOptions = OPTIONS) -> Recording:
 
 
 def sidecar(recording: Recording, **changed: object) -> bytes:
-    return msgspec.json.encode({**published(recording, url="http://x/y"), **changed})
+    return msgspec.json.encode({**recording_document(recording, url="http://x/y").as_json(), **changed})
 
 
 @pytest.mark.parametrize("layout", ChannelLayout)
@@ -58,7 +67,7 @@ def test_a_hold_of_before_the_end_and_no_expiry_come_back_too() -> None:
 
 def test_a_sidecar_that_is_older_than_some_options_has_their_defaults() -> None:
     recording = finished(RecordingOptions(sample_rate=16_000))
-    facts = published(recording, url="http://x/y")
+    facts = recording_document(recording, url="http://x/y").as_json()
     for younger in (
         "max_length_s", "initial_timeout_s", "end_silence_timeout_s", "sensitivity", "trim", "beep", "terminators",
     ):  # fmt: skip
