@@ -126,11 +126,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "",
         operation_id="listDeadLetters",
         summary="List dead letters",
+        description="The app's webhooks that were given up, the last first.",
         response_model=DeadLetterPage,
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        """The app's webhooks that were given up, the last first."""
         page = await letters.dead_letters(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
         shown = DeadLetterPage(data=[DeadLetter(**_facts(each)) for each in page.data], next_cursor=page.next_cursor)
         return JSONResponse(shown.as_json())
@@ -139,11 +139,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{letter_id}",
         operation_id="readDeadLetter",
         summary="Read a dead letter",
+        description="One of them, with the body that would be sent.",
         response_model=WholeDeadLetter,
         responses=problems(401, 404, 503),
     )
     async def read(letter_id: str, app_id: AppId) -> Response:
-        """One of them, with the body that would be sent."""
         letter = await letters.dead_letter(app_id, letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
@@ -154,11 +154,12 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/replay",
         operation_id="replayDeadLetters",
         summary="Send dead letters again",
+        description="Each is tried for another 24 hours, with its id and its sequence, and is no dead letter "
+        "meanwhile.",
         response_model=Replayed,
         responses=problems(400, 401, 413, 422, 503),
     )
     async def replay(request: ReplayDeadLetters, app_id: AppId) -> Response:
-        """Each is tried for another 24 hours, with its id and its sequence, and is no dead letter meanwhile."""
         replayed = await letters.replay(app_id, request.ids, parts.now())
         return JSONResponse(Replayed(replayed=replayed).as_json())
 

@@ -61,11 +61,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/hold",
         operation_id="releaseRecording",
         summary="Release a recording",
+        description="Retention applies again, at once: with status `expired` it is gone.",
         response_model=RecordingDocument,
         responses=problems(401, 404, 503),
     )
     async def release(recording_id: str, app_id: AppId) -> Response:
-        """Retention applies again, at once: with status `expired` it is gone."""
         return answer(await parts.holds.release(app_id=app_id, recording_id=recording_id))
 
     return router

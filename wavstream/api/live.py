@@ -52,6 +52,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/live.wav",
         operation_id="listenLive",
         summary="Listen while it is recorded",
+        description="A WAV file that goes on while the call does. A `Retry-After` with the 404 says to try again.",
         response_class=Response,
         responses={
             200: {"description": "What there is so far, then what follows, until the stop", "content": _AUDIO},
@@ -62,7 +63,6 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     @router.head("/{recording_id}/live.wav", include_in_schema=False)
     async def listen(request: Request, recording_id: str, app_id: AppId) -> Response:
-        """A WAV file that goes on while the call does. A `Retry-After` with the 404 says to try again."""
         recording = as_of(parts.now(), await parts.commands.get(app_id=app_id, recording_id=recording_id))
         if recording.status is Status.AVAILABLE:
             return to_file(parts, recording, FileFormat.WAV)

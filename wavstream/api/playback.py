@@ -63,6 +63,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{link:path}",
         operation_id="playFile",
         summary="Play a file",
+        description="The bytes of a finished recording, by an address that the API gave; `Range` is honoured.",
         response_class=Response,
         responses={
             200: {"description": "The file", "content": _AUDIO},
@@ -73,7 +74,6 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     @router.head("/{link:path}", include_in_schema=False)
     async def play(request: Request, link: str) -> Response:
-        """The bytes of a finished recording, by an address that the API gave; `Range` is honoured."""
         now = parts.now()
         verified = parts.urls.links.verify(request.scope["path"], request.query_params)
         recording = await parts.find_recording(verified.recording_id)

@@ -95,11 +95,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "",
         operation_id="listRecordings",
         summary="List recordings",
+        description="The app's recordings, newest first. Recordings that start meanwhile neither repeat nor hide any.",
         response_model=RecordingPage,
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        """The app's recordings, newest first. Recordings that start meanwhile neither repeat nor hide any."""
         page = await commands.list(
             app_id=app_id,
             session_id=query.session_id,
@@ -137,11 +137,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}",
         operation_id="readRecording",
         summary="Read a recording",
+        description="The recording as it is now.",
         response_model=RecordingDocument,
         responses=problems(401, 404, 503),
     )
     async def read(recording_id: str, app_id: AppId) -> Response:
-        """The recording as it is now."""
         return answer(await commands.get(app_id=app_id, recording_id=recording_id))
 
     @router.delete(
@@ -172,11 +172,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/pause",
         operation_id="pauseRecording",
         summary="Pause a recording",
+        description="From now on nothing that is said reaches the file.",
         response_model=RecordingDocument,
         responses=problems(401, 404, 409, 503),
     )
     async def pause(recording_id: str, app_id: AppId) -> Response:
-        """From now on nothing that is said reaches the file."""
         return answer(await commands.pause(app_id=app_id, recording_id=recording_id))
 
     @router.post(

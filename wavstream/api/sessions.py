@@ -78,11 +78,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/sessions",
         operation_id="listSessions",
         summary="List live sessions",
+        description="The app's sessions that stream, or are waited for.",
         response_model=SessionList,
         responses=problems(401),
     )
     async def list_live(app_id: AppId) -> Response:
-        """The app's sessions that stream, or are waited for."""
         return JSONResponse({"data": [view.as_json() for view in commands.sessions(app_id)]})
 
     @router.post(
@@ -103,23 +103,24 @@ def routes(parts: ApiDependencies) -> APIRouter:
         f"/sessions/{{session_id:{ANY_TEXT}}}",
         operation_id="readSession",
         summary="Read a live session",
+        description="Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded.",
         response_model=SessionView,
         responses=problems(401, 404),
     )
     async def read(session_id: str, app_id: AppId) -> Response:
-        """Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded."""
         return JSONResponse(commands.session(app_id, session_id).as_json())
 
     @router.post(
         "/stream-tokens",
         operation_id="makeStreamToken",
         summary="Make a stream token",
+        description="A short-lived key for media sockets, so that the app's own key need not be in a media server's "
+        "dial plan.",
         status_code=201,
         response_model=StreamToken,
         responses=problems(400, 401, 413, 422),
     )
     async def make_token(request: MakeStreamToken, app_id: AppId) -> Response:
-        """A short-lived key for media sockets, so that the app's own key need not be in a media server's dial plan."""
         expires_at = parts.now() + timedelta(seconds=request.ttl_s)
         token = parts.access.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
         made = StreamToken(token=token, session_id=request.session_id, expires_at=expires_at)

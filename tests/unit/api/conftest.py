@@ -65,13 +65,26 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
 
     app = create_app(
         ApiDependencies(
-            commands=commands, holds=FakeHolds(commands), dead_letters=letters, access=access, apps=FakeAppCache(),
-            urls=PublicUrls(links, BASE), find_recording=commands.find, storage=storage, conversions=conversions,
-            listen=lambda _: None, readiness=readiness, metrics_registry=registry, now=clock, body_limit_bytes=20_000,
-            page_limit=200, link_ttl_s=600, trusted_proxies=(ip_network("10.2.0.0/16"),),
+            commands=commands,
+            holds=FakeHolds(commands),
+            dead_letters=letters,
+            access=access,
+            apps=FakeAppCache(),
+            urls=PublicUrls(links, BASE),
+            find_recording=commands.find,
+            storage=storage,
+            conversions=conversions,
+            listen=lambda _: None,
+            readiness=readiness,
+            metrics_registry=registry,
+            now=clock,
+            body_limit_bytes=20_000,
+            page_limit=200,
+            link_ttl_s=600,
+            trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
-    )  # fmt: skip
+    )
     yield ApiHarness(app, commands, access, clock, registry, links, conversions, letters, reasons)
     await conversions.stop()
 

@@ -88,11 +88,16 @@ class FakeCommands(Commands):
             self.keys[app_id, idempotency_key] = (request_digest, recording_id)
         stem = options.file_name or session_id
         recording = Recording(
-            id=recording_id, app_id=app_id, session_id=session_id, status=Status.ONGOING, options=options,
+            id=recording_id,
+            app_id=app_id,
+            session_id=session_id,
+            status=Status.ONGOING,
+            options=options,
             object_key=f"{app_id}/2026-11-01/{recording_id}.{options.format}",
             file_name=f"{stem}-1793527200.{options.format}",
-            created_at=self.clock(), started_at=self.clock(),
-        )  # fmt: skip
+            created_at=self.clock(),
+            started_at=self.clock(),
+        )
         self.recordings[recording_id] = recording
         return recording
 
@@ -130,12 +135,19 @@ class FakeCommands(Commands):
         self.put(replace(recording, status=Status.DELETED))
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
-        if (other := {app for app, known in self.views if known == session_id} - {app_id}) and other:
-            raise NotFound("There is no such session.")
         view = SessionView(
-            session_id=session_id, app_id=app_id, from_=call.from_, to=call.to, direction=call.direction,
-            vendor_ids=call.vendor_ids, created_at=self.clock(), legs=(), away=(), streams=(), recordings=(),
-        )  # fmt: skip
+            session_id=session_id,
+            app_id=app_id,
+            from_=call.from_,
+            to=call.to,
+            direction=call.direction,
+            vendor_ids=call.vendor_ids,
+            created_at=self.clock(),
+            legs=(),
+            away=(),
+            streams=(),
+            recordings=(),
+        )
         self.views[app_id, session_id] = view
         return view
 
@@ -159,15 +171,24 @@ class FakeCommands(Commands):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(audio)
         receipt = Receipt(
-            sample_rate=8000, channels=2, samples=489_920, audio_sha256=hashlib.sha256(audio).hexdigest(),
-            size_bytes=len(audio), legs=(LEG,), integrity=INTEGRITY,
-        )  # fmt: skip
+            sample_rate=8000,
+            channels=2,
+            samples=489_920,
+            audio_sha256=hashlib.sha256(audio).hexdigest(),
+            size_bytes=len(audio),
+            legs=(LEG,),
+            integrity=INTEGRITY,
+        )
         return self.put(
             replace(
-                recording, status=Status.AVAILABLE, end_reason=EndReason.STOPPED, ended_at=self.clock(),
-                expires_at=self.clock() + timedelta(hours=24), receipt=receipt,
+                recording,
+                status=Status.AVAILABLE,
+                end_reason=EndReason.STOPPED,
+                ended_at=self.clock(),
+                expires_at=self.clock() + timedelta(hours=24),
+                receipt=receipt,
             )
-        )  # fmt: skip
+        )
 
     async def find(self, recording_id: str) -> Recording | None:
         return self.recordings.get(recording_id)
@@ -269,19 +290,37 @@ class FakeAppCache(AppCache):
 def live_view(session_id: str, app_id: str = "one", *, running: Recording | None = None) -> SessionView:
     """A session with one stream that has stalled."""
     stream = StreamView(
-        leg="a", dialect="pcm", codec="l16", rate=8000, clock=TrackClock.CONTIGUOUS, tracks=(Track.INBOUND,),
-        channel=None, joined_at=START, last_audio_at=START + timedelta(seconds=2), frames=100, received_ms=2000,
+        leg="a",
+        dialect="pcm",
+        codec="l16",
+        rate=8000,
+        clock=TrackClock.CONTIGUOUS,
+        tracks=(Track.INBOUND,),
+        channel=None,
+        joined_at=START,
+        last_audio_at=START + timedelta(seconds=2),
+        frames=100,
+        received_ms=2000,
         silent_because=Silence.STALLED,
         levels=(
             Level(track=Track.INBOUND, rms_dbfs=-23.1, peak_dbfs=-9.8),
             Level(track=Track.OUTBOUND, rms_dbfs=None, peak_dbfs=None),
         ),
-    )  # fmt: skip
+    )
     recordings = () if running is None else (RunningRecording(id=running.id, status=running.status),)
     return SessionView(
-        session_id=session_id, app_id=app_id, from_="+15550100", to="+15550199", direction="inbound", vendor_ids={},
-        created_at=START, legs=("a", "b"), away=("b",), streams=(stream,), recordings=recordings,
-    )  # fmt: skip
+        session_id=session_id,
+        app_id=app_id,
+        from_="+15550100",
+        to="+15550199",
+        direction="inbound",
+        vendor_ids={},
+        created_at=START,
+        legs=("a", "b"),
+        away=("b",),
+        streams=(stream,),
+        recordings=recordings,
+    )
 
 
 class Unhappy(WavstreamError):

@@ -300,9 +300,17 @@ async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
 
 def _scope(path: str) -> dict[str, Any]:
     return {
-        "type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": b"", "headers": [],
-        "client": ("192.0.2.7", 1), "server": ("rec.example.com", 443), "scheme": "https", "root_path": "",
-    }  # fmt: skip
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "client": ("192.0.2.7", 1),
+        "server": ("rec.example.com", 443),
+        "scheme": "https",
+        "root_path": "",
+    }
 
 
 def _recorder(sent: list[Message]) -> Send:

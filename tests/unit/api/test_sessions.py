@@ -60,7 +60,6 @@ async def test_another_apps_session_is_as_unknown_as_one_that_never_was(
     others, unknown = await client.get("/v1/sessions/theirs"), await client.get("/v1/sessions/never")
     assert others.status_code == unknown.status_code == 404
     assert others.content == unknown.content
-    assert (await client.post("/v1/sessions", json={"session_id": "theirs"})).status_code == 404
 
 
 async def test_a_session_is_announced_with_what_is_known_of_its_call(client: httpx.AsyncClient) -> None:

@@ -60,9 +60,14 @@ class FakeCommands(GatewayCommands):
             raise self.failure
         self.asked.append((command, app_id, session_id, command_uid))
         return Operation(
-            id="operation-1", app_id=app_id, session_id=session_id, command=command,
-            command_uid=command_uid or "made", recording_id="r1", at=START,
-        )  # fmt: skip
+            id="operation-1",
+            app_id=app_id,
+            session_id=session_id,
+            command=command,
+            command_uid=command_uid or "made",
+            recording_id="r1",
+            at=START,
+        )
 
 
 @dataclass
@@ -94,10 +99,17 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     known_apps = AppCache(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
     access = Authenticator(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
     return GatewayDependencies(
-        commands=commands, access=access, apps=catalog, known_apps=known_apps,
-        listen=lambda _: None, seal=SecretBox(MASTER), master=MASTER, admin_key=ADMIN_KEY,
-        now=now, clock=lambda: 0.0,
-    )  # fmt: skip
+        commands=commands,
+        access=access,
+        apps=catalog,
+        known_apps=known_apps,
+        listen=lambda _: None,
+        seal=SecretBox(MASTER),
+        master=MASTER,
+        admin_key=ADMIN_KEY,
+        now=now,
+        clock=lambda: 0.0,
+    )
 
 
 @pytest.fixture
