@@ -1,4 +1,4 @@
-"""``/v1/webhooks/dead-letters``: what an app could not be told; read it, and have it sent again."""
+"""``/v1/webhooks/dead-letters``: webhooks that were given up; read them, and have them sent again."""
 
 from __future__ import annotations
 

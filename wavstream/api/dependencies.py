@@ -1,4 +1,4 @@
-"""What the HTTP plane is handed by whoever composes the server."""
+"""The collaborators and the limits that the composition root hands to the HTTP plane."""
 
 from __future__ import annotations
 

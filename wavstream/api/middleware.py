@@ -1,4 +1,4 @@
-"""What every request passes before its route: whose address it counts under, its size, and under ``/v1`` its key.
+"""The checks before any route: the address that a request counts under, its size, and under ``/v1`` its key.
 
 A key is asked for before anything else is looked at, so that a stranger learns nothing from a request: not whether a
 path exists, nor what is wrong with a body.

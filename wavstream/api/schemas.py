@@ -1,4 +1,4 @@
-"""What answers look like beside the documents of ``model``, for the OpenAPI document, with an example of each."""
+"""The answers that are not documents of ``model``, and examples of both, for the OpenAPI document."""
 
 from __future__ import annotations
 

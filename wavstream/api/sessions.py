@@ -1,4 +1,4 @@
-"""``/v1/sessions`` and ``/v1/stream-tokens``: what is live, what is about to be, and who may stream it."""
+"""``/v1/sessions`` and ``/v1/stream-tokens``: sessions that are live or announced, and keys to stream them."""
 
 from __future__ import annotations
 

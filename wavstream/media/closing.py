@@ -1,7 +1,7 @@
-"""How a stream is closed, and for which error with which reason; the code is said by the error's class.
+"""The close frame of a stream: its code, which an error's class says, and its reason.
 
-The reason is for the person who configures the media server, so it says what to change. What is our own fault or that
-of the machine is not the peer's business: it gets no details, and the log gets them all.
+The reason is for the person who configures the media server, so it says what to change. Our own faults and those
+of the machine are not the peer's business: it gets no details, and the log gets them all.
 """
 
 from __future__ import annotations

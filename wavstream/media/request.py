@@ -1,4 +1,4 @@
-"""What the request head of a media WebSocket asks for, and how it is refused.
+"""The request head of a media WebSocket, taken apart, and its refusal.
 
 Two rules that are easy to get wrong:
 

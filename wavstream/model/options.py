@@ -1,8 +1,8 @@
-"""The options of a recording: what may be asked of one, by whichever API, and with which values.
+"""The options of a recording, with the values that each may have, whichever API asks.
 
-An option is a field of ``RecordingOptions``: its type holds what it may be, its docstring what is told of it. What else
-knows options takes them from there: the request that starts a recording and the operator's defaults by
-``with_options``, the document of a recording by ``with_options`` as well, the journal and the catalog by the fields.
+An option is a field of ``RecordingOptions``: its type says which values it may have, its docstring what callers read of
+it. All others take options from there: the request that starts a recording, the operator's defaults and the document of
+a recording by ``with_options``, the journal and the catalog as the dataclass that it is.
 """
 
 from __future__ import annotations

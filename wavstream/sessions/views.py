@@ -1,4 +1,4 @@
-"""What is shown of a live session: documents of one moment."""
+"""The documents of live sessions, each of one moment."""
 
 from __future__ import annotations
 

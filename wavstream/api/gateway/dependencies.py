@@ -1,4 +1,4 @@
-"""What the gateway's API is handed by whoever composes the server."""
+"""The collaborators and the limits that the composition root hands to the gateway's API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every request of the gateway's API passes: its key, its rate, the size of its body; and how errors leave.
+"""The checks of every request of the gateway's API: its key, its rate, the size of its body; and the way of errors.
 
 The order is the gateway's: the name of the app, its form, the key, whether it is right; then the rate; then the body.
 Requests with a valid key are counted by app and address, those without by address alone, so that nobody without a key

@@ -1,4 +1,4 @@
-"""Which requests are the gateway's, and the application that answers them."""
+"""The gateway's API as an application, and the middleware that takes its requests out of all."""
 
 from __future__ import annotations
 
