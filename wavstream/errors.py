@@ -16,36 +16,62 @@
       DependencyError       the disk, the database or the store failed; we may try again
       InternalError         wavstream is wrong; report it
 
-One place maps these to HTTP (``wavstream.api.problems``) and one to close codes (``wavstream.media.closing``).
+Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
+The HTTP APIs (``api.problems``, ``api.gateway.answers``), the refusal of a media WebSocket (``media.request``) and its
+close frame (``media.closing``) give that a shape; they do not decide.
+
+The text of a PeerError is for the caller. The text of any other error is for the log alone: the caller, who cannot mend
+it, reads ``public_text``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class WavstreamError(Exception):
     """The root; its text is one sentence that a person can act on."""
 
+    http_status: int = 500
+    """The status of an HTTP answer."""
+    close_code: ClassVar[int] = 1011
+    """The code of a WebSocket close frame (RFC 6455, 7.4.1)."""
+    retry_after_s: int | None = None
+    """Seconds after which the caller may try again; None: it has to change something first, or somebody else has."""
+    public_text: ClassVar[str] = "The server made a mistake; its log says more"
+    """What a caller reads that cannot mend it."""
+
 
 class PeerError(WavstreamError):
     """The caller or the media server must change what it sends."""
+
+    http_status = 400
+    close_code = 1008
 
 
 class Unauthenticated(PeerError):
     """No key was given, or it is not a valid one: send a valid key."""
 
+    http_status = 401
+
 
 class Forbidden(PeerError):
     """The key is valid but does not open this: use the key, link or token of the owner."""
+
+    http_status = 403
 
 
 class NotFound(PeerError):
     """There is no such thing, or none that the caller may know of."""
 
+    http_status = 404
+
 
 class Conflict(PeerError):
     """The thing is in a state that does not allow the request: read ``state`` and decide again."""
+
+    http_status = 409
 
     def __init__(self, message: str, *, state: str) -> None:
         super().__init__(message)
@@ -65,6 +91,8 @@ class FieldError:
 class InvalidFields(PeerError):
     """One or more fields are wrong: every one of them is in ``fields``."""
 
+    http_status = 422
+
     def __init__(self, fields: tuple[FieldError, ...]) -> None:
         super().__init__("; ".join(f"{field.pointer}: {field.detail}" for field in fields))
         self.fields = fields
@@ -73,6 +101,10 @@ class InvalidFields(PeerError):
 class LimitReached(PeerError):
     """A limit of the server is reached: try again after ``retry_after_s`` seconds."""
 
+    http_status = 503
+    close_code = 1013
+    retry_after_s: int
+
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
@@ -80,6 +112,8 @@ class LimitReached(PeerError):
 
 class TooSoon(LimitReached):
     """The caller alone asks too much or too often: try again after ``retry_after_s`` seconds."""
+
+    http_status = 429
 
 
 class MediaError(PeerError):
@@ -93,6 +127,8 @@ class MediaError(PeerError):
 class BadPayload(MediaError):
     """A message does not have the form that its type or the stream's parameters promise."""
 
+    close_code = 1007
+
 
 class BadParameter(MediaError):
     """A stream parameter has a value that is not accepted."""
@@ -101,9 +137,17 @@ class BadParameter(MediaError):
 class OperatorError(WavstreamError):
     """Whoever runs the server must change a setting or the machine; the text says what."""
 
+    http_status = 503
+    public_text = "Whoever runs the server has to change something first; its log says what"
+
 
 class DependencyError(WavstreamError):
     """The disk, the database or the store failed: the cause is chained."""
+
+    http_status = 503
+    close_code = 1013
+    retry_after_s = 5
+    public_text = "A part that the server depends on failed; try again"
 
 
 class InternalError(WavstreamError):

@@ -14,8 +14,7 @@ from tests.support.sessions import at
 from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper, Swept

@@ -22,10 +22,10 @@ from wavstream.journal.journal import Journal
 from wavstream.listening.listener import QUEUE_BYTES
 from wavstream.listening.live import Live
 from wavstream.model.app import App, WebhookTarget
+from wavstream.model.document import recording_document
 from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
-from wavstream.model.published import published
 from wavstream.model.recording import Recording
 from wavstream.model.times import utc
 from wavstream.recorder.publisher import Publisher
@@ -266,7 +266,7 @@ async def told(catalog: Catalog) -> list[tuple[FactKind, str | None, str | None]
 
 def sidecar_of(recording: Recording) -> bytes:
     """As the service writes it."""
-    return msgspec.json.encode(published(recording, url="http://localhost/file"))
+    return msgspec.json.encode(recording_document(recording, url="http://localhost/file").as_json())
 
 
 @pytest.fixture

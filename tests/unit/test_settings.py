@@ -366,7 +366,9 @@ def test_links_start_with_the_public_url_or_with_where_we_listen(given: dict[str
 
 def test_the_defaults_of_a_recording_become_its_options() -> None:
     assert Settings().recording.options() == RecordingOptions()
-    assert RecordingDefaults(channels=ChannelLayout.MONO).options() == RecordingOptions(channels=ChannelLayout.MONO)
+    assert RecordingDefaults.model_validate({"channels": "mono"}).options() == RecordingOptions(
+        channels=ChannelLayout.MONO
+    )
 
 
 def test_every_option_that_is_not_of_one_call_alone_has_a_default_in_the_settings() -> None:

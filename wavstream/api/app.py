@@ -1,4 +1,4 @@
-"""The HTTP application: every route, behind the gate, with every error a problem."""
+"""The HTTP application: every route, behind the middleware, with every error a problem."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Application(FastAPI):
 
 
 def create_app(parts: ApiDependencies, gateway: GatewayDependencies) -> FastAPI:
-    """The ASGI application over its collaborators; it starts nothing."""
+    """Return the ASGI application over its collaborators; start nothing."""
     app = _Application(
         title="wavstream",
         version=__version__,
@@ -34,7 +34,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(AuthMiddleware, authenticate=parts.authenticate, body_limit_bytes=parts.body_limit_bytes)
+    app.add_middleware(AuthMiddleware, access=parts.access, body_limit_bytes=parts.body_limit_bytes)
     app.add_middleware(GatewayMount, parts=gateway)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
     problems.install(app)

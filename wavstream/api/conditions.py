@@ -37,7 +37,7 @@ class Validators:
         return format_datetime(self.modified_at, usegmt=True)
 
     def judge(self, headers: Mapping[str, str]) -> Verdict:
-        """The verdict on the conditions in ``headers`` of a GET or HEAD, in the order of section 13.2.2."""
+        """Return the verdict on the conditions in ``headers`` of a GET or HEAD, in the order of section 13.2.2."""
         if (tags := headers.get("if-match")) is not None:
             if not self._is_among(tags, weakly=False):
                 return Verdict.PRECONDITION_FAILED
@@ -50,7 +50,7 @@ class Validators:
         return Verdict.SEND
 
     def allow_range(self, if_range: str | None) -> bool:
-        """Whether a ``Range`` header counts beside this ``If-Range``; else the whole file is the answer."""
+        """Return whether a ``Range`` header counts beside this ``If-Range``; else the whole file is the answer."""
         if if_range is None:
             return True
         if '"' in if_range:
@@ -65,7 +65,7 @@ class Validators:
 
 
 def _moment(http_date: str | None) -> datetime | None:
-    """The date, or None if there is none or it is not one: such a header is ignored."""
+    """Return the date; None if there is none or it is not one: such a header is ignored."""
     if http_date is None:
         return None
     try:

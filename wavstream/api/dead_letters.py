@@ -1,26 +1,23 @@
-"""``/v1/webhooks/dead-letters``: what an app could not be told; read it, and have it sent again."""
+"""``/v1/webhooks/dead-letters``: webhooks that were given up; read them, and have them sent again."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import app_of
-from wavstream.api.schemas.base import Answer
+from wavstream.api.middleware import AppId
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.errors import NotFound
+from wavstream.model.document import Document
 from wavstream.model.fact import Announcement
-from wavstream.model.published import rfc3339
+from wavstream.model.times import Moment
 from wavstream.webhooks.gateway import EVENTS, render
-
-AppId = Annotated[str, Depends(app_of)]
 
 _ID = "5f0c0b6e8a1d5c7f9e3b2a4d6c8e0f12"
 _EXAMPLE: dict[str, Any] = {
@@ -48,7 +45,7 @@ _BODY: dict[str, Any] = {
 }
 
 
-class DeadLetter(Answer):
+class DeadLetter(Document):
     """A webhook that was given up."""
 
     id: str
@@ -63,8 +60,8 @@ class DeadLetter(Answer):
     """Tries that failed."""
     error: str
     """Why the last of them failed, for a person."""
-    created_at: datetime
-    died_at: datetime
+    created_at: Moment
+    died_at: Moment
     """When it was given up; it is kept for 30 days from then."""
 
 
@@ -77,7 +74,7 @@ class WholeDeadLetter(DeadLetter):
     """What is posted if it is sent again."""
 
 
-class DeadLetterPage(Answer):
+class DeadLetterPage(Document):
     """Webhooks that were given up, the last first."""
 
     model_config = ConfigDict(
@@ -100,7 +97,7 @@ class ReplayDeadLetters(BaseModel):
     """Those that are not dead letters of the app are passed over; null: all, the 1000 that were given up first."""
 
 
-class Replayed(Answer):
+class Replayed(Document):
     """What was done."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"replayed": 1}]})
@@ -121,7 +118,7 @@ class ListQuery(BaseModel):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of dead letters."""
+    """Return the routes of dead letters."""
     router = APIRouter(prefix="/v1/webhooks/dead-letters", tags=["webhooks"])
     letters = parts.dead_letters
 
@@ -129,43 +126,47 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "",
         operation_id="listDeadLetters",
         summary="List dead letters",
+        description="The app's webhooks that were given up, the last first.",
         response_model=DeadLetterPage,
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        """The app's webhooks that were given up, the last first."""
         page = await letters.dead_letters(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
-        return JSONResponse({"data": [_json(letter) for letter in page.data], "next_cursor": page.next_cursor})
+        shown = DeadLetterPage(data=[DeadLetter(**_facts(each)) for each in page.data], next_cursor=page.next_cursor)
+        return JSONResponse(shown.as_json())
 
     @router.get(
         "/{letter_id}",
         operation_id="readDeadLetter",
         summary="Read a dead letter",
+        description="One of them, with the body that would be sent.",
         response_model=WholeDeadLetter,
         responses=problems(401, 404, 503),
     )
     async def read(letter_id: str, app_id: AppId) -> Response:
-        """One of them, with the body that would be sent."""
         letter = await letters.dead_letter(app_id, letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
-        return JSONResponse({**_json(letter), "body": msgspec.json.decode(render(letter.fact, letter.sequence))})
+        body = msgspec.json.decode(render(letter.fact, letter.sequence))
+        return JSONResponse(WholeDeadLetter(**_facts(letter), body=body).as_json())
 
     @router.post(
         "/replay",
         operation_id="replayDeadLetters",
         summary="Send dead letters again",
+        description="Each is tried for another 24 hours, with its id and its sequence, and is no dead letter "
+        "meanwhile.",
         response_model=Replayed,
         responses=problems(400, 401, 413, 422, 503),
     )
     async def replay(request: ReplayDeadLetters, app_id: AppId) -> Response:
-        """Each is tried for another 24 hours, with its id and its sequence, and is no dead letter meanwhile."""
-        return JSONResponse({"replayed": await letters.replay(app_id, request.ids, parts.now())})
+        replayed = await letters.replay(app_id, request.ids, parts.now())
+        return JSONResponse(Replayed(replayed=replayed).as_json())
 
     return router
 
 
-def _json(letter: Announcement) -> dict[str, Any]:
+def _facts(letter: Announcement) -> dict[str, Any]:
     fact = letter.fact
     return {
         "id": fact.id,
@@ -175,6 +176,6 @@ def _json(letter: Announcement) -> dict[str, Any]:
         "recording_id": fact.recording_id,
         "attempts": letter.attempts,
         "error": letter.error,
-        "created_at": rfc3339(fact.at),
-        "died_at": rfc3339(letter.died_at),
+        "created_at": fact.at,
+        "died_at": letter.died_at,
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from wavstream.api.problems import MEDIA_TYPE
-from wavstream.api.schemas.base import Problem
-from wavstream.api.schemas.recording import Recording, RecordingPage
-from wavstream.api.schemas.session import Session, SessionList
+from wavstream.api.schemas import EXAMPLES, Problem
+from wavstream.model.document import RecordingDocument
+from wavstream.model.recording import LegalHold
+from wavstream.model.session import SessionView, StreamView
 
 DESCRIPTION = """Records phone calls that media servers stream over WebSocket.
 
@@ -31,22 +33,42 @@ _MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The description of problems as answers of a route; whoever asks for a key may also answer 429."""
+    """Describe problems as answers of a route; one that asks for a key may also answer 429."""
     more = {429} if 401 in statuses else set()
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted({*statuses, *more})}
 
 
+_PUBLIC_NAMES = {
+    RecordingDocument.__name__: "Recording",
+    LegalHold.__name__: "Hold",
+    SessionView.__name__: "Session",
+    StreamView.__name__: "Stream",
+}
+"""Schemas whose name in the document is part of the API's contract, and another in the code."""
+
+
 def openapi(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI's document, set right: problems where they are answered, and examples with their nulls."""
+    """Set FastAPI's document right: problems where they are answered, public names, examples with their nulls."""
     for path in document["paths"].values():
         for operation in path.values():
             operation["responses"] = dict(_answers(operation["responses"]))
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for model in (Recording, RecordingPage, Session, SessionList):
-        schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
-    return document
+    for name, public in _PUBLIC_NAMES.items():
+        schemas[public] = schemas.pop(name) | {"title": public}
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [json.loads(json.dumps(example, sort_keys=True))]
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    return _with_public_references(document)
+
+
+def _with_public_references(document: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(document)
+    for name, public in _PUBLIC_NAMES.items():
+        text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{public}"')
+    renamed: dict[str, Any] = json.loads(text)
+    return renamed
 
 
 def _answers(responses: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

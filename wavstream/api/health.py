@@ -8,10 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ConfigDict
 
 from wavstream.api.dependencies import ApiDependencies
-from wavstream.api.schemas.base import Answer
+from wavstream.model.document import Document
 
 
-class Health(Answer):
+class Health(Document):
     """The process answers."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
@@ -19,7 +19,7 @@ class Health(Answer):
     status: str
 
 
-class Readiness(Answer):
+class Readiness(Document):
     """Whether the server can take calls, and if not, why."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ready": True, "reasons": []}]})
@@ -30,19 +30,25 @@ class Readiness(Answer):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of health."""
+    """Return the routes of health."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", operation_id="health", summary="Liveness", response_model=Health)
+    @router.get(
+        "/healthz",
+        operation_id="health",
+        summary="Liveness",
+        description="Answers as long as the process does: restart it where this fails.",
+        response_model=Health,
+    )
     @router.head("/healthz", include_in_schema=False)
     async def health() -> Response:
-        """Answers as long as the process does: restart it where this fails."""
         return JSONResponse({"status": "ok"})
 
     @router.get(
         "/readyz",
         operation_id="readiness",
         summary="Readiness",
+        description="Whether calls should be sent here.",
         response_model=Readiness,
         responses={
             503: {
@@ -54,7 +60,6 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     @router.head("/readyz", include_in_schema=False)
     async def readiness() -> Response:
-        """Whether calls should be sent here."""
         reasons = list(await parts.readiness())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
@@ -62,11 +67,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/metrics",
         operation_id="metrics",
         summary="Metrics",
+        description="Counters and gauges for Prometheus.",
         response_class=Response,
         responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """Counters and gauges for Prometheus."""
         return Response(generate_latest(parts.metrics_registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router

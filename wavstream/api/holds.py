@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import app_of
+from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of
-from wavstream.api.schemas.recording import Recording as RecordingAnswer
-from wavstream.model.hold import LegalHold
-from wavstream.model.published import published
-from wavstream.model.recording import Recording
-
-AppId = Annotated[str, Depends(app_of)]
+from wavstream.model.document import RecordingDocument, recording_document
+from wavstream.model.recording import LegalHold, Recording
 
 
 def _said(text: str) -> str:
@@ -43,17 +39,17 @@ class PutHold(BaseModel):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of holds."""
+    """Return the routes of holds."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 
     def answer(recording: Recording) -> JSONResponse:
-        return JSONResponse(published(as_of(parts.now(), recording), url=parts.url_of(recording)))
+        return JSONResponse(recording_document(as_of(parts.now(), recording), url=parts.urls.of(recording)).as_json())
 
     @router.post(
         "/{recording_id}/hold",
         operation_id="holdRecording",
         summary="Hold a recording",
-        response_model=RecordingAnswer,
+        response_model=RecordingDocument,
         responses=problems(400, 401, 404, 409, 413, 422, 503),
     )
     async def put(recording_id: str, request: PutHold, app_id: AppId) -> Response:
@@ -65,11 +61,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/hold",
         operation_id="releaseRecording",
         summary="Release a recording",
-        response_model=RecordingAnswer,
+        description="Retention applies again, at once: with status `expired` it is gone.",
+        response_model=RecordingDocument,
         responses=problems(401, 404, 503),
     )
     async def release(recording_id: str, app_id: AppId) -> Response:
-        """Retention applies again, at once: with status `expired` it is gone."""
         return answer(await parts.holds.release(app_id=app_id, recording_id=recording_id))
 
     return router

@@ -14,25 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import app_of
-from wavstream.api.playback import as_of, refusal
+from wavstream.api.middleware import AppId
+from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.problems import problem
 from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.errors import DependencyError
 from wavstream.listening.listener import Listener, Wire
+from wavstream.model.options import FileFormat
 from wavstream.model.recording import Status
 from wavstream.rendering.encoders.wav import HEADER_BYTES, endless_wav_header
-
-AppId = Annotated[str, Depends(app_of)]
 
 WIRE = "wavstream.wire"
 """The ASGI extension that holds the connection of the request, for a body in chunks."""
@@ -44,17 +41,18 @@ _HEADERS = {
 _AUDIO = {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}
 _SOON = {"Retry-After": "1"}
 
-_log = structlog.get_logger("wavstream.api")
+log = structlog.get_logger(__name__)
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The route of listening."""
+    """Return the route of listening."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 
     @router.get(
         "/{recording_id}/live.wav",
         operation_id="listenLive",
         summary="Listen while it is recorded",
+        description="A WAV file that goes on while the call does. A `Retry-After` with the 404 says to try again.",
         response_class=Response,
         responses={
             200: {"description": "What there is so far, then what follows, until the stop", "content": _AUDIO},
@@ -65,11 +63,9 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     @router.head("/{recording_id}/live.wav", include_in_schema=False)
     async def listen(request: Request, recording_id: str, app_id: AppId) -> Response:
-        """A WAV file that goes on while the call does. A `Retry-After` with the 404 says to try again."""
         recording = as_of(parts.now(), await parts.commands.get(app_id=app_id, recording_id=recording_id))
         if recording.status is Status.AVAILABLE:
-            path = parts.links.signed_path(recording, ext="wav", now=parts.now(), ttl_s=parts.link_ttl_s)
-            return RedirectResponse(parts.public_url + path, 307, headers={"Cache-Control": "no-store"})
+            return to_file(parts, recording, FileFormat.WAV)
         if recording.status is Status.ACCEPTED:
             return problem(404, "The recording waits for its first stream.", headers=_SOON)
         if not recording.status.is_running:
@@ -80,7 +76,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
 
 
 async def heard(request: Request, listener: Listener | None) -> Response | None:
-    """What the listener hears, as ``request`` asks for it; None: the recording is not being made here."""
+    """Return what the listener hears, as ``request`` asks for it; None: the recording is not being made here."""
     if listener is None:
         return None
     try:
@@ -120,7 +116,7 @@ def _answer(request: Request, listener: Listener) -> Response:
 
 
 def _asked(headers: Mapping[str, str]) -> str | None:
-    """The range, if it is one; what grows has no validator that ``If-Range`` could name."""
+    """Return the range, if it is one; a file that grows has no validator that ``If-Range`` could name."""
     asked = headers.get("range")
     if asked is None or "if-range" in headers or asked.replace(" ", "").lower() == "bytes=0-":
         return None
@@ -147,7 +143,7 @@ async def _part(listener: Listener, part: ByteRange) -> AsyncIterator[bytes]:
 
 
 class LiveAudio(Response):
-    """What a listener hears as the body of a response; the listener has left when it ends, whatever happens."""
+    """The audio that a listener hears, as the body of a response; the listener has left when it ends."""
 
     def __init__(
         self, listener: Listener, body: AsyncIterator[bytes], *, status_code: int, headers: Mapping[str, str]
@@ -173,7 +169,13 @@ class LiveAudio(Response):
             elif wire is not None:
                 await gone  # the server says so once the connection has ended
         except (OSError, DependencyError) as error:
-            _log.error("a recording could not be listened to", recording_id=listener.recording.id, error=str(error))
+            log.error(
+                "listening_failed",
+                recording_id=listener.recording.id,
+                session_id=listener.recording.session_id,
+                app_id=listener.recording.app_id,
+                error=str(error),
+            )
             if wire is not None:
                 wire.abort()
                 await gone

@@ -1,4 +1,4 @@
-"""What every request passes before its route: whose address it counts under, its size, and under ``/v1`` its key.
+"""The checks before any route: the address that a request counts under, its size, and under ``/v1`` its key.
 
 A key is asked for before anything else is looked at, so that a stranger learns nothing from a request: not whether a
 path exists, nor what is wrong with a body.
@@ -9,16 +9,16 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks, client_address, is_local
-from wavstream.api.dependencies import Authenticate
 from wavstream.api.problems import problem, problem_of
-from wavstream.errors import WavstreamError
+from wavstream.errors import LimitReached, TooSoon, WavstreamError
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -52,9 +52,9 @@ class ClientAddress:
 class AuthMiddleware:
     """ASGI middleware that refuses bodies over ``body_limit_bytes`` and requests under ``/v1`` without a valid key."""
 
-    def __init__(self, app: ASGIApp, *, authenticate: Authenticate, body_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, access: Authenticator, body_limit_bytes: int) -> None:
         self._app = app
-        self._authenticate = authenticate
+        self._access = access
         self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,48 +67,71 @@ class AuthMiddleware:
             try:
                 scope.setdefault("state", {})["app_id"] = await self._who(scope, headers)
             except WavstreamError as error:
-                await problem_of(error, limit_status=429)(scope, receive, send)
+                await problem_of(error)(scope, receive, send)
                 return
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:19]) > self._body_limit_bytes:
-            # The connection ends with the answer, else the body would have to be read to find the next request.
-            refusal = problem(413, self._refusal(), headers={"Connection": "close"})
-            await refusal(scope, receive, send)
+        try:
+            limited = limited_body(headers, receive, self._body_limit_bytes)
+        except HTTPException as error:
+            await problem(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
             return
-        await self._app(scope, self._limited(receive), send)
+        await self._app(scope, limited, send)
 
     async def _who(self, scope: Scope, headers: Headers) -> str:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" else ""
         address = scope["client"][0] if scope.get("client") else ""
-        found = self._authenticate(
+        return await authenticated(
+            self._access,
             bearer or headers.get("x-api-key") or None,
-            client_is_loopback=is_local(address, headers),
+            headers=headers,
             app=headers.get("x-app-id"),
             address=address,
         )
+
+
+async def authenticated(
+    access: Authenticator, key: str | None, *, headers: Headers, app: str | None, address: str
+) -> str:
+    """Return the id of the app that asks; raise Unauthenticated, or TooSoon after too many wrong keys."""
+    try:
+        found = access.authenticate(key, client_is_loopback=is_local(address, headers), app=app, address=address)
         return await found if inspect.isawaitable(found) else found
+    except LimitReached as error:
+        raise TooSoon(str(error), retry_after_s=error.retry_after_s) from error
 
-    def _limited(self, receive: Receive) -> Receive:
-        total_bytes = 0
 
-        async def limited() -> Message:
-            nonlocal total_bytes
-            message = await receive()
-            total_bytes += len(message.get("body", b""))
-            if total_bytes > self._body_limit_bytes:
-                raise HTTPException(413, self._refusal(), headers={"Connection": "close"})
-            return message
+def limited_body(headers: Headers, receive: Receive, limit_bytes: int) -> Receive:
+    """Return ``receive`` for a body of at most so many bytes.
 
-        return limited
+    It raises HTTPException for a larger one; where the length is declared, this function does at once.
+    """
+    # The connection ends with the answer, else the body would have to be read to find the next request.
+    too_large = HTTPException(
+        413, f"The body must not be larger than {limit_bytes} bytes.", headers={"Connection": "close"}
+    )
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length[:19]) > limit_bytes:
+        raise too_large
+    total_bytes = 0
 
-    def _refusal(self) -> str:
-        return f"The body must not be larger than {self._body_limit_bytes} bytes."
+    async def limited() -> Message:
+        nonlocal total_bytes
+        message = await receive()
+        total_bytes += len(message.get("body", b""))
+        if total_bytes > limit_bytes:
+            raise too_large
+        return message
+
+    return limited
 
 
 def app_of(
     request: Request, _bearer: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_gateway_key)]
 ) -> str:
-    """The id of the app that asks; for routes under ``/v1``, which the gate has let pass."""
+    """Return the id of the app that asks; for routes under ``/v1``, which ``AuthMiddleware`` has let pass."""
     app_id: str = request.state.app_id
     return app_id
+
+
+AppId = Annotated[str, Depends(app_of)]
+"""The app that asks, as a parameter of a route."""

@@ -32,7 +32,7 @@ register_url_convertor(ANY_TEXT, _AnyText())
 
 
 def allow(request: Request) -> str:
-    """The ``Allow`` header of the request's path: every method that some route of it takes."""
+    """Return the ``Allow`` header of the request's path: every method that some route of it takes."""
     routes = request.app.routes
     return ", ".join(
         method

@@ -15,47 +15,55 @@ Links are secrets, so nothing here logs the address of a request.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import string
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
-import aiofiles
+import aiofiles.threadpool
 import structlog
 from aiofiles.threadpool.binary import AsyncBufferedReader
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.types import Receive, Scope, Send
 
 from wavstream.api.conditions import Validators, Verdict
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.file_part import FilePart
 from wavstream.api.problems import problem
 from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.conversion.conversion import Conversion
-from wavstream.errors import DependencyError, Forbidden, InternalError
+from wavstream.errors import DependencyError, Forbidden, InternalError, WavstreamError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.policy import is_expired
 from wavstream.storage.links import file_name_as
 from wavstream.storage.object_keys import copy_key
 
+CHUNK_BYTES = 262_144
+"""A read is a trip to a worker thread and back: this makes a 4-hour stereo call 1,800 of them."""
 _MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 _AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}
 _GONE = (Status.EXPIRED, Status.DELETED)
 
-_log = structlog.get_logger("wavstream.api")
+log = structlog.get_logger(__name__)
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The route of files."""
+    """Return the route of files."""
     router = APIRouter(prefix="/files", tags=["files"])
 
     @router.get(
         "/{link:path}",
         operation_id="playFile",
         summary="Play a file",
+        description="The bytes of a finished recording, by an address that the API gave; `Range` is honoured.",
         response_class=Response,
         responses={
             200: {"description": "The file", "content": _AUDIO},
@@ -66,9 +74,8 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     @router.head("/{link:path}", include_in_schema=False)
     async def play(request: Request, link: str) -> Response:
-        """The bytes of a finished recording, by an address that the API gave; `Range` is honoured."""
         now = parts.now()
-        verified = parts.links.verify(request.scope["path"], request.query_params)
+        verified = parts.urls.links.verify(request.scope["path"], request.query_params)
         recording = await parts.find_recording(verified.recording_id)
         if recording is None:
             return Response(status_code=404)
@@ -83,14 +90,14 @@ def routes(parts: ApiDependencies) -> APIRouter:
 
 
 def as_of(now: datetime, recording: Recording) -> Recording:
-    """The recording with its retention applied, whether or not the sweeper has come by."""
+    """Return the recording with its retention applied, whether or not the sweeper has come by."""
     if recording.status is Status.AVAILABLE and is_expired(recording, now):
         return replace(recording, status=Status.EXPIRED)
     return recording
 
 
 def refusal(recording: Recording) -> Response | None:
-    """Why there is no file to give; None: there is one."""
+    """Return the answer that says why there is no file to give; None: there is one."""
     if recording.status is Status.AVAILABLE:
         return None
     if recording.status in _GONE:
@@ -102,18 +109,31 @@ def refusal(recording: Recording) -> Response | None:
     return problem(404, f"The recording ended without a file: it is {recording.status}.")
 
 
+def to_file(parts: ApiDependencies, recording: Recording, file_format: FileFormat) -> Response:
+    """Return the redirection to a finished file, by a link that is signed for a while."""
+    path = parts.urls.links.signed_path(recording, ext=file_format, now=parts.now(), ttl_s=parts.link_ttl_s)
+    return RedirectResponse(parts.urls.public_url + path, 307, headers={"Cache-Control": "no-store"})
+
+
 async def _file(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
-    file = await _opened(parts.storage.path(recording.object_key))
-    if file is None:
-        _log.error("the file of an available recording is gone", recording_id=recording.id, app_id=recording.app_id)
+    opened = await _opened(parts.storage.path(recording.object_key))
+    if opened is None:
+        log.error(
+            "recording_file_missing",
+            recording_id=recording.id,
+            session_id=recording.session_id,
+            app_id=recording.app_id,
+        )
         return Response(status_code=404)
+    file, size_bytes = opened
     is_copy = ext != recording.options.format
     etag = f'"{receipt.audio_sha256}-{ext}"' if is_copy else f'"{receipt.audio_sha256}"'
     validators = Validators(etag, recording.ended_at.replace(microsecond=0))
-    size_bytes = Conversion.of(recording).size_bytes if is_copy else os.fstat(file.fileno()).st_size
+    if is_copy:
+        size_bytes = Conversion.of(recording).size_bytes
     headers = _headers(recording, FileFormat(ext), validators)
     verdict = validators.judge(request.headers)
     if verdict is Verdict.SEND and request.method == "GET":
@@ -146,24 +166,36 @@ async def _copy(
     headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
-    if (file := await _opened(path)) is not None:
-        return FilePart(file, part, size_bytes=size_bytes, headers=headers)
+    if (opened := await _opened(path)) is not None:
+        return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers)
     growing = parts.conversions.begin(recording)
     await growing.past(part.start if part else 0)
-    file = await _opened(growing.path) or await _opened(path)  # moved there as soon as it is whole
-    if file is None:
+    opened = await _opened(growing.path) or await _opened(path)  # moved there as soon as it is whole
+    if opened is None:
         await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
         return Response(status_code=404)
-    return FilePart(file, part, size_bytes=size_bytes, headers=headers, past=growing.past)
+    return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers, past=growing.past)
 
 
-async def _opened(path: Path) -> AsyncBufferedReader | None:
+class _OpenFile(NamedTuple):
+    file: AsyncBufferedReader
+    size_bytes: int
+
+
+async def _opened(path: Path) -> _OpenFile | None:
+    """Return the file, opened and measured on a thread; None: there is none."""
     try:
-        return await aiofiles.open(path, "rb")
+        file, size_bytes = await asyncio.to_thread(_open, path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
+    return _OpenFile(aiofiles.threadpool.wrap(file), size_bytes)
+
+
+def _open(path: Path) -> tuple[BufferedReader, int]:
+    file = path.open("rb")
+    return file, os.fstat(file.fileno()).st_size
 
 
 _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")
@@ -183,7 +215,7 @@ def _headers(recording: Recording, file_format: FileFormat, validators: Validato
 
 
 def content_disposition(file_name: str) -> str:
-    """The header that names the download (RFC 6266), with a plain fallback where the name is not plain ASCII."""
+    """Return the header that names the download (RFC 6266), with a fallback where the name is not plain ASCII."""
     plain = "".join(character if character in _PLAIN else "_" for character in file_name)
     header = f'inline; filename="{plain}"'
     return header if plain == file_name else f"{header}; filename*=UTF-8''{quote(file_name, safe='')}"
@@ -191,3 +223,55 @@ def content_disposition(file_name: str) -> str:
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
 """Within quotes these mean themselves; a quote, a backslash, a percent sign or a slash is read differently."""
+
+
+class FilePart(Response):
+    """The whole of an open file (200), or a part of it (206), read in chunks; closes the file, whatever happens.
+
+    The file may still be made while it is sent. Its size is known, so if it comes to nothing the answer ends before its
+    ``Content-Length``, and the caller knows.
+    """
+
+    def __init__(
+        self,
+        file: AsyncBufferedReader,
+        part: ByteRange | None,
+        *,
+        size_bytes: int,
+        headers: Mapping[str, str],
+        past: Callable[[int], Awaitable[int]] | None = None,
+    ) -> None:
+        """``past``: of a file that grows, how many bytes are there, once there are more than so many."""
+        self._file = file
+        self._part = part or ByteRange(0, size_bytes)
+        self._past = past
+        more = {"Content-Length": str(self._part.length_bytes)}
+        if part:
+            more["Content-Range"] = part.content_range(size_bytes)
+        super().__init__(status_code=206 if part else 200, headers={**headers, **more})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it (ASGI)."""
+        request = Request(scope, receive)
+        offset, end = self._part.start, self._part.start + self._part.length_bytes
+        there = end if self._past is None else offset
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._file.seek(offset)
+            while offset < end:
+                # Without a look at it the rest of a large file would be read for a caller who has gone.
+                if await request.is_disconnected():
+                    return
+                if self._past is not None and offset == there:
+                    try:
+                        there = await self._past(offset)
+                    except WavstreamError:
+                        return
+                chunk = await self._file.read(min(CHUNK_BYTES, end - offset, there - offset))
+                if not chunk:
+                    raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
+                offset += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await self._file.close()

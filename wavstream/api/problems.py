@@ -1,7 +1,8 @@
-"""The one place where errors become HTTP: RFC 9457 problems, by who must act.
+"""Errors as RFC 9457 problems.
 
 The caller's errors (``PeerError``) keep their text, which says what to do. What only the operator or we can mend is
-logged with its traceback, and the caller learns no more than whether trying again may help.
+logged with its traceback, and the caller learns no more than whether trying again may help. Which status an error has
+is said by its class (``wavstream.errors``).
 """
 
 from __future__ import annotations
@@ -20,13 +21,9 @@ from starlette.exceptions import HTTPException
 from wavstream.api.paths import allow
 from wavstream.errors import (
     Conflict,
-    DependencyError,
     FieldError,
-    Forbidden,
+    InternalError,
     InvalidFields,
-    LimitReached,
-    NotFound,
-    OperatorError,
     PeerError,
     Unauthenticated,
     WavstreamError,
@@ -34,7 +31,7 @@ from wavstream.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
-_log = structlog.get_logger("wavstream.api")
+log = structlog.get_logger(__name__)
 
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 """As RFC 9110 has them; Python 3.11 still uses older names."""
@@ -49,56 +46,40 @@ class ProblemResponse(JSONResponse):
 def problem(
     status: int, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> ProblemResponse:
-    """A problem whose title is the status; ``members`` are its extension members."""
+    """Return a problem whose title is the status; ``members`` are its extension members."""
     body: dict[str, Any] = {"type": "about:blank", "title": _title(status), "status": status}
     if detail:
         body["detail"] = detail
     return ProblemResponse(body | members, status_code=status, headers=headers)
 
 
-def problem_of(error: WavstreamError, *, limit_status: int = 503) -> ProblemResponse:
-    """The answer to an error of our tree; logs those that the caller cannot mend.
-
-    ``limit_status`` of a reached limit: 503 where the server is full, 429 where the caller alone does too much.
-    """
-    text = str(error)
+def problem_of(error: WavstreamError) -> ProblemResponse:
+    """Return the answer to an error of our tree; log those that the caller cannot mend."""
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     match error:
-        case Unauthenticated():
-            return problem(401, text, headers={"WWW-Authenticate": 'Bearer realm="wavstream"'})
-        case Forbidden():
-            return problem(403, text)
-        case NotFound():
-            return problem(404, text)
-        case Conflict():
-            return problem(409, text, state=error.state)
         case InvalidFields():
             return invalid(error.fields)
-        case LimitReached():
-            return problem(limit_status, text, headers={"Retry-After": str(error.retry_after_s)})
-        case PeerError():
-            return problem(400, text)
-        case DependencyError():
-            _log.error("request refused", exc_info=error)
-            return problem(503, "A part that the server depends on failed; try again.", headers={"Retry-After": "5"})
-        case OperatorError():
-            _log.error("request refused", exc_info=error)
-            return problem(503, "Whoever runs the server has to change something first; its log says what.")
-        case _:
-            _log.error("request failed", exc_info=error)
-            return problem(500, "The server made a mistake; its log says more.")
+        case Conflict():
+            return problem(error.http_status, str(error), state=error.state)
+        case Unauthenticated():
+            headers["WWW-Authenticate"] = 'Bearer realm="wavstream"'
+    if isinstance(error, PeerError):
+        return problem(error.http_status, str(error), headers=headers)
+    log.error("request_failed", status=error.http_status, exc_info=error)
+    return problem(error.http_status, f"{error.public_text}.", headers=headers)
 
 
 def invalid(fields: Sequence[FieldError]) -> ProblemResponse:
-    """422 with every wrong field."""
+    """Return 422 with every wrong field."""
     return problem(
-        422,
+        InvalidFields.http_status,
         "; ".join(f"{field.pointer or 'body'}: {field.detail}" for field in fields),
         errors=[{"pointer": field.pointer, "detail": field.detail} for field in fields],
     )
 
 
 def json_pointer(path: Sequence[str | int]) -> str:
-    """RFC 6901: ``["metadata", "a/b"]`` as ``/metadata/a~1b``; the whole is the empty text."""
+    """Return a path as RFC 6901 writes it: ``["metadata", "a/b"]`` as ``/metadata/a~1b``; the whole is empty."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
@@ -121,7 +102,7 @@ async def _validation_error(_request: Request, error: Exception) -> ProblemRespo
     for detail in details:
         if detail["type"] == "json_invalid":
             return problem(400, f"The body is not JSON: {detail['ctx']['error']}, at character {detail['loc'][-1]}.")
-    return invalid([FieldError(_pointer(detail["loc"]), _said(detail)) for detail in details])
+    return invalid([FieldError(_pointer(detail["loc"]), _reworded(detail)) for detail in details])
 
 
 async def _http_exception(request: Request, error: Exception) -> ProblemResponse:
@@ -129,14 +110,14 @@ async def _http_exception(request: Request, error: Exception) -> ProblemResponse
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
     if error.status_code == 400:
         # The framework reads a body and says no more than that it could not.
-        detail = next((said for kind, said in _UNREADABLE.items() if isinstance(error.__cause__, kind)), detail)
+        detail = next((text for kind, text in _UNREADABLE.items() if isinstance(error.__cause__, kind)), detail)
     headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
     return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=headers)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> ProblemResponse:
     # Starlette raises the error again behind this answer, so the server logs it with its traceback.
-    return problem(500, "The server made a mistake; its log says more.")
+    return problem(InternalError.http_status, f"{InternalError.public_text}.")
 
 
 _DETAILS = {
@@ -172,7 +153,7 @@ def _title(status: int) -> str:
 
 
 def _pointer(loc: Sequence[str | int]) -> str:
-    """``("body", "metadata", "a/b")`` as ``/metadata/a~1b``; parameters and headers by their name."""
+    """Return ``("body", "metadata", "a/b")`` as ``/metadata/a~1b``; parameters and headers by their name."""
     place, *path = loc
     if place == "body":
         return json_pointer([step for step in path if step != "[key]"])
@@ -180,8 +161,8 @@ def _pointer(loc: Sequence[str | int]) -> str:
     return _HEADER_NAMES.get(name, name)
 
 
-def _said(detail: Mapping[str, Any]) -> str:
-    """What a pydantic error says, in the words of this API."""
+def _reworded(detail: Mapping[str, Any]) -> str:
+    """Return what a pydantic error says, in the words of this API."""
     context = detail.get("ctx", {})
     match detail["type"]:
         case str(kind) if kind in _TYPES:

@@ -25,12 +25,12 @@ class ByteRange:
     length_bytes: int
 
     def content_range(self, size_bytes: int) -> str:
-        """The value of the ``Content-Range`` header."""
+        """Return the value of the ``Content-Range`` header."""
         return f"bytes {self.start}-{self.start + self.length_bytes - 1}/{size_bytes}"
 
 
 def byte_range(header: str | None, *, size_bytes: int) -> ByteRange | None:
-    """The range that a ``Range`` header asks for, cut to the file; None: the whole file. Raises Unsatisfiable."""
+    """Return the range that a ``Range`` header asks for, cut to the file; None: the whole file. Raise Unsatisfiable."""
     match = _ONE_RANGE.fullmatch(header) if header else None
     if match is None:
         return None
@@ -50,7 +50,7 @@ def byte_range(header: str | None, *, size_bytes: int) -> ByteRange | None:
 
 
 def _number(digits: str, size_bytes: int) -> int:
-    """The number, or the file's size where it is longer than any file: int() refuses thousands of digits."""
+    """Return the number, or the file's size where it is longer than any file: int() refuses thousands of digits."""
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) < 20 else size_bytes
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import app_of
+from wavstream.api.middleware import AppId
 from wavstream.api.options import StartRecording
-from wavstream.api.playback import as_of, refusal
-from wavstream.api.schemas.recording import Recording as RecordingAnswer
-from wavstream.api.schemas.recording import RecordingPage
+from wavstream.api.playback import as_of, refusal, to_file
+from wavstream.api.schemas import RecordingPage
+from wavstream.model.document import RecordingDocument, recording_document
 from wavstream.model.options import FileFormat
-from wavstream.model.published import published
 from wavstream.model.recording import Recording, Status
-
-AppId = Annotated[str, Depends(app_of)]
 
 IdempotencyKey = Annotated[
     str | None,
@@ -64,7 +61,7 @@ class ListQuery(BaseModel):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of recordings."""
+    """Return the routes of recordings."""
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
     commands = parts.commands
 
@@ -72,14 +69,14 @@ def routes(parts: ApiDependencies) -> APIRouter:
         return JSONResponse(_json(recording), status_code=status_code, headers=headers)
 
     def _json(recording: Recording) -> dict[str, Any]:
-        return published(as_of(parts.now(), recording), url=parts.url_of(recording))
+        return recording_document(as_of(parts.now(), recording), url=parts.urls.of(recording)).as_json()
 
     @router.post(
         "",
         operation_id="startRecording",
         summary="Start a recording",
         status_code=201,
-        response_model=RecordingAnswer,
+        response_model=RecordingDocument,
         response_description="The recording: `ongoing`, or `accepted` until its session streams.",
         responses=problems(400, 401, 404, 409, 413, 422, 503),
     )
@@ -88,7 +85,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         recording = await commands.start(
             app_id=app_id,
             session_id=request.session_id,
-            options=request.options(await parts.options_of(app_id)),
+            options=request.options(await parts.apps.options(app_id)),
             idempotency_key=idempotency_key,
             request_digest=request.digest(),
         )
@@ -98,11 +95,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "",
         operation_id="listRecordings",
         summary="List recordings",
+        description="The app's recordings, newest first. Recordings that start meanwhile neither repeat nor hide any.",
         response_model=RecordingPage,
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        """The app's recordings, newest first. Recordings that start meanwhile neither repeat nor hide any."""
         page = await commands.list(
             app_id=app_id,
             session_id=query.session_id,
@@ -122,8 +119,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         recording = as_of(parts.now(), await commands.get(app_id=app_id, recording_id=recording_id))
         if refused := refusal(recording):
             return refused
-        path = parts.links.signed_path(recording, ext=file_format, now=parts.now(), ttl_s=parts.link_ttl_s)
-        return RedirectResponse(parts.public_url + path, 307, headers={"Cache-Control": "no-store"})
+        return to_file(parts, recording, file_format)
 
     @router.get("/{recording_id}.wav", operation_id="fetchRecording", summary="Fetch the file as WAV", **_fetching)
     @router.head("/{recording_id}.wav", include_in_schema=False)
@@ -141,11 +137,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}",
         operation_id="readRecording",
         summary="Read a recording",
-        response_model=RecordingAnswer,
+        description="The recording as it is now.",
+        response_model=RecordingDocument,
         responses=problems(401, 404, 503),
     )
     async def read(recording_id: str, app_id: AppId) -> Response:
-        """The recording as it is now."""
         return answer(await commands.get(app_id=app_id, recording_id=recording_id))
 
     @router.delete(
@@ -165,7 +161,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/stop",
         operation_id="stopRecording",
         summary="Stop a recording",
-        response_model=RecordingAnswer,
+        response_model=RecordingDocument,
         responses=problems(401, 404, 409, 503),
     )
     async def stop(recording_id: str, app_id: AppId) -> Response:
@@ -176,18 +172,18 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/pause",
         operation_id="pauseRecording",
         summary="Pause a recording",
-        response_model=RecordingAnswer,
+        description="From now on nothing that is said reaches the file.",
+        response_model=RecordingDocument,
         responses=problems(401, 404, 409, 503),
     )
     async def pause(recording_id: str, app_id: AppId) -> Response:
-        """From now on nothing that is said reaches the file."""
         return answer(await commands.pause(app_id=app_id, recording_id=recording_id))
 
     @router.post(
         "/{recording_id}/resume",
         operation_id="resumeRecording",
         summary="Resume a recording",
-        response_model=RecordingAnswer,
+        response_model=RecordingDocument,
         responses=problems(401, 404, 409, 503),
     )
     async def resume(recording_id: str, app_id: AppId) -> Response:

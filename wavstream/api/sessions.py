@@ -1,24 +1,22 @@
-"""``/v1/sessions`` and ``/v1/stream-tokens``: what is live, what is about to be, and who may stream it."""
+"""``/v1/sessions`` and ``/v1/stream-tokens``: sessions that are live or announced, and keys to stream them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import app_of
+from wavstream.api.middleware import AppId
 from wavstream.api.options import SessionId
 from wavstream.api.paths import ANY_TEXT
-from wavstream.api.schemas.session import Session, SessionList, StreamToken, session_json
+from wavstream.api.schemas import SessionList, StreamToken
 from wavstream.model.call import CallFacts
-from wavstream.model.published import rfc3339
-
-AppId = Annotated[str, Depends(app_of)]
+from wavstream.model.session import SessionView
 
 
 def _printable(text: str) -> str:
@@ -72,7 +70,7 @@ class MakeStreamToken(BaseModel):
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
-    """The routes of sessions."""
+    """Return the routes of sessions."""
     router = APIRouter(prefix="/v1", tags=["sessions"])
     commands = parts.commands
 
@@ -80,51 +78,52 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/sessions",
         operation_id="listSessions",
         summary="List live sessions",
+        description="The app's sessions that stream, or are waited for.",
         response_model=SessionList,
         responses=problems(401),
     )
     async def list_live(app_id: AppId) -> Response:
-        """The app's sessions that stream, or are waited for."""
-        return JSONResponse({"data": [session_json(view) for view in commands.sessions(app_id)]})
+        return JSONResponse({"data": [view.as_json() for view in commands.sessions(app_id)]})
 
     @router.post(
         "/sessions",
         operation_id="announceSession",
         summary="Announce a session",
         status_code=201,
-        response_model=Session,
+        response_model=SessionView,
         responses=problems(400, 401, 404, 413, 422, 503),
     )
     async def announce(request: AnnounceSession, app_id: AppId) -> Response:
         """Make a session known before its streams, with what is known of the call."""
         call = CallFacts(from_=request.from_, to=request.to, direction=request.direction, vendor_ids=request.vendor_ids)
         view = await commands.announce(app_id=app_id, session_id=request.session_id, call=call)
-        return JSONResponse(session_json(view), status_code=201)
+        return JSONResponse(view.as_json(), status_code=201)
 
     @router.get(
         f"/sessions/{{session_id:{ANY_TEXT}}}",
         operation_id="readSession",
         summary="Read a live session",
-        response_model=Session,
+        description="Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded.",
+        response_model=SessionView,
         responses=problems(401, 404),
     )
     async def read(session_id: str, app_id: AppId) -> Response:
-        """Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded."""
-        return JSONResponse(session_json(commands.session(app_id, session_id)))
+        return JSONResponse(commands.session(app_id, session_id).as_json())
 
     @router.post(
         "/stream-tokens",
         operation_id="makeStreamToken",
         summary="Make a stream token",
+        description="A short-lived key for media sockets, so that the app's own key need not be in a media server's "
+        "dial plan.",
         status_code=201,
         response_model=StreamToken,
         responses=problems(400, 401, 413, 422),
     )
     async def make_token(request: MakeStreamToken, app_id: AppId) -> Response:
-        """A short-lived key for media sockets, so that the app's own key need not be in a media server's dial plan."""
         expires_at = parts.now() + timedelta(seconds=request.ttl_s)
-        token = parts.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
-        body = {"token": token, "session_id": request.session_id, "expires_at": rfc3339(expires_at)}
-        return JSONResponse(body, status_code=201, headers={"Cache-Control": "no-store"})
+        token = parts.access.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
+        made = StreamToken(token=token, session_id=request.session_id, expires_at=expires_at)
+        return JSONResponse(made.as_json(), status_code=201, headers={"Cache-Control": "no-store"})
 
     return router

@@ -18,8 +18,7 @@ from sqlalchemy import Connection, or_, update
 from wavstream.catalog.commits import GroupedCommits
 from wavstream.catalog.recordings import UNFINISHED
 from wavstream.catalog.tables import recordings
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Status
+from wavstream.model.recording import LegalHold, Status
 from wavstream.model.times import unix_us
 
 

@@ -22,9 +22,8 @@ from wavstream.catalog.cursors import read_cursor, write_cursor
 from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.tables import recordings
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import EndReason, Receipt, Recording, Status
+from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
 
 _RUNNING = tuple(status for status in Status if status.is_running)

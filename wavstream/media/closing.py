@@ -1,14 +1,14 @@
-"""The one place that says with which close code a stream ends for which error.
+"""The close frame of a stream: its code, which an error's class says, and its reason.
 
-The reason is for the person who configures the media server, so it says what to change. What is our own fault or that
-of the machine is not the peer's business: it gets no details, and the log gets them all.
+The reason is for the person who configures the media server, so it says what to change. Our own faults and those
+of the machine are not the peer's business: it gets no details, and the log gets them all.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from wavstream.errors import BadPayload, DependencyError, LimitReached, PeerError
+from wavstream.errors import DependencyError, InternalError, PeerError
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -18,10 +18,8 @@ SERVICE_RESTART = 1012
 CLEAN_CODES = frozenset({NORMAL, GOING_AWAY})
 """Closed with one of these, a stream ended by will; with any other it was lost, and may come back."""
 
-_INVALID_PAYLOAD = 1007
 _POLICY = 1008
 _INTERNAL_ERROR = 1011
-_TRY_AGAIN_LATER = 1013
 
 _MAX_REASON_BYTES = 123
 """A control frame has 125 bytes, the code takes two (RFC 6455, 5.5)."""
@@ -43,20 +41,14 @@ NO_PONG = Closing(_INTERNAL_ERROR, "keepalive ping timeout")
 
 
 def closing_for(error: Exception) -> Closing:
-    """How the stream ends in whose processing ``error`` was raised."""
-    match error:
-        case BadPayload():
-            return Closing(_INVALID_PAYLOAD, fitting_reason(str(error)))
-        case LimitReached():
-            return Closing(_TRY_AGAIN_LATER, fitting_reason(str(error)))
-        case PeerError():
-            return Closing(_POLICY, fitting_reason(str(error)))
-        case DependencyError():
-            return Closing(_TRY_AGAIN_LATER, "temporary failure", ours=True)
-        case _:
-            return Closing(_INTERNAL_ERROR, "internal error", ours=True)
+    """Return how the stream ends in whose processing ``error`` was raised."""
+    if isinstance(error, PeerError):
+        return Closing(error.close_code, fitting_reason(str(error)))
+    if isinstance(error, DependencyError):
+        return Closing(error.close_code, "temporary failure", ours=True)
+    return Closing(InternalError.close_code, "internal error", ours=True)
 
 
 def fitting_reason(text: str) -> str:
-    """The text, cut to what a close frame holds, never within a character."""
+    """Return the text, cut to what a close frame holds, never within a character."""
     return text.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""What the request head of a media WebSocket asks for, and how it is refused.
+"""The request head of a media WebSocket, taken apart, and its refusal.
 
 Two rules that are easy to get wrong:
 
@@ -22,13 +22,12 @@ from websockets.http11 import Request, Response
 from wavstream.access.origin import Networks, client_address, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
-from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, PeerError, Unauthenticated
+from wavstream.errors import DependencyError, InternalError, NotFound, PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaCredentials
 from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
-_RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,29 +83,20 @@ def read_request(
 
 
 def refusal(error: Exception) -> Response:
-    """The answer before the upgrade: an RFC 9457 problem. Of an error that is not its own the peer learns nothing."""
-    headers = {}
-    detail = str(error)
-    match error:
-        case NotFound():
-            status = HTTPStatus.NOT_FOUND
+    """Return the answer before the upgrade: an RFC 9457 problem. The peer learns nothing of what is not its error."""
+    known = error if isinstance(error, PeerError | DependencyError) else InternalError()
+    headers = {} if known.retry_after_s is None else {"Retry-After": str(known.retry_after_s)}
+    match known:
         case Unauthenticated():
-            status = HTTPStatus.UNAUTHORIZED
             headers["WWW-Authenticate"] = "Bearer"
-        case Forbidden():
-            status = HTTPStatus.FORBIDDEN
-        case LimitReached():
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-            headers["Retry-After"] = str(error.retry_after_s)
+            detail = str(error)
         case PeerError():
-            status = HTTPStatus.BAD_REQUEST
+            detail = str(error)
         case DependencyError():
-            status = HTTPStatus.SERVICE_UNAVAILABLE
             detail = "temporary failure"
-            headers["Retry-After"] = str(_RETRY_AFTER_S)
         case _:
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
             detail = "internal error"
+    status = HTTPStatus(known.http_status)
     problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     body = msgspec.json.encode(problem)
     headers |= {

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from wavstream.model.fact import FactKind
 from wavstream.model.options import RecordingOptions
 
@@ -57,5 +55,5 @@ class App:
     them. Valid."""
 
     def options(self, server: RecordingOptions) -> RecordingOptions:
-        """The options of a recording of which nothing else is said; ``server`` are the server's."""
-        return msgspec.convert({**msgspec.to_builtins(server), **self.recording}, RecordingOptions)
+        """Return the options of a recording of which nothing else is said; ``server`` are the server's."""
+        return server.changed(self.recording)

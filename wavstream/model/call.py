@@ -19,7 +19,7 @@ class CallFacts:
     """The vendor's own ids of the call, by the vendor's name for them."""
 
     def merged(self, later: CallFacts) -> CallFacts:
-        """What is known from either; what was known first stays."""
+        """Return what is known from either; what was known first stays."""
         return CallFacts(
             from_=self.from_ or later.from_,
             to=self.to or later.to,

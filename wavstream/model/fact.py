@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from wavstream.model.published import published
+from wavstream.model.document import recording_document
 from wavstream.model.recording import Recording, Status
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "wavstream:facts")
@@ -81,7 +81,7 @@ class Announcement:
 def command_done(
     *, app_id: str, session_id: str, operation_id: str, command: str, command_uid: str, error: str | None, at: datetime
 ) -> Fact:
-    """The outcome of one command; ``operation_id`` is the command's own, ``error`` why it failed if it did."""
+    """Return the outcome of one command; ``operation_id`` is the command's own, ``error`` why it failed if it did."""
     return Fact(
         id=_id(FactKind.COMMAND_DONE, operation_id),
         app_id=app_id,
@@ -93,7 +93,7 @@ def command_done(
 
 
 def recording_fact(recording: Recording, *, url: str, command_uid: str | None, at: datetime) -> Fact:
-    """That a recording is ongoing, available, absent or failed: one fact for each of them in its life.
+    """Return that a recording is ongoing, available, absent or failed: one fact for each of them in its life.
 
     ``url`` is the absolute address of its file, ``command_uid`` that of the command which started it.
     """
@@ -105,7 +105,7 @@ def recording_fact(recording: Recording, *, url: str, command_uid: str | None, a
         kind=kind,
         at=at,
         recording_id=recording.id,
-        body={"recording": published(recording, url=url), "command_uid": command_uid},
+        body={"recording": recording_document(recording, url=url).as_json(), "command_uid": command_uid},
     )
 
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
+from wavstream.model.times import Moment
 
 
 class Status(StrEnum):
@@ -68,6 +68,16 @@ class EndReason(StrEnum):
     def is_automatic(self) -> bool:
         """Whether the recording ends so by itself, at a moment that only its audio or its keys tell."""
         return self in (EndReason.MAX_LENGTH, EndReason.SILENCE, EndReason.NO_INPUT, EndReason.TERMINATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class LegalHold:
+    """Who wants the recording kept, and why."""
+
+    by: str
+    reason: str
+    since: Moment
+    """Aware, UTC."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
-"""A live session as it looks from outside at one moment."""
+"""A live session as it looks from outside at one moment: the JSON objects in which it is shown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
-from wavstream.model.call import CallFacts
-from wavstream.model.recording import Recording
+from pydantic import Field
+
+from wavstream.model.audio import Channel, Track, TrackClock
+from wavstream.model.document import Document
+from wavstream.model.recording import Status
+from wavstream.model.times import Moment
 
 
 class Silence(StrEnum):
@@ -20,52 +22,58 @@ class Silence(StrEnum):
     """It has sent audio, but none for the last second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How loud a track is at present, in dB of full scale; None: nothing comes in."""
+class Level(Document):
+    """How loud a track is: its last frame, in dB of full scale; digital silence has -100. Null: nothing comes in."""
 
     track: Track
-    rms_dbfs: float | None = None
-    peak_dbfs: float | None = None
+    rms_dbfs: float | None
+    peak_dbfs: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamView:
+class StreamView(Document):
     """One open media stream."""
 
     leg: str
     dialect: str
-    format: MediaFormat
+    codec: str
+    rate: int
+    """Hertz."""
     clock: TrackClock
     tracks: tuple[Track, ...]
     channel: Channel | None
     """Where it asked to go in a stereo file."""
-    joined_at: datetime
-    """Aware, UTC."""
-    last_audio_at: datetime | None
-    """Aware, UTC; None: it has sent no audio yet."""
+    joined_at: Moment
+    last_audio_at: Moment | None
     frames: int
     received_ms: int
     """Media time of all audio that it has sent."""
     silent_because: Silence | None
-    """None: audio is coming in."""
+    """`nothing_yet` (no audio since it opened), `stalled` (none for a second); null: audio is coming in."""
     levels: tuple[Level, ...]
-    """Of each track's last frame."""
+    """One for each track."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
-    """One call that is live, or was announced and is waited for."""
+class RunningRecording(Document):
+    """A recording that takes audio, or will."""
+
+    id: str
+    status: Status
+
+
+class SessionView(Document):
+    """A call that is live, or was announced and is waited for."""
 
     session_id: str
     app_id: str
-    created_at: datetime
-    """When it was announced or its first stream opened; aware, UTC."""
-    call: CallFacts
-    legs: tuple[str, ...] = ()
-    """Names of all legs that were ever there, in order of arrival."""
-    away: tuple[str, ...] = ()
-    """Legs whose stream was lost and may come back within the reconnect wait."""
-    streams: tuple[StreamView, ...] = ()
-    recordings: tuple[Recording, ...] = ()
-    """Those that are running: accepted, ongoing or paused."""
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    direction: str
+    vendor_ids: dict[str, str]
+    created_at: Moment
+    """When it was announced, or its first stream opened."""
+    legs: tuple[str, ...]
+    """All that were ever there, in order of arrival."""
+    away: tuple[str, ...]
+    """Those whose stream was lost and may come back."""
+    streams: tuple[StreamView, ...]
+    recordings: tuple[RunningRecording, ...]

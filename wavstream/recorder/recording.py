@@ -35,8 +35,7 @@ import structlog
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recorder.journal_leases import JournalLeases
 from wavstream.recorder.publisher import Publisher

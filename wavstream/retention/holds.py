@@ -13,8 +13,7 @@ import structlog
 
 from wavstream.catalog.holds import HoldRegister
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.retention.policy import is_expired
 from wavstream.sessions.commands import Commands

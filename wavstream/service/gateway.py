@@ -41,10 +41,9 @@ def gateway_parts(
     admin_key = settings.admin_api_key
     return GatewayDependencies(
         commands=commands,
-        authenticate=access.authenticate,
+        access=access,
         apps=catalog,
         known_apps=known_apps,
-        forget_app=access.forget_app,
         listen=listen,
         seal=seal,
         master=master,

@@ -1,10 +1,10 @@
-"""What is told of a live session: values taken at one moment."""
+"""The documents of live sessions, each of one moment."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from wavstream.model.session import Level, SessionView, Silence, StreamView
+from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
 from wavstream.model.times import utc
 from wavstream.rendering.codecs.decoder import decode
 from wavstream.rendering.mixer.level import levels_dbfs
@@ -16,16 +16,23 @@ STALLED_AFTER_US = 1_000_000
 
 
 def session_view(session: Session, now_us: int) -> SessionView:
-    """The session as it is now."""
+    """Return the session as it is now."""
+    call = session.call
     return SessionView(
         session_id=session.session_id,
         app_id=session.app_id,
+        from_=call.from_,
+        to=call.to,
+        direction=call.direction,
+        vendor_ids=call.vendor_ids,
         created_at=utc(session.created_us),
-        call=session.call,
         legs=tuple(session.legs.names),
         away=tuple(session.legs.away),
         streams=tuple(_stream_view(stream, now_us) for stream in session.streams),
-        recordings=tuple(recording.row for recording in (*session.running, *session.waiting)),
+        recordings=tuple(
+            RunningRecording(id=recording.row.id, status=recording.row.status)
+            for recording in (*session.running, *session.waiting)
+        ),
     )
 
 
@@ -39,7 +46,8 @@ def _stream_view(stream: Stream, now_us: int) -> StreamView:
     return StreamView(
         leg=facts.leg,
         dialect=facts.dialect,
-        format=facts.format,
+        codec=facts.format.codec,
+        rate=facts.format.rate_hz,
         clock=facts.clock,
         tracks=facts.tracks,
         channel=facts.channel,
@@ -54,11 +62,13 @@ def _stream_view(stream: Stream, now_us: int) -> StreamView:
 
 def _level(stream: Stream, index: int, silence: Silence | None) -> Level:
     form, track = stream.facts.format, stream.facts.tracks[index]
+    silent = Level(track=track, rms_dbfs=None, peak_dbfs=None)
     # Interleaved tracks come in the frames of the first.
     frame = stream.latest[index if form.channels == 1 else 0]
     if silence is not None or frame is None or not frame.samples:
-        return Level(track)
+        return silent
     if stream.position - frame.position - frame.samples > form.rate_hz * STALLED_AFTER_US // 1_000_000:
-        return Level(track)  # the other track of the stream goes on, this one does not
+        return silent  # the other track of the stream goes on, this one does not
     samples = decode(form.codec, form.channels, np.frombuffer(frame.payload, np.uint8))
-    return Level(track, *levels_dbfs(samples[:, index if form.channels > 1 else 0]))
+    rms_dbfs, peak_dbfs = levels_dbfs(samples[:, index if form.channels > 1 else 0])
+    return Level(track=track, rms_dbfs=rms_dbfs, peak_dbfs=peak_dbfs)

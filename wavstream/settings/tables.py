@@ -7,21 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from wavstream.model.app import DEFAULT_APP
-from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ
 from wavstream.model.ids import is_app_id
-from wavstream.model.options import (
-    DEFAULT_SENSITIVITY,
-    LONGEST_S,
-    MAX_SENSITIVITY,
-    ChannelLayout,
-    FileFormat,
-    PauseBehavior,
-    RecordingOptions,
-    TrackChoice,
-    Trim,
-    valid_terminators,
-    valid_timeout,
-)
+from wavstream.model.options import OF_ONE_CALL, RecordingOptions, RetentionHours, with_options
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -38,40 +25,36 @@ def _app_id(text: str) -> str:
     return text
 
 
-_Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(valid_timeout)]
-
-
+@with_options(
+    without=OF_ONE_CALL,
+    texts={
+        "format": "Form of the file: `wav` or `mp3`.",
+        "channels": "`stereo` or `mono`; stereo, since two parties mixed cannot be told apart again.",
+        "track": "`both`, `inbound` or `outbound`; a single track makes a mono file.",
+        "sample_rate": "Hertz, 8000 to 48000; not set: the highest of the tracks it begins with. MP3 takes the nearest "
+        "rate it has.",
+        "max_length_s": "Recorded seconds, 0 to 14400, after which a recording ends; 0: no limit, a call is as long as "
+        "it is.",
+        "initial_timeout_s": "Recorded seconds, 0.1 to 14400, without any speech from the start on, that end it; 0: "
+        "never, some calls wait.",
+        "end_silence_timeout_s": "Recorded seconds of silence, 0.1 to 14400, that end it once somebody spoke; 0: "
+        "never, as callers are on hold.",
+        "sensitivity": "0 to 100: how readily a sound is taken for speech by the timeouts and the trim; 44 suits "
+        "calls.",
+        "trim": "`none`, or `silence`: cut before the first speech and after the last; `none`, since silence is part "
+        "of a call.",
+        "beep": "Whether a tone at the start tells that the call is recorded; off, since not every law wants it.",
+        "terminators": "DTMF digits, each of which ends a recording, such as `#*`; none, since most digits are meant "
+        "for someone else.",
+        "pause_behavior": "What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length).",
+    },
+)
 class RecordingDefaults(Table):
     """The options of a recording whose request does not name them."""
 
-    format: FileFormat = FileFormat.WAV
-    """Form of the file: `wav` or `mp3`."""
-    channels: ChannelLayout = ChannelLayout.STEREO
-    """`stereo` or `mono`; stereo, since two parties mixed cannot be told apart again."""
-    track: TrackChoice = TrackChoice.BOTH
-    """`both`, `inbound` or `outbound`; a single track makes a mono file."""
-    sample_rate: Annotated[int, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] | None = None
-    """Hertz, 8000 to 48000; not set: the highest of the tracks it begins with. MP3 takes the nearest rate it has."""
-    max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
-    """Recorded seconds, 0 to 14400, after which a recording ends; 0: no limit, a call is as long as it is."""
-    initial_timeout_s: _Timeout = 0.0
-    """Recorded seconds, 0.1 to 14400, without any speech from the start on, that end it; 0: never, some calls wait."""
-    end_silence_timeout_s: _Timeout = 0.0
-    """Recorded seconds of silence, 0.1 to 14400, that end it once somebody spoke; 0: never, as callers are on hold."""
-    sensitivity: Annotated[float, Field(ge=0, le=MAX_SENSITIVITY, allow_inf_nan=False)] = DEFAULT_SENSITIVITY
-    """0 to 100: how readily a sound is taken for speech by the timeouts and the trim; 44 suits calls."""
-    trim: Trim = Trim.NONE
-    """`none`, or `silence`: cut before the first speech and after the last; `none`, since silence is part of a call."""
-    beep: bool = False
-    """Whether a tone at the start tells that the call is recorded; off, since not every law wants it."""
-    terminators: Annotated[str, AfterValidator(valid_terminators)] = ""
-    """DTMF digits, each of which ends a recording, such as `#*`; none, since most digits are meant for someone else."""
-    pause_behavior: PauseBehavior = PauseBehavior.SKIP
-    """What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length)."""
-
     def options(self) -> RecordingOptions:
         """Return these defaults as the options of a recording."""
-        return RecordingOptions(**{name: getattr(self, name) for name in type(self).model_fields})
+        return RecordingOptions().changed(self.model_dump())
 
 
 class MediaSettings(Table):
@@ -122,7 +105,7 @@ class JournalSettings(Table):
 class RetentionSettings(Table):
     """The retention of finished recordings."""
 
-    hours: Annotated[int, Field(ge=1, le=87_600)] = 24
+    hours: RetentionHours = 24
     """Hours from the stop; also read from RECORDING_RETENTION_HOURS. Apps and recordings may have their own."""
     sweep_interval_s: Seconds = 30.0
     """Seconds between sweeps that remove what has expired; it is not handed out any more from the first second."""

@@ -1,120 +1,69 @@
-"""The JSON sidecar beside a file: the recording as it was at its end, and read back from it.
+"""The JSON sidecar beside a file: the document of the recording as it was at its end, and the way back from it.
 
 Everything that the finished recording is can be had from it; a hold that came later is in the catalog alone. Of the
 options, the rate and the layout are those of the file, and the asked-for name is part of ``file_name``: nothing that
-is done with a finished recording asks for more. An option that it does not name is younger than the sidecar, and was
-off.
+is done with a finished recording asks for more. A field that it does not name is younger than the sidecar.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 
 from wavstream.model.call import CallFacts
-from wavstream.model.hold import LegalHold
-from wavstream.model.options import (
-    DEFAULT_SENSITIVITY,
-    ChannelLayout,
-    FileFormat,
-    PauseBehavior,
-    RecordingOptions,
-    TrackChoice,
-    Trim,
-)
-from wavstream.model.published import published
-from wavstream.model.recording import EndReason, Integrity, LegReceipt, Receipt, Recording, Status
+from wavstream.model.document import RecordingDocument, recording_document
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Receipt, Recording, Status
 
-
-class _Sidecar(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    session_id: str
-    app_id: str
-    status: Literal["available"]
-    end_reason: EndReason
-    format: FileFormat
-    channels: ChannelLayout
-    track: TrackChoice
-    sample_rate: int
-    pause_behavior: PauseBehavior
-    max_length_s: int = 0
-    initial_timeout_s: float = 0.0
-    end_silence_timeout_s: float = 0.0
-    sensitivity: float = DEFAULT_SENSITIVITY
-    trim: Trim = Trim.NONE
-    beep: bool = False
-    terminators: str = ""
-    size_bytes: int
-    audio_sha256: str
-    file_name: str
-    client_state: str | None
-    metadata: dict[str, str]
-    retention_hours: int | None
-    from_: str = msgspec.field(name="from")
-    to: str
-    direction: str
-    vendor_ids: dict[str, str]
-    created_at: datetime
-    started_at: datetime
-    ended_at: datetime
-    expires_at: datetime | None
-    hold: LegalHold | None = None
-    legs: tuple[LegReceipt, ...]
-    integrity: Integrity
-
-
-_decode: Any = msgspec.json.Decoder(_Sidecar).decode
+_YOUNGER: dict[str, Any] = msgspec.to_builtins(RecordingOptions()) | {"error": None, "hold": None}
+"""What a field of a sidecar that does not name it says: an option was off, nobody held the recording."""
 
 
 def write_sidecar(recording: Recording, *, url: str) -> bytes:
-    """The sidecar of a finished recording, whose file has that address."""
-    return msgspec.json.format(msgspec.json.encode(published(recording, url=url)), indent=2) + b"\n"
+    """Return the sidecar of a finished recording, whose file has that address."""
+    document = recording_document(recording, url=url).as_json()
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 def read_sidecar(content: bytes, *, object_key: str) -> Recording:
-    """The recording whose file lies at ``object_key``; raises ValueError if this is not a sidecar of ours."""
-    facts: _Sidecar = _decode(content)
-    channels = 2 if facts.channels is ChannelLayout.STEREO else 1
+    """Return the recording whose file lies at ``object_key``; raise ValueError if this is not a sidecar of ours."""
+    facts = _YOUNGER | msgspec.json.decode(content, type=dict[str, Any])
+    said = RecordingDocument.model_validate_json(msgspec.json.encode(facts), strict=True, extra="ignore")
+    if (
+        said.status is not Status.AVAILABLE
+        or said.end_reason is None
+        or said.started_at is None
+        or said.ended_at is None
+        or said.sample_rate is None
+        or said.size_bytes is None
+        or said.audio_sha256 is None
+    ):
+        raise ValueError("this is not the sidecar of a finished recording")
+    channels = 2 if said.channels == "stereo" else 1
     return Recording(
-        id=facts.id,
-        app_id=facts.app_id,
-        session_id=facts.session_id,
-        status=Status.AVAILABLE,
-        options=RecordingOptions(
-            format=facts.format,
-            channels=facts.channels,
-            track=facts.track,
-            sample_rate=facts.sample_rate,
-            pause_behavior=facts.pause_behavior,
-            max_length_s=facts.max_length_s,
-            initial_timeout_s=facts.initial_timeout_s,
-            end_silence_timeout_s=facts.end_silence_timeout_s,
-            sensitivity=facts.sensitivity,
-            trim=facts.trim,
-            beep=facts.beep,
-            terminators=facts.terminators,
-            client_state=facts.client_state,
-            metadata=facts.metadata,
-            retention_hours=facts.retention_hours,
-        ),
+        id=said.id,
+        app_id=said.app_id,
+        session_id=said.session_id,
+        status=said.status,
+        options=replace(msgspec.convert(facts, RecordingOptions), file_name=None),
         object_key=object_key,
-        file_name=facts.file_name,
-        created_at=facts.created_at,
-        call=CallFacts(facts.from_, facts.to, facts.direction, facts.vendor_ids),
-        end_reason=facts.end_reason,
-        started_at=facts.started_at,
-        ended_at=facts.ended_at,
-        expires_at=facts.expires_at,
-        hold=facts.hold,
+        file_name=said.file_name,
+        created_at=said.created_at,
+        call=CallFacts(said.from_, said.to, said.direction, said.vendor_ids),
+        end_reason=said.end_reason,
+        started_at=said.started_at,
+        ended_at=said.ended_at,
+        expires_at=said.expires_at,
+        hold=said.hold,
         receipt=Receipt(
-            sample_rate=facts.sample_rate,
+            sample_rate=said.sample_rate,
             channels=channels,
-            samples=facts.integrity.samples // channels,
-            audio_sha256=facts.audio_sha256,
-            size_bytes=facts.size_bytes,
-            legs=facts.legs,
-            integrity=facts.integrity,
+            samples=said.integrity.samples // channels,
+            audio_sha256=said.audio_sha256,
+            size_bytes=said.size_bytes,
+            legs=said.legs,
+            integrity=said.integrity,
         ),
     )

@@ -13,22 +13,20 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import KEYS, START, Clock, FakeAccess, FakeCommands, FakeDeadLetters, FakeHolds, make_token
+from tests.unit.api.fakes import START, Clock, FakeAccess, FakeAppCache, FakeCommands, FakeDeadLetters, FakeHolds
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.catalog.catalog import Catalog
 from wavstream.conversion.conversions import Conversions
-from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
 
 BASE = "https://rec.example.com"
-APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
-"""Those of the first key's app."""
 
 
 @dataclass
@@ -65,19 +63,28 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
     async def readiness() -> list[str]:
         return reasons
 
-    async def options_of(app_id: str) -> RecordingOptions:
-        return APP_OPTIONS if app_id == KEYS["key-one"] else RecordingOptions()
-
     app = create_app(
         ApiDependencies(
-            commands=commands, holds=FakeHolds(commands), dead_letters=letters, authenticate=access, links=links,
-            find_recording=commands.find, storage=storage,
-            conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
-            public_url=BASE, options_of=options_of, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
-            listen=lambda _: None, url_of=PublicUrls(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
+            commands=commands,
+            holds=FakeHolds(commands),
+            dead_letters=letters,
+            access=access,
+            apps=FakeAppCache(),
+            urls=PublicUrls(links, BASE),
+            find_recording=commands.find,
+            storage=storage,
+            conversions=conversions,
+            listen=lambda _: None,
+            readiness=readiness,
+            metrics_registry=registry,
+            now=clock,
+            body_limit_bytes=20_000,
+            page_limit=200,
+            link_ttl_s=600,
+            trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
-    )  # fmt: skip
+    )
     yield ApiHarness(app, commands, access, clock, registry, links, conversions, letters, reasons)
     await conversions.stop()
 

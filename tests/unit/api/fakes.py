@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Page
 from wavstream.errors import (
@@ -19,16 +21,19 @@ from wavstream.errors import (
     Unauthenticated,
     WavstreamError,
 )
-from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
+from wavstream.model.audio import Channel, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Announcement
-from wavstream.model.hold import LegalHold
-from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import EndReason, Gap, Integrity, LegReceipt, Receipt, Recording, Status
-from wavstream.model.session import Level, SessionView, Silence, StreamView
+from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.model.recording import EndReason, Gap, Integrity, LegalHold, LegReceipt, Receipt, Recording, Status
+from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
+from wavstream.retention.holds import Holds
+from wavstream.sessions.commands import Commands
 from wavstream.storage.local import LocalStorage
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
+APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
+"""Those of the first key's app."""
 KEYS = {"key-one": "one", "key-two": "two"}
 LEG = LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 61240)
 INTEGRITY = Integrity(
@@ -50,8 +55,8 @@ class Clock:
 
 
 @dataclass
-class FakeCommands:
-    """Commands without sessions behind them."""
+class FakeCommands(Commands):
+    """Commands without sessions behind them. ``tests/integration/test_api_contract.py`` holds them to the real ones."""
 
     clock: Clock
     storage: LocalStorage
@@ -69,8 +74,8 @@ class FakeCommands:
         app_id: str,
         session_id: str,
         options: RecordingOptions,
-        idempotency_key: str | None,
-        request_digest: str,
+        idempotency_key: str | None = None,
+        request_digest: str = "",
     ) -> Recording:
         if self.failure:
             raise self.failure
@@ -83,11 +88,16 @@ class FakeCommands:
             self.keys[app_id, idempotency_key] = (request_digest, recording_id)
         stem = options.file_name or session_id
         recording = Recording(
-            id=recording_id, app_id=app_id, session_id=session_id, status=Status.ONGOING, options=options,
+            id=recording_id,
+            app_id=app_id,
+            session_id=session_id,
+            status=Status.ONGOING,
+            options=options,
             object_key=f"{app_id}/2026-11-01/{recording_id}.{options.format}",
             file_name=f"{stem}-1793527200.{options.format}",
-            created_at=self.clock(), started_at=self.clock(),
-        )  # fmt: skip
+            created_at=self.clock(),
+            started_at=self.clock(),
+        )
         self.recordings[recording_id] = recording
         return recording
 
@@ -125,9 +135,19 @@ class FakeCommands:
         self.put(replace(recording, status=Status.DELETED))
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
-        if (other := {app for app, known in self.views if known == session_id} - {app_id}) and other:
-            raise NotFound("There is no such session.")
-        view = SessionView(session_id=session_id, app_id=app_id, created_at=self.clock(), call=call)
+        view = SessionView(
+            session_id=session_id,
+            app_id=app_id,
+            from_=call.from_,
+            to=call.to,
+            direction=call.direction,
+            vendor_ids=call.vendor_ids,
+            created_at=self.clock(),
+            legs=(),
+            away=(),
+            streams=(),
+            recordings=(),
+        )
         self.views[app_id, session_id] = view
         return view
 
@@ -151,15 +171,24 @@ class FakeCommands:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(audio)
         receipt = Receipt(
-            sample_rate=8000, channels=2, samples=489_920, audio_sha256=hashlib.sha256(audio).hexdigest(),
-            size_bytes=len(audio), legs=(LEG,), integrity=INTEGRITY,
-        )  # fmt: skip
+            sample_rate=8000,
+            channels=2,
+            samples=489_920,
+            audio_sha256=hashlib.sha256(audio).hexdigest(),
+            size_bytes=len(audio),
+            legs=(LEG,),
+            integrity=INTEGRITY,
+        )
         return self.put(
             replace(
-                recording, status=Status.AVAILABLE, end_reason=EndReason.STOPPED, ended_at=self.clock(),
-                expires_at=self.clock() + timedelta(hours=24), receipt=receipt,
+                recording,
+                status=Status.AVAILABLE,
+                end_reason=EndReason.STOPPED,
+                ended_at=self.clock(),
+                expires_at=self.clock() + timedelta(hours=24),
+                receipt=receipt,
             )
-        )  # fmt: skip
+        )
 
     async def find(self, recording_id: str) -> Recording | None:
         return self.recordings.get(recording_id)
@@ -172,14 +201,16 @@ class FakeCommands:
 
 
 @dataclass
-class FakeHolds:
+class FakeHolds(Holds):
     """Holds of the recordings of the commands."""
 
     commands: FakeCommands
 
     async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
         recording = await self.commands.get(app_id=app_id, recording_id=recording_id)
-        if recording.hold is not None:
+        if (earlier := recording.hold) is not None:
+            if (earlier.by, earlier.reason) == (hold.by, hold.reason):
+                return recording
             raise Conflict("The recording is held already.", state=recording.status)
         return self.commands.put(replace(recording, hold=hold))
 
@@ -218,14 +249,14 @@ class FakeDeadLetters:
 
 
 @dataclass
-class FakeAccess:
+class FakeAccess(Authenticator):
     """Two keys; the second takes a while to check."""
 
     open_on_loopback: bool = False
     failures_left: int = 100
 
-    def __call__(
-        self, bearer: str | None, *, client_is_loopback: bool, app: str | None, address: str
+    def authenticate(
+        self, bearer: str | None, *, client_is_loopback: bool, app: str | None = None, address: str | None = None
     ) -> str | Awaitable[str]:
         if self.failures_left == 0:
             raise LimitReached(f"Too many wrong keys from {address}.", retry_after_s=30)
@@ -239,25 +270,57 @@ class FakeAccess:
             return "default"
         raise Unauthenticated("Send the app's key: Authorization: Bearer <key>.")
 
+    def make_token(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
+        return f"{app_id}|{session_id}|{expires_at.isoformat()}"
+
     async def _slowly(self, bearer: str) -> str:
         return KEYS[bearer]
 
 
-def make_token(*, app_id: str, session_id: str | None, expires_at: datetime) -> str:
-    return f"{app_id}|{session_id}|{expires_at.isoformat()}"
+class FakeAppCache(AppCache):
+    """Two apps, of which the first has options of its own."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def options(self, app_id: str) -> RecordingOptions:
+        return APP_OPTIONS if app_id == KEYS["key-one"] else RecordingOptions()
 
 
-def live_view(session_id: str, app_id: str = "one") -> SessionView:
+def live_view(session_id: str, app_id: str = "one", *, running: Recording | None = None) -> SessionView:
     """A session with one stream that has stalled."""
     stream = StreamView(
-        leg="a", dialect="pcm", format=MediaFormat(), clock=TrackClock.CONTIGUOUS, tracks=(Track.INBOUND,),
-        channel=None, joined_at=START, last_audio_at=START + timedelta(seconds=2), frames=100, received_ms=2000,
-        silent_because=Silence.STALLED, levels=(Level(Track.INBOUND, -23.1, -9.8), Level(Track.OUTBOUND)),
-    )  # fmt: skip
+        leg="a",
+        dialect="pcm",
+        codec="l16",
+        rate=8000,
+        clock=TrackClock.CONTIGUOUS,
+        tracks=(Track.INBOUND,),
+        channel=None,
+        joined_at=START,
+        last_audio_at=START + timedelta(seconds=2),
+        frames=100,
+        received_ms=2000,
+        silent_because=Silence.STALLED,
+        levels=(
+            Level(track=Track.INBOUND, rms_dbfs=-23.1, peak_dbfs=-9.8),
+            Level(track=Track.OUTBOUND, rms_dbfs=None, peak_dbfs=None),
+        ),
+    )
+    recordings = () if running is None else (RunningRecording(id=running.id, status=running.status),)
     return SessionView(
-        session_id=session_id, app_id=app_id, created_at=START, call=CallFacts("+15550100", "+15550199", "inbound"),
-        legs=("a", "b"), away=("b",), streams=(stream,),
-    )  # fmt: skip
+        session_id=session_id,
+        app_id=app_id,
+        from_="+15550100",
+        to="+15550199",
+        direction="inbound",
+        vendor_ids={},
+        created_at=START,
+        legs=("a", "b"),
+        away=("b",),
+        streams=(stream,),
+        recordings=recordings,
+    )
 
 
 class Unhappy(WavstreamError):

@@ -33,9 +33,12 @@ SAID = beeps(40.0, rate_hz=8000, frequency_hz=700, offset_s=0.4)[:, None]
 async def recorded(world: ApiHarness, file_format: FileFormat = FileFormat.WAV) -> Recording:
     """An available recording whose file is audio."""
     recording = await world.commands.start(
-        app_id="one", session_id="call-77", options=RecordingOptions(format=file_format), idempotency_key=None,
+        app_id="one",
+        session_id="call-77",
+        options=RecordingOptions(format=file_format),
+        idempotency_key=None,
         request_digest="",
-    )  # fmt: skip
+    )
     file, receipt = recorded_file(SAID, 8000, file_format)
     world.commands.storage.path(recording.object_key).parent.mkdir(parents=True, exist_ok=True)
     world.commands.storage.path(recording.object_key).write_bytes(file)
@@ -79,16 +82,20 @@ async def test_the_other_format_is_made_on_the_first_request_and_kept(
     assert find_beeps(samples, rate_hz, 700) == pytest.approx(find_beeps(SAID[:, 0], 8000, 700), abs=0.001)
     assert (again.status_code, again.content) == (200, first.content)
     assert (part.status_code, part.content) == (206, first.content[1000:2000])
-    assert dict(first.headers) == dict(again.headers) == {
-        "content-type": media_type,
-        "content-length": str(len(first.content)),
-        "content-disposition": f'inline; filename="call-77-1793527200.{asked_for}"',
-        "accept-ranges": "bytes",
-        "etag": f'"{recording.receipt.audio_sha256}-{asked_for}"',
-        "last-modified": again.headers["last-modified"],
-        "cache-control": "private, no-cache",
-        "x-content-type-options": "nosniff",
-    }  # fmt: skip
+    assert (
+        dict(first.headers)
+        == dict(again.headers)
+        == {
+            "content-type": media_type,
+            "content-length": str(len(first.content)),
+            "content-disposition": f'inline; filename="call-77-1793527200.{asked_for}"',
+            "accept-ranges": "bytes",
+            "etag": f'"{recording.receipt.audio_sha256}-{asked_for}"',
+            "last-modified": again.headers["last-modified"],
+            "cache-control": "private, no-cache",
+            "x-content-type-options": "nosniff",
+        }
+    )
 
 
 async def test_the_format_that_it_was_made_in_is_the_file_itself(world: ApiHarness, client: httpx.AsyncClient) -> None:
@@ -229,7 +236,14 @@ async def test_the_copy_ends_with_the_recording(world: ApiHarness, client: httpx
 def _scope(link: str) -> dict[str, Any]:
     url = urlsplit(link)
     return {
-        "type": "http", "http_version": "1.1", "method": "GET", "path": url.path, "query_string": url.query.encode(),
-        "headers": [], "client": ("192.0.2.7", 1), "server": ("rec.example.com", 443), "scheme": "https",
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": url.path,
+        "query_string": url.query.encode(),
+        "headers": [],
+        "client": ("192.0.2.7", 1),
+        "server": ("rec.example.com", 443),
+        "scheme": "https",
         "root_path": "",
-    }  # fmt: skip
+    }

@@ -23,13 +23,22 @@ def letters(world: ApiHarness) -> list[Announcement]:
 
 def dead(number: int, *, app_id: str = "one") -> Announcement:
     told = command_done(
-        app_id=app_id, session_id="call-77", operation_id=f"{app_id}-{number}", command="record/start",
-        command_uid=f"rec-{number}", error=None, at=START,
-    )  # fmt: skip
+        app_id=app_id,
+        session_id="call-77",
+        operation_id=f"{app_id}-{number}",
+        command="record/start",
+        command_uid=f"rec-{number}",
+        error=None,
+        at=START,
+    )
     return Announcement(
-        fact=told, sequence=number, attempts=149, begun_at=START, error="answered 500",
+        fact=told,
+        sequence=number,
+        attempts=149,
+        begun_at=START,
+        error="answered 500",
         died_at=START + timedelta(days=1, seconds=number),
-    )  # fmt: skip
+    )
 
 
 async def test_dead_letters_are_listed_by_page(
@@ -39,10 +48,16 @@ async def test_dead_letters_are_listed_by_page(
     second = (await client.get(PATH, params={"limit": 2, "cursor": first["next_cursor"]})).json()
 
     assert first["data"][0] == {
-        "id": letters[0].fact.id, "event": "command.result", "session_id": "call-77", "sequence": 3,
-        "recording_id": None, "attempts": 149, "error": "answered 500", "created_at": "2026-11-01T10:00:00.000000Z",
+        "id": letters[0].fact.id,
+        "event": "command.result",
+        "session_id": "call-77",
+        "sequence": 3,
+        "recording_id": None,
+        "attempts": 149,
+        "error": "answered 500",
+        "created_at": "2026-11-01T10:00:00.000000Z",
         "died_at": "2026-11-02T10:00:03.000000Z",
-    }  # fmt: skip
+    }
     assert [each["sequence"] for each in first["data"] + second["data"]] == [3, 2, 1]
     assert second["next_cursor"] is None
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import APP_OPTIONS, ApiHarness
+from tests.unit.api.conftest import ApiHarness
+from tests.unit.api.fakes import APP_OPTIONS
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.storage.sidecar import read_sidecar
@@ -213,7 +214,10 @@ def made(recording: Recording) -> Recording:
     """The recording with a file that is as its options ask."""
     rate, channels = recording.options.sample_rate or 8000, recording.options.file_channels
     return replace(
-        recording, status=Status.AVAILABLE, end_reason=EndReason.STOPPED, ended_at=recording.created_at,
+        recording,
+        status=Status.AVAILABLE,
+        end_reason=EndReason.STOPPED,
+        ended_at=recording.created_at,
         expires_at=recording.created_at + timedelta(hours=1),
         receipt=Receipt(rate, channels, rate, "9f" * 32, 1000, integrity=Integrity(samples=rate * channels)),
-    )  # fmt: skip
+    )

@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.file_part import CHUNK_BYTES
-from wavstream.api.playback import content_disposition
+from wavstream.api.playback import CHUNK_BYTES, content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 
@@ -301,9 +300,17 @@ async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
 
 def _scope(path: str) -> dict[str, Any]:
     return {
-        "type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": b"", "headers": [],
-        "client": ("192.0.2.7", 1), "server": ("rec.example.com", 443), "scheme": "https", "root_path": "",
-    }  # fmt: skip
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "client": ("192.0.2.7", 1),
+        "server": ("rec.example.com", 443),
+        "scheme": "https",
+        "root_path": "",
+    }
 
 
 def _recorder(sent: list[Message]) -> Send:

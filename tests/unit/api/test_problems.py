@@ -55,8 +55,14 @@ def test_what_the_caller_cannot_mend_is_logged_and_not_told(
 def test_every_leaf_of_the_callers_errors_has_its_own_answer() -> None:
     leaves = {leaf.__name__ for leaf in errors.PeerError.__subclasses__()}
     assert leaves == {
-        "Unauthenticated", "Forbidden", "NotFound", "Conflict", "InvalidFields", "LimitReached", "MediaError",
-    }  # fmt: skip
+        "Unauthenticated",
+        "Forbidden",
+        "NotFound",
+        "Conflict",
+        "InvalidFields",
+        "LimitReached",
+        "MediaError",
+    }
 
 
 def test_a_problem_has_the_members_of_the_rfc() -> None:

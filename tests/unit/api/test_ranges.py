@@ -34,10 +34,25 @@ def test_one_range_is_cut_to_the_file(header: str, expected: ByteRange) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        None, "", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=2-1", f"bytes={HUGE}-1", "bytes=1-2,4-5",
-        "bytes=1-2, -5", "bytes=+1-2", "bytes=1--2", "bytes=\u0661-\u0662", "samples=0-1", "bytes 0-1", "bytes=0-1\n",
+        None,
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=1",
+        "bytes=2-1",
+        f"bytes={HUGE}-1",
+        "bytes=1-2,4-5",
+        "bytes=1-2, -5",
+        "bytes=+1-2",
+        "bytes=1--2",
+        "bytes=\u0661-\u0662",
+        "samples=0-1",
+        "bytes 0-1",
+        "bytes=0-1\n",
     ],
-)  # fmt: skip
+)
 def test_a_header_that_is_not_one_range_of_bytes_means_the_whole_file(header: str | None) -> None:
     assert byte_range(header, size_bytes=100) is None
 

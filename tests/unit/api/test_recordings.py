@@ -7,9 +7,9 @@ import pytest
 
 from tests.unit.api.conftest import BASE, ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.schemas.recording import RECORDING_EXAMPLE
-from wavstream.api.schemas.recording import Recording as RecordingAnswer
+from wavstream.api.schemas import RECORDING_EXAMPLE
 from wavstream.errors import Conflict, DependencyError, LimitReached
+from wavstream.model.document import RecordingDocument
 from wavstream.model.recording import Recording, Status
 
 
@@ -66,9 +66,10 @@ async def test_a_key_used_before_gives_the_first_answer_again(world: ApiHarness,
         "/v1/recordings", json={"session_id": "s", "metadata": {"a": "", "b": ""}}, headers=headers
     )
     again = await client.post(
-        "/v1/recordings", content='{"metadata":{"b":"" , "a":""},"session_id":"\\u0073"}',
+        "/v1/recordings",
+        content='{"metadata":{"b":"" , "a":""},"session_id":"\\u0073"}',
         headers=headers | {"Content-Type": "application/json"},
-    )  # fmt: skip
+    )
     assert (again.status_code, again.json()) == (201, first.json())
     assert len(world.commands.recordings) == 1
 
@@ -107,7 +108,7 @@ async def test_a_finished_recording_reads_as_the_contract_has_it(
     client: httpx.AsyncClient, finished: Recording, audio: bytes
 ) -> None:
     body = (await client.get(f"/v1/recordings/{finished.id}")).json()
-    RecordingAnswer.model_validate(body)
+    RecordingDocument.model_validate(body)
     assert list(body) == list(RECORDING_EXAMPLE)
     assert list(body["integrity"]) == list(RECORDING_EXAMPLE["integrity"])
     assert body["legs"] == RECORDING_EXAMPLE["legs"]
@@ -199,8 +200,12 @@ async def test_a_list_with_wrong_parameters_names_them_all(client: httpx.AsyncCl
     response = await client.get(f"/v1/recordings?{query}")
     assert response.status_code == 422
     assert {error["pointer"] for error in response.json()["errors"]} == {
-        "limit", "status", "since", "until", "sesion_id",
-    }  # fmt: skip
+        "limit",
+        "status",
+        "since",
+        "until",
+        "sesion_id",
+    }
 
 
 async def test_a_cursor_that_is_not_ours_is_refused(client: httpx.AsyncClient) -> None:

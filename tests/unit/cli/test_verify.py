@@ -16,8 +16,8 @@ from tests.support.command_line import CommandLine
 from tests.support.sessions import a_recording, at
 from wavstream.catalog.catalog import Catalog
 from wavstream.cli.verify import NotVerified, check
+from wavstream.model.document import recording_document
 from wavstream.model.options import FileFormat, RecordingOptions
-from wavstream.model.published import published
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.model.times import utc
 from wavstream.rendering.encoders.formats import new_encoder
@@ -157,7 +157,7 @@ def test_a_recording_that_does_not_verify_ends_with_code_1(wavstream: CommandLin
 def test_a_file_is_verified_by_its_sidecar(wavstream: CommandLine, data_dir: Path, tmp_path: Path) -> None:
     path = put(tmp_path / "copied.wav")
     sidecar = path.with_name("copied.wav.json")
-    sidecar.write_bytes(msgspec.json.encode(published(recorded(data_dir), url="http://x/y")))
+    sidecar.write_bytes(msgspec.json.encode(recording_document(recorded(data_dir), url="http://x/y").as_json()))
 
     assert wavstream("verify", path).code == 0
 

@@ -20,8 +20,7 @@ from wavstream.cli.verify import check
 from wavstream.errors import InternalError
 from wavstream.journal.events import RecordingStarted, RecordingStopped
 from wavstream.journal.journal import Journal
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.recording import EndReason, LegalHold, Recording, Status
 from wavstream.model.times import utc
 
 

@@ -14,8 +14,7 @@ from tests.support.sessions import at
 from tests.unit.storage.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import FactKind
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery.reconciliation import PAGE_SIZE, reconcile
 from wavstream.storage.object_keys import sidecar_key

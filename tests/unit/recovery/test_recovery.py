@@ -21,8 +21,7 @@ from wavstream.dialects.events import Frame
 from wavstream.journal import events
 from wavstream.journal.segments import segment_path
 from wavstream.model.fact import FactKind
-from wavstream.model.hold import LegalHold
-from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.recording import EndReason, LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery import journal_summary
 from wavstream.sessions.deferred_stream import DeferredStream

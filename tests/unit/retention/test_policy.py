@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.retention.policy import expires_at, is_expired
 
 STOP = datetime(2026, 8, 21, 12, 0, 0, 5, tzinfo=UTC)

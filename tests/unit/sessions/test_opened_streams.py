@@ -197,7 +197,7 @@ async def test_an_announced_session_can_be_recorded_hours_later_and_as_long_afte
         stream.closed(True, at(office.now_s))
         office.tick_round()
 
-        assert office.commands.session("one", SESSION).call.from_ == "+4930"
+        assert office.commands.session("one", SESSION).from_ == "+4930"
         assert office.asked == ["open", "close"] * turn
 
     office.now_s += ANNOUNCED_WAIT_S

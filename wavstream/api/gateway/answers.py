@@ -1,4 +1,4 @@
-"""The shapes of the gateway's answers, and the one place where errors become its refusals."""
+"""The shapes of the gateway's answers, and of its refusals."""
 
 from __future__ import annotations
 
@@ -11,21 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.paths import allow
-from wavstream.errors import (
-    Conflict,
-    DependencyError,
-    Forbidden,
-    LimitReached,
-    NotFound,
-    OperatorError,
-    PeerError,
-    TooSoon,
-    Unauthenticated,
-    WavstreamError,
-)
+from wavstream.errors import InternalError, PeerError, WavstreamError
 from wavstream.sessions.gateway_commands import CommandConflict, NotConfigured
 
-log = structlog.get_logger("wavstream.api")
+log = structlog.get_logger(__name__)
 
 
 class Refused(WavstreamError):
@@ -35,13 +24,13 @@ class Refused(WavstreamError):
         self, status: int, message: str, *, detail: Any = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.status = status
+        self.http_status = status
         self.detail = detail
         self.headers = headers
 
 
 def refusal(status: int, message: str, *, detail: Any = None, headers: Mapping[str, str] | None = None) -> Response:
-    """An error; ``detail`` says more for a program."""
+    """Return an error; ``detail`` says more for a program."""
     body: dict[str, Any] = {"success": False, "error": message}
     if detail is not None:
         body["detail"] = detail
@@ -49,46 +38,26 @@ def refusal(status: int, message: str, *, detail: Any = None, headers: Mapping[s
 
 
 def refusal_of(error: WavstreamError) -> Response:
-    """The answer to an error of our tree; those that the caller cannot mend are logged, and it learns little of it."""
-    text = str(error)
+    """Return the answer to an error of our tree; log those that the caller cannot mend, who learns little of them."""
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     match error:
         case Refused():
-            return refusal(error.status, text, detail=error.detail, headers=error.headers)
-        case Unauthenticated():
-            return refusal(401, text)
-        case Forbidden():
-            return refusal(403, text)
-        case NotFound():
-            return refusal(404, text)
+            return refusal(error.http_status, str(error), detail=error.detail, headers=error.headers)
         case CommandConflict():
-            return refusal(409, text, detail=error.detail or None)
-        case Conflict():
-            return refusal(409, text)
-        case LimitReached():
-            status = 429 if isinstance(error, TooSoon) else 503
-            return refusal(status, text, headers={"Retry-After": str(error.retry_after_s)})
-        case PeerError():
-            return refusal(400, text)
-        case NotConfigured():
-            return refusal(503, text)
-        case DependencyError():
-            log.error("request refused", exc_info=error)
-            return refusal(503, "A part that the server depends on failed; try again", headers={"Retry-After": "5"})
-        case OperatorError():
-            log.error("request refused", exc_info=error)
-            return refusal(503, "Whoever runs the server has to change something first; its log says what")
-        case _:
-            log.error("request failed", exc_info=error)
-            return refusal(500, "The server made a mistake; its log says more")
+            return refusal(error.http_status, str(error), detail=error.detail or None)
+        case PeerError() | NotConfigured():
+            return refusal(error.http_status, str(error), headers=headers)
+    log.error("request_failed", status=error.http_status, exc_info=error)
+    return refusal(error.http_status, error.public_text, headers=headers)
 
 
 async def of_http(request: Request, error: Exception) -> Response:
-    """What the framework refuses: an address or a method that does not exist."""
+    """Answer what the framework refuses: an address or a method that does not exist."""
     assert isinstance(error, HTTPException)
     headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
     return refusal(error.status_code, str(error.detail), headers=headers)
 
 
 async def of_mistake(_request: Request, _error: Exception) -> Response:
-    """An error that is nobody's: the framework raises it again behind this answer, so the server logs it."""
-    return refusal(500, "The server made a mistake; its log says more")
+    """Answer an error of no class of ours; the framework raises it again behind this answer, so the server logs it."""
+    return refusal(InternalError.http_status, InternalError.public_text)

@@ -10,32 +10,38 @@ but nobody is told of it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wavstream.access.keys import hash_key, lookup
+from wavstream.access.tokens import PREFIX
 from wavstream.api.gateway.answers import Refused
-from wavstream.api.gateway.app_body import AppBody, read_app, wrong
 from wavstream.api.gateway.dependencies import GatewayDependencies
-from wavstream.api.gateway.guard import GatewayGuard, is_app_id
+from wavstream.api.gateway.guard import GatewayGuard
+from wavstream.api.options import StartRecording
+from wavstream.api.problems import json_pointer
 from wavstream.errors import NotFound
 from wavstream.model.app import App, SigningSecret, WebhookTarget
-from wavstream.model.published import rfc3339
+from wavstream.model.ids import is_app_id
+from wavstream.model.options import RetentionHours
+from wavstream.model.times import rfc3339
 from wavstream.webhooks.gateway import kinds
-from wavstream.webhooks.signing import new_secret, rotated
+from wavstream.webhooks.signing import new_secret, rotated, secret_key
 from wavstream.webhooks.target import check_url
 
 
-def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
-    """The routes of the administration."""
+def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
+    """Return the routes of the administration."""
     registry = _Registry(parts)
 
     async def register(request: Request) -> Response:
         app_id = _app_id(request)
-        app, made = await registry.register(app_id, read_app(await desk.body(request)))
+        app, made = await registry.register(app_id, _read_app(await guard.body(request)))
         return JSONResponse({"success": True, **_json(app), **({"webhook_secret": made} if made else {})})
 
     async def read(request: Request) -> Response:
@@ -53,27 +59,82 @@ def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
         return JSONResponse({"success": True, "app_id": app_id})
 
     return [
-        Route("/admin/apps", desk.for_admin(list_all), methods=["GET"]),
-        Route("/admin/apps/{app_id}", desk.for_admin(register), methods=["POST"]),
-        Route("/admin/apps/{app_id}", desk.for_admin(read), methods=["GET"]),
-        Route("/admin/apps/{app_id}", desk.for_admin(remove), methods=["DELETE"]),
+        Route("/admin/apps", guard.for_admin(list_all), methods=["GET"]),
+        Route("/admin/apps/{app_id}", guard.for_admin(register), methods=["POST"]),
+        Route("/admin/apps/{app_id}", guard.for_admin(read), methods=["GET"]),
+        Route("/admin/apps/{app_id}", guard.for_admin(remove), methods=["DELETE"]),
     ]
 
 
+def _key(text: str) -> str:
+    if not all("!" <= character <= "~" for character in text):
+        raise ValueError("must be printable ASCII characters without spaces")
+    if text.startswith(PREFIX):
+        raise ValueError(f"must not begin with {PREFIX}: that is how stream tokens begin")
+    return text
+
+
+def _signing_secret(text: str) -> str:
+    secret_key(text)
+    return text
+
+
+def _recording(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as ``POST /v1/recordings`` takes them, but for the session."""
+    if "session_id" in options:
+        raise ValueError("session_id: is not an option")
+    try:
+        return StartRecording.model_validate({"session_id": "any", **options}).named_options()
+    except ValidationError as error:
+        raise ValueError(
+            "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        ) from None
+
+
+class AppBody(BaseModel):
+    """An app, whole: what is left out has its default, but for the key and the secret of one that is there already."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    webhook_url: str | None = None
+    api_key: Annotated[str, Field(min_length=16, max_length=512), AfterValidator(_key)] | None = None
+    rate_limit: Annotated[int, Field(ge=0, le=10_000)] = 0
+    events: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=50)] = []
+    retention_hours: RetentionHours | None = None
+    recording: Annotated[dict[str, Any], AfterValidator(_recording)] = {}
+    webhook_secret: Annotated[str, AfterValidator(_signing_secret)] | None = None
+
+
+def _read_app(body: bytes) -> AppBody:
+    """Return the body of a request as an app; raise Refused with every wrong field."""
+    try:
+        return AppBody.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise _wrong(
+            [(json_pointer(each["loc"]), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+        ) from None
+
+
+def _wrong(fields: Sequence[tuple[str, str]]) -> Refused:
+    """Return the refusal of a body with these wrong fields: a JSON pointer and what is wrong, each."""
+    detail = {"errors": [{"pointer": pointer, "detail": detail} for pointer, detail in fields]}
+    return Refused(400, "Invalid request body", detail=detail)
+
+
 class _Registry:
-    """Changes apps, one after another."""
+    """The apps of the catalog, changed one after another."""
 
     def __init__(self, parts: GatewayDependencies) -> None:
         self._parts = parts
         self._turn = asyncio.Lock()
 
     async def register(self, app_id: str, said: AppBody) -> tuple[App, str | None]:
-        """The app as it is now, and the signing secret if one was made."""
+        """Add or change an app: return it as it is now, and the signing secret if one was made."""
         parts = self._parts
         async with self._turn:
             known = await parts.apps.get_app(app_id)
             if known is None and said.api_key is None:
-                raise wrong([("/api_key", "Field required")])
+                raise _wrong([("/api_key", "Field required")])
             target, made = self._target(app_id, said, known)
             app = App(
                 id=app_id,
@@ -95,7 +156,7 @@ class _Registry:
             return app, made
 
     async def remove(self, app_id: str) -> None:
-        """Remove the app; raises NotFound."""
+        """Remove the app; raise NotFound."""
         async with self._turn:
             if not await self._parts.apps.remove_app(app_id):
                 raise NotFound("App not found")
@@ -110,10 +171,10 @@ class _Registry:
         return {"key_hash": await asyncio.to_thread(hash_key, key), "key_lookup": key_lookup}
 
     def _target(self, app_id: str, said: AppBody, known: App | None) -> tuple[WebhookTarget | None, str | None]:
-        """Where webhooks go, and the signing secret if one was made."""
+        """Return where webhooks go, and the signing secret if one was made."""
         if said.webhook_url is None:
             if said.webhook_secret is not None:
-                raise wrong([("/webhook_secret", "there is no webhook_url")])
+                raise _wrong([("/webhook_secret", "there is no webhook_url")])
             return None, None
         parts = self._parts
         try:
@@ -123,7 +184,7 @@ class _Registry:
                 allow_localhost=parts.allow_localhost_webhooks,
             )
         except ValueError as error:
-            raise wrong([("/webhook_url", str(error))]) from None
+            raise _wrong([("/webhook_url", str(error))]) from None
         kept = known.webhook.secrets if known is not None and known.webhook is not None else ()
         secret = said.webhook_secret
         made = new_secret() if secret is None and not kept else None
@@ -134,7 +195,7 @@ class _Registry:
 
     def _forget(self, app_id: str) -> None:
         self._parts.known_apps.forget(app_id)
-        self._parts.forget_app(app_id)
+        self._parts.access.forget_app(app_id)
 
 
 def _app_id(request: Request) -> str:

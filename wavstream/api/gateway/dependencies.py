@@ -1,41 +1,18 @@
-"""What the gateway's API is handed by whoever composes the server."""
+"""The collaborators and the limits that the composition root hands to the gateway's API."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
 from wavstream.listening.listener import Listener
 from wavstream.model.app import App
-from wavstream.model.operation import Operation
-from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Recording
-
-
-class Commands(Protocol):
-    """The commands to sessions. All raise NotFound, Forbidden and LimitReached; what else, their errors tell."""
-
-    async def start(
-        self, *, app_id: str, session_id: str, command_uid: str | None, options: RecordingOptions
-    ) -> Operation:
-        """Start a recording."""
-
-    async def stop(self, *, app_id: str, session_id: str, command_uid: str | None) -> Operation:
-        """Stop it."""
-
-    def newest(self, *, app_id: str, session_id: str) -> Recording | None:
-        """The running recording that began last."""
-
-
-class Authenticate(Protocol):
-    """Who is asking."""
-
-    def __call__(self, bearer: str | None, *, client_is_loopback: bool, app: str, address: str) -> str | Awaitable[str]:
-        """The id of ``app`` if this is its key; raises Unauthenticated, LimitReached."""
+from wavstream.sessions.gateway_commands import GatewayCommands
 
 
 class AppRows(Protocol):
@@ -67,14 +44,12 @@ class AppRows(Protocol):
 class GatewayDependencies:
     """The collaborators and the limits of the gateway's API."""
 
-    commands: Commands
-    authenticate: Authenticate
+    commands: GatewayCommands
+    access: Authenticator
     apps: AppRows
     known_apps: AppCache
-    forget_app: Callable[[str], None]
-    """Its key was changed: believe no older one."""
     listen: Callable[[str], Listener | None]
-    """A listener of a recording that runs, by its id, who has to leave again; None: it is not being made here."""
+    """Return a listener of a recording that runs, by its id, who has to leave again; None: it is not made here."""
     seal: SecretBox
     master: bytes = field(repr=False)
     admin_key: str | None = field(repr=False)

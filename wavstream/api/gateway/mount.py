@@ -1,4 +1,4 @@
-"""Which requests are the gateway's, and the application that answers them."""
+"""The gateway's API as an application, and the middleware that takes its requests out of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wavstream.api.gateway import apps, commands, live
+from wavstream.api.gateway import apps, sessions
 from wavstream.api.gateway.answers import of_http, of_mistake
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
@@ -31,13 +31,12 @@ class GatewayMount:
 
 
 def create_gateway(parts: GatewayDependencies) -> Starlette:
-    """The gateway's API as an application of its own: it shares no error and no shape with ours."""
-    desk = GatewayGuard(parts)
+    """Return the gateway's API as an application of its own: it shares no error and no shape with ours."""
+    guard = GatewayGuard(parts)
     app = Starlette(
         routes=[
-            *commands.routes(parts, desk),
-            *live.routes(parts, desk),
-            *apps.routes(parts, desk),
+            *sessions.routes(parts, guard),
+            *apps.routes(parts, guard),
             Route("/health", _health, methods=["GET"]),
         ],
         exception_handlers={HTTPException: of_http, Exception: of_mistake},

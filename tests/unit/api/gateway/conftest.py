@@ -21,6 +21,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.model.operation import Command, Operation
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.recording import Recording
+from wavstream.sessions.gateway_commands import GatewayCommands
 
 MASTER = b"m" * 32
 ADMIN_KEY = "key-of-the-administrators"
@@ -31,7 +32,7 @@ SERVER_OPTIONS = RecordingOptions(format=FileFormat.MP3, max_length_s=60)
 
 
 @dataclass
-class FakeCommands:
+class FakeCommands(GatewayCommands):
     """Takes every command on, or refuses it."""
 
     failure: Exception | None = None
@@ -59,9 +60,14 @@ class FakeCommands:
             raise self.failure
         self.asked.append((command, app_id, session_id, command_uid))
         return Operation(
-            id="operation-1", app_id=app_id, session_id=session_id, command=command,
-            command_uid=command_uid or "made", recording_id="r1", at=START,
-        )  # fmt: skip
+            id="operation-1",
+            app_id=app_id,
+            session_id=session_id,
+            command=command,
+            command_uid=command_uid or "made",
+            recording_id="r1",
+            at=START,
+        )
 
 
 @dataclass
@@ -93,10 +99,17 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     known_apps = AppCache(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
     access = Authenticator(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
     return GatewayDependencies(
-        commands=commands, authenticate=access.authenticate, apps=catalog, known_apps=known_apps,
-        forget_app=access.forget_app, listen=lambda _: None, seal=SecretBox(MASTER), master=MASTER, admin_key=ADMIN_KEY,
-        now=now, clock=lambda: 0.0,
-    )  # fmt: skip
+        commands=commands,
+        access=access,
+        apps=catalog,
+        known_apps=known_apps,
+        listen=lambda _: None,
+        seal=SecretBox(MASTER),
+        master=MASTER,
+        admin_key=ADMIN_KEY,
+        now=now,
+        clock=lambda: 0.0,
+    )
 
 
 @pytest.fixture

@@ -30,10 +30,16 @@ async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gatewa
     answer = await admin.post(APP, json=said)
     assert answer.status_code == 200
     secret = answer.json().pop("webhook_secret")
-    assert answer.json().items() >= {
-        "success": True, "app_id": "shop", "webhook_url": HOOKS, "rate_limit": 200,
-        "events": ["recording.completed", "call.new"],
-    }.items()  # fmt: skip
+    assert (
+        answer.json().items()
+        >= {
+            "success": True,
+            "app_id": "shop",
+            "webhook_url": HOOKS,
+            "rate_limit": 200,
+            "events": ["recording.completed", "call.new"],
+        }.items()
+    )
     read = await admin.get(APP)
     assert read.json() == {name: value for name, value in answer.json().items() if name != "webhook_secret"}
     assert (await admin.get("/admin/apps")).json()["apps"] == [{k: v for k, v in read.json().items() if k != "success"}]

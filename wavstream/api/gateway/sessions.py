@@ -1,4 +1,7 @@
-"""``POST /api/v1/sessions/{id}/commands/...``: 202 with the operation; what came of it follows by webhook."""
+"""``/api/v1/sessions/{id}/...``: commands to a session, and its newest running recording, heard while it is made.
+
+A command that is taken on gets 202 with its operation; its result follows by webhook.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wavstream.api.gateway.answers import Refused
+from wavstream.api.gateway.answers import Refused, refusal
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
+from wavstream.api.live import heard
 from wavstream.api.paths import ANY_TEXT
 from wavstream.model.operation import Command
 
@@ -19,8 +23,8 @@ TIMEOUT_MS = 2_000
 _COMMAND_UID = re.compile(r"[a-zA-Z0-9._-]{1,128}")
 
 
-def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
-    """The route of the commands."""
+def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
+    """Return the routes of sessions."""
 
     async def command(request: Request, app_id: str) -> Response:
         session_id, name = request.path_params["session_id"], request.path_params["command"]
@@ -38,7 +42,7 @@ def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
         return JSONResponse(body, status_code=202)
 
     async def _command_uid(request: Request) -> str | None:
-        said = await desk.json(request)
+        said = await guard.json(request)
         if parts.strict_body and said.keys() - {"command_uid"}:
             raise Refused(400, "Invalid request body")
         if "command_uid" not in said:
@@ -48,5 +52,18 @@ def routes(parts: GatewayDependencies, desk: GatewayGuard) -> list[Route]:
             raise Refused(400, "Invalid command_uid format")
         return uid
 
-    path = f"/api/v1/sessions/{{session_id:{ANY_TEXT}}}/commands/{{command:{ANY_TEXT}}}"
-    return [Route(path, desk.for_app(command), methods=["POST"])]
+    async def listen(request: Request, app_id: str) -> Response:
+        recording = parts.commands.newest(app_id=app_id, session_id=request.path_params["session_id"])
+        answer = None if recording is None else await heard(request, parts.listen(recording.id))
+        if answer is None:
+            raise Refused(404, "No recording is running")
+        if answer.status_code == 416:
+            kept = {name: answer.headers[name] for name in ("Content-Range", "Accept-Ranges")}
+            return refusal(416, "Range not satisfiable", headers=kept)
+        return answer
+
+    session = f"/api/v1/sessions/{{session_id:{ANY_TEXT}}}"
+    return [
+        Route(f"{session}/commands/{{command:{ANY_TEXT}}}", guard.for_app(command), methods=["POST"]),
+        Route(f"{session}/recording/file.wav", guard.for_app(listen), methods=["GET"]),
+    ]
