@@ -1,7 +1,7 @@
-"""The one place that says with which close code a stream ends for which error.
+"""Close codes: the one place that says with which one a stream ends for which error.
 
 The reason is for the person who configures the media server, so it says what to change. What is our own fault or that
-of the machine is not the peer's business: it gets no details, and the log gets them all.
+of the machine is not the peer's business: the log gets all details, the peer none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NO_PONG = Closing(_INTERNAL_ERROR, "keepalive ping timeout")
 
 
 def closing_for(error: Exception) -> Closing:
-    """How the stream ends in whose processing ``error`` was raised."""
+    """Return how a stream ends in whose processing ``error`` was raised."""
     match error:
         case BadPayload():
             return Closing(_INVALID_PAYLOAD, fitting_reason(str(error)))
@@ -58,5 +58,5 @@ def closing_for(error: Exception) -> Closing:
 
 
 def fitting_reason(text: str) -> str:
-    """The text, cut to what a close frame holds, never within a character."""
+    """Return the text, cut to what a close frame holds, never within a character."""
     return text.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from wavstream.journal.writer import JournalWriter
-from wavstream.media.counters import MediaCounters
+from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import Kind, MetricSample
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery

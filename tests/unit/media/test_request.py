@@ -10,8 +10,7 @@ from websockets.http11 import Request
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
-from wavstream.media.endpoint import MediaCredentials
-from wavstream.media.request import MediaRequest, read_request, refusal
+from wavstream.media.request import MediaCredentials, MediaRequest, read_request, refusal
 
 
 def read(path: str, *, peer_host: str | None = "127.0.0.1", **headers: str) -> MediaRequest:
