@@ -118,12 +118,12 @@ class RememberingSessions:
         self.arrived = asyncio.Event()
         self.refuse = refuse
         self._at_open = at_open
-        self._sink_raises = sink_raises
+        self.sink_raises = sink_raises
 
     def open_stream(self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int) -> RememberingSink:
         if self.refuse is not None:
             raise self.refuse
-        self.sinks.append(RememberingSink(started, handle, app_id, raises=self._sink_raises))
+        self.sinks.append(RememberingSink(started, handle, app_id, raises=self.sink_raises))
         self.arrived.set()
         self._at_open(handle)
         return self.sinks[-1]

@@ -122,7 +122,7 @@ class MediaConnection(asyncio.Protocol):
                     self._take_control(kind)
                     continue
                 for event in events:
-                    # What MediaStream.deliver does with a frame, without the call: it is 2 % of all this.
+                    # What MediaStream.deliver does with a frame, without the call: that is 2 % of this method.
                     if type(event) is Frame and (sink := stream.sink) is not None:
                         stream.frames += 1
                         stream.received_bytes += len(event.payload)
@@ -133,13 +133,6 @@ class MediaConnection(asyncio.Protocol):
             self._fail(error)
         if self._reader.frames > self._watchdog.ceiling:
             self._fail_with(FRAME_RATE)
-
-    def _deliver(self, event: Event) -> None:
-        self._stream.deliver(event, self._arrival_us)
-        if type(event) is StreamStopped and self._stream.state is State.STOPPED:
-            self._stop_media()
-            # The peer has a moment to close by itself.
-            self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the stream, if it has not ended: the socket is gone."""
@@ -156,6 +149,13 @@ class MediaConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close: uvicorn stops, and waits until this connection has left its set."""
         self.close(SERVICE_RESTART, "service restart")
+
+    def _deliver(self, event: Event) -> None:
+        self._stream.deliver(event, self._arrival_us)
+        if type(event) is StreamStopped and self._stream.state is State.STOPPED:
+            self._stop_media()
+            # The peer has a moment to close by itself.
+            self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
 
     # ---- the handle ------------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class MediaConnection(asyncio.Protocol):
         return self._audio_sender
 
     def _send_audio(self, frames: bytes) -> None:
-        """Late audio is of no use, so it is dropped while the peer does not read."""
+        """Send audio, or drop it while the peer does not read: late audio is of no use."""
         if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             self._endpoint.counters.unsent += 1
         else:
@@ -229,14 +229,14 @@ class MediaConnection(asyncio.Protocol):
             return
         if self._core.state is OPEN:
             log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
-        self._stream.enter(State.FAILED)  # before its end: a dialect that refused owes nothing
+        self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
         self._core.fail(closing.code, closing.reason)
         self._end(State.FAILED)
         self._send_core_data()
 
     def _end(self, state: State) -> None:
-        """Tell the session that its stream is over, in whichever way it is."""
+        """Tell the session that its stream is over, if it was not told yet."""
         sent = self._core.close_sent
         clean = sent is not None and sent.code in CLEAN_CODES
         try:

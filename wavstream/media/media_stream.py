@@ -1,18 +1,22 @@
 """One media stream from its upgrade to its end: its messages, through its dialect, to its session.
 
-A stream is in one of six states, and only ever goes down this list:
+A stream is in one of six states, and only ever goes down this table:
 
  state      what happens in it                                                     begins with
  OPENING    the dialect reads, and knows nothing of the audio yet                  the upgrade
  LIVE       frames and events go to the session's sink; audio goes to the peer     StreamStarted
  STOPPED    the sink was told that it is over; the peer may close by itself        StreamStopped
  CLOSING    the peer was sent a close frame; the sink is told when that is done    close() by session or server
- FAILED     the sink was told; the peer was sent a close frame, and is not read    an error, a limit, a broken frame
+ FAILED     the sink was told; the peer was sent a close frame; the rest is lost   an error, a limit, a broken frame
  ENDED      the sink was told; the peer has closed, or its socket is gone          a close frame, a lost socket
 
-From OPENING and LIVE each state below can be entered; STOPPED is left for CLOSING, FAILED or ENDED, CLOSING for FAILED
-or ENDED, and FAILED for ENDED. Only in the first two are messages given to the dialect, and events to the sink. Whoever
-is told of the end is told once.
+Each state may be left for any below it, but STOPPED is entered from LIVE alone. Rules:
+
+1. Messages are given to the dialect in OPENING and LIVE, and events to the sink in LIVE. What else there is in a read,
+   or in a message, behind the one that ended it is dropped.
+2. The sink is told of the end once.
+3. A stream that ends in OPENING may start at that moment: some dialects hold the start back until they know enough.
+   One that was refused may not.
 """
 
 from __future__ import annotations
@@ -78,9 +82,9 @@ class MediaStream:
         """The same, until it has been told that the stream is over."""
         self._explained: set[Reason] = set()
         self.frames = 0
-        """With audio, not counted yet."""
+        """Media messages with audio that ``count`` has not seen yet."""
         self.received_bytes = 0
-        """In those."""
+        """Payload bytes of those."""
 
     def opened(self) -> Sequence[Event]:
         """Return what the upgrade says; raise BadParameter if it cannot be used."""
@@ -88,19 +92,19 @@ class MediaStream:
 
     def receive_binary(self, payload: bytes) -> Sequence[Event]:
         """Return the events of a binary message; raise MediaError if the dialect refuses it."""
-        if self.state is _LIVE or self.state is _OPENING:
+        if self.state is _LIVE or self.state is _OPENING:  # rule 1
             return self._dialect.binary(payload)
         return ()
 
     def receive_text(self, message: bytes) -> Sequence[Event]:
         """Return the events of a text message; raise MediaError if the dialect refuses it."""
-        if self.state is _LIVE or self.state is _OPENING:
+        if self.state is _LIVE or self.state is _OPENING:  # rule 1
             return self._dialect.text(message)
         return ()
 
     def deliver(self, event: Event, arrival_us: int) -> None:
-        """Pass an event on; raise PeerError if the session refuses it. Behind the end there is nobody to take it."""
-        if self.state > State.LIVE:
+        """Pass an event on; raise PeerError if it is refused, by the session for instance."""
+        if self.state > State.LIVE:  # rule 1
             return
         if type(event) is Ignored:
             self._ignore(event.reason)
@@ -124,12 +128,14 @@ class MediaStream:
 
     def end(self, state: State, *, clean: bool, arrival_us: int) -> None:
         """Go on to a state in which the sink has been told of the end, and tell it, if that was not done yet."""
-        if self.state is State.OPENING:
-            self._take_pending(arrival_us)
-        self.enter(state)
-        sink, self._untold = self._untold, None
-        if sink is not None:
-            sink.closed(clean, arrival_us)
+        try:
+            if self.state is State.OPENING:  # rule 3
+                self._take_pending(arrival_us)
+        finally:
+            self.enter(state)
+            sink, self._untold = self._untold, None  # rule 2
+            if sink is not None:
+                sink.closed(clean, arrival_us)
 
     def newest_frame_samples(self) -> int:
         """Return the samples of each channel in the newest frame; 0: there is none."""
@@ -156,7 +162,7 @@ class MediaStream:
         self._endpoint.counters.streams_opened += 1
 
     def _take_pending(self, arrival_us: int) -> None:
-        """Let a stream that is over before it has started start now, if its dialect held that back."""
+        """Deliver what the dialect held back."""
         try:
             for event in self._dialect.ended():
                 self.deliver(event, arrival_us)

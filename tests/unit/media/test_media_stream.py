@@ -147,9 +147,13 @@ def test_a_message_that_is_not_used_is_counted_each_time_and_explained_once_a_st
             assert stage.counters.ignored == {"bad_media": 2, "not_json": 1}
     assert [log["reason"] for log in logs] == ["bad_media", "not_json"] * 2
     assert logs[0] == {
-        "event": "media_message_ignored", "log_level": "warning", "dialect": "script", "session_id": "s",
-        "reason": "bad_media", "explanation": Reason.BAD_MEDIA.explanation,
-    }  # fmt: skip
+        "event": "media_message_ignored",
+        "log_level": "warning",
+        "dialect": "script",
+        "session_id": "s",
+        "reason": "bad_media",
+        "explanation": Reason.BAD_MEDIA.explanation,
+    }
 
 
 def test_a_stream_that_is_over_before_it_started_may_start_then() -> None:
@@ -249,3 +253,12 @@ def test_a_stream_that_no_session_takes_has_nobody_to_tell_of_its_end() -> None:
         stage.play(started(), AUDIO, binary=False)
     stage.end(State.FAILED, clean=False)
     assert (stage.sinks, stage.stream.state) == ([], State.FAILED)
+
+
+def test_a_session_that_fails_on_what_is_owed_is_still_told_of_the_end() -> None:
+    stage = Stage()
+    stage.sessions.sink_raises = ValueError("disk")
+    stage.dialect.owed = (started(), AUDIO)
+    with pytest.raises(ValueError, match="disk"):
+        stage.end(clean=False)
+    assert (stage.sinks[0].ends, stage.stream.state) == ([False], State.ENDED)
