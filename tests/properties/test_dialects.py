@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Frame as WireFrame
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
@@ -168,18 +167,7 @@ def heard(reads: list[bytes], *, fast: bool = True) -> tuple[list[Any], bytes]:
     """Messages, and what the core wants to send back: its pongs and its close frame."""
     got: list[Any] = []
     core = ServerProtocol(state=OPEN, max_size=400)
-
-    def control(frame: WireFrame) -> None:
-        got.append((frame.opcode.name, bytes(frame.data)))
-
-    reader = FrameReader(
-        core,
-        max_message_bytes=400 if fast else -1,
-        on_text=lambda message: got.append(("text", message)),
-        on_binary=lambda message: got.append(("binary", message)),
-        on_control=control,
-        on_core=lambda: None,
-    )
+    reader = FrameReader(core, max_message_bytes=400 if fast else -1)
     for read in reads:
-        reader.feed(read)
+        got += reader.feed(read)
     return got, b"".join(core.data_to_send())

@@ -7,18 +7,24 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from websockets.asyncio.client import connect
 from websockets.utils import apply_mask
 
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
+from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.events import Event, Frame, StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import PeerError, Unauthenticated
-from wavstream.media.endpoint import MediaCredentials, MediaEndpoint, MediaLimits
+from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.handshake import media_protocol
-from wavstream.media.stream import StreamHandle
+from wavstream.media.request import MediaCredentials
+from wavstream.model.app import App
+from wavstream.sessions.ports import StreamHandle
+from wavstream.sessions.registry import Sessions
 
 MASK = b"\x0a\x0b\x0c\x0d"
 PATIENCE_S = 60
@@ -55,21 +61,26 @@ class RememberingSink:
     events: list[Event] = field(default_factory=list)
     arrivals: list[int] = field(default_factory=list)
     ends: list[bool] = field(default_factory=list)
+    order: list[Event | bool] = field(default_factory=list)
+    """Frames, events and ends as they came."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
         if self.raises is not None:
             raise self.raises
         self.frames.append(frame)
+        self.order.append(frame)
         self.arrivals.append(arrival_us)
         self._news.set()
 
     def event(self, event: Event, arrival_us: int) -> None:
         self.events.append(event)
+        self.order.append(event)
         self._news.set()
 
     def closed(self, clean: bool, arrival_us: int) -> None:
         self.ends.append(clean)
+        self.order.append(clean)
         self._news.set()
 
     @property
@@ -93,6 +104,89 @@ class RememberingSink:
         return self.ends[0]
 
 
+class RememberingSessions:
+    """Opens streams whose sinks remember."""
+
+    def __init__(
+        self,
+        *,
+        refuse: PeerError | None = None,
+        at_open: Callable[[StreamHandle], None] = lambda handle: None,
+        sink_raises: Exception | None = None,
+    ) -> None:
+        self.sinks: list[RememberingSink] = []
+        self.arrived = asyncio.Event()
+        self.refuse = refuse
+        self._at_open = at_open
+        self.sink_raises = sink_raises
+
+    def open_stream(self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int) -> RememberingSink:
+        if self.refuse is not None:
+            raise self.refuse
+        self.sinks.append(RememberingSink(started, handle, app_id, raises=self.sink_raises))
+        self.arrived.set()
+        self._at_open(handle)
+        return self.sinks[-1]
+
+
+class KeyCheck:
+    """Asks a function of the test which app a key belongs to."""
+
+    def __init__(self, check: Callable[[MediaCredentials], str | Awaitable[str]]) -> None:
+        self._check = check
+
+    def authenticate_stream(
+        self,
+        bearer: str | None,
+        *,
+        client_is_loopback: bool,
+        app: str | None = None,
+        session_id: str | None = None,
+        signed: SignedUpgrade | None = None,
+        address: str | None = None,
+    ) -> str | Awaitable[str]:
+        return self._check(
+            MediaCredentials(
+                app=app,
+                token=bearer,
+                session_id=session_id,
+                signed=signed,
+                address=address,
+                client_is_loopback=client_is_loopback,
+            )
+        )
+
+
+class NoApps:
+    """Remembers which apps were read; there are none."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    async def get(self, app_id: str) -> App | None:
+        self.read.append(app_id)
+        return None
+
+
+def endpoint_of(
+    sessions: RememberingSessions,
+    *,
+    authenticate: Callable[[MediaCredentials], str | Awaitable[str]],
+    limits: MediaLimits | None = None,
+    apps: NoApps | None = None,
+) -> MediaEndpoint:
+    """What the connections of a media plane with these parts share; each look at its clock takes 1 us."""
+    now_us = iter(range(1_000_000, 10**9))
+    return MediaEndpoint(
+        dialects=DIALECTS,
+        authenticator=cast("Authenticator", KeyCheck(authenticate)),
+        app_cache=cast("AppCache", apps or NoApps()),
+        sessions=cast("Sessions", sessions),
+        now_us=lambda: next(now_us),
+        limits=limits or MediaLimits(close_timeout_s=PATIENCE_S),
+    )
+
+
 @dataclass
 class MediaHarness:
     """A running media plane and the sinks of its streams in order of arrival."""
@@ -100,9 +194,13 @@ class MediaHarness:
     endpoint: MediaEndpoint
     port: int
     server: uvicorn.Server
-    sinks: list[RememberingSink]
-    arrived: asyncio.Event
+    sessions: RememberingSessions
+    apps: NoApps
     peers: list[RawPeer] = field(default_factory=list)
+
+    @property
+    def sinks(self) -> list[RememberingSink]:
+        return self.sessions.sinks
 
     def connect(self, path: str, **options: Any) -> connect:
         return connect(f"ws://127.0.0.1:{self.port}{path}", compression=None, **options)
@@ -110,8 +208,8 @@ class MediaHarness:
     async def sink(self, number: int = 0) -> RememberingSink:
         async with asyncio.timeout(PATIENCE_S):
             while len(self.sinks) <= number:
-                self.arrived.clear()
-                await self.arrived.wait()
+                self.sessions.arrived.clear()
+                await self.sessions.arrived.wait()
         return self.sinks[number]
 
     async def settled(self) -> None:
@@ -207,31 +305,14 @@ async def media_plane(
     sink_raises: Exception | None = None,
 ) -> AsyncIterator[MediaHarness]:
     """``refuse``: what opening a stream raises; ``at_open``: what the session does then; ``sink_raises``: on audio."""
-    sinks: list[RememberingSink] = []
-    arrived = asyncio.Event()
-    now_us = iter(range(1_000_000, 10**9))
-
-    def open_stream(started: StreamStarted, handle: StreamHandle, app_id: str) -> RememberingSink:
-        if refuse is not None:
-            raise refuse
-        sinks.append(RememberingSink(started, handle, app_id, raises=sink_raises))
-        arrived.set()
-        at_open(handle)
-        return sinks[-1]
-
-    endpoint = MediaEndpoint(
-        dialects=DIALECTS,
-        authenticate=authenticate,
-        open_stream=open_stream,
-        now_us=lambda: next(now_us),
-        limits=limits or MediaLimits(close_timeout_s=PATIENCE_S),
-    )
+    sessions, apps = RememberingSessions(refuse=refuse, at_open=at_open, sink_raises=sink_raises), NoApps()
+    endpoint = endpoint_of(sessions, authenticate=authenticate, limits=limits, apps=apps)
     config = uvicorn.Config(plain_app, port=0, ws=media_protocol(endpoint), lifespan="off", log_config=None)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
-    plane = MediaHarness(endpoint, server.servers[0].sockets[0].getsockname()[1], server, sinks, arrived)
+    plane = MediaHarness(endpoint, server.servers[0].sockets[0].getsockname()[1], server, sessions, apps)
     try:
         yield plane
     finally:

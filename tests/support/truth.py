@@ -14,8 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from wavstream.dialects.events import StreamStarted
-from wavstream.media.stream import StreamSink
 from wavstream.service.service import Service
+from wavstream.sessions.ports import StreamSink
 
 EXACT_S = 0.02
 """How far from the truth a sample may be."""

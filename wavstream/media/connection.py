@@ -1,13 +1,17 @@
-"""A media WebSocket from its upgrade to its end: feed what arrives, send what is due, arm the timers.
+"""A media WebSocket from its upgrade to its end: read what arrives, send what is due, arm the timers.
 
-How a stream ends:
+The path of a frame is ``data_received``, and each hop of it is a call by name::
 
-- The peer closes, or is lost: the sink learns of it at once.
-- Something goes wrong (an error of the dialect or the session, a broken frame, a limit): the sink learns of it at once,
-  the peer gets a close frame and the end of our side, and what it still sends is thrown away until it is gone.
-- The session or a shutdown closes: nothing more is passed on, and the sink learns of it when the peer has answered or
-  is lost.
-- The dialect says that the stream stopped: the sink learns of it at once, and the peer may close by itself.
+    FrameReader.feed -> MediaStream.receive_binary -> Dialect.binary -> StreamSink.frame
+
+How a stream ends; its states are those of ``media_stream``:
+
+- The peer closes, or is lost: ENDED, and the sink learns of it at once.
+- Something goes wrong (an error of the dialect or the session, a broken frame, a limit): FAILED. The sink learns of it
+  at once, the peer gets a close frame and the end of our side, and what it still sends is thrown away until it is gone.
+- The session or a shutdown closes: CLOSING. Nothing more is passed on, and the sink learns of it when the peer has
+  answered or is lost.
+- The dialect says that the stream stopped: STOPPED. The sink learns of it at once, and the peer may close by itself.
 
 None of them waits for longer than ``close_timeout_s``.
 """
@@ -21,17 +25,17 @@ from typing import Any
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.events import Event, Frame, StreamStopped
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.closing import (
     ABNORMAL,
     CLEAN_CODES,
     FRAME_RATE,
+    IDLE,
     NO_PONG,
     NORMAL,
     SERVICE_RESTART,
@@ -39,18 +43,18 @@ from wavstream.media.closing import (
     closing_for,
     fitting_reason,
 )
-from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.media_stream import MediaStream
-from wavstream.media.reader import FrameReader
-from wavstream.media.stream import StreamSink
-from wavstream.media.watchdog import TICK_S, StreamWatchdog
+from wavstream.media.endpoint import MediaEndpoint, MediaLimits
+from wavstream.media.media_stream import MediaStream, State
+from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
 
 _MAX_UNSENT_BYTES = 64 * 1024
 """Four seconds of 8 kHz L16: a peer that is behind by more does not play what we send."""
 _MAX_STUCK_BYTES = 1024 * 1024
 """A peer that is behind by more, with pongs, never reads at all."""
+_BURST_S = 10
+"""Of the frame rate that a peer may save up: one that was stalled delivers what it owes at once."""
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class MediaConnection(asyncio.Protocol):
@@ -67,84 +71,91 @@ class MediaConnection(asyncio.Protocol):
         connections: set[Any],
     ) -> None:
         self._endpoint = endpoint
+        self._limits = endpoint.limits
         self._transport = transport
         self._core = core
         self._dialect = dialect
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._now_us = endpoint.now_us
-
-        self._speaker: AudioSender | None = None
-
-        def open_stream(started: StreamStarted) -> StreamSink:
-            if started.accepts_audio:
-                self._speaker = AudioSender(dialect, started, self._send_audio, self._intake.frame_samples)
-            return endpoint.open_stream(started, self, app_id)
-
-        self._intake = MediaStream(
-            dialect=dialect, open_stream=open_stream, on_stopped=self._stopped, counters=endpoint.counters
-        )
-        self._reader = FrameReader(
-            core,
-            max_message_bytes=endpoint.limits.max_message_bytes,
-            on_text=self._intake.text,
-            on_binary=self._intake.binary,
-            on_control=self._control,
-            on_core=self._core_was_fed,
-        )
-        self._feed = self._reader.feed
-        self._watch = StreamWatchdog(endpoint.limits)
+        self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
+        self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self)
+        self._audio_sender: AudioSender | None = None
+        self._watchdog = StreamWatchdog(endpoint.limits)
         self._control_frames = 0
-        self._sending = True
-        self._paused = False
-        self._awaits_pong = False
-        self._closes_clean = False
+        self._arrival_us = 0
+        """When the newest read of the socket was made."""
         self._deadline: asyncio.TimerHandle | None = None
-        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+        """The next ping, or the end of the closing."""
+        self._pong_deadline: asyncio.TimerHandle | None = None
+        """While a PONG is awaited."""
+        self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
         endpoint.counters.open_sockets += 1
 
     # ---- the socket ------------------------------------------------------------------------------------------------
 
     def opened(self, early: bytes) -> None:
-        """The upgrade is accepted: let the core's answer out, then the stream begins. ``early``: came before that."""
-        self._core_was_fed()
+        """Send the answer to the upgrade, and let the stream begin; ``early`` came before that answer."""
+        self._send_core_data()
         if self._dialect.server_pings:
-            self._arm(self._endpoint.limits.ping_interval_s, self._ping)
-        self._intake.arrival_us = self._now_us()
+            self._arm(self._limits.ping_interval_s, self._ping)
+        self._arrival_us = self._endpoint.now_us()
         try:
-            self._intake.opened()
+            for event in self._stream.opened():
+                self._deliver(event)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
         if early:
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """What one read gave; the hot path."""
-        self._intake.arrival_us = self._now_us()
+        """Deliver what one read of the socket gave; the hot path."""
+        self._arrival_us = arrival_us = self._endpoint.now_us()
+        stream = self._stream
         try:
-            self._feed(data)
+            for kind, payload in self._reader.feed(data):
+                if kind is BINARY:
+                    events = stream.receive_binary(payload)
+                elif kind is TEXT:
+                    events = stream.receive_text(payload)
+                else:
+                    self._take_control(kind)
+                    continue
+                for event in events:
+                    # What MediaStream.deliver does with a frame, without the call: that is 2 % of this method.
+                    if type(event) is Frame and (sink := stream.sink) is not None:
+                        stream.frames += 1
+                        stream.received_bytes += len(event.payload)
+                        sink.frame(event, arrival_us)
+                    else:
+                        self._deliver(event)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
-        if self._reader.frames > self._watch.ceiling:
+        if self._reader.frames > self._watchdog.ceiling:
             self._fail_with(FRAME_RATE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
-        self._intake.arrival_us = self._now_us()
-        self._end(clean=self._closes_clean)
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._tick_timer.cancel()
-        self._intake.count()
+        """End the stream, if it has not ended: the socket is gone."""
+        self._arrival_us = self._endpoint.now_us()
+        self._end(State.ENDED)
+        self._disarm()
+        self._watch_timer.cancel()
+        self._stream.count()
         closed = self._core.close_sent or self._core.close_rcvd
         self._endpoint.counters.closed[ABNORMAL if closed is None else int(closed.code)] += 1
         self._endpoint.counters.open_sockets -= 1
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """uvicorn stops; it waits until this connection has left its set."""
+        """Close: uvicorn stops, and waits until this connection has left its set."""
         self.close(SERVICE_RESTART, "service restart")
+
+    def _deliver(self, event: Event) -> None:
+        self._stream.deliver(event, self._arrival_us)
+        if type(event) is StreamStopped and self._stream.state is State.STOPPED:
+            self._stop_media()
+            # The peer has a moment to close by itself.
+            self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
 
     # ---- the handle ------------------------------------------------------------------------------------------------
 
@@ -155,42 +166,51 @@ class MediaConnection(asyncio.Protocol):
 
     def play(self, samples: NDArray[np.int16]) -> None:
         """Play a sound to the peer."""
-        if self._sending and self._speaker is not None:
-            self._speaker.play(samples)
-            self._endpoint.playout.start(self._speaker)
+        sender = self._live_audio_sender()
+        if sender is not None:
+            sender.play(samples)
+            self._endpoint.pacer.start(sender)
 
     def keep_alive(self, on: bool) -> None:
         """Start or stop sending silence."""
-        if self._sending and self._speaker is not None:
-            self._speaker.keep_alive(on)
+        sender = self._live_audio_sender()
+        if sender is not None:
+            sender.keep_alive(on)
             if on:
-                self._endpoint.playout.start(self._speaker)
+                self._endpoint.pacer.start(sender)
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel."""
-        if self._sending:
-            self._paused = True
+        if self._stream.state is State.LIVE:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._transport.resume_reading()
 
     def close(self, code: int, reason: str) -> None:
         """End the stream with a close handshake."""
         if self._core.state is not OPEN or self._transport.is_closing():
             return
-        self._closes_clean = code in CLEAN_CODES
-        self._intake.mute()
-        self._stop_stream()
+        self._stream.enter(State.CLOSING)
+        self._stop_media()
         self._core.send_close(code, fitting_reason(reason))
-        self._core_was_fed()
-        self._arm(self._endpoint.limits.close_timeout_s, self._transport.abort)
+        self._send_core_data()
+        self._arm(self._limits.close_timeout_s, self._transport.abort)
+
+    def _live_audio_sender(self) -> AudioSender | None:
+        """Return what plays to the peer; None where the peer takes no audio, or none any more."""
+        started = self._stream.started
+        if self._stream.state is not State.LIVE or started is None or not started.accepts_audio:
+            return None
+        if self._audio_sender is None:
+            self._audio_sender = AudioSender(
+                self._dialect, started, self._send_audio, self._stream.newest_frame_samples
+            )
+        return self._audio_sender
 
     def _send_audio(self, frames: bytes) -> None:
-        """Late audio is of no use, so it is dropped while the peer does not read."""
+        """Send audio, or drop it while the peer does not read: late audio is of no use."""
         if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             self._endpoint.counters.unsent += 1
         else:
@@ -201,50 +221,51 @@ class MediaConnection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         closing = closing_for(error)
         if closing.ours:
-            _log.error("media_stream_failed", dialect=self.dialect, code=closing.code, exc_info=error)
+            log.error("media_stream_failed", dialect=self.dialect, code=closing.code, exc_info=error)
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
+        if self._stream.state >= State.FAILED:
+            return
         if self._core.state is OPEN:
-            _log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
+            log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
+        self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
-        self._intake.mute()
         self._core.fail(closing.code, closing.reason)
-        self._core_was_fed()
+        self._end(State.FAILED)
+        self._send_core_data()
 
-    def _stopped(self) -> None:
-        """The dialect said so: the peer has a moment to close by itself."""
-        self._stop_stream()
-        self._arm(self._endpoint.limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
-
-    def _end(self, *, clean: bool) -> None:
-        self._stop_stream()
+    def _end(self, state: State) -> None:
+        """Tell the session that its stream is over, if it was not told yet."""
+        sent = self._core.close_sent
+        clean = sent is not None and sent.code in CLEAN_CODES
         try:
-            self._intake.end(clean=clean)
-        except Exception:  # noqa: BLE001 - with its traceback
-            _log.exception("media_stream_end_failed", dialect=self.dialect)
+            self._stream.end(state, clean=clean, arrival_us=self._arrival_us)
+        except Exception:
+            log.exception("media_stream_end_failed", dialect=self.dialect)
+        self._stop_media()
 
-    def _stop_stream(self) -> None:
-        """No media any more, in either direction; control frames go on."""
-        self._reader.mute()
-        if self._speaker is not None:
-            self._endpoint.playout.stop(self._speaker)
+    def _stop_media(self) -> None:
+        """Send no audio any more, and read on for the peer's close frame if reading was paused."""
+        if self._audio_sender is not None:
+            self._endpoint.pacer.stop(self._audio_sender)
         self.resume_reading()
-        self._sending = False
 
     # ---- the core --------------------------------------------------------------------------------------------------
 
-    def _control(self, frame: Frame) -> None:
+    def _take_control(self, kind: Kind) -> None:
+        """Take a control frame, or the core's word that the peer broke the protocol, and send the core's answer."""
         self._control_frames += 1
-        if frame.opcode is Opcode.PONG and self._awaits_pong:
-            self._awaits_pong = False
-            self._arm(self._endpoint.limits.ping_interval_s, self._ping)
-        elif frame.opcode is Opcode.CLOSE:
-            closed = self._core.close_sent
-            self._end(clean=closed is not None and closed.code in CLEAN_CODES)
+        if kind is Kind.PONG and self._pong_deadline is not None:
+            self._arm(self._limits.ping_interval_s, self._ping)
+        elif kind is Kind.CLOSE:
+            self._end(State.ENDED)
+        elif kind is Kind.BROKEN:
+            self._end(State.FAILED)
+        self._send_core_data()
 
-    def _core_was_fed(self) -> None:
-        """Let out what the core wants to send; an empty write of it means that our side ends."""
+    def _send_core_data(self) -> None:
+        """Send what the core has to say; an empty write of it means that our side ends."""
         if self._transport.is_closing():
             return
         for chunk in self._core.data_to_send():
@@ -261,8 +282,7 @@ class MediaConnection(asyncio.Protocol):
         A peer that has not closed must get to read our close frame. Closing the socket now would make the kernel
         answer what the peer still sends with a reset, and throw the frame away; so its bytes are read and dropped.
         """
-        self._end(clean=self._closes_clean)
-        self._arm(self._endpoint.limits.close_timeout_s, self._transport.abort)
+        self._arm(self._limits.close_timeout_s, self._transport.abort)
         if self._core.close_rcvd is None and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
@@ -271,29 +291,77 @@ class MediaConnection(asyncio.Protocol):
     # ---- time ------------------------------------------------------------------------------------------------------
 
     def _arm(self, delay_s: float, due: Callable[[], None]) -> None:
-        """There is one deadline at any moment: the next ping, its pong, or the end of the closing."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        """Set the deadline: there is one at any moment, for the next ping, its pong, or the end of the closing."""
+        self._disarm()
         self._deadline = self._loop.call_later(delay_s, due)
 
+    def _disarm(self) -> None:
+        for deadline in (self._deadline, self._pong_deadline):
+            if deadline is not None:
+                deadline.cancel()
+        self._deadline = self._pong_deadline = None
+
     def _ping(self) -> None:
-        self._awaits_pong = True
         self._core.send_ping(b"wavstream")
-        self._arm(self._endpoint.limits.ping_timeout_s, self._miss_pong)
-        self._core_was_fed()
+        self._await_pong()
+        self._send_core_data()
+
+    def _await_pong(self) -> None:
+        self._disarm()
+        self._pong_deadline = self._loop.call_later(self._limits.ping_timeout_s, self._miss_pong)
 
     def _miss_pong(self) -> None:
-        if self._paused:
-            # The pong may have arrived: it is we who do not read.
-            self._arm(self._endpoint.limits.ping_timeout_s, self._miss_pong)
-        else:
+        if self._transport.is_reading():
             self._fail_with(NO_PONG)
+        else:
+            # The pong may have arrived: it is we who do not read.
+            self._await_pong()
 
-    def _tick(self) -> None:
-        """Once a second, so that no frame costs a look at the clock."""
-        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
-        self._intake.count()
-        messages = self._reader.frames - self._control_frames
-        closing = self._watch.tick(frames=self._reader.frames, messages=messages, reading=not self._paused)
-        if closing is not None and self._sending:
+    def _watch(self) -> None:
+        """Look at what came since the last time."""
+        self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
+        self._stream.count()
+        frames = self._reader.frames
+        closing = self._watchdog.look(
+            frames=frames, messages=frames - self._control_frames, reading=self._transport.is_reading()
+        )
+        if closing is not None and self._stream.state in (State.OPENING, State.LIVE):
             self._fail_with(closing)
+
+
+class StreamWatchdog:
+    """Tells whether a peer sends too many frames, or nothing, from looks at their numbers at a steady interval.
+
+    A stream earns ``frames_per_second`` each second and may save up ten seconds of it. What it may have sent in all
+    before the next look is a number, ``ceiling``, that is cheap to compare with after every read: no frame costs a look
+    at the clock.
+    """
+
+    __slots__ = ("_earned", "_frames", "_idle_s", "_limits", "_messages", "_most", "_saved", "ceiling")
+
+    def __init__(self, limits: MediaLimits) -> None:
+        self._limits = limits
+        self._frames = 0
+        self._messages = 0
+        self._idle_s = 0.0
+        self._earned = int(limits.frames_per_second * limits.watch_interval_s)
+        """In one interval."""
+        self._most = self._saved = limits.frames_per_second * _BURST_S
+        self.ceiling = self._saved
+        """Frames since the start of the stream that are allowed now."""
+
+    def look(self, *, frames: int, messages: int, reading: bool) -> Closing | None:
+        """Return how to end the stream, or None; ``frames`` and ``messages`` arrived since its start.
+
+        ``reading``: False while we do not read, when silence says nothing about the peer.
+        """
+        if frames > self.ceiling:
+            return FRAME_RATE
+        self._saved = min(self._saved - (frames - self._frames) + self._earned, self._most)
+        self.ceiling = frames + self._saved
+        is_silent = reading and messages == self._messages
+        self._idle_s = self._idle_s + self._limits.watch_interval_s if is_silent else 0.0
+        self._frames = frames
+        self._messages = messages
+        limit_s = self._limits.idle_timeout_s
+        return IDLE if limit_s is not None and self._idle_s >= limit_s else None

@@ -1,17 +1,17 @@
-"""What the media plane is handed: its limits, and the rooms it talks to as plain callables."""
+"""What all media WebSockets share: limits, counters, and the rooms that they talk to."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
-from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import StreamStarted
-from wavstream.media.counters import MediaCounters
 from wavstream.media.pacer import Pacer
-from wavstream.media.stream import StreamHandle, StreamSink
+from wavstream.sessions.registry import Sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,34 +31,32 @@ class MediaLimits:
     """Without any message. A peer that answers pings is alive, but none is silent for this long in a call."""
     frames_per_second: int = 2_000
     """WebSocket frames of any kind, sustained. A peer that stalled may deliver ten seconds of this at once."""
+    watch_interval_s: float = 1.0
+    """Between two looks at what came: so exactly are the two limits above kept."""
     sockets: int = 20_000
     """Open at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaCredentials:
-    """What a handshake says about who asks. Never logged."""
+@dataclass(slots=True, kw_only=True)
+class MediaCounters:
+    """Totals since the start of the process. Those of live streams are brought up to date once a second."""
 
-    app: str | None
-    """From the query, else from ``X-App-ID``."""
-    token: str | None = field(repr=False)
-    """An app's key or a stream token: of ``Authorization: Bearer``, else of ``X-API-Key``, else of the path, else of
-    the query, else the password of Basic."""
-    session_id: str | None
-    """From the path; a stream token may be good for one session only."""
-    signed: SignedUpgrade | None = None
-    """The request, if Twilio has signed it."""
-    address: str | None = None
-    """Of the client, to count wrong keys by."""
-    client_is_loopback: bool
-    """Whether the peer is on this machine, and no proxy says that it speaks for another."""
-
-
-Authenticate = Callable[[MediaCredentials], str | Awaitable[str]]
-"""Gives the app's id, at once or later; raises Unauthenticated, Forbidden, NotFound or LimitReached."""
-
-OpenStream = Callable[[StreamStarted, StreamHandle, str], StreamSink]
-"""Takes in a stream of the app whose id is the last argument; raises PeerError."""
+    frames: int = 0
+    """Media messages with audio."""
+    received_bytes: int = 0
+    """Payload bytes of those."""
+    unsent: int = 0
+    """Times that audio for a peer was dropped because the peer did not read."""
+    open_sockets: int = 0
+    """Media WebSockets that are open now."""
+    streams_opened: int = 0
+    """Streams that introduced themselves."""
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Messages that meant nothing to us, by reason."""
+    closed: Counter[int] = field(default_factory=Counter)
+    """Media WebSockets that ended, by close code; 1006 where there was none."""
+    refused: Counter[int] = field(default_factory=Counter)
+    """Handshakes refused, by HTTP status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +64,16 @@ class MediaEndpoint:
     """One media plane: every connection of it shares this."""
 
     dialects: Mapping[str, type[Dialect]]
-    authenticate: Authenticate
-    open_stream: OpenStream
+    authenticator: Authenticator
+    """Says whose key a handshake shows."""
+    app_cache: AppCache
+    """Reads that app while the handshake can wait: where a stream starts a recording, nothing can."""
+    sessions: Sessions
+    """Take in the streams."""
     now_us: Callable[[], int]
-    """Unix time in microseconds."""
+    """Unix time in microseconds; never goes back."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
-    playout: Pacer = field(default_factory=Pacer)
+    pacer: Pacer = field(default_factory=Pacer)

@@ -1,14 +1,15 @@
 """A media WebSocket up to its upgrade: route, RFC 6455, room, key; then 101, or a problem that says what to change.
 
 uvicorn makes this protocol for every WebSocket request, hands it the request head, and only then connects it to the
-socket. So the stream begins in the next turn of the loop, when the socket listens to what is set here.
+socket. The check of the key is a task, so the stream begins in a later turn of the loop, when the socket listens to
+what is set here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import structlog
@@ -22,12 +23,12 @@ from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.request import read_request, refusal
+from wavstream.media.request import MediaCredentials, read_request, refusal
 
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 _core_log = logging.getLogger("wavstream.media.core")
 # Below this the core writes request lines and headers to the log, and with them keys.
@@ -35,7 +36,7 @@ _core_log.setLevel(logging.WARNING)
 
 
 def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
-    """The class for uvicorn's option ``ws``."""
+    """Return the class for uvicorn's option ``ws``."""
 
     class MediaHandshake(Handshake):
         def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
@@ -57,17 +58,17 @@ class Handshake(asyncio.Protocol):
         self._early = bytearray()
         self._decided = False
         self._request_read = False
-        self._authentication: asyncio.Future[str] | None = None
+        self._authentication: asyncio.Task[str] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket of the request."""
+        """Take the socket of the request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
         self._connections.add(self)
         timeout_s = self._endpoint.limits.handshake_timeout_s
         self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._time_out)
 
     def data_received(self, data: bytes) -> None:
-        """The request head; what comes behind it waits for the stream."""
+        """Read the request head; keep what comes behind it for the stream."""
         if self._request_read:
             self._early += data
             if len(self._early) > _MAX_EARLY_BYTES:
@@ -83,12 +84,12 @@ class Handshake(asyncio.Protocol):
             self._write_out()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer is gone before its answer, or after a refusal."""
+        """Give up: the peer is gone, before its answer or after a refusal."""
         self._decide()
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """uvicorn stops; it waits for every connection."""
+        """Refuse: uvicorn stops, and waits for every connection."""
         self._refuse(LimitReached("the server is stopping", retry_after_s=_RETRY_AFTER_S))
 
     def _consider(self, request: Request) -> None:
@@ -109,28 +110,35 @@ class Handshake(asyncio.Protocol):
             if self._endpoint.counters.open_sockets >= self._endpoint.limits.sockets:
                 raise LimitReached("the server has no room for another stream", retry_after_s=_RETRY_AFTER_S)
             dialect = asked.dialect(asked.upgrade)
-            app_id = self._endpoint.authenticate(asked.credentials)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
             return
-        if isinstance(app_id, str):
-            self._admit(dialect, response, app_id)
-        else:
-            self._authentication = asyncio.ensure_future(_text_of(app_id))
-            self._authentication.add_done_callback(lambda done: self._authenticated(dialect, response, done))
+        self._authentication = asyncio.create_task(self._authenticate(asked.credentials), name="key of a media stream")
+        self._authentication.add_done_callback(lambda done: self._authenticated(dialect, response, done))
 
-    def _authenticated(self, dialect: Dialect, response: Response, done: asyncio.Future[str]) -> None:
+    async def _authenticate(self, credentials: MediaCredentials) -> str:
+        """Return the id of the app that the stream belongs to; raise PeerError or DependencyError."""
+        found = self._endpoint.authenticator.authenticate_stream(
+            credentials.token,
+            client_is_loopback=credentials.client_is_loopback,
+            app=credentials.app,
+            session_id=credentials.session_id,
+            signed=credentials.signed,
+            address=credentials.address,
+        )
+        app_id = found if isinstance(found, str) else await found
+        # What the stream may ask for by and by has the options of the app as it was read last.
+        await self._endpoint.app_cache.get(app_id)
+        return app_id
+
+    def _authenticated(self, dialect: Dialect, response: Response, done: asyncio.Task[str]) -> None:
         if done.cancelled():
             return
         error = done.exception()
         if isinstance(error, Exception):
             self._refuse(error)
         else:
-            self._admit(dialect, response, done.result())
-
-    def _admit(self, dialect: Dialect, response: Response, app_id: str) -> None:
-        if not self._decided:
-            asyncio.get_running_loop().call_soon(self._open, dialect, response, app_id)
+            self._open(dialect, response, done.result())
 
     def _open(self, dialect: Dialect, response: Response, app_id: str) -> None:
         if self._decided or self._transport.is_closing():
@@ -157,9 +165,9 @@ class Handshake(asyncio.Protocol):
             return
         self._decide()
         if isinstance(error, PeerError):
-            _log.info("media_handshake_refused", reason=str(error))
+            log.info("media_handshake_refused", reason=str(error))
         else:
-            _log.error("media_handshake_failed", exc_info=error)
+            log.error("media_handshake_failed", exc_info=error)
         self._answer(refusal(error))
 
     def _decide(self) -> None:
@@ -179,9 +187,5 @@ class Handshake(asyncio.Protocol):
 
 
 def _first_subprotocol(_core: ServerProtocol, asked_for: Sequence[Subprotocol]) -> Subprotocol | None:
-    """What the peer likes best: to some, an answer without the name that they were configured with is fatal."""
+    """Return what the peer likes best: some break on an answer without the name that they were configured with."""
     return asked_for[0] if asked_for else None
-
-
-async def _text_of(app_id: Awaitable[str]) -> str:
-    return await app_id

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import email.utils
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -23,11 +23,29 @@ from wavstream.access.origin import Networks, client_address, is_local, is_trust
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.errors import DependencyError, InternalError, NotFound, PeerError, Unauthenticated
-from wavstream.media.endpoint import MediaCredentials
 from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaCredentials:
+    """What a handshake says about who asks. Never logged."""
+
+    app: str | None
+    """From the query, else from ``X-App-ID``."""
+    token: str | None = field(repr=False)
+    """An app's key or a stream token: of ``Authorization: Bearer``, else of ``X-API-Key``, else of the path, else of
+    the query, else the password of Basic."""
+    session_id: str | None
+    """From the path; a stream token may be good for one session only."""
+    signed: SignedUpgrade | None = None
+    """The request, if Twilio has signed it."""
+    address: str | None = None
+    """Of the client, to count wrong keys by."""
+    client_is_loopback: bool
+    """Whether the peer is on this machine, and no proxy says that it speaks for another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +61,7 @@ class MediaRequest:
 def read_request(
     request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None, trusted_proxies: Networks = ()
 ) -> MediaRequest:
-    """The request taken apart; ``peer_host`` is the address that the socket comes from. Raises NotFound."""
+    """Return the request taken apart; raise NotFound. ``peer_host`` is the address that the socket comes from."""
     path, _, raw_query = request.path.partition("?")
     token = None
     match path.split("/"):
@@ -119,7 +137,7 @@ def _id(segment: str) -> str:
 
 
 def _query(raw: str) -> dict[str, str]:
-    """Of a key that comes twice the last value counts."""
+    """Return the values by key; of a key that comes twice the last one counts."""
     pairs = (pair.partition("=") for pair in raw.split("&") if pair)
     return {unquote(key): unquote(value) for key, _, value in pairs}
 
@@ -140,7 +158,10 @@ def _bearer(authorization: str) -> str | None:
 
 
 def _password(authorization: str) -> str | None:
-    """Of ``Basic``: whose it is says the key itself, so any user will do. The last resort: it may be a proxy's."""
+    """Return the password of ``Basic``. The key itself says whose it is, so any user will do.
+
+    It is the last resort, for it may be a proxy's.
+    """
     scheme, _, said = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
-from wavstream.media.counters import MediaCounters
+from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import MetricSample, MetricType
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery

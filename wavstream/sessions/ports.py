@@ -11,40 +11,50 @@ from wavstream.dialects.events import Event, Frame
 
 
 class StreamSink(Protocol):
-    """Where the events of one stream go."""
+    """Where the events of one media stream go.
+
+    ``arrival_us``: when the read of the socket that held them was made. A PeerError that any method but ``closed``
+    raises closes the stream with the code of that error; any other exception closes it with 1011 and is logged.
+    """
 
     @property
     def frame_samples(self) -> int:
         """Samples of each channel in the newest frame; 0: there is none."""
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
-        """Audio."""
+        """Take audio; called once a media message."""
 
     def event(self, event: Event, arrival_us: int) -> None:
-        """Anything else."""
+        """Take whatever else happened: Dtmf, Mark, CallInfo, Paused, Resumed or StreamStopped."""
 
     def closed(self, clean: bool, arrival_us: int) -> None:
-        """The stream is over."""
+        """Take note that the stream is over; called exactly once, and nothing after it.
+
+        ``clean``: by the peer's will, not by a loss.
+        """
 
 
 class StreamHandle(Protocol):
-    """The media socket behind a stream."""
+    """The media socket behind a stream, as its session may use it. Every method does nothing once that is over."""
 
     @property
     def dialect(self) -> str:
         """The name of the stream's dialect."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake."""
-
     def play(self, samples: NDArray[np.int16]) -> None:
         """Play mono samples, (n,), at the stream's rate to the peer; without effect where it takes no audio."""
 
     def keep_alive(self, on: bool) -> None:
-        """Send silence from now on, or stop; without effect where the peer takes no audio."""
+        """Start or stop playing silence between sounds; without effect where the peer takes no audio."""
 
     def pause_reading(self) -> None:
-        """Leave what the peer sends in the kernel's buffers."""
+        """Let what arrives wait in the kernel, and then at the peer."""
 
     def resume_reading(self) -> None:
         """Read again."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream: no event follows, and ``closed`` is called later, when the socket is done.
+
+        It is clean if ``code`` is 1000 or 1001.
+        """

@@ -73,6 +73,56 @@ async def test_a_stop_ends_the_stream_at_once_and_later_audio_is_dropped(plane: 
     assert (len(sink.frames), sink.events) == (1, [StreamStopped()])
 
 
+async def test_text_audio_ping_and_close_of_one_read_count_in_their_order(plane: MediaHarness) -> None:
+    peer = await plane.raw()
+    peer.send(
+        text_frame({"event": "dtmf", "digit": "5"}),
+        client_frame(BINARY, SAMPLES),
+        client_frame(PING, b"p"),
+        client_frame(BINARY, SAMPLES),
+        client_frame(CLOSE, (1000).to_bytes(2)),
+        client_frame(BINARY, SAMPLES),
+    )
+    sink = await plane.sink()
+    assert await sink.end() is True
+    assert sink.order == [Dtmf("5"), *sink.frames, True]
+    assert len(sink.frames) == 2
+    assert [await peer.receive(), await peer.receive()] == [(PONG, b"p"), (CLOSE, (1000).to_bytes(2))]
+
+
+@pytest.mark.parametrize("step", [None, 11])
+async def test_a_stream_that_stopped_drops_messages_of_any_form_and_still_sees_pings_and_the_close(
+    plane: MediaHarness, step: int | None
+) -> None:
+    peer = await plane.raw()
+    peer.send(text_frame({"event": "stop"}))
+    sink = await plane.sink()
+    await sink.end()
+    wire = b"".join(
+        [
+            text_frame({"event": "dtmf", "digit": "5"}),
+            client_frame(BINARY, b"half a sample"),
+            client_frame(PING, b"p"),
+            client_frame(BINARY, SAMPLES, fin=False),
+            client_frame(PING, b"q"),
+            client_frame(CONT, SAMPLES),
+            client_frame(CLOSE, (1000).to_bytes(2)),
+        ]
+    )
+    connection = cast("MediaConnection", sink.handle)
+    for offset in range(0, len(wire), step or len(wire)):
+        connection.data_received(wire[offset : offset + (step or len(wire))])
+    assert [await peer.receive() for _ in range(3)] == [(PONG, b"p"), (PONG, b"q"), (CLOSE, (1000).to_bytes(2))]
+    assert (sink.frames, sink.events, sink.ends) == ([], [StreamStopped()], [True])
+
+
+async def test_a_refused_message_is_answered_though_the_peer_closes_in_the_same_read(plane: MediaHarness) -> None:
+    peer = await plane.raw()
+    peer.send(client_frame(BINARY, b"\0" * 321), client_frame(PING, b"p"), client_frame(CLOSE, (1000).to_bytes(2)))
+    assert (await peer.closing())[0] == 1007
+    assert await (await plane.sink()).end() is False
+
+
 async def test_a_peer_that_stopped_and_does_not_close_is_closed_with_1000() -> None:
     async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
         peer = await plane.raw()
@@ -292,18 +342,27 @@ async def test_a_peer_that_answers_pings_is_asked_again() -> None:
             peer.send(client_frame(PONG, payload))
 
 
-async def test_a_peer_that_only_answers_pings_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavstream.media.connection.TICK_S", 0.02)
-    limits = MediaLimits(idle_timeout_s=5, ping_interval_s=0.001)
+async def test_a_pong_that_comes_late_does_not_put_off_the_end_of_a_stream_that_stopped() -> None:
+    limits = MediaLimits(ping_interval_s=0.01, ping_timeout_s=60, close_timeout_s=0.05)
+    async with media_plane(limits=limits) as plane:
+        peer = await plane.raw()
+        opcode, payload = await peer.receive()
+        assert opcode == PING
+        peer.send(text_frame({"event": "stop"}), client_frame(PONG, payload))
+        assert await peer.receive() == (CLOSE, (1000).to_bytes(2) + b"stopped")
+        await peer.gone()
+
+
+async def test_a_peer_that_only_answers_pings_is_idle() -> None:
+    limits = MediaLimits(idle_timeout_s=0.1, watch_interval_s=0.02, ping_interval_s=0.001)
     async with media_plane(limits=limits) as plane, plane.connect("/media/pcm/s/a?rate=8000") as peer:
         with pytest.raises(ConnectionClosed):
             await peer.recv()
         assert (peer.close_code, (peer.close_reason or "").split(":")[0]) == (1008, "idle")
 
 
-async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavstream.media.connection.TICK_S", 1000)
-    async with media_plane(limits=MediaLimits(frames_per_second=20)) as plane:
+async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008() -> None:
+    async with media_plane(limits=MediaLimits(frames_per_second=20, watch_interval_s=1000)) as plane:
         peer = await plane.raw()
         peer.send(*[client_frame(BINARY, SAMPLES)] * 200)
         sink = await plane.sink()
@@ -395,20 +454,20 @@ async def test_a_stream_that_ends_is_kept_alive_no_more(plane: MediaHarness) -> 
     sink.handle.keep_alive(True)
     peer.send(text_frame({"event": "stop"}))
     await sink.end()
-    assert plane.endpoint.playout._timer is None
+    assert plane.endpoint.pacer._timer is None
     sink.handle.keep_alive(True)
     sink.handle.play(np.zeros(160, np.int16))
-    assert plane.endpoint.playout._timer is None
+    assert plane.endpoint.pacer._timer is None
 
 
 async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane: MediaHarness) -> None:
     peer = await plane.raw()
     sink = await plane.sink()
     sink.handle.keep_alive(True)
-    speaker = cast("MediaConnection", sink.handle)._speaker
-    assert speaker is not None
+    sender = cast("MediaConnection", sink.handle)._audio_sender
+    assert sender is not None
     for _ in range(200):
-        speaker.send(30)
+        sender.send(30)
     assert plane.endpoint.counters.unsent > 0
     peer.writer.transport.abort()
     await sink.end()

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from tests.support.media_plane import MediaHarness, client_frame, media_plane, only_key_is_good, upgrade
 from wavstream.errors import DependencyError, Forbidden, LimitReached, PeerError
-from wavstream.media.endpoint import MediaCredentials, MediaLimits
+from wavstream.media.endpoint import MediaLimits
+from wavstream.media.request import MediaCredentials
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,7 @@ async def test_credentials_and_ids_are_what_the_request_says() -> None:
     )
     assert (sink.started.session_id, sink.started.leg, sink.app_id) == ("call/77", "leg a", "acme")
     assert sink.started.call.from_ == "+49301234"
+    assert plane.apps.read == ["acme"]
 
 
 async def test_a_slow_key_check_holds_the_upgrade_and_what_comes_early_is_kept() -> None:

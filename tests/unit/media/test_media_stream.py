@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.media_plane import RememberingSink
+from tests.support.media_plane import RememberingSessions, RememberingSink, endpoint_of, only_key_is_good
 from wavstream.dialects.base import Outgoing, UpgradeRequest
 from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
-from wavstream.errors import BadParameter, InternalError
-from wavstream.media.counters import MediaCounters
-from wavstream.media.media_stream import MediaStream
+from wavstream.errors import BadParameter, InternalError, LimitReached
+from wavstream.media.endpoint import MediaCounters
+from wavstream.media.media_stream import MediaStream, State
 from wavstream.model.audio import MediaFormat, Track, TrackClock
 
 AUDIO = Frame(0, 0, 2, b"abcd")
@@ -62,27 +62,35 @@ class Script:
 
 
 class Stage:
-    """An intake with its script."""
+    """A stream with its script; its session may use the handle, of which it remembers the calls, as it opens."""
 
-    def __init__(self) -> None:
-        self.sinks: list[RememberingSink] = []
-        self.stops = 0
-        self.counters = MediaCounters()
+    def __init__(self, at_open: Callable[[MediaStream], None] = lambda stream: None) -> None:
+        self.sessions = RememberingSessions(at_open=lambda handle: at_open(self.stream))
+        self.endpoint = endpoint_of(self.sessions, authenticate=only_key_is_good)
         self.dialect = Script(UpgradeRequest(session_id=None, leg=None, query={}, headers={}))
-        self.intake = MediaStream(
-            dialect=self.dialect, open_stream=self._open, on_stopped=self._stopped, counters=self.counters
+        self.stream = MediaStream(
+            self.endpoint,
+            dialect=self.dialect,
+            app_id="",
+            handle=None,  # type: ignore[arg-type]
         )
+
+    @property
+    def counters(self) -> MediaCounters:
+        return self.endpoint.counters
+
+    @property
+    def sinks(self) -> list[RememberingSink]:
+        return self.sessions.sinks
 
     def play(self, *events: Event, binary: bool) -> None:
         self.dialect.events = events
-        (self.intake.binary if binary else self.intake.text)(b"message")
+        receive = self.stream.receive_binary if binary else self.stream.receive_text
+        for event in receive(b"message"):
+            self.stream.deliver(event, 0)
 
-    def _open(self, event: StreamStarted) -> RememberingSink:
-        self.sinks.append(RememberingSink(event, handle=None, app_id=""))  # type: ignore[arg-type]
-        return self.sinks[-1]
-
-    def _stopped(self) -> None:
-        self.stops += 1
+    def end(self, state: State = State.ENDED, *, clean: bool) -> None:
+        self.stream.end(state, clean=clean, arrival_us=0)
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -92,18 +100,18 @@ def test_nothing_of_a_message_counts_behind_its_stop(binary: bool) -> None:
     stage.play(started(), AUDIO, binary=binary)
     assert len(stage.sinks) == 1
     assert (stage.sinks[0].frames, stage.sinks[0].events) == ([AUDIO], [StreamStopped()])
-    assert (stage.sinks[0].ends, stage.stops) == ([True], 1)
+    assert (stage.sinks[0].ends, stage.stream.state) == ([True], State.STOPPED)
     assert stage.counters.ignored == {}
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_a_muted_stream_hears_of_nothing_but_its_end_and_of_that_once(binary: bool) -> None:
+def test_a_closing_stream_hears_of_nothing_but_its_end_and_of_that_once(binary: bool) -> None:
     stage = Stage()
     stage.play(started(), binary=binary)
-    stage.intake.mute()
+    stage.stream.enter(State.CLOSING)
     stage.play(AUDIO, Dtmf("5"), StreamStopped(), binary=binary)
-    stage.intake.end(clean=False)
-    stage.intake.end(clean=True)
+    stage.end(clean=False)
+    stage.end(clean=True)
     assert (stage.sinks[0].frames, stage.sinks[0].events, stage.sinks[0].ends) == ([], [], [False])
 
 
@@ -124,8 +132,8 @@ def test_audio_is_counted_when_it_is_asked_for_and_once() -> None:
     stage.play(Ignored(Reason.BEFORE_START), started(), AUDIO, binary=False)
     stage.play(AUDIO, binary=True)
     assert stage.counters.frames == 0
-    stage.intake.count()
-    stage.intake.count()
+    stage.stream.count()
+    stage.stream.count()
     assert (stage.counters.frames, stage.counters.received_bytes, stage.counters.streams_opened) == (2, 8, 1)
     assert stage.counters.ignored == {"before_start": 1}
 
@@ -138,16 +146,20 @@ def test_a_message_that_is_not_used_is_counted_each_time_and_explained_once_a_st
             assert stage.counters.ignored == {"bad_media": 2, "not_json": 1}
     assert [log["reason"] for log in logs] == ["bad_media", "not_json"] * 2
     assert logs[0] == {
-        "event": "media_message_ignored", "log_level": "warning", "dialect": "script", "session_id": "s",
-        "reason": "bad_media", "explanation": Reason.BAD_MEDIA.explanation,
-    }  # fmt: skip
+        "event": "media_message_ignored",
+        "log_level": "warning",
+        "dialect": "script",
+        "session_id": "s",
+        "reason": "bad_media",
+        "explanation": Reason.BAD_MEDIA.explanation,
+    }
 
 
 def test_a_stream_that_is_over_before_it_started_may_start_then() -> None:
     stage = Stage()
     stage.dialect.owed = (started(), AUDIO)
-    stage.intake.end(clean=False)
-    stage.intake.end(clean=True)
+    stage.end(clean=False)
+    stage.end(clean=True)
     assert [(sink.frames, sink.ends) for sink in stage.sinks] == [([AUDIO], [False])]
     assert stage.dialect.endings == 1
 
@@ -155,10 +167,97 @@ def test_a_stream_that_is_over_before_it_started_may_start_then() -> None:
 def test_what_is_owed_to_nobody_or_after_a_refusal_is_forgotten() -> None:
     stage = Stage()
     stage.dialect.owed = (started(session_id=None), AUDIO)
-    stage.intake.end(clean=True)
+    stage.end(clean=True)
     refused = Stage()
     refused.dialect.owed = (started(), AUDIO)
-    refused.intake.mute()
-    refused.intake.end(clean=True)
+    refused.stream.enter(State.FAILED)
+    refused.end(clean=True)
     assert stage.sinks == refused.sinks == []
     assert (stage.dialect.endings, refused.dialect.endings) == (1, 0)
+
+
+def at(state: State) -> Stage:
+    """A stream in this state."""
+    stage = Stage()
+    if state is State.OPENING:
+        return stage
+    stage.play(started(), binary=False)
+    if state in (State.FAILED, State.ENDED):
+        stage.end(state, clean=False)
+    elif state is State.STOPPED:
+        stage.play(StreamStopped(), binary=False)
+    elif state is State.CLOSING:
+        stage.stream.enter(state)
+    assert stage.stream.state is state
+    return stage
+
+
+LATER = (State.STOPPED, State.CLOSING, State.FAILED, State.ENDED)
+
+
+@pytest.mark.parametrize("to", LATER)
+@pytest.mark.parametrize("state", State)
+def test_a_stream_only_goes_on_to_later_states(state: State, to: State) -> None:
+    stage = at(state)
+    stage.stream.enter(to)
+    assert stage.stream.state is max(state, to)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_live_stream_delivers_and_only_one_that_is_not_over_asks_its_dialect(state: State) -> None:
+    stage = at(state)
+    events = [sink.events.copy() for sink in stage.sinks]
+    if state is State.OPENING:
+        stage.play(Ignored(Reason.BEFORE_START), binary=True)
+        assert stage.counters.ignored == {"before_start": 1}
+        return
+    stage.dialect.events = (AUDIO, Dtmf("5"))
+    for receive in (stage.stream.receive_binary, stage.stream.receive_text):
+        assert receive(b"message") == (stage.dialect.events if state is State.LIVE else ())
+    stage.stream.deliver(AUDIO, 0)
+    stage.stream.deliver(Dtmf("5"), 0)
+    assert stage.sinks[0].frames == ([AUDIO] if state is State.LIVE else [])
+    assert stage.sinks[0].events == events[0] + ([Dtmf("5")] if state is State.LIVE else [])
+
+
+@pytest.mark.parametrize(
+    ("state", "ends"),
+    [
+        (State.LIVE, [True]),
+        (State.STOPPED, [True]),
+        (State.CLOSING, [True]),
+        (State.FAILED, [False]),
+        (State.ENDED, [False]),
+    ],
+)
+def test_a_sink_is_told_of_the_end_once_in_whatever_state_that_comes(state: State, ends: list[bool]) -> None:
+    stage = at(state)
+    stage.end(clean=True)
+    stage.end(clean=True)
+    assert (stage.sinks[0].ends, stage.stream.state) == (ends, State.ENDED)
+
+
+def test_a_session_that_closes_its_stream_as_it_opens_hears_nothing_but_the_end() -> None:
+    stage = Stage(at_open=lambda stream: stream.enter(State.CLOSING))
+    stage.play(started(), AUDIO, Dtmf("5"), StreamStopped(), binary=False)
+    assert (stage.stream.state, stage.sinks[0].ends) == (State.CLOSING, [])
+    stage.end(clean=True)
+    assert (stage.sinks[0].frames, stage.sinks[0].events, stage.sinks[0].ends) == ([], [], [True])
+
+
+def test_a_stream_that_no_session_takes_has_nobody_to_tell_of_its_end() -> None:
+    stage = Stage()
+    stage.sessions.refuse = LimitReached("full", retry_after_s=1)
+    with pytest.raises(LimitReached):
+        stage.play(started(), AUDIO, binary=False)
+    stage.end(State.FAILED, clean=False)
+    assert (stage.sinks, stage.stream.state) == ([], State.FAILED)
+
+
+def test_a_session_that_fails_on_what_is_owed_is_still_told_of_the_end() -> None:
+    stage = Stage()
+    stage.sessions.sink_raises = ValueError("disk")
+    stage.dialect.owed = (started(), AUDIO)
+    with pytest.raises(ValueError, match="disk"):
+        stage.end(clean=False)
+    assert (stage.sinks[0].ends, stage.stream.state) == ([False], State.ENDED)

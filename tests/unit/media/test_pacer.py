@@ -62,7 +62,7 @@ class Peer:
         if len(self.writes) >= self.enough:
             self.done.set()
 
-    def speaker(
+    def sender(
         self, audio: MediaFormat = L16, *, playback: MediaFormat | None = None, dialect: Dialect | None = None
     ) -> AudioSender:
         started = StreamStarted(
@@ -81,10 +81,10 @@ class Peer:
         )
 
     def silent(self) -> AudioSender:
-        """A speaker of silence."""
-        speaker = self.speaker()
-        speaker.keep_alive(True)
-        return speaker
+        """A sender of silence."""
+        sender = self.sender()
+        sender.keep_alive(True)
+        return sender
 
     @property
     def messages_ms(self) -> list[list[int]]:
@@ -163,9 +163,9 @@ def test_a_stream_without_frames_or_with_odd_ones_gets_messages_of_20_ms(frame_m
 def test_twilio_gets_messages_of_20_ms_whatever_it_sends() -> None:
     peer = Peer(frame_ms=30)
     twilio = DIALECTS["twilio"](UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
-    speaker = peer.speaker(MediaFormat(codec=Codec.PCMU), dialect=twilio)
-    speaker.keep_alive(True)
-    speaker.send(1)
+    sender = peer.sender(MediaFormat(codec=Codec.PCMU), dialect=twilio)
+    sender.keep_alive(True)
+    sender.send(1)
     silence = b'"payload":"' + b"/" * 212 + b'/w=="'
     assert [silence in message for message in messages(peer.writes[0])] == [True] * 10
 
@@ -182,24 +182,24 @@ def test_a_ptime_that_becomes_known_is_that_of_the_next_write_with_no_burst_and_
 
 def test_a_ptime_that_is_known_stays_until_silence_begins_anew() -> None:
     peer = Peer(frame_ms=30)
-    turns, speaker = PacingSchedule(), peer.silent()
-    turns.join(speaker, 0)
+    turns, sender = PacingSchedule(), peer.silent()
+    turns.join(sender, 0)
     peer.frame_ms = 40
     turns.serve(1)
-    speaker.keep_alive(True)
+    sender.keep_alive(True)
     turns.serve(7)
-    speaker.keep_alive(False)
-    speaker.keep_alive(True)
+    sender.keep_alive(False)
+    sender.keep_alive(True)
     turns.serve(13)
     assert peer.messages_ms == [[30], [30], [40]]
 
 
 def test_a_sound_has_the_ptime_of_the_stream() -> None:
     peer = Peer(playout_ms=100)
-    turns, speaker = PacingSchedule(), peer.speaker()
+    turns, sender = PacingSchedule(), peer.sender()
     peer.frame_ms = 30
-    speaker.play(np.ones(1600, np.int16))
-    turns.join(speaker, 0)
+    sender.play(np.ones(1600, np.int16))
+    turns.join(sender, 0)
     for turn in range(1, 50):
         turns.serve(turn)
     assert peer.messages_ms == [[30] * 3, [30] * 3, [30]]
@@ -208,10 +208,10 @@ def test_a_sound_has_the_ptime_of_the_stream() -> None:
 
 def test_a_ptime_that_becomes_known_within_a_sound_is_that_of_the_silence_behind_it() -> None:
     peer = Peer(playout_ms=100)
-    turns, speaker = PacingSchedule(), peer.speaker()
-    speaker.play(np.ones(1600, np.int16))
-    speaker.keep_alive(True)
-    turns.join(speaker, 0)
+    turns, sender = PacingSchedule(), peer.sender()
+    sender.play(np.ones(1600, np.int16))
+    sender.keep_alive(True)
+    turns.join(sender, 0)
     peer.frame_ms = 30
     for turn in (1, 21, 41):
         turns.serve(turn)
@@ -262,47 +262,46 @@ def test_no_dialect_plays_silence_for_more_than_100_ms_after_it_was_stopped(dial
 
 
 async def test_streams_get_their_own_silence_until_they_are_stopped_and_then_nothing_runs() -> None:
-    playout = Pacer()
+    pacer = Pacer()
     first, second = Peer(enough=3), Peer(enough=2, playout_ms=100)
-    speakers = [first.speaker(), second.speaker(MediaFormat(codec=Codec.PCMU))]
-    for speaker in (*speakers, *speakers):
-        speaker.keep_alive(True)
-        playout.start(speaker)
+    senders = [first.sender(), second.sender(MediaFormat(codec=Codec.PCMU))]
+    for sender in (*senders, *senders):
+        sender.keep_alive(True)
+        pacer.start(sender)
     async with asyncio.timeout(10):
         await first.done.wait()
         await second.done.wait()
     assert {write[: len(SILENCE)] for write in first.writes} == {SILENCE}
     assert {write[4:164] for write in second.writes} == {b"\xff" * 160}
     assert min(len(write) for write in second.writes) == 5 * 164
-    playout.stop(speakers[0])
-    playout.stop(speakers[0])
+    pacer.stop(senders[0])
+    pacer.stop(senders[0])
     first.writes.clear()
     second.done.clear()
     async with asyncio.timeout(10):
         await second.done.wait()
     assert first.writes == []
-    playout.stop(speakers[1])
-    assert playout._timer is None
+    pacer.stop(senders[1])
+    assert pacer._timer is None
 
 
 async def test_a_sound_goes_out_once_and_then_nothing_runs() -> None:
-    playout, peer = Pacer(), Peer(enough=2)
-    speaker = peer.speaker()
-    speaker.play(np.ones(320, np.int16))
-    playout.start(speaker)
+    pacer, peer = Pacer(), Peer(enough=2)
+    sender = peer.sender()
+    sender.play(np.ones(320, np.int16))
+    pacer.start(sender)
     async with asyncio.timeout(10):
         await peer.done.wait()
-        while playout._timer is not None:
-            await asyncio.sleep(0)
+    assert pacer._timer is None
     assert b"".join(peer.writes).count(b"\1\0" * 160) == 2
 
 
 def test_a_sound_goes_out_in_place_of_silence_on_all_channels_and_its_last_message_is_whole() -> None:
     peer = Peer()
-    speaker = peer.speaker(MediaFormat(channels=2))
-    speaker.keep_alive(True)
-    speaker.play(np.full(170, 7, np.int16))
-    speaker.send(3)
+    sender = peer.sender(MediaFormat(channels=2))
+    sender.keep_alive(True)
+    sender.play(np.full(170, 7, np.int16))
+    sender.send(3)
     (write,) = peer.writes
     messages = [write[at + 4 : at + 644] for at in range(0, len(write), 644)]
     heard = np.frombuffer(b"".join(messages), "<i2").reshape(-1, 2)
@@ -311,20 +310,20 @@ def test_a_sound_goes_out_in_place_of_silence_on_all_channels_and_its_last_messa
 
 def test_a_peer_that_plays_each_message_by_itself_gets_a_sound_in_one_and_never_silence() -> None:
     peer = Peer(whole_sounds=True)
-    speaker = peer.speaker()
-    speaker.keep_alive(True)
-    assert speaker.is_idle
-    speaker.play(np.full(1610, 7, np.int16))
-    speaker.send(1)
-    speaker.send(1)
+    sender = peer.sender()
+    sender.keep_alive(True)
+    assert sender.is_idle
+    sender.play(np.full(1610, 7, np.int16))
+    sender.send(1)
+    sender.send(1)
     assert [write[4:] for write in peer.writes] == [b"\7\0" * 1610]
 
 
 def test_a_sound_has_the_rate_that_the_peer_takes() -> None:
     peer = Peer()
-    speaker = peer.speaker(playback=MediaFormat(rate_hz=16_000))
-    speaker.play(beep(8_000))
-    speaker.send(12)
+    sender = peer.sender(playback=MediaFormat(rate_hz=16_000))
+    sender.play(beep(8_000))
+    sender.send(12)
     (write,) = peer.writes
     heard = np.frombuffer(b"".join(write[at + 4 : at + 644] for at in range(0, len(write), 644)), "<i2")
     assert len(heard) == 3_200
@@ -333,40 +332,40 @@ def test_a_sound_has_the_rate_that_the_peer_takes() -> None:
 
 def test_a_newer_sound_takes_the_place_of_what_still_waits() -> None:
     peer = Peer()
-    speaker = peer.speaker()
-    speaker.play(np.full(480, 1, np.int16))
-    speaker.send(1)
-    speaker.play(np.full(160, 2, np.int16))
-    speaker.send(5)
+    sender = peer.sender()
+    sender.play(np.full(480, 1, np.int16))
+    sender.send(1)
+    sender.play(np.full(160, 2, np.int16))
+    sender.send(5)
     assert [set(write[4:]) - {0} for write in peer.writes] == [{1}, {2}]
-    assert speaker.is_idle
+    assert sender.is_idle
 
 
 def test_silence_that_the_peer_has_not_played_is_taken_back_when_it_is_not_wanted_any_more() -> None:
     peer = Peer(is_text=True, clear=b"clear")
-    speaker = peer.speaker()
-    speaker.keep_alive(False)
+    sender = peer.sender()
+    sender.keep_alive(False)
     assert peer.writes == []
-    speaker.keep_alive(True)
-    speaker.keep_alive(False)
-    speaker.keep_alive(False)
+    sender.keep_alive(True)
+    sender.keep_alive(False)
+    sender.keep_alive(False)
     assert peer.writes == [b"\x81\x05clear"]
-    assert speaker.is_idle
+    assert sender.is_idle
 
 
 def test_a_sound_that_still_waits_is_not_taken_back_with_the_silence() -> None:
     peer = Peer(clear=b"clear")
-    speaker = peer.speaker()
-    speaker.keep_alive(True)
-    speaker.play(np.full(160, 7, np.int16))
-    speaker.keep_alive(False)
-    speaker.send(1)
+    sender = peer.sender()
+    sender.keep_alive(True)
+    sender.play(np.full(160, 7, np.int16))
+    sender.keep_alive(False)
+    sender.send(1)
     assert [write[4:] for write in peer.writes] == [b"\7\0" * 160]
 
 
 def test_a_text_dialect_gets_text_messages() -> None:
     peer = Peer(is_text=True)
-    speaker = peer.speaker(MediaFormat(codec=Codec.PCMU))
-    speaker.keep_alive(True)
-    speaker.send(1)
+    sender = peer.sender(MediaFormat(codec=Codec.PCMU))
+    sender.keep_alive(True)
+    sender.send(1)
     assert peer.writes == [b"\x81\x7e\x00\xa0" + b"\xff" * 160]

@@ -1,54 +1,54 @@
 from __future__ import annotations
 
 import pytest
-from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from tests.support.media_plane import client_frame
-from wavstream.media.reader import FrameReader
+from wavstream.media.reader import FrameReader, Kind
 
 LIMIT = 1000
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
 
 
+class CountingCore(ServerProtocol):
+    """Counts how often it was fed."""
+
+    fed = 0
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        self.fed += 1
+        super().receive_data(data)
+
+
 class Heard:
-    """A reader and what it gave."""
+    """A reader and what it gave; ``fails_at``: a message that whoever takes it cannot use."""
 
     def __init__(self, *, fails_at: bytes | None = None) -> None:
         self.got: list[tuple[str, bytes]] = []
-        self.core_calls = 0
+        self.breaks = 0
         self.fails_at = fails_at
-        self.core = ServerProtocol(state=OPEN, max_size=LIMIT)
-        self.reader = FrameReader(
-            self.core,
-            max_message_bytes=LIMIT,
-            on_text=lambda message: self.got.append(("text", message)),
-            on_binary=self._binary,
-            on_control=self._control,
-            on_core=self._core,
-        )
+        self.core = CountingCore(state=OPEN, max_size=LIMIT)
+        self.reader = FrameReader(self.core, max_message_bytes=LIMIT)
 
     def feed(self, wire: bytes, *, step: int | None = None) -> None:
         step = step or len(wire)
         for offset in range(0, len(wire), step):
-            self.reader.feed(wire[offset : offset + step])
+            for kind, payload in self.reader.feed(wire[offset : offset + step]):
+                self._take(kind, payload)
 
     @property
     def close_code(self) -> int | None:
         return None if self.core.close_sent is None else int(self.core.close_sent.code)
 
-    def _binary(self, message: bytes) -> None:
-        assert type(message) is bytes
-        if message == self.fails_at:
+    def _take(self, kind: Kind, payload: bytes) -> None:
+        assert type(payload) is bytes
+        if payload == self.fails_at:
             raise ValueError("bad message")
-        self.got.append(("binary", message))
-
-    def _control(self, frame: Frame) -> None:
-        self.got.append((frame.opcode.name, bytes(frame.data)))
-
-    def _core(self) -> None:
-        self.core_calls += 1
+        if kind is Kind.BROKEN:
+            self.breaks += 1
+        else:
+            self.got.append((kind.value, payload))
 
 
 CALL = b"".join(
@@ -76,12 +76,12 @@ MESSAGES = [
     ("binary", b"x"),
     ("binary", bytes(125)),
     ("binary", bytes(126)),
-    ("PING", b"p"),
-    ("PING", b"q"),
+    ("ping", b"p"),
+    ("ping", b"q"),
     ("binary", b"abcdefg"),
     ("binary", bytes(LIMIT)),
     ("text", b"late"),
-    ("CLOSE", (1000).to_bytes(2) + b"bye"),
+    ("close", (1000).to_bytes(2) + b"bye"),
 ]
 
 
@@ -95,7 +95,7 @@ def test_a_call_cut_into_reads_of_any_size_gives_the_same_messages(step: int | N
 def test_whole_messages_do_not_go_through_the_core() -> None:
     heard = Heard()
     heard.feed(client_frame(BINARY, bytes(320)) * 50 + client_frame(TEXT, b"{}"), step=100)
-    assert (len(heard.got), heard.reader.frames, heard.core_calls) == (51, 51, 0)
+    assert (len(heard.got), heard.reader.frames, heard.core.fed) == (51, 51, 0)
 
 
 def test_frames_of_every_kind_are_counted_once() -> None:
@@ -150,11 +150,27 @@ def test_an_exception_of_a_callback_passes_and_after_discard_nothing_is_read() -
     assert heard.got == [("binary", b"good")]
 
 
-def test_a_muted_reader_drops_messages_and_still_sees_the_close() -> None:
+def test_messages_of_one_read_come_in_order_and_the_core_sees_a_frame_when_those_before_it_were_taken() -> None:
     heard = Heard()
-    heard.reader.mute()
-    heard.feed(CALL, step=11)
-    assert [kind for kind, _ in heard.got] == ["PING", "PING", "CLOSE"]
+    wire = [(TEXT, b"{}"), (BINARY, b"ab"), (PING, b"p"), (BINARY, b"cd"), (CLOSE, (1000).to_bytes(2))]
+    got = []
+    for kind, payload in heard.reader.feed(b"".join(client_frame(opcode, content) for opcode, content in wire)):
+        got.append((kind, payload, b"".join(heard.core.data_to_send())[:1]))
+    pong, close = b"\x8a", b"\x88"
+    assert got == [
+        (Kind.TEXT, b"{}", b""),
+        (Kind.BINARY, b"ab", b""),
+        (Kind.PING, b"p", pong),
+        (Kind.BINARY, b"cd", b""),
+        (Kind.CLOSE, (1000).to_bytes(2), close),
+    ]
+
+
+def test_a_break_of_the_protocol_is_told_once_behind_the_messages_before_it() -> None:
+    heard = Heard()
+    heard.feed(client_frame(BINARY, b"ab") + client_frame(BINARY, b"x", mask=b"") + client_frame(PING))
+    heard.feed(client_frame(PING))
+    assert (heard.got, heard.breaks, heard.close_code) == ([("binary", b"ab")], 1, 1002)
 
 
 def test_empty_fragments_without_end_take_no_memory() -> None:

@@ -10,8 +10,7 @@ from websockets.http11 import Request
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
-from wavstream.media.endpoint import MediaCredentials
-from wavstream.media.request import MediaRequest, read_request, refusal
+from wavstream.media.request import MediaCredentials, MediaRequest, read_request, refusal
 
 
 def read(path: str, *, peer_host: str | None = "127.0.0.1", **headers: str) -> MediaRequest:
@@ -137,10 +136,9 @@ def test_only_a_trusted_proxy_names_the_client_and_the_host_that_was_asked_for(
 ) -> None:
     headers = Headers([("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-For", "203.0.113.9"), ("Host", "inner")])
     headers["X-Forwarded-Host"], headers["X-Twilio-Signature"] = "rec.example.com, between", "c2ln"
-    asked = read_request(
-        Request("/media/twilio/s", headers),
-        dialects=DIALECTS, peer_host=peer_host, trusted_proxies=(ip_network("10.2.0.0/16"),),
-    ).credentials  # fmt: skip
+    request = Request("/media/twilio/s", headers)
+    proxies = (ip_network("10.2.0.0/16"),)
+    asked = read_request(request, dialects=DIALECTS, peer_host=peer_host, trusted_proxies=proxies).credentials
     assert asked.address == address
     assert asked.signed == SignedUpgrade("c2ln", "/media/twilio/s", hosts)
 
