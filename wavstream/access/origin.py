@@ -18,7 +18,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Networks) -> str | None:
-    """The address of the client; ``forwarded_for`` are the lines of ``X-Forwarded-For`` in their order."""
+    """Return the address of the client; ``forwarded_for`` are the lines of ``X-Forwarded-For`` in their order."""
     if not trusted or not is_trusted(peer, trusted):
         return peer
     client = peer
@@ -33,13 +33,13 @@ def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Netw
 
 
 def is_trusted(host: str | None, trusted: Networks) -> bool:
-    """Whether the address is that of a trusted proxy."""
+    """Return whether the address is that of a trusted proxy."""
     address = _address(host)
     return address is not None and any(address in network for network in trusted)
 
 
 def is_local(host: str | None, header_names: Container[str]) -> bool:
-    """Whether the peer is on loopback and no proxy there says that it speaks for another; names in lower case."""
+    """Return whether the peer is on loopback and no proxy says that it speaks for another; names in lower case."""
     address = _address(host)
     return address is not None and address.is_loopback and not any(name in header_names for name in _FORWARDED)
 

@@ -134,7 +134,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
         """The app's webhooks that were given up, the last first."""
-        page = await letters.dead_letters(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
+        page = await letters.page(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
         return JSONResponse({"data": [_json(letter) for letter in page.data], "next_cursor": page.next_cursor})
 
     @router.get(
@@ -146,7 +146,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def read(letter_id: str, app_id: AppId) -> Response:
         """One of them, with the body that would be sent."""
-        letter = await letters.dead_letter(app_id, letter_id)
+        letter = await letters.get(app_id, letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
         return JSONResponse({**_json(letter), "body": msgspec.json.decode(render(letter.fact, letter.sequence))})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,12 +10,11 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from wavstream.access.origin import Networks
-from wavstream.catalog.dead_letters import DeadLetters as DeadLetterPage
-from wavstream.catalog.recordings import Page
+from wavstream.catalog.dead_letters import DeadLetters
+from wavstream.catalog.pages import Page
 from wavstream.conversion.conversions import Conversions
 from wavstream.listening.listener import Listener
 from wavstream.model.call import CallFacts
-from wavstream.model.fact import Announcement
 from wavstream.model.hold import LegalHold
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
@@ -65,7 +64,7 @@ class Commands(Protocol):
         until: datetime | None,
         limit: int,
         cursor: str | None,
-    ) -> Page:
+    ) -> Page[Recording]:
         """A page of those that match; raises InvalidFields for a cursor that is not one of ours."""
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
@@ -101,19 +100,6 @@ class Holds(Protocol):
 
     async def release(self, *, app_id: str, recording_id: str) -> Recording:
         """Leave it to retention and erasure again; raises NotFound."""
-
-
-class DeadLetters(Protocol):
-    """The catalog, as far as it keeps what apps could not be told; all of it within one app."""
-
-    async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None) -> DeadLetterPage:
-        """A page of them, the last given up first; raises InvalidFields for a cursor that is not one of ours."""
-
-    async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
-        """One of them."""
-
-    async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
-        """Try these again, or (None) the oldest, at most ``REPLAYED_AT_ONCE`` of them; how many."""
 
 
 class MakeToken(Protocol):

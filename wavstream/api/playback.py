@@ -37,7 +37,7 @@ from wavstream.conversion.conversion import Conversion
 from wavstream.errors import DependencyError, Forbidden, InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
-from wavstream.retention.policy import is_expired
+from wavstream.retention.expiry import is_expired
 from wavstream.storage.keys import copy_key
 from wavstream.storage.links import file_name_as
 

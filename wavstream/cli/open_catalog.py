@@ -20,7 +20,7 @@ async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
     try:
         yield catalog
     finally:
-        await catalog.close()
+        await catalog.database.close()
 
 
 def unknown_app(app_id: str) -> OperatorError:

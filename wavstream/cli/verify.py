@@ -92,9 +92,9 @@ async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Re
     folder.make()
     catalog = await Catalog.open(folder.catalog)
     try:
-        recording = await catalog.get_recording(recording_id)
+        recording = await catalog.recordings.get(recording_id)
     finally:
-        await catalog.close()
+        await catalog.database.close()
     if recording is None:
         raise NotFound(f"there is no recording {recording_id} in {folder.catalog}, and no file of that name")
     path = folder.recordings / recording.object_key

@@ -208,7 +208,7 @@ class Recorder:
         await self._save(finished)
         del self._renderings[recording.id]
         if finished.status is Status.FAILED:
-            row = await self._ask_catalog(lambda: self._catalog.get_recording(recording.id), recording)
+            row = await self._ask_catalog(lambda: self._catalog.recordings.get(recording.id), recording)
             self._kept.keep(recording.id, for_s=None if row is not None and row.hold is not None else _kept_s(finished))
         else:
             self._kept.let_go(recording.id)
@@ -222,7 +222,7 @@ class Recorder:
 
     async def _save(self, recording: Recording) -> None:
         facts = self._facts_of(recording)
-        await self._ask_catalog(lambda: self._catalog.save_recording(recording, facts), recording)
+        await self._ask_catalog(lambda: self._catalog.recordings.save(recording, facts), recording)
 
     async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
         return await self._retry_forever(ask, DependencyError, "the catalog does not work, trying again", recording)

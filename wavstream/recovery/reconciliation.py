@@ -51,9 +51,9 @@ class Store(Protocol):
 async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datetime], facts_of: FactsOf) -> None:
     """Make rows and files agree; raises DependencyError if the catalog or the storage fails."""
     files = await asyncio.to_thread(lambda: set(storage.walk()))
-    files.difference_update(row.object_key for row in await catalog.unfinished())
+    files.difference_update(row.object_key for row in await catalog.recordings.unfinished())
     after = ""
-    while page := await catalog.stored(after, _PAGE):
+    while page := await catalog.recordings.stored(after, _PAGE):
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page):
@@ -61,7 +61,7 @@ async def reconcile(*, catalog: Catalog, storage: Store, now: Callable[[], datet
             if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
                 log.error("the file of an available recording is gone", recording=row.id, object_key=row.object_key)
                 lost = replace(row, status=Status.FAILED, error="its file is gone")
-                await catalog.save_recording(lost, facts_of(lost))
+                await catalog.recordings.save(lost, facts_of(lost))
     await _adopt(files, catalog=catalog, storage=storage)
 
 
@@ -70,7 +70,7 @@ async def _adopt(files: set[str], *, catalog: Catalog, storage: Store) -> None:
     unknown: list[str] = []
     for object_key in sorted(files):
         recording = await asyncio.to_thread(_from_sidecar, storage, object_key)
-        if recording is not None and await catalog.add_recording(recording):
+        if recording is not None and await catalog.recordings.add(recording):
             adopted += 1
         elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
             unknown.append(object_key)

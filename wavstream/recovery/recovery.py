@@ -177,10 +177,10 @@ class Recovery:
             )  # fmt: skip
 
     async def _row(self, recording: Recording) -> Recording:
-        row = await self._catalog.get_recording(recording.id)
+        row = await self._catalog.recordings.get(recording.id)
         if row is not None:
             return row
-        await self._catalog.add_recording(recording)
+        await self._catalog.recordings.add(recording)
         return recording
 
     def _end(self, recording: Recording, journal: Journal, reason: EndReason, *, end_us: int, now_us: int) -> None:
@@ -198,7 +198,7 @@ class Recovery:
 
     async def _settle_rows(self) -> None:
         """Unfinished rows of before this start that no journal tells of."""
-        for row in await self._catalog.unfinished():
+        for row in await self._catalog.recordings.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at:
                 continue
             if row.status is Status.ACCEPTED:
@@ -210,7 +210,7 @@ class Recovery:
                 error = "its journal is gone, or cannot be read: nothing can be recovered"
                 ended_at = utc(self._now_us())
                 lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
-                await self._catalog.save_recording(lost, self._facts_of(lost))
+                await self._catalog.recordings.save(lost, self._facts_of(lost))
 
     def _await_first_stream(self, row: Recording) -> None:
         session = self._live_sessions.find_or_make(row.app_id, row.session_id, self._now_us(), even_if_full=True)

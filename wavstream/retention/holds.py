@@ -18,7 +18,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.hold import LegalHold
 from wavstream.model.recording import Recording, Status
-from wavstream.retention.policy import is_expired
+from wavstream.retention.expiry import is_expired
 from wavstream.sessions.registry import Sessions
 
 log = structlog.get_logger()

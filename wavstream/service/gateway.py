@@ -41,7 +41,7 @@ def gateway_parts(
     return GatewayDependencies(
         commands=commands,
         authenticate=access.authenticate,
-        apps=catalog,
+        apps=catalog.apps,
         known_apps=known_apps,
         forget_app=access.forget_app,
         listen=listen,

@@ -100,8 +100,8 @@ class Service:
         self.addresses = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), now_us=self.clock.now_us)
         self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
-        self._closing.push_async_callback(self.catalog.close)
-        known_apps = AppCache(self.catalog, time.monotonic, server_options=settings.recording.options())
+        self._closing.push_async_callback(self.catalog.database.close)
+        known_apps = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
             known_apps.get, server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
@@ -151,7 +151,7 @@ class Service:
             openings=self._openings,
         )  # fmt: skip
         self.access = Authenticator(
-            apps=self.catalog, known_apps=known_apps, master=master, twilio=twilio_account(settings)
+            apps=self.catalog.apps, known_apps=known_apps, master=master, twilio=twilio_account(settings)
         )
         self.recovery = Recovery(
             folder=self.folder.journal, sessions=self.sessions, recorder=self.recorder, catalog=self.catalog,
@@ -169,7 +169,8 @@ class Service:
         parts = ApiDependencies(
             commands=commands, authenticate=self.access.authenticate, links=self.links,
             holds=Holds(catalog=self.catalog, recordings=commands, sessions=self.sessions),
-            dead_letters=self.catalog, url_of=self.addresses.of, find_recording=self.catalog.get_recording,
+            dead_letters=self.catalog.dead_letters, find_recording=self.catalog.recordings.get,
+            url_of=self.addresses.of,
             storage=storage, conversions=conversions, listen=self.recorder.listen, make_token=self.access.make_token,
             readiness=self._not_ready_because, metrics_registry=self.metrics.registry, now=self._wall,
             public_url=settings.base_url, options_of=known_apps.options,
@@ -195,7 +196,7 @@ class Service:
         self.announcing.start()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
-        sweeper = Sweeper(self.catalog, self.catalog.holds, storage)
+        sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -247,7 +248,7 @@ class Service:
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
-            await self.catalog.ping()
+            await self.catalog.database.ping()
         except DependencyError as error:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons

@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.recordings import Page
+from wavstream.catalog.pages import Page
+from wavstream.catalog.recordings import Filters
 from wavstream.errors import (
     Conflict,
     DependencyError,
@@ -70,30 +71,30 @@ class Commands:
         """
         recording = self._new_recording(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
-            return await self.begin(recording, self._catalog.add_recording)
+            return await self.begin(recording, self._catalog.recordings.add)
         lock = self._starting.setdefault((app_id, idempotency_key), asyncio.Lock())
         async with lock:
             return await self._start_once(recording, idempotency_key, request_digest)
 
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         app_id = recording.app_id
-        earlier = await self._catalog.remember(
+        earlier = await self._catalog.idempotency.remember(
             app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=recording.created_at
         )
         if earlier is not None:
             if earlier.request_digest != request_digest:
                 detail = "was used before with another request: use a new key for a new recording"
                 raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            made = await self._catalog.get_recording(earlier.recording_id, app_id=app_id)
+            made = await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)
             if made is not None:
                 return made
             # The server was killed between the key and the row: nothing was started.
-            await self._catalog.forget(app_id, key)
+            await self._catalog.idempotency.forget(app_id, key)
             return await self._start_once(recording, key, request_digest)
         try:
-            return await self.begin(recording, self._catalog.add_recording)
+            return await self.begin(recording, self._catalog.recordings.add)
         except WavstreamError:
-            await self._catalog.forget(app_id, key)
+            await self._catalog.idempotency.forget(app_id, key)
             raise
 
     async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
@@ -168,7 +169,7 @@ class Commands:
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """One recording of the app; raises NotFound."""
         finishing = self._sessions.renderer.finishing(recording_id)
-        recording = await self._catalog.get_recording(recording_id, app_id=app_id)
+        recording = await self._catalog.recordings.get(recording_id, app_id=app_id)
         if finishing is not None and finishing.app_id == app_id:
             return finishing if recording is None else replace(finishing, hold=recording.hold)
         if recording is None:
@@ -178,12 +179,10 @@ class Commands:
     async def list(
         self, *, app_id: str, session_id: str | None, status: Status | None, from_: str | None, to: str | None,
         since: datetime | None, until: datetime | None, limit: int, cursor: str | None,
-    ) -> Page:  # fmt: skip
+    ) -> Page[Recording]:  # fmt: skip
         """A page of the app's recordings, newest first; raises InvalidFields for a cursor that is not one of ours."""
-        return await self._catalog.list_recordings(
-            app_id, session_id=session_id, status=status, from_=from_, to=to, since=since, until=until,
-            limit=limit, cursor=cursor,
-        )  # fmt: skip
+        filters = Filters(session_id=session_id, status=status, from_=from_, to=to, since=since, until=until)
+        return await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
         """Erase a recording's file; its row stays, without it.
@@ -199,7 +198,7 @@ class Commands:
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
         self._sessions.renderer.forget(recording_id)
-        await self._catalog.save_recording(replace(recording, status=Status.DELETED))
+        await self._catalog.recordings.save(replace(recording, status=Status.DELETED))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -240,6 +239,6 @@ class Commands:
     async def _save(self, recording: Recording) -> None:
         """Tell the catalog what was done. It was done and is in the journal, so a catalog that fails is told later."""
         try:
-            await self._catalog.save_recording(recording, self._facts_of(recording))
+            await self._catalog.recordings.save(recording, self._facts_of(recording))
         except DependencyError:
             self._sessions.renderer.change(recording)

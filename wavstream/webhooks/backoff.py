@@ -14,6 +14,6 @@ GIVEN_UP_AFTER = timedelta(hours=24)
 
 
 def next_try(failed: int, *, begun_at: datetime, now: datetime) -> datetime | None:
-    """When to try again after ``failed`` tries, the last of which ended ``now``; None: not any more."""
+    """Return when to try again after ``failed`` tries, the last of which ended ``now``; None: not any more."""
     then = now + timedelta(seconds=DELAYS_S[min(failed, len(DELAYS_S)) - 1])
     return then if then <= begun_at + GIVEN_UP_AFTER else None

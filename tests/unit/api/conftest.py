@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import KEYS, START, Clock, FakeAccess, FakeCommands, FakeDeadLetters, FakeHolds, make_token
+from tests.unit.api.fakes import KEYS, START, Clock, FakeAccess, FakeCommands, FakeHolds, make_token
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
@@ -42,7 +41,7 @@ class ApiHarness:
     registry: CollectorRegistry
     links: LinkKeys
     conversions: Conversions
-    letters: FakeDeadLetters
+    catalog: Catalog
     reasons: list[str] = field(default_factory=list)
 
     def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
@@ -52,14 +51,13 @@ class ApiHarness:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
+async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
     conversions = Conversions(storage=storage, spool=spool, min_free_bytes=0)
     commands = FakeCommands(clock, storage)
     access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
-    letters = FakeDeadLetters()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
 
     async def readiness() -> list[str]:
@@ -70,15 +68,15 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
 
     app = create_app(
         ApiDependencies(
-            commands=commands, holds=FakeHolds(commands), dead_letters=letters, authenticate=access, links=links,
-            find_recording=commands.find, storage=storage,
+            commands=commands, holds=FakeHolds(commands), dead_letters=catalog.dead_letters, authenticate=access,
+            links=links, find_recording=commands.find, storage=storage,
             conversions=conversions, make_token=make_token, readiness=readiness, metrics_registry=registry, now=clock,
             public_url=BASE, options_of=options_of, body_limit_bytes=20_000, page_limit=200, link_ttl_s=600,
             listen=lambda _: None, url_of=PublicUrls(links, BASE).of, trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
-        parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
+        parts_over(catalog, GatewayCommands()),
     )  # fmt: skip
-    yield ApiHarness(app, commands, access, clock, registry, links, conversions, letters, reasons)
+    yield ApiHarness(app, commands, access, clock, registry, links, conversions, catalog, reasons)
     await conversions.stop()
 
 

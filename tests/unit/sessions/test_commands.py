@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import TIMING, Handle, Renderer, at, introduction
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
@@ -34,30 +34,6 @@ class Writer:
     def submit(self, journals: list[Journal]) -> None:
         for journal in journals:
             journal.flush()
-
-
-class UnsteadyCatalog:
-    """A real catalog some of whose calls fail, or wait, when a test says so."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self.holds = catalog.holds
-        self.failing: set[str] = set()
-        self.gate: asyncio.Event | None = None
-        self.waiting = asyncio.Event()
-
-    def __getattr__(self, name: str) -> object:
-        method = getattr(self._catalog, name)
-
-        async def call(*args: object, **kwargs: object) -> object:
-            if name in self.failing:
-                raise DependencyError("the catalog could not be written: disk I/O error")
-            if name in ("add_recording", "add_operation") and self.gate is not None:
-                self.waiting.set()
-                await self.gate.wait()
-            return await method(*args, **kwargs)
-
-        return call
 
 
 @dataclass
@@ -89,10 +65,10 @@ class Opener:
 class CommandsHarness:
     """Commands with a real catalog and storage, and sessions that record into the air."""
 
-    def __init__(self, folder: Path, catalog: Catalog, opener: Opener | None = None) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, database: FaultyDatabase, opener: Opener | None = None) -> None:
         self.now_s = 0.0
         self.renderer = Renderer()
-        self.catalog = UnsteadyCatalog(catalog)
+        self.catalog, self.database = catalog, database
         self.spool = folder / "spool"
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
@@ -104,7 +80,7 @@ class CommandsHarness:
         )  # fmt: skip
         self.openings = OpenedStreams(opener, sessions=self.sessions, now_us=lambda: at(self.now_s))
         self.commands = Commands(
-            sessions=self.sessions, catalog=self.catalog,  # type: ignore[arg-type]
+            sessions=self.sessions, catalog=self.catalog,
             now_us=lambda: at(self.now_s), new_recording=new_recordings, storage=self.storage,
             room=DiskReserve(self.spool, 0), facts_of=lambda _: (), openings=self.openings,
         )  # fmt: skip
@@ -124,7 +100,7 @@ class CommandsHarness:
         spooled = self.spool / f"{recording.id}.wav"
         spooled.write_bytes(b"RIFF")
         self.storage.publish(spooled, recording.object_key, sidecar=b"{}")
-        await self.catalog.save_recording(available)  # type: ignore[operator]
+        await self.catalog.recordings.save(available)
         self.renderer.finish(available)
         return available
 
@@ -136,7 +112,7 @@ class CommandsHarness:
         return await answer
 
     async def row(self, recording: Recording) -> Recording | None:
-        return await self.catalog.get_recording(recording.id)  # type: ignore[operator, no-any-return]
+        return await self.catalog.recordings.get(recording.id)
 
     def beat_round(self) -> None:
         for _ in range(SLOTS):
@@ -147,10 +123,8 @@ class CommandsHarness:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[CommandsHarness]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield CommandsHarness(tmp_path, catalog)
-    await catalog.close()
+def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> CommandsHarness:
+    return CommandsHarness(tmp_path, catalog, database)
 
 
 # ---- start ---------------------------------------------------------------------------------------------------------
@@ -176,7 +150,7 @@ async def test_a_start_on_a_session_that_does_not_stream_is_accepted_and_waits(o
 
 async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(office: CommandsHarness) -> None:
     office.commands = Commands(
-        sessions=office.sessions, catalog=office.catalog,  # type: ignore[arg-type]
+        sessions=office.sessions, catalog=office.catalog,
         now_us=lambda: at(0), new_recording=NewRecordings(keys=KeyTemplate(), now_us=lambda: at(0)),
         storage=office.storage, room=DiskReserve(office.spool, 1 << 62), facts_of=lambda _: (),
         openings=office.openings,
@@ -202,7 +176,7 @@ async def test_a_start_on_a_session_too_many_is_refused(office: CommandsHarness)
 
 async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: CommandsHarness) -> None:
     office.stream()
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
 
     with pytest.raises(DependencyError):
         await office.start()
@@ -218,7 +192,7 @@ async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_
     office: CommandsHarness,
 ) -> None:
     office.stream()
-    office.catalog.failing = {"save_recording"}
+    office.database.faults = {"Recordings.save": FOREVER}
 
     recording = await office.start()
 
@@ -230,15 +204,15 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     office: CommandsHarness,
 ) -> None:
     stream = office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     stream.closed(True, at(0))
     office.beat_round()
     for number in range(3):  # and others take its place meanwhile
         office.sessions.find_or_make("one", f"call-{number}", at(0)).waits.announce(at(0))
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ACCEPTED
@@ -246,12 +220,12 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
 
 
 async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office: CommandsHarness) -> None:
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     office.stream()
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ONGOING
@@ -262,12 +236,12 @@ async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the
     office: CommandsHarness,
 ) -> None:
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     office.sessions.shut_down(at(1))
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ACCEPTED
@@ -299,15 +273,15 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Command
 
 
 async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starts = [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
-    await office.catalog.waiting.wait()
-    office.catalog.gate.set()
-    office.catalog.failing = {"add_recording"}
+    await office.database.waiting.wait()
+    gate.set()
+    office.database.faults = {"Recordings.add": FOREVER}
     first = starts.pop(0)
     first.cancel()
     await asyncio.wait((first,))
-    office.catalog.failing.clear()
+    office.database.faults.clear()
 
     # More come while those before them still wait.
     starts += [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
@@ -325,10 +299,10 @@ async def test_a_key_used_with_another_request_is_refused(office: CommandsHarnes
 
 
 async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> None:
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.start(idempotency_key="k", request_digest="d")
-    office.catalog.failing.clear()
+    office.database.faults.clear()
 
     recording = await office.start(idempotency_key="k", request_digest="other")
 
@@ -337,7 +311,7 @@ async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> Non
 
 async def test_a_key_whose_recording_was_never_written_starts_it(office: CommandsHarness) -> None:
     probe = await office.start("call-1")
-    await office.catalog.remember(  # type: ignore[operator]
+    await office.catalog.idempotency.remember(
         app_id="one", key="k", request_digest="d", recording_id=new_id(), now=probe.created_at
     )
 
@@ -434,7 +408,7 @@ async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_stat
 async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    office.catalog.failing = {"save_recording"}
+    office.database.faults = {"Recordings.save": FOREVER}
 
     paused = await office.commands.pause(app_id="one", recording_id=recording.id)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.receiver import WAIT_S
 from tests.support.sessions import ANNOUNCED_WAIT_S, at
 from tests.unit.sessions.test_commands import CommandsHarness, Opener
@@ -24,9 +24,9 @@ SESSION = "call-77"
 class Desk(CommandsHarness):
     """The office with a media server behind it."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, database: FaultyDatabase) -> None:
         self.opener = Opener()
-        super().__init__(folder, catalog, self.opener)
+        super().__init__(folder, catalog, database, self.opener)
 
     async def end(self, recording: Recording) -> None:
         """Stop the recording; what is asked behind the answer has been asked."""
@@ -39,10 +39,8 @@ class Desk(CommandsHarness):
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Desk]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield Desk(tmp_path, catalog)
-    await catalog.close()
+def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> Desk:
+    return Desk(tmp_path, catalog, database)
 
 
 async def test_a_start_of_a_session_that_nobody_announced_is_opened_and_its_stop_closes_it(office: Desk) -> None:
@@ -95,12 +93,12 @@ async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is
 async def test_a_stop_leaves_the_stream_to_a_start_that_is_being_written(office: Desk) -> None:
     first = await office.start()
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     await office.end(first)
-    office.catalog.gate.set()
+    gate.set()
     second = await starting
     await asyncio.sleep(0)
     before = office.asked
@@ -218,7 +216,7 @@ async def test_a_session_that_nobody_announced_is_over_when_what_was_opened_has_
 
 
 async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: Desk) -> None:
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
 
     with pytest.raises(DependencyError):
         await office.start()
@@ -244,11 +242,11 @@ async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session
     recording = await office.start()
     office.stream()
     running = replace(recording, status=Status.ONGOING)
-    await office.catalog.save_recording(running)  # type: ignore[operator]
+    await office.catalog.recordings.save(running)
     row = await office.row(recording)
     assert row is not None
     row = replace(row, command_uid=command_uid)
-    restarted = Desk(office.spool.parent, office.catalog._catalog)
+    restarted = Desk(office.spool.parent, office.catalog, office.database)
     session = restarted.sessions.find_or_make("one", SESSION, at(10))
     session.restore(
         journal=restarted._make_journal(session), legs=["a"], lost=["a"], next_stream=2, next_track=1, running=[row],
@@ -291,13 +289,13 @@ async def test_the_end_of_the_server_does_not_wait_for_ever(office: Desk) -> Non
 async def test_what_a_start_that_a_shutdown_overtakes_needs_is_not_closed(office: Desk) -> None:
     first = await office.start()
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
     await office.end(first)
 
     office.sessions.shut_down(at(1))
-    office.catalog.gate.set()
+    gate.set()
     second = await starting
     await office.openings.stop(WAIT_S)
 

@@ -55,8 +55,8 @@ def exchanges(
     timeout_s: float = LONG_S,
 ) -> WebhookClient:
     return WebhookClient(
-        lookups=lookups or Names(["127.0.0.1"]), tls=tls or ssl.create_default_context(), allow_http=allow_http,
-        allow_localhost=allow_localhost, at_once=4, timeout_s=timeout_s,
+        resolver=lookups or Names(["127.0.0.1"]), tls=tls or ssl.create_default_context(), allow_http=allow_http,
+        allow_localhost=allow_localhost, max_connections=4, timeout_s=timeout_s,
     )  # fmt: skip
 
 

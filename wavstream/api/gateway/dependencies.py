@@ -9,8 +9,8 @@ from typing import Protocol
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.secret_box import SecretBox
+from wavstream.catalog.apps import Apps
 from wavstream.listening.listener import Listener
-from wavstream.model.app import App
 from wavstream.model.operation import Operation
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording
@@ -38,38 +38,13 @@ class Authenticate(Protocol):
         """The id of ``app`` if this is its key; raises Unauthenticated, LimitReached."""
 
 
-class AppRows(Protocol):
-    """The catalog's apps."""
-
-    async def add_app(self, app: App, *, key_hash: str, key_lookup: str) -> bool:
-        """Insert the app unless its id is taken."""
-
-    async def change_app(self, app: App) -> bool:
-        """Write over all of it but its key and its age."""
-
-    async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str) -> bool:
-        """Give it another key."""
-
-    async def remove_app(self, app_id: str) -> bool:
-        """Remove it."""
-
-    async def get_app(self, app_id: str) -> App | None:
-        """Read it."""
-
-    async def list_apps(self) -> list[App]:
-        """All of them, oldest first."""
-
-    async def find_by_lookup(self, key_lookup: str) -> tuple[App, str] | None:
-        """The app whose key has this lookup, and the hash of that key."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDependencies:
     """The collaborators and the limits of the gateway's API."""
 
     commands: Commands
     authenticate: Authenticate
-    apps: AppRows
+    apps: Apps
     known_apps: AppCache
     forget_app: Callable[[str], None]
     """Its key was changed: believe no older one."""

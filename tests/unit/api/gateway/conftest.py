@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -90,21 +89,19 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     def now() -> datetime:
         return START
 
-    known_apps = AppCache(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
-    access = Authenticator(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
+    known_apps = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
+    access = Authenticator(apps=catalog.apps, known_apps=known_apps, master=MASTER, now=now)
     return GatewayDependencies(
-        commands=commands, authenticate=access.authenticate, apps=catalog, known_apps=known_apps,
+        commands=commands, authenticate=access.authenticate, apps=catalog.apps, known_apps=known_apps,
         forget_app=access.forget_app, listen=lambda _: None, seal=SecretBox(MASTER), master=MASTER, admin_key=ADMIN_KEY,
         now=now, clock=lambda: 0.0,
     )  # fmt: skip
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
+def gateway(catalog: Catalog) -> Gateway:
     commands = FakeCommands()
-    yield Gateway(commands, catalog, parts_over(catalog, commands))
-    await catalog.close()
+    return Gateway(commands, catalog, parts_over(catalog, commands))
 
 
 @pytest.fixture
