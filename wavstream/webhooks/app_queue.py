@@ -10,6 +10,9 @@
 4. The log has a line when an app's deliveries begin to fail and one when they work again, and none of what is tried in
    between. Both are about the first webhook that failed, so that one which is refused for good, among others that are
    taken, does not write a line with each of its tries.
+5. A delivery that failed is tried again after ``DELAYS_S``. The first tries outlast a restart of the receiver, then
+   there is one every ten minutes, and none later than ``GIVEN_UP_AFTER`` the fact was told. No part of it is random:
+   the tries of different sessions are as far apart as their facts were.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ from wavstream.catalog.outbox import Outbox
 from wavstream.errors import DependencyError, OperatorError
 from wavstream.model.app import App
 from wavstream.model.fact import Announcement
-from wavstream.webhooks.backoff import next_try
 from wavstream.webhooks.client import KEEPALIVE_S, DeliveryFailed, WebhookClient
 from wavstream.webhooks.message import MessageBuilder
 
@@ -44,6 +46,10 @@ BATCH = 2 * MAX_UNSETTLED
 """Announcements that are read at once; all that is unsettled may be among them."""
 APP_CACHE_TTL = timedelta(seconds=1)
 """How long the app's row is believed: a changed URL or secret is used that soon."""
+
+DELAYS_S = (1, 5, 30, 120, 600)
+"""Before the second try, the third, ...; the last also before all later ones."""
+GIVEN_UP_AFTER = timedelta(hours=24)
 
 T = TypeVar("T")
 
@@ -284,3 +290,9 @@ class AppQueue:
 
     def _log_write_failure(self, error: Exception) -> None:
         log.warning("webhook_outcome_write_failed", app_id=self._app_id, error=str(error))
+
+
+def next_try(failed: int, *, begun_at: datetime, now: datetime) -> datetime | None:
+    """Return when to try again after ``failed`` tries, the last of which ended ``now``; None: not any more."""
+    then = now + timedelta(seconds=DELAYS_S[min(failed, len(DELAYS_S)) - 1])  # rule 5
+    return then if then <= begun_at + GIVEN_UP_AFTER else None

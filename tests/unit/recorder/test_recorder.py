@@ -243,9 +243,7 @@ async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_he
     monkeypatch.setattr("tests.support.recorder_harness.KEPT", timedelta(0))
     recording, journal = await recorded(harness)
     await harness.catalog.recordings.save(recording)
-    assert await harness.catalog.holds.put(
-        recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0)))
-    )
+    assert await harness.catalog.holds.put(recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0))))
     broken_fold(recording.id)
 
     await harness.recorder.end(recording, journal)
