@@ -73,6 +73,7 @@ class Database:
     async def read(self, read: Read[T]) -> T:
         """Return what ``read`` returns; raise what it raises, or DependencyError."""
         try:
+            # Rule 1
             return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read)
         except (SQLAlchemyError, OSError) as error:
             raise DependencyError(f"the catalog could not be read: {_cause(error)}") from error
@@ -126,7 +127,7 @@ class Database:
             outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
         except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
             outcomes = [_Failure(_dependency_error(error))] * len(group)
-        for each, outcome in zip(group, outcomes, strict=True):
+        for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
             if each.answer.done():
                 continue
             if isinstance(outcome, _Failure):
