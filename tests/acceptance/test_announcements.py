@@ -220,7 +220,7 @@ async def test_a_recording_that_a_restart_finds_lost_is_announced_once_as_failed
         for _ in range(2):
             async with recorder(tmp_path, **settings) as (client, service):
                 async with asyncio.timeout(20):
-                    while not service.recovery.reconciled or await service.catalog.backlog():
+                    while not service.recovery.reconciled or await service.catalog.outbox.backlog():
                         await asyncio.sleep(0.01)
                 errors = {
                     each["id"]: each["error"]

@@ -209,7 +209,7 @@ async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path:
         other = Recorder(client.base_url, tmp_path, key="key-of-the-other-app")
         key = "key-of-the-other-app"
         secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, service.master)}
-        assert await service.catalog.add_app(App("other", created_at=wall()), **secrets)
+        assert await service.catalog.apps.add(App("other", created_at=wall()), **secrets)
         recording = await mine.start("call-77")
         path = f"/v1/recordings/{recording['id']}"
         unknown = await other.http.get("/v1/recordings/" + "0" * 32)

@@ -173,7 +173,7 @@ async def test_start_stop_and_start_again_are_two_files_each_with_the_uid_of_its
         first, second = await shop.recordings(finished=2)
         for recording in (first, second):
             assert len(await shop.tones(recording)) >= 1
-        rows = [await service.catalog.get_recording(each["id"]) for each in (first, second)]
+        rows = [await service.catalog.recordings.get(each["id"]) for each in (first, second)]
     assert [row.command_uid for row in rows if row is not None] == ["rec-0", "rec-1"]
 
 
@@ -358,7 +358,7 @@ async def test_a_stop_that_was_written_before_a_kill_is_done_after_it(tmp_path: 
     async with ServerProcess(tmp_path, **PROCESS) as server:
         _, late_s = await killed_while_recording(server)
         catalog = await Catalog.open(DataFolder(tmp_path).catalog)
-        started = await catalog.get_operation(
+        started = await catalog.operations.get(
             app_id="shop", session_id=SESSION, command_uid="rec-1", since=datetime(2026, 1, 1, tzinfo=UTC)
         )
         assert started is not None
@@ -369,8 +369,8 @@ async def test_a_stop_that_was_written_before_a_kill_is_done_after_it(tmp_path: 
             app_id="shop", session_id=SESSION, operation_id="stop", command=stop.command, command_uid="end-1",
             error=None, at=stop.at,
         )  # fmt: skip
-        await catalog.add_operation(stop, told)
-        await catalog.close()
+        await catalog.operations.add(stop, told)
+        await catalog.database.close()
         shop = Application((await server.start()).base_url)
         (recording,) = await shop.recordings(finished=1)
         assert recording["end_reason"] == "stopped"

@@ -46,7 +46,7 @@ def recording(recording_id: str, status: Status = Status.ONGOING) -> Recording:
 async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
     opened = await Catalog.open(tmp_path / "catalog.db")
     yield opened
-    await opened.close()
+    await opened.database.close()
 
 
 @pytest.fixture
@@ -63,12 +63,11 @@ def commits() -> Iterator[list[Connection]]:
 
 
 async def test_two_hundred_writes_at_once_share_a_few_commits(catalog: Catalog, commits: list[Connection]) -> None:
-    await asyncio.gather(*(catalog.add_recording(recording(f"r{n:03}")) for n in range(100)))
-    await asyncio.gather(*(catalog.save_recording(recording(f"r{n:03}")) for n in range(50, 150)))
+    added = await asyncio.gather(*(catalog.recordings.add(recording(f"r{n:03}")) for n in range(100)))
+    saved = await asyncio.gather(*(catalog.recordings.save(recording(f"r{n:03}")) for n in range(50, 150)))
+    assert added + saved == [True] * 200
     assert 2 <= len(commits) <= 4
-    assert catalog.commits.writes == 200
-    assert catalog.commits.transactions == len(commits)
-    page = await catalog.list_recordings("default", limit=200)
+    page = await catalog.recordings.list("default", limit=200)
     assert len(page.data) == 150
 
 
@@ -76,17 +75,17 @@ async def test_a_write_that_fails_fails_for_its_caller_alone(catalog: Catalog, c
     shared = {"key_hash": "h", "key_lookup": "the same"}
     apps = [App(id=f"app-{n}", created_at=START) for n in range(3)]
     outcomes = await asyncio.gather(
-        catalog.add_recording(recording("r1")),
-        *(catalog.add_app(app, **shared) for app in apps),
-        catalog.add_recording(recording("r2")),
+        catalog.recordings.add(recording("r1")),
+        *(catalog.apps.add(app, **shared) for app in apps),
+        catalog.recordings.add(recording("r2")),
         return_exceptions=True,
     )
     assert outcomes[:2] == [True, True]
     assert [type(outcome) for outcome in outcomes[2:4]] == [IntegrityError, IntegrityError]
     assert outcomes[4] is True
     assert len(commits) == 1
-    assert await catalog.list_apps() == apps[:1]
-    assert {each.id for each in await catalog.unfinished()} == {"r1", "r2"}
+    assert await catalog.apps.list() == apps[:1]
+    assert {each.id for each in await catalog.recordings.unfinished()} == {"r1", "r2"}
 
 
 async def test_an_error_in_a_write_reaches_its_caller_and_the_next_write_succeeds(catalog: Catalog) -> None:
@@ -94,26 +93,29 @@ async def test_an_error_in_a_write_reaches_its_caller_and_the_next_write_succeed
         connection.execute(text("DELETE FROM recordings"))
         raise ZeroDivisionError
 
-    await catalog.add_recording(recording("r1"))
+    await catalog.recordings.add(recording("r1"))
     with pytest.raises(ZeroDivisionError):
-        await catalog.commits.write(broken)
-    assert await catalog.add_recording(recording("r2"))
-    assert await catalog.get_recording("r1") is not None
+        await catalog.database.write(broken)
+    assert await catalog.recordings.add(recording("r2"))
+    assert await catalog.recordings.get("r1") is not None
 
 
 async def test_a_write_whose_caller_is_cancelled_is_done_all_the_same(catalog: Catalog) -> None:
-    task = asyncio.create_task(catalog.add_recording(recording("r1")))
+    task = asyncio.create_task(catalog.recordings.add(recording("r1")))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await catalog.add_recording(recording("r2"))
-    assert await catalog.get_recording("r1") is not None
+    await catalog.recordings.add(recording("r2"))
+    assert await catalog.recordings.get("r1") is not None
 
 
 async def test_of_many_uses_of_an_idempotency_key_at_once_one_is_the_first(catalog: Catalog) -> None:
     answers = await asyncio.gather(
-        *(catalog.remember(app_id="a", key="k", request_digest="d", recording_id=f"r{n}", now=START) for n in range(20))
+        *(
+            catalog.idempotency.remember(app_id="a", key="k", request_digest="d", recording_id=f"r{n}", now=START)
+            for n in range(20)
+        )
     )
     first = [n for n, answer in enumerate(answers) if answer is None]
     assert len(first) == 1
@@ -122,61 +124,63 @@ async def test_of_many_uses_of_an_idempotency_key_at_once_one_is_the_first(catal
 
 async def test_closing_commits_what_was_asked_for_before(tmp_path: Path) -> None:
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    writes = [asyncio.create_task(catalog.add_recording(recording(f"r{n}"))) for n in range(500)]
+    writes = [asyncio.create_task(catalog.recordings.add(recording(f"r{n}"))) for n in range(500)]
     await asyncio.sleep(0)
-    await catalog.close()
+    await catalog.database.close()
     assert all(await asyncio.gather(*writes))
     with pytest.raises(DependencyError, match="closed"):
-        await catalog.add_recording(recording("late"))
+        await catalog.recordings.add(recording("late"))
     reopened = await Catalog.open(tmp_path / "catalog.db")
-    assert len(await reopened.unfinished()) == 500
-    await reopened.close()
+    assert len(await reopened.recordings.unfinished()) == 500
+    await reopened.database.close()
 
 
 async def test_rows_and_apps_are_there_when_the_catalog_is_opened_again(tmp_path: Path) -> None:
     shop = App(id="shop", created_at=START, retention_hours=1)
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    await catalog.add_recording(recording("r1"))
-    await catalog.save_recording(replace(recording("r1"), status=Status.PAUSED))
-    await catalog.add_app(shop, key_hash="h", key_lookup="l")
-    await catalog.close()
+    await catalog.recordings.add(recording("r1"))
+    await catalog.recordings.save(replace(recording("r1"), status=Status.PAUSED))
+    await catalog.apps.add(shop, key_hash="h", key_lookup="l")
+    await catalog.database.close()
     reopened = await Catalog.open(tmp_path / "catalog.db")
-    assert await reopened.get_recording("r1") == recording("r1", Status.PAUSED)
-    assert await reopened.find_by_lookup("l") == (shop, "h")
-    await reopened.close()
+    assert await reopened.recordings.get("r1") == recording("r1", Status.PAUSED)
+    assert await reopened.apps.find_by_lookup("l") == (shop, "h")
+    await reopened.database.close()
 
 
 async def test_a_write_waits_for_another_process_that_holds_the_lock(catalog: Catalog, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "catalog.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        write = asyncio.create_task(catalog.add_recording(recording("r1")))
+        write = asyncio.create_task(catalog.recordings.add(recording("r1")))
         # A reader is not held up by it, and by then the write is waiting.
-        assert await catalog.get_recording("r1") is None
+        assert await catalog.recordings.get("r1") is None
         assert not write.done()
         await asyncio.to_thread(other.execute, "COMMIT")
         assert await write
 
 
 async def test_a_failure_of_the_database_is_a_dependency_error_for_all_and_passes(catalog: Catalog) -> None:
-    await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE recordings RENAME TO away")))
+    await catalog.database.write(lambda connection: connection.execute(text("ALTER TABLE recordings RENAME TO away")))
     outcomes = await asyncio.gather(
-        *(catalog.add_recording(recording(f"r{n}")) for n in range(3)), catalog.unfinished(), return_exceptions=True
+        *(catalog.recordings.add(recording(f"r{n}")) for n in range(3)),
+        catalog.recordings.unfinished(),
+        return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [DependencyError] * 4
-    await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO recordings")))
-    assert await catalog.add_recording(recording("r1"))
+    await catalog.database.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO recordings")))
+    assert await catalog.recordings.add(recording("r1"))
 
 
 async def test_ping_answers_while_open(catalog: Catalog) -> None:
-    await catalog.ping()
+    await catalog.database.ping()
 
 
 async def test_commits_are_flushed_to_the_disk_and_logged_ahead(catalog: Catalog) -> None:
     def pragma(name: str) -> object:
         return lambda connection: connection.execute(text(f"PRAGMA {name}")).scalar_one()
 
-    assert await catalog.commits.write(pragma("journal_mode")) == "wal"  # type: ignore[arg-type]
-    assert await catalog.commits.write(pragma("synchronous")) == 2  # type: ignore[arg-type]
+    assert await catalog.database.write(pragma("journal_mode")) == "wal"  # type: ignore[arg-type]
+    assert await catalog.database.write(pragma("synchronous")) == 2  # type: ignore[arg-type]
 
 
 def test_migrations_from_nothing_make_the_tables_as_they_are_declared(tmp_path: Path) -> None:
@@ -212,8 +216,8 @@ def test_data_of_the_first_revision_is_kept_by_all_later_migrations(tmp_path: Pa
 
     async def read() -> Recording | None:
         catalog = await Catalog.open(tmp_path / "catalog.db")
-        found = await catalog.get_recording("r1")
-        await catalog.close()
+        found = await catalog.recordings.get("r1")
+        await catalog.database.close()
         return found
 
     found = asyncio.run(read())
@@ -270,5 +274,5 @@ async def test_a_folder_that_is_not_there_is_refused_with_its_name(tmp_path: Pat
 async def test_two_openings_at_once_of_a_new_file_both_succeed(tmp_path: Path) -> None:
     both = await asyncio.gather(Catalog.open(tmp_path / "c.db"), Catalog.open(tmp_path / "c.db"))
     for each in both:
-        await each.ping()
-        await each.close()
+        await each.database.ping()
+        await each.database.close()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.faulty_database import FaultyDatabase
 from tests.support.sessions import at
 from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.holds import HoldRegister
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
@@ -31,11 +33,11 @@ def by_legal(since: datetime = STOPPED, *, reason: str = "case 4711") -> LegalHo
 class Archive:
     """Recordings, those who hold them and those who delete them."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
-        self.office = CommandsHarness(folder, catalog)
+    def __init__(self, folder: Path, catalog: Catalog, database: FaultyDatabase) -> None:
+        self.office = CommandsHarness(folder, catalog, database)
         self.catalog = catalog
         self.holds = Holds(register=catalog.holds, commands=self.office.commands, recorder=self.office.recorder)
-        self.sweeper = Sweeper(catalog, catalog.holds, self.office.storage)
+        self.sweeper = Sweeper(catalog, self.office.storage)
 
     async def running(self) -> Recording:
         self.office.stream()
@@ -45,7 +47,7 @@ class Archive:
         """One that was stopped and has its file, which expires after a day."""
         stopped = await self.office.stop(await self.running())
         kept = replace(stopped, expires_at=STOPPED + KEPT)
-        await self.catalog.save_recording(kept)
+        await self.catalog.recordings.save(kept)
         return kept
 
     async def put(self, recording: Recording, hold: LegalHold) -> Recording:
@@ -62,10 +64,8 @@ class Archive:
 
 
 @pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield Archive(tmp_path, catalog)
-    await catalog.close()
+def archive(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> Archive:
+    return Archive(tmp_path, catalog, database)
 
 
 async def test_a_held_recording_is_neither_swept_nor_erased_until_it_is_released(archive: Archive) -> None:
@@ -105,7 +105,7 @@ async def test_a_hold_put_while_the_file_is_finished_is_shown_and_outlives_the_l
     await archive.office.finished(recording)
     await stopping
 
-    row = await archive.catalog.get_recording(recording.id)
+    row = await archive.catalog.recordings.get(recording.id)
     assert row is not None
     assert (shown.status, shown.hold) == (Status.COMPLETED, by_legal())
     assert (row.status, row.hold) == (Status.AVAILABLE, by_legal())
@@ -153,12 +153,13 @@ async def test_of_a_hold_and_an_erasure_at_the_same_moment_one_is_refused(archiv
 async def test_a_hold_put_between_the_sweepers_look_and_its_deletion_keeps_the_file(archive: Archive) -> None:
     recording = await archive.available()
 
-    class HeldMeanwhile:
-        async def claim_for_erasing(self, recording_ids: list[str], now: datetime) -> set[str]:
+    class HeldMeanwhile(HoldRegister):
+        async def claim_for_erasing(self, recording_ids: Sequence[str], now: datetime) -> set[str]:
             await archive.put(recording, by_legal())
-            return await archive.catalog.holds.claim_for_erasing(recording_ids, now)
+            return await super().claim_for_erasing(recording_ids, now)
 
-    sweeper = Sweeper(archive.catalog, HeldMeanwhile(), archive.office.storage)  # type: ignore[arg-type]
+    catalog = replace(archive.catalog, holds=HeldMeanwhile(archive.catalog.database))
+    sweeper = Sweeper(catalog, archive.office.storage)
     assert await sweeper.sweep(LATER) == Swept(expired=0, failed=0)
     assert archive.has_file(recording)
 
@@ -167,11 +168,11 @@ async def test_another_apps_recording_can_neither_be_held_nor_released(archive: 
     recording = await archive.available()
     with pytest.raises(NotFound):
         await archive.holds.put(app_id="two", recording_id=recording.id, hold=by_legal())
-    untouched = await archive.catalog.get_recording(recording.id)
+    untouched = await archive.catalog.recordings.get(recording.id)
     await archive.put(recording, by_legal())
     with pytest.raises(NotFound):
         await archive.release(recording, app_id="two")
-    row = await archive.catalog.get_recording(recording.id)
+    row = await archive.catalog.recordings.get(recording.id)
     assert untouched is not None
     assert row is not None
     assert (untouched.hold, row.hold) == (None, by_legal())

@@ -53,9 +53,9 @@ def in_catalog(folder: DataFolder, *added: Recording) -> dict[str, Recording]:
     async def work() -> dict[str, Recording]:
         catalog = await Catalog.open(folder.catalog)
         for recording in added:
-            await catalog.add_recording(recording)
-        page = await catalog.list_recordings("default", limit=100)
-        await catalog.close()
+            await catalog.recordings.add(recording)
+        page = await catalog.recordings.list("default", limit=100)
+        await catalog.database.close()
         return {row.id: row for row in page.data}
 
     return asyncio.run(work())

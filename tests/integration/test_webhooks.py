@@ -7,11 +7,12 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
+from tests.support.faulty_database import FaultyDatabase
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.virtual_clock import START, VirtualClock
 from wavstream.access.secret_box import SecretBox
@@ -28,9 +30,16 @@ from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Announcement, Fact, command_done, recording_fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Receipt, Recording, Status
-from wavstream.webhooks import app_queue, gateway
-from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, UNSETTLED, Clock, Connect, Outcomes
-from wavstream.webhooks.client import KEPT_S, WebhookClient
+from wavstream.webhooks import gateway
+from wavstream.webhooks.app_queue import (
+    MAX_CONCURRENT_DELIVERIES,
+    MAX_UNSETTLED,
+    Clock,
+    Delivery,
+    Outcomes,
+    system_clock,
+)
+from wavstream.webhooks.client import KEEPALIVE_S, WebhookClient
 from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
 from wavstream.webhooks.message import MessageBuilder
 from wavstream.webhooks.resolver import PublicResolver
@@ -50,40 +59,42 @@ def fact(number: int, *, app_id: str = "shop", session_id: str = "s", at: dateti
 
 async def add_app(catalog: Catalog, app_id: str, url: str) -> None:
     app = App(app_id, START, webhook=WebhookTarget(url))
-    assert await catalog.add_app(app, key_hash="h", key_lookup=f"lookup of {app_id}")
+    assert await catalog.apps.add(app, key_hash="h", key_lookup=f"lookup of {app_id}")
 
 
 @asynccontextmanager
 async def delivering(
-    catalog: Catalog, clock: VirtualClock | None = None, *, stop_s: float = WAIT_S, connect: Connect | None = None
+    catalog: Catalog,
+    clock: VirtualClock | None = None,
+    *,
+    stop_s: float = WAIT_S,
+    client: type[WebhookClient] = WebhookClient,
+    retry_s: float = 1.0,
 ) -> AsyncIterator[Dispatcher]:
     """With a clock, what is written from here on is not found by looking now and then unless the clock moves."""
-    lookups, tls = PublicResolver(), ssl.create_default_context()
+    resolver, tls = PublicResolver(), ssl.create_default_context()
 
-    def exchanges() -> WebhookClient:
-        return WebhookClient(
-            lookups=lookups, tls=tls, allow_http=True, allow_localhost=True, at_once=100, timeout_s=3600
+    def connect() -> WebhookClient:
+        return client(
+            resolver=resolver, tls=tls, allow_http=True, allow_localhost=True, max_connections=100, timeout_s=3600
         )
 
     dispatcher = Dispatcher(
-        catalog,
-        connect=connect or exchanges,
-        messages=MessageBuilder(gateway.render, lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
-        clock=None if clock is None else Clock(clock.now, clock.call_later),
+        Delivery(
+            outbox=catalog.outbox,
+            apps=catalog.apps,
+            connect=connect,
+            messages=MessageBuilder(gateway.render, lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
+            clock=system_clock() if clock is None else Clock(clock.now, clock.call_later),
+            retry_s=retry_s,
+        )
     )
     dispatcher.start()
     if clock is not None:
         await clock.armed(RESCAN_S)
     yield dispatcher
     await dispatcher.stop(stop_s)
-    await lookups.close()
-
-
-@pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = await Catalog.open(tmp_path / "catalog.db")
-    yield opened
-    await opened.close()
+    await resolver.close()
 
 
 @pytest.fixture
@@ -111,7 +122,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def nothing_waits(catalog: Catalog) -> bool:
-    return await catalog.backlog() == []
+    return await catalog.outbox.backlog() == []
 
 
 # ---- what is told, and when --------------------------------------------------------------------------------------
@@ -129,16 +140,16 @@ async def test_a_finished_recording_is_told_when_its_row_says_so(
     seen: list[Recording | None] = []
 
     async def look(_: Received) -> Answer:
-        seen.append(await catalog.get_recording("r1"))
+        seen.append(await catalog.recordings.get("r1"))
         return Answer()
 
     receiver.answer = look
     async with delivering(catalog, clock):
-        assert await catalog.save_recording(ongoing)
-        assert await catalog.save_recording(done, [told])
+        assert await catalog.recordings.save(ongoing)
+        assert await catalog.recordings.save(done, [told])
         await receiver.wait_for(1)
-        assert await catalog.save_recording(done, [told])
-        await catalog.announce([fact(1)])
+        assert await catalog.recordings.save(done, [told])
+        await catalog.outbox.announce([fact(1)])
         requests = await receiver.wait_for(2)
 
     assert seen[0] == done
@@ -155,9 +166,9 @@ async def test_a_change_that_is_refused_is_not_told(catalog: Catalog, receiver: 
         file_name="f.wav", created_at=START,
     )  # fmt: skip
     late = replace(deleted, status=Status.AVAILABLE)
-    await catalog.save_recording(deleted)
+    await catalog.recordings.save(deleted)
 
-    assert not await catalog.save_recording(late, [recording_fact(late, url="u", command_uid=None, at=START)])
+    assert not await catalog.recordings.save(late, [recording_fact(late, url="u", command_uid=None, at=START)])
     assert await nothing_waits(catalog)
 
 
@@ -171,9 +182,9 @@ async def test_a_receiver_verifies_what_it_gets_before_during_and_after_a_rotati
     after = rotated(first, SigningSecret(SEAL.seal(new, owner="shop"), now - timedelta(days=2)))
     verified = []
     for number, secrets in enumerate((first, both, after)):
-        await catalog.change_app(App("shop", START, webhook=WebhookTarget(receiver.url, secrets=secrets)))
+        await catalog.apps.change(App("shop", START, webhook=WebhookTarget(receiver.url, secrets=secrets)))
         async with delivering(catalog):
-            await catalog.announce([fact(number, at=now)])
+            await catalog.outbox.announce([fact(number, at=now)])
             request = (await receiver.wait_for(number + 1))[number]
         for secret in (old, new):
             try:
@@ -189,9 +200,9 @@ async def test_a_changed_target_is_used_by_the_next_try(
 ) -> None:
     receiver.answer = REFUSE
     async with delivering(catalog, clock), Receiver() as other:
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await clock.armed(1)
-        await catalog.change_app(App("shop", START, webhook=WebhookTarget(other.url)))
+        await catalog.apps.change(App("shop", START, webhook=WebhookTarget(other.url)))
         clock.advance(1)
         requests = await other.wait_for(1)
 
@@ -199,13 +210,13 @@ async def test_a_changed_target_is_used_by_the_next_try(
 
 
 async def test_what_an_app_wants_no_more_becomes_a_dead_letter(catalog: Catalog, receiver: Receiver) -> None:
-    await catalog.announce([fact(1)])
-    await catalog.change_app(App("shop", START))
+    await catalog.outbox.announce([fact(1)])
+    await catalog.apps.change(App("shop", START))
     async with delivering(catalog):
         await until(lambda: nothing_waits(catalog))
 
     assert receiver.requests == []
-    [letter] = (await catalog.dead_letters("shop", limit=10)).data
+    [letter] = (await catalog.dead_letters.page("shop", limit=10)).data
     assert letter.error == "the app has no webhook URL"
 
 
@@ -213,10 +224,10 @@ async def test_a_message_that_cannot_be_signed_or_made_is_not_sent_and_waits(
     catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
     other_key = SigningSecret(SecretBox(b"n" * 32).seal(new_secret(), owner="shop"), START)
-    await catalog.change_app(App("shop", START, webhook=WebhookTarget(receiver.url, secrets=(other_key,))))
+    await catalog.apps.change(App("shop", START, webhook=WebhookTarget(receiver.url, secrets=(other_key,))))
     await add_app(catalog, "bank", receiver.url)
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1), replace(fact(1, app_id="bank"), body={})])
+        await catalog.outbox.announce([fact(1), replace(fact(1, app_id="bank"), body={})])
         await until(lambda: failed(catalog, 2))
 
     assert receiver.requests == []
@@ -226,7 +237,7 @@ async def test_a_message_that_cannot_be_signed_or_made_is_not_sent_and_waits(
 
 
 async def only_due(catalog: Catalog, app_id: str) -> Announcement:
-    [announcement] = (await catalog.due_announcements(app_id, START + timedelta(hours=1), 10)).announcements
+    [announcement] = (await catalog.outbox.due(app_id, START + timedelta(hours=1), 10)).announcements
     return announcement
 
 
@@ -238,7 +249,7 @@ async def test_facts_of_a_session_arrive_in_order_while_tries_fail(
 ) -> None:
     receiver.answer = REFUSE
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1), fact(2), fact(3)])
+        await catalog.outbox.announce([fact(1), fact(2), fact(3)])
         await clock.armed(1)
         clock.advance(1)
         await clock.armed(5)
@@ -259,7 +270,7 @@ async def test_a_session_whose_fact_is_not_taken_does_not_hold_up_another(
 
     receiver.answer = refuse_one
     async with delivering(catalog, clock):
-        await catalog.announce([fact(n, session_id=session) for n in range(3) for session in ("bad", "good")])
+        await catalog.outbox.announce([fact(n, session_id=session) for n in range(3) for session in ("bad", "good")])
         await clock.armed(1)
         await receiver.wait_for(4)
 
@@ -280,7 +291,7 @@ async def test_a_message_is_tried_for_a_day_then_kept_and_the_next_has_its_turn(
 
     receiver.answer = refuse_first
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1), fact(2)])
+        await catalog.outbox.announce([fact(1), fact(2)])
         for delay_s in [1, 5, 30, 120, *[600] * 143]:
             await clock.armed(delay_s)
             clock.advance(delay_s)
@@ -289,7 +300,7 @@ async def test_a_message_is_tried_for_a_day_then_kept_and_the_next_has_its_turn(
     assert tries[:7] == [0, 1, 6, 36, 156, 756, 1356]
     assert (len(tries), tries[-1]) == (148, 156 + 143 * 600)
     assert uids(requests) == ["c1"] * 148 + ["c2"]
-    [letter] = (await catalog.dead_letters("shop", limit=10)).data
+    [letter] = (await catalog.dead_letters.page("shop", limit=10)).data
     assert (letter.fact.id, letter.attempts, letter.error) == (fact(1).id, 148, "answered 503")
 
 
@@ -299,27 +310,27 @@ async def test_the_log_says_once_that_an_apps_webhooks_fail_and_once_that_they_a
     receiver.answer = REFUSE
     with capture_logs() as logs:
         async with delivering(catalog, clock) as dispatcher:
-            await catalog.announce([fact(1)])
+            await catalog.outbox.announce([fact(1)])
             await clock.armed(1)
-            await catalog.announce([fact(1, session_id="t")])
+            await catalog.outbox.announce([fact(1, session_id="t")])
             await receiver.wait_for(2)
             await until(lambda: failed(catalog, 2))
             receiver.answer = TAKE
             # Another session's is taken while the first is still to be tried again: that says nothing of the first.
-            await catalog.announce([fact(1, session_id="u")])
+            await catalog.outbox.announce([fact(1, session_id="u")])
             await receiver.wait_for(3)
             await until(lambda: is_true(dispatcher.outcomes.delivered == 1))
             said_before = [entry["event"] for entry in logs]
             clock.advance(1)
             await until(lambda: nothing_waits(catalog))
 
-    assert said_before == ["webhooks of an app fail, trying again"]
+    assert said_before == ["webhooks_failing"]
     assert logs == [
         {
-            "event": "webhooks of an app fail, trying again", "log_level": "warning", "app": "shop",
-            "webhook": fact(1).id, "error": "answered 500",
+            "event": "webhooks_failing", "log_level": "warning", "app_id": "shop", "webhook_id": fact(1).id,
+            "error": "answered 500",
         },
-        {"event": "webhooks of an app arrive again", "log_level": "info", "app": "shop", "webhook": fact(1).id},
+        {"event": "webhooks_recovered", "log_level": "info", "app_id": "shop", "webhook_id": fact(1).id},
     ]  # fmt: skip
 
 
@@ -330,17 +341,17 @@ async def test_the_failure_of_the_next_webhook_is_logged_once_the_first_was_give
     clock.time = START + timedelta(hours=24, seconds=-1)
     with capture_logs() as logs:
         async with delivering(catalog, clock):
-            await catalog.announce([fact(1)])
+            await catalog.outbox.announce([fact(1)])
             await clock.armed(1)
             clock.advance(1)
             await until(lambda: nothing_waits(catalog))
-            await catalog.announce([fact(2, at=clock.now())])
+            await catalog.outbox.announce([fact(2, at=clock.now())])
             await clock.armed(1)
 
-    assert [(entry["event"], entry["webhook"]) for entry in logs] == [
-        ("webhooks of an app fail, trying again", fact(1).id),
-        ("a webhook is given up", fact(1).id),
-        ("webhooks of an app fail, trying again", fact(2).id),
+    assert [(entry["event"], entry["webhook_id"]) for entry in logs] == [
+        ("webhooks_failing", fact(1).id),
+        ("webhook_given_up", fact(1).id),
+        ("webhooks_failing", fact(2).id),
     ]
 
 
@@ -350,15 +361,15 @@ async def test_a_dead_letter_that_is_replayed_arrives_with_its_id_and_sequence(
     receiver.answer = REFUSE
     clock.time = START + timedelta(hours=24)
     async with delivering(catalog, clock) as dispatcher:
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await until(lambda: nothing_waits(catalog))
         receiver.answer = TAKE
-        assert await catalog.replay("shop", [fact(1).id], clock.now()) == 1
+        assert await catalog.dead_letters.replay("shop", [fact(1).id], clock.now()) == 1
         first, again = await receiver.wait_for(2)
 
     assert again.headers["webhook-id"] == first.headers["webhook-id"] == fact(1).id
     assert again.body == first.body
-    assert (await catalog.dead_letters("shop", limit=10)).data == ()
+    assert (await catalog.dead_letters.page("shop", limit=10)).data == ()
     assert dispatcher.outcomes == Outcomes(delivered=1, failed=1, dead=1)
 
 
@@ -372,9 +383,9 @@ async def test_a_slow_receiver_of_one_app_does_not_hold_up_another_apps(catalog:
     receiver.answer = slow
     async with delivering(catalog), Receiver() as quick:
         await add_app(catalog, "bank", quick.url)
-        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
+        await catalog.outbox.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
         await receiver.wait_for(MAX_CONCURRENT_DELIVERIES)
-        await catalog.announce(
+        await catalog.outbox.announce(
             [fact(1, app_id="bank", session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)]
         )
         await quick.wait_for(3 * MAX_CONCURRENT_DELIVERIES)
@@ -398,9 +409,9 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
 
     receiver.answer = refuse_one_and_hold_the_others
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1, session_id="bad")])
+        await catalog.outbox.announce([fact(1, session_id="bad")])
         await clock.armed(1)
-        await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
+        await catalog.outbox.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
         await receiver.wait_for(1 + MAX_CONCURRENT_DELIVERIES)
         clock.advance(1)
         for _ in range(100):
@@ -411,20 +422,16 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
 
 
 async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being_sent(
-    catalog: Catalog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, database: FaultyDatabase, receiver: Receiver
 ) -> None:
-    note, disk = catalog.note_delivered, asyncio.Event()
-
-    async def note_later(done: Announcement, now: datetime) -> Announcement | None:
-        await disk.wait()
-        return await note(done, now)
-
-    monkeypatch.setattr(catalog, "note_delivered", note_later)
-    await catalog.announce([fact(1, session_id=f"s{n}") for n in range(UNSETTLED + MAX_CONCURRENT_DELIVERIES)])
+    disk = asyncio.Event()
+    database.gates = {"Outbox.mark_delivered": disk}
+    sessions = MAX_UNSETTLED + MAX_CONCURRENT_DELIVERIES
+    await catalog.outbox.announce([fact(1, session_id=f"s{n}") for n in range(sessions)])
     async with delivering(catalog):
-        await receiver.wait_for(UNSETTLED)
+        await receiver.wait_for(MAX_UNSETTLED)
         disk.set()
-        await receiver.wait_for(UNSETTLED + MAX_CONCURRENT_DELIVERIES)
+        await receiver.wait_for(sessions)
         await until(lambda: nothing_waits(catalog))
     assert len({request.message["session_uuid"] for request in receiver.requests}) == len(receiver.requests)
 
@@ -435,7 +442,7 @@ async def test_a_receiver_that_is_down_for_an_hour_gets_all_of_it_and_costs_a_ti
     receiver.answer = REFUSE
     sessions = 40
     async with delivering(catalog, clock):
-        await catalog.announce([fact(n, session_id=f"s{s}") for s in range(sessions) for n in range(3)])
+        await catalog.outbox.announce([fact(n, session_id=f"s{s}") for s in range(sessions) for n in range(3)])
         tried = 0
         for delay_s in (1, 5, 30, 120, 600, 600, 600, 600, 600, 600):
             tried += sessions
@@ -453,7 +460,7 @@ async def test_a_receiver_that_is_down_for_an_hour_gets_all_of_it_and_costs_a_ti
 
 async def failed(catalog: Catalog, tries: int) -> bool:
     count = text("SELECT sum(attempts) FROM outbox")
-    return await catalog.commits.write(lambda connection: connection.execute(count).scalar_one() == tries)
+    return await catalog.database.write(lambda connection: connection.execute(count).scalar_one() == tries)
 
 
 # ---- restarts ----------------------------------------------------------------------------------------------------
@@ -462,7 +469,7 @@ async def failed(catalog: Catalog, tries: int) -> bool:
 async def test_what_was_written_while_nobody_delivered_is_delivered_at_the_start(
     catalog: Catalog, receiver: Receiver
 ) -> None:
-    await catalog.announce([fact(1), fact(2)])
+    await catalog.outbox.announce([fact(1), fact(2)])
     async with delivering(catalog):
         assert uids(await receiver.wait_for(2)) == ["c1", "c2"]
 
@@ -472,7 +479,7 @@ async def test_a_restart_keeps_to_the_time_of_the_next_try(
 ) -> None:
     receiver.answer = REFUSE
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await clock.armed(1)
         clock.advance(1)
         await clock.armed(5)
@@ -488,10 +495,10 @@ async def test_what_was_delivered_long_ago_is_deleted(
 ) -> None:
     async def rows() -> int:
         count = text("SELECT count(*) FROM outbox")
-        return await catalog.commits.write(lambda connection: connection.execute(count).scalar_one())
+        return await catalog.database.write(lambda connection: connection.execute(count).scalar_one())
 
     async with delivering(catalog, clock):
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await until(lambda: nothing_waits(catalog))
         assert await rows() == 1
     clock.advance(90_000)
@@ -503,29 +510,24 @@ async def test_what_is_told_while_the_connections_of_a_quiet_app_are_closed_is_d
     catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
     closing, go_on = asyncio.Event(), asyncio.Event()
-    taken: list[str] = []
 
-    class Slow:
-        async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> None:
-            taken.append(headers["webhook-id"])
+    class SlowToClose(WebhookClient):
+        async def __aexit__(self, *error: Any) -> None:
+            closing.set()
+            await go_on.wait()
+            await super().__aexit__(*error)
 
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Slow]:
-        yield Slow()
-        closing.set()
-        await go_on.wait()
-
-    async with delivering(catalog, clock, connect=connect):
-        await catalog.announce([fact(1)])
-        await clock.armed(KEPT_S)
+    async with delivering(catalog, clock, client=SlowToClose):
+        await catalog.outbox.announce([fact(1)])
+        await clock.armed(KEEPALIVE_S)
         await until(lambda: nothing_waits(catalog))
-        clock.advance(KEPT_S)
+        clock.advance(KEEPALIVE_S)
         await closing.wait()
-        await catalog.announce([fact(2)])
+        await catalog.outbox.announce([fact(2)])
         go_on.set()
         await until(lambda: nothing_waits(catalog))
 
-    assert taken == [fact(1).id, fact(2).id]
+    assert uids(receiver.requests) == ["c1", "c2"]
 
 
 async def test_what_another_process_wrote_is_found_by_looking_now_and_then(
@@ -533,8 +535,8 @@ async def test_what_another_process_wrote_is_found_by_looking_now_and_then(
 ) -> None:
     async with delivering(catalog, clock):
         other = await Catalog.open(tmp_path / "catalog.db")
-        await other.announce([fact(1)])
-        await other.close()
+        await other.outbox.announce([fact(1)])
+        await other.database.close()
         clock.advance(RESCAN_S)
         await receiver.wait_for(1)
 
@@ -549,12 +551,12 @@ async def test_a_stop_waits_for_the_answer_to_what_was_sent(catalog: Catalog, re
 
     receiver.answer = slow
     async with delivering(catalog):
-        await catalog.announce([fact(1), fact(2)])
+        await catalog.outbox.announce([fact(1), fact(2)])
         await answering.wait()
         asyncio.get_running_loop().call_soon(stopping.set)
 
     assert uids(receiver.requests) == ["c1"]
-    due = await catalog.due_announcements("shop", datetime.now(UTC), 10)
+    due = await catalog.outbox.due("shop", datetime.now(UTC), 10)
     assert [each.fact.id for each in due.announcements] == [fact(2).id]
 
 
@@ -569,7 +571,7 @@ async def test_what_was_sent_but_not_answered_before_the_stop_is_sent_again_with
 
     receiver.answer = silent
     async with delivering(catalog, stop_s=0):
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await receiver.wait_for(1)
     receiver.answer = TAKE
     async with delivering(catalog):
@@ -583,31 +585,29 @@ async def test_an_outbox_that_cannot_be_read_for_a_while_is_read_again(
     catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
     async with delivering(catalog, clock) as dispatcher:
-        await catalog.announce([fact(1)])
+        await catalog.outbox.announce([fact(1)])
         await receiver.wait_for(1)
         await until(lambda: nothing_waits(catalog))
-        await catalog.announce([])
+        await catalog.outbox.announce([])
         await rename(catalog, "outbox", "away")
         dispatcher.wake("shop")
         await clock.armed(1)
         await rename(catalog, "away", "outbox")
-        await catalog.announce([fact(2)])
+        await catalog.outbox.announce([fact(2)])
         clock.advance(1)
         assert uids(await receiver.wait_for(2)) == ["c1", "c2"]
 
 
 async def test_an_outcome_that_cannot_be_written_down_for_a_while_is_written_down_and_nothing_is_sent_again(
-    catalog: Catalog, receiver: Receiver, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
-    monkeypatch.setattr(app_queue, "RETRY_S", 0.01)
-
     async def take_outbox_away(_: Received) -> Answer:
         await rename(catalog, "outbox", "away")
         return Answer()
 
     receiver.answer = take_outbox_away
-    async with delivering(catalog, clock) as dispatcher:
-        await catalog.announce([fact(1)])
+    async with delivering(catalog, clock, retry_s=0.01) as dispatcher:
+        await catalog.outbox.announce([fact(1)])
         await receiver.wait_for(1)
         await until(lambda: is_true(dispatcher.outcomes.delivered == 1))
         await rename(catalog, "away", "outbox")
@@ -627,7 +627,7 @@ async def rename(catalog: Catalog, table: str, to: str) -> None:
     async with asyncio.timeout(WAIT_S):
         while True:
             with suppress(DependencyError):
-                await catalog.commits.write(lambda connection: connection.execute(statement))
+                await catalog.database.write(lambda connection: connection.execute(statement))
                 return
 
 
@@ -642,7 +642,7 @@ from wavstream.catalog.catalog import Catalog
 
 async def main() -> None:
     catalog = await Catalog.open(Path(sys.argv[1]))
-    await catalog.announce([fact(n, session_id=f"s{n % 5}") for n in range(20)])
+    await catalog.outbox.announce([fact(n, session_id=f"s{n % 5}") for n in range(20)])
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())

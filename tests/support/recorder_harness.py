@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from tests.support.faulty_database import FaultyDatabase
 from tests.support.journals import a_writer, append, started
 from tests.support.sessions import TIMING, at
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
-from wavstream.errors import DependencyError
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.listening.listener import QUEUE_BYTES
@@ -55,25 +54,6 @@ class FaultyStorage(LocalStorage):
         super().publish(spool, object_key, sidecar=sidecar)
 
 
-class FaultyCatalog:
-    """A real catalog whose next calls fail, so many of each method."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.real = catalog
-        self.faults: dict[str, int] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.real, name)
-
-        async def call(*args: object, **kwargs: object) -> object:
-            if self.faults.get(name):
-                self.faults[name] -= 1
-                raise DependencyError("the catalog could not be written: database is locked")
-            return await method(*args, **kwargs)
-
-        return call
-
-
 MAX_LISTENERS = 6
 
 
@@ -84,6 +64,7 @@ class RecorderHarness:
         self,
         root: Path,
         catalog: Catalog,
+        database: FaultyDatabase,
         *,
         reconnect_wait_s: float = 30.0,
         kept: timedelta = KEPT,
@@ -93,13 +74,13 @@ class RecorderHarness:
         self.journals, self.spool = root / "journal", root / "spool"
         self.storage = FaultyStorage(root / "recordings")
         self.storage.prepare(self.spool)
-        self.catalog = FaultyCatalog(catalog)
+        self.catalog, self.database = catalog, database
         self.now_s = 100.0
         self.kept = kept
         self.writer = a_writer(self.journals)
         publisher = Publisher(
             storage=self.storage,
-            catalog=self.catalog,  # type: ignore[arg-type]
+            recordings=catalog.recordings,
             facts_of=facts_of,
             expires_at=self._expires_at,
             sidecar=sidecar_of,
@@ -127,7 +108,7 @@ class RecorderHarness:
             folder=self.journals,
             sessions=self.sessions,
             recorder=self.recorder,
-            catalog=self.catalog,  # type: ignore[arg-type]
+            recordings=catalog.recordings,
             storage=self.storage,
             writer=self.writer,
             clock=StandingClock(self),
@@ -149,7 +130,7 @@ class RecorderHarness:
         """Recordings that start in the journal's next segment."""
         running = [started(recording) for recording in recordings]
         for recording in running:
-            await self.catalog.save_recording(recording)
+            await self.catalog.recordings.save(recording)
             self.recorder.begin(recording, journal, first_segment=journal.segment)
         return running
 
@@ -188,7 +169,7 @@ class RecorderHarness:
                 await self.recorder.settle(30)
 
     async def row(self, recording: Recording) -> Recording:
-        row = await self.catalog.real.get_recording(recording.id)
+        row = await self.catalog.recordings.get(recording.id)
         assert row is not None
         return row
 
@@ -198,7 +179,7 @@ class RecorderHarness:
         return sorted(path.name for path in self.journals.iterdir())
 
     async def _expires_at(self, recording: Recording) -> datetime:
-        await self.catalog.get_app(recording.app_id)
+        await self.catalog.apps.get(recording.app_id)
         assert recording.ended_at is not None
         return recording.ended_at + self.kept
 
@@ -252,15 +233,15 @@ async def register(catalog: Catalog, kinds: tuple[FactKind, ...] | None) -> None
     """An app that is told these kinds of facts; None: the usual ones."""
     target = WebhookTarget("https://shop.example/hooks", kinds=kinds)
     app = App("default", created_at=utc(at(0)), webhook=target)
-    assert await catalog.add_app(app, key_hash="h", key_lookup="l")
+    assert await catalog.apps.add(app, key_hash="h", key_lookup="l")
 
 
 async def told(catalog: Catalog) -> list[tuple[FactKind, str | None, str | None]]:
     """What the app is to be told: (kind, recording, error)."""
     facts = []
-    while due := (await catalog.due_announcements("default", utc(at(1_000)), 1)).announcements:
+    while due := (await catalog.outbox.due("default", utc(at(1_000)), 1)).announcements:
         facts.append(due[0].fact)
-        await catalog.note_delivered(due[0], utc(at(1_000)))
+        await catalog.outbox.mark_delivered(due[0], utc(at(1_000)))
     return [(fact.kind, fact.recording_id, fact.body["recording"]["error"]) for fact in facts]
 
 
@@ -270,15 +251,13 @@ def sidecar_of(recording: Recording) -> bytes:
 
 
 @pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[RecorderHarness]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    harness = RecorderHarness(tmp_path, catalog)
+async def harness(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> AsyncIterator[RecorderHarness]:
+    harness = RecorderHarness(tmp_path, catalog, database)
     ticks = asyncio.create_task(harness.tick())
     yield harness
     ticks.cancel()
     await harness.recorder.stop(0.0)
     await asyncio.to_thread(harness.writer.stop)
-    await catalog.close()
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ class QuietRecorder(Recorder):
     async def try_save(self, row: Recording) -> None:
         if self.catalog is not None:
             try:
-                await self.catalog.save_recording(row)
+                await self.catalog.recordings.save(row)
             except DependencyError:
                 self.save_later(row)
 

@@ -1,1 +1,1 @@
-"""Who may come in: app keys, stream tokens, tenancy and the limit on wrong keys."""
+"""Who may come in: app keys, stream tokens, signatures of Twilio, and the limits on wrong keys and on requests."""

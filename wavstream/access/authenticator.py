@@ -1,15 +1,16 @@
 """Which app is asking: the one place that decides it, for HTTP requests and media streams alike.
 
-A key that was verified is remembered, as a keyed digest, for ``CACHE_TTL_S``; until then it is answered at once. After
-that its app is read from the catalog again, and only a key whose stored hash has changed is hashed again: a command
-line that rotates or removes a key in another process takes effect within ``CACHE_TTL_S``, and ``forget`` at once. A
-stream token says itself what it opens; that its app has not been removed is known as well, and as late.
-
-Hashing takes 50 ms of a core, so it runs on threads, a few at a time; callers with the same key share one check; and
-an address that sent too many wrong keys is refused before it costs anything. Keys that are known, and stream tokens,
-which cost microseconds, are never refused for what else came from their address (a proxy's, say).
-
-While no app exists, callers on loopback are the app ``default`` without a key. Whether one exists is read as often.
+1. A key that was verified is remembered, as a keyed digest, for ``CACHE_TTL_S``; until then it is answered at once.
+   After that its app is read from the catalog again, and only a key whose stored hash has changed is hashed again. So a
+   command line that rotates or removes a key in another process takes effect within ``CACHE_TTL_S``, and ``forget`` at
+   once.
+2. A stream token says itself what it opens. That its app was removed is noticed within ``CACHE_TTL_S`` as well.
+3. Hashing takes 50 ms of a core, so it runs on threads, a few at a time. Callers with the same key share one check. An
+   address that sent too many wrong keys is refused before it costs anything.
+4. Keys that are known, and stream tokens, cost microseconds. They are never refused for what else came from their
+   address, which may be a proxy's.
+5. While no app exists, callers on loopback are the app ``default`` without a key. Whether one exists is read again
+   after ``CACHE_TTL_S``.
 """
 
 from __future__ import annotations
@@ -23,32 +24,22 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.access.keys import NO_KEY_HASH, is_possible, lookup, verify_key
 from wavstream.access.rates import FailureLimit
 from wavstream.access.tokens import PREFIX, StreamTokens
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
+from wavstream.catalog.apps import Apps
 from wavstream.errors import LimitReached, Unauthenticated
-from wavstream.model.app import DEFAULT_APP, App
+from wavstream.model.app import DEFAULT_APP
 
-_HASHING = 2
-"""Checks at once: each takes a core and 16 MiB."""
-_WAITING = 64
-"""Checks that may wait for their turn; more are refused."""
-_REMEMBERED = 10_000
+_MAX_CONCURRENT_HASHES = 2
+"""Each takes a core and 16 MiB."""
+_MAX_CHECKS = 64
+"""Checks under way, most of which wait for their turn; more are refused."""
+_MAX_VERIFIED_KEYS = 10_000
 """Verified keys kept."""
-
-
-class Apps(Protocol):
-    """The catalog, as access needs it."""
-
-    async def find_by_lookup(self, key_lookup: str) -> tuple[App, str] | None:
-        """The app whose key has this lookup, and the hash of that key."""
-
-    async def any_app(self) -> bool:
-        """Whether there is an app at all."""
 
 
 @dataclass(slots=True)
@@ -59,7 +50,7 @@ class _Verified:
 
 
 class Authenticator:
-    """Turns a key or a stream token into the id of its app. Lives on the event loop."""
+    """Finds the app of a key or a stream token. Lives on the event loop."""
 
     def __init__(
         self,
@@ -83,19 +74,31 @@ class Authenticator:
         self._digest_key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._checks: dict[bytes, asyncio.Task[_Verified | None]] = {}
-        self._hashing = asyncio.Semaphore(_HASHING)
+        self._hashing = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
         self._open_until = 0.0
 
     def authenticate(
         self, bearer: str | None, *, client_is_loopback: bool, app: str | None = None, address: str | None = None
     ) -> str | Awaitable[str]:
-        """The id of the app whose key this is, at once where that is known.
+        """Return the id of the app whose key this is, at once where that is known.
 
         ``app``: the app that the client says it is, where it says so; any other is Unauthenticated. ``address`` is the
-        client's, to count wrong keys by; None: they are not counted. Raises, or the awaitable does, Unauthenticated,
-        and LimitReached after too many wrong keys.
+        client's, to count wrong keys by; None: they are not counted. Raise (the awaitable may raise it too)
+        Unauthenticated, and LimitReached after too many wrong keys.
         """
-        return self._authenticate(bearer, app, client_is_loopback, address)
+        now = self._clock()
+        if client_is_loopback and now < self._open_until:  # rule 5
+            return _same_app(DEFAULT_APP, app)
+        if bearer is None:
+            if client_is_loopback:
+                return self._without_key(app)
+            raise _no_key()
+        known = self._verified.get(self._digest(bearer)) if is_possible(bearer) else None
+        if known is not None and now < known.until:  # rule 1
+            return _same_app(known.app_id, app)
+        if known is None and address is not None:  # rules 3 and 4
+            self._failures.check(address, now)
+        return self._with_key(bearer, app, client_is_loopback, address)
 
     def authenticate_stream(
         self,
@@ -107,7 +110,7 @@ class Authenticator:
         signed: SignedUpgrade | None = None,
         address: str | None = None,
     ) -> str | Awaitable[str]:
-        """The id of the app whose key, or stream token for this session, this is; else as ``authenticate``.
+        """Return the id of the app whose key, or stream token for this session, this is; else as ``authenticate``.
 
         ``app``: the app that the peer says it is, where it says so; any other is Unauthenticated. ``signed``: the
         request, if it has a signature of Twilio, which takes the place of a key.
@@ -119,21 +122,21 @@ class Authenticator:
                 raise Unauthenticated("the request is signed by Twilio, and the server does not know twilio.auth_token")
         if bearer is not None and bearer.startswith(PREFIX):
             return self._token_app(bearer, app, session_id)
-        return self._authenticate(bearer, app, client_is_loopback, address)
+        return self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
 
     def make_token(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
-        """A stream token for the app, or for one session of it."""
+        """Return a stream token for the app, or for one session of it."""
         return self._tokens.make(app_id=app_id, session_id=session_id, expires_at=expires_at)
 
     def forget(self) -> None:
-        """Believe nothing that the catalog said before: to be called after apps or keys were changed."""
+        """Forget all that the catalog said before: to be called after apps or keys were changed."""
         self._verified.clear()
         self._open_until = 0.0
         # A check that is under way ends up under a digest that nobody asks for any more.
         self._digest_key = secrets.token_bytes(32)
 
     def forget_app(self, app_id: str) -> None:
-        """Believe nothing of this app, nor that there is none; a check under way may count for ``CACHE_TTL_S``."""
+        """Forget what is known of this app, and that there is none; a check under way may count for ``CACHE_TTL_S``."""
         for digest in [digest for digest, known in self._verified.items() if known.app_id == app_id]:
             del self._verified[digest]
         self._open_until = 0.0
@@ -143,26 +146,10 @@ class Authenticator:
         if said.session_id is not None and said.session_id != session_id:
             raise Unauthenticated("the stream token is for another session: put its session id into the path")
         app_id = _same_app(said.app_id, app)
+        # Rule 2
         if await self._known_apps.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
             raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
         return app_id
-
-    def _authenticate(
-        self, bearer: str | None, app: str | None, client_is_loopback: bool, address: str | None
-    ) -> str | Awaitable[str]:
-        now = self._clock()
-        if client_is_loopback and now < self._open_until:
-            return _same_app(DEFAULT_APP, app)
-        if bearer is None:
-            if client_is_loopback:
-                return self._without_key(app)
-            raise _no_key()
-        known = self._verified.get(self._digest(bearer)) if is_possible(bearer) else None
-        if known is not None and now < known.until:
-            return _same_app(known.app_id, app)
-        if known is None and address is not None:
-            self._failures.check(address, now)
-        return self._with_key(bearer, app, client_is_loopback, address)
 
     async def _without_key(self, app: str | None) -> str:
         if not await self._is_open():
@@ -180,10 +167,10 @@ class Authenticator:
         return _same_app(found.app_id, app)
 
     async def _is_open(self) -> bool:
-        """Whether no app exists, so that loopback needs no key."""
+        """Return whether no app exists, so that loopback needs no key."""
         if self._clock() < self._open_until:
             return True
-        if await self._apps.any_app():
+        if await self._apps.any():
             return False
         self._open_until = self._clock() + CACHE_TTL_S
         return True
@@ -192,19 +179,19 @@ class Authenticator:
         digest = self._digest(key)
         check = self._checks.get(digest)
         if check is None:
-            if len(self._checks) >= _WAITING:
+            if len(self._checks) >= _MAX_CHECKS:
                 raise LimitReached("too many keys are being checked: try again", retry_after_s=1)
             check = asyncio.create_task(self._look_up(key, digest), name="check of an app key")
             self._checks[digest] = check
             check.add_done_callback(lambda _: self._checks.pop(digest))
-        # One caller that goes away must not end the check of the others.
+        # Rule 3: one caller that goes away must not end the check of the others.
         return await asyncio.shield(check)
 
     async def _look_up(self, key: str, digest: bytes) -> _Verified | None:
         found = await self._apps.find_by_lookup(lookup(key, self._master))
         app, key_hash = found or (None, NO_KEY_HASH)
         known = self._verified.pop(digest, None)
-        if known is None or known.key_hash != key_hash:
+        if known is None or known.key_hash != key_hash:  # rule 1
             async with self._hashing:
                 if not await asyncio.to_thread(verify_key, key, key_hash):
                     return None
@@ -212,7 +199,7 @@ class Authenticator:
             return None
         verified = _Verified(app.id, key_hash, self._clock() + CACHE_TTL_S)
         self._verified[digest] = verified
-        if len(self._verified) > _REMEMBERED:
+        if len(self._verified) > _MAX_VERIFIED_KEYS:
             self._verified.popitem(last=False)
         return verified
 

@@ -22,31 +22,31 @@ _MAX_KEY_LENGTH = 512
 
 
 def make_key() -> str:
-    """A fresh app key: ``wsk_`` and 32 random bytes, base64url."""
+    """Return a fresh app key: ``wsk_`` and 32 random bytes, base64url."""
     return "wsk_" + secrets.token_urlsafe(32)
 
 
 def hash_key(key: str) -> str:
-    """The key's scrypt hash with its parameters and salt, to be stored; takes about 50 ms."""
+    """Return the key's scrypt hash with its parameters and salt, to be stored; it takes about 50 ms."""
     salt = secrets.token_bytes(_SALT_BYTES)
     digest = _scrypt(key, salt, n=_N, r=_R, p=_P)
     return f"scrypt${_N}${_R}${_P}${_base64(salt)}${_base64(digest)}"
 
 
 def verify_key(key: str, key_hash: str) -> bool:
-    """Whether the hash is this key's, in constant time; takes as long as ``hash_key``."""
+    """Return whether the hash is this key's, in constant time; it takes as long as ``hash_key``."""
     _, n, r, p, salt, digest = key_hash.split("$")
     given = _scrypt(key, base64.b64decode(salt), n=int(n), r=int(r), p=int(p))
     return hmac.compare_digest(given, base64.b64decode(digest))
 
 
 def lookup(key: str, master: bytes) -> str:
-    """16 hex digits that find the key's app in the catalog."""
+    """Return the 16 hex digits that find the key's app in the catalog."""
     return hmac.digest(derive(master, "app key lookup"), _bytes(key), hashlib.sha256)[:_LOOKUP_BYTES].hex()
 
 
 def is_possible(key: str) -> bool:
-    """Whether text is short enough to be looked at at all; an operator may choose any key for the app ``default``."""
+    """Return whether text may be a key: an operator may choose any for the app ``default``, but no very long one."""
     return 0 < len(key) <= _MAX_KEY_LENGTH
 
 

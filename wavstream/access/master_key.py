@@ -14,9 +14,9 @@ _LENGTH_BYTES = 32
 
 
 def load_master_key(path: Path, given: str | None) -> bytes:
-    """32 bytes: from the setting where one is given, else from the file, made at the first start.
+    """Return 32 bytes: from the setting where one is given, else from the file, which the first start makes.
 
-    Whoever changes it makes every app key and stream token invalid. Raises OperatorError if the file cannot be used.
+    Whoever changes it makes every app key and stream token invalid. Raise OperatorError if the file cannot be used.
     """
     if given is not None:
         return hashlib.sha256(given.encode()).digest()
@@ -34,5 +34,5 @@ def load_master_key(path: Path, given: str | None) -> bytes:
 
 
 def derive(master: bytes, purpose: str) -> bytes:
-    """A key of 32 bytes for one purpose; it tells nothing of the master key or of other purposes."""
+    """Return a key of 32 bytes for one purpose; it tells nothing of the master key or of other purposes."""
     return hmac.digest(master, purpose.encode(), hashlib.sha256)

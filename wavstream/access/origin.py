@@ -18,7 +18,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Networks) -> str | None:
-    """The address of the client; ``forwarded_for`` are the lines of ``X-Forwarded-For`` in their order."""
+    """Return the address of the client; ``forwarded_for`` are the lines of ``X-Forwarded-For`` in their order."""
     if not trusted or not is_trusted(peer, trusted):
         return peer
     client = peer
@@ -33,7 +33,7 @@ def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Netw
 
 
 def is_trusted(host: str | None, trusted: Networks) -> bool:
-    """Whether the address is that of a trusted proxy."""
+    """Return whether the address is that of a trusted proxy."""
     address = _address(host)
     return address is not None and any(address in network for network in trusted)
 

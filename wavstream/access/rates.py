@@ -20,7 +20,7 @@ class _Window:
 
 
 class FailureLimit:
-    """Counts failures by address and refuses an address that had too many."""
+    """The failures of each address; one that had too many is refused."""
 
     def __init__(self, *, failures: int = 20, window_s: float = 60.0, addresses: int = 10_000) -> None:
         self._failures = failures
@@ -38,7 +38,7 @@ class FailureLimit:
             )
 
     def failed(self, address: str, now: float) -> None:
-        """Count one failure. Of more addresses than are kept, those that opened a window first are forgotten."""
+        """Count one failure; of more addresses than are kept, those that opened a window first are forgotten."""
         window = self._windows.get(address)
         if window is not None and now < window.ends:
             window.failures += 1
@@ -68,7 +68,7 @@ class _Requests:
 
 
 class RequestLimit:
-    """Counts requests by caller, each of which has a limit of its own in windows of one length."""
+    """The requests of each caller, who has a limit of its own; all windows are of one length."""
 
     def __init__(self, *, window_s: float, callers: int = 10_000) -> None:
         self._window_s = window_s
@@ -76,7 +76,10 @@ class RequestLimit:
         self._windows: OrderedDict[Hashable, _Requests] = OrderedDict()
 
     def take(self, caller: Hashable, limit: int, now: float) -> Allowance:
-        """Count one request; ``now`` in monotonic seconds. Of more callers than are kept, the oldest are forgotten."""
+        """Count one request, at ``now`` in monotonic seconds, and return what is left of the limit.
+
+        Of more callers than are kept, the oldest are forgotten.
+        """
         window = self._windows.get(caller)
         if window is None or now >= window.ends:
             window = self._windows[caller] = _Requests(now + self._window_s, 0)

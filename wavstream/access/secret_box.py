@@ -25,12 +25,12 @@ class SecretBox:
         self._cipher = AESGCM(derive(master, "seal"))
 
     def seal(self, secret: str, *, owner: str) -> str:
-        """The secret as text for the catalog; ``owner`` is the id of its app."""
+        """Return the secret as text for the catalog; ``owner`` is the id of its app."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return base64.b64encode(nonce + self._cipher.encrypt(nonce, secret.encode(), owner.encode())).decode()
 
     def open(self, sealed: str, *, owner: str) -> str:
-        """The secret again; raises OperatorError if it was sealed under another master key or for another owner."""
+        """Return the secret; raise OperatorError if it was sealed under another master key or for another owner."""
         try:
             raw = base64.b64decode(sealed, validate=True)
             return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], owner.encode()).decode()

@@ -1,7 +1,7 @@
 """Stream tokens: short-lived, they open media streams of one app, or of one session of it, and nothing else.
 
 A token carries what it says, signed, so that it is read without the catalog. It can be used until it expires, or its
-app is removed, which ``tenancy`` looks up.
+app is removed, which the authenticator looks up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a right token says."""
+    """What a valid token says."""
 
     app_id: str
     session_id: str | None
@@ -47,12 +47,12 @@ class StreamTokens:
         self._key = derive(master, "stream tokens")
 
     def make(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
-        """A token that is good until ``expires_at``, to the second below."""
+        """Return a token that is good until ``expires_at``, to the second below."""
         content = msgspec.json.encode(_Content(app_id, session_id, int(expires_at.timestamp())))
         return PREFIX + base64.urlsafe_b64encode(self._mac(content) + content).decode().rstrip("=")
 
     def read(self, token: str, *, now: datetime) -> StreamToken:
-        """What the token says; raises Unauthenticated if it is not ours or has expired."""
+        """Return what the token says; raise Unauthenticated if it is not ours or has expired."""
         text = token.removeprefix(PREFIX)
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

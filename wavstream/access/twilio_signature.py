@@ -1,4 +1,4 @@
-"""Whether Twilio has signed an upgrade request: the only proof that its media streams can bring.
+"""Signatures of Twilio on upgrade requests: the only proof that its media streams can bring.
 
 ``X-Twilio-Signature`` is the base64 of an HMAC-SHA1, keyed with the account's auth token, over the URL as it stands in
 the TwiML. What arrives is not always that URL: a proxy ends TLS, changes host and port, takes a prefix away, and Twilio
@@ -39,7 +39,7 @@ class TwilioAccount:
     """What our URLs start with, seen from outside."""
 
     def app_of(self, upgrade: SignedUpgrade) -> str:
-        """The app that the stream belongs to; raises Unauthenticated."""
+        """Return the app that the stream belongs to; raise Unauthenticated if Twilio did not sign the request."""
         given = upgrade.signature.encode(errors="surrogatepass")
         key = self.auth_token.encode()
         for url in self._urls(upgrade):
@@ -52,7 +52,7 @@ class TwilioAccount:
         )
 
     def _urls(self, upgrade: SignedUpgrade) -> Iterator[str]:
-        """What may have been signed, the likeliest first, each once."""
+        """Yield the URLs that may have been signed, the likeliest first, each once."""
         path, mark, query = upgrade.target.partition("?")
         paths = (path, path.removesuffix("/") if path.endswith("/") else f"{path}/")
         base = self.public_url.partition("://")[2].rstrip("/")

@@ -131,7 +131,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        page = await letters.dead_letters(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
+        page = await letters.page(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
         shown = DeadLetterPage(data=[DeadLetter(**_facts(each)) for each in page.data], next_cursor=page.next_cursor)
         return JSONResponse(shown.as_json())
 
@@ -144,7 +144,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 404, 503),
     )
     async def read(letter_id: str, app_id: AppId) -> Response:
-        letter = await letters.dead_letter(app_id, letter_id)
+        letter = await letters.get(app_id, letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
         body = msgspec.json.decode(render(letter.fact, letter.sequence))

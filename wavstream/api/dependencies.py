@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
-from wavstream.catalog.dead_letters import DeadLetters as DeadLetterPage
+from wavstream.catalog.dead_letters import DeadLetters
+from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
 from wavstream.listening.listener import Listener
-from wavstream.model.fact import Announcement
-from wavstream.model.recording import Recording
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
-
-
-class DeadLetters(Protocol):
-    """The catalog, as far as it keeps what apps could not be told; all of it within one app."""
-
-    async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None) -> DeadLetterPage:
-        """A page of them, the last given up first; raises InvalidFields for a cursor that is not one of ours."""
-
-    async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
-        """One of them."""
-
-    async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
-        """Try these again, or (None) the oldest, at most ``REPLAYED_AT_ONCE`` of them; how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +31,8 @@ class ApiDependencies:
     access: Authenticator
     apps: AppCache
     urls: PublicUrls
-    find_recording: Callable[[str], Awaitable[Recording | None]]
-    """Return the recording of any app, by its id: for links, which name no app."""
+    recordings: Recordings
+    """The rows of all apps: links name no app."""
     storage: LocalStorage
     conversions: Conversions
     listen: Callable[[str], Listener | None]

@@ -42,7 +42,7 @@ from wavstream.conversion.conversion import Conversion
 from wavstream.errors import DependencyError, Forbidden, InternalError, WavstreamError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
-from wavstream.retention.policy import is_expired
+from wavstream.retention.expiry import is_expired
 from wavstream.storage.links import file_name_as
 from wavstream.storage.object_keys import copy_key
 
@@ -76,7 +76,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     async def play(request: Request, link: str) -> Response:
         now = parts.now()
         verified = parts.urls.links.verify(request.scope["path"], request.query_params)
-        recording = await parts.find_recording(verified.recording_id)
+        recording = await parts.recordings.get(verified.recording_id)
         if recording is None:
             return Response(status_code=404)
         recording = as_of(now, recording)

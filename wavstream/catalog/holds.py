@@ -4,7 +4,7 @@ A hold and an erasure may be asked for at the same moment. Both are one statemen
 never deleted after its hold was answered, by someone who had looked at the row before. A claim is not given back:
 whoever fails to delete the file tries again.
 
-Neither is part of what ``recordings.save`` writes, so no late writer takes a hold away.
+Neither is part of what ``Recordings.save`` writes, so no late writer takes a hold away.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 from sqlalchemy import Connection, or_, update
 
-from wavstream.catalog.commits import GroupedCommits
+from wavstream.catalog.database import Database
 from wavstream.catalog.recordings import UNFINISHED
-from wavstream.catalog.tables import recordings
+from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.recording import LegalHold, Status
 from wavstream.model.times import unix_us
 
@@ -25,11 +24,14 @@ from wavstream.model.times import unix_us
 class HoldRegister:
     """The holds of all recordings; every method raises DependencyError when the database fails."""
 
-    def __init__(self, commits: GroupedCommits) -> None:
-        self._commits = commits
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def put(self, recording_id: str, app_id: str, hold: LegalHold) -> bool:
-        """Hold the app's recording if it is not held, has a file or may get one, and is not being erased."""
+        """Hold the app's recording if it is not held, has a file or may get one, and is not being erased.
+
+        Return whether this put the hold.
+        """
         columns = recordings.c
         not_expired = or_(columns.expires_us.is_(None), columns.expires_us > unix_us(hold.since))
         statement = update(recordings).where(
@@ -42,20 +44,20 @@ class HoldRegister:
                 (columns.status == Status.AVAILABLE.value) & not_expired,
             ),
         )
-        held = statement.values(hold_json=msgspec.json.encode(hold).decode())
-        return await self._commits.write(lambda connection: connection.execute(held).rowcount == 1)
+        held = statement.values(hold_json=json_text(hold))
+        return await self._database.write(lambda connection: connection.execute(held).rowcount == 1)
 
     async def release(self, recording_id: str, app_id: str) -> bool:
-        """End the hold of the app's recording; whether there was one."""
+        """End the hold of the app's recording; return whether there was one."""
         columns = recordings.c
         statement = update(recordings).where(
             columns.id == recording_id, columns.app_id == app_id, columns.hold_json.is_not(None)
         )
         released = statement.values(hold_json=None)
-        return await self._commits.write(lambda connection: connection.execute(released).rowcount == 1)
+        return await self._database.write(lambda connection: connection.execute(released).rowcount == 1)
 
     async def claim_for_erasing(self, recording_ids: Sequence[str], now: datetime) -> set[str]:
-        """Those that may be erased, since nobody holds them; from now on nobody can."""
+        """Return the ids of those that nobody holds, and so may be erased; from now on nobody can hold them."""
         columns = recordings.c
         statement = update(recordings).where(columns.id.in_(recording_ids), columns.hold_json.is_(None))
         claimed = statement.values(erasing_us=unix_us(now)).returning(columns.id)
@@ -63,4 +65,4 @@ class HoldRegister:
         def claim(connection: Connection) -> set[str]:
             return set(connection.execute(claimed).scalars())
 
-        return await self._commits.write(claim)
+        return await self._database.write(claim)

@@ -1,7 +1,4 @@
-"""Commands that were taken on, as rows: what makes a command_uid an idempotency key.
-
-Every function takes a connection inside a transaction and can be run again after a rollback.
-"""
+"""Commands that were taken on, as rows: what makes a command_uid an idempotency key."""
 
 from __future__ import annotations
 
@@ -10,10 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from wavstream.catalog.prepared import Prepared
+from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.outbox import Outbox
+from wavstream.catalog.recordings import insert_recording
 from wavstream.catalog.tables import operations, recordings
+from wavstream.model.fact import Fact
 from wavstream.model.operation import Command, Operation
-from wavstream.model.recording import Status
+from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us, utc
 
 # Statements that are made once: to build one takes several times as long as to run it.
@@ -30,9 +30,61 @@ _GET = select(operations).where(
 )
 
 
-def add(connection: Connection, operation: Operation) -> None:
-    """Write the row, over an older one of the same command_uid that nobody asks for any more."""
-    values = {
+class Operations:
+    """The rows of operations; every method raises DependencyError when the database fails."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    async def add(self, operation: Operation, fact: Fact, *, recording: Recording | None = None) -> None:
+        """Write a command that is taken on, the recording that it starts if it does, and what is to be told of it.
+
+        The row replaces an older one of the same command_uid that nobody asks for any more.
+        """
+
+        def write(connection: Connection) -> set[str]:
+            _ADD.run(connection, _row(operation))
+            if recording is not None:
+                insert_recording(connection, recording)
+            return self._outbox.add(connection, (fact,))
+
+        self._outbox.wake(await self._database.write(write))
+
+    async def get(self, *, app_id: str, session_id: str, command_uid: str, since: datetime) -> Operation | None:
+        """Return the operation of this command_uid, if it was taken on at ``since`` or later."""
+        asked = {"app_id": app_id, "session_id": session_id, "command_uid": command_uid, "since": unix_us(since)}
+
+        def read(connection: Connection) -> Operation | None:
+            row = connection.execute(_GET, asked).mappings().one_or_none()
+            return None if row is None else _operation(row)
+
+        return await self._database.read(read)
+
+    async def undone_stops(self) -> list[Operation]:
+        """Return the stops of recordings that, by their rows, still run."""
+        statement = (
+            select(operations)
+            .join(recordings, recordings.c.id == operations.c.recording_id)
+            .where(
+                recordings.c.status.in_([status.value for status in Status if status.is_running]),
+                operations.c.command == Command.RECORD_STOP.value,
+            )
+        )
+
+        def read(connection: Connection) -> list[Operation]:
+            return [_operation(row) for row in connection.execute(statement).mappings()]
+
+        return await self._database.read(read)
+
+    async def forget_before(self, before: datetime) -> int:
+        """Delete the operations that were taken on before that time; return how many."""
+        deletion = delete(operations).where(operations.c.created_us < unix_us(before))
+        return await self._database.write(lambda connection: connection.execute(deletion).rowcount)
+
+
+def _row(operation: Operation) -> dict[str, object]:
+    return {
         "id": operation.id,
         "app_id": operation.app_id,
         "session_id": operation.session_id,
@@ -41,37 +93,6 @@ def add(connection: Connection, operation: Operation) -> None:
         "recording_id": operation.recording_id,
         "created_us": unix_us(operation.at),
     }
-    _ADD.run(connection, values)
-
-
-def get(connection: Connection, *, app_id: str, session_id: str, command_uid: str, since: datetime) -> Operation | None:
-    """The operation of this command_uid, if it was taken on at ``since`` or later."""
-    asked = {"app_id": app_id, "session_id": session_id, "command_uid": command_uid, "since": unix_us(since)}
-    row = connection.execute(_GET, asked).mappings().one_or_none()
-    return None if row is None else _operation(row)
-
-
-def undone_stops(connection: Connection) -> list[Operation]:
-    """The stops of recordings that, by their rows, still run."""
-    statement = (
-        select(operations)
-        .join(recordings, recordings.c.id == operations.c.recording_id)
-        .where(
-            recordings.c.status.in_([status.value for status in Status if status.is_running]),
-            operations.c.command == Command.RECORD_STOP.value,
-        )
-    )
-    return [_operation(row) for row in connection.execute(statement).mappings()]
-
-
-def forget_before(connection: Connection, before: datetime) -> int:
-    """Delete the operations that were taken on before that time; how many."""
-    return connection.execute(delete(operations).where(operations.c.created_us < unix_us(before))).rowcount
-
-
-def forget_app(connection: Connection, app_id: str) -> None:
-    """Delete the operations of an app that is removed."""
-    connection.execute(delete(operations).where(operations.c.app_id == app_id))
 
 
 def _operation(row: RowMapping) -> Operation:

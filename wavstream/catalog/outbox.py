@@ -1,41 +1,26 @@
 """The outbox as rows: facts written beside what they announce, and how far their delivery is.
 
-A row is ``pending`` until it is ``delivered`` or, given up, ``dead``. Of a session's pending rows only the one with the
-lowest sequence has a ``due_us``: the others wait behind it, and take no part in any question about what is due,
-however many they are. Whoever ends a row gives the next one its turn, in the same transaction.
-
-A delivered row loses its body, which may name callers, but stays for ``DELIVERED_KEPT``: its id keeps a fact that is
-told again from being announced again.
-
-Every function takes a connection inside a transaction and can be run again after a rollback.
+1. A row is ``pending`` until it is ``delivered`` or, given up, ``dead``.
+2. Of a session's pending rows only the one with the lowest sequence has a ``due_us``. The others wait behind it, and no
+   question about what is due looks at them, however many they are. Whoever ends a row gives the next one its turn, in
+   the same transaction.
+3. A delivered row loses its body, which may name callers, but stays for ``DELIVERED_KEPT``. Its id keeps a fact that is
+   told again from being announced again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    case,
-    delete,
-    exists,
-    func,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, insert, text
 
-from wavstream.catalog.prepared import Prepared
-from wavstream.catalog.tables import apps, outbox, outbox_sequences
+from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.tables import json_text, outbox
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Announcement, Fact, FactKind
 from wavstream.model.times import unix_us, utc
@@ -76,190 +61,221 @@ class Backlog:
     due_at: datetime
 
 
-_other = outbox.alias("other")
-
-
-def before(row: Any) -> ColumnElement[bool]:
-    """Whether a pending row of the same session comes before this one."""
-    return exists(
-        select(_other.c.id).where(
-            _other.c.app_id == row.c.app_id,
-            _other.c.session_id == row.c.session_id,
-            _other.c.sequence < row.c.sequence,
-            _other.c.state == State.PENDING.value,
-        )
+# Whether a pending row of the same session comes before this one.
+_IS_BEHIND = """
+    EXISTS (
+        SELECT 1 FROM outbox AS earlier
+        WHERE earlier.app_id = outbox.app_id AND earlier.session_id = outbox.session_id
+            AND earlier.sequence < outbox.sequence AND earlier.state = 'pending'
     )
+"""
 
-
-# Statements that are made once: to build one takes several times as long as to run it.
-_this_session = and_(outbox.c.app_id == bindparam("app"), outbox.c.session_id == bindparam("session"))
-_pending = outbox.c.state == State.PENDING.value
-_last = select(outbox_sequences.c.last).where(
-    outbox_sequences.c.app_id == bindparam("app"), outbox_sequences.c.session_id == bindparam("session")
-)
 # What has to be known before a fact is written.
-_ASK = Prepared(
-    select(
-        select(apps.c.webhook_json).where(apps.c.id == bindparam("app")).scalar_subquery().label("webhook_json"),
-        exists(select(outbox.c.id).where(outbox.c.id == bindparam("wanted"))).label("told"),
-        exists(select(outbox.c.id).where(_this_session, _pending)).label("waits"),
-        func.coalesce(_last.scalar_subquery(), 0).label("last"),
-    )
-)
+_ASK = Prepared("""
+    SELECT
+        (SELECT webhook_json FROM apps WHERE id = :app) AS webhook_json,
+        EXISTS (SELECT 1 FROM outbox WHERE id = :fact) AS is_known,
+        EXISTS (
+            SELECT 1 FROM outbox WHERE app_id = :app AND session_id = :session AND state = 'pending'
+        ) AS is_behind,
+        coalesce((SELECT last FROM outbox_sequences WHERE app_id = :app AND session_id = :session), 0) AS last
+""")
+
+_COUNT = Prepared("""
+    INSERT INTO outbox_sequences (app_id, session_id, last, used_us)
+    VALUES (:app_id, :session_id, :last, :used_us)
+    ON CONFLICT (app_id, session_id) DO UPDATE SET last = excluded.last, used_us = excluded.used_us
+""")
+
 _ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error"})
-_count = insert(outbox_sequences)
-_COUNT = Prepared(
-    _count.on_conflict_do_update(
-        index_elements=["app_id", "session_id"], set_={"last": _count.excluded.last, "used_us": _count.excluded.used_us}
+
+_DUE = text("SELECT * FROM outbox WHERE app_id = :app AND due_us <= :now ORDER BY due_us LIMIT :limit")
+
+_NEXT_DUE = text("SELECT min(due_us) FROM outbox WHERE app_id = :app AND due_us > :now")
+
+_BACKLOG = text("""
+    SELECT
+        id,
+        (SELECT count(*) FROM outbox WHERE app_id = apps.id AND state = 'pending') AS pending,
+        (SELECT min(due_us) FROM outbox WHERE app_id = apps.id AND due_us IS NOT NULL) AS due_us
+    FROM apps
+""")
+
+# Rule 2: the turn of the row with the lowest sequence.
+_GIVE_TURN = Prepared("""
+    UPDATE outbox SET due_us = :now
+    WHERE id = (
+        SELECT id FROM outbox WHERE app_id = :app AND session_id = :session AND state = 'pending'
+        ORDER BY sequence LIMIT 1
     )
-)
-_DUE = (
-    select(outbox)
-    .where(outbox.c.app_id == bindparam("app"), outbox.c.due_us <= bindparam("now"))
-    .order_by(outbox.c.due_us)
-    .limit(bindparam("limit"))
-)
-_NEXT = select(func.min(outbox.c.due_us)).where(outbox.c.app_id == bindparam("app"), outbox.c.due_us > bindparam("now"))
-_BACKLOG = select(
-    apps.c.id,
-    select(func.count())
-    .where(outbox.c.app_id == apps.c.id, _pending)
-    .correlate(apps)
-    .scalar_subquery()
-    .label("pending"),
-    select(func.min(outbox.c.due_us))
-    .where(outbox.c.app_id == apps.c.id, outbox.c.due_us.is_not(None))
-    .correlate(apps)
-    .scalar_subquery()
-    .label("due_us"),
-)
-_TURN = Prepared(
-    update(outbox)
-    .where(
-        outbox.c.id
-        == select(_other.c.id)
-        .where(
-            _other.c.app_id == bindparam("app"),
-            _other.c.session_id == bindparam("session"),
-            _other.c.state == State.PENDING.value,
-        )
-        .order_by(_other.c.sequence)
-        .limit(1)
-        .scalar_subquery()
-    )
-    .values(due_us=bindparam("now"))
-    .returning(*outbox.c)
-)
-_this_pending = update(outbox).where(outbox.c.id == bindparam("wanted"), _pending)
-_DELIVERED = Prepared(
-    _this_pending.values(state=State.DELIVERED.value, due_us=None, done_us=bindparam("now"), error=None, body_json="{}")
-)
-_DEAD = Prepared(
-    _this_pending.values(
-        state=State.DEAD.value,
-        due_us=None,
-        done_us=bindparam("now"),
-        error=bindparam("why"),
-        attempts=outbox.c.attempts + 1,
-    )
-)
+    RETURNING *
+""")
+
+# Rule 3: without its body.
+_DELIVERED = Prepared("""
+    UPDATE outbox SET state = 'delivered', due_us = NULL, done_us = :now, error = NULL, body_json = '{}'
+    WHERE id = :fact AND state = 'pending'
+""")
+
+_DEAD = Prepared("""
+    UPDATE outbox SET state = 'dead', due_us = NULL, done_us = :now, error = :why, attempts = attempts + 1
+    WHERE id = :fact AND state = 'pending'
+""")
+
 # A replay may have put a row before this one while it was being tried.
-_RETRY = _this_pending.values(
-    due_us=case((before(outbox), None), else_=bindparam("next")),
-    error=bindparam("why"),
-    attempts=outbox.c.attempts + 1,
-)
+_FAILED = text(f"""
+    UPDATE outbox
+    SET due_us = CASE WHEN {_IS_BEHIND} THEN NULL ELSE :next END, error = :why, attempts = attempts + 1
+    WHERE id = :fact AND state = 'pending'
+""")
 
-_webhook: Any = msgspec.json.Decoder(WebhookTarget).decode
+_TAKE_TURNS = text(f"""
+    UPDATE outbox SET due_us = NULL
+    WHERE app_id = :app AND state = 'pending' AND due_us IS NOT NULL AND {_IS_BEHIND}
+""")
 
+_GIVE_TURNS = text(f"""
+    UPDATE outbox SET due_us = :now
+    WHERE app_id = :app AND state = 'pending' AND due_us IS NULL AND NOT {_IS_BEHIND}
+""")
 
-def add(connection: Connection, facts: Iterable[Fact], usual: Set[FactKind]) -> set[str]:
-    """Write those facts that their apps want and that were not written before; ids of the apps that have more now.
+# With the apps named, the index can be used, which begins with the app.
+_PRUNE = text("""
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox
+        WHERE app_id IN (SELECT id FROM apps) AND state = :state AND done_us < :before
+        LIMIT :limit
+    )
+""")
 
-    ``usual`` are the kinds for apps that did not choose. Each fact takes the next sequence of its session.
-    """
-    told = set()
-    for fact in facts:
-        asked = {"app": fact.app_id, "session": fact.session_id, "wanted": fact.id}
-        known = _ASK.row(connection, asked)
-        if known is None or known["webhook_json"] is None or known["told"]:
-            continue
-        kinds = _webhook(known["webhook_json"]).kinds
-        if fact.kind not in (usual if kinds is None else kinds):
-            continue
-        at_us, sequence = unix_us(fact.at), known["last"] + 1
-        key = {"app_id": fact.app_id, "session_id": fact.session_id}
-        _COUNT.run(connection, {**key, "last": sequence, "used_us": at_us})
-        values = {
-            **key,
-            "id": fact.id,
-            "sequence": sequence,
-            "kind": fact.kind.value,
-            "recording_id": fact.recording_id,
-            "at_us": at_us,
-            "body_json": msgspec.json.encode(fact.body).decode(),
-            "state": State.PENDING.value,
-            "attempts": 0,
-            "begun_us": at_us,
-            "due_us": None if known["waits"] else at_us,
-        }
-        _ADD.run(connection, values)
-        told.add(fact.app_id)
-    return told
+_PRUNE_SEQUENCES = text("""
+    DELETE FROM outbox_sequences WHERE (app_id, session_id) IN (
+        SELECT app_id, session_id FROM outbox_sequences
+        WHERE used_us < :before AND NOT EXISTS (
+            SELECT 1 FROM outbox
+            WHERE app_id = outbox_sequences.app_id AND session_id = outbox_sequences.session_id
+        )
+        LIMIT :limit
+    )
+""")
 
 
-def due(connection: Connection, app_id: str, now: datetime, limit: int) -> Due:
-    """Up to ``limit`` announcements of the app whose time has come."""
-    asked = {"app": app_id, "now": unix_us(now)}
-    rows = connection.execute(_DUE, {**asked, "limit": limit}).mappings().all()
-    next_us = connection.execute(_NEXT, asked).scalar_one()
-    return Due(tuple(announcement(row) for row in rows), None if next_us is None else utc(next_us))
+class Outbox:
+    """The facts to announce; every method that is awaited raises DependencyError when the database fails."""
+
+    def __init__(self, database: Database, default_kinds: Set[FactKind]) -> None:
+        """``default_kinds`` are the kinds of facts for apps that did not choose."""
+        self._database = database
+        self._default_kinds = default_kinds
+        self._on_announced: Callable[[str], None] | None = None
+
+    # ---- what is announced -------------------------------------------------------------------------------------
+
+    def on_announced(self, wake: Callable[[str], None]) -> None:
+        """Have ``wake`` called with an app's id whenever there is more to tell it."""
+        self._on_announced = wake
+
+    async def announce(self, facts: Sequence[Fact]) -> None:
+        """Write facts that no row of their own announces; those that their app does not want are left out."""
+        self.wake(await self._database.write(lambda connection: self.add(connection, facts)))
+
+    def add(self, connection: Connection, facts: Iterable[Fact]) -> set[str]:
+        """Write facts as a part of a transaction and return the apps to ``wake`` after its commit.
+
+        Left out are facts that were written before and those that their app does not want. Each other fact takes the
+        next sequence of its session.
+        """
+        told = set()
+        for fact in facts:
+            known = _ASK.row(connection, {"app": fact.app_id, "session": fact.session_id, "fact": fact.id})
+            if known is None or known["webhook_json"] is None or known["is_known"]:
+                continue
+            kinds = _webhook(known["webhook_json"]).kinds
+            if fact.kind not in (self._default_kinds if kinds is None else kinds):
+                continue
+            at_us, sequence = unix_us(fact.at), known["last"] + 1
+            key = {"app_id": fact.app_id, "session_id": fact.session_id}
+            _COUNT.run(connection, {**key, "last": sequence, "used_us": at_us})
+            values = {
+                **key,
+                "id": fact.id,
+                "sequence": sequence,
+                "kind": fact.kind.value,
+                "recording_id": fact.recording_id,
+                "at_us": at_us,
+                "body_json": json_text(fact.body),
+                "state": State.PENDING.value,
+                "attempts": 0,
+                "begun_us": at_us,
+                "due_us": None if known["is_behind"] else at_us,  # rule 2
+            }
+            _ADD.run(connection, values)
+            told.add(fact.app_id)
+        return told
+
+    def wake(self, app_ids: Iterable[str]) -> None:
+        """Say that there is more to tell these apps."""
+        if self._on_announced is not None:
+            for app_id in app_ids:
+                self._on_announced(app_id)
+
+    # ---- its delivery ------------------------------------------------------------------------------------------
+
+    async def due(self, app_id: str, now: datetime, limit: int) -> Due:
+        """Return up to ``limit`` announcements that the app can be told now, one of each session."""
+        asked = {"app": app_id, "now": unix_us(now)}
+
+        def read(connection: Connection) -> Due:
+            rows = connection.execute(_DUE, {**asked, "limit": limit}).mappings().all()
+            next_us = connection.execute(_NEXT_DUE, asked).scalar_one()
+            return Due(tuple(announcement(row) for row in rows), None if next_us is None else utc(next_us))
+
+        return await self._database.read(read)
+
+    async def backlog(self) -> list[Backlog]:
+        """Return what waits, for each app that something waits for."""
+
+        def read(connection: Connection) -> list[Backlog]:
+            rows = connection.execute(_BACKLOG).all()
+            return [Backlog(row.id, row.pending, utc(row.due_us)) for row in rows if row.due_us is not None]
+
+        return await self._database.read(read)
+
+    async def mark_delivered(self, done: Announcement, now: datetime) -> Announcement | None:
+        """Note that it has arrived; return whose turn it is now in its session."""
+        return await self._database.write(lambda connection: _end(connection, _DELIVERED, done, now, {}))
+
+    async def mark_failed(self, failed: Announcement, why: str, next_at: datetime) -> None:
+        """Note that a try has failed and that the next is at ``next_at``."""
+        values = {"fact": failed.fact.id, "why": why, "next": unix_us(next_at)}
+        await self._database.write(lambda connection: connection.execute(_FAILED, values))
+
+    async def mark_dead(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
+        """Give it up, which makes it a dead letter; return whose turn it is now in its session."""
+        return await self._database.write(lambda connection: _end(connection, _DEAD, dead, now, {"why": why}))
+
+    async def prune(self, now: datetime) -> bool:
+        """Delete rows that have been kept long enough; return whether there may be more of them."""
+
+        def write(connection: Connection) -> bool:
+            full = False
+            for state, kept in ((State.DELIVERED, DELIVERED_KEPT), (State.DEAD, DEAD_KEPT)):
+                old = {"state": state.value, "before": unix_us(now - kept), "limit": _PRUNED_AT_ONCE}
+                full = connection.execute(_PRUNE, old).rowcount == _PRUNED_AT_ONCE or full
+            unused = {"before": unix_us(now - SEQUENCES_KEPT), "limit": _PRUNED_AT_ONCE}
+            return connection.execute(_PRUNE_SEQUENCES, unused).rowcount == _PRUNED_AT_ONCE or full
+
+        return await self._database.write(write)
 
 
-def backlog(connection: Connection) -> list[Backlog]:
-    """The apps that something waits for."""
-    rows = connection.execute(_BACKLOG).all()
-    return [Backlog(row.id, row.pending, utc(row.due_us)) for row in rows if row.due_us is not None]
-
-
-def delivered(connection: Connection, done: Announcement, now: datetime) -> Announcement | None:
-    """It has arrived; whose turn it is now in its session."""
-    return _end(connection, _DELIVERED, done, now, {})
-
-
-def mark_dead(connection: Connection, dead: Announcement, why: str, now: datetime) -> Announcement | None:
-    """It is given up; whose turn it is now in its session."""
-    return _end(connection, _DEAD, dead, now, {"why": why})
-
-
-def retry(connection: Connection, failed: Announcement, why: str, next_at: datetime) -> None:
-    """A try has failed; the next is at ``next_at``."""
-    connection.execute(_RETRY, {"wanted": failed.fact.id, "why": why, "next": unix_us(next_at)})
-
-
-def prune(connection: Connection, now: datetime) -> bool:
-    """Delete rows that have been kept long enough; whether there may be more of them."""
-    an_app = outbox.c.app_id.in_(select(apps.c.id))  # makes the index usable, which begins with the app
-    full = False
-    for state, kept in ((State.DELIVERED, DELIVERED_KEPT), (State.DEAD, DEAD_KEPT)):
-        old = select(outbox.c.id).where(an_app, outbox.c.state == state.value, outbox.c.done_us < unix_us(now - kept))
-        gone = connection.execute(delete(outbox).where(outbox.c.id.in_(old.limit(_PRUNED_AT_ONCE))))
-        full = full or gone.rowcount == _PRUNED_AT_ONCE
-    session = (outbox_sequences.c.app_id, outbox_sequences.c.session_id)
-    rows = exists(select(outbox.c.id).where(outbox.c.app_id == session[0], outbox.c.session_id == session[1]))
-    old = select(*session).where(outbox_sequences.c.used_us < unix_us(now - SEQUENCES_KEPT), ~rows)
-    gone = connection.execute(delete(outbox_sequences).where(tuple_(*session).in_(old.limit(_PRUNED_AT_ONCE))))
-    return full or gone.rowcount == _PRUNED_AT_ONCE
-
-
-def forget_app(connection: Connection, app_id: str) -> None:
-    """Delete all that was to be told to an app that is removed."""
-    connection.execute(delete(outbox).where(outbox.c.app_id == app_id))
-    connection.execute(delete(outbox_sequences).where(outbox_sequences.c.app_id == app_id))
+def order_turns(connection: Connection, app_id: str, now: datetime) -> None:
+    """Make rule 2 true again for an app of which other rows have become pending; a part of a transaction."""
+    connection.execute(_TAKE_TURNS, {"app": app_id})
+    connection.execute(_GIVE_TURNS, {"app": app_id, "now": unix_us(now)})
 
 
 def announcement(row: Mapping[Any, Any]) -> Announcement:
-    """A row that is pending or dead."""
+    """Return what a row says that is pending or dead."""
     return Announcement(
         fact=Fact(
             id=row["id"],
@@ -279,11 +295,13 @@ def announcement(row: Mapping[Any, Any]) -> Announcement:
 
 
 def _end(
-    connection: Connection, how: Prepared, ended: Announcement, now: datetime, more: dict[str, object]
+    connection: Connection, how: Prepared, ended: Announcement, now: datetime, more: Mapping[str, object]
 ) -> Announcement | None:
     fact, now_us = ended.fact, unix_us(now)
-    if how.run(connection, {"wanted": fact.id, "now": now_us, **more}) == 0:
+    if how.run(connection, {"fact": fact.id, "now": now_us, **more}) == 0:
         return None
-    turn = {"app": fact.app_id, "session": fact.session_id, "now": now_us}
-    row = _TURN.row(connection, turn)
+    row = _GIVE_TURN.row(connection, {"app": fact.app_id, "session": fact.session_id, "now": now_us})
     return None if row is None else announcement(row)
+
+
+_webhook: Any = msgspec.json.Decoder(WebhookTarget).decode

@@ -1,27 +1,27 @@
-"""Recordings as rows: the statements that write, find and list them.
+"""Recordings as rows.
 
 A recording only ever moves forward in its life: ``save`` writes a value over a row only if the row's status is one
 that the value's status may follow. So a late writer (a fold that ends after the sweeper, a recovery beside a live
 session) cannot take a row back, and needs no lock.
-
-Every function takes a connection inside a transaction and can be run again after a rollback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
-from wavstream.catalog.cursors import read_cursor, write_cursor
-from wavstream.catalog.prepared import Prepared
-from wavstream.catalog.tables import recordings
+from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.outbox import Outbox
+from wavstream.catalog.pages import Page, make_page, read_cursor
+from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
+from wavstream.model.fact import Fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
@@ -42,16 +42,6 @@ _MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
     Status.EXPIRED: (Status.AVAILABLE, Status.EXPIRED),
     Status.DELETED: (Status.AVAILABLE, Status.ABSENT, Status.FAILED, Status.EXPIRED, Status.DELETED),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list."""
-
-    data: tuple[Recording, ...]
-    """Newest first."""
-    next_cursor: str | None
-    """Hand it back to read on; None: this was the last page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,64 +82,100 @@ _SAVE = {
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 
 
-def add(connection: Connection, recording: Recording) -> bool:
-    """Insert the row unless its id is there already; whether it was inserted."""
+class Recordings:
+    """The rows of recordings; every method raises DependencyError when the database fails."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    async def add(self, recording: Recording) -> bool:
+        """Insert the row; return False, and change nothing, if its id is there already."""
+        return await self._database.write(lambda connection: insert_recording(connection, recording))
+
+    async def save(self, recording: Recording, facts: Sequence[Fact] = ()) -> bool:
+        """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
+
+        Return False, and change nothing, if the row is further in its life.
+        """
+
+        def write(connection: Connection) -> tuple[bool, set[str]]:
+            saved = _SAVE[recording.status].run(connection, _row(recording)) == 1
+            return saved, self._outbox.add(connection, facts) if saved else set()
+
+        saved, told = await self._database.write(write)
+        self._outbox.wake(told)
+        return saved
+
+    async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:
+        """Return the recording, if it is there and, where ``app_id`` is given, that app's."""
+
+        def read(connection: Connection) -> Recording | None:
+            row = connection.execute(_GET, {"wanted": recording_id}).mappings().one_or_none()
+            if row is None or (app_id is not None and row["app_id"] != app_id):
+                return None
+            return _recording(row)
+
+        return await self._database.read(read)
+
+    async def unfinished(self) -> list[Recording]:
+        """Return the recordings whose file is not made yet (accepted, ongoing, paused or completed), oldest first."""
+        columns = recordings.c
+        statement = select(recordings).where(columns.status.in_([status.value for status in UNFINISHED]))
+        statement = statement.order_by(columns.created_us)
+        return await self._database.read(lambda connection: _select(connection, statement))
+
+    async def due(self, now: datetime, limit: int, after: Recording | None = None) -> list[Recording]:
+        """Return available recordings, held by nobody, whose retention has ended, the longest ended first.
+
+        ``after`` is the last one that was read; None: begin.
+        """
+        columns = recordings.c
+        statement = select(recordings).where(
+            columns.status == Status.AVAILABLE.value,
+            columns.expires_us <= unix_us(now),
+            columns.hold_json.is_(None),
+        )
+        if after is not None:
+            statement = statement.where(
+                tuple_(columns.expires_us, columns.id) > tuple_(_us(after.expires_at), after.id)
+            )
+        statement = statement.order_by(columns.expires_us, columns.id).limit(limit)
+        return await self._database.read(lambda connection: _select(connection, statement))
+
+    async def stored(self, after_id: str, limit: int) -> list[Recording]:
+        """Return available recordings in order of id; begin with ``""``, go on with the last id."""
+        columns = recordings.c
+        statement = select(recordings).where(columns.id > after_id, columns.status == Status.AVAILABLE.value)
+        statement = statement.order_by(columns.id).limit(limit)
+        return await self._database.read(lambda connection: _select(connection, statement))
+
+    async def list(
+        self, app_id: str, filters: Filters | None = None, *, limit: int, cursor: str | None = None
+    ) -> Page[Recording]:
+        """Return a page of the app's recordings, the newest first; raise InvalidFields for a cursor that is not ours.
+
+        Without a status among the filters the deleted ones are left out.
+        """
+
+        def read(connection: Connection) -> Page[Recording]:
+            columns = recordings.c
+            statement = select(recordings).where(columns.app_id == app_id, *_conditions(filters or Filters()))
+            if cursor is not None:
+                statement = statement.where(tuple_(columns.created_us, columns.id) < tuple_(*read_cursor(cursor)))
+            statement = statement.order_by(columns.created_us.desc(), columns.id.desc()).limit(limit + 1)
+            rows = connection.execute(statement).mappings().all()
+            return make_page(rows, limit, time="created_us", make=_recording)
+
+        return await self._database.read(read)
+
+
+def insert_recording(connection: Connection, recording: Recording) -> bool:
+    """Insert the row as a part of a transaction; return False if its id is there already."""
     return _ADD.run(connection, _row(recording)) == 1
 
 
-def save(connection: Connection, recording: Recording) -> bool:
-    """Insert the row or write over it, unless it is further in its life; whether it was written."""
-    return _SAVE[recording.status].run(connection, _row(recording)) == 1
-
-
-def get(connection: Connection, recording_id: str, app_id: str | None) -> Recording | None:
-    """The recording, if it is there and, where ``app_id`` is given, that app's."""
-    row = connection.execute(_GET, {"wanted": recording_id}).mappings().one_or_none()
-    if row is None or (app_id is not None and row["app_id"] != app_id):
-        return None
-    return _recording(row)
-
-
-def page(connection: Connection, app_id: str, filters: Filters, limit: int, cursor: str | None) -> Page:
-    """Up to ``limit`` recordings after ``cursor``, newest first; raises InvalidFields for a cursor that is not ours."""
-    newest_first = (recordings.c.created_us.desc(), recordings.c.id.desc())
-    statement = select(recordings).where(recordings.c.app_id == app_id, *_conditions(filters)).order_by(*newest_first)
-    if cursor is not None:
-        place = tuple_(recordings.c.created_us, recordings.c.id)
-        statement = statement.where(place < tuple_(*read_cursor(cursor)))
-    rows = connection.execute(statement.limit(limit + 1)).mappings().all()
-    shown = rows[:limit]
-    more = len(rows) > limit
-    return Page(
-        data=tuple(_recording(row) for row in shown),
-        next_cursor=write_cursor(shown[-1]["created_us"], shown[-1]["id"]) if more else None,
-    )
-
-
-def unfinished(connection: Connection) -> list[Recording]:
-    """Every recording whose file is not made yet, oldest first."""
-    statement = select(recordings).where(recordings.c.status.in_([status.value for status in UNFINISHED]))
-    return [_recording(row) for row in connection.execute(statement.order_by(recordings.c.created_us)).mappings()]
-
-
-def due(connection: Connection, now: datetime, limit: int, after: Recording | None) -> list[Recording]:
-    """Available recordings, held by nobody, whose retention has ended, longest ended first; those behind ``after``."""
-    statement = select(recordings).where(
-        recordings.c.status == Status.AVAILABLE.value,
-        recordings.c.expires_us <= unix_us(now),
-        recordings.c.hold_json.is_(None),
-    )
-    if after is not None:
-        place = tuple_(recordings.c.expires_us, recordings.c.id)
-        statement = statement.where(place > tuple_(_us(after.expires_at), after.id))
-    statement = statement.order_by(recordings.c.expires_us, recordings.c.id).limit(limit)
-    return [_recording(row) for row in connection.execute(statement).mappings()]
-
-
-def stored(connection: Connection, after_id: str, limit: int) -> list[Recording]:
-    """Available recordings with an id greater than ``after_id``, in order of id."""
-    statement = select(recordings).where(recordings.c.id > after_id, recordings.c.status == Status.AVAILABLE.value)
-    statement = statement.order_by(recordings.c.id).limit(limit)
+def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
     return [_recording(row) for row in connection.execute(statement).mappings()]
 
 
@@ -187,10 +213,6 @@ def _utc(moment_us: int | None) -> datetime | None:
     return None if moment_us is None else utc(moment_us)
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 def _row(recording: Recording) -> dict[str, object]:
     return {
         "id": recording.id,
@@ -198,22 +220,22 @@ def _row(recording: Recording) -> dict[str, object]:
         "session_id": recording.session_id,
         "status": recording.status.value,
         "end_reason": None if recording.end_reason is None else recording.end_reason.value,
-        "options_json": _json(recording.options),
+        "options_json": json_text(recording.options),
         "object_key": recording.object_key,
         "file_name": recording.file_name,
         "call_from": recording.call.from_,
         "call_to": recording.call.to,
         "call_direction": recording.call.direction,
-        "vendor_ids_json": _json(recording.call.vendor_ids),
+        "vendor_ids_json": json_text(recording.call.vendor_ids),
         "created_us": unix_us(recording.created_at),
         "started_us": _us(recording.started_at),
         "ended_us": _us(recording.ended_at),
         "expires_us": _us(recording.expires_at),
-        "receipt_json": None if recording.receipt is None else _json(recording.receipt),
+        "receipt_json": None if recording.receipt is None else json_text(recording.receipt),
         "error": recording.error,
         "command_uid": recording.command_uid,
         "opened": recording.opened,
-        "hold_json": None if recording.hold is None else _json(recording.hold),
+        "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 
 

@@ -1,4 +1,4 @@
-"""Brings the schema of a database file up to date before anyone uses it."""
+"""The schema of a database file, brought up to date before anyone uses it, and how its connections are set up."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def upgrade(path: Path) -> None:
 
 
 def migrations(connection: Connection) -> Config:
-    """Alembic's configuration, to run on this connection."""
+    """Return Alembic's configuration, to run on this connection."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -54,7 +54,7 @@ def migrations(connection: Connection) -> Config:
 
 
 def prepare(connection: Any, _record: object = None) -> None:
-    """Settings of every new connection.
+    """Set up a new connection.
 
     ``synchronous=FULL``: a commit is on the disk before it is answered. NORMAL would lose the last commits in a power
     cut, and by then the journal of a recording that is ``available`` may be gone already, so that its row could not
@@ -66,6 +66,14 @@ def prepare(connection: Any, _record: object = None) -> None:
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     _use_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def prepare_for_reading(connection: Any, _record: object = None) -> None:
+    """Set up a new connection that only reads."""
+    prepare(connection)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
     cursor.close()
 
 

@@ -6,6 +6,7 @@ hold exactly what a ``datetime`` holds. Values that are only ever read whole are
 
 from __future__ import annotations
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
 
 metadata = MetaData(
@@ -118,3 +119,8 @@ outbox_sequences = Table(
     Column("last", BigInteger, nullable=False),
     Column("used_us", BigInteger, nullable=False, index=True),
 )
+
+
+def json_text(value: object) -> str:
+    """Return the value as a ``..._json`` column holds it."""
+    return msgspec.json.encode(value).decode()

@@ -23,7 +23,7 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
     key, secrets = _make_key(folder, settings)
     async with folder.open_catalog() as catalog:
         app = App(app_id, created_at=datetime.now(UTC), retention_hours=retention_hours)
-        if not await catalog.add_app(app, **secrets):
+        if not await catalog.apps.add(app, **secrets):
             raise OperatorError(
                 f"there is an app {app_id} already: 'wavstream apps rotate-key {app_id}' gives it a new key"
             )
@@ -33,7 +33,7 @@ async def add_app(app_id: str, retention_hours: int | None, settings: Settings, 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
     async with DataFolder(settings.data_dir).open_catalog() as catalog:
-        apps = await catalog.list_apps()
+        apps = await catalog.apps.list()
     table = Table("app", "since", "retention")
     for app in apps:
         hours = "server's" if app.retention_hours is None else f"{app.retention_hours} h"
@@ -46,7 +46,7 @@ async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
     folder = DataFolder(settings.data_dir)
     key, secrets = _make_key(folder, settings)
     async with folder.open_catalog() as catalog:
-        if not await catalog.replace_key(app_id, **secrets):
+        if not await catalog.apps.replace_key(app_id, **secrets):
             raise unknown_app(app_id)
     _print_key(app_id, key, console)
 
@@ -54,7 +54,7 @@ async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
 async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
     """Remove the app; raise OperatorError if there is no such app."""
     async with DataFolder(settings.data_dir).open_catalog() as catalog:
-        if not await catalog.remove_app(app_id):
+        if not await catalog.apps.remove(app_id):
             raise unknown_app(app_id)
     console.print(f"app {app_id} is removed; its recordings stay until their retention ends")
 

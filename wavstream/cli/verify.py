@@ -89,7 +89,7 @@ def _from_file(path: Path) -> tuple[Path, Recording] | None:
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Recording]:
     folder = DataFolder(settings.data_dir)
     async with folder.open_catalog() as catalog:
-        recording = await catalog.get_recording(recording_id)
+        recording = await catalog.recordings.get(recording_id)
     if recording is None:
         raise NotFound(f"there is no recording {recording_id} in {folder.catalog}, and no file of that name")
     path = folder.recordings / recording.object_key

@@ -49,14 +49,14 @@ async def replay_dead_letters(
         for each, ids in wanted.items():
             for start in range(0, len(ids), REPLAYED_AT_ONCE):
                 part = ids[start : start + REPLAYED_AT_ONCE]
-                replayed += await catalog.replay(each, part, datetime.now(UTC))
+                replayed += await catalog.dead_letters.replay(each, part, datetime.now(UTC))
     _print(f"{replayed} webhooks are sent again; a running server begins within ten seconds", console)
 
 
 async def _apps(catalog: Catalog, app_id: str | None) -> list[str]:
     if app_id is None:
-        return [app.id for app in await catalog.list_apps()]
-    if await catalog.get_app(app_id) is None:
+        return [app.id for app in await catalog.apps.list()]
+    if await catalog.apps.get(app_id) is None:
         raise unknown_app(app_id)
     return [app_id]
 
@@ -65,13 +65,13 @@ async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str]) -> lis
     """Return the ids of the app's dead letters to send again, in the order in which they died."""
     if not fact_ids:
         return [letter.fact.id async for letter in _letters(catalog, app_id)][::-1]
-    return [each for each in dict.fromkeys(fact_ids) if await catalog.dead_letter(app_id, each) is not None]
+    return [each for each in dict.fromkeys(fact_ids) if await catalog.dead_letters.get(app_id, each) is not None]
 
 
 async def _letters(catalog: Catalog, app_id: str) -> AsyncIterator[Announcement]:
     cursor: str | None = None
     while True:
-        page = await catalog.dead_letters(app_id, limit=REPLAYED_AT_ONCE, cursor=cursor)
+        page = await catalog.dead_letters.page(app_id, limit=REPLAYED_AT_ONCE, cursor=cursor)
         for letter in page.data:
             yield letter
         cursor = page.next_cursor

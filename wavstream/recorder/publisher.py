@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.database import retry_forever
+from wavstream.catalog.recordings import Recordings
 from wavstream.errors import DependencyError
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status
@@ -40,7 +42,7 @@ class Publisher:
         self,
         *,
         storage: LocalStorage,
-        catalog: Catalog,
+        recordings: Recordings,
         facts_of: FactsOf,
         expires_at: Callable[[Recording], Awaitable[datetime | None]],
         sidecar: Callable[[Recording], bytes] | None,
@@ -48,7 +50,7 @@ class Publisher:
     ) -> None:
         self.retry_s = retry_s
         self._storage = storage
-        self._catalog = catalog
+        self._recordings = recordings
         self._facts_of = facts_of
         self._expires_at = expires_at
         self._sidecar = sidecar
@@ -66,17 +68,22 @@ class Publisher:
         def publish() -> Awaitable[Recording]:
             return loop.run_in_executor(self._pool, self._put_in_storage, job, recording)
 
-        return await self._retry_forever(publish, OSError, "publish_failed", recording)
+        return await retry_forever(
+            publish,
+            on_first_failure=partial(_log, "publish_failed", recording),
+            delay_s=self.retry_s,
+            failure=OSError,
+        )
 
     async def save(self, recording: Recording) -> None:
         """Write the row, and with it the facts that its change announces."""
         facts = self._facts_of(recording)
-        await self._ask_catalog(lambda: self._catalog.save_recording(recording, facts), recording)
+        await self._ask_catalog(lambda: self._recordings.save(recording, facts), recording)
 
     async def try_save(self, recording: Recording) -> None:
         """Write the row as ``save`` does; if the catalog fails, without the caller waiting for it any longer."""
         try:
-            await self._catalog.save_recording(recording, self._facts_of(recording))
+            await self._recordings.save(recording, self._facts_of(recording))
         except DependencyError:
             self.save_later(recording)
 
@@ -88,7 +95,7 @@ class Publisher:
 
     async def is_held(self, recording: Recording) -> bool:
         """Return whether the row is under a legal hold, which may have come after the recording's own value."""
-        row = await self._ask_catalog(lambda: self._catalog.get_recording(recording.id), recording)
+        row = await self._ask_catalog(lambda: self._recordings.get(recording.id), recording)
         return row is not None and row.hold is not None
 
     @property
@@ -104,21 +111,9 @@ class Publisher:
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
-        return await self._retry_forever(ask, DependencyError, "catalog_failed", recording)
-
-    async def _retry_forever(
-        self, work: Callable[[], Awaitable[T]], failure: type[Exception], event: str, recording: Recording
-    ) -> T:
-        """Try until it does not fail in this way; log the first failure."""
-        is_logged = False
-        while True:
-            try:
-                return await work()
-            except failure as error:
-                if not is_logged:
-                    log.warning(event, recording_id=recording.id, error=str(error))
-                is_logged = True
-                await asyncio.sleep(self.retry_s)
+        return await retry_forever(
+            ask, on_first_failure=partial(_log, "catalog_failed", recording), delay_s=self.retry_s
+        )
 
     def _put_in_storage(self, job: RenderJob, recording: Recording) -> Recording:
         recording = job.finish(recording)
@@ -126,3 +121,7 @@ class Publisher:
             sidecar = self._sidecar(recording) if self._sidecar is not None else None
             self._storage.publish(job.spool, recording.object_key, sidecar=sidecar)
         return recording
+
+
+def _log(event: str, recording: Recording, error: Exception) -> None:
+    log.warning(event, recording_id=recording.id, error=str(error))

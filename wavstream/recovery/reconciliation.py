@@ -19,7 +19,7 @@ from datetime import datetime
 
 import structlog
 
-from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.recordings import Recordings
 from wavstream.model.recording import Recording, Status
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key
@@ -35,7 +35,7 @@ _NAMED = 5
 
 async def reconcile(
     *,
-    catalog: Catalog,
+    recordings: Recordings,
     storage: LocalStorage,
     now: Callable[[], datetime],
     save: Callable[[Recording], Awaitable[None]],
@@ -43,9 +43,9 @@ async def reconcile(
 ) -> None:
     """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails."""
     files = await asyncio.to_thread(lambda: set(storage.walk()))
-    files.difference_update(row.object_key for row in await catalog.unfinished())
+    files.difference_update(row.object_key for row in await recordings.unfinished())
     after = ""
-    while page := await catalog.stored(after, page_size):
+    while page := await recordings.stored(after, page_size):
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page):
@@ -54,15 +54,15 @@ async def reconcile(
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = replace(row, status=Status.FAILED, error="its file is gone")
                 await save(lost)
-    await _adopt(files, catalog=catalog, storage=storage)
+    await _adopt(files, recordings=recordings, storage=storage)
 
 
-async def _adopt(files: set[str], *, catalog: Catalog, storage: LocalStorage) -> None:
+async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStorage) -> None:
     adopted = 0
     unknown: list[str] = []
     for object_key in sorted(files):
         recording = await asyncio.to_thread(_from_sidecar, storage, object_key)
-        if recording is not None and await catalog.add_recording(recording):
+        if recording is not None and await recordings.add(recording):
             adopted += 1
         elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
             unknown.append(object_key)

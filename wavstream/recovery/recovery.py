@@ -25,7 +25,7 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import read_header
@@ -53,7 +53,7 @@ class Recovery:
         folder: Path,
         sessions: Sessions,
         recorder: Recorder,
-        catalog: Catalog,
+        recordings: Recordings,
         storage: LocalStorage,
         writer: JournalWriter,
         clock: UnixClock,
@@ -72,7 +72,7 @@ class Recovery:
         self._folder = folder
         self._sessions = sessions
         self._recorder = recorder
-        self._catalog = catalog
+        self._recordings = recordings
         self._storage = storage
         self._writer = writer
         self._clock = clock
@@ -120,7 +120,7 @@ class Recovery:
                 log.info("session_recovered", app_id=app_id, session_id=session_id, done=self.done, of=self.total)
             await self._settle_rows()
             await reconcile(
-                catalog=self._catalog,
+                recordings=self._recordings,
                 storage=self._storage,
                 now=lambda: utc(self._clock.now_us()),
                 save=self._recorder.save,
@@ -195,10 +195,10 @@ class Recovery:
             session.restore(left, running, now_us)
 
     async def _row(self, recording: Recording) -> Recording:
-        row = await self._catalog.get_recording(recording.id)
+        row = await self._recordings.get(recording.id)
         if row is not None:
             return row
-        await self._catalog.add_recording(recording)
+        await self._recordings.add(recording)
         return recording
 
     def _leave(self, key: str, error: Exception) -> None:
@@ -210,7 +210,7 @@ class Recovery:
 
     async def _settle_rows(self) -> None:
         """Finish the unfinished rows of before this start that no journal tells of."""
-        for row in await self._catalog.unfinished():
+        for row in await self._recordings.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at:
                 continue
             if row.status is Status.ACCEPTED:

@@ -15,7 +15,7 @@ from wavstream.catalog.holds import HoldRegister
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.recorder.recorder import Recorder
-from wavstream.retention.policy import is_expired
+from wavstream.retention.expiry import is_expired
 from wavstream.sessions.commands import Commands
 
 log = structlog.get_logger(__name__)

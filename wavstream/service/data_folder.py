@@ -73,7 +73,7 @@ class DataFolder:
         try:
             yield catalog
         finally:
-            await catalog.close()
+            await catalog.database.close()
 
     def release(self) -> None:
         """Release the lock."""

@@ -42,7 +42,7 @@ def gateway_parts(
     return GatewayDependencies(
         commands=commands,
         access=access,
-        apps=catalog,
+        apps=catalog.apps,
         known_apps=known_apps,
         listen=listen,
         seal=seal,

@@ -94,8 +94,8 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
-        self._closing.push_async_callback(self.catalog.close)
-        app_cache = AppCache(self.catalog, time.monotonic, server_options=settings.recording.options())
+        self._closing.push_async_callback(self.catalog.database.close)
+        app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
             app_cache.get,
             server_hours=settings.retention.hours,
@@ -106,7 +106,7 @@ class Service:
             self.catalog, settings.webhooks, seal=secret_box, addresses=self.public_urls, now=self._wall
         )
         self._closing.push_async_callback(self.webhooks.stop)
-        await make_default_app(settings, self.catalog, master=master, now=self._wall())
+        await make_default_app(settings, self.catalog.apps, master=master, now=self._wall())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
             self.folder.journal,
@@ -120,7 +120,7 @@ class Service:
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
         publisher = Publisher(
             storage=storage,
-            catalog=self.catalog,
+            recordings=self.catalog.recordings,
             facts_of=self.webhooks.facts_of,
             expires_at=expiry.of,
             sidecar=self._sidecar if settings.sidecar else None,
@@ -174,13 +174,13 @@ class Service:
         )
         self.recorder.on_automatic_end(commands.end_automatically)
         self.access = Authenticator(
-            apps=self.catalog, known_apps=app_cache, master=master, twilio=twilio_account(settings)
+            apps=self.catalog.apps, known_apps=app_cache, master=master, twilio=twilio_account(settings)
         )
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,
             recorder=self.recorder,
-            catalog=self.catalog,
+            recordings=self.catalog.recordings,
             storage=storage,
             writer=self._writer,
             clock=self.clock,
@@ -210,8 +210,8 @@ class Service:
             apps=app_cache,
             urls=self.public_urls,
             holds=Holds(register=self.catalog.holds, commands=commands, recorder=self.recorder),
-            dead_letters=self.catalog,
-            find_recording=self.catalog.get_recording,
+            dead_letters=self.catalog.dead_letters,
+            recordings=self.catalog.recordings,
             storage=storage,
             conversions=conversions,
             listen=self.live.listen,
@@ -243,7 +243,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
-        sweeper = Sweeper(self.catalog, self.catalog.holds, storage)
+        sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -285,7 +285,7 @@ class Service:
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
-            await self.catalog.ping()
+            await self.catalog.database.ping()
         except DependencyError as error:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons

@@ -13,7 +13,7 @@ from wavstream.model.fact import ANNOUNCED, DEFAULT_KINDS, Fact, FactKind, recor
 from wavstream.model.recording import Recording
 from wavstream.settings import WebhookSettings
 from wavstream.storage.links import PublicUrls
-from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES
+from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.webhooks.gateway import kinds, render
@@ -40,13 +40,14 @@ class WebhookService:
         self._catalog = catalog
         self._addresses = addresses
         self._now = now
-        self._lookups = PublicResolver()
+        self._resolver = PublicResolver()
         connect = functools.partial(
-            WebhookClient, lookups=self._lookups, tls=ssl.create_default_context(), allow_http=settings.allow_http,
-            allow_localhost=settings.allow_localhost, at_once=MAX_CONCURRENT_DELIVERIES,
+            WebhookClient, resolver=self._resolver, tls=ssl.create_default_context(), allow_http=settings.allow_http,
+            allow_localhost=settings.allow_localhost, max_connections=MAX_CONCURRENT_DELIVERIES,
         )  # fmt: skip
         messages = MessageBuilder(render, lambda sealed, app_id: seal.open(sealed, owner=app_id))
-        self.dispatcher = Dispatcher(catalog, connect=connect, messages=messages)
+        delivery = Delivery(outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages)
+        self.dispatcher = Dispatcher(delivery)
 
     def start(self) -> None:
         """Deliver what was left and what comes."""
@@ -54,7 +55,7 @@ class WebhookService:
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:
         """What is to be announced when the recording is saved as it is."""
-        if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps_with_webhook:
+        if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps.with_webhook:
             return ()
         url = self._addresses.of(recording)
         return (recording_fact(recording, url=url, command_uid=recording.command_uid, at=self._now()),)
@@ -62,4 +63,4 @@ class WebhookService:
     async def stop(self) -> None:
         """End what is under way, within ``STOP_S``."""
         await self.dispatcher.stop(STOP_S)
-        await self._lookups.close()
+        await self._resolver.close()

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.recordings import Page
+from wavstream.catalog.pages import Page
+from wavstream.catalog.recordings import Filters
 from wavstream.errors import (
     Conflict,
     FieldError,
@@ -81,29 +82,29 @@ class Commands:
         """
         recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
-            return await self.begin(recording, self._catalog.add_recording)
+            return await self.begin(recording, self._catalog.recordings.add)
         async with self._idempotent.of(app_id, idempotency_key):
             return await self._start_once(recording, idempotency_key, request_digest)
 
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         app_id = recording.app_id
-        earlier = await self._catalog.remember(
+        earlier = await self._catalog.idempotency.remember(
             app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=recording.created_at
         )
         if earlier is not None:
             if earlier.request_digest != request_digest:
                 detail = "was used before with another request: use a new key for a new recording"
                 raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            made = await self._catalog.get_recording(earlier.recording_id, app_id=app_id)
+            made = await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)
             if made is not None:
                 return made
             # The server was killed between the key and the row: nothing was started.
-            await self._catalog.forget(app_id, key)
+            await self._catalog.idempotency.forget(app_id, key)
             return await self._start_once(recording, key, request_digest)
         try:
-            return await self.begin(recording, self._catalog.add_recording)
+            return await self.begin(recording, self._catalog.recordings.add)
         except WavstreamError:
-            await self._catalog.forget(app_id, key)
+            await self._catalog.idempotency.forget(app_id, key)
             raise
 
     async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
@@ -183,7 +184,7 @@ class Commands:
         """Return one recording of the app; raises NotFound."""
         live = self._recorder.get(recording_id)
         finishing = live.row if live is not None and live.end is not None else None
-        row = await self._catalog.get_recording(recording_id, app_id=app_id)
+        row = await self._catalog.recordings.get(recording_id, app_id=app_id)
         if finishing is not None and finishing.app_id == app_id:
             return finishing if row is None else replace(finishing, hold=row.hold)
         if row is None:
@@ -202,19 +203,10 @@ class Commands:
         until: datetime | None,
         limit: int,
         cursor: str | None,
-    ) -> Page:
+    ) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
-        return await self._catalog.list_recordings(
-            app_id,
-            session_id=session_id,
-            status=status,
-            from_=from_,
-            to=to,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-        )
+        filters = Filters(session_id=session_id, status=status, from_=from_, to=to, since=since, until=until)
+        return await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
         """Erase a recording's file; its row stays, without it.
@@ -230,7 +222,7 @@ class Commands:
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
         self._recorder.release_failed(recording_id)
-        await self._catalog.save_recording(replace(recording, status=Status.DELETED))
+        await self._catalog.recordings.save(replace(recording, status=Status.DELETED))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 

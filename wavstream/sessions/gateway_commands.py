@@ -102,7 +102,7 @@ class GatewayCommands:
             operation = self._operation(Command.RECORD_START, recording, uid)
 
             async def add(recording: Recording) -> None:
-                await self._catalog.add_operation(operation, _succeeded(operation), recording=recording)
+                await self._catalog.operations.add(operation, _succeeded(operation), recording=recording)
 
             await self._commands.begin(recording, add)
             self._start_cooldown.begin((app_id, session_id), self._now_us())
@@ -122,7 +122,7 @@ class GatewayCommands:
             if recording is None:
                 raise CommandConflict("No recording is running", state="none")
             operation = self._operation(Command.RECORD_STOP, recording, command_uid or str(uuid.uuid4()))
-            await self._catalog.add_operation(operation, _succeeded(operation))
+            await self._catalog.operations.add(operation, _succeeded(operation))
             with suppress(WavstreamError):  # it came to its end by itself while the command was written
                 await self._commands.end(app_id=app_id, recording_id=recording.id)
             self._stop_cooldown.begin((app_id, session_id), self._now_us())
@@ -130,7 +130,7 @@ class GatewayCommands:
 
     async def finish_stops(self) -> None:
         """After a restart: do the stops that were written and, when the server went down, not done."""
-        for stop in await self._catalog.undone_stops():
+        for stop in await self._catalog.operations.undone_stops():
             with suppress(WavstreamError):  # it came to its end by itself
                 await self._commands.end(app_id=stop.app_id, recording_id=stop.recording_id, end_us=unix_us(stop.at))
 
@@ -147,7 +147,7 @@ class GatewayCommands:
     ) -> Operation | None:
         if command_uid is None:
             return None
-        known = await self._catalog.get_operation(
+        known = await self._catalog.operations.get(
             app_id=app_id, session_id=session_id, command_uid=command_uid, since=utc(self._now_us()) - KEPT
         )
         if known is not None and known.command is not command:

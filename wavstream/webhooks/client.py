@@ -1,11 +1,11 @@
-"""One HTTP exchange with a receiver: a POST, and whether it was taken.
+"""HTTP requests to a receiver: a POST, and whether the receiver took it.
 
 The status is the answer: 2xx means taken, everything else not. Redirects are not followed, since nobody registered
 where they lead. The body behind the status is read only so that the connection can be used again, and no further than
 ``MAX_ANSWER_BYTES``. All of it ends after ``TIMEOUT_S``.
 
-Each app has connections of its own, so that none takes those of another; they are kept for ``KEPT_S`` between two
-exchanges. An address is checked when a connection to it is made, and stays the same for as long as that is kept.
+Each app has connections of its own, so that none takes those of another; they are kept for ``KEEPALIVE_S`` between two
+requests. An address is checked when a connection to it is made, and stays the same for as long as that is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wavstream.webhooks.target import check_url
 TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 65_536
 MAX_ANSWER_BYTES = 65_536
-KEPT_S = 4.0
+KEEPALIVE_S = 4.0
 """Less than the 5 s after which Node.js and uvicorn close a connection; one closed under a request costs a try."""
 _MAX_ERROR_CHARACTERS = 200
 
@@ -36,16 +36,16 @@ class DeliveryFailed(Exception):
 
 
 class WebhookClient:
-    """All exchanges with the receiver of one app; an asynchronous context that closes its connections."""
+    """The connections to the receiver of one app; an asynchronous context that closes them."""
 
     def __init__(
         self,
         *,
-        lookups: AbstractResolver,
+        resolver: AbstractResolver,
         tls: ssl.SSLContext,
         allow_http: bool,
         allow_localhost: bool,
-        at_once: int,
+        max_connections: int,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._allow_http = allow_http
@@ -53,12 +53,12 @@ class WebhookClient:
         self._timeout_s = timeout_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=lookups,
+                resolver=resolver,
                 use_dns_cache=False,
                 socket_factory=checked_socket(allow_localhost=allow_localhost),
                 ssl=tls,
-                limit=at_once,
-                keepalive_timeout=KEPT_S,
+                limit=max_connections,
+                keepalive_timeout=KEEPALIVE_S,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"Content-Type": "application/json", "User-Agent": f"wavstream/{__version__}"},
@@ -76,7 +76,7 @@ class WebhookClient:
         await self._session.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Return when the receiver has taken the message; raises NotTaken."""
+        """Return when the receiver has taken the message; raise DeliveryFailed."""
         if len(body) > MAX_BODY_BYTES:
             raise DeliveryFailed(f"the message has {len(body)} bytes, more than the {MAX_BODY_BYTES} that are sent")
         status = 0

@@ -8,51 +8,29 @@ found then. What was delivered or given up long ago is deleted every ``PRUNE_INT
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
 import structlog
 
-from wavstream.catalog.outbox import Backlog
 from wavstream.errors import DependencyError
-from wavstream.webhooks.app_queue import AppQueue, Clock, Connect, Outbox, Outcomes
-from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.app_queue import AppQueue, Delivery, Outcomes
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 RESCAN_S = 10.0
 PRUNE_INTERVAL = timedelta(hours=1)
 
 
-class WholeOutbox(Outbox, Protocol):
-    """The catalog, as the dispatcher needs it; all of it raises DependencyError."""
-
-    def on_announced(self, wake: Callable[[str], None]) -> None:
-        """Have ``wake`` called with an app's id whenever there is more to tell it."""
-
-    async def backlog(self) -> list[Backlog]:
-        """The apps that something waits for."""
-
-    async def prune_outbox(self, now: datetime) -> bool:
-        """Delete what was delivered or given up long ago; whether there may be more of it."""
-
-
 class Dispatcher:
     """Delivers for as long as the server runs. Lives on the event loop."""
 
-    def __init__(
-        self, outbox: WholeOutbox, *, connect: Connect, messages: MessageBuilder, clock: Clock | None = None
-    ) -> None:  # fmt: skip
-        """``connect`` is called for each queue, which closes what it got."""
-        loop = asyncio.get_running_loop()
-        self._outbox = outbox
-        self._connect = connect
-        self._messages = messages
-        self._clock = clock or Clock(now=lambda: datetime.now(UTC), call_later=loop.call_later)
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._outbox = delivery.outbox
+        self._clock = delivery.clock
         self._queues: dict[str, AppQueue] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._watch: asyncio.Task[None] | None = None
+        self._rescans: asyncio.Task[None] | None = None
         self._stopping = False
         self.outcomes = Outcomes()
         self.pending = 0
@@ -61,10 +39,10 @@ class Dispatcher:
     def start(self) -> None:
         """Deliver what was left and what comes."""
         self._outbox.on_announced(self.wake)
-        self._watch = asyncio.create_task(self._keep_watch(), name="outbox")
+        self._rescans = asyncio.create_task(self._rescan_forever(), name="outbox")
 
     def wake(self, app_id: str) -> None:
-        """There is more to tell this app."""
+        """Tell this app what there is more to tell it."""
         queue = self._queues.get(app_id)
         if queue is not None:
             queue.wake()
@@ -74,8 +52,8 @@ class Dispatcher:
     async def stop(self, timeout_s: float) -> None:
         """End with the tries that are running, within the time given; all else stays pending."""
         self._stopping = True
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._rescans is not None:
+            self._rescans.cancel()
         for queue in self._queues.values():
             queue.end()
         tasks = list(self._tasks.values())
@@ -83,28 +61,25 @@ class Dispatcher:
             await asyncio.wait(tasks, timeout=timeout_s)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *filter(None, [self._watch]), return_exceptions=True)
+        await asyncio.gather(*tasks, *filter(None, [self._rescans]), return_exceptions=True)
 
     def _begin(self, app_id: str) -> None:
-        queue = AppQueue(
-            app_id, outbox=self._outbox, connect=self._connect, messages=self._messages,
-            clock=self._clock, outcomes=self.outcomes,
-        )  # fmt: skip
+        queue = AppQueue(app_id, self._delivery, self.outcomes)
         self._queues[app_id] = queue
         self._tasks[app_id] = task = asyncio.create_task(queue.run(), name=f"webhooks of {app_id}")
-        task.add_done_callback(lambda done: self._ended(app_id, queue, done))
+        task.add_done_callback(lambda done: self._queue_ended(app_id, queue, done))
 
-    def _ended(self, app_id: str, queue: AppQueue, task: asyncio.Task[None]) -> None:
+    def _queue_ended(self, app_id: str, queue: AppQueue, task: asyncio.Task[None]) -> None:
         del self._queues[app_id], self._tasks[app_id]
         if task.cancelled():
             return
         error = task.exception()
         if error is not None:  # ours: the next look through the outbox begins another
-            log.error("the webhooks of an app have stopped", app=app_id, exc_info=error)
+            log.error("webhook_queue_failed", app_id=app_id, exc_info=error)
         elif queue.look:  # woken while it ended
             self.wake(app_id)
 
-    async def _keep_watch(self) -> None:
+    async def _rescan_forever(self) -> None:
         tick = asyncio.Event()
         prune_at = self._clock.now()
         while True:
@@ -112,11 +87,11 @@ class Dispatcher:
                 await self._rescan()
                 now = self._clock.now()
                 if now >= prune_at:
-                    while await self._outbox.prune_outbox(now):
+                    while await self._outbox.prune(now):
                         pass
                     prune_at = now + PRUNE_INTERVAL
             except DependencyError as error:
-                log.warning("the outbox cannot be read, trying again", error=str(error))
+                log.warning("webhook_outbox_read_failed", error=str(error))
             tick.clear()
             self._clock.call_later(RESCAN_S, tick.set)
             await tick.wait()

@@ -24,12 +24,15 @@ EVENTS: Mapping[FactKind, str] = {
 
 
 def kinds(events: Sequence[str]) -> tuple[FactKind, ...] | None:
-    """What an allow-list of event names means; None for an empty one, which does not choose. Unknown names: nothing."""
+    """Return what an allow-list of event names means; None for an empty one, which does not choose.
+
+    Names that are not known mean nothing.
+    """
     return tuple(kind for kind, event in EVENTS.items() if event in events) if events else None
 
 
 def render(fact: Fact, sequence: int) -> bytes:
-    """The body of the webhook."""
+    """Return the body of the webhook."""
     fields = _fields(fact)
     head = {"event": EVENTS[fact.kind], "session_uuid": fact.session_id}
     return msgspec.json.encode({**head, **fields, "sequence": sequence, "data": fields})

@@ -11,12 +11,12 @@ from wavstream.model.fact import Announcement, Fact
 from wavstream.webhooks.signing import in_use, secret_key, signed_headers
 
 Render = Callable[[Fact, int], bytes]
-"""A vendor's: the body for a fact and its sequence."""
+"""A vendor's rendering: the body for a fact and its sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is posted."""
+    """The parts of one POST request."""
 
     url: str
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class MessageBuilder:
     """From a sealed secret and the id of its app to the secret; raises OperatorError."""
 
     def make(self, app: App, announcement: Announcement, now: datetime) -> Message | None:
-        """The message as it is sent ``now``; None: the app wants none any more. Raises what rendering raises."""
+        """Return the message as it is sent ``now``; None: the app wants none any more. Raise what rendering raises."""
         if app.webhook is None:
             return None
         fact = announcement.fact

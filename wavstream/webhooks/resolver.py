@@ -19,42 +19,42 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from wavstream.webhooks.target import check_address
 
-LOOKUPS = 32
-"""At once; threads are made as they are needed."""
+MAX_CONCURRENT_LOOKUPS = 32
+"""Threads, made as they are needed."""
 
 
 class PublicResolver(AbstractResolver):
     """The system's resolver, one lookup a name at a time. Lives on the event loop."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_LOOKUPS, thread_name_prefix="lookup")
         self._running: dict[tuple[str, int], asyncio.Future[list[ResolveResult]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Addresses of the host, in the order in which to try them; raises OSError."""
+        """Return addresses of the host, in the order in which to try them; raise OSError."""
         key = (host, port)
         lookup = self._running.get(key)
         if lookup is None:
             lookup = asyncio.get_running_loop().run_in_executor(self._pool, _look_up, host, port)
             self._running[key] = lookup
             lookup.add_done_callback(lambda done: self._forget(key, done))
-        # One that stops waiting must not end the lookup of the others.
+        # A caller that stops waiting must not end the lookup of the others.
         return await asyncio.shield(lookup)
 
     async def close(self) -> None:
-        """End, without waiting for lookups that are under way."""
+        """End without waiting for lookups that are under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self, key: tuple[str, int], lookup: asyncio.Future[list[ResolveResult]]) -> None:
         self._running.pop(key, None)
         if not lookup.cancelled():
-            lookup.exception()  # taken note of: those who waited may have given up
+            lookup.exception()  # read, so that asyncio does not report it: those who waited may have given up
 
 
 def checked_socket(*, allow_localhost: bool) -> Callable[[AddrInfoType], socket.socket]:
-    """A maker of sockets that raises Refused for an address that nothing may be sent to."""
+    """Return a maker of sockets that raises Refused for an address that nothing may be sent to."""
 
     def make(address: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, place = address

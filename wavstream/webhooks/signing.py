@@ -24,12 +24,12 @@ _MIN_BYTES, _MAX_BYTES = 24, 64
 
 
 def new_secret() -> str:
-    """A fresh secret, as receivers paste it."""
+    """Return a fresh secret, as receivers paste it."""
     return PREFIX + base64.b64encode(secrets.token_bytes(_MADE_BYTES)).decode()
 
 
 def secret_key(secret: str) -> bytes:
-    """The key that a secret stands for; raises ValueError with what is wrong, and without the secret."""
+    """Return the key that a secret stands for; raise ValueError with what is wrong, and without the secret."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -40,17 +40,17 @@ def secret_key(secret: str) -> bytes:
 
 
 def rotated(known: Sequence[SigningSecret], new: SigningSecret) -> tuple[SigningSecret, ...]:
-    """What to keep when a secret is replaced: the new one and the newest before."""
+    """Return what to keep when a secret is replaced: the new one and the newest before."""
     return (new, *known[:1])
 
 
 def in_use(known: Sequence[SigningSecret], now: datetime) -> Sequence[SigningSecret]:
-    """The secrets to sign with: the newest, and the one before while the newest is younger than ``OVERLAP``."""
+    """Return the secrets to sign with: the newest, and the one before while the newest is younger than ``OVERLAP``."""
     return known[:2] if known and now < known[0].made_at + OVERLAP else known[:1]
 
 
 def signed_headers(message_id: str, body: bytes, keys: Iterable[bytes], now: datetime) -> dict[str, str]:
-    """The three headers of a message; without keys only its id and time."""
+    """Return the three headers of a message; without keys only its id and time."""
     timestamp = str(int(now.timestamp()))
     headers = {"webhook-id": message_id, "webhook-timestamp": timestamp}
     content = b".".join((message_id.encode(), timestamp.encode(), body))

@@ -1,14 +1,18 @@
 """Where webhooks may go: which URLs an app may have, and which addresses may be connected to.
 
 Whoever can set a URL must not be able to make the server talk to what only the server can reach: services on its own
-machine, in its own network, the cloud's metadata. A name says nothing about that, since its owner may point it anywhere
-and change it between two questions; so the rule is about the address of the connection, and is asked for each one. What
-is known without asking is refused when the URL is registered: addresses, in any spelling that a resolver takes for one
-(``127.1``, ``2130706433``, ``0x7f.1``), and ``localhost`` with all names below it, which are this machine (RFC 6761).
+machine, in its own network, the cloud's metadata.
 
-An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is judged by that: the machine or its router would
-connect there. The tables are those of IANA's special-purpose registries. ``ipaddress.is_global`` is not asked: in
-Python 3.11 it lets 6to4 forms of private addresses pass.
+1. A name says nothing about that, since its owner may point it anywhere and change it between two questions. So the
+   rule is about the address of the connection, and each address is checked.
+2. What is known without asking is refused when the URL is registered: addresses, in any spelling that a resolver takes
+   for one (``127.1``, ``2130706433``, ``0x7f.1``), and ``localhost`` with all names below it, which are this machine
+   (RFC 6761).
+3. An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is judged by that: the machine or its router would
+   connect there.
+
+The tables are those of IANA's special-purpose registries. ``ipaddress.is_global`` is not asked: in Python 3.11 it lets
+6to4 forms of private addresses pass.
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ class Refused(OSError):
 
 
 def check_url(url: str, *, allow_http: bool, allow_localhost: bool) -> None:
-    """Raise ValueError if no webhook may go to this URL; where it has a name, that name's addresses are not asked."""
+    """Raise ValueError if no webhook may go to this URL; where it has a name, that name is not looked up."""
     if len(url) > MAX_URL_CHARACTERS or not all("!" <= character <= "~" for character in url):
         raise ValueError(f"must be at most {MAX_URL_CHARACTERS} printable ASCII characters without spaces")
     parts = urlsplit(url)
@@ -81,7 +85,7 @@ def check_url(url: str, *, allow_http: bool, allow_localhost: bool) -> None:
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("must have neither a user name nor a fragment")
     host = parts.hostname.removesuffix(".")
-    if f".{host}".endswith(".localhost") and not allow_localhost:
+    if f".{host}".endswith(".localhost") and not allow_localhost:  # rule 2
         raise ValueError(f"{host} is not on the public internet")
     if (address := _address(host)) is not None:
         try:
@@ -92,7 +96,7 @@ def check_url(url: str, *, allow_http: bool, allow_localhost: bool) -> None:
 
 def check_address(address: str, *, allow_localhost: bool) -> None:
     """Raise Refused if nothing may be sent to this IP address; ``allow_localhost`` opens all that is ``OWN``."""
-    judged = _judged(ip_address(address))
+    judged = _judged(ip_address(address))  # rule 3
     if any(judged in network for network in OWN):
         if not allow_localhost:
             raise Refused(f"{address} is not on the public internet")
@@ -101,7 +105,7 @@ def check_address(address: str, *, allow_localhost: bool) -> None:
 
 
 def _address(host: str) -> str | None:
-    """The address that a host is, however it is spelt; None: it is a name."""
+    """Return the address that a host is, however it is spelt; None: it is a name."""
     try:
         return str(ip_address(host))
     except ValueError:
@@ -113,7 +117,7 @@ def _address(host: str) -> str | None:
 
 
 def _judged(address: Address) -> Address:
-    """The address itself, or the IPv4 one that it carries."""
+    """Return the address itself, or the IPv4 one that it carries."""
     if isinstance(address, IPv4Address) or address == IPv6Address("::1"):
         return address
     if address in _NAT64 or any(address in network for network in _MAPPED):

@@ -1,4 +1,4 @@
-"""Who is asking: keys, tokens and loopback, with a fake catalog and a clock that tests move."""
+"""Who is asking: keys, tokens and loopback, with a clock that tests move."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.faulty_database import FaultyDatabase
 from wavstream.access import authenticator
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.keys import hash_key, lookup, verify_key
 from wavstream.access.rates import FailureLimit
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
+from wavstream.catalog.apps import Apps
+from wavstream.catalog.catalog import Catalog
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
@@ -27,31 +30,43 @@ KEY, OTHER_KEY = "wsk_shop", "wsk_bank"
 HASHES = {KEY: hash_key(KEY), OTHER_KEY: hash_key(OTHER_KEY)}
 
 
-class FakeApps:
-    """A catalog of apps by the look-up of their keys."""
+class Tenants:
+    """The apps of a real catalog, by their keys."""
 
-    def __init__(self, **keys: str) -> None:
-        self.rows: dict[str, tuple[App, str]] = {}
-        self.reads = 0
-        for app_id, key in keys.items():
-            self.give(app_id, key)
+    def __init__(self, apps: Apps, database: FaultyDatabase) -> None:
+        self.apps = apps
+        self._database = database
 
-    def give(self, app_id: str, key: str) -> None:
-        self.rows = {found: row for found, row in self.rows.items() if row[0].id != app_id}
-        self.rows[lookup(key, MASTER)] = (App(id=app_id, created_at=START), HASHES[key])
+    async def give(self, app_id: str, key: str) -> None:
+        """Let the app, which may be new, have this key."""
+        secrets = {"key_hash": HASHES[key], "key_lookup": lookup(key, MASTER)}
+        if not await self.apps.add(App(id=app_id, created_at=START), **secrets):
+            await self.apps.replace_key(app_id, **secrets)
 
-    async def find_by_lookup(self, key_lookup: str) -> tuple[App, str] | None:
-        self.reads += 1
-        await asyncio.sleep(0)
-        return self.rows.get(key_lookup)
+    @property
+    def reads(self) -> int:
+        """How often the catalog was asked for them."""
+        return sum(asked in ("Apps.get", "Apps.find_by_lookup", "Apps.any") for asked in self._database.asked)
 
-    async def any_app(self) -> bool:
-        self.reads += 1
-        return bool(self.rows)
 
-    async def get_app(self, app_id: str) -> App | None:
-        self.reads += 1
-        return next((app for app, _ in self.rows.values() if app.id == app_id), None)
+@pytest.fixture
+def nobody(catalog: Catalog, database: FaultyDatabase) -> Tenants:
+    """No app yet."""
+    return Tenants(catalog.apps, database)
+
+
+@pytest.fixture
+async def shop(nobody: Tenants) -> Tenants:
+    """One app."""
+    await nobody.give("shop", KEY)
+    return nobody
+
+
+@pytest.fixture
+async def shop_and_bank(shop: Tenants) -> Tenants:
+    """Two apps."""
+    await shop.give("bank", OTHER_KEY)
+    return shop
 
 
 class Clock:
@@ -83,12 +98,18 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def access_to(
-    apps: FakeApps, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None
+    tenants: Tenants, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None
 ) -> Authenticator:
     limit = FailureLimit(failures=failures)
-    known_apps = AppCache(apps, clock, server_options=RecordingOptions())
+    known_apps = AppCache(tenants.apps, clock, server_options=RecordingOptions())
     return Authenticator(
-        apps=apps, known_apps=known_apps, master=MASTER, twilio=twilio, failures=limit, clock=clock, now=lambda: START
+        apps=tenants.apps,
+        known_apps=known_apps,
+        master=MASTER,
+        twilio=twilio,
+        failures=limit,
+        clock=clock,
+        now=lambda: START,
     )
 
 
@@ -102,8 +123,10 @@ async def ask(
     return await app_of(access.authenticate(bearer, client_is_loopback=loopback, address=address))
 
 
-async def test_a_key_gives_its_app_and_the_second_time_at_once(clock: Clock, hashed: list[str]) -> None:
-    access = access_to(FakeApps(shop=KEY, bank=OTHER_KEY), clock)
+async def test_a_key_gives_its_app_and_the_second_time_at_once(
+    shop_and_bank: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    access = access_to(shop_and_bank, clock)
     assert await ask(access, KEY) == "shop"
     assert await ask(access, OTHER_KEY) == "bank"
     assert access.authenticate(KEY, client_is_loopback=False) == "shop"
@@ -111,16 +134,18 @@ async def test_a_key_gives_its_app_and_the_second_time_at_once(clock: Clock, has
 
 
 @pytest.mark.parametrize("key", ["wsk_wrong", "☎", "x" * 513, " "])
-async def test_a_wrong_key_is_unauthenticated(clock: Clock, key: str) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_wrong_key_is_unauthenticated(shop: Tenants, clock: Clock, key: str) -> None:
+    access = access_to(shop, clock)
     with pytest.raises(Unauthenticated, match="not valid"):
         await ask(access, key)
 
 
-async def test_a_wrong_key_costs_a_hash_whether_or_not_its_lookup_is_known(clock: Clock, hashed: list[str]) -> None:
-    apps = FakeApps(shop=KEY)
-    apps.rows[lookup("wsk_same_lookup", MASTER)] = apps.rows[lookup(KEY, MASTER)]
-    access = access_to(apps, clock)
+async def test_a_wrong_key_costs_a_hash_whether_or_not_its_lookup_is_known(
+    shop: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    same = lookup("wsk_same_lookup", MASTER)
+    await shop.apps.replace_key("shop", key_hash=HASHES[KEY], key_lookup=same)
+    access = access_to(shop, clock)
     for key in ("wsk_wrong", "wsk_same_lookup"):
         with pytest.raises(Unauthenticated):
             await ask(access, key)
@@ -128,56 +153,56 @@ async def test_a_wrong_key_costs_a_hash_whether_or_not_its_lookup_is_known(clock
 
 
 @pytest.mark.parametrize("loopback", [True, False])
-async def test_no_key_is_unauthenticated_where_there_is_an_app(clock: Clock, loopback: bool) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_no_key_is_unauthenticated_where_there_is_an_app(shop: Tenants, clock: Clock, loopback: bool) -> None:
+    access = access_to(shop, clock)
     with pytest.raises(Unauthenticated, match="no key was given"):
         await ask(access, None, loopback=loopback)
 
 
-async def test_while_no_app_exists_loopback_is_the_default_app(clock: Clock) -> None:
-    apps = FakeApps()
-    access = access_to(apps, clock)
+async def test_while_no_app_exists_loopback_is_the_default_app(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
     assert await ask(access, None, loopback=True) == "default"
     assert access.authenticate("any key", client_is_loopback=True) == "default"
-    assert apps.reads == 1
+    assert nobody.reads == 1
 
 
-async def test_while_no_app_exists_others_than_loopback_are_unauthenticated(clock: Clock) -> None:
-    access = access_to(FakeApps(), clock)
+async def test_while_no_app_exists_others_than_loopback_are_unauthenticated(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
     for bearer in (None, "any key"):
         with pytest.raises(Unauthenticated):
             await ask(access, bearer)
 
 
-async def test_the_first_app_closes_loopback_when_its_absence_is_no_longer_believed(clock: Clock) -> None:
-    apps = FakeApps()
-    access = access_to(apps, clock)
+async def test_the_first_app_closes_loopback_when_its_absence_is_no_longer_believed(
+    nobody: Tenants, clock: Clock
+) -> None:
+    access = access_to(nobody, clock)
     await ask(access, None, loopback=True)
-    apps.give("shop", KEY)
+    await nobody.give("shop", KEY)
     clock.seconds += CACHE_TTL_S
     with pytest.raises(Unauthenticated):
         await ask(access, None, loopback=True)
     assert await ask(access, KEY, loopback=True) == "shop"
 
 
-async def test_forgetting_closes_loopback_and_ends_old_keys_at_once(clock: Clock) -> None:
-    apps = FakeApps()
-    access = access_to(apps, clock)
+async def test_forgetting_closes_loopback_and_ends_old_keys_at_once(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
     await ask(access, None, loopback=True)
-    apps.give("shop", KEY)
+    await nobody.give("shop", KEY)
     access.forget()
     with pytest.raises(Unauthenticated):
         await ask(access, None, loopback=True)
     assert await ask(access, KEY) == "shop"
-    apps.give("shop", OTHER_KEY)
+    await nobody.give("shop", OTHER_KEY)
     access.forget()
     with pytest.raises(Unauthenticated):
         await ask(access, KEY)
 
 
-async def test_a_check_that_is_under_way_when_all_is_forgotten_is_not_believed_later(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_a_check_that_is_under_way_when_all_is_forgotten_is_not_believed_later(
+    shop: Tenants, clock: Clock
+) -> None:
+    access = access_to(shop, clock)
     answer = access.authenticate(KEY, client_is_loopback=False)
     assert inspect.isawaitable(answer)
     check = asyncio.ensure_future(answer)
@@ -189,21 +214,23 @@ async def test_a_check_that_is_under_way_when_all_is_forgotten_is_not_believed_l
     await again
 
 
-async def test_a_key_that_was_verified_is_looked_up_again_later_but_not_hashed(clock: Clock, hashed: list[str]) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_a_key_that_was_verified_is_looked_up_again_later_but_not_hashed(
+    shop: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    access = access_to(shop, clock)
     await ask(access, KEY)
     clock.seconds += CACHE_TTL_S
     assert await ask(access, KEY) == "shop"
-    assert apps.reads == 2
+    assert shop.reads == 2
     assert hashed == [KEY]
 
 
-async def test_a_key_that_was_replaced_elsewhere_is_refused_when_it_is_no_longer_believed(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_a_key_that_was_replaced_elsewhere_is_refused_when_it_is_no_longer_believed(
+    shop: Tenants, clock: Clock
+) -> None:
+    access = access_to(shop, clock)
     await ask(access, KEY)
-    apps.give("shop", OTHER_KEY)
+    await shop.give("shop", OTHER_KEY)
     assert await ask(access, KEY) == "shop"
     clock.seconds += CACHE_TTL_S
     with pytest.raises(Unauthenticated):
@@ -211,35 +238,35 @@ async def test_a_key_that_was_replaced_elsewhere_is_refused_when_it_is_no_longer
     assert await ask(access, OTHER_KEY) == "shop"
 
 
-async def test_a_verified_key_is_hashed_again_when_the_stored_hash_has_changed(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_a_verified_key_is_hashed_again_when_the_stored_hash_has_changed(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     await ask(access, KEY)
-    apps.rows[lookup(KEY, MASTER)] = (App(id="shop", created_at=START), HASHES[OTHER_KEY])
+    await shop.apps.replace_key("shop", key_hash=HASHES[OTHER_KEY], key_lookup=lookup(KEY, MASTER))
     clock.seconds += CACHE_TTL_S
     with pytest.raises(Unauthenticated):
         await ask(access, KEY)
 
 
-async def test_callers_with_one_key_at_once_share_one_check(clock: Clock, hashed: list[str]) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_callers_with_one_key_at_once_share_one_check(shop: Tenants, clock: Clock, hashed: list[str]) -> None:
+    access = access_to(shop, clock)
     assert await asyncio.gather(*(ask(access, KEY) for _ in range(500))) == ["shop"] * 500
     assert hashed == [KEY]
-    assert apps.reads == 1
+    assert shop.reads == 1
 
 
-async def test_a_caller_that_goes_away_does_not_end_the_check_of_another(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_caller_that_goes_away_does_not_end_the_check_of_another(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     first, second = (asyncio.create_task(ask(access, KEY)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == "shop"
 
 
-async def test_too_many_checks_at_once_are_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_checks_at_once_are_refused(
+    shop: Tenants, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(authenticator, "verify_key", lambda key, key_hash: False)
-    access = access_to(FakeApps(shop=KEY), clock)
+    access = access_to(shop, clock)
     outcomes = await asyncio.gather(
         *(ask(access, f"wsk_{n}", address=str(n)) for n in range(100)), return_exceptions=True
     )
@@ -247,9 +274,9 @@ async def test_too_many_checks_at_once_are_refused(clock: Clock, monkeypatch: py
 
 
 async def test_after_too_many_wrong_keys_an_address_is_refused_but_known_keys_and_others_are_not(
-    clock: Clock, hashed: list[str]
+    shop_and_bank: Tenants, clock: Clock, hashed: list[str]
 ) -> None:
-    access = access_to(FakeApps(shop=KEY, bank=OTHER_KEY), clock, failures=2)
+    access = access_to(shop_and_bank, clock, failures=2)
     await ask(access, KEY)
     for key in ("wsk_1", "wsk_2"):
         with pytest.raises(Unauthenticated):
@@ -269,8 +296,8 @@ async def test_after_too_many_wrong_keys_an_address_is_refused_but_known_keys_an
         await ask(access, "wsk_3")
 
 
-async def test_wrong_keys_of_unknown_addresses_are_not_counted(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock, failures=1)
+async def test_wrong_keys_of_unknown_addresses_are_not_counted(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, failures=1)
     for _ in range(2):
         with pytest.raises(Unauthenticated):
             await ask(access, "wsk_wrong", address=None)
@@ -288,8 +315,8 @@ async def stream(
     return await app_of(access.authenticate_stream(bearer, client_is_loopback=loopback, app=app, session_id=session_id))
 
 
-async def test_a_stream_may_name_the_keys_app_and_no_other(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY, bank=OTHER_KEY), clock)
+async def test_a_stream_may_name_the_keys_app_and_no_other(shop_and_bank: Tenants, clock: Clock) -> None:
+    access = access_to(shop_and_bank, clock)
     for _ in range(2):  # With the key unknown, then known.
         assert await stream(access, KEY, app="shop") == "shop"
         for other in ("bank", "none", "", "☎"):
@@ -297,39 +324,40 @@ async def test_a_stream_may_name_the_keys_app_and_no_other(clock: Clock) -> None
                 await stream(access, KEY, app=other)
 
 
-async def test_while_no_app_exists_a_stream_on_loopback_may_name_the_default_app_alone(clock: Clock) -> None:
-    access = access_to(FakeApps(), clock)
+async def test_while_no_app_exists_a_stream_on_loopback_may_name_the_default_app_alone(
+    nobody: Tenants, clock: Clock
+) -> None:
+    access = access_to(nobody, clock)
     for _ in range(2):
         assert await stream(access, None, loopback=True, app="default") == "default"
         with pytest.raises(Unauthenticated):
             await stream(access, None, loopback=True, app="shop")
 
 
-async def test_a_stream_token_opens_streams_of_its_app(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY)
-    access = access_to(apps, clock)
+async def test_a_stream_token_opens_streams_of_its_app(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(seconds=1))
     for _ in range(2):
         assert await stream(access, token, session_id="call-77") == "shop"
-    assert apps.reads == 1
+    assert shop.reads == 1
     with pytest.raises(Unauthenticated):
         await stream(access, token, app="bank")
 
 
-async def test_a_stream_token_opens_nothing_soon_after_its_app_was_removed(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY, bank=OTHER_KEY)
-    access = access_to(apps, clock)
+async def test_a_stream_token_opens_nothing_soon_after_its_app_was_removed(
+    shop_and_bank: Tenants, clock: Clock
+) -> None:
+    access = access_to(shop_and_bank, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
     assert await stream(access, token) == "shop"
-    del apps.rows[lookup(KEY, MASTER)]
+    await shop_and_bank.apps.remove("shop")
     clock.seconds += CACHE_TTL_S
     with pytest.raises(Unauthenticated, match="was removed"):
         await stream(access, token)
 
 
-async def test_a_stream_token_made_without_any_app_is_good_until_there_is_one(clock: Clock) -> None:
-    apps = FakeApps()
-    access = access_to(apps, clock)
+async def test_a_stream_token_made_without_any_app_is_good_until_there_is_one(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
     token, of_nobody = (
         access.make_token(app_id=app_id, session_id=None, expires_at=START + timedelta(days=1))
         for app_id in ("default", "shop")
@@ -337,14 +365,14 @@ async def test_a_stream_token_made_without_any_app_is_good_until_there_is_one(cl
     assert await stream(access, token) == "default"
     with pytest.raises(Unauthenticated, match="was removed"):
         await stream(access, of_nobody)
-    apps.give("bank", OTHER_KEY)
+    await nobody.give("bank", OTHER_KEY)
     clock.seconds += CACHE_TTL_S
     with pytest.raises(Unauthenticated, match="was removed"):
         await stream(access, token)
 
 
-async def test_a_stream_token_for_a_session_opens_no_other(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_stream_token_for_a_session_opens_no_other(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     token = access.make_token(app_id="shop", session_id="call-77", expires_at=START + timedelta(seconds=1))
     assert await stream(access, token, session_id="call-77") == "shop"
     for other in ("call-78", None):
@@ -352,10 +380,9 @@ async def test_a_stream_token_for_a_session_opens_no_other(clock: Clock) -> None
             await stream(access, token, session_id=other)
 
 
-async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(clock: Clock) -> None:
-    apps = FakeApps(shop=KEY)
+async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(shop: Tenants, clock: Clock) -> None:
     account = TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec")
-    access = access_to(apps, clock, twilio=account)
+    access = access_to(shop, clock, twilio=account)
     right = base64.b64encode(hmac.digest(b"t", b"wss://rec/media/twilio", "sha1")).decode()
     signed, forged = (SignedUpgrade(text, "/media/twilio", ()) for text in (right, "forged"))
     assert access.authenticate_stream(None, client_is_loopback=False, signed=signed) == "shop"
@@ -365,43 +392,44 @@ async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(cloc
         access.authenticate_stream(None, client_is_loopback=True, signed=forged)
     assert await app_of(access.authenticate_stream(KEY, client_is_loopback=False, signed=forged)) == "shop"
     with pytest.raises(Unauthenticated, match=r"does not know twilio\.auth_token"):
-        access_to(apps, clock).authenticate_stream(None, client_is_loopback=False, signed=signed)
+        access_to(shop, clock).authenticate_stream(None, client_is_loopback=False, signed=signed)
 
 
-async def test_a_stream_token_that_has_expired_is_unauthenticated(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_stream_token_that_has_expired_is_unauthenticated(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START)
     with pytest.raises(Unauthenticated, match="expired"):
         await stream(access, token)
 
 
-async def test_a_stream_token_is_not_a_key_of_the_api(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY), clock)
+async def test_a_stream_token_is_not_a_key_of_the_api(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
     with pytest.raises(Unauthenticated, match="not valid"):
         await ask(access, token)
 
 
-async def test_a_key_is_of_the_app_that_the_client_names(clock: Clock) -> None:
-    access = access_to(FakeApps(shop=KEY, bank=OTHER_KEY), clock)
+async def test_a_key_is_of_the_app_that_the_client_names(shop_and_bank: Tenants, clock: Clock) -> None:
+    access = access_to(shop_and_bank, clock)
     for _ in range(2):  # checked, then remembered
         assert await app_of(access.authenticate(KEY, client_is_loopback=False, app="shop")) == "shop"
         with pytest.raises(Unauthenticated):
             await app_of(access.authenticate(KEY, client_is_loopback=False, app="bank"))
 
 
-async def test_a_forgotten_app_is_asked_for_again_and_the_others_are_not(clock: Clock, hashed: list[str]) -> None:
-    apps = FakeApps()
-    access = access_to(apps, clock)
+async def test_a_forgotten_app_is_asked_for_again_and_the_others_are_not(
+    nobody: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    access = access_to(nobody, clock)
     assert await ask(access, None, loopback=True) == "default"
-    apps.give("shop", KEY)
-    apps.give("bank", OTHER_KEY)
+    await nobody.give("shop", KEY)
+    await nobody.give("bank", OTHER_KEY)
     access.forget_app("shop")
     with pytest.raises(Unauthenticated):
         await ask(access, None, loopback=True)
     await ask(access, KEY)
     await ask(access, OTHER_KEY)
-    apps.rows.pop(lookup(KEY, MASTER))
+    await nobody.apps.remove("shop")
     access.forget_app("shop")
     with pytest.raises(Unauthenticated):
         await ask(access, KEY)

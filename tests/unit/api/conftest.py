@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import START, Clock, FakeAccess, FakeAppCache, FakeCommands, FakeDeadLetters, FakeHolds
+from tests.unit.api.fakes import START, Clock, FakeAccess, FakeAppCache, FakeCommands, FakeHolds, FakeRecordings
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
@@ -40,7 +39,7 @@ class ApiHarness:
     registry: CollectorRegistry
     links: LinkKeys
     conversions: Conversions
-    letters: FakeDeadLetters
+    catalog: Catalog
     reasons: list[str] = field(default_factory=list)
 
     def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
@@ -50,14 +49,13 @@ class ApiHarness:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
+async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
     conversions = Conversions(storage=storage, spool=spool, reserve=DiskReserve(spool, 0))
     commands = FakeCommands(clock, storage)
     access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
-    letters = FakeDeadLetters()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
 
     async def readiness() -> list[str]:
@@ -67,11 +65,11 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
         ApiDependencies(
             commands=commands,
             holds=FakeHolds(commands),
-            dead_letters=letters,
+            dead_letters=catalog.dead_letters,
             access=access,
             apps=FakeAppCache(),
             urls=PublicUrls(links, BASE),
-            find_recording=commands.find,
+            recordings=FakeRecordings(commands),
             storage=storage,
             conversions=conversions,
             listen=lambda _: None,
@@ -83,9 +81,9 @@ async def world(tmp_path: Path) -> AsyncIterator[ApiHarness]:
             link_ttl_s=600,
             trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
-        parts_over(cast("Catalog", None), GatewayCommands()),  # nobody is let in to it
+        parts_over(catalog, GatewayCommands()),
     )
-    yield ApiHarness(app, commands, access, clock, registry, links, conversions, letters, reasons)
+    yield ApiHarness(app, commands, access, clock, registry, links, conversions, catalog, reasons)
     await conversions.stop()
 
 

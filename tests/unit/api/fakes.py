@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.catalog.dead_letters import DeadLetters
-from wavstream.catalog.recordings import Page
+from wavstream.catalog.pages import Page
+from wavstream.catalog.recordings import Recordings
 from wavstream.errors import (
     Conflict,
     FieldError,
@@ -23,7 +23,6 @@ from wavstream.errors import (
 )
 from wavstream.model.audio import Channel, Track, TrackClock
 from wavstream.model.call import CallFacts
-from wavstream.model.fact import Announcement
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import EndReason, Gap, Integrity, LegalHold, LegReceipt, Receipt, Recording, Status
 from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
@@ -119,7 +118,7 @@ class FakeCommands(Commands):
             raise NotFound("There is no such recording.")
         return recording
 
-    async def list(self, *, app_id: str, **filters: Any) -> Page:
+    async def list(self, *, app_id: str, **filters: Any) -> Page[Recording]:
         self.asked.append({"app_id": app_id, **filters})
         if filters["cursor"] == "bad":
             raise InvalidFields((FieldError("cursor", "is not one of ours"),))
@@ -219,33 +218,14 @@ class FakeHolds(Holds):
         return self.commands.put(replace(recording, hold=None))
 
 
-@dataclass
-class FakeDeadLetters:
-    """Dead letters in a list, the last to die first."""
+class FakeRecordings(Recordings):
+    """The rows of the recordings that the fake commands know."""
 
-    letters: list[Announcement] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
-    """The limits of lists."""
-    replayed: list[tuple[Collection[str] | None, datetime]] = field(default_factory=list)
+    def __init__(self, commands: FakeCommands) -> None:
+        self._commands = commands
 
-    async def dead_letters(self, app_id: str, *, limit: int, cursor: str | None) -> DeadLetters:
-        self.asked.append(limit)
-        if cursor not in (None, "more"):
-            raise InvalidFields((FieldError("cursor", "is not one of ours"),))
-        mine = [letter for letter in self.letters if letter.fact.app_id == app_id]
-        page = mine[limit:] if cursor else mine[:limit]
-        return DeadLetters(tuple(page), "more" if not cursor and len(mine) > limit else None)
-
-    async def dead_letter(self, app_id: str, fact_id: str) -> Announcement | None:
-        mine = [letter for letter in self.letters if (letter.fact.app_id, letter.fact.id) == (app_id, fact_id)]
-        return mine[0] if mine else None
-
-    async def replay(self, app_id: str, fact_ids: Collection[str] | None, now: datetime) -> int:
-        self.replayed.append((fact_ids, now))
-        mine = [letter for letter in self.letters if letter.fact.app_id == app_id]
-        again = [letter for letter in mine if fact_ids is None or letter.fact.id in fact_ids]
-        self.letters = [letter for letter in self.letters if letter not in again]
-        return len(again)
+    async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:
+        return await self._commands.find(recording_id)
 
 
 @dataclass

@@ -1,3 +1,5 @@
+"""Statements that the driver runs itself."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -7,7 +9,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindp
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from wavstream.catalog.prepared import Prepared
+from wavstream.catalog.database import Prepared
 
 table = Table("calls", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text), Column("n", Integer))
 ADD = Prepared(insert(table), columns=("id", "name"))

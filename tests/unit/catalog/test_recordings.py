@@ -1,17 +1,19 @@
-"""Recordings as rows, on an in-memory database."""
+"""Recordings as rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Row
 
-from wavstream.catalog import recordings
-from wavstream.catalog.recordings import Filters
-from wavstream.catalog.tables import metadata
+from tests.support.faulty_database import FaultyDatabase
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.pages import Page
+from wavstream.catalog.recordings import Filters, Recordings
 from wavstream.errors import InvalidFields
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
@@ -29,16 +31,11 @@ from wavstream.model.recording import (
 )
 
 START = datetime(2026, 8, 21, 12, 0, 0, 123456, tzinfo=UTC)
-NO_FILTERS = Filters()
 
 
 @pytest.fixture
-def connection() -> Iterator[Connection]:
-    engine = create_engine("sqlite://")
-    metadata.create_all(engine)
-    with engine.connect() as open_connection:
-        yield open_connection
-    engine.dispose()
+def recordings(catalog: Catalog) -> Recordings:
+    return catalog.recordings
 
 
 def recording(recording_id: str = "r1", status: Status = Status.ONGOING, *, minute: int = 0) -> Recording:
@@ -105,23 +102,34 @@ def full_recording() -> Recording:
     )
 
 
-def ids(page: recordings.Page) -> list[str]:
+async def execute(database: FaultyDatabase, statement: str, values: tuple[object, ...] = ()) -> Sequence[Row[Any]]:
+    def run(connection: Connection) -> Sequence[Row[Any]]:
+        result = connection.exec_driver_sql(statement, values)
+        return result.all() if result.returns_rows else ()
+
+    return await database.write(run)
+
+
+def ids(page: Page[Recording]) -> list[str]:
     return [each.id for each in page.data]
 
 
-def test_a_recording_with_every_field_set_reads_back_equal(connection: Connection) -> None:
-    recordings.add(connection, full_recording())
-    assert recordings.get(connection, "r1", None) == full_recording()
+async def test_a_recording_with_every_field_set_reads_back_equal(recordings: Recordings) -> None:
+    await recordings.add(full_recording())
+    assert await recordings.get("r1") == full_recording()
 
 
-def test_a_recording_with_only_its_required_fields_reads_back_equal(connection: Connection) -> None:
-    recordings.save(connection, recording())
-    assert recordings.get(connection, "r1", None) == recording()
+async def test_a_recording_with_only_its_required_fields_reads_back_equal(recordings: Recordings) -> None:
+    await recordings.save(recording())
+    assert await recordings.get("r1") == recording()
 
 
-def test_a_row_that_is_older_than_some_options_and_counts_has_their_defaults(connection: Connection) -> None:
-    recordings.add(connection, full_recording())
-    connection.exec_driver_sql(
+async def test_a_row_that_is_older_than_some_options_and_counts_has_their_defaults(
+    recordings: Recordings, database: FaultyDatabase
+) -> None:
+    await recordings.add(full_recording())
+    await execute(
+        database,
         "UPDATE recordings SET options_json = ?, receipt_json = ?",
         (
             '{"format":"wav","channels":"mono","track":"both","sample_rate":null,"pause_behavior":"silence",'
@@ -134,29 +142,29 @@ def test_a_row_that_is_older_than_some_options_and_counts_has_their_defaults(con
         ),
     )
 
-    found = recordings.get(connection, "r1", None)
+    found = await recordings.get("r1")
 
     assert found is not None
     assert found.options == RecordingOptions(channels=ChannelLayout.MONO, pause_behavior=PauseBehavior.SILENCE)
     assert found.receipt == Receipt(8000, 1, 8000, "9f", 16_080, integrity=Integrity(samples=8000, paused_ms=20))
 
 
-def test_a_recording_of_another_app_is_not_found(connection: Connection) -> None:
-    recordings.add(connection, recording())
-    assert recordings.get(connection, "r1", "default") is not None
-    assert recordings.get(connection, "r1", "other") is None
+async def test_a_recording_of_another_app_is_not_found(recordings: Recordings) -> None:
+    await recordings.add(recording())
+    assert await recordings.get("r1", "default") is not None
+    assert await recordings.get("r1", "other") is None
 
 
-def test_adding_a_recording_that_is_there_leaves_the_row_as_it_is(connection: Connection) -> None:
-    assert recordings.add(connection, recording(status=Status.PAUSED))
-    assert not recordings.add(connection, recording(status=Status.ONGOING))
-    assert recordings.get(connection, "r1", None) == recording(status=Status.PAUSED)
+async def test_adding_a_recording_that_is_there_leaves_the_row_as_it_is(recordings: Recordings) -> None:
+    assert await recordings.add(recording(status=Status.PAUSED))
+    assert not await recordings.add(recording(status=Status.ONGOING))
+    assert await recordings.get("r1") == recording(status=Status.PAUSED)
 
 
-def test_saving_writes_over_every_field(connection: Connection) -> None:
-    recordings.add(connection, recording())
-    assert recordings.save(connection, full_recording())
-    assert recordings.get(connection, "r1", None) == full_recording()
+async def test_saving_writes_over_every_field(recordings: Recordings) -> None:
+    await recordings.add(recording())
+    assert await recordings.save(full_recording())
+    assert await recordings.get("r1") == full_recording()
 
 
 FORWARD = {
@@ -174,43 +182,43 @@ FORWARD = {
 
 @pytest.mark.parametrize("new", list(Status))
 @pytest.mark.parametrize("old", list(Status))
-def test_a_recording_only_moves_forward_in_its_life(connection: Connection, old: Status, new: Status) -> None:
-    recordings.add(connection, recording(status=old))
-    written = recordings.save(connection, replace(recording(status=new), error="new"))
+async def test_a_recording_only_moves_forward_in_its_life(recordings: Recordings, old: Status, new: Status) -> None:
+    await recordings.add(recording(status=old))
+    written = await recordings.save(replace(recording(status=new), error="new"))
     assert written == (old in FORWARD[new])
-    found = recordings.get(connection, "r1", None)
+    found = await recordings.get("r1")
     assert found is not None
     assert (found.status, found.error) == ((new, "new") if written else (old, None))
 
 
-def test_a_list_is_newest_first_and_ends_without_a_cursor(connection: Connection) -> None:
+async def test_a_list_is_newest_first_and_ends_without_a_cursor(recordings: Recordings) -> None:
     for minute in (1, 3, 2):
-        recordings.add(connection, recording(f"r{minute}", minute=minute))
-    page = recordings.page(connection, "default", NO_FILTERS, 3, None)
+        await recordings.add(recording(f"r{minute}", minute=minute))
+    page = await recordings.list("default", limit=3)
     assert ids(page) == ["r3", "r2", "r1"]
     assert page.next_cursor is None
 
 
-def test_pages_hold_every_recording_once_while_others_are_added(connection: Connection) -> None:
+async def test_pages_hold_every_recording_once_while_others_are_added(recordings: Recordings) -> None:
     # Three of each minute: the cursor must tell rows of one instant apart too.
     for number in range(30):
-        recordings.add(connection, recording(f"r{number:02}", minute=number // 3))
+        await recordings.add(recording(f"r{number:02}", minute=number // 3))
     seen: list[str] = []
     cursor: str | None = None
     for turn in range(100):
-        page = recordings.page(connection, "default", NO_FILTERS, 4, cursor)
+        page = await recordings.list("default", limit=4, cursor=cursor)
         seen += ids(page)
-        recordings.add(connection, recording(f"new{turn}", minute=1000 + turn))
+        await recordings.add(recording(f"new{turn}", minute=1000 + turn))
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == [f"r{number:02}" for number in reversed(range(30))]
 
 
-def test_a_list_shows_only_the_app_that_asks(connection: Connection) -> None:
-    recordings.add(connection, recording("mine"))
-    recordings.add(connection, replace(recording("theirs"), app_id="other"))
-    assert ids(recordings.page(connection, "other", NO_FILTERS, 10, None)) == ["theirs"]
+async def test_a_list_shows_only_the_app_that_asks(recordings: Recordings) -> None:
+    await recordings.add(recording("mine"))
+    await recordings.add(replace(recording("theirs"), app_id="other"))
+    assert ids(await recordings.list("other", limit=10)) == ["theirs"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +236,7 @@ def test_a_list_shows_only_the_app_that_asks(connection: Connection) -> None:
         (Filters(since=START, until=START), []),
     ],
 )
-def test_a_filter_selects_what_it_names(connection: Connection, filters: Filters, expected: list[str]) -> None:
+async def test_a_filter_selects_what_it_names(recordings: Recordings, filters: Filters, expected: list[str]) -> None:
     one_to_two, three_to_nine = CallFacts(from_="+1", to="+2"), CallFacts(from_="+3", to="+9")
     for each in (
         replace(recording("a", minute=0), session_id="s-a", call=one_to_two),
@@ -236,58 +244,58 @@ def test_a_filter_selects_what_it_names(connection: Connection, filters: Filters
         replace(recording("c", Status.PAUSED, minute=2), session_id="s-c", call=three_to_nine),
         recording("gone", Status.DELETED, minute=3),
     ):
-        recordings.add(connection, each)
-    assert ids(recordings.page(connection, "default", filters, 10, None)) == expected
+        await recordings.add(each)
+    assert ids(await recordings.list("default", filters, limit=10)) == expected
 
 
 @pytest.mark.parametrize(
     "cursor", ["", "x", "=", "☎", "\ud800", "bm8", "MTpy\n", "OTk5OTk5OTk5OTk5OTk5OTk5OTk6cjE", "MTIz", "MTI6" * 200]
 )
-def test_a_cursor_that_is_not_ours_is_an_invalid_field(connection: Connection, cursor: str) -> None:
+async def test_a_cursor_that_is_not_ours_is_an_invalid_field(recordings: Recordings, cursor: str) -> None:
     with pytest.raises(InvalidFields) as raised:
-        recordings.page(connection, "default", NO_FILTERS, 10, cursor)
+        await recordings.list("default", limit=10, cursor=cursor)
     assert [field.pointer for field in raised.value.fields] == ["cursor"]
 
 
-def test_unfinished_are_those_without_a_file_oldest_first(connection: Connection) -> None:
+async def test_unfinished_are_those_without_a_file_oldest_first(recordings: Recordings) -> None:
     for minute, status in enumerate(reversed(Status)):
-        recordings.add(connection, recording(status.value, status, minute=minute))
-    assert [each.id for each in recordings.unfinished(connection)] == ["completed", "paused", "ongoing", "accepted"]
+        await recordings.add(recording(status.value, status, minute=minute))
+    assert [each.id for each in await recordings.unfinished()] == ["completed", "paused", "ongoing", "accepted"]
 
 
-def test_due_are_available_recordings_from_the_second_of_their_expiry(connection: Connection) -> None:
+async def test_due_are_available_recordings_from_the_second_of_their_expiry(recordings: Recordings) -> None:
     for number, status in enumerate((Status.AVAILABLE, Status.AVAILABLE, Status.AVAILABLE, Status.EXPIRED)):
         expires = START + timedelta(seconds=number)
-        recordings.add(connection, replace(recording(f"r{number}", status), expires_at=expires))
-    recordings.add(connection, recording("never", Status.AVAILABLE))
+        await recordings.add(replace(recording(f"r{number}", status), expires_at=expires))
+    await recordings.add(recording("never", Status.AVAILABLE))
     just_before = START + timedelta(seconds=1) - timedelta(microseconds=1)
-    assert [each.id for each in recordings.due(connection, just_before, 10, None)] == ["r0"]
-    assert [each.id for each in recordings.due(connection, START + timedelta(seconds=9), 10, None)] == [
+    assert [each.id for each in await recordings.due(just_before, 10)] == ["r0"]
+    assert [each.id for each in await recordings.due(START + timedelta(seconds=9), 10)] == [
         "r0",
         "r1",
         "r2",
     ]
 
 
-def test_due_is_read_on_after_the_last_one(connection: Connection) -> None:
+async def test_due_is_read_on_after_the_last_one(recordings: Recordings) -> None:
     for name in "abcde":
-        recordings.add(connection, replace(recording(name, Status.AVAILABLE), expires_at=START))
-    first = recordings.due(connection, START, 2, None)
-    rest = recordings.due(connection, START, 9, first[-1])
+        await recordings.add(replace(recording(name, Status.AVAILABLE), expires_at=START))
+    first = await recordings.due(START, 2)
+    rest = await recordings.due(START, 9, first[-1])
     assert [each.id for each in [*first, *rest]] == list("abcde")
 
 
-def test_stored_are_available_recordings_in_order_of_id(connection: Connection) -> None:
+async def test_stored_are_available_recordings_in_order_of_id(recordings: Recordings) -> None:
     for name, status in zip("cabd", (Status.AVAILABLE, Status.AVAILABLE, Status.FAILED, Status.AVAILABLE), strict=True):
-        recordings.add(connection, recording(name, status))
-    first = recordings.stored(connection, "", 2)
-    rest = recordings.stored(connection, first[-1].id, 2)
+        await recordings.add(recording(name, status))
+    first = await recordings.stored("", 2)
+    rest = await recordings.stored(first[-1].id, 2)
     assert [each.id for each in [*first, *rest]] == ["a", "c", "d"]
 
 
-def test_the_lists_that_run_often_use_an_index(connection: Connection) -> None:
-    def explain(statement: str) -> str:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}").all()
+async def test_the_lists_that_run_often_use_an_index(database: FaultyDatabase) -> None:
+    async def explain(statement: str) -> str:
+        plan = await execute(database, f"EXPLAIN QUERY PLAN {statement}")
         return " ".join(str(row[-1]) for row in plan)
 
     a_page = "WHERE app_id = 'a' {} AND (created_us, id) < (5, 'x') ORDER BY created_us DESC, id DESC LIMIT 10"
@@ -297,6 +305,6 @@ def test_the_lists_that_run_often_use_an_index(connection: Connection) -> None:
         "WHERE id > 'a' AND status = 'available' ORDER BY id LIMIT 1",
     ]
     for condition in wanted:
-        plan = explain(f"SELECT * FROM recordings {condition}")
+        plan = await explain(f"SELECT * FROM recordings {condition}")
         assert "INDEX" in plan, condition
         assert "TEMP B-TREE" not in plan, condition

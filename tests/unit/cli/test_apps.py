@@ -26,8 +26,8 @@ def owner_of(key: str, data_dir: Path) -> str | None:
 
     async def find() -> str | None:
         catalog = await Catalog.open(folder.catalog)
-        found = await catalog.find_by_lookup(lookup(key, load_master_key(folder.master_key, None)))
-        await catalog.close()
+        found = await catalog.apps.find_by_lookup(lookup(key, load_master_key(folder.master_key, None)))
+        await catalog.database.close()
         return found[0].id if found is not None and verify_key(key, found[1]) else None
 
     return asyncio.run(find())

@@ -57,8 +57,8 @@ def recorded(data_dir: Path) -> Recording:
 
     async def enter() -> None:
         catalog = await Catalog.open(folder.catalog)
-        await catalog.add_recording(RECORDING)
-        await catalog.close()
+        await catalog.recordings.add(RECORDING)
+        await catalog.database.close()
 
     asyncio.run(enter())
     put(folder.recordings / RECORDING.object_key)

@@ -30,7 +30,7 @@ def in_catalog(data_dir: Path, work: Callable[[Catalog], Awaitable[T]]) -> T:
         try:
             return await work(catalog)
         finally:
-            await catalog.close()
+            await catalog.database.close()
 
     return asyncio.run(run())
 
@@ -42,12 +42,12 @@ def dead(data_dir: Path) -> None:
     async def die(catalog: Catalog) -> None:
         for app_id, fact_ids in (("shop", ("s1", "s2")), ("bank", ("b1",))):
             app = App(app_id, START, webhook=WebhookTarget(f"https://{app_id}.example/"))
-            assert await catalog.add_app(app, key_hash="h", key_lookup=app_id)
+            assert await catalog.apps.add(app, key_hash="h", key_lookup=app_id)
             for second, fact_id in enumerate(fact_ids):
                 fact = Fact(id=fact_id, app_id=app_id, session_id="[red]77", kind=FactKind.COMMAND_DONE, at=START)
-                await catalog.announce([fact])
-                [told] = (await catalog.due_announcements(app_id, START, 10)).announcements
-                await catalog.mark_dead(told, "bad status line:\n\x1b[2J", START.replace(second=second))
+                await catalog.outbox.announce([fact])
+                [told] = (await catalog.outbox.due(app_id, START, 10)).announcements
+                await catalog.outbox.mark_dead(told, "bad status line:\n\x1b[2J", START.replace(second=second))
 
     in_catalog(data_dir, die)
 
@@ -56,7 +56,7 @@ def pending(data_dir: Path) -> dict[str, int]:
     """How many wait for each app."""
 
     async def ask(catalog: Catalog) -> dict[str, int]:
-        return {each.app_id: each.pending for each in await catalog.backlog()}
+        return {each.app_id: each.pending for each in await catalog.outbox.backlog()}
 
     return in_catalog(data_dir, ask)
 

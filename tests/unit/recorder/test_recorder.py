@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from structlog.testing import capture_logs
 
+from tests.support.faulty_database import FOREVER
 from tests.support.journals import call, happened, noise
 from tests.support.recorder_harness import KEPT, RecorderHarness, until, written
 from tests.support.sessions import a_recording, at
@@ -99,10 +100,10 @@ async def test_a_file_that_could_not_be_published_twice_is_published_whole(harne
     assert harness.left() == []
 
 
-@pytest.mark.parametrize("method", ["save_recording", "get_app"])
+@pytest.mark.parametrize("method", ["Recordings.save", "Apps.get"])
 async def test_a_catalog_that_fails_for_a_while_makes_no_difference(harness: RecorderHarness, method: str) -> None:
     recording = await recorded(harness)
-    harness.catalog.faults = {method: 3}
+    harness.database.faults = {method: 3}
 
     finished = await harness.end(recording)
     await harness.settled()
@@ -113,13 +114,13 @@ async def test_a_catalog_that_fails_for_a_while_makes_no_difference(harness: Rec
 
 async def test_a_journal_stays_until_the_row_says_that_the_file_is_there(harness: RecorderHarness) -> None:
     recording = await recorded(harness)
-    harness.catalog.faults = {"save_recording": 1 << 30}
+    harness.database.faults = {"Recordings.save": FOREVER}
 
     ending = harness.end(recording)
     await until(lambda: list(harness.storage.walk()))
     left = list(harness.journals.iterdir())
     state = harness.finishing(recording.id)
-    harness.catalog.faults.clear()
+    harness.database.faults.clear()
     await ending
 
     assert left
@@ -240,10 +241,8 @@ async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_he
 ) -> None:
     harness.kept = timedelta(0)
     recording = await recorded(harness)
-    await harness.catalog.save_recording(recording)
-    assert await harness.catalog.real.holds.put(
-        recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0)))
-    )
+    await harness.catalog.recordings.save(recording)
+    assert await harness.catalog.holds.put(recording.id, recording.app_id, LegalHold("legal", "case 4711", utc(at(0))))
     broken_fold(recording.id)
 
     await harness.end(recording)

@@ -37,12 +37,12 @@ class Shelf:
         return self.storage.path(recording.object_key)
 
     async def save(self, row: Recording) -> None:
-        await self.catalog.save_recording(row, facts_of(row))
+        await self.catalog.recordings.save(row, facts_of(row))
 
     async def reconcile(self, now_s: float = 2.5, *, page_size: int = PAGE_SIZE) -> list[str]:
         with capture_logs() as logs:
             await reconcile(
-                catalog=self.catalog,
+                recordings=self.catalog.recordings,
                 storage=self.storage,
                 now=lambda: utc(at(now_s)),
                 save=self.save,
@@ -55,24 +55,24 @@ class Shelf:
 async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
     catalog = await Catalog.open(tmp_path / "catalog.db")
     yield Shelf(tmp_path, catalog)
-    await catalog.close()
+    await catalog.database.close()
 
 
 async def test_a_row_with_its_file_stays_as_it_is(shelf: Shelf) -> None:
     recording = finished()
     shelf.put(recording, sidecar=sidecar_of(recording))
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     assert await shelf.reconcile() == []
-    assert await shelf.catalog.get_recording(recording.id) == recording
+    assert await shelf.catalog.recordings.get(recording.id) == recording
 
 
 async def test_an_available_row_whose_file_is_gone_has_failed_and_says_why(shelf: Shelf) -> None:
     recording = finished()
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     assert len(await shelf.reconcile()) == 1
-    row = await shelf.catalog.get_recording(recording.id)
+    row = await shelf.catalog.recordings.get(recording.id)
     assert row == replace(recording, status=Status.FAILED, error="its file is gone")
 
 
@@ -82,7 +82,7 @@ async def test_an_app_that_wants_to_know_is_told_once_that_a_file_is_gone(
 ) -> None:
     await register(shelf.catalog, kinds)
     recording = finished()
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     for _ in range(2):
         await shelf.reconcile()
@@ -93,25 +93,25 @@ async def test_an_app_that_wants_to_know_is_told_once_that_a_file_is_gone(
 
 async def test_a_row_whose_retention_has_ended_is_left_to_the_sweeper(shelf: Shelf) -> None:
     recording = finished()
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     assert await shelf.reconcile(now_s=3.0) == []
-    assert await shelf.catalog.get_recording(recording.id) == recording
+    assert await shelf.catalog.recordings.get(recording.id) == recording
 
 
 async def test_the_lost_file_of_a_held_recording_is_no_expiry(shelf: Shelf) -> None:
     recording = replace(finished(), hold=LegalHold("legal", "case 4711", utc(at(2))))
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     assert await shelf.reconcile(now_s=3.0) == ["recording_file_gone"]
 
 
 async def test_the_file_of_a_recording_that_never_expires_is_another_stores_to_move(shelf: Shelf) -> None:
     recording = replace(finished(), expires_at=None)
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
 
     assert await shelf.reconcile() == []
-    assert await shelf.catalog.get_recording(recording.id) == recording
+    assert await shelf.catalog.recordings.get(recording.id) == recording
 
 
 async def test_a_file_without_a_row_gets_it_back_from_its_sidecar(shelf: Shelf) -> None:
@@ -121,7 +121,7 @@ async def test_a_file_without_a_row_gets_it_back_from_its_sidecar(shelf: Shelf) 
     said = await shelf.reconcile()
 
     assert said == ["recording_rows_restored"]
-    assert await shelf.catalog.get_recording(recording.id) == recording
+    assert await shelf.catalog.recordings.get(recording.id) == recording
     assert await shelf.reconcile() == []
 
 
@@ -132,7 +132,7 @@ async def test_a_file_that_nothing_explains_is_left_alone_and_named_once(shelf: 
 
     assert await shelf.reconcile() == ["unknown_files_left"]
     assert path.exists()
-    assert await shelf.catalog.stored("", 10) == []
+    assert await shelf.catalog.recordings.stored("", 10) == []
 
 
 async def test_a_file_that_is_not_the_one_that_its_sidecar_tells_of_is_left_alone(shelf: Shelf) -> None:
@@ -140,25 +140,25 @@ async def test_a_file_that_is_not_the_one_that_its_sidecar_tells_of_is_left_alon
     shelf.put(recording, sidecar=sidecar_of(recording), size_bytes=10)
 
     assert len(await shelf.reconcile()) == 1
-    assert await shelf.catalog.get_recording(recording.id) is None
+    assert await shelf.catalog.recordings.get(recording.id) is None
 
 
 async def test_a_copy_of_a_file_does_not_become_a_second_recording(shelf: Shelf) -> None:
     recording = finished()
     path = shelf.put(recording, sidecar=sidecar_of(recording))
-    await shelf.catalog.add_recording(recording)
+    await shelf.catalog.recordings.add(recording)
     copy = path.with_name("copy.wav")
     copy.write_bytes(path.read_bytes())
     copy.with_name(sidecar_key("copy.wav")).write_bytes(sidecar_of(recording))
 
     assert len(await shelf.reconcile()) == 1
-    assert await shelf.catalog.stored("", 10) == [recording]
+    assert await shelf.catalog.recordings.stored("", 10) == [recording]
 
 
 async def test_the_file_of_a_recording_that_is_being_finished_is_nothing_strange(shelf: Shelf) -> None:
     recording = finished()
     shelf.put(recording, sidecar=None)
-    await shelf.catalog.add_recording(replace(recording, status=Status.COMPLETED, receipt=None))
+    await shelf.catalog.recordings.add(replace(recording, status=Status.COMPLETED, receipt=None))
 
     assert await shelf.reconcile() == []
 
@@ -168,7 +168,7 @@ async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf) -> N
     for recording in recordings[1:]:
         shelf.put(recording, sidecar=None)
     for recording in recordings:
-        await shelf.catalog.add_recording(recording)
+        await shelf.catalog.recordings.add(recording)
 
     assert len(await shelf.reconcile(page_size=2)) == 1
-    assert len(await shelf.catalog.stored("", 10)) == 4
+    assert len(await shelf.catalog.recordings.stored("", 10)) == 4

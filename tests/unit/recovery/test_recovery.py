@@ -49,7 +49,7 @@ def beat_round(harness: RecorderHarness, at_s: float) -> None:
 async def test_a_recording_that_was_stopped_is_published_and_its_journal_is_gone(harness: RecorderHarness) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording, stop=EndReason.HANGUP))
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     await harness.recover()
 
@@ -74,7 +74,7 @@ async def test_a_recording_whose_row_is_missing_is_entered_again(harness: Record
 async def test_a_journal_of_what_was_finished_is_deleted(harness: RecorderHarness, status: Status) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording, stop=EndReason.STOPPED))
-    await harness.catalog.add_recording(replace(recording, status=status))
+    await harness.catalog.recordings.add(replace(recording, status=status))
     harness.spool.joinpath("file").write_bytes(b"RIFF")
     harness.storage.publish(harness.spool / "file", recording.object_key, sidecar=None)
 
@@ -90,7 +90,7 @@ async def test_a_recording_whose_row_was_stopped_is_stopped_though_its_stop_reco
     recording = a_started_recording()
     leave(harness.journals, call(recording))
     row = replace(recording, status=Status.COMPLETED, end_reason=EndReason.STOPPED, ended_at=utc(at(1)))
-    await harness.catalog.add_recording(row)
+    await harness.catalog.recordings.add(row)
 
     await harness.recover()
 
@@ -105,7 +105,7 @@ async def test_a_recording_whose_row_was_stopped_is_stopped_though_its_stop_reco
 async def test_a_recording_that_ran_ends_as_recovered_when_nobody_comes_back(harness: RecorderHarness) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording))
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     await harness.recover()
     status = (await harness.row(recording)).status
@@ -148,7 +148,7 @@ async def test_a_recording_that_was_paused_in_the_journal_is_paused_in_its_row(h
     recording = a_started_recording()
     pause = happened(1.0, events.RecordingPaused(recording_id=recording.id, journaled=False))
     leave(harness.journals, [*call(recording), pause])
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     await harness.recover()
 
@@ -219,7 +219,7 @@ async def test_a_fault_with_one_session_does_not_keep_the_others_away(
     recordings = [a_started_recording(session_id=f"call-{number}") for number in range(2)]
     for recording in recordings:
         leave(harness.journals, call(recording, stop=EndReason.HANGUP), session_id=recording.session_id)
-        await harness.catalog.add_recording(recording)
+        await harness.catalog.recordings.add(recording)
     read, faults = journal_summary.read_summary, [KeyError("a bug")]
 
     def read_facts(folder: Path, key: str) -> object:
@@ -241,7 +241,7 @@ async def test_a_journal_that_this_user_may_not_read_fails_no_recording(
 ) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording))
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     def denied(folder: Path, key: str) -> None:
         raise PermissionError(13, "Permission denied")
@@ -291,7 +291,7 @@ async def failed(harness: RecorderHarness, **changed: object) -> Recording:
     leave(harness.journals, call(recording, stop=EndReason.HANGUP))
     row = replace(recording, status=Status.FAILED, error="IndexError: a bug", expires_at=utc(at(200)))
     row = replace(row, **changed)  # type: ignore[arg-type]
-    await harness.catalog.add_recording(row)
+    await harness.catalog.recordings.add(row)
     return row
 
 
@@ -355,7 +355,7 @@ async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(
     harness: RecorderHarness, status: Status
 ) -> None:
     recording = replace(a_started_recording(), status=status)
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     await harness.recover()
 
@@ -369,20 +369,20 @@ async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(
 async def test_an_app_that_wants_to_know_is_told_once_that_a_journal_is_gone(
     harness: RecorderHarness, kinds: tuple[FactKind, ...] | None
 ) -> None:
-    await register(harness.catalog.real, kinds)
+    await register(harness.catalog, kinds)
     recording = a_started_recording()
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     for _ in range(2):
         await harness.recover()
 
     fact = (FactKind.RECORDING_FAILED, recording.id, (await harness.row(recording)).error)
-    assert await told(harness.catalog.real) == ([fact] if kinds else [])
+    assert await told(harness.catalog) == ([fact] if kinds else [])
 
 
 async def test_an_accepted_recording_waits_for_its_first_stream_again(harness: RecorderHarness) -> None:
     recording = a_recording()
-    await harness.catalog.add_recording(recording)
+    await harness.catalog.recordings.add(recording)
 
     await harness.recover()
     stream = harness.sessions.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
@@ -397,7 +397,7 @@ async def test_recordings_that_began_since_the_start_are_left_to_those_who_make_
     live = replace(a_started_recording(), created_at=utc(at(100)) + timedelta(microseconds=1))
     asked = replace(a_recording(), created_at=live.created_at)
     for recording in (replace(live, status=Status.COMPLETED), asked):
-        await harness.catalog.add_recording(recording)
+        await harness.catalog.recordings.add(recording)
 
     await harness.recover()
 
@@ -409,8 +409,8 @@ async def test_recordings_that_began_since_the_start_are_left_to_those_who_make_
 async def test_a_catalog_that_fails_leaves_the_journals_for_the_next_start(harness: RecorderHarness) -> None:
     recording = a_started_recording()
     leave(harness.journals, call(recording, stop=EndReason.HANGUP))
-    await harness.catalog.add_recording(recording)
-    harness.catalog.faults = {"get_recording": 1}
+    await harness.catalog.recordings.add(recording)
+    harness.database.faults = {"Recordings.get": 1}
 
     await harness.recover()
 

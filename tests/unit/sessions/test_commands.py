@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
@@ -32,30 +32,6 @@ OPTIONS = RecordingOptions()
 def shown(recording: Recording) -> RunningRecording:
     """The recording as its session shows it."""
     return RunningRecording(id=recording.id, status=recording.status)
-
-
-class UnsteadyCatalog:
-    """A real catalog some of whose calls fail, or wait, when a test says so."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.real = catalog
-        self.holds = catalog.holds
-        self.failing: set[str] = set()
-        self.gate: asyncio.Event | None = None
-        self.waiting = asyncio.Event()
-
-    def __getattr__(self, name: str) -> object:
-        method = getattr(self.real, name)
-
-        async def call(*args: object, **kwargs: object) -> object:
-            if name in self.failing:
-                raise DependencyError("the catalog could not be written: disk I/O error")
-            if name in ("add_recording", "add_operation") and self.gate is not None:
-                self.waiting.set()
-                await self.gate.wait()
-            return await method(*args, **kwargs)
-
-        return call
 
 
 @dataclass
@@ -100,12 +76,18 @@ class CommandsHarness:
     """Commands with a real catalog and storage, and sessions that record into the air."""
 
     def __init__(
-        self, folder: Path, catalog: Catalog, opener: Opener | None = None, *, close_wait_s: float = 3600.0
+        self,
+        folder: Path,
+        catalog: Catalog,
+        database: FaultyDatabase,
+        opener: Opener | None = None,
+        *,
+        close_wait_s: float = 3600.0,
     ) -> None:
         self.now_s = 0.0
         self.recorder = QuietRecorder()
-        self.catalog = UnsteadyCatalog(catalog)
-        self.recorder.catalog = self.catalog  # type: ignore[assignment]
+        self.catalog, self.database = catalog, database
+        self.recorder.catalog = self.catalog
         self.spool = folder / "spool"
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
@@ -132,7 +114,7 @@ class CommandsHarness:
             sessions=self.sessions,
             recorder=self.recorder,
             opened=self.opened,
-            catalog=self.catalog,  # type: ignore[arg-type]
+            catalog=self.catalog,
             storage=self.storage,
             new_recordings=self.new_recordings,
             now_us=self.now_us,
@@ -156,7 +138,7 @@ class CommandsHarness:
         spooled = self.spool / f"{recording.id}.wav"
         spooled.write_bytes(b"RIFF")
         self.storage.publish(spooled, recording.object_key, sidecar=b"{}")
-        await self.catalog.save_recording(available)  # type: ignore[operator]
+        await self.catalog.recordings.save(available)
         self.recorder.finish(available)
         return available
 
@@ -168,7 +150,7 @@ class CommandsHarness:
         return await answer
 
     async def row(self, recording: Recording) -> Recording | None:
-        return await self.catalog.get_recording(recording.id)  # type: ignore[operator, no-any-return]
+        return await self.catalog.recordings.get(recording.id)
 
     def tick_round(self) -> None:
         for _ in range(TICK_SLOTS):
@@ -176,10 +158,8 @@ class CommandsHarness:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[CommandsHarness]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield CommandsHarness(tmp_path, catalog)
-    await catalog.close()
+def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> CommandsHarness:
+    return CommandsHarness(tmp_path, catalog, database)
 
 
 # ---- start ---------------------------------------------------------------------------------------------------------
@@ -227,7 +207,7 @@ async def test_a_start_on_a_session_too_many_is_refused(office: CommandsHarness)
 
 async def test_a_start_whose_row_cannot_be_written_starts_nothing(office: CommandsHarness) -> None:
     office.stream()
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
 
     with pytest.raises(DependencyError):
         await office.start()
@@ -243,7 +223,7 @@ async def test_a_start_whose_state_cannot_be_written_has_started_and_is_told_to_
     office: CommandsHarness,
 ) -> None:
     office.stream()
-    office.catalog.failing = {"save_recording"}
+    office.database.faults = {"Recordings.save": FOREVER}
 
     recording = await office.start()
 
@@ -255,15 +235,15 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
     office: CommandsHarness,
 ) -> None:
     stream = office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     stream.closed(True, at(0))
     office.tick_round()
     for number in range(3):  # and others take its place meanwhile
         office.sessions.find_or_make("one", f"call-{number}", at(0)).announce(at(0))
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ACCEPTED
@@ -271,12 +251,12 @@ async def test_a_session_that_ends_while_its_start_is_written_leaves_a_recording
 
 
 async def test_a_stream_that_comes_while_its_start_is_written_is_recorded(office: CommandsHarness) -> None:
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     office.stream()
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ONGOING
@@ -287,12 +267,12 @@ async def test_a_start_that_a_shutdown_overtakes_waits_for_the_next_start_of_the
     office: CommandsHarness,
 ) -> None:
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     office.ticker.shut_down(at(1))
-    office.catalog.gate.set()
+    gate.set()
     recording = await starting
 
     assert recording.status is Status.ACCEPTED
@@ -324,15 +304,15 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Command
 
 
 async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starts = [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
-    await office.catalog.waiting.wait()
-    office.catalog.gate.set()
-    office.catalog.failing = {"add_recording"}
+    await office.database.waiting.wait()
+    gate.set()
+    office.database.faults = {"Recordings.add": FOREVER}
     first = starts.pop(0)
     first.cancel()
     await asyncio.wait((first,))
-    office.catalog.failing.clear()
+    office.database.faults.clear()
 
     # More come while those before them still wait.
     starts += [asyncio.create_task(office.start(idempotency_key="k", request_digest="d")) for _ in range(4)]
@@ -350,10 +330,10 @@ async def test_a_key_used_with_another_request_is_refused(office: CommandsHarnes
 
 
 async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> None:
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.start(idempotency_key="k", request_digest="d")
-    office.catalog.failing.clear()
+    office.database.faults.clear()
 
     recording = await office.start(idempotency_key="k", request_digest="other")
 
@@ -362,7 +342,7 @@ async def test_a_start_that_failed_frees_its_key(office: CommandsHarness) -> Non
 
 async def test_a_key_whose_recording_was_never_written_starts_it(office: CommandsHarness) -> None:
     probe = await office.start("call-1")
-    await office.catalog.remember(  # type: ignore[operator]
+    await office.catalog.idempotency.remember(
         app_id="one", key="k", request_digest="d", recording_id="f" * 32, now=probe.created_at
     )
 
@@ -459,7 +439,7 @@ async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_stat
 async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    office.catalog.failing = {"save_recording"}
+    office.database.faults = {"Recordings.save": FOREVER}
 
     paused = await office.commands.pause(app_id="one", recording_id=recording.id)
 

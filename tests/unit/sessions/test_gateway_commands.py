@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, journaled
 from tests.unit.sessions.test_commands import OPTIONS, CommandsHarness, Opener
 from wavstream.catalog.catalog import Catalog
@@ -29,9 +29,9 @@ SESSION = "call-77"
 class Gateway(CommandsHarness):
     """The gateway's commands over the office's."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, database: FaultyDatabase) -> None:
         self.opener = Opener()
-        super().__init__(folder, catalog, self.opener)
+        super().__init__(folder, catalog, database, self.opener)
         self.gateway = self.commands_with()
 
     def commands_with(self, **chosen: bool) -> GatewayCommands:
@@ -39,7 +39,7 @@ class Gateway(CommandsHarness):
         return GatewayCommands(
             commands=self.commands,
             sessions=self.sessions,
-            catalog=self.catalog,  # type: ignore[arg-type]
+            catalog=self.catalog,
             new_recordings=self.new_recordings,
             now_us=self.now_us,
             settings=GatewaySettings(**chosen),
@@ -64,24 +64,17 @@ class Gateway(CommandsHarness):
         """The facts that the app is to be told, each as soon as the one before has arrived."""
         facts = []
         now = utc(at(self.now_s)) + timedelta(hours=1)
-        while due := (await self.catalog.due_announcements("one", now, 1)).announcements:  # type: ignore[operator]
+        while due := (await self.catalog.outbox.due("one", now, 1)).announcements:
             facts.append(due[0].fact)
-            await self.catalog.note_delivered(due[0], now)  # type: ignore[operator]
+            await self.catalog.outbox.mark_delivered(due[0], now)
         return facts
 
 
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = await Catalog.open(tmp_path / "catalog.db")
+async def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> Gateway:
     target = WebhookTarget("https://shop.example/hooks")
-    await opened.add_app(App("one", created_at=utc(at(0)), webhook=target), key_hash="h", key_lookup="l")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def office(tmp_path: Path, catalog: Catalog) -> Gateway:
-    return Gateway(tmp_path, catalog)
+    await catalog.apps.add(App("one", created_at=utc(at(0)), webhook=target), key_hash="h", key_lookup="l")
+    return Gateway(tmp_path, catalog, database)
 
 
 async def test_a_start_and_a_stop_are_written_with_what_they_are_told_of(office: Gateway) -> None:
@@ -234,18 +227,18 @@ async def test_a_refused_command_leaves_its_uid_and_its_cooldown_unused(office: 
 
 async def test_a_command_that_cannot_be_written_is_not_run(office: Gateway) -> None:
     office.stream()
-    office.catalog.failing = {"add_operation"}
+    office.database.faults = {"Operations.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.record("rec-1")
     assert office.recordings == []
-    office.catalog.failing = set()
+    office.database.faults.clear()
     await office.record("rec-1")
     office.now_s = 2
-    office.catalog.failing = {"add_operation"}
+    office.database.faults = {"Operations.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.end("end-1")
     assert len(office.recordings) == 1
-    office.catalog.failing = set()
+    office.database.faults.clear()
     await office.end("end-1")
 
 
@@ -263,7 +256,7 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
         app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, command_uid="end-1", error=None,
         at=stop.at,
     )  # fmt: skip
-    await office.catalog.add_operation(stop, fact)  # type: ignore[operator]
+    await office.catalog.operations.add(stop, fact)
     office.now_s = 9
     for _ in range(2):
         await office.gateway.finish_stops()
@@ -285,7 +278,7 @@ async def test_a_stop_that_was_written_and_not_done_ends_what_still_waits_and_cl
         app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, command_uid="end-1", error=None,
         at=stop.at,
     )  # fmt: skip
-    await office.catalog.add_operation(stop, fact)  # type: ignore[operator]
+    await office.catalog.operations.add(stop, fact)
     await office.gateway.finish_stops()
     await asyncio.sleep(0)
     assert office.recordings == []
@@ -305,11 +298,11 @@ async def test_a_recording_that_ends_while_its_stop_is_written_was_stopped(offic
     stream = office.stream()
     await office.record()
     office.now_s = 2
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Operations.add"] = asyncio.Event()
     stopping = asyncio.create_task(office.end("end-1"))
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
     stream.closed(True, at(2))
-    office.catalog.gate.set()
+    gate.set()
     assert (await stopping).command_uid == "end-1"
     assert office.recorder.ends == [EndReason.HANGUP]
 
@@ -378,12 +371,12 @@ async def test_a_start_whose_stream_cannot_be_opened_is_refused_whole(office: Ga
         await office.record("rec-1")
     assert office.recordings == []
     office.opener.failure = None
-    office.catalog.failing = {"add_operation"}
+    office.database.faults = {"Operations.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.record("rec-1")
     await asyncio.sleep(0)
     assert office.opener.asked[-1] == ("close", SESSION)
-    office.catalog.failing = set()
+    office.database.faults.clear()
     await office.record("rec-1")
 
 
@@ -392,7 +385,8 @@ async def test_a_start_before_its_stream_can_be_stopped(office: Gateway) -> None
     await office.record()
     office.now_s = 2
     stopped = await office.end()
-    row = await office.catalog.get_recording(stopped.recording_id)  # type: ignore[operator]
+    row = await office.catalog.recordings.get(stopped.recording_id)
+    assert row is not None
     assert (row.status, row.end_reason) == (Status.ABSENT, EndReason.STOPPED)
 
 

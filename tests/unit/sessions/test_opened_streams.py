@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.receiver import WAIT_S
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, restore
 from tests.unit.sessions.test_commands import CommandsHarness, Opener
@@ -24,9 +24,11 @@ SESSION = "call-77"
 class OpenerHarness(CommandsHarness):
     """The office with a media server behind it."""
 
-    def __init__(self, folder: Path, catalog: Catalog, *, close_wait_s: float = 3600.0) -> None:
+    def __init__(
+        self, folder: Path, catalog: Catalog, database: FaultyDatabase, *, close_wait_s: float = 3600.0
+    ) -> None:
         self.opener = Opener()
-        super().__init__(folder, catalog, self.opener, close_wait_s=close_wait_s)
+        super().__init__(folder, catalog, database, self.opener, close_wait_s=close_wait_s)
 
     async def end(self, recording: Recording) -> None:
         """Stop the recording; what is asked behind the answer has been asked."""
@@ -39,10 +41,8 @@ class OpenerHarness(CommandsHarness):
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[OpenerHarness]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield OpenerHarness(tmp_path, catalog)
-    await catalog.close()
+def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> OpenerHarness:
+    return OpenerHarness(tmp_path, catalog, database)
 
 
 async def test_a_start_of_a_session_that_nobody_announced_is_opened_and_its_stop_closes_it(
@@ -99,12 +99,12 @@ async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is
 async def test_a_stop_leaves_the_stream_to_a_start_that_is_being_written(office: OpenerHarness) -> None:
     first = await office.start()
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
 
     await office.end(first)
-    office.catalog.gate.set()
+    gate.set()
     second = await starting
     await asyncio.sleep(0)
     before = office.asked
@@ -139,7 +139,7 @@ async def test_a_start_right_after_a_stop_is_not_given_the_stream_that_goes(offi
 async def test_a_stream_that_the_media_server_does_not_end_is_there_for_the_next_start(
     office: OpenerHarness,
 ) -> None:
-    office = OpenerHarness(office.spool.parent, office.catalog.real, close_wait_s=0.0)
+    office = OpenerHarness(office.spool.parent, office.catalog, office.database, close_wait_s=0.0)
     first = await office.start()
     office.stream()
     await office.end(first)
@@ -221,7 +221,7 @@ async def test_a_session_that_nobody_announced_is_over_when_what_was_opened_has_
 
 
 async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: OpenerHarness) -> None:
-    office.catalog.failing = {"add_recording"}
+    office.database.faults = {"Recordings.add": FOREVER}
 
     with pytest.raises(DependencyError):
         await office.start()
@@ -247,11 +247,11 @@ async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session
     recording = await office.start()
     office.stream()
     running = replace(recording, status=Status.ONGOING)
-    await office.catalog.save_recording(running)  # type: ignore[operator]
+    await office.catalog.recordings.save(running)
     row = await office.row(recording)
     assert row is not None
     row = replace(row, command_uid=command_uid)
-    restarted = OpenerHarness(office.spool.parent, office.catalog.real)
+    restarted = OpenerHarness(office.spool.parent, office.catalog, office.database)
     session = restarted.sessions.find_or_make("one", SESSION, at(10))
     journal = restarted.writer.open(key="k", app_id="one", session_id=SESSION)
     restore(session, restarted.recorder, row, journal=journal, lost=["a"], last_us=at(9), now_us=at(10))
@@ -292,13 +292,13 @@ async def test_the_end_of_the_server_does_not_wait_for_ever(office: OpenerHarnes
 async def test_what_a_start_that_a_shutdown_overtakes_needs_is_not_closed(office: OpenerHarness) -> None:
     first = await office.start()
     office.stream()
-    office.catalog.gate = asyncio.Event()
+    gate = office.database.gates["Recordings.add"] = asyncio.Event()
     starting = asyncio.create_task(office.start())
-    await office.catalog.waiting.wait()
+    await office.database.waiting.wait()
     await office.end(first)
 
     office.ticker.shut_down(at(1))
-    office.catalog.gate.set()
+    gate.set()
     second = await starting
     await office.opened.stop(WAIT_S)
 

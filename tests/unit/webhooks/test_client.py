@@ -1,4 +1,4 @@
-"""One exchange with a receiver, on real sockets."""
+"""Requests to a receiver, on real sockets."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Names(AbstractResolver):
         pass
 
 
-def exchanges(
-    lookups: AbstractResolver | None = None,
+def client(
+    resolver: AbstractResolver | None = None,
     *,
     allow_localhost: bool = True,
     allow_http: bool = True,
@@ -55,8 +55,8 @@ def exchanges(
     timeout_s: float = LONG_S,
 ) -> WebhookClient:
     return WebhookClient(
-        lookups=lookups or Names(["127.0.0.1"]), tls=tls or ssl.create_default_context(), allow_http=allow_http,
-        allow_localhost=allow_localhost, at_once=4, timeout_s=timeout_s,
+        resolver=resolver or Names(["127.0.0.1"]), tls=tls or ssl.create_default_context(), allow_http=allow_http,
+        allow_localhost=allow_localhost, max_connections=4, timeout_s=timeout_s,
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_a_message_arrives_as_it_was_given(receiver: Receiver) -> None:
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(receiver.url + "?a=%7Eb", {"webhook-id": "m1"}, BODY)
 
     [request] = receiver.requests
@@ -82,14 +82,14 @@ async def test_a_message_arrives_as_it_was_given(receiver: Receiver) -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 async def test_2xx_means_taken(receiver: Receiver, status: int) -> None:
     receiver.answer = always(Answer(status))
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(receiver.url, {}, BODY)
 
 
 @pytest.mark.parametrize("status", [304, 400, 401, 404, 410, 429, 500, 503])
 async def test_any_other_status_means_not_taken(receiver: Receiver, status: int) -> None:
     receiver.answer = always(Answer(status))
-    async with exchanges() as posting:
+    async with client() as posting:
         with pytest.raises(DeliveryFailed, match=f"answered {status}"):
             await posting.post(receiver.url, {}, BODY)
 
@@ -97,7 +97,7 @@ async def test_any_other_status_means_not_taken(receiver: Receiver, status: int)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
     receiver.answer = always(Answer(status, {"location": receiver.url + "/elsewhere"}))
-    async with exchanges() as posting:
+    async with client() as posting:
         with pytest.raises(DeliveryFailed, match="redirects are not followed"):
             await posting.post(receiver.url, {}, BODY)
 
@@ -106,7 +106,7 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> No
 
 async def test_a_connection_is_used_again(receiver: Receiver) -> None:
     receiver.answer = always(Answer(body=b"thank you"))
-    async with exchanges() as posting:
+    async with client() as posting:
         for _ in range(3):
             await posting.post(receiver.url, {}, BODY)
 
@@ -115,7 +115,7 @@ async def test_a_connection_is_used_again(receiver: Receiver) -> None:
 
 async def test_no_more_of_an_answer_is_read_than_the_limit(receiver: Receiver) -> None:
     receiver.answer = always(Answer(headers={"content-length": str(1 << 40)}, body=bytes(MAX_ANSWER_BYTES + 1)))
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(receiver.url, {}, BODY)
         await posting.post(receiver.url, {}, BODY)
 
@@ -124,7 +124,7 @@ async def test_no_more_of_an_answer_is_read_than_the_limit(receiver: Receiver) -
 
 async def test_an_answer_that_stops_after_its_status_counts_by_its_status(receiver: Receiver) -> None:
     receiver.answer = always(Answer(200, body=b"half", cut_short=True))
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(receiver.url, {}, BODY)
         receiver.answer = always(Answer(500, body=b"half", cut_short=True))
         with pytest.raises(DeliveryFailed, match="answered 500"):
@@ -139,14 +139,14 @@ async def test_a_receiver_that_does_not_answer_in_time_has_not_taken_it(receiver
         return Answer()
 
     receiver.answer = silent
-    async with exchanges(timeout_s=0.05) as posting:
+    async with client(timeout_s=0.05) as posting:
         with pytest.raises(DeliveryFailed, match=r"no answer within 0\.05 s"):
             await posting.post(receiver.url, {}, BODY)
     never.set()
 
 
 async def test_a_message_that_is_too_large_is_not_sent(receiver: Receiver) -> None:
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(receiver.url, {}, bytes(MAX_BODY_BYTES))
         with pytest.raises(DeliveryFailed, match="65537 bytes"):
             await posting.post(receiver.url, {}, bytes(MAX_BODY_BYTES + 1))
@@ -156,7 +156,7 @@ async def test_a_message_that_is_too_large_is_not_sent(receiver: Receiver) -> No
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "hooks.example"])
 async def test_an_own_address_is_not_connected_to_by_number_or_by_name(receiver: Receiver, host: str) -> None:
-    async with exchanges(allow_localhost=False) as posting:
+    async with client(allow_localhost=False) as posting:
         with pytest.raises(DeliveryFailed, match=r"127\.0\.0\.1 is not on the public internet"):
             await posting.post(f"http://{host}:{receiver.port}/", {}, BODY)
 
@@ -164,7 +164,7 @@ async def test_an_own_address_is_not_connected_to_by_number_or_by_name(receiver:
 
 
 async def test_a_number_in_another_spelling_is_not_connected_to(receiver: Receiver) -> None:
-    async with exchanges(PublicResolver(), allow_localhost=False) as posting:
+    async with client(PublicResolver(), allow_localhost=False) as posting:
         for host in ("2130706433", "0x7f000001", "127.1", "0177.0.0.1", "[::ffff:7f00:1]", "localhost"):
             with pytest.raises(DeliveryFailed):
                 await posting.post(f"http://{host}:{receiver.port}/", {}, BODY)
@@ -178,7 +178,7 @@ async def test_a_name_that_comes_to_mean_another_address_is_checked_again_at_the
     receiver.answer = always(Answer(headers={"connection": "close"}))
     names = Names(["127.0.0.1"], ["192.0.2.1"])
     url = f"http://hooks.example:{receiver.port}/"
-    async with exchanges(names) as posting:
+    async with client(names) as posting:
         await posting.post(url, {}, BODY)
         assert names.asked == 1
         with pytest.raises(DeliveryFailed, match=r"192\.0\.2\.1 is not the address of a host"):
@@ -186,14 +186,14 @@ async def test_a_name_that_comes_to_mean_another_address_is_checked_again_at_the
 
 
 async def test_of_a_names_addresses_those_that_may_not_be_used_are_passed_over(receiver: Receiver) -> None:
-    async with exchanges(Names(["192.0.2.1", "127.0.0.1"])) as posting:
+    async with client(Names(["192.0.2.1", "127.0.0.1"])) as posting:
         await posting.post(f"http://hooks.example:{receiver.port}/", {}, BODY)
 
     assert receiver.requests[0].headers["host"] == f"hooks.example:{receiver.port}"
 
 
 async def test_plain_http_is_not_spoken_unless_it_is_allowed(receiver: Receiver) -> None:
-    async with exchanges(allow_http=False) as posting:
+    async with client(allow_http=False) as posting:
         with pytest.raises(DeliveryFailed, match="https"):
             await posting.post(receiver.url, {}, BODY)
 
@@ -203,12 +203,12 @@ async def test_plain_http_is_not_spoken_unless_it_is_allowed(receiver: Receiver)
 async def test_a_proxy_of_the_environment_is_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    async with exchanges() as posting:
+    async with client() as posting:
         await posting.post(f"http://hooks.example:{receiver.port}/", {}, BODY)
 
 
 async def test_a_port_that_nobody_listens_on_and_a_name_that_is_none_are_told_apart() -> None:
-    async with exchanges(PublicResolver()) as posting:
+    async with client(PublicResolver()) as posting:
         with pytest.raises(DeliveryFailed, match=r"Connect call failed|Connection refused"):
             await posting.post("http://127.0.0.1:1/", {}, BODY)
         with pytest.raises(DeliveryFailed, match=r"Cannot connect to host nothing\.invalid"):
@@ -260,7 +260,7 @@ async def test_over_tls_the_certificate_is_checked_for_the_name_of_the_url(
     secured: Receiver, certificate: Path
 ) -> None:
     tls = ssl.create_default_context(cafile=str(certificate))
-    async with exchanges(tls=tls, allow_http=False) as posting:
+    async with client(tls=tls, allow_http=False) as posting:
         await posting.post(f"https://hooks.example:{secured.port}/", {}, BODY)
         for host in ("other.example", "127.0.0.1"):
             with pytest.raises(DeliveryFailed, match="certificate"):
@@ -270,7 +270,7 @@ async def test_over_tls_the_certificate_is_checked_for_the_name_of_the_url(
 
 
 async def test_a_certificate_of_an_unknown_authority_is_not_taken(secured: Receiver) -> None:
-    async with exchanges() as posting:
+    async with client() as posting:
         with pytest.raises(DeliveryFailed, match="certificate"):
             await posting.post(f"https://hooks.example:{secured.port}/", {}, BODY)
 
@@ -300,9 +300,9 @@ async def test_all_who_ask_for_a_name_share_one_lookup_and_another_name_is_not_h
     slow_name: tuple[threading.Event, list[str]],
 ) -> None:
     answered, asked = slow_name
-    lookups = PublicResolver()
-    slow = [asyncio.create_task(lookups.resolve("slow.example", 443)) for _ in range(100)]
-    quick = await lookups.resolve("quick.example", 443)
+    resolver = PublicResolver()
+    slow = [asyncio.create_task(resolver.resolve("slow.example", 443)) for _ in range(100)]
+    quick = await resolver.resolve("quick.example", 443)
     slow[0].cancel()
     answered.set()
     answers = await asyncio.gather(*slow[1:])
@@ -310,6 +310,6 @@ async def test_all_who_ask_for_a_name_share_one_lookup_and_another_name_is_not_h
     assert [each["host"] for each in quick] == ["127.0.0.1"]
     assert answers == [answers[0]] * 99
     assert asked.count("slow.example") == 1
-    await lookups.resolve("slow.example", 443)
+    await resolver.resolve("slow.example", 443)
     assert asked.count("slow.example") == 2, "an answer is not kept"
-    await lookups.close()
+    await resolver.close()

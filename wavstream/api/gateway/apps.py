@@ -45,13 +45,13 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
         return JSONResponse({"success": True, **_json(app), **({"webhook_secret": made} if made else {})})
 
     async def read(request: Request) -> Response:
-        app = await parts.apps.get_app(_app_id(request))
+        app = await parts.apps.get(_app_id(request))
         if app is None:
             raise NotFound("App not found")
         return JSONResponse({"success": True, **_json(app)})
 
     async def list_all(_request: Request) -> Response:
-        return JSONResponse({"success": True, "apps": [_json(app) for app in await parts.apps.list_apps()]})
+        return JSONResponse({"success": True, "apps": [_json(app) for app in await parts.apps.list()]})
 
     async def remove(request: Request) -> Response:
         app_id = _app_id(request)
@@ -132,7 +132,7 @@ class _Registry:
         """Add or change an app: return it as it is now, and the signing secret if one was made."""
         parts = self._parts
         async with self._turn:
-            known = await parts.apps.get_app(app_id)
+            known = await parts.apps.get(app_id)
             if known is None and said.api_key is None:
                 raise _wrong([("/api_key", "Field required")])
             target, made = self._target(app_id, said, known)
@@ -146,10 +146,10 @@ class _Registry:
             )
             key = None if said.api_key is None else await self._hashed(app_id, said.api_key)
             if known is None and key is not None:
-                if not await parts.apps.add_app(app, **key):
+                if not await parts.apps.add(app, **key):
                     raise Refused(409, "The app was added by someone else: try again")
             else:
-                await parts.apps.change_app(app)
+                await parts.apps.change(app)
                 if key is not None:
                     await parts.apps.replace_key(app_id, **key)
             self._forget(app_id)
@@ -158,7 +158,7 @@ class _Registry:
     async def remove(self, app_id: str) -> None:
         """Remove the app; raise NotFound."""
         async with self._turn:
-            if not await self._parts.apps.remove_app(app_id):
+            if not await self._parts.apps.remove(app_id):
                 raise NotFound("App not found")
             self._forget(app_id)
 

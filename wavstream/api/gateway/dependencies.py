@@ -5,39 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
+from wavstream.catalog.apps import Apps
 from wavstream.listening.listener import Listener
-from wavstream.model.app import App
 from wavstream.sessions.gateway_commands import GatewayCommands
-
-
-class AppRows(Protocol):
-    """The catalog's apps."""
-
-    async def add_app(self, app: App, *, key_hash: str, key_lookup: str) -> bool:
-        """Insert the app unless its id is taken."""
-
-    async def change_app(self, app: App) -> bool:
-        """Write over all of it but its key and its age."""
-
-    async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str) -> bool:
-        """Give it another key."""
-
-    async def remove_app(self, app_id: str) -> bool:
-        """Remove it."""
-
-    async def get_app(self, app_id: str) -> App | None:
-        """Read it."""
-
-    async def list_apps(self) -> list[App]:
-        """All of them, oldest first."""
-
-    async def find_by_lookup(self, key_lookup: str) -> tuple[App, str] | None:
-        """The app whose key has this lookup, and the hash of that key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +20,7 @@ class GatewayDependencies:
 
     commands: GatewayCommands
     access: Authenticator
-    apps: AppRows
+    apps: Apps
     known_apps: AppCache
     listen: Callable[[str], Listener | None]
     """Return a listener of a recording that runs, by its id, who has to leave again; None: it is not made here."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -96,12 +95,12 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     def now() -> datetime:
         return START
 
-    known_apps = AppCache(catalog, lambda: 0.0, server_options=SERVER_OPTIONS)
-    access = Authenticator(apps=catalog, known_apps=known_apps, master=MASTER, now=now)
+    known_apps = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
+    access = Authenticator(apps=catalog.apps, known_apps=known_apps, master=MASTER, now=now)
     return GatewayDependencies(
         commands=commands,
         access=access,
-        apps=catalog,
+        apps=catalog.apps,
         known_apps=known_apps,
         listen=lambda _: None,
         seal=SecretBox(MASTER),
@@ -113,11 +112,9 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
+def gateway(catalog: Catalog) -> Gateway:
     commands = FakeCommands()
-    yield Gateway(commands, catalog, parts_over(catalog, commands))
-    await catalog.close()
+    return Gateway(commands, catalog, parts_over(catalog, commands))
 
 
 @pytest.fixture

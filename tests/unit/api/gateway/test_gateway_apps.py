@@ -19,7 +19,7 @@ HOOKS = "https://shop.example/hooks"
 
 async def secrets(gateway: Gateway) -> list[str]:
     """What the webhooks of ``shop`` are signed with, the newest first."""
-    app = await gateway.catalog.get_app("shop")
+    app = await gateway.catalog.apps.get("shop")
     assert app is not None
     assert app.webhook is not None
     return [SecretBox(MASTER).open(secret.sealed, owner="shop") for secret in app.webhook.secrets]
@@ -44,7 +44,7 @@ async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gatewa
     assert read.json() == {name: value for name, value in answer.json().items() if name != "webhook_secret"}
     assert (await admin.get("/admin/apps")).json()["apps"] == [{k: v for k, v in read.json().items() if k != "success"}]
     assert KEY not in answer.text + read.text
-    found = await gateway.catalog.find_by_lookup(lookup(KEY, MASTER))
+    found = await gateway.catalog.apps.find_by_lookup(lookup(KEY, MASTER))
     assert found is not None
     assert verify_key(KEY, found[1])
     assert found[0].webhook is not None
@@ -62,7 +62,7 @@ async def test_a_registration_writes_over_all_but_the_key_and_the_secret(
     assert "webhook_secret" not in again.json()
     assert again.json().items() >= {"rate_limit": 0, "events": [], "retention_hours": None, "recording": {}}.items()
     assert await secrets(gateway) == [made]
-    found = await gateway.catalog.find_by_lookup(lookup(KEY, MASTER))
+    found = await gateway.catalog.apps.find_by_lookup(lookup(KEY, MASTER))
     assert found is not None
     assert (found[0].id, found[0].retention_hours, found[0].recording) == ("shop", None, {})
 
@@ -137,7 +137,7 @@ async def test_a_wrong_field_is_named_and_nothing_is_registered(
     answer = await admin.post(APP, json=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "Invalid request body")
     assert [error["pointer"] for error in answer.json()["detail"]["errors"]] == [pointer]
-    assert await gateway.catalog.list_apps() == []
+    assert await gateway.catalog.apps.list() == []
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"", b"[" * 50_000])

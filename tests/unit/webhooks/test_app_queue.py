@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from wavstream.webhooks.backoff import next_try
+from wavstream.webhooks.app_queue import next_try
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 

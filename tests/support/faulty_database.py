@@ -1,0 +1,94 @@
+"""A real catalog whose reads and writes fail, or wait, when a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.database import Database, Read, Write
+from wavstream.catalog.schema import upgrade
+from wavstream.errors import DependencyError
+
+T = TypeVar("T")
+
+FOREVER = math.inf
+
+
+class FaultyDatabase(Database):
+    """A database in a file. Reads and writes go by the method of the repository that asks, as ``Recordings.save``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._loop = asyncio.get_running_loop()
+        self.asked: list[str] = []
+        """Every read and write so far."""
+        self.faults: dict[str, float] = {}
+        """How many of the next ones fail, of each method."""
+        self.gates: dict[str, asyncio.Event] = {}
+        """What writes wait for, of each method."""
+        self.waiting = asyncio.Event()
+        """Set when a write waits for its gate."""
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the file; a new one is a copy, which is made faster than by all migrations."""
+        await asyncio.to_thread(_make_if_missing, path)
+        return cls(path)
+
+    async def read(self, read: Read[T]) -> T:
+        self._fail_if_asked_to(read)
+        return await super().read(read)
+
+    async def write(self, write: Write[T]) -> T:
+        self._fail_if_asked_to(write)
+        if (gate := self.gates.get(_asker(write))) is not None:
+            self.waiting.set()
+            await gate.wait()
+        if asyncio.get_running_loop() is not self._loop:  # a client that runs the application on a loop of its own
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(super().write(write), self._loop))
+        return await super().write(write)
+
+    def _fail_if_asked_to(self, function: Callable[..., Any]) -> None:
+        name = _asker(function)
+        self.asked.append(name)
+        if self.faults.get(name, 0) > 0:
+            self.faults[name] -= 1
+            raise DependencyError("the catalog does not work: disk I/O error")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[FaultyDatabase]:
+    opened = await FaultyDatabase.open(tmp_path / "catalog.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def catalog(database: FaultyDatabase) -> Catalog:
+    """The repositories over ``database``."""
+    return await Catalog.over(database)
+
+
+def _asker(function: Callable[..., Any]) -> str:
+    """Return the method that defined this function, to hand it to the database."""
+    return function.__qualname__.partition(".<locals>")[0]
+
+
+def _make_if_missing(path: Path) -> None:
+    if not path.exists():
+        path.write_bytes(_empty_file())
+
+
+@functools.cache
+def _empty_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        upgrade(path := Path(folder) / "catalog.db")
+        return path.read_bytes()

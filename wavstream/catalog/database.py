@@ -1,0 +1,234 @@
+"""The database file: reads beside each other on a few threads, writes one group after the other on one thread.
+
+1. A read or a write is a plain function of a connection, and runs whole on a thread. To hand its statements to a thread
+   one by one, and their rows back, takes several times as long as to run them.
+2. Writes that are asked for at the same time share one transaction, and so one flush of the disk. A write is answered
+   after the commit that holds it.
+3. A write seldom fails, and a savepoint costs two more statements. So a group is run without savepoints first. If one
+   of its writes fails, all of it is rolled back and run again with a savepoint around each, and only the callers of
+   those that fail again get an error.
+4. A failure of the machine (disk full, database locked for longer than the busy timeout) fails the whole group: SQLite
+   may have rolled everything back by itself then.
+
+Statements that every call runs are made by SQLAlchemy once and then run by SQLite's driver (``Prepared``). SQLAlchemy
+takes 60 to 100 us around each execution of a statement that it has compiled before, SQLite itself 5 to 20. A stop with
+its two webhooks runs twelve of them, on the one thread that writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Insert, Select, Update, create_engine, event, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+
+from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, upgrade
+from wavstream.errors import DependencyError
+
+GROUP_LIMIT = 200
+"""Writes in one transaction: enough to make the flush cheap, few enough that the first does not wait for long."""
+QUEUE_LIMIT = 10_000
+"""Writes that may wait; a writer beyond that waits before it is queued."""
+MAX_CONCURRENT_READS = 4
+"""Connections, and threads: a read that waits for the disk does not hold up the others."""
+
+T = TypeVar("T")
+Read = Callable[[Connection], T]
+"""Runs on a thread; each of its statements sees what was committed before it."""
+Write = Callable[[Connection], T]
+"""Runs inside a transaction, on the thread; may be run twice, the first time then having been rolled back."""
+
+
+class Database:
+    """One open file. It belongs to the event loop that opens it; its methods raise DependencyError if it fails."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file whose schema is up to date."""
+        url = URL.create("sqlite", database=str(path))
+        self._reader = create_engine(url, pool_size=MAX_CONCURRENT_READS, max_overflow=0, isolation_level="AUTOCOMMIT")
+        event.listen(self._reader, "connect", prepare_for_reading)
+        self._read_threads = ThreadPoolExecutor(MAX_CONCURRENT_READS, thread_name_prefix="catalog-read")
+        self._writer = create_engine(url, pool_size=1, max_overflow=0)
+        event.listen(self._writer, "connect", prepare)
+        event.listen(self._writer, "begin", begin_write)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._queue: asyncio.Queue[_QueuedWrite | None] = asyncio.Queue(QUEUE_LIMIT)
+        self._closing = False
+        self._commits = asyncio.create_task(self._commit_groups(), name="catalog commits")
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the file, made or migrated first if need be; raise OperatorError if it cannot be used."""
+        await asyncio.to_thread(upgrade, path)
+        return cls(path)
+
+    async def read(self, read: Read[T]) -> T:
+        """Return what ``read`` returns; raise what it raises, or DependencyError."""
+        try:
+            # Rule 1
+            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read)
+        except (SQLAlchemyError, OSError) as error:
+            raise DependencyError(f"the catalog could not be read: {_cause(error)}") from error
+
+    async def write(self, write: Write[T]) -> T:
+        """Return what ``write`` returns, once it is committed; raise what it raised, or DependencyError.
+
+        A caller that is cancelled stops waiting; its write is done all the same.
+        """
+        if self._closing or self._commits.done():
+            raise DependencyError("the catalog is closed")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await self._queue.put(_QueuedWrite(write, answer))
+        result: T = await answer
+        return result
+
+    async def ping(self) -> None:
+        """Return if the database can be read and its write lock be had."""
+        await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+        await self.write(lambda connection: None)
+
+    async def close(self) -> None:
+        """Commit what is queued and close the file; writes that come later raise DependencyError."""
+        self._closing = True
+        await self._queue.put(None)
+        await self._commits
+        self._write_thread.shutdown()
+        await asyncio.to_thread(self._read_threads.shutdown)
+        self._reader.dispose()
+        await asyncio.to_thread(self._writer.dispose)
+
+    def _run_read(self, read: Read[T]) -> T:
+        with self._reader.connect() as connection:
+            return read(connection)
+
+    async def _commit_groups(self) -> None:
+        last = False
+        while not last:
+            group = [await self._queue.get()]
+            while len(group) < GROUP_LIMIT and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            # Writers that waited for room in the queue may come in behind the end mark: they are taken too.
+            last = None in group and self._queue.empty()
+            if None in group and not last:
+                self._queue.put_nowait(None)
+            if writes := [each for each in group if each is not None]:
+                await self._commit(writes)
+
+    async def _commit(self, group: list[_QueuedWrite]) -> None:
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
+        except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
+            outcomes = [_Failure(_dependency_error(error))] * len(group)
+        for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
+            if each.answer.done():
+                continue
+            if isinstance(outcome, _Failure):
+                each.answer.set_exception(outcome.error)
+            else:
+                each.answer.set_result(outcome)
+
+    def _run_writes(self, group: list[_QueuedWrite]) -> list[Any]:
+        try:
+            with self._writer.begin() as connection:
+                return [each.write(connection) for each in group]
+        except Exception:  # noqa: BLE001  rule 3: the second run tells whose it is, and raises it there
+            with self._writer.begin() as connection:
+                return [_run_in_savepoint(connection, each.write) for each in group]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _QueuedWrite:
+    write: Write[Any]
+    answer: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
+
+
+def _run_in_savepoint(connection: Connection, write: Write[Any]) -> Any:
+    """Return what the write returns, or the ``_Failure`` of it if that concerns nobody else."""
+    try:
+        with connection.begin_nested():
+            return write(connection)
+    except Exception as error:
+        if isinstance(error, OperationalError) or type(error) is DatabaseError:  # rule 4
+            raise
+        return _Failure(error)
+
+
+def _dependency_error(error: Exception) -> Exception:
+    if not isinstance(error, SQLAlchemyError | OSError):
+        return error
+    wrapped = DependencyError(f"the catalog could not be written: {_cause(error)}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _cause(error: Exception) -> object:
+    """Return the driver's own error, which says less about the statement and more about what is wrong."""
+    return getattr(error, "orig", None) or error
+
+
+class Prepared:
+    """One statement, run by the driver itself. Its values are what SQLite stores: numbers, text, None."""
+
+    def __init__(
+        self, statement: str | Insert | Update | Select[Any], *, columns: Collection[str] | None = None
+    ) -> None:
+        """Take SQL as it is, or compile a statement; ``columns`` are those that an insert writes, None: all."""
+        self._preset: dict[str, Any] = {}
+        if isinstance(statement, str):
+            self._sql = statement
+            return
+        dialect = sqlite.dialect(paramstyle="named")
+        compiled = statement.compile(dialect=dialect, column_keys=None if columns is None else [*columns])
+        self._sql = str(compiled)
+        self._preset = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+
+    def run(self, connection: Connection, values: Mapping[str, object]) -> int:
+        """Return how many rows it changed; raise DBAPIError, as SQLAlchemy would."""
+        return self._execute(connection, values).rowcount
+
+    def row(self, connection: Connection, values: Mapping[str, object]) -> dict[str, Any] | None:
+        """Return the first of its rows, by names of columns, if there is one; raise DBAPIError."""
+        cursor = self._execute(connection, values)
+        rows = cursor.fetchall()  # to the end: a cursor that is still open would hold up the commit
+        return dict(zip((column[0] for column in cursor.description), rows[0], strict=True)) if rows else None
+
+    def _execute(self, connection: Connection, values: Mapping[str, object]) -> sqlite3.Cursor:
+        driver: Any = connection.connection.driver_connection
+        bound = {**self._preset, **values}
+        try:
+            cursor: sqlite3.Cursor = driver.execute(self._sql, bound)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(self._sql, bound, error, sqlite3.Error) from error
+        return cursor
+
+
+async def retry_forever(
+    work: Callable[[], Awaitable[T]],
+    *,
+    on_first_failure: Callable[[Exception], None],
+    delay_s: float,
+    failure: type[Exception] = DependencyError,
+) -> T:
+    """Return what ``work`` returns, tried again every ``delay_s`` for as long as it raises ``failure``."""
+    failed = False
+    while True:
+        try:
+            return await work()
+        except failure as error:
+            if not failed:
+                on_first_failure(error)
+            failed = True
+        await asyncio.sleep(delay_s)

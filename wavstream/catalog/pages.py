@@ -1,0 +1,58 @@
+"""Pages of a list, and the cursor between two of them.
+
+A cursor is the place of the last row handed out, as text that goes into a URL. The place is a time and an id, so rows
+that are added meanwhile neither repeat nor skip one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import RowMapping
+
+from wavstream.errors import FieldError, InvalidFields
+
+T = TypeVar("T")
+
+_PLACE = re.compile(r"(\d{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list."""
+
+    data: tuple[T, ...]
+    """In the order of the list."""
+    next_cursor: str | None
+    """Hand it back to read on; None: this was the last page."""
+
+
+def make_page(rows: Sequence[RowMapping], limit: int, *, time: str, make: Callable[[RowMapping], T]) -> Page[T]:
+    """Return the page of up to ``limit`` of these rows, of which one more was asked for; ``time`` is their column."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(
+        data=tuple(make(row) for row in shown),
+        next_cursor=_write_cursor(shown[-1][time], shown[-1]["id"]) if more else None,
+    )
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """Return the row's time and id; raise InvalidFields for text that is not a cursor of ours."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise InvalidFields((FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),))
+    return int(match[1]), match[2]
+
+
+def _write_cursor(time_us: int, row_id: Any) -> str:
+    return base64.urlsafe_b64encode(f"{time_us}:{row_id}".encode()).decode().rstrip("=")
