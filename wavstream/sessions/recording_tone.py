@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from wavstream.model.recording import Recording
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.mix import beep
 from wavstream.sessions.stream import Stream
 
 

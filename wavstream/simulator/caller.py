@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import Samples
+from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
 from wavstream.simulator.wire import SUBPROTOCOLS, WIRES, Wire

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.encode import encode
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, Ring
 
 MASK = bytes.fromhex("5a3cc396")

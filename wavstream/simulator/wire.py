@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wavstream.model.audio import Codec
 from wavstream.model.ids import new_id
-from wavstream.rendering.codecs.payload import Samples, encode
+from wavstream.rendering.codecs.encode import Samples, encode
 from wavstream.simulator.quirks import PTIME_MS
 
 if TYPE_CHECKING:

@@ -249,9 +249,9 @@ def test_a_track_that_never_sends_holds_the_others_up_for_the_hold_only() -> Non
 def test_gaps_beyond_the_first_thousand_are_only_counted() -> None:
     from wavstream.model.audio import Track
     from wavstream.model.recording import Gap
-    from wavstream.rendering.timeline.tally import MAX_GAPS, Tally
+    from wavstream.rendering.timeline.render_stats import MAX_GAPS, RenderStats
 
-    tally = Tally()
+    stats = RenderStats()
     for number in range(MAX_GAPS + 2):
-        tally.add_gap(Gap("a", Track.INBOUND, number, 1, "stall"))
-    assert (len(tally.gaps), tally.gaps_omitted) == (MAX_GAPS, 2)
+        stats.add_gap(Gap("a", Track.INBOUND, number, 1, "stall"))
+    assert (len(stats.gaps), stats.gaps_omitted) == (MAX_GAPS, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wavstream.rendering.codecs.g711 import decode_a_law, decode_mu_law
+from wavstream.rendering.codecs.decode import decode_a_law, decode_mu_law
 
 ALL_CODES = np.arange(256, dtype=np.uint8)
 

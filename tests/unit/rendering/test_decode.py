@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.resample import Resampler
 
 
