@@ -1,4 +1,4 @@
-"""Payload bytes to samples, and from one rate to another."""
+"""Payload bytes to samples; G.711 against values that the standard gives."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.decode import decode
-from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.codecs.decode import decode, decode_a_law, decode_mu_law
+
+ALL_CODES = np.arange(256, dtype=np.uint8)
 
 
 def test_l16_is_little_endian_and_l16be_is_not() -> None:
@@ -25,28 +26,32 @@ def test_two_channels_are_told_apart(codec: Codec) -> None:
     assert stereo.reshape(-1).tolist() == mono[:, 0].tolist()
 
 
-@pytest.mark.parametrize(("from_hz", "to_hz"), [(8000, 16000), (16000, 8000), (44100, 8000), (8000, 48000)])
-def test_a_resampled_stretch_keeps_its_length_and_pitch(from_hz: int, to_hz: int) -> None:
-    tone = np.rint(8000 * np.sin(2 * np.pi * 440 * np.arange(from_hz) / from_hz)).astype(np.int16)
-    resampler = Resampler(from_hz, to_hz)
-    out = np.concatenate([*(resampler.feed(part) for part in np.split(tone, 10)), resampler.finish()])
-    expected = 8000 * np.sin(2 * np.pi * 440 * np.arange(to_hz) / to_hz)
-    assert len(out) == to_hz
-    inner = slice(to_hz // 20, -to_hz // 20)
-    assert np.abs(out[inner] - expected[inner]).max() < 20
+@pytest.mark.parametrize(
+    ("code", "sample"),
+    [(0x00, -32124), (0x80, 32124), (0x7F, 0), (0xFF, 0), (0x70, -120), (0xF0, 120), (0xEF, 132), (0x8F, 16764)],
+)
+def test_a_mu_law_code_becomes_the_sample_of_the_standard(code: int, sample: int) -> None:
+    assert decode_mu_law(np.array([code], np.uint8)).tolist() == [sample]
 
 
-def test_resamplers_of_the_same_samples_agree_to_the_bit() -> None:
-    sound = np.random.default_rng(1).integers(-9000, 9000, 4000).astype(np.int16)
-    many = [Resampler(from_hz, 2 * from_hz) for from_hz in [8000] * 50]
-    assert len({resampler.feed(sound).tobytes() + resampler.finish().tobytes() for resampler in many}) == 1
+@pytest.mark.parametrize(
+    ("code", "sample"),
+    [(0xD5, 8), (0x55, -8), (0xAA, 32256), (0x2A, -32256), (0xD4, 24), (0xC5, 264), (0xF5, 528), (0x80, 5504)],
+)
+def test_an_a_law_code_becomes_the_sample_of_the_standard(code: int, sample: int) -> None:
+    assert decode_a_law(np.array([code], np.uint8)).tolist() == [sample]
 
 
-def test_what_a_resampler_overshoots_is_saturated() -> None:
-    square = np.tile(np.repeat(np.array([32767, -32768], np.int16), 40), 50)
-    resampler = Resampler(8000, 16000)
-    out = np.concatenate((resampler.feed(square), resampler.finish())).astype(int)
-    # Where overshoot wrapped around, a sample would jump across the whole range against its neighbours.
-    assert out.max() == 32767
-    assert out.min() == -32768
-    assert np.abs(np.diff(out, 2)).max() < 65535
+def test_mu_law_falls_from_the_loudest_code_to_the_quietest() -> None:
+    positive = decode_mu_law(ALL_CODES)[128:].astype(int)
+    assert (np.diff(positive) < 0).all()
+
+
+def test_both_laws_are_symmetric() -> None:
+    mu, a = decode_mu_law(ALL_CODES), decode_a_law(ALL_CODES)
+    assert (mu[:128] == -mu[128:]).all()
+    assert (a[:128] == -a[128:]).all()
+
+
+def test_an_a_law_step_is_never_repeated() -> None:
+    assert len(set(decode_a_law(ALL_CODES).tolist())) == 256

@@ -126,11 +126,11 @@ class Source(ABC):
         frames = self._timed(frames)
         if not len(frames):
             return
-        # Marked as they come: what is redundant now stays so, whoever speaks when it is placed.
-        if self.is_redundant and frames.fate is None:
-            frames.fate = np.full(len(frames), Fate.REDUNDANT, np.uint8)
-        elif self.is_redundant and frames.fate is not None:
-            frames.fate[frames.fate == Fate.MIXED] = Fate.REDUNDANT
+        if self.is_redundant:
+            # Marked as they come: what is redundant now stays so, whoever speaks when it is placed.
+            fate = frames.fates()
+            fate[fate == Fate.MIXED] = Fate.REDUNDANT
+            frames.fate = fate
         self._kept = frames if self._kept is None else join(self._kept, frames)
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
@@ -251,7 +251,7 @@ class ArrivalSource(_LagSource):
 
     @property
     def said_us(self) -> int | None:
-        """None: media time stands still while nobody speaks."""
+        """None: media time stands still while nobody speaks, so it does not tell where the call is."""
         return None
 
     def covered_us(self, now_us: int) -> int:
