@@ -80,7 +80,7 @@ def _leg_receipt(track: TrackReceipt, output: Output) -> LegReceipt:
         leg=facts.leg,
         track=track.track,
         # A track of which nothing is in the file is on no channel.
-        channel=output.channel(facts.leg, track.track) if track.has_audio else None,
+        channel=output.channel((facts.leg, track.track)) if track.has_audio else None,
         dialect=facts.dialect,
         codec=facts.format.codec,
         rate=facts.format.rate_hz,

@@ -274,7 +274,7 @@ class Fold:
         if not self._open():
             return b""
         # Legs that are there by now get their channels, also if none of them has said anything (rule 5).
-        self._output.assign_channels(self._timeline.tracks())
+        self._output.assign_columns(self._timeline.tracks())
         return self._write(max(samples_at(end_us, self._output.sample_rate_hz), self._timeline.end()))
 
     def _write(self, upto: int) -> bytes:

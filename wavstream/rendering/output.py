@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wavstream.model.audio import Track
     from wavstream.model.recording import EndReason
     from wavstream.rendering.encoders.encoder import Encoder
     from wavstream.rendering.tap import Tap
     from wavstream.rendering.timeline.render_stats import RenderStats
-    from wavstream.rendering.timeline.timeline import TrackPieces
+    from wavstream.rendering.timeline.timeline import Pieces, TrackKey
 
 
 class Output:
@@ -57,6 +56,7 @@ class Output:
         """None: no option may end or trim the recording."""
         self._beep: NDArray[np.int16] = np.empty(0, np.int16)
         self._beep_columns: tuple[int, ...] = ()
+        self._columns: dict[TrackKey, int] = {}
         self._recorded = 0
         """The point of writing (time 2)."""
         self._encoded = 0
@@ -97,18 +97,21 @@ class Output:
         kept = self._endpointer.kept if self._endpointer is not None else None
         return None if kept is None else self._encoder.audio_bytes(kept)
 
-    def channel(self, leg: str, track: Track) -> Channel | None:
-        """Return where a track of a leg is in the file; None: the file is mono."""
-        return self.layout.channel(leg, track) if self.channels > 1 else None
+    def channel(self, track: TrackKey) -> Channel | None:
+        """Return where a track is in the file; None: the file is mono."""
+        return self.layout.channel(*track) if self.channels > 1 else None
 
-    def column(self, leg: str, track: Track) -> int:
-        """Return the column of the file on which a track of a leg is mixed."""
-        return 1 if self.channel(leg, track) is Channel.RIGHT else 0
+    def column(self, track: TrackKey) -> int:
+        """Return the column of the file on which a track is mixed; it never changes."""
+        column = self._columns.get(track)
+        if column is None:
+            column = self._columns[track] = 1 if self.channel(track) is Channel.RIGHT else 0
+        return column
 
-    def open(self, wanted_hz: int, *, returned: Iterable[tuple[str, Track]] = ()) -> None:
+    def open(self, wanted_hz: int, *, returned: Iterable[TrackKey] = ()) -> None:
         """Decide the file's rate: the nearest that its format has.
 
-        ``returned``: tracks, (leg, track), that bring the beep back because their streams are sent it.
+        ``returned``: tracks that bring the beep back because their streams are sent it.
         """
         options, channels = self._options, self.channels
         self.sample_rate_hz = rate_hz = file_rate_hz(options.format, wanted_hz)
@@ -116,7 +119,7 @@ class Output:
         self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
         # LAME holds samples back, so who listens needs some that are not in the file yet.
         self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
-        beep_is_in = {self.column(leg, track) for leg, track in returned}
+        beep_is_in = {self.column(track) for track in returned}
         if needed(options):
             tone_hz = BEEP_HZ if options.beep else None
             self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels, tone_hz=tone_hz)
@@ -124,10 +127,10 @@ class Output:
             self._beep = beep(rate_hz)
             self._beep_columns = tuple(column for column in range(channels) if column not in beep_is_in)
 
-    def assign_channels(self, tracks: Iterable[tuple[str, Track]]) -> None:
-        """Give each leg of these tracks, (leg, track), a channel, if it has none; it keeps it."""
-        for leg, track in tracks:
-            self.channel(leg, track)
+    def assign_columns(self, tracks: Iterable[TrackKey]) -> None:
+        """Give each of these tracks a column, if it has none."""
+        for track in tracks:
+            self.column(track)
 
     def parts(self, upto: int) -> Iterator[tuple[int, bool]]:
         """Yield the parts of the call that are to be written up to a sample: (end of the part, whether it is paused).
@@ -136,10 +139,10 @@ class Output:
         """
         return self.pauses.split(self.written, upto, self.sample_rate_hz)
 
-    def write(self, end: int, tracks: Sequence[TrackPieces], *, is_paused: bool) -> bytes:
+    def write(self, end: int, tracks: Iterable[tuple[TrackKey, Pieces]], *, is_paused: bool) -> bytes:
         """Write a part of the call up to a sample, and return its file bytes; the recording may end before."""
         length = end - self.written
-        voices = [Voice(self.column(track.leg, track.track), track.pieces) for track in tracks]
+        voices = [Voice(self.column(track), pieces) for track, pieces in tracks]
         self.written = end
         if is_paused:
             self._stats.paused_us += us_of(_samples_of(voices), self.sample_rate_hz)

@@ -43,19 +43,23 @@ class StereoLayout:
         """``legs``: names of legs that are known already, in order of arrival."""
         self._wishes: dict[str, Channel | None] = dict.fromkeys(legs)
         self._channels: dict[str, Channel] = {}
+        self._has_new = True
+        """Whether a leg may have no channel yet."""
 
     def add(self, leg: str, wish: Channel | None) -> None:
         """Note that a leg is there, or is there again, and which channel it asks for."""
         self._wishes[leg] = wish or self._wishes.get(leg)
+        self._has_new = True
 
     def channel(self, leg: str, track: Track) -> Channel:
         """Return where a track of a leg goes."""
-        if len(self._channels) < len(self._wishes):
+        if self._has_new:
             self._place()  # rule 4
         own = self._channels[leg]
         return own if track is Track.INBOUND else _OPPOSITE[own]  # rule 3
 
     def _place(self) -> None:
+        self._has_new = False
         unclaimed = []
         for leg, wish in self._wishes.items():
             if leg in self._channels:

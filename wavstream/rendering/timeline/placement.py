@@ -129,7 +129,12 @@ class Placement:
                 sink.buffer.flush()
                 self._stats.paused_us += us_of(length, self._rate_hz)
         else:
-            samples = self._bent(frames, length)
+            samples = self._decode(self._form.codec, self._form.channels, frames.payload)
+            change = 0 if self._drift is None else self._drift.slew(length)
+            if change:
+                samples = stretched(samples, change)
+                self._slewed += change
+                self.shift += change
             is_redundant = fate == Fate.REDUNDANT
             for sink in self._sinks:
                 if sink.is_shadowed or (is_redundant and sink.track is Track.OUTBOUND):
@@ -145,16 +150,6 @@ class Placement:
                 sink.buffer.put(at + said, samples[said:, sink.column], count - repeated)
         # Bending has moved the shift by as much as it stretched, so this is the end of what was put.
         self.end = max(self.end, end + self.shift)
-
-    def _bent(self, frames: Frames, length: int) -> NDArray[np.int16]:
-        """Return the samples of a stretch, with as many more or fewer as the drift asks for."""
-        samples = self._decode(self._form.codec, self._form.channels, frames.payload)
-        change = 0 if self._drift is None else self._drift.slew(length)
-        if change:
-            samples = stretched(samples, change)
-            self._slewed += change
-            self.shift += change
-        return samples
 
     def _pass_over(self, samples: int) -> None:
         """Count a hole in media time."""

@@ -69,6 +69,7 @@ class SourceFacts:
     tracks: tuple[Track, ...]
     """All that its frames carry, also those that are not part of the recording."""
     joined_us: int
+    """When its stream opened, or what its leg had said before ends: nothing of it is before that."""
     position: int
     """Of the next sample."""
     reference_us: int | None
@@ -88,6 +89,8 @@ class Source(ABC):
         self.sinks = sinks
         """The tracks that are part of the recording."""
         self.step_bytes = form.step_bytes
+        self.is_redundant = False
+        """Whether what it carries of outbound tracks is said by another leg's inbound track."""
         self.was_unheard = False
         """Whether there was a time when nothing that it carries was mixed: the file did not wait for it."""
         self.drift = Drift(form.rate_hz)
@@ -108,11 +111,6 @@ class Source(ABC):
         """What was received and is not placed yet."""
 
     @property
-    def is_redundant(self) -> bool:
-        """Whether what it carries of outbound tracks is said by another leg's inbound track."""
-        return any(sink.is_redundant for sink in self.sinks)
-
-    @property
     def said_us(self) -> int | None:
         """The end of what was placed, where media time tells more than arrival does; None: it does not."""
         return us_of(self._placement.end, self._rate_hz) if self._is_anchored else None
@@ -123,15 +121,8 @@ class Source(ABC):
 
     def receive(self, frames: Frames) -> None:
         """Take in frames; they are placed by ``advance``."""
-        frames = self._timed(frames)
-        if not len(frames):
-            return
-        if self.is_redundant:
-            # Marked as they come: what is redundant now stays so, whoever speaks when it is placed.
-            fate = frames.fates()
-            fate[fate == Fate.MIXED] = Fate.REDUNDANT
-            frames.fate = fate
-        self._kept = frames if self._kept is None else join(self._kept, frames)
+        frames.lag_us = lag_us(frames, self._rate_hz)
+        self._keep(frames)
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what the clock can place by now; ``final``: everything."""
@@ -152,10 +143,13 @@ class Source(ABC):
         frames, self._kept = self._kept, None
         return 0 if frames is None else self.length_us(frames)
 
-    def _timed(self, frames: Frames) -> Frames:
-        """Return the frames at their positions in media time, with their lags."""
-        frames.lag_us = lag_us(frames, self._rate_hz)
-        return frames
+    def _keep(self, frames: Frames) -> None:
+        if self.is_redundant:
+            # Marked as they come: what is redundant now stays so, whoever speaks when it is placed.
+            fate = frames.fates()
+            fate[fate == Fate.MIXED] = Fate.REDUNDANT
+            frames.fate = fate
+        self._kept = frames if self._kept is None else join(self._kept, frames)
 
     def _settle(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> bool:
         """Fix where the source is in the call, once that is known; return whether it is."""
@@ -287,12 +281,14 @@ class TimestampedSource(Source):
         super().__init__(facts, sinks, decode=decode, stats=stats)
         self._mapper = TimestampMapper(self._rate_hz, self.step_bytes, stats)
 
-    def _timed(self, frames: Frames) -> Frames:
+    def receive(self, frames: Frames) -> None:
+        """Take in frames at the positions that their timestamps are worth; they are placed by ``advance``."""
         frames = self._mapper.place(frames)
         if self._mapper.remark is not None:
             who = f"leg {self._facts.stream.leg}, {' and '.join(self._facts.tracks)}"
             self._stats.add_remark(self._facts.stream.stream, f"{who}: {self._mapper.remark}")
-        return frames
+        if len(frames):
+            self._keep(frames)
 
     def _settle(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> bool:
         # The first frames may be out of order: what lies before the earliest is no hole.

@@ -29,11 +29,11 @@ How far the call is known (the watermark):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Track
 from wavstream.model.options import TrackChoice
-from wavstream.rendering.timeline.clock import STALL_WAIT_US, us_of
+from wavstream.rendering.timeline.clock import us_of
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
 from wavstream.rendering.timeline.source import SourceFacts, new_source
@@ -41,7 +41,7 @@ from wavstream.rendering.timeline.spans import StreamSpan, TrackReceipt, drift_p
 from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -54,16 +54,12 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.source import Source
     from wavstream.rendering.timeline.track_buffer import Resampler
 
+    TrackKey = tuple[str, Track]
+    """A track of the recording, whichever streams bring it: (leg, track)."""
+    Pieces = Sequence[tuple[int, NDArray[np.int16]]]
+    """What a track says between two moments of writing: (samples after the earlier one, samples), in order."""
+
 _LEAD_US = 2_000_000
-
-
-class TrackPieces(NamedTuple):
-    """What one track says between two moments of writing."""
-
-    leg: str
-    track: Track
-    pieces: Sequence[tuple[int, NDArray[np.int16]]]
-    """(samples after the earlier moment, samples), in order; they do not overlap."""
 
 
 class Timeline:
@@ -124,8 +120,8 @@ class Timeline:
     ) -> None:
         """Let a stream bring frames from here on. ``reference_us``: its smallest lag, where that is known."""
         # A leg that is back after a sender ran ahead of real time goes on behind what it has said already.
-        said_us = (self._said_us(facts.leg, track) for track in facts.tracks)
-        joined_at_us = max((joined_us, *(us for us in said_us if us is not None)))
+        ends_us = (self._track_end_us(facts.leg, track) for track in facts.tracks)
+        free_us = max((joined_us, *(us for us in ends_us if us is not None)))
         groups = [facts.tracks] if facts.format.channels > 1 else [(track,) for track in facts.tracks]
         sources: dict[int, Source] = {}
         number = facts.first_track
@@ -136,7 +132,7 @@ class Timeline:
                 if self._choice in (TrackChoice.BOTH, TrackChoice(track))
             ]
             if sinks:
-                source_facts = SourceFacts(facts, tracks, joined_at_us, position, reference_us)
+                source_facts = SourceFacts(facts, tracks, free_us, position, reference_us)
                 source = new_source(source_facts, sinks, decode=self._decode, stats=self._stats)
                 sources[number] = source
                 self._step_bytes[number] = source.step_bytes
@@ -184,16 +180,22 @@ class Timeline:
         if not covered_us:
             return None
         known_us = watermark(covered_us, now_us=now_us, written_us=self.written_us, stall_wait_us=self._stall_wait_us)
-        return max(now_us - self._stall_wait_us, min([known_us, *self._held_us()]))  # rules 5 and 7
+        for buffer in self._live:
+            held_at = buffer.held_at
+            if held_at is not None and self._file_hz is not None:  # rule 7
+                known_us = min(known_us, us_of(held_at, self._file_hz))
+        return max(known_us, now_us - self._stall_wait_us)  # rule 5
 
     def place_all(self, now_us: int) -> None:
         """Place all that was fed, decided or not: the recording ends here."""
         self._advance(now_us, final=True)
 
-    def take(self, upto: int) -> list[TrackPieces]:
-        """Return everything before ``upto``; positions of pieces count from where the last call has ended."""
+    def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
+        """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
         self.written = upto
-        taken = [TrackPieces(sink.leg, sink.track, sink.buffer.take(upto)) for sink in self._sinks]
+        taken: list[tuple[TrackKey, Pieces]] = [
+            ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
+        ]
         if len(self._sinks) > len(self._live):
             # A track that nobody brings any more is let go once all of it is written.
             self._sinks = [sink for sink in self._sinks if sink.buffer in self._live or not sink.buffer.is_empty]
@@ -228,12 +230,12 @@ class Timeline:
         for sink in self._sinks:
             sink.buffer.open(file_hz, 0)
 
-    def tracks(self) -> list[tuple[str, Track]]:
-        """Return the tracks, (leg, track), that have, or may still get, something to write."""
+    def tracks(self) -> list[TrackKey]:
+        """Return the tracks that have, or may still get, something to write."""
         return [(sink.leg, sink.track) for sink in self._sinks]
 
-    def returning_tracks(self, streams: Iterable[int]) -> list[tuple[str, Track]]:
-        """Return the tracks, (leg, track), on which these streams bring back what they are sent, if that is mixed.
+    def returning_tracks(self, streams: Iterable[int]) -> list[TrackKey]:
+        """Return the tracks on which these streams bring back what they are sent, if that is mixed.
 
         That is the last track of a stream: the outbound one, or the only one.
         """
@@ -274,22 +276,15 @@ class Timeline:
     # ---- within ----------------------------------------------------------------------------------------------------
 
     def _advance(self, now_us: int, *, final: bool = False) -> None:
+        written_us = self.written_us
         for _, source in self._sources:
-            source.advance(now_us=now_us, written_us=self.written_us, final=final)
+            source.advance(now_us=now_us, written_us=written_us, final=final)
 
-    def _held_us(self) -> list[int]:
-        """Return where resamplers of open streams hold samples back."""
-        held = [buffer.held_at for buffer in self._live]
-        return [us_of(at, self._file_hz) for at in held if at is not None and self._file_hz is not None]
-
-    def _said_us(self, leg: str, track: Track) -> int | None:
-        """Return when the last sample of a track had been said, on any stream so far; None: none brought it."""
-        return max((sink.buffer.last_us for sink in self._sinks_of(leg, track)), default=None)
-
-    def _sinks_of(self, leg: str, track: Track) -> Iterator[TrackSink]:
-        for span in self._streams:
-            if span.facts.leg == leg:
-                yield from (sink for sink in span.sinks() if sink.track is track)
+    def _track_end_us(self, leg: str, track: Track) -> int | None:
+        """Return where a track ends so far, whichever streams brought it; None: none has."""
+        spans = (span for span in self._streams if span.facts.leg == leg)
+        ends_us = (sink.buffer.last_us for span in spans for sink in span.sinks() if sink.track is track)
+        return max(ends_us, default=None)
 
     def _new_buffer(self, rate_hz: int) -> TrackBuffer:
         buffer = TrackBuffer(rate_hz, self._stats, self._resampler)
@@ -320,18 +315,20 @@ class Timeline:
                 brought.add((sink.leg, sink.track))
                 if was_shadowed and not sink.is_shadowed:  # rule 2
                     # 0: the one before has said nothing.
-                    sink.handover_us = self._said_us(sink.leg, sink.track) or None
+                    sink.handover_us = self._track_end_us(sink.leg, sink.track) or None
 
     def _find_redundant(self, spans: Sequence[StreamSpan]) -> None:
         """Let what a leg hears be mixed only while no other leg says it itself (rule 3)."""
         speaking = {sink.leg for span in spans for sink in span.sinks() if sink.track is Track.INBOUND}
         for span in spans:
             others_speak = bool(speaking - {span.facts.leg})
-            for sink in span.sinks():
-                sink.is_redundant = others_speak and sink.track is Track.OUTBOUND and not sink.is_shadowed
+            for source in span.sources.values():
+                for sink in source.sinks:
+                    sink.is_redundant = others_speak and sink.track is Track.OUTBOUND and not sink.is_shadowed
+                source.is_redundant = any(sink.is_redundant for sink in source.sinks)
 
 
-def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, stall_wait_us: int = STALL_WAIT_US) -> int:
+def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, stall_wait_us: int) -> int:
     """Return up to when may be written, given up to when each track of the open streams is known (at least one)."""
     known_us = min(covered_us)
     known_us = min(known_us, max(now_us, known_us - _LEAD_US))  # rule 6
