@@ -20,8 +20,8 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import WAIT_S, close_code, recorder
 from tests.support.truth import Truth
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import encode
-from wavstream.rendering.mixer.beep import BEEP_HZ
+from wavstream.rendering.codecs.encode import encode
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.settings.tables import MediaSettings
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg

@@ -13,8 +13,8 @@ from websockets.asyncio.client import ClientConnection
 from tests.support.listening import find_beeps
 from tests.support.recorder import WAIT_S, recorder
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.decoder import decode
-from wavstream.rendering.mixer.beep import BEEP_HZ
+from wavstream.rendering.codecs.decode import decode
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.simulator.load import LoadRequest, run_load
 
 QUIET_S = 0.3

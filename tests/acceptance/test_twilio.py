@@ -23,9 +23,9 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import WAIT_S, close_code, recorder
 from tests.support.truth import Truth
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.decoder import decode
-from wavstream.rendering.codecs.payload import encode
-from wavstream.rendering.mixer.beep import BEEP_HZ
+from wavstream.rendering.codecs.decode import decode
+from wavstream.rendering.codecs.encode import encode
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.settings import TwilioSettings
 from wavstream.simulator.caller import Leg
 from wavstream.simulator.quirks import Chunks, Delay, Double, Gap, Quirk, Stall, Swap

@@ -19,7 +19,7 @@ from wavstream.journal.reader import JournalReader
 from wavstream.journal.segments import segment_path
 from wavstream.model.recording import Receipt, Recording, Status
 from wavstream.recorder.render_job import RenderJob
-from wavstream.rendering.timeline.watermark import STALL_WAIT_US
+from wavstream.rendering.timeline.clock import STALL_WAIT_US
 
 KEY = "0" * 32
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Integrity, Receipt
-from wavstream.rendering.encoders.formats import new_encoder
+from wavstream.rendering.encoders.encoder import new_encoder
 
 if TYPE_CHECKING:
     import numpy as np

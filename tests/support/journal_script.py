@@ -24,7 +24,7 @@ from wavstream.journal import events, records
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.rendering.codecs.decoder import decode
+from wavstream.rendering.codecs.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

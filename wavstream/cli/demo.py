@@ -18,7 +18,7 @@ from rich.table import Table
 
 from wavstream.cli.verify import check
 from wavstream.errors import DependencyError
-from wavstream.rendering.codecs.payload import Samples
+from wavstream.rendering.codecs.encode import Samples
 from wavstream.service.logs import configure
 from wavstream.service.server import running
 from wavstream.settings import LogSettings, Settings

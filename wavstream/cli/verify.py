@@ -11,7 +11,7 @@ from rich.console import Console
 
 from wavstream.errors import NotFound, OperatorError, WavstreamError
 from wavstream.model.recording import Receipt, Recording
-from wavstream.rendering.encoders.formats import new_encoder
+from wavstream.rendering.encoders.encoder import new_encoder
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 from wavstream.storage.object_keys import sidecar_key

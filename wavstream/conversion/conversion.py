@@ -19,8 +19,7 @@ from wavstream.errors import InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording
 from wavstream.rendering.codecs.resample import Resampler
-from wavstream.rendering.encoders.base import Encoder
-from wavstream.rendering.encoders.formats import file_rate_hz, new_encoder
+from wavstream.rendering.encoders.encoder import Encoder, file_rate_hz, new_encoder
 
 BLOCK_SAMPLES = 65_536
 """Of each channel: about 15 ms of LAME's work, in stereo."""

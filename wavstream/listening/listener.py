@@ -31,7 +31,7 @@ from typing import Protocol
 from wavstream.model.audio import MIN_RATE_HZ
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.recording import LiveRecording
-from wavstream.rendering.encoders.formats import file_rate_hz
+from wavstream.rendering.encoders.encoder import file_rate_hz
 
 QUEUE_BYTES = 1 << 20
 """For each listener: 33 s of stereo at 8 kHz. One piece that is larger still finds room in an empty queue."""

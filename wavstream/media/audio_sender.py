@@ -19,7 +19,7 @@ from websockets.frames import Frame, Opcode
 
 from wavstream.dialects.base import Dialect, Outgoing
 from wavstream.dialects.events import StreamStarted
-from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.encode import encode
 from wavstream.rendering.codecs.resample import Resampler
 
 STEP_MS = 5

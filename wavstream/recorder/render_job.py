@@ -17,8 +17,8 @@ from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.spool_file import SpoolFile
-from wavstream.rendering.encoders.tap import Tap
 from wavstream.rendering.fold import Fold
+from wavstream.rendering.tap import Tap
 
 SLICE_BYTES = 1 << 20
 """Journal read in one go: about 15 ms of folding, which is what a stop may have to wait for a recovery."""

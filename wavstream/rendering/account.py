@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
-from wavstream.rendering.stays import drift_ppm, reconnect_gaps
 
 if TYPE_CHECKING:
-    from wavstream.rendering.pen import Pen
-    from wavstream.rendering.roster import Roster
-    from wavstream.rendering.timeline.tally import Tally
+    from wavstream.rendering.output import Output
+    from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.spans import TrackReceipt
+    from wavstream.rendering.timeline.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class FileAccount:
     """Audio that arrived during the recording but was said before it: neither in the file nor lost."""
 
     def receipt(self, *, audio_sha256: str, size_bytes: int) -> Receipt:
-        """The receipt of the file whose bytes after the header have this hash."""
+        """Return the receipt of the file whose bytes after the header have this hash."""
         return Receipt(
             sample_rate=self.sample_rate,
             channels=self.channels,
@@ -42,35 +42,48 @@ class FileAccount:
         )
 
 
-def file_account(pen: Pen, roster: Roster, tally: Tally, *, has_pause_in_journal: bool) -> FileAccount:
-    """What those who make the file have to say of it so far."""
-    spans = pen.pauses.spans
-    gaps = sorted([*tally.gaps, *reconnect_gaps(roster.stays)], key=lambda gap: gap.start_ms)
+def file_account(output: Output, timeline: Timeline, stats: RenderStats, *, has_pause_in_journal: bool) -> FileAccount:
+    """Return what those who make the file have to say of it so far."""
     integrity = Integrity(
-        samples=pen.samples * pen.channels,
-        lost_ms=tally.lost_us // 1000,
-        late_frames=tally.late_frames,
-        late_ms=tally.late_us // 1000,
-        duplicate_frames=tally.duplicate_frames,
-        reordered_frames=tally.reordered_frames,
-        clock_restarts=tally.clock_restarts,
-        redundant_frames=tally.redundant_frames,
-        redundant_ms=tally.redundant_us // 1000,
-        paused_ms=tally.paused_us // 1000,
-        after_limit_ms=tally.after_limit_us // 1000,
-        clipped_samples=tally.clipped_samples,
-        gaps=tuple(gaps),
-        gaps_omitted=tally.gaps_omitted,
-        pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in spans),
-        drift_ppm=drift_ppm(roster.stays),
-        trimmed_ms=pen.trimmed,
+        samples=output.samples * output.channels,
+        lost_ms=stats.lost_us // 1000,
+        late_frames=stats.late_frames,
+        late_ms=stats.late_us // 1000,
+        duplicate_frames=stats.duplicate_frames,
+        reordered_frames=stats.reordered_frames,
+        clock_restarts=stats.clock_restarts,
+        redundant_frames=stats.redundant_frames,
+        redundant_ms=stats.redundant_us // 1000,
+        paused_ms=stats.paused_us // 1000,
+        after_limit_ms=stats.after_limit_us // 1000,
+        clipped_samples=stats.clipped_samples,
+        gaps=tuple(timeline.gaps()),
+        gaps_omitted=stats.gaps_omitted,
+        pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in output.pauses.spans),
+        drift_ppm=timeline.drift_ppm(),
+        trimmed_ms=output.trimmed,
         paused_audio_in_journal=has_pause_in_journal,
     )
     return FileAccount(
-        sample_rate=pen.sample_rate_hz,
-        channels=pen.channels,
-        samples=pen.samples,
-        legs=roster.legs(pen.written_us),
+        sample_rate=output.sample_rate_hz,
+        channels=output.channels,
+        samples=output.samples,
+        legs=tuple(_leg_receipt(track, output) for track in timeline.receipts(output.written_us)),
         integrity=integrity,
-        before_start_ms=tally.before_us // 1000,
+        before_start_ms=stats.before_us // 1000,
+    )
+
+
+def _leg_receipt(track: TrackReceipt, output: Output) -> LegReceipt:
+    facts = track.first
+    return LegReceipt(
+        leg=facts.leg,
+        track=track.track,
+        # A track of which nothing is in the file is on no channel.
+        channel=output.channel((facts.leg, track.track)) if track.has_audio else None,
+        dialect=facts.dialect,
+        codec=facts.format.codec,
+        rate=facts.format.rate_hz,
+        joined_ms=max(0, track.joined_us) // 1000,
+        left_ms=max(0, track.left_us) // 1000,
     )

@@ -1,17 +1,18 @@
 """The fold: a session's journal in, one recording's file bytes and facts out.
 
-Nothing is decided between two *canonical points*: a clock record 0.8 s or more after the last one that was one, or
-the recording's stop. Records are only collected until one of them comes, so that the file does not depend on how the
-journal was cut on its way here, and so that the work is a fixed number of array operations for each stretch between
-them, not one for each frame. What happens in between (a stream opens, a pause begins) cuts the collected frames where
-it happened.
-
-At a canonical point the sources place what their clocks let them place, the watermark says how far the call is known,
-and everything up to there is mixed, encoded and never touched again.
-
-A recording ends at its stop record, or before by itself: at a limit or a timeout, which the pen finds to the sample, or
-where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes until it is
-counted. An end that was found wins over a stop that lies later, however late the fold gets there.
+1. Nothing is decided between two *canonical points*: a clock record 0.8 s or more after the last one that was one, or
+   the recording's stop. Frames are only collected until one of them comes, so that the file does not depend on how the
+   journal was cut on its way here, and so that the work is a fixed number of array operations for each stretch between
+   them, not one for each frame.
+2. What happens in between (a stream opens, a pause begins) cuts the collected frames where it happened.
+3. At a canonical point the timeline places what its clocks let it place and says how far the call is known. Everything
+   up to there is mixed, encoded and never touched again.
+4. While no stream is waited for, what is placed is written and nothing else. It is not known whether silence follows or
+   the end: a stop may lie before this moment.
+5. The file's rate and the channels of legs are decided when there is something to write for the first time.
+6. A recording ends at its stop record, or before by itself: at a limit or a timeout, which the output finds to the
+   sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
+   until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from wavstream.journal.records import ClockRecord, EventRecord, FrameRun
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
-from wavstream.rendering.encoders.tap import Tap
-from wavstream.rendering.pen import Pen
-from wavstream.rendering.roster import Roster
-from wavstream.rendering.timeline.frames import gather
-from wavstream.rendering.timeline.tally import Tally
-from wavstream.rendering.timeline.units import samples_at
-from wavstream.rendering.timeline.watermark import STALL_WAIT_US, watermark
+from wavstream.rendering.codecs.decode import decode
+from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.output import Output
+from wavstream.rendering.tap import Tap
+from wavstream.rendering.timeline.clock import STALL_WAIT_US, samples_at
+from wavstream.rendering.timeline.render_stats import RenderStats
+from wavstream.rendering.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wavstream.journal.events import JournalEvent
+    from wavstream.journal.events import JournalEvent, StreamFacts
     from wavstream.journal.records import Item
     from wavstream.model.recording import Recording
 
@@ -73,8 +74,10 @@ class Fold:
         self._stall_wait_us = stall_wait_us
         self._origin_us = 0
         self._ticked_us = 0
+        """The last canonical point."""
         self._runs: list[FrameRun] = []
-        self._tally = Tally(remarks=self.remarks)
+        """What was collected since the last canonical point, or event that cuts."""
+        self._stats = RenderStats(remarks=self.remarks)
         self._has_pause_in_journal = False
         self._returns_beep: tuple[int, ...] = ()
         self._begin(RecordingOptions(), ())
@@ -82,7 +85,7 @@ class Fold:
     @property
     def has_audio(self) -> bool:
         """Whether anything that was said is in the file."""
-        return self._pen.has_audio
+        return self._output.has_audio
 
     @property
     def kept_bytes(self) -> int | None:
@@ -90,7 +93,7 @@ class Fold:
 
         It never shrinks, and never moves in bytes of an earlier ``feed`` but to its end.
         """
-        return self._pen.kept_bytes
+        return self._output.kept_bytes
 
     @property
     def next_point_us(self) -> int:
@@ -98,7 +101,7 @@ class Fold:
         return self._origin_us + self._ticked_us + TICK_US
 
     def feed(self, items: Iterable[Item]) -> bytes:
-        """The file bytes, to be appended after the header, that these items complete.
+        """Return the file bytes, to be appended after the header, that these items complete.
 
         Items before the recording's start and after its stop are skipped.
         """
@@ -114,22 +117,22 @@ class Fold:
                 self._runs.append(item)
             elif isinstance(item, ClockRecord):
                 now_us = item.arrival_us - self._origin_us
-                if now_us - self._ticked_us >= TICK_US:
+                if now_us - self._ticked_us >= TICK_US:  # rule 1
                     self._ticked_us = now_us
                     out.append(self._tick(now_us))
             else:
-                out.append(self._happened(item.event, item.arrival_us - self._origin_us))
+                out.append(self._apply(item.event, item.arrival_us - self._origin_us))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         self._runs = [run.owned() for run in self._runs]
         return b"".join(out)
 
     def header(self) -> bytes:
-        """The header that is right for what was returned so far; its size never changes once there is audio."""
-        return self._pen.header()
+        """Return the header that is right for what was returned so far; its size is fixed once there is audio."""
+        return self._output.header()
 
     def account(self) -> FileAccount:
-        """What there is to say of the file so far; final once the recording has ended."""
-        return file_account(self._pen, self._roster, self._tally, has_pause_in_journal=self._has_pause_in_journal)
+        """Return what there is to say of the file so far; final once the recording has ended."""
+        return file_account(self._output, self._timeline, self._stats, has_pause_in_journal=self._has_pause_in_journal)
 
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
@@ -145,7 +148,7 @@ class Fold:
         self._returns_beep = start.returns_beep
         for stream in start.streams:
             floor_us = stream.floor_us
-            self._roster.join(
+            self._open_stream(
                 stream.facts,
                 joined_us=stream.joined_us - self._origin_us,
                 position=stream.position,
@@ -153,132 +156,138 @@ class Fold:
             )
 
     def _begin(self, options: RecordingOptions, leg_order: Iterable[str]) -> None:
-        self._terminators = options.terminators
-        self._pen = Pen(options, self._tally, self.tap)
-        self._roster = Roster(options, leg_order, self._tally)
+        """Make the parts anew: before the start record those of a recording with default options, for its header."""
+        self._options = options
+        self._output = Output(options, leg_order, stats=self._stats, tap=self.tap)
+        self._timeline = Timeline(
+            options.track,
+            origin_us=self._origin_us,
+            stall_wait_us=self._stall_wait_us,
+            stats=self._stats,
+            decode=decode,
+            resampler=Resampler,
+        )
 
-    def _happened(self, event: JournalEvent, now_us: int) -> bytes:
-        roster, pauses = self._roster, self._pen.pauses
+    def _apply(self, event: JournalEvent, now_us: int) -> bytes:
+        """Apply what happened; return the bytes of the file that it completes."""
+        pauses = self._output.pauses
         if isinstance(event, StreamOpened):
-            self._deliver()
-            roster.join(event.facts, joined_us=now_us)
+            self._feed_timeline()  # rule 2
+            self._open_stream(event.facts, joined_us=now_us)
         elif isinstance(event, StreamClosed):
-            self._deliver()
-            self._leave(event.stream, now_us, is_lost=not event.clean)
+            self._feed_timeline()
+            self._timeline.close_stream(event.stream, now_us=now_us, is_lost=not event.clean)
         elif isinstance(event, ServerStarted):
-            self._deliver()
-            for stream in [*roster.open]:
-                self._leave(stream, now_us, is_lost=True)
+            self._feed_timeline()
+            self._timeline.lose_all_streams(now_us=now_us)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
-            # With a sender ahead of real time the file is ahead of the clock: a pause lasts from pen to pen.
-            pauses.begin(max(now_us, self._pen.written_us))
+            # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
+            # to when it begins, to where it is written to when it ends.
+            pauses.begin(max(now_us, self._output.written_us))
             self._has_pause_in_journal |= event.journaled
         elif isinstance(event, RecordingResumed) and event.recording_id == self._recording_id:
-            pauses.end(max(now_us, self._pen.written_us))
+            pauses.end(max(now_us, self._output.written_us))
         elif isinstance(event, RecordingStopped) and event.recording_id == self._recording_id:
             self.complete = True
             return self._end(event, now_us)
-        elif isinstance(event, Digit) and event.digit in self._terminators:
+        elif isinstance(event, Digit) and event.digit in self._options.terminators:
             return self._terminate(event, now_us)
         return b""
 
-    def _leave(self, stream: int, now_us: int, *, is_lost: bool) -> None:
-        self._roster.leave(stream, now_us=now_us, written_us=self._pen.written_us, is_lost=is_lost)
+    def _open_stream(
+        self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None
+    ) -> None:
+        self._output.layout.add(facts.leg, facts.channel)
+        self._timeline.open_stream(facts, joined_us=joined_us, position=position, reference_us=reference_us)
 
-    def _deliver(self) -> None:
-        """Hand the collected frames to their sources."""
-        if self._runs:
-            runs, self._runs = self._runs, []
-            self._roster.receive(gather(runs, self._roster.step_bytes, origin_us=self._origin_us))
+    def _feed_timeline(self) -> None:
+        runs, self._runs = self._runs, []
+        self._timeline.feed(runs)
 
     def _take_after_end(self, item: Item) -> None:
-        """Between the end that was found and the stop record."""
+        """Count what comes between the end that was found and the stop record (rule 6)."""
         if isinstance(item, FrameRun):
-            spare = gather([item], self._roster.step_bytes, origin_us=self._origin_us)
-            self._tally.after_limit_us += self._roster.length_us(spare)
+            self._stats.after_limit_us += self._timeline.length_us([item])
         elif isinstance(item, EventRecord) and isinstance(item.event, RecordingStopped):
             self.complete = item.event.recording_id == self._recording_id
 
     # ---- canonical points --------------------------------------------------------------------------------------------
 
     def _tick(self, now_us: int) -> bytes:
-        self._deliver()
-        pen, roster = self._pen, self._roster
-        written_us = pen.written_us
-        roster.advance(now_us=now_us, written_us=written_us)
-        covered_us = roster.covered_us(now_us)
-        if not covered_us:
-            # Nobody streams. Whether silence follows or the end is not known: a stop may lie before this moment.
-            return self._write_all(0)
-        upto_us = watermark(covered_us, now_us=now_us, written_us=written_us, stall_wait_us=self._stall_wait_us)
-        if upto_us <= written_us or not self._open():
-            return b""
-        upto, latest = (samples_at(us, pen.sample_rate_hz) for us in (upto_us, now_us - self._stall_wait_us))
-        return self._write(max(latest, min([upto, *roster.held_at()])))
+        self._feed_timeline()
+        ready_us = self._timeline.ready(now_us)  # rule 3
+        if ready_us is None:
+            return self._write_all(0)  # rule 4
+        if not self._output.is_open:
+            if ready_us <= 0 or not self._open():
+                return b""
+            # Only now that the file has a rate do resamplers hold samples back.
+            ready_us = self._timeline.known_us(now_us) or 0
+        return self._write(samples_at(ready_us, self._output.sample_rate_hz))
 
     def _end(self, event: RecordingStopped, now_us: int) -> bytes:
-        """The recording ends with this event, unless it did so before by itself."""
-        self._place_all(now_us)
+        """End the recording with its stop record, unless it ended before by itself."""
+        self._feed_timeline()
+        self._timeline.place_all(now_us)
         end_us = event.end_us - self._origin_us
         out = self._write_all(end_us)
-        self._pen.pauses.end(max(end_us, self._pen.written_us))
+        self._output.pauses.end(max(end_us, self._output.written_us))
+        # rule 6: writing may have found an end that lies before this one.
         return out if self.ended is not None else out + self._finish(event)
 
     def _terminate(self, event: Digit, now_us: int) -> bytes:
-        """A key was pressed that ends the recording: where its stream was, which a stall may have made late."""
-        self._place_all(now_us)
-        for _, lane in self._roster.lanes():
-            lane.flush()
-        said_us = self._roster.said_us(event.stream)
-        end_us = max(self._pen.written_us, now_us if said_us is None else said_us)
-        out = self._write(samples_at(end_us, self._pen.sample_rate_hz)) if self._open() else b""
-        return out if self.ended is not None else out + self._found_end(EndReason.TERMINATOR, end_us)
+        """End the recording where its stream was when the key was pressed, which a stall may have made late."""
+        self._feed_timeline()
+        self._timeline.place_all(now_us)
+        self._timeline.flush()
+        said_us = self._timeline.said_us(event.stream)
+        end_us = max(self._output.written_us, now_us if said_us is None else said_us)
+        out = self._write(samples_at(end_us, self._output.sample_rate_hz)) if self._open() else b""
+        return out if self.ended is not None else out + self._end_by_itself(EndReason.TERMINATOR, end_us)
 
-    def _place_all(self, now_us: int) -> None:
-        self._deliver()
-        self._roster.advance(now_us=now_us, written_us=self._pen.written_us, final=True)
-
-    def _found_end(self, reason: EndReason, end_us: int) -> bytes:
-        """The recording has ended by itself: what is placed, or waits to be, is not in it."""
-        self._tally.after_limit_us += self._roster.drop_all()
-        self._pen.pauses.end(max(end_us, self._pen.written_us))
+    def _end_by_itself(self, reason: EndReason, end_us: int) -> bytes:
+        """End the recording without a stop record: what is placed, or waits to be, is not in it (rule 6)."""
+        self._stats.after_limit_us += self._timeline.drop_all()
+        self._output.pauses.end(max(end_us, self._output.written_us))
         end = RecordingStopped(recording_id=self._recording_id, reason=reason, end_us=self._origin_us + max(end_us, 0))
         return self._finish(end)
 
     def _finish(self, end: RecordingStopped) -> bytes:
         self.ended = end
-        return self._pen.finish()
+        return self._output.finish()
 
     def _open(self) -> bool:
-        """Decide the file's rate, if that is due and possible."""
-        pen, roster = self._pen, self._roster
-        if not pen.is_open:
-            rate_hz = roster.sample_rate()
-            if rate_hz is None:
-                return False
-            pen.open(rate_hz, beep_elsewhere=roster.columns_of_outbound(self._returns_beep))
-            roster.freeze(pen.sample_rate_hz)
+        """Open the file, if it is not open; return False if its rate cannot be known yet (rule 5)."""
+        if self._output.is_open:
+            return True
+        rate_hz = self._options.sample_rate
+        if rate_hz is None:
+            rate_hz = self._timeline.highest_rate_hz
+        if rate_hz is None:
+            return False
+        self._output.open(rate_hz, returned=self._timeline.returning_tracks(self._returns_beep))
+        self._timeline.open_file(self._output.sample_rate_hz)
         return True
 
     def _write_all(self, end_us: int) -> bytes:
         """Write everything that is placed, and silence up to ``end_us``."""
         if not self._open():
             return b""
-        lanes = [lane for _, lane in self._roster.lanes()]
-        for lane in lanes:
-            lane.flush()
-            lane.settle_late()
-        return self._write(max(samples_at(end_us, self._pen.sample_rate_hz), *(lane.end for lane in lanes), 0))
+        # Legs that are there by now get their channels, also if none of them has said anything (rule 5).
+        self._output.assign_columns(self._timeline.tracks())
+        return self._write(max(samples_at(end_us, self._output.sample_rate_hz), self._timeline.end()))
 
     def _write(self, upto: int) -> bytes:
-        pen, roster = self._pen, self._roster
-        if upto <= pen.written:
+        """Write the call up to a sample; the recording may end before, by itself."""
+        output = self._output
+        if upto <= output.written:
             return b""
-        lanes = roster.lanes()
-        for _, lane in lanes:
-            lane.settle_late()
-        out = pen.write(upto, lanes)
-        roster.wrote(pen.written)
-        if pen.ended is not None:
-            out += self._found_end(pen.ended, pen.written_us)
-        return out
+        # Once, and not for each part: what is late goes where this write begins.
+        self._timeline.settle_late()
+        out = []
+        for end, is_paused in output.parts(upto):
+            out.append(output.write(end, self._timeline.take(end), is_paused=is_paused))
+            if output.ended is not None:
+                out.append(self._end_by_itself(output.ended, output.written_us))
+                break
+        return b"".join(out)

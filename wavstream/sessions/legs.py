@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wavstream.model.recording import Recording
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.mix import beep
 from wavstream.sessions.stream import Stream
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
 from wavstream.model.times import utc
-from wavstream.rendering.codecs.decoder import decode
-from wavstream.rendering.mixer.level import levels_dbfs
+from wavstream.rendering.codecs.decode import decode
+from wavstream.rendering.mixer.mix import levels_dbfs
 from wavstream.sessions.session import Session
 from wavstream.sessions.stream import Stream
 

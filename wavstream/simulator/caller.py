@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import Samples
+from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.peers import PEERS, SUBPROTOCOLS, Peer, StreamDescription
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps

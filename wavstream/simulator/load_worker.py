@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.encode import encode
 from wavstream.simulator.peers import CODECS
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, Ring, first_frame, make_ring
 

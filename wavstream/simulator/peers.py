@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wavstream.model.audio import Codec
 from wavstream.model.ids import new_id
-from wavstream.rendering.codecs.payload import Samples, encode
+from wavstream.rendering.codecs.encode import Samples, encode
 from wavstream.simulator.quirks import PTIME_MS
 
 _ENCODINGS = {Codec.PCMU: "audio/x-mulaw", Codec.PCMA: "audio/x-alaw", Codec.L16: "audio/x-l16"}

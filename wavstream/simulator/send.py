@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec
 from wavstream.model.ids import is_customer_id, new_id
-from wavstream.rendering.codecs.payload import Samples
+from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
 from wavstream.simulator.peers import CODECS

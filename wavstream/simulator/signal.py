@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.decoder import decode
-from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.decode import decode
+from wavstream.rendering.codecs.encode import encode
 
 RATE_HZ = 8_000
 PTIME_S = 0.02

@@ -20,7 +20,7 @@ from wavstream.model.document import recording_document
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.model.times import utc
-from wavstream.rendering.encoders.formats import new_encoder
+from wavstream.rendering.encoders.encoder import new_encoder
 from wavstream.service.data_folder import DataFolder
 
 HEADER_BYTES = 44

@@ -16,7 +16,7 @@ from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaLimits
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import encode
+from wavstream.rendering.codecs.encode import encode
 
 MIB = 1024 * 1024
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0

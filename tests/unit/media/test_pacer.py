@@ -14,7 +14,7 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.pacer import Pacer, PacingSchedule
 from wavstream.model.audio import Codec, MediaFormat, Track, TrackClock
-from wavstream.rendering.mixer.beep import BEEP_HZ, beep
+from wavstream.rendering.mixer.mix import BEEP_HZ, beep
 
 L16 = MediaFormat()
 SILENCE = b"\x82\x7e\x01\x40" + bytes(320)

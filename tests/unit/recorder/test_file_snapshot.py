@@ -11,7 +11,7 @@ import pytest
 from wavstream.errors import DependencyError
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.rendering.encoders.mp3 import RATES_HZ, Mp3Encoder
-from wavstream.rendering.encoders.tap import Tap
+from wavstream.rendering.tap import Tap
 
 
 def so_far(folder: Path, rate_hz: int, channels: int, cuts: list[int]) -> tuple[FileSnapshot, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.mix import beep
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 48_000])

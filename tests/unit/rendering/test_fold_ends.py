@@ -15,7 +15,7 @@ from wavstream.model.audio import Track, TrackClock
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import EndReason
 from wavstream.rendering.fold import Fold
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.mix import beep
 
 RATE_HZ = 8000
 

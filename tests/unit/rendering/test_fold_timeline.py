@@ -9,8 +9,10 @@ from tests.support.folding import folded, noise
 from tests.support.journal_script import Leg, Script
 from tests.support.listening import beeps, find_beeps
 from wavstream.journal import events
-from wavstream.model.audio import TrackClock
+from wavstream.model.audio import Track, TrackClock
+from wavstream.model.recording import Gap
 from wavstream.rendering.fold import Fold
+from wavstream.rendering.timeline.render_stats import MAX_GAPS, RenderStats
 
 
 def stalled(leg: Leg, samples: np.ndarray[tuple[int], np.dtype[np.int16]], *, from_s: float, for_s: float) -> None:
@@ -58,7 +60,7 @@ def test_a_stall_in_the_first_2_s_moves_nothing_either() -> None:
     assert (made.left == noise(8.0)).all()
 
 
-def test_a_burst_after_the_hold_keeps_its_place_and_what_is_written_by_then_is_late() -> None:
+def test_a_burst_after_the_stall_wait_keeps_its_place_and_what_is_written_by_then_is_late() -> None:
     script = Script().start()
     a, b = noise(15.0), noise(15.0, seed=2)
     script.open("a").send(a, at_s=0.0)
@@ -237,7 +239,7 @@ def test_a_restart_of_the_server_loses_every_stream() -> None:
     assert [(gap.leg, gap.cause) for gap in made.integrity.gaps] == [("a", "reconnect")]
 
 
-def test_a_track_that_never_sends_holds_the_others_up_for_the_hold_only() -> None:
+def test_a_track_that_never_sends_holds_the_others_up_for_the_stall_wait_only() -> None:
     script = Script().start()
     script.open("a").send(noise(10.0), at_s=0.0)
     script.open("b")
@@ -247,11 +249,7 @@ def test_a_track_that_never_sends_holds_the_others_up_for_the_hold_only() -> Non
 
 
 def test_gaps_beyond_the_first_thousand_are_only_counted() -> None:
-    from wavstream.model.audio import Track
-    from wavstream.model.recording import Gap
-    from wavstream.rendering.timeline.tally import MAX_GAPS, Tally
-
-    tally = Tally()
+    stats = RenderStats()
     for number in range(MAX_GAPS + 2):
-        tally.add_gap(Gap("a", Track.INBOUND, number, 1, "stall"))
-    assert (len(tally.gaps), tally.gaps_omitted) == (MAX_GAPS, 2)
+        stats.add_gap(Gap("a", Track.INBOUND, number, 1, "stall"))
+    assert (len(stats.gaps), stats.gaps_omitted) == (MAX_GAPS, 2)

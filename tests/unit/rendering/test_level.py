@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wavstream.rendering.mixer.level import levels_dbfs
+from wavstream.rendering.mixer.mix import levels_dbfs
 
 
 def test_a_sine_of_full_scale_has_a_peak_of_0_and_an_rms_of_minus_3() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wavstream.model.options import FileFormat
-from wavstream.rendering.encoders.formats import file_rate_hz, new_encoder
+from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
 
 
 @pytest.mark.parametrize(

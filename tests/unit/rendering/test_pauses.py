@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wavstream.rendering.timeline.pauses import Pauses
+from wavstream.rendering.output import Pauses
 
 
 def parts(pauses: Pauses, *ends: int) -> list[tuple[int, bool]]:

@@ -120,7 +120,7 @@ def test_of_a_backlog_that_was_cut_what_is_left_is_in_place() -> None:
     leg.send(sound[32000:40000], at_s=14.0, speed=1e9).skip(5 * 8000)
     leg.send(sound[80000:112000], at_s=14.0, speed=1e9).send(sound[112000:], at_s=14.02)
     made = folded(script.stop(20.1))
-    # Of what came after 10 s the hold has only 3 s left.
+    # Of what came after 10 s the stall wait has only 3 s left.
     assert (made.left[11 * 8000 : 160000] == sound[11 * 8000 :]).all()
     assert (made.integrity.lost_ms, made.integrity.clock_restarts) == (5000, 0)
     assert [gap.length_ms for gap in made.integrity.gaps] == [5000]

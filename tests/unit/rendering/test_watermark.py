@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wavstream.rendering.timeline.watermark import watermark
+from wavstream.rendering.timeline.timeline import watermark
 
 S = 1_000_000
 
@@ -13,7 +13,7 @@ S = 1_000_000
     ("covered_s", "now_s", "written_s", "expected_s"),
     [
         ([9.9, 9.7], 10, 9, 9.7),  # as far as every track is known
-        ([9.9, 2.0], 10, 6.5, 7),  # but no longer behind than the hold
+        ([9.9, 2.0], 10, 6.5, 7),  # but no longer behind than the stall wait
         ([9.9, 2.0], 10, 8, 8),  # and never back
         ([10.5], 10, 9, 10),  # not past the clock
         ([3600], 10, 9, 3598),  # unless a sender is far ahead of it

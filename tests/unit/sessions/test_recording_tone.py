@@ -11,7 +11,7 @@ from wavstream.journal.journal import Journal
 from wavstream.model.audio import Track
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
-from wavstream.rendering.mixer.beep import beep
+from wavstream.rendering.mixer.mix import beep
 
 BEEP = RecordingOptions(beep=True)
 

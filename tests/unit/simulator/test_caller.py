@@ -15,7 +15,7 @@ import pytest
 from tests.unit.simulator.receiver import Heard, receiver
 from wavstream.errors import LimitReached, NotFound, OperatorError, PeerError, Unauthenticated
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import Samples, encode
+from wavstream.rendering.codecs.encode import Samples, encode
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import MAX_MESSAGE_BYTES, Leg, play_call, play_leg
 from wavstream.simulator.quirks import Chunks, Drop, Gap

@@ -1,7 +1,7 @@
 """Samples of one rate to samples of another, as a stream: one resampler for each unbroken stretch of a track.
 
-The resampler holds back up to a tenth of a second until it has heard what follows; ``finish`` brings that out, after
-which the resampler is spent. What comes out is a deterministic function of what goes in and how it was cut. That is
+The resampler holds back up to a tenth of a second until it has heard what follows. ``finish`` brings that out; the
+resampler cannot be used after it. The output depends on the input, and on how it was cut, and on nothing else. That is
 why soxr works in floating point here: asked for 16-bit samples it adds a dither whose seed differs each time.
 """
 
@@ -19,17 +19,17 @@ _NOTHING = np.empty(0, np.float32)
 
 
 class Resampler:
-    """One unbroken stretch on its way from one rate to another."""
+    """Converts one unbroken stretch."""
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
 
     def feed(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """The samples that are ready once these, (n,), are known."""
+        """Take in samples, (n,), and return those that are ready now."""
         return _rounded(self._stream.resample_chunk(samples.astype(np.float32)))
 
     def finish(self) -> NDArray[np.int16]:
-        """The rest; the resampler is spent."""
+        """Return the rest. Nothing can be fed after it."""
         return _rounded(self._stream.resample_chunk(_NOTHING, last=True))
 
 

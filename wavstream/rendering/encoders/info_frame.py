@@ -62,7 +62,7 @@ class InfoFrame:
         self._kbps = kbps
 
     def encode(self, *, frames: int, audio_bytes: int, delay: int, padding: int) -> bytes:
-        """The frame for so many frames and bytes after it; a player drops ``delay`` and ``padding`` samples."""
+        """Return the frame for so many frames and bytes after it; a player drops ``delay`` and ``padding`` samples."""
         file_bytes = self._size_bytes + audio_bytes
         tag = _TAG.pack(b"Info", _ALL_FIELDS, frames, file_bytes, _TABLE_OF_CONTENTS, _QUALITY)
         ends = (delay << 12 | padding).to_bytes(3, "big")
@@ -72,7 +72,7 @@ class InfoFrame:
 
 
 def crc16(data: bytes) -> int:
-    """CRC-16/ARC, which the tag ends with."""
+    """Return the CRC-16/ARC that the tag ends with."""
     crc = 0
     for byte in data:
         crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8

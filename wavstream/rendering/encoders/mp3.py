@@ -61,7 +61,7 @@ class Mp3Encoder:
         self._lame: Any = None
 
     def encode(self, block: NDArray[np.int16]) -> bytes:
-        """The frames that the block completes; LAME holds back about two."""
+        """Return the frames that the block completes; LAME holds back about two."""
         if not len(block):
             return b""
         if self._lame is None:
@@ -69,7 +69,7 @@ class Mp3Encoder:
         return bytes(self._lame.encode(block.tobytes()))
 
     def finish(self) -> bytes:
-        """The frames that were held back."""
+        """Return the frames that were held back."""
         if self._lame is None:
             return b""
         rest = bytes(self._lame.flush())
@@ -77,13 +77,13 @@ class Mp3Encoder:
         return rest
 
     def audio_bytes(self, samples: int) -> int:
-        """Bytes of the frames that it takes to play so many samples."""
+        """Return the bytes of the frames that it takes to play so many samples."""
         frames = self._frames(samples)
         # LAME's first frame has no odd byte.
         return frames * self._frame_bytes - (1 - frames) * self._odd // self._sample_rate_hz
 
     def header(self, samples: int) -> bytes:
-        """The Info frame of a file of so many samples."""
+        """Return the Info frame of a file of so many samples."""
         frames = self._frames(samples)
         return self._info.encode(
             frames=frames,

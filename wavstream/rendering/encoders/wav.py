@@ -33,31 +33,32 @@ class WavEncoder:
         self._channels = channels
 
     def encode(self, block: NDArray[np.int16]) -> bytes:
-        """The block's samples, interleaved, little-endian."""
+        """Return the block's samples, interleaved, little-endian."""
         return pcm_bytes(block)
 
     def finish(self) -> bytes:
-        """Nothing: 16-bit samples always fill whole words, so the data chunk needs no padding."""
+        """Return nothing: 16-bit samples always fill whole words, so the data chunk needs no padding."""
         return b""
 
     def audio_bytes(self, samples: int) -> int:
-        """Two bytes for each sample of each channel."""
+        """Return two bytes for each sample of each channel."""
         return samples * self._channels * _SAMPLE_BYTES
 
     def header(self, samples: int) -> bytes:
-        """The header of a file of so many samples."""
+        """Return the header of a file of so many samples."""
         return wav_header(sample_rate_hz=self._sample_rate_hz, channels=self._channels, samples=samples)
 
 
 def pcm_bytes(block: NDArray[np.int16]) -> bytes:
-    """The samples of a block, (samples, channels), interleaved, little-endian."""
+    """Return the samples of a block, (samples, channels), interleaved, little-endian."""
     return (block if sys.byteorder == "little" else block.byteswap()).tobytes()
 
 
 def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:
-    """The 80 bytes before ``samples`` samples of each channel."""
+    """Return the 80 bytes before ``samples`` samples of each channel."""
     step_bytes = channels * _SAMPLE_BYTES
     data_bytes = samples * step_bytes
+    # RIFF counts what comes after its own head.
     riff_bytes = HEADER_BYTES - _CHUNK.size + data_bytes
     form = _FORMAT.pack(_PCM, channels, sample_rate_hz, sample_rate_hz * step_bytes, step_bytes, 8 * _SAMPLE_BYTES)
     if riff_bytes <= _MAX_U32:
@@ -71,7 +72,7 @@ def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:
 
 
 def endless_wav_header(*, sample_rate_hz: int, channels: int) -> bytes:
-    """The 80 bytes of a file whose length nobody knows yet: both sizes are 0xFFFFFFFF, as is usual for streams."""
+    """Return the 80 bytes of a file of unknown length: both sizes are 0xFFFFFFFF, as is usual for streams."""
     header = bytearray(wav_header(sample_rate_hz=sample_rate_hz, channels=channels, samples=0))
     for at in (_CHUNK.size - 4, HEADER_BYTES - 4):
         header[at : at + 4] = _MAX_U32.to_bytes(4, "little")

@@ -1,1 +1,1 @@
-"""Which leg is on which channel, and their sum."""
+"""Which leg is on which channel, the sum of all, the beep, and levels."""

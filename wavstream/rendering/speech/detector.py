@@ -1,17 +1,18 @@
 """Who speaks when: one verdict for each frame of 20 ms.
 
-A frame of a channel is voiced when webrtcvad finds speech in it and its level is above the gate. The gate is what
-finds the end of a word: webrtcvad alone goes on for up to 160 ms. webrtcvad is asked about every frame, also about
-one that the gate refuses, because it learns the background from them.
+1. A frame of a channel is *voiced* when webrtcvad finds speech in it and its level is above the gate. The gate is what
+   finds the end of a word: webrtcvad alone goes on for up to 160 ms. webrtcvad is asked about every frame, also about
+   one that the gate refuses, because it learns the background from them.
+2. A frame of which nine tenths are one tone that is known not to be speech, the beep that a stream brings back, is not
+   voiced: webrtcvad takes that tone for speech (at -12 and -18 dBFS, at 8 and 16 kHz).
+3. Voiced frames are speech from five in a row (100 ms) on, counted from the first of them. Fewer are a click, or noise
+   that sets in: webrtcvad takes the first frame of either for speech and, in modes 2 and 3, goes on for three more. A
+   word of 150 ms is longer.
+4. Behind speech, across a break of less than 160 ms, any voiced frame is speech: the last sound of a word, such as the
+   t of "it", is a short one behind a break.
+5. A frame is speech when it is speech on any channel.
 
-Voiced frames are speech from five in a row (100 ms) on, counted from the first of them. Fewer are a click, or noise
-that sets in: webrtcvad takes the first frame of either for speech and, in modes 2 and 3, goes on for three more. A
-word of 150 ms is longer. Behind speech, across a break of less than 160 ms, any voiced frame is speech: the last
-sound of a word, such as the t of "it", is a short one behind a break. So a verdict is settled at most 80 ms after the
-end of its frame. A frame is speech when it is speech on any channel.
-
-A frame of which nine tenths are one tone that is known not to be speech, the beep that a stream brings back, is not
-voiced: webrtcvad takes that tone for speech (at -12 and -18 dBFS, at 8 and 16 kHz).
+So a verdict is settled at most 80 ms after the end of its frame.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ _FULL_SCALE = 32_768
 
 
 def frame_start(frame: int, rate_hz: int) -> int:
-    """The first sample of a frame, which ends where the next one starts; not all are of one length at all rates."""
+    """Return the first sample of a frame, which ends where the next starts; their lengths differ at some rates."""
     return frame * rate_hz // _FRAMES_PER_S
 
 
 def gate_dbfs(sensitivity: float) -> float:
-    """The level, root mean square against full scale, that a frame must have to be speech: -28 at 0, -68 at 100."""
+    """Return the level, RMS against full scale, that a frame must exceed to be speech: -28 at 0, -68 at 100."""
     return -28 - 0.4 * sensitivity
 
 
 def vad_mode(sensitivity: float) -> int:
-    """The mode of webrtcvad, which finds the more speech the lower it is: 3 at 0, 0 from 90 on."""
+    """Return the mode of webrtcvad, which finds the more speech the lower it is: 3 at 0, 0 from 90 on."""
     return sum(sensitivity < step for step in _STEPS_OF_MODE)
 
 
@@ -57,29 +58,31 @@ class Detector:
     def __init__(self, rate_hz: int, channels: int, sensitivity: float, *, tone_hz: int | None = None) -> None:
         """``tone_hz``: of a tone that is no speech."""
         self._rate_hz = rate_hz
-        self._ears = [_Ear(rate_hz, sensitivity, tone_hz) for _ in range(channels)]
+        self._channels = [_ChannelDetector(rate_hz, sensitivity, tone_hz) for _ in range(channels)]
         self._heard = 0
         """Frames that are complete."""
         self._tail = np.empty((0, channels), np.int16)
 
     def hear(self, block: NDArray[np.int16]) -> NDArray[np.bool_]:
-        """Whether there is speech: for each frame that this block, (n, channels), settles, in order."""
+        """Return whether there is speech, for each frame that this block, (n, channels), settles, in order."""
         samples = np.concatenate((self._tail, block))
         origin = frame_start(self._heard, self._rate_hz)
         first, self._heard = self._heard, _complete_frames(origin + len(samples), self._rate_hz)
         edges = [frame_start(frame, self._rate_hz) - origin for frame in range(first, self._heard + 1)]
         self._tail = samples[edges[-1] :]
         if self._heard > first:
-            for ear, channel in zip(self._ears, samples.T, strict=True):
-                ear.hear(np.ascontiguousarray(channel[: edges[-1]]), edges)
-        settled = min(len(ear.verdicts) for ear in self._ears)
-        is_speech = [any(frame) for frame in zip(*(ear.verdicts[:settled] for ear in self._ears), strict=True)]
-        for ear in self._ears:
-            del ear.verdicts[:settled]
+            for detector, channel in zip(self._channels, samples.T, strict=True):
+                detector.hear(np.ascontiguousarray(channel[: edges[-1]]), edges)
+        settled = min(len(detector.verdicts) for detector in self._channels)
+        verdicts = [detector.verdicts[:settled] for detector in self._channels]
+        # rule 5; a channel may be further than another, so only what all have settled is told.
+        is_speech = [any(frame) for frame in zip(*verdicts, strict=True)]
+        for detector in self._channels:
+            del detector.verdicts[:settled]
         return np.array(is_speech, np.bool_)
 
 
-class _Ear:
+class _ChannelDetector:
     """Listens to one channel."""
 
     def __init__(self, rate_hz: int, sensitivity: float, tone_hz: int | None) -> None:
@@ -97,16 +100,17 @@ class _Ear:
         """Of the frames that are settled, oldest first; whoever takes them removes them."""
 
     def hear(self, samples: NDArray[np.int16], edges: list[int]) -> None:
-        """Whole frames; they start at all edges but the last."""
+        """Settle what whole frames settle; they start at all edges but the last."""
         squares = np.square(samples, dtype=np.int32)
         power = np.add.reduceat(squares, edges[:-1], dtype=np.int64) / np.diff(edges)
         is_loud = (power > self._gate).tolist()
         for is_speech, loud, (start, end) in zip(self._ask(samples, edges), is_loud, pairwise(edges), strict=True):
-            self._settle(is_voiced=is_speech and loud and not self._is_tone(samples[start:end]))
+            self._settle(is_voiced=is_speech and loud and not self._is_tone(samples[start:end]))  # rules 1 and 2
 
     def _is_tone(self, frame: NDArray[np.int16]) -> bool:
         if self._tone is None:
             return False
+        # The power at one frequency, as a share of the power of all: what a transform gives at that line.
         sound = frame.astype(np.float64)
         share = 2 * np.abs(sound @ self._tone[: len(sound)]) ** 2 / (len(sound) * (sound @ sound))
         return bool(share > _TONE_SHARE)
@@ -120,7 +124,10 @@ class _Ear:
         return [self._vad.is_speech(frame, self._vad_rate_hz) for frame in frames]
 
     def _at_vad_rate(self, frame: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Straight lines to the next higher rate: no delay, and what they add lies above the band that counts."""
+        """Return the frame at the next higher rate that webrtcvad has.
+
+        By straight lines: no delay, and what they add lies above the band that counts.
+        """
         places = np.linspace(0, len(frame) - 1, self._vad_rate_hz // _FRAMES_PER_S)
         return np.interp(places, np.arange(len(frame)), frame).astype(np.int16)
 
@@ -131,7 +138,7 @@ class _Ear:
             self._run = 0
             return
         self._run += 1
-        if self._run == _MIN_RUN or self._since_speech < _REACH:
+        if self._run == _MIN_RUN or self._since_speech < _REACH:  # rules 3 and 4
             self.verdicts += [True] * self._run
             self._since_speech = self._run = 0
 

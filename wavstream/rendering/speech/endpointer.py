@@ -1,12 +1,14 @@
 """Where a recording begins and ends by itself.
 
 Recorded time is what would be in the file if nothing were trimmed: paused stretches that are skipped are not in it.
-All limits are samples of recorded time, and the first one that is reached ends the recording, however late that is
-found out. At the same sample a silence is named rather than the length.
 
-Speech that begins in a frame that starts before a limit is in time: it disarms ``initial_timeout_s``, and it moves
-the end of ``end_silence_timeout_s``. So samples are held back until the verdict on their frame is settled (up to
-100 ms), and what is given out is final. A stop settles the rest: nothing of it is speech.
+1. All limits are samples of recorded time, and the first one that is reached ends the recording, however late that is
+   found out. At the same sample a silence is named rather than the length.
+2. Speech that begins in a frame that starts before a limit is in time: it disarms ``initial_timeout_s``, and it moves
+   the end of ``end_silence_timeout_s``.
+3. So samples are held back until the verdict on their frame is settled (up to 100 ms), and what is given out is final.
+4. A stop settles the rest: nothing of it is speech.
+5. Where silence is trimmed, the file begins 200 ms before the first speech and ends 200 ms after the last.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _MARGIN_S = 0.2
 
 
 def needed(options: RecordingOptions) -> bool:
-    """Whether a recording with these options may end by itself, or is trimmed."""
+    """Return whether a recording with these options may end by itself, or is trimmed."""
     return options.max_length_s > 0 or _listens(options)
 
 
@@ -83,7 +85,7 @@ class Endpointer:
         return self._speech[1] + self._margin - self._start(self._speech) if self._speech else 0
 
     def take(self, block: NDArray[np.int16]) -> list[Piece]:
-        """What goes to the encoder now that this block, (n, channels), is recorded: consecutive pieces."""
+        """Take in a block, (n, channels), and return what goes to the encoder now: consecutive pieces."""
         if self.ended:
             return []
         self._held.append((self._recorded, block))
@@ -91,11 +93,11 @@ class Endpointer:
         if self._detector is None:
             return self._give(self._recorded)
         self._follow(self._detector.hear(block))
-        return self._give(frame_start(self._frames, self._rate_hz))
+        return self._give(frame_start(self._frames, self._rate_hz))  # rule 3
 
     def finish(self) -> list[Piece]:
-        """The recording is over: what of the held samples goes to the encoder. Once, also after it ended by itself."""
-        pieces = self._give(self._recorded)
+        """End, and return what of the held samples goes to the encoder. Once, also after an end by itself."""
+        pieces = self._give(self._recorded)  # rule 4
         length = self.ended[1] if self.ended else self._recorded
         if self._trims:
             self.trimmed_start = self._start(self._speech) if self._speech else length
@@ -107,14 +109,14 @@ class Endpointer:
         limit = self._limit()
         for frame in (np.flatnonzero(verdicts) + self._frames).tolist():
             start, end = frame_start(frame, self._rate_hz), frame_start(frame + 1, self._rate_hz)
-            if limit is not None and start >= limit[0]:
+            if limit is not None and start >= limit[0]:  # rule 2
                 break
             self._speech = (self._speech[0] if self._speech else start, end)
             limit = self._limit()
         self._frames += len(verdicts)
 
     def _limit(self) -> tuple[int, EndReason] | None:
-        """Where the recording ends as long as nobody says any more."""
+        """Return where, and why, the recording ends if nobody says any more (rule 1)."""
         limits = []
         if self._speech and self._end_silence:
             limits.append((self._speech[1] + self._end_silence, EndReason.SILENCE))
@@ -122,15 +124,16 @@ class Endpointer:
             limits.append((self._initial_timeout, EndReason.NO_INPUT))
         if self._max_length:
             limits.append((self._max_length, EndReason.MAX_LENGTH))
+        # Of two at the same sample min() gives the one that comes first in the list, so the length is last.
         return min(limits, key=lambda limit: limit[0], default=None)
 
     def _give(self, upto: int) -> list[Piece]:
-        """The held samples that are in the file, up to where everything is known."""
+        """Return the held samples that are in the file, up to where everything is known."""
         limit = self._limit()
         if limit is not None and limit[0] <= upto:
             self.ended = (limit[1], limit[0])
             upto = limit[0]
-        if self._trims:
+        if self._trims:  # rule 5: until somebody speaks, only the newest 200 ms may still be in the file
             begin = self._start(self._speech) if self._speech else max(0, upto - self._margin)
             self._given = max(self._given, begin)
         pieces = _cut(self._held, self._given, upto) if self._speech or not self._trims else []
@@ -144,7 +147,7 @@ class Endpointer:
 
 
 def _cut(pieces: list[Piece], start: int, end: int) -> list[Piece]:
-    """What of consecutive pieces lies in [start, end)."""
+    """Return what of consecutive pieces lies in [start, end)."""
     return [
         (max(at, start), samples[max(0, start - at) : end - at])
         for at, samples in pieces

@@ -1,1 +1,1 @@
-"""Where every sample belongs: track clocks, gaps, drift, pauses and the order of writing."""
+"""Where every sample belongs: streams and their clocks, gaps, drift, and how far the call is known."""

@@ -57,11 +57,11 @@ class Frames:
         return len(self.start)
 
     def fates(self) -> NDArray[np.uint8]:
-        """Fates as an array, also where all are mixed."""
+        """Return fates as an array, also where all are mixed."""
         return np.zeros(len(self), np.uint8) if self.fate is None else self.fate
 
     def cut(self, count: int, step_bytes: int) -> tuple[Frames, Frames]:
-        """The first ``count`` frames, and the others."""
+        """Return the first ``count`` frames, and the others."""
         samples = self.end[:count] - self.start[:count]
         if self.fate is not None:
             samples = samples[self.fate[:count] != Fate.WITHHELD]
@@ -69,14 +69,14 @@ class Frames:
         return self._rows(slice(None, count), self.payload[:at]), self._rows(slice(count, None), self.payload[at:])
 
     def payload_of(self, row: int, step_bytes: int) -> NDArray[np.uint8]:
-        """The payload of one frame."""
+        """Return the payload of one frame."""
         _, rest = self.cut(row, step_bytes)
         size = int(rest.end[0] - rest.start[0]) * step_bytes
         is_withheld = rest.fate is not None and rest.fate[0] == Fate.WITHHELD
         return rest.payload[: 0 if is_withheld else size]
 
     def take(self, rows: NDArray[np.int64], step_bytes: int) -> Frames:
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         size = (self.end - self.start) * step_bytes
         if self.fate is not None:
             size[self.fate == Fate.WITHHELD] = 0
@@ -97,16 +97,16 @@ class Frames:
 
 
 def detached(waiting: NDArray[_T]) -> NDArray[_T]:
-    """What waits until the next canonical point: a copy, if it is less than half of the memory that it keeps from use.
+    """Return what waits until the next canonical point, as a copy if it keeps more than twice its size in memory.
 
-    Of a leg that is 10 ms ahead of another, 160 bytes would keep 29 kB.
+    The 160 bytes by which one leg is 10 ms ahead of another would keep 29 kB.
     """
     whole = waiting.base
     return waiting.copy() if whole is not None and 2 * waiting.nbytes < whole.nbytes else waiting
 
 
 def join(first: Frames, second: Frames) -> Frames:
-    """The frames of both, in this order."""
+    """Return the frames of both, in this order."""
     plain = first.fate is None and second.fate is None
     return Frames(
         np.concatenate((first.arrival_us, second.arrival_us)),
@@ -119,13 +119,15 @@ def join(first: Frames, second: Frames) -> Frames:
 
 
 def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Frames]:
-    """The frames of each track, by its number, arrival counted from ``origin_us``.
+    """Return the frames of each track, by its number, arrival counted from ``origin_us``.
 
     Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
     """
     kinds = {(run.payload.shape[1], run.withheld) for run in runs}
+    # The usual case: all payloads have one length, and the runs are in order as they come.
     if len(kinds) == 1:
         return {track: frames for track, frames, _ in _by_track(runs, None, step_bytes, origin_us)}
+    # Each kind is sorted by itself; the serial number of a frame in arrival puts a track of several kinds in order.
     firsts = np.cumsum([0, *(len(run.track) for run in runs)])
     parts: dict[int, list[tuple[Frames, NDArray[np.int64]]]] = {}
     for kind in sorted(kinds):
@@ -139,8 +141,9 @@ def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us
 def _by_track(
     runs: Sequence[FrameRun], serial: NDArray[np.int64] | None, step_bytes: Mapping[int, int], origin_us: int
 ) -> list[tuple[int, Frames, NDArray[np.int64]]]:
-    """(track, its frames, their serials) of runs that are alike."""
+    """Return (track, its frames, their serials) of runs that are alike."""
     track = _joined([run.track for run in runs])
+    # Stable: the frames of each track stay in order of arrival.
     order = track.argsort(kind="stable")
     track = track.take(order)
     arrival_us = _joined([run.arrival_us for run in runs]).take(order)
@@ -167,7 +170,7 @@ def _by_track(
 
 
 def _in_order(parts: list[tuple[Frames, NDArray[np.int64]]], step_bytes: int) -> Frames:
-    """One track's frames of several lengths, each part in order, as one."""
+    """Return one track's frames of several lengths, each part in order, as one."""
     frames, serial = parts[0]
     for more, more_serial in parts[1:]:
         frames, serial = join(frames, more), np.concatenate((serial, more_serial))

@@ -1,7 +1,8 @@
-"""From frames that are due to samples in lanes.
+"""From frames that are due to samples in the buffers of tracks.
 
-Frames that follow each other without a break are decoded and put as one stretch, where the source's clock has anchored
-position 0 of its media time, bent by what the drift of the sender's clock asks for. What is not mixed is counted.
+Frames that follow each other without a break are decoded and put as one *stretch*, where the source's clock has
+anchored position 0 of its media time, bent by what the drift of the sender's clock asks for. What is not mixed is
+counted.
 """
 
 from __future__ import annotations
@@ -13,37 +14,48 @@ import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US, Track
 from wavstream.model.recording import Gap
+from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.drift import stretched
 from wavstream.rendering.timeline.frames import Fate
-from wavstream.rendering.timeline.units import samples_at, us_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from wavstream.model.audio import MediaFormat
+    from wavstream.model.audio import Codec, MediaFormat
     from wavstream.rendering.timeline.drift import Drift
     from wavstream.rendering.timeline.frames import Frames
-    from wavstream.rendering.timeline.lane import Lane
-    from wavstream.rendering.timeline.tally import Tally
+    from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.track_buffer import TrackBuffer
+
+    Decode = Callable[[Codec, int, NDArray[np.uint8]], NDArray[np.int16]]
+    """(codec, channels, payload bytes) to samples, (samples, channels); the timeline does not know the codecs."""
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
-    """Where one track of a source goes."""
+class TrackSink:
+    """Where one track of a source goes; tracks that are not part of the recording have none."""
 
     leg: str
     track: Track
-    lane: Lane | None
-    """None: the track is not part of the recording."""
-    is_beside: bool = False
-    """Whether an older stream brings the same track: nothing of this one is mixed."""
-    taken_us: int | None = None
+    column: int
+    """Of the source's samples."""
+    buffer: TrackBuffer
+    is_shadowed: bool = False
+    """An older stream brings the same track: nothing of this one is mixed."""
+    is_redundant: bool = False
+    """Another leg says the same itself: nothing of this track is mixed."""
+    handover_us: int | None = None
     """Up to when an older stream has brought the track, once this one has taken over."""
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether what comes now is to be heard in the file."""
+        return not (self.is_shadowed or self.is_redundant)
+
     def gap(self, start_us: int, length_us: int, cause: str) -> Gap:
-        """A gap of this track, its start counted from that of the recording."""
+        """Return a gap of this track; its start counts from that of the recording."""
         return Gap(self.leg, self.track, max(0, start_us) // 1000, length_us // 1000, cause)
 
 
@@ -52,15 +64,15 @@ class Placement:
 
     def __init__(
         self,
-        seats: Sequence[Seat],
-        *,
+        sinks: Sequence[TrackSink],
         form: MediaFormat,
-        decode: Callable[[NDArray[np.uint8]], NDArray[np.int16]],
-        drift: Drift | None,
-        tally: Tally,
-        lost: Callable[[int, int], None] | None,
+        *,
+        decode: Decode,
+        stats: RenderStats,
+        drift: Drift | None = None,
+        lists_losses: bool = False,
     ) -> None:
-        """``drift``: None where nothing is bent; ``lost`` is told of each hole: where it is, how many samples."""
+        """``drift``: None where nothing is bent; ``lists_losses``: each hole is listed as a gap."""
         self.position = 0
         """Media time after the last sample that was placed."""
         self.shift = 0
@@ -69,21 +81,22 @@ class Placement:
         """After the last sample that was placed."""
         self.longest_us = NOMINAL_PTIME_US
         """The longest frame so far."""
-        self._seats = seats
-        self._step_bytes = form.step_bytes
+        self._sinks = sinks
+        self._form = form
         self._rate_hz = form.rate_hz
+        self._step_bytes = form.step_bytes
         self._decode = decode
+        self._stats = stats
         self._drift = drift
-        self._tally = tally
-        self._lost = lost
+        self._lists_losses = lists_losses
         self._slewed = 0
 
     def anchor(self, anchor_us: int) -> None:
-        """Position 0 would be here, had nothing been bent."""
+        """Let position 0 be here, had nothing been bent."""
         self.shift = samples_at(anchor_us, self._rate_hz) + self._slewed
 
     def place(self, frames: Frames) -> int:
-        """Place frames, in order of media time; by how many samples they were stretched."""
+        """Place frames, in order of media time; return by how many samples they were stretched."""
         start, end, fate = frames.start, frames.end, frames.fate
         before = self._slewed
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
@@ -106,43 +119,49 @@ class Placement:
         length = end - start
         if start > self.position:
             self._pass_over(start - self.position)
+        # A frame that was overtaken may lie before the furthest one.
         self.position = max(self.position, end)
         self.longest_us = max(self.longest_us, us_of(-(-length // count), self._rate_hz))
         at = start + self.shift
         if fate == Fate.WITHHELD:
-            for seat in self._seats:
-                if seat.lane is not None:
-                    seat.lane.flush()
-                    self._tally.paused_us += us_of(length, self._rate_hz)
+            for sink in self._sinks:
+                # What follows does not continue what a resampler has heard.
+                sink.buffer.flush()
+                self._stats.paused_us += us_of(length, self._rate_hz)
         else:
-            samples = self._decode(frames.payload)
+            samples = self._decode(self._form.codec, self._form.channels, frames.payload)
             change = 0 if self._drift is None else self._drift.slew(length)
             if change:
                 samples = stretched(samples, change)
                 self._slewed += change
                 self.shift += change
-            for column, seat in enumerate(self._seats):
-                if seat.lane is None:
-                    continue
-                if seat.is_beside or (fate == Fate.REDUNDANT and seat.track is Track.OUTBOUND):
-                    seat.lane.flush()
+            is_redundant = fate == Fate.REDUNDANT
+            for sink in self._sinks:
+                if sink.is_shadowed or (is_redundant and sink.track is Track.OUTBOUND):
+                    sink.buffer.flush()
                     self._count_redundant(length, count)
-                elif seat.taken_us is None:
-                    seat.lane.put(at, samples[:, column], count)
-                else:
-                    taken = max(0, min(samples_at(seat.taken_us, self._rate_hz) - at, length))
-                    repeated = -(-count * taken // max(1, length))
-                    self._count_redundant(taken, repeated)
-                    seat.lane.put(at + taken, samples[taken:, column], count - repeated)
+                    continue
+                said, repeated = 0, 0
+                if sink.handover_us is not None:
+                    # An older stream has brought this much already; a frame that is cut counts as redundant.
+                    said = max(0, min(samples_at(sink.handover_us, self._rate_hz) - at, length))
+                    repeated = -(-count * said // max(1, length))
+                    self._count_redundant(said, repeated)
+                sink.buffer.put(at + said, samples[said:, sink.column], count - repeated)
+        # Bending has moved the shift by as much as it stretched, so this is the end of what was put.
         self.end = max(self.end, end + self.shift)
 
     def _pass_over(self, samples: int) -> None:
-        for seat in self._seats:
-            if seat.lane is not None and not seat.is_beside:
-                self._tally.lost_us += us_of(samples, self._rate_hz)
-        if self._lost is not None:
-            self._lost(self.position + self.shift, samples)
+        """Count a hole in media time."""
+        for sink in self._sinks:
+            if not sink.is_shadowed:
+                self._stats.lost_us += us_of(samples, self._rate_hz)
+        if self._lists_losses:
+            start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
+            for sink in self._sinks:
+                if sink.is_mixed:
+                    self._stats.add_gap(sink.gap(start_us, length_us, "loss"))
 
     def _count_redundant(self, samples: int, frames: int) -> None:
-        self._tally.redundant_frames += frames
-        self._tally.redundant_us += us_of(samples, self._rate_hz)
+        self._stats.redundant_frames += frames
+        self._stats.redundant_us += us_of(samples, self._rate_hz)

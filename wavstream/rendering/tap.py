@@ -27,13 +27,14 @@ class Tap:
         """Of the file; 0: not decided yet."""
         self.channels = 0
         self.samples = 0
-        """Of each channel, that went by."""
+        """Samples of each channel that went by."""
         self._remembers = False
         self._recent: list[NDArray[np.int16]] = []
         self._heard: list[bytes] | None = None
+        """What went by while the tap was on; None: it is off."""
 
     def open(self, *, sample_rate_hz: int, channels: int, is_held_back: bool) -> None:
-        """The form of the file is decided; ``is_held_back``: its encoder holds samples back."""
+        """Set the form of the file; ``is_held_back``: its encoder holds samples back."""
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self._remembers = is_held_back
 
@@ -42,7 +43,7 @@ class Tap:
         self._heard = [] if on else None
 
     def pass_on(self, block: NDArray[np.int16]) -> None:
-        """A block, (samples, channels), goes to the encoder."""
+        """Let a block, (samples, channels), go by on its way to the encoder."""
         self.samples += len(block)
         if self._remembers:
             self._remember(block)
@@ -50,17 +51,21 @@ class Tap:
             self._heard.append(pcm_bytes(block))
 
     def heard(self) -> bytes:
-        """What went by since the last call, interleaved, little-endian; nothing while turned off."""
+        """Return what went by since the last call, interleaved, little-endian; nothing while turned off."""
         if not self._heard:
             return b""
         heard, self._heard = self._heard, []
         return b"".join(heard)
 
     def recent(self) -> bytes:
-        """The newest samples, ``HELD_BACK`` of each channel where there are so many and the encoder holds any back."""
+        """Return the newest samples, ``HELD_BACK`` of each channel, or all if there are fewer.
+
+        Nothing where the encoder holds nothing back.
+        """
         return b"".join(map(pcm_bytes, self._recent))
 
     def _remember(self, block: NDArray[np.int16]) -> None:
+        # Copies, so that a whole block is not kept in memory for its end.
         if len(block) >= HELD_BACK:
             self._recent = [block[-HELD_BACK:].copy()]
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavstream.rendering.mixer.sum import Voice, mix
+from wavstream.rendering.mixer.mix import Voice, mix
 
 
 def samples(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:

@@ -1,4 +1,4 @@
-"""What is counted while samples are placed: everything accepted that is not in the file, and silence that was added."""
+"""What is counted while a file is made: everything accepted that is not in it, and silence that was added."""
 
 from __future__ import annotations
 
@@ -12,29 +12,37 @@ MAX_GAPS = 1_000
 
 
 @dataclass(slots=True)
-class Tally:
+class RenderStats:
     """The counts of one recording."""
 
     lost_us: int = 0
     """Media time that positions passed over."""
     late_frames: int = 0
+    """Their place was written already, and there was no silence to put them in."""
     late_us: int = 0
     duplicate_frames: int = 0
+    """Had the timestamp and the payload of a recent one."""
     reordered_frames: int = 0
+    """Were overtaken, and came out in place."""
     clock_restarts: int = 0
+    """Timestamps that could not be true."""
     redundant_frames: int = 0
+    """Another stream, or another leg, says the same."""
     redundant_us: int = 0
     paused_us: int = 0
+    """Audio of all tracks that fell in pauses."""
     before_us: int = 0
     """Arrived after the start of the recording, but was said before it."""
     after_limit_us: int = 0
     """Came, or was placed, after the recording had ended by itself."""
     clipped_samples: int = 0
+    """The sum of the voices of a channel was louder than 16 bits."""
     gaps: list[Gap] = field(default_factory=list)
     gaps_omitted: int = 0
     """Gaps beyond the first thousand."""
     remarks: list[str] = field(default_factory=list)
     """What is worth a line in the log, a sentence each."""
+    _remarked_streams: set[int] = field(default_factory=set)
 
     def add_gap(self, gap: Gap) -> None:
         """Note a gap, or only count it where there are too many to tell."""
@@ -42,3 +50,9 @@ class Tally:
             self.gaps.append(gap)
         else:
             self.gaps_omitted += 1
+
+    def add_remark(self, stream: int, remark: str) -> None:
+        """Note a stream's first oddity; the counts tell of the others."""
+        if stream not in self._remarked_streams:
+            self._remarked_streams.add(stream)
+            self.remarks.append(remark)

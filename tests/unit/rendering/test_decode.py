@@ -1,13 +1,29 @@
-"""G.711 against values that the standard gives."""
+"""Payload bytes to samples; G.711 against values that the standard gives."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from wavstream.rendering.codecs.g711 import decode_a_law, decode_mu_law
+from wavstream.model.audio import Codec
+from wavstream.rendering.codecs.decode import decode, decode_a_law, decode_mu_law
 
 ALL_CODES = np.arange(256, dtype=np.uint8)
+
+
+def test_l16_is_little_endian_and_l16be_is_not() -> None:
+    payload = np.array([0x01, 0x02, 0xFF, 0x7F], np.uint8)
+    assert decode(Codec.L16, 1, payload)[:, 0].tolist() == [0x0201, 0x7FFF]
+    assert decode(Codec.L16BE, 1, payload)[:, 0].tolist() == [0x0102, -129]
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_two_channels_are_told_apart(codec: Codec) -> None:
+    payload = np.arange(8 * codec.sample_bytes, dtype=np.uint8)
+    mono, stereo = decode(codec, 1, payload), decode(codec, 2, payload)
+    assert stereo.shape == (4, 2)
+    assert stereo.dtype == np.int16
+    assert stereo.reshape(-1).tolist() == mono[:, 0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.payload import Samples, encode
+from wavstream.rendering.codecs.encode import Samples, encode
 
 EVERY_SAMPLE = np.arange(-32_768, 32_768).astype(np.int16).reshape(-1, 1)
 

@@ -18,7 +18,7 @@ Samples = npt.NDArray[np.int16]
 
 
 def encode(samples: Samples, codec: Codec) -> bytes:
-    """The samples as one payload, channels interleaved."""
+    """Return the samples as one payload, channels interleaved."""
     match codec:
         case Codec.L16:
             return samples.astype("<i2", copy=False).tobytes()
@@ -32,7 +32,7 @@ def encode(samples: Samples, codec: Codec) -> bytes:
 
 @functools.cache
 def _mu_law() -> npt.NDArray[np.uint8]:
-    """By the sample's bits as an unsigned number."""
+    """Return the codes of all samples, by the sample's bits as an unsigned number."""
     linear = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
     sign = np.where(linear < 0, 0x80, 0)
     # 132 moves the first segment's lower edge onto a power of two; 32,635 is the loudest that then stays in 15 bits.
@@ -45,7 +45,7 @@ def _mu_law() -> npt.NDArray[np.uint8]:
 
 @functools.cache
 def _a_law() -> npt.NDArray[np.uint8]:
-    """By the sample's bits as an unsigned number."""
+    """Return the codes of all samples, by the sample's bits as an unsigned number."""
     linear = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
     sign = np.where(linear < 0, 0, 0x80)
     # The law is defined on 13 bits; ~ makes the negative half the mirror of the positive one.
@@ -57,5 +57,5 @@ def _a_law() -> npt.NDArray[np.uint8]:
 
 
 def _highest_bit(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The position of the highest set bit of positive numbers below 65,536."""
+    """Return the position of the highest set bit of positive numbers below 65,536."""
     return np.frexp(numbers)[1].astype(np.int32) - 1

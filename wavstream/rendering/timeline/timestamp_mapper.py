@@ -1,7 +1,7 @@
 """Media time out of the timestamps that a vendor gives, in order of arrival.
 
-A timestamp is believed, but it is rounded, it comes from a clock that jitters, and now and then it is impossible. What
-leaves here is a position for each frame such that no frame lies on another and none was lost to its timestamp.
+A timestamp is believed, but it is rounded, it comes from a clock that jitters, and now and then it is impossible. Each
+frame gets a position such that no frame lies on another and none is lost to its timestamp.
 
 1. A frame that starts within 10 ms, and half its length, of where the furthest one ended follows it directly. The
    comparison is with where that frame was put, not with what its timestamp said, so errors do not add up: what passes
@@ -34,16 +34,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US
-from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us
+from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, samples_at, us_of
 from wavstream.rendering.timeline.frames import Frames
-from wavstream.rendering.timeline.units import samples_at, us_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from wavstream.rendering.timeline.tally import Tally
+    from wavstream.rendering.timeline.render_stats import RenderStats
 
 _S = 1_000_000
 _DIRECT_US = 10_000
@@ -64,30 +61,35 @@ _MOST_HOLES = 64
 _MOST_OFFSETS = 4
 
 
-class Stamps:
+class TimestampMapper:
     """The media time of one track, or of two interleaved ones."""
 
-    def __init__(self, rate_hz: int, step_bytes: int, tally: Tally, remark: Callable[[str], None]) -> None:
-        """``remark`` is handed a sentence about each wild frame that restarted media time."""
+    def __init__(self, rate_hz: int, step_bytes: int, stats: RenderStats) -> None:
+        self.remark: str | None = None
+        """What the first wild frame did, in words; None: there was none."""
         self._rate_hz = rate_hz
         self._step_bytes = step_bytes
-        self._tally = tally
-        self._remark = remark
+        self._stats = stats
         self._direct = samples_at(_DIRECT_US, rate_hz)
         self._ahead = samples_at(_AHEAD_US, rate_hz)
         self._offsets: list[tuple[int, int]] = []
         """(media time less timestamp, when it was used last), the one in use first."""
         self._end = 0
+        """Where the furthest frame ended, in media time."""
         self._arrived_us = 0
+        """When the last frame came."""
         self._begun_us = 0
         """The lag of the first frame, were it one of 20 ms."""
         self._least_lag_us = 0
         self._gained_us = 0
+        """What holes have gained so far (rule 3)."""
         self._restarts_us: deque[int] = deque(maxlen=_RESTARTS)
         self._disbelieved: tuple[int, int] | None = None
         """While timestamps say nothing: the lag of a frame that lies where it arrived; from where they are steady."""
         self._holes: list[tuple[int, int]] = []
+        """(start, end) in media time, oldest first."""
         self._recent: deque[Frames] = deque()
+        """What came lately, to know duplicates by."""
 
     @property
     def offset(self) -> int:
@@ -95,7 +97,7 @@ class Stamps:
         return self._offsets[0][0]
 
     def place(self, frames: Frames) -> Frames:
-        """The same frames (at least one) at positions in media time, with their lags, without duplicates."""
+        """Return the frames (at least one) at positions in media time, with their lags, without duplicates."""
         first = int(frames.start[0])
         if not self._offsets:
             self._offsets = [(-first, 0)]
@@ -103,14 +105,16 @@ class Stamps:
             # The very first frames may be out of order too.
             self._holes = [(-samples_at(REORDER_US, self._rate_hz), 0)]
         self._remember(frames)
-        if self._disbelieved is not None:
+        if self._disbelieved is not None:  # rule 5
             return self._one_by_one(frames)
+        # Rule 1 for all frames at once: they follow each other to the sample, and the first follows what was before.
         ahead = first + self.offset - self._end
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
         is_direct = abs(ahead) <= self._tolerance(int(frames.end[0]) - first)
         if is_direct and frames.start[1:].tobytes() == frames.end[:-1].tobytes():
             shift = self.offset - ahead
             return self._followed(frames, frames.start + shift, frames.end + shift)
+        # Rule 1 for all frames at once: each would follow directly, and its timestamp is within the tolerance of that.
         samples = frames.end - frames.start
         end = self._end + np.cumsum(samples)
         start = end - samples
@@ -131,10 +135,11 @@ class Stamps:
         length = frames.end - frames.start
         columns = (frames.arrival_us.tolist(), frames.start.tolist(), length.tolist())
         for row, (arrival_us, stamp, samples) in enumerate(zip(*columns, strict=True)):
+            # One that follows, or is up to 1 s ahead, cannot have come before.
             ahead = stamp + self.offset - self._end
             is_next = -self._tolerance(samples) <= ahead <= self._ahead or self._disbelieved is not None
-            if not is_next and self._came_before(frames, row):
-                self._tally.duplicate_frames += 1
+            if not is_next and self._came_before(frames, row):  # rule 2: a duplicate
+                self._stats.duplicate_frames += 1
                 continue
             kept.append(row)
             places.append(self._place_of(arrival_us, stamp, samples))
@@ -146,10 +151,11 @@ class Stamps:
         return placed
 
     def _place_of(self, arrival_us: int, stamp: int, samples: int) -> int:
-        """Where one frame lies; media time and the offset in use go on from it."""
-        if self._disbelieved is not None:
+        """Return where one frame lies; media time and the offset in use go on from it."""
+        if self._disbelieved is not None:  # rule 5
             return self._by_arrival(*self._disbelieved, arrival_us, stamp, samples)
         nearest: tuple[int, int, int] | None = None
+        # Rule 4: of the offsets that are remembered, the one under which the frame is nearest to the furthest one.
         for number, (offset, used_us) in enumerate(self._offsets):
             if number and arrival_us - used_us > _REMEMBERED_US:
                 break
@@ -158,7 +164,7 @@ class Stamps:
                 found = abs(stamp + offset - self._end), number, start
                 nearest = found if nearest is None else min(nearest, found)
         if nearest is None:
-            start = self._restart(arrival_us, stamp, samples)
+            start = self._restart(arrival_us, stamp, samples)  # rules 3 and 4
         else:
             _, number, start = nearest
             if number:
@@ -167,55 +173,60 @@ class Stamps:
         return start
 
     def _tolerance(self, samples: int) -> int:
-        """How far from the end of the furthest frame one of so many samples may start and follow directly."""
+        """Return how far from the end of the furthest frame one may start and follow directly (rule 1)."""
         return min(self._direct, samples // 2)
 
     def _possible(self, arrival_us: int, start: int, samples: int) -> int | None:
-        """Where a frame lies that starts at ``start`` by its timestamp; None: it would be wild."""
+        """Return where a frame lies that starts at ``start`` by its timestamp; None: it would be wild."""
         ahead, near = start - self._end, self._tolerance(samples)
-        if abs(ahead) <= near:
+        if abs(ahead) <= near:  # rule 1
             return self._end
-        if ahead > 0:
+        if ahead > 0:  # rule 3
             gain_us = self._gain_us(arrival_us, start, samples)
             return start if gain_us <= 0 or self._is_earned(arrival_us, gain_us) else None
         behind_us = us_of(-ahead, self._rate_hz)
-        for begin, end in self._holes if behind_us <= _BACK_US else ():
+        for begin, end in self._holes if behind_us <= _BACK_US else ():  # rule 2: out of order
             if begin - near <= start and start + samples <= end + near:
                 return max(begin, min(start, end - samples))
-        return self._end if behind_us <= _JITTER_US else None
+        return self._end if behind_us <= _JITTER_US else None  # rule 2: jitter
 
     def _gain_us(self, arrival_us: int, start: int, samples: int) -> int:
-        """How far the hole before ``start`` takes the track ahead of its smallest lag."""
+        """Return how far the hole before ``start`` takes the track ahead of its smallest lag (rule 3)."""
+        # No more than the hole is long: what was early before it was not gained by it.
         earlier_us = self._least_lag_us - self._lag_us(arrival_us, start + samples)
         return min(earlier_us, us_of(start - self._end, self._rate_hz))
 
     def _is_earned(self, arrival_us: int, gain_us: int) -> bool:
+        """Return whether a hole may gain that much (rule 3)."""
+        # What audio that came faster than real time has gained: all that the lag has fallen, less what holes gained.
         fast_us = self._begun_us - self._least_lag_us - self._gained_us
         earned_us = min(fast_us // _GAIN_FAST_ONE_IN, _GAIN_FAST_US)
         earned_us += (arrival_us - self._begun_us) // _GAIN_DRIFT_ONE_IN
         return gain_us <= min(_GAIN_AT_ONCE_US, _GAIN_US + earned_us - self._gained_us)
 
     def _restart(self, arrival_us: int, stamp: int, samples: int) -> int:
-        """Let media time go on by arrival with a wild frame; where the frame lies."""
+        """Let media time go on by arrival with a wild frame; return where the frame lies (rule 4)."""
         step_s = (stamp + self.offset - self._end) / self._rate_hz
         told = f"jumped ahead by {step_s:.1f} s" if step_s > 0 else f"ran backwards by {-step_s:.1f} s"
         if 0 < step_s * _S <= _GAIN_AT_ONCE_US:
             told = "run faster than the call"
-        self._remark(f"timestamps {told}; its audio goes on by arrival")
-        self._tally.clock_restarts += 1
+        self.remark = self.remark or f"timestamps {told}; its audio goes on by arrival"
+        self._stats.clock_restarts += 1
         silence_us = arrival_us - self._arrived_us - us_of(samples, self._rate_hz)
         start = self._end + (samples_at(silence_us, self._rate_hz) if silence_us > LATE_US else 0)
         self._use(start - stamp, arrival_us)
         self._restarts_us.append(arrival_us)
-        if len(self._restarts_us) == _RESTARTS and arrival_us - self._restarts_us[0] <= _RESTARTS_WITHIN_US:
+        is_often = len(self._restarts_us) == _RESTARTS and arrival_us - self._restarts_us[0] <= _RESTARTS_WITHIN_US
+        if is_often:  # rule 5
             self._disbelieved = self._lag_us(arrival_us, start + samples), start
         return start
 
     def _by_arrival(self, on_time_us: int, steady: int, arrival_us: int, stamp: int, samples: int) -> int:
-        """Where a frame lies whose timestamp says nothing; whether that of the next one does."""
+        """Return where a frame lies whose timestamp says nothing, and decide if that of the next one does (rule 5)."""
         behind_us = self._lag_us(arrival_us, self._end + samples) - on_time_us
         start = self._end + (samples_at(behind_us, self._rate_hz) if behind_us > LATE_US else 0)
         self._disbelieved = on_time_us, steady
+        # A timestamp that does not follow directly begins the 2 s anew.
         if abs(stamp + self.offset - start) > self._tolerance(samples):
             self._offsets = [(start - stamp, arrival_us)]
             self._disbelieved = on_time_us, start
@@ -225,11 +236,12 @@ class Stamps:
         return start
 
     def _use(self, offset: int, arrival_us: int) -> None:
+        """Put an offset in front, and remember the one that was there (rule 4)."""
         before = [(self.offset, arrival_us), *self._offsets[1:_MOST_OFFSETS]]
         self._offsets = [(offset, arrival_us), *before]
 
     def _go_on(self, arrival_us: int, start: int, samples: int) -> None:
-        """A frame was put at ``start``."""
+        """Let media time go on from a frame that was put at ``start``."""
         end = start + samples
         gain_us = self._gain_us(arrival_us, start, samples)
         self._arrived_us = arrival_us
@@ -240,6 +252,7 @@ class Stamps:
                 self._holes = [*self._holes[1 - _MOST_HOLES :], (self._end, start)]
             self._end = end
         else:
+            # It has filled a hole, or a part of it.
             rests = [(low, high) for hole in self._holes for low, high in _without(hole, start, end) if low < high]
             self._holes = rests[-_MOST_HOLES:]
 
@@ -253,8 +266,9 @@ class Stamps:
         self._recent.append(frames)
 
     def _came_before(self, frames: Frames, row: int) -> bool:
-        """Whether a recent frame had the timestamp and the payload of this one."""
+        """Return whether a recent frame had the timestamp and the payload of this one."""
         for others in self._recent:
+            # Timestamps first: payloads are cut out only where those agree.
             same = (others.start == frames.start[row]) & (others.end == frames.end[row])
             for other in np.flatnonzero(same).tolist():
                 if others is frames and other >= row:
@@ -266,7 +280,7 @@ class Stamps:
 
 
 def _without(hole: tuple[int, int], start: int, end: int) -> tuple[tuple[int, int], ...]:
-    """What is left of a hole beside a frame."""
+    """Return what is left of a hole beside a frame."""
     if end <= hole[0] or start >= hole[1]:
         return (hole,)
     return (hole[0], start), (end, hole[1])

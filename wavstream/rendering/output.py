@@ -1,0 +1,246 @@
+"""The output: what lies before the point of writing is mixed, encoded and never touched again.
+
+Three times are counted here, all in samples of the file's rate:
+
+1. *Call time* runs from the start of the recording and never stops.
+2. *Recorded time* leaves out the pauses that the file skips: limits, timeouts and the beep count in it.
+3. *File time* leaves out the silence that is trimmed from the beginning, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wavstream.model.audio import MIN_RATE_HZ, Channel
+from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
+from wavstream.model.recording import Trimmed
+from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
+from wavstream.rendering.mixer.mix import BEEP_HZ, StereoLayout, Voice, add, beep, mix
+from wavstream.rendering.speech.endpointer import Endpointer, needed
+from wavstream.rendering.timeline.clock import samples_at, us_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from wavstream.model.recording import EndReason
+    from wavstream.rendering.encoders.encoder import Encoder
+    from wavstream.rendering.tap import Tap
+    from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.timeline import Pieces, TrackKey
+
+
+class Output:
+    """The writing end of one recording."""
+
+    def __init__(self, options: RecordingOptions, leg_order: Iterable[str], *, stats: RenderStats, tap: Tap) -> None:
+        self.pauses = Pauses()
+        self.layout = StereoLayout(leg_order)
+        """Which leg is on which channel, were the file stereo."""
+        self.channels = options.file_channels
+        self.sample_rate_hz = file_rate_hz(options.format, options.sample_rate or MIN_RATE_HZ)
+        """Of the file; only a guess until ``open``."""
+        self.is_open = False
+        self.written = 0
+        """The point of writing (time 1)."""
+        self.ended: EndReason | None = None
+        """Why the recording ended by itself, at the point of writing; nothing more is written then."""
+        self._options = options
+        self._stats = stats
+        self._tap = tap
+        self._encoder: Encoder = new_encoder(options.format, sample_rate_hz=self.sample_rate_hz, channels=self.channels)
+        self._endpointer: Endpointer | None = None
+        """None: no option may end or trim the recording."""
+        self._beep: NDArray[np.int16] = np.empty(0, np.int16)
+        self._beep_columns: tuple[int, ...] = ()
+        self._columns: dict[TrackKey, int] = {}
+        self._recorded = 0
+        """The point of writing (time 2)."""
+        self._encoded = 0
+        """Samples that went to the encoder (time 3)."""
+        self._was_heard = False
+        self._said: list[tuple[int, int]] = []
+        """(start, end) of what was said lately (time 2)."""
+
+    @property
+    def written_us(self) -> int:
+        """The point of writing in microseconds from the start of the recording."""
+        return us_of(self.written, self.sample_rate_hz)
+
+    @property
+    def samples(self) -> int:
+        """Samples of each channel in the file, were the recording to end now."""
+        kept = self._endpointer.kept if self._endpointer is not None else None
+        return self._encoded if kept is None else min(kept, self._encoded)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether anything that was said is in the file; where silence is trimmed, whether anybody spoke."""
+        if self._endpointer is not None and self._options.trim is Trim.SILENCE:
+            return self._endpointer.has_speech
+        return self._was_heard
+
+    @property
+    def trimmed(self) -> Trimmed:
+        """The silence that was cut away; final once the output has finished."""
+        if self._endpointer is None or self._options.trim is not Trim.SILENCE:
+            return Trimmed()
+        start, end = self._endpointer.trimmed_start, self._endpointer.trimmed_end
+        return Trimmed(*(us_of(samples, self.sample_rate_hz) // 1000 for samples in (start, end)))
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """Audio bytes of the file were the recording to end now, also ahead of what is written; None: all of them."""
+        kept = self._endpointer.kept if self._endpointer is not None else None
+        return None if kept is None else self._encoder.audio_bytes(kept)
+
+    def channel(self, track: TrackKey) -> Channel | None:
+        """Return where a track is in the file; None: the file is mono."""
+        return self.layout.channel(*track) if self.channels > 1 else None
+
+    def column(self, track: TrackKey) -> int:
+        """Return the column of the file on which a track is mixed; it never changes."""
+        column = self._columns.get(track)
+        if column is None:
+            column = self._columns[track] = 1 if self.channel(track) is Channel.RIGHT else 0
+        return column
+
+    def open(self, wanted_hz: int, *, returned: Iterable[TrackKey] = ()) -> None:
+        """Decide the file's rate: the nearest that its format has.
+
+        ``returned``: tracks that bring the beep back because their streams are sent it.
+        """
+        options, channels = self._options, self.channels
+        self.sample_rate_hz = rate_hz = file_rate_hz(options.format, wanted_hz)
+        self.is_open = True
+        self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
+        # LAME holds samples back, so who listens needs some that are not in the file yet.
+        self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
+        beep_is_in = {self.column(track) for track in returned}
+        if needed(options):
+            tone_hz = BEEP_HZ if options.beep else None
+            self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels, tone_hz=tone_hz)
+        if options.beep:
+            self._beep = beep(rate_hz)
+            self._beep_columns = tuple(column for column in range(channels) if column not in beep_is_in)
+
+    def assign_columns(self, tracks: Iterable[TrackKey]) -> None:
+        """Give each of these tracks a column, if it has none."""
+        for track in tracks:
+            self.column(track)
+
+    def parts(self, upto: int) -> Iterator[tuple[int, bool]]:
+        """Yield the parts of the call that are to be written up to a sample: (end of the part, whether it is paused).
+
+        Each is to be written before the next one is asked for.
+        """
+        return self.pauses.split(self.written, upto, self.sample_rate_hz)
+
+    def write(self, end: int, tracks: Iterable[tuple[TrackKey, Pieces]], *, is_paused: bool) -> bytes:
+        """Write a part of the call up to a sample, and return its file bytes; the recording may end before."""
+        length = end - self.written
+        voices = [Voice(self.column(track), pieces) for track, pieces in tracks]
+        self.written = end
+        if is_paused:
+            self._stats.paused_us += us_of(_samples_of(voices), self.sample_rate_hz)
+            if self._options.pause_behavior is PauseBehavior.SKIP:
+                return b""
+            voices = []
+        block, clipped = mix(voices, samples=length, channels=self.channels)
+        self._stats.clipped_samples += clipped
+        self._was_heard = self._was_heard or any(voice.pieces for voice in voices)
+        return self._record(block, voices)
+
+    def finish(self) -> bytes:
+        """Return the bytes that end the file."""
+        rest = self._endpointer.finish() if self._endpointer is not None else []
+        return b"".join([*(self._encode(start, block) for start, block in rest), self._encoder.finish()])
+
+    def header(self) -> bytes:
+        """Return the header that is right for what was written so far."""
+        return self._encoder.header(self.samples)
+
+    def _record(self, block: NDArray[np.int16], voices: Sequence[Voice]) -> bytes:
+        start, endpointer = self._recorded, self._endpointer
+        self._recorded += len(block)
+        if endpointer is None:
+            return self._encode(start, block)
+        # What is not judged yet is held back for up to 100 ms, so the end may lie before this block.
+        reach = start - self.sample_rate_hz // 10
+        self._said = [said for said in self._said if said[1] > reach]
+        self._said += [(start + row, start + row + len(s)) for voice in voices for row, s in voice.pieces]
+        ready = endpointer.take(block)
+        if endpointer.ended is not None:
+            self.ended, end = endpointer.ended
+            # The end is given in recorded time (2); the point of writing goes back as far in call time (1).
+            self.written -= self._recorded - end
+            beyond = sum(max(0, over - max(begin, end)) for begin, over in self._said)
+            self._stats.after_limit_us += us_of(beyond, self.sample_rate_hz)
+        return b"".join(self._encode(at, samples) for at, samples in ready)
+
+    def _encode(self, start: int, block: NDArray[np.int16]) -> bytes:
+        """Encode a block that starts at a sample of the recorded time."""
+        self._encoded += len(block)
+        if start < len(self._beep):  # time 2: a beginning that is trimmed takes its part of the beep along
+            block, clipped = add(block, self._beep[start : start + len(block)], self._beep_columns)
+            self._stats.clipped_samples += clipped
+        self._tap.pass_on(block)
+        return self._encoder.encode(block)
+
+
+class Pauses:
+    """The pauses of one recording, in microseconds from its start; exact to the sample of the file's rate."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        """Those that are over, as (start, end)."""
+        self.since_us: int | None = None
+        """When the one that lasts began."""
+        self._first = 0
+        """The first span that may lie ahead of the point of writing."""
+
+    def begin(self, at_us: int) -> None:
+        """Begin a pause, unless one lasts already."""
+        if self.since_us is None:
+            self.since_us = max(at_us, self.spans[-1][1] if self.spans else 0)
+
+    def end(self, at_us: int) -> None:
+        """End the pause that lasts, if any; one without length never was."""
+        if self.since_us is not None and at_us > self.since_us:
+            self.spans.append((self.since_us, at_us))
+        self.since_us = None
+
+    def split(self, start: int, end: int, rate_hz: int) -> Iterator[tuple[int, bool]]:
+        """Yield ``start`` to ``end`` as consecutive (end of the part, whether it is paused), all in samples.
+
+        Whoever calls again starts where the last call ended.
+        """
+        at = start
+        for begin_us, end_us in self._ahead():
+            begin = samples_at(begin_us, rate_hz)
+            if begin >= end:
+                break
+            if begin > at:
+                yield begin, False
+                at = begin
+            over = end if end_us is None else min(end, samples_at(end_us, rate_hz))
+            if over > at:
+                yield over, True
+                at = over
+            if end_us is not None and over < end:
+                self._first += 1
+        if at < end:
+            yield end, False
+
+    def _ahead(self) -> list[tuple[int, int | None]]:
+        spans: list[tuple[int, int | None]] = [*self.spans[self._first :]]
+        if self.since_us is not None:
+            spans.append((self.since_us, None))
+        return spans
+
+
+def _samples_of(voices: Sequence[Voice]) -> int:
+    return sum(len(samples) for voice in voices for _, samples in voice.pieces)

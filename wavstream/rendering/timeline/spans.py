@@ -1,0 +1,122 @@
+"""The times for which streams belong to a recording, and what there is to say of them once they are over.
+
+A leg may be there more than once: its stream is lost and another one comes, or one takes over from one that ran beside
+it. So one track of the recording may be brought by several streams, one after another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wavstream.journal.events import StreamFacts
+    from wavstream.model.audio import Track
+    from wavstream.model.recording import Gap
+    from wavstream.rendering.timeline.placement import TrackSink
+    from wavstream.rendering.timeline.source import Source
+
+
+@dataclass(slots=True, eq=False)
+class StreamSpan:
+    """One stream of a leg, from its opening to its end, as far as it belongs to the recording."""
+
+    facts: StreamFacts
+    joined_us: int
+    sources: dict[int, Source]
+    """By the number that their frames carry."""
+    closed_us: int | None = None
+    """None: it is open."""
+    is_lost: bool = False
+    """Closed, but not by its own will."""
+
+    def sinks(self) -> Iterator[TrackSink]:
+        """Yield the tracks that are part of the recording."""
+        for source in self.sources.values():
+            yield from source.sinks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackSpan:
+    """One track of a leg, for as long as one stream brings it."""
+
+    stream: StreamSpan
+    sink: TrackSink
+
+
+@dataclass(frozen=True, slots=True)
+class TrackReceipt:
+    """What there is to say of one track of the recording, whichever streams brought it."""
+
+    first: StreamFacts
+    """Of the first stream that brought it."""
+    track: Track
+    has_audio: bool
+    joined_us: int
+    left_us: int
+
+
+def by_track(streams: Iterable[StreamSpan]) -> dict[tuple[str, Track], list[TrackSpan]]:
+    """Return the spans of each track, (leg, track), without those in the shadow of another stream."""
+    spans: dict[tuple[str, Track], list[TrackSpan]] = {}
+    for stream in streams:
+        for sink in stream.sinks():
+            if not sink.is_shadowed:
+                spans.setdefault((sink.leg, sink.track), []).append(TrackSpan(stream, sink))
+    return spans
+
+
+def track_receipts(streams: Iterable[StreamSpan], end_us: int) -> list[TrackReceipt]:
+    """Return what was recorded of each track; ``end_us``: the end of the recording so far."""
+    receipts = []
+    for (_, track), spans in by_track(streams).items():
+        first, last = spans[0].stream, spans[-1].stream
+        starts_us = [us for us in (span.sink.buffer.first_us for span in spans) if us is not None]
+        said_us = spans[-1].sink.buffer.last_us
+        if last.closed_us is None:
+            left_us = end_us
+        else:
+            # A stream that was lost left when it was heard last, whenever that was noticed.
+            left_us = said_us if last.is_lost else max(said_us, last.closed_us)
+        receipts.append(
+            TrackReceipt(
+                first=first.facts,
+                track=track,
+                has_audio=bool(starts_us),
+                joined_us=starts_us[0] if starts_us else first.joined_us,
+                left_us=left_us,
+            )
+        )
+    return receipts
+
+
+def reconnect_gaps(streams: Iterable[StreamSpan]) -> list[Gap]:
+    """Return the times between a stream that was lost and the next one of its leg."""
+    gaps = []
+    for spans in by_track(streams).values():
+        lost_us: int | None = None
+        for span in spans:
+            stream, buffer = span.stream, span.sink.buffer
+            if buffer.first_us is not None and lost_us is not None and buffer.first_us > lost_us:
+                gaps.append(span.sink.gap(lost_us, buffer.first_us - lost_us, "reconnect"))
+            if stream.closed_us is None or not stream.is_lost:
+                lost_us = None
+            elif buffer.first_us is not None:
+                lost_us = buffer.last_us
+            elif lost_us is None:
+                # It was lost before it said anything; if one before it was lost too, the gap is one.
+                lost_us = stream.closed_us
+    return gaps
+
+
+def drift_ppm(streams: Iterable[StreamSpan]) -> dict[str, int]:
+    """Return how fast the clock of each leg ran, taken from the source that was watched the longest."""
+    watched: dict[str, Source] = {}
+    for stream in streams:
+        for source in stream.sources.values():
+            best = watched.get(stream.facts.leg)
+            if best is None or source.drift.known_us > best.drift.known_us:
+                watched[stream.facts.leg] = source
+    return {leg: source.drift.ppm for leg, source in watched.items()}

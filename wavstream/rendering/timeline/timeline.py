@@ -1,0 +1,335 @@
+"""The timeline: runs of frames in, the aligned pieces of each track out.
+
+It owns all that knows where a sample belongs: the streams and their sources, the buffers of their tracks, and the
+counts. One canonical point of the fold is three calls::
+
+    timeline.feed(runs)                 # what has come since the last one
+    ready_us = timeline.ready(now_us)   # place what is decided by now: how far is the call known?
+    pieces = timeline.take(upto)        # that far, in samples of the file
+
+All times count from the start of the recording, in microseconds; ``upto`` and ``written`` are samples of the file.
+
+Which streams are heard:
+
+1. Of several open streams that bring one track of a leg only the oldest is mixed; the others are in its *shadow*.
+2. When that one ends the next one takes over, where the one before has ended.
+3. While another leg is there that says something itself, what a leg hears (outbound) is *redundant*: it is in the file
+   as what the other one says.
+4. The file waits for a source of an open stream only if something that it carries is mixed.
+
+How far the call is known (the watermark):
+
+5. It is known as far as every source that is waited for is. One that is behind is waited for, but for no longer than
+   the stall wait.
+6. The file is not written past the last clock record, so that a pause or a stop that comes next still finds its place
+   unwritten. Only a sender that is faster than real time by more than the lead is written sooner, or what it sends
+   would pile up in memory.
+7. What a resampler holds back is not known yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wavstream.model.audio import Track
+from wavstream.model.options import TrackChoice
+from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.frames import gather
+from wavstream.rendering.timeline.placement import TrackSink
+from wavstream.rendering.timeline.source import SourceFacts, new_source
+from wavstream.rendering.timeline.spans import StreamSpan, TrackReceipt, drift_ppm, reconnect_gaps, track_receipts
+from wavstream.rendering.timeline.track_buffer import TrackBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wavstream.journal.events import StreamFacts
+    from wavstream.journal.records import FrameRun
+    from wavstream.model.recording import Gap
+    from wavstream.rendering.timeline.placement import Decode
+    from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.source import Source
+    from wavstream.rendering.timeline.track_buffer import Resampler
+
+    TrackKey = tuple[str, Track]
+    """A track of the recording, whichever streams bring it: (leg, track)."""
+    Pieces = Sequence[tuple[int, NDArray[np.int16]]]
+    """What a track says between two moments of writing: (samples after the earlier one, samples), in order."""
+
+_LEAD_US = 2_000_000
+
+
+class Timeline:
+    """Where the samples of all streams of one recording belong."""
+
+    def __init__(
+        self,
+        choice: TrackChoice,
+        *,
+        origin_us: int,
+        stall_wait_us: int,
+        stats: RenderStats,
+        decode: Decode,
+        resampler: Callable[[int, int], Resampler],
+    ) -> None:
+        """``choice``: tracks that are part of the recording; ``origin_us``: its start, as the journal has it.
+
+        ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
+        """
+        self.written = 0
+        """Up to where samples were taken, in samples of the file."""
+        self._choice = choice
+        self._origin_us = origin_us
+        self._stall_wait_us = stall_wait_us
+        self._stats = stats
+        self._decode = decode
+        self._resampler = resampler
+        self._file_hz: int | None = None
+        self._step_bytes: dict[int, int] = {}
+        """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
+        self._streams: list[StreamSpan] = []
+        """All so far."""
+        self._open: dict[int, StreamSpan] = {}
+        """Those that are open, by number, in order of arrival."""
+        self._sources: list[tuple[int, Source]] = []
+        """Those of open streams, with the number that their frames carry."""
+        self._awaited: list[Source] = []
+        """Those that the file waits for (rule 4)."""
+        self._sinks: list[TrackSink] = []
+        """Tracks that have, or may still get, something to write."""
+        self._live: set[TrackBuffer] = set()
+        """The buffers of open streams."""
+
+    @property
+    def written_us(self) -> int:
+        """Up to where samples were taken, in microseconds."""
+        return 0 if self._file_hz is None else us_of(self.written, self._file_hz)
+
+    @property
+    def highest_rate_hz(self) -> int | None:
+        """The highest rate of all streams so far; None: there was none."""
+        return max((span.facts.format.rate_hz for span in self._streams if span.sources), default=None)
+
+    # ---- streams ---------------------------------------------------------------------------------------------------
+
+    def open_stream(
+        self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None
+    ) -> None:
+        """Let a stream bring frames from here on. ``reference_us``: its smallest lag, where that is known."""
+        # A leg that is back after a sender ran ahead of real time goes on behind what it has said already.
+        ends_us = (self._track_end_us(facts.leg, track) for track in facts.tracks)
+        free_us = max((joined_us, *(us for us in ends_us if us is not None)))
+        groups = [facts.tracks] if facts.format.channels > 1 else [(track,) for track in facts.tracks]
+        sources: dict[int, Source] = {}
+        number = facts.first_track
+        for tracks in groups:
+            sinks = [
+                TrackSink(facts.leg, track, column, self._new_buffer(facts.format.rate_hz))
+                for column, track in enumerate(tracks)
+                if self._choice in (TrackChoice.BOTH, TrackChoice(track))
+            ]
+            if sinks:
+                source_facts = SourceFacts(facts, tracks, free_us, position, reference_us)
+                source = new_source(source_facts, sinks, decode=self._decode, stats=self._stats)
+                sources[number] = source
+                self._step_bytes[number] = source.step_bytes
+                self._sinks += sinks
+            number += len(tracks)
+        span = StreamSpan(facts, joined_us, sources)
+        self._streams.append(span)
+        self._open[facts.stream] = span
+        self._regroup()
+
+    def close_stream(self, stream: int, *, now_us: int, is_lost: bool) -> None:
+        """Place what a stream still owes: it is over. One that is not open is none of ours."""
+        span = self._open.pop(stream, None)
+        if span is None:
+            return
+        for source in span.sources.values():
+            source.advance(now_us=now_us, written_us=self.written_us, final=True)
+        span.closed_us, span.is_lost = now_us, is_lost
+        self._regroup()
+
+    def lose_all_streams(self, *, now_us: int) -> None:
+        """End every open stream, as lost."""
+        for stream in [*self._open]:
+            self.close_stream(stream, now_us=now_us, is_lost=True)
+
+    # ---- what comes, how far the call is known, what goes ------------------------------------------------------------
+
+    def feed(self, runs: Sequence[FrameRun]) -> None:
+        """Hand frames to the sources of open streams; what is of others is ignored."""
+        if not runs:
+            return
+        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        for number, source in self._sources:
+            if number in frames:
+                source.receive(frames[number])
+
+    def ready(self, now_us: int) -> int | None:
+        """Place what is decided by now, and return up to when the call is known; None: nobody is waited for."""
+        self._advance(now_us)
+        return self.known_us(now_us)
+
+    def known_us(self, now_us: int) -> int | None:
+        """Return up to when the call is known by what is placed; None: nobody is waited for."""
+        covered_us = [source.covered_us(now_us) for source in self._awaited]
+        if not covered_us:
+            return None
+        known_us = watermark(covered_us, now_us=now_us, written_us=self.written_us, stall_wait_us=self._stall_wait_us)
+        for buffer in self._live:
+            held_at = buffer.held_at
+            if held_at is not None and self._file_hz is not None:  # rule 7
+                known_us = min(known_us, us_of(held_at, self._file_hz))
+        return max(known_us, now_us - self._stall_wait_us)  # rule 5
+
+    def place_all(self, now_us: int) -> None:
+        """Place all that was fed, decided or not: the recording ends here."""
+        self._advance(now_us, final=True)
+
+    def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
+        """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
+        self.written = upto
+        taken: list[tuple[TrackKey, Pieces]] = [
+            ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
+        ]
+        if len(self._sinks) > len(self._live):
+            # A track that nobody brings any more is let go once all of it is written.
+            self._sinks = [sink for sink in self._sinks if sink.buffer in self._live or not sink.buffer.is_empty]
+        return taken
+
+    def settle_late(self) -> None:
+        """Give what came too late a place in the silence that is written next, or count it. Once a write, before it."""
+        for sink in self._sinks:
+            sink.buffer.settle_late()
+
+    def flush(self) -> None:
+        """Bring out what resamplers hold back."""
+        for sink in self._sinks:
+            sink.buffer.flush()
+
+    def end(self) -> int:
+        """Return the sample after the last one that is placed; nothing is late or held back any more."""
+        self.flush()
+        self.settle_late()
+        return max((sink.buffer.end for sink in self._sinks), default=0)
+
+    def drop_all(self) -> int:
+        """Forget what is not taken yet; return how much audio that is, in microseconds over all tracks."""
+        not_placed_us = sum(source.drop() for span in self._streams for source in span.sources.values())
+        return not_placed_us + sum(sink.buffer.drop() for sink in self._sinks)
+
+    # ---- the file --------------------------------------------------------------------------------------------------
+
+    def open_file(self, file_hz: int) -> None:
+        """Set the file's rate: the first block is about to be written."""
+        self._file_hz = file_hz
+        for sink in self._sinks:
+            sink.buffer.open(file_hz, 0)
+
+    def tracks(self) -> list[TrackKey]:
+        """Return the tracks that have, or may still get, something to write."""
+        return [(sink.leg, sink.track) for sink in self._sinks]
+
+    def returning_tracks(self, streams: Iterable[int]) -> list[TrackKey]:
+        """Return the tracks on which these streams bring back what they are sent, if that is mixed.
+
+        That is the last track of a stream: the outbound one, or the only one.
+        """
+        return [
+            (sink.leg, sink.track)
+            for span in (self._open[stream] for stream in streams if stream in self._open)
+            for source in span.sources.values()
+            for sink in source.sinks
+            if not source.is_redundant and sink.track is span.facts.tracks[-1]
+        ]
+
+    # ---- what there is to say ----------------------------------------------------------------------------------------
+
+    def said_us(self, stream: int) -> int | None:
+        """Return where an open stream is in the call by its own media time; None: nothing tells."""
+        span = self._open.get(stream)
+        said = [source.said_us for source in span.sources.values()] if span is not None else []
+        return max((us for us in said if us is not None), default=None)
+
+    def length_us(self, runs: Sequence[FrameRun]) -> int:
+        """Return how much audio frames are, of all tracks that are part of the recording."""
+        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        sources = (pair for span in self._streams for pair in span.sources.items())
+        return sum(source.length_us(frames[number]) for number, source in sources if number in frames)
+
+    def receipts(self, end_us: int) -> list[TrackReceipt]:
+        """Return what was recorded of each track; ``end_us``: the end of the recording so far."""
+        return track_receipts(self._streams, end_us)
+
+    def gaps(self) -> list[Gap]:
+        """Return silence that the call did not have, in order."""
+        return sorted([*self._stats.gaps, *reconnect_gaps(self._streams)], key=lambda gap: gap.start_ms)
+
+    def drift_ppm(self) -> dict[str, int]:
+        """Return how fast the clock of each leg ran."""
+        return drift_ppm(self._streams)
+
+    # ---- within ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, now_us: int, *, final: bool = False) -> None:
+        written_us = self.written_us
+        for _, source in self._sources:
+            source.advance(now_us=now_us, written_us=written_us, final=final)
+
+    def _track_end_us(self, leg: str, track: Track) -> int | None:
+        """Return where a track ends so far, whichever streams brought it; None: none has."""
+        spans = (span for span in self._streams if span.facts.leg == leg)
+        ends_us = (sink.buffer.last_us for span in spans for sink in span.sinks() if sink.track is track)
+        return max(ends_us, default=None)
+
+    def _new_buffer(self, rate_hz: int) -> TrackBuffer:
+        buffer = TrackBuffer(rate_hz, self._stats, self._resampler)
+        if self._file_hz is not None:
+            buffer.open(self._file_hz, self.written)
+        return buffer
+
+    def _regroup(self) -> None:
+        """Decide anew who is heard, and who is waited for: the streams that are open have changed."""
+        spans = [*self._open.values()]
+        self._sources = [pair for span in spans for pair in span.sources.items()]
+        self._live = {sink.buffer for span in spans for sink in span.sinks()}
+        self._cast_shadows(spans)
+        self._find_redundant(spans)
+        self._awaited = []
+        for _, source in self._sources:
+            if any(sink.is_mixed for sink in source.sinks):  # rule 4
+                self._awaited.append(source)
+            else:
+                source.was_unheard = True
+
+    def _cast_shadows(self, spans: Sequence[StreamSpan]) -> None:
+        """Let only the oldest stream of each track be heard."""
+        brought: set[tuple[str, Track]] = set()
+        for span in spans:
+            for sink in span.sinks():
+                was_shadowed, sink.is_shadowed = sink.is_shadowed, (sink.leg, sink.track) in brought  # rule 1
+                brought.add((sink.leg, sink.track))
+                if was_shadowed and not sink.is_shadowed:  # rule 2
+                    # 0: the one before has said nothing.
+                    sink.handover_us = self._track_end_us(sink.leg, sink.track) or None
+
+    def _find_redundant(self, spans: Sequence[StreamSpan]) -> None:
+        """Let what a leg hears be mixed only while no other leg says it itself (rule 3)."""
+        speaking = {sink.leg for span in spans for sink in span.sinks() if sink.track is Track.INBOUND}
+        for span in spans:
+            others_speak = bool(speaking - {span.facts.leg})
+            for source in span.sources.values():
+                for sink in source.sinks:
+                    sink.is_redundant = others_speak and sink.track is Track.OUTBOUND and not sink.is_shadowed
+                source.is_redundant = any(sink.is_redundant for sink in source.sinks)
+
+
+def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, stall_wait_us: int) -> int:
+    """Return up to when may be written, given up to when each track of the open streams is known (at least one)."""
+    known_us = min(covered_us)
+    known_us = min(known_us, max(now_us, known_us - _LEAD_US))  # rule 6
+    return max(written_us, known_us, now_us - stall_wait_us)  # rule 5
