@@ -22,9 +22,9 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import WAIT_S, ServerProcess, hear, recorder
+from wavstream.api.gateway.commands import Command
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
-from wavstream.model.operation import Command
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings
@@ -174,7 +174,7 @@ async def test_start_stop_and_start_again_are_two_files_each_with_the_uid_of_its
         for recording in (first, second):
             assert len(await shop.tones(recording)) >= 1
         rows = [await service.catalog.recordings.get(each["id"]) for each in (first, second)]
-    assert [row.command_uid for row in rows if row is not None] == ["rec-0", "rec-1"]
+    assert [row.request_id for row in rows if row is not None] == ["rec-0", "rec-1"]
 
 
 async def test_an_announced_session_is_recorded_from_the_first_sample_of_its_stream(tmp_path: Path) -> None:
@@ -359,14 +359,14 @@ async def test_a_stop_that_was_written_before_a_kill_is_done_after_it(tmp_path: 
         _, late_s = await killed_while_recording(server)
         catalog = await Catalog.open(DataFolder(tmp_path).catalog)
         started = await catalog.operations.get(
-            app_id="shop", session_id=SESSION, command_uid="rec-1", since=datetime(2026, 1, 1, tzinfo=UTC)
+            app_id="shop", session_id=SESSION, request_id="rec-1", since=datetime(2026, 1, 1, tzinfo=UTC)
         )
         assert started is not None
         stop = replace(
-            started, id="stop", command=Command.RECORD_STOP, command_uid="end-1", at=started.at + timedelta(seconds=1.2)
+            started, id="stop", command=Command.RECORD_STOP, request_id="end-1", at=started.at + timedelta(seconds=1.2)
         )
         told = command_done(
-            app_id="shop", session_id=SESSION, operation_id="stop", command=stop.command, command_uid="end-1",
+            app_id="shop", session_id=SESSION, operation_id="stop", command=stop.command, request_id="end-1",
             error=None, at=stop.at,
         )  # fmt: skip
         await catalog.operations.add(stop, told)

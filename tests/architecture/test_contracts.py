@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,48 @@ def test_an_import_against_the_contract_is_noticed(contract: str, module: str, l
 
     assert not holds
     assert "BROKEN" in report or "room_that_no_layer_names" in report
+
+
+FACADES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["wavstream"]["facades"]
+
+
+def imported(source: str) -> set[str]:
+    """The modules of ours that a source names in imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return {name for name in found if name.startswith("wavstream.")}
+
+
+def beyond(facade: str, source: str) -> set[str]:
+    """What a module of the facade imports beyond what a facade may."""
+    allowed = [*FACADES["may_import"], facade]
+    return {
+        name for name in imported(source) if not any(name == each or name.startswith(f"{each}.") for each in allowed)
+    }
+
+
+@pytest.mark.parametrize("facade", FACADES["facades"])
+def test_a_vendors_api_compiles_against_the_cores_public_commands_alone(facade: str) -> None:
+    modules = sorted((ROOT / facade.replace(".", "/")).rglob("*.py"))
+
+    assert len(modules) > 3
+    assert {module.name: names for module in modules if (names := beyond(facade, module.read_text("utf-8")))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from wavstream.sessions.session import Session",
+        "from wavstream.sessions.registry import Sessions",
+        "from wavstream.recorder.recorder import Recorder",
+        "import wavstream.journal.records",
+        "from wavstream.catalog.database import Database",
+        "from wavstream.api import recordings",
+    ],
+)
+def test_an_import_that_a_vendors_api_may_not_make_is_noticed(line: str) -> None:
+    assert beyond("wavstream.api.gateway", f"from wavstream.errors import NotFound\n{line}\n")

@@ -30,7 +30,6 @@ from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Announcement, Fact, command_done, recording_fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Receipt, Recording, Status
-from wavstream.webhooks import gateway
 from wavstream.webhooks.app_queue import (
     MAX_CONCURRENT_DELIVERIES,
     MAX_UNSETTLED,
@@ -53,7 +52,7 @@ TAKE = always(Answer(200))
 def fact(number: int, *, app_id: str = "shop", session_id: str = "s", at: datetime = START) -> Fact:
     return command_done(
         app_id=app_id, session_id=session_id, operation_id=f"{app_id}-{session_id}-{number}", command="record/start",
-        command_uid=f"c{number}", error=None, at=at,
+        request_id=f"c{number}", error=None, at=at,
     )  # fmt: skip
 
 
@@ -84,7 +83,7 @@ async def delivering(
             outbox=catalog.outbox,
             apps=catalog.apps,
             connect=connect,
-            messages=MessageBuilder(gateway.render, lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
+            messages=MessageBuilder(lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
             clock=system_clock() if clock is None else Clock(clock.now, clock.call_later),
             retry_s=retry_s,
         )
@@ -136,7 +135,7 @@ async def test_a_finished_recording_is_told_when_its_row_says_so(
         file_name="f.wav", created_at=START,
     )  # fmt: skip
     done = replace(ongoing, status=Status.AVAILABLE, receipt=Receipt(8000, 2, 61_600 * 8, "9f", 80))
-    told = recording_fact(done, url="https://rec.example/r1.wav", command_uid="rec-1", at=START)
+    told = recording_fact(done, url="https://rec.example/r1.wav", at=START)
     seen: list[Recording | None] = []
 
     async def look(_: Received) -> Answer:
@@ -168,7 +167,7 @@ async def test_a_change_that_is_refused_is_not_told(catalog: Catalog, receiver: 
     late = replace(deleted, status=Status.AVAILABLE)
     await catalog.recordings.save(deleted)
 
-    assert not await catalog.recordings.save(late, [recording_fact(late, url="u", command_uid=None, at=START)])
+    assert not await catalog.recordings.save(late, [recording_fact(late, url="u", at=START)])
     assert await nothing_waits(catalog)
 
 

@@ -226,7 +226,7 @@ def facts_of(recording: Recording) -> Sequence[Fact]:
     """As the service makes them; the catalog keeps those that the app wants."""
     if recording.status not in ANNOUNCED:
         return ()
-    return (recording_fact(recording, url="http://localhost/file", command_uid=recording.command_uid, at=utc(at(0))),)
+    return (recording_fact(recording, url="http://localhost/file", at=utc(at(0))),)
 
 
 async def register(catalog: Catalog, kinds: tuple[FactKind, ...] | None) -> None:

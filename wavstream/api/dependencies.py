@@ -14,7 +14,7 @@ from wavstream.access.origin import Networks
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
-from wavstream.listening.listener import Listener
+from wavstream.listening.live import Live
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
@@ -35,8 +35,7 @@ class ApiDependencies:
     """The rows of all apps: links name no app."""
     storage: LocalStorage
     conversions: Conversions
-    listen: Callable[[str], Listener | None]
-    """Return a listener of a recording that runs, by its id, who has to leave again; None: it is not made here."""
+    live: Live
     readiness: Callable[[], Awaitable[Sequence[str]]]
     """Return why the server cannot take calls, a sentence each; empty: it can."""
     metrics_registry: CollectorRegistry

@@ -70,7 +70,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             return problem(404, "The recording waits for its first stream.", headers=_SOON)
         if not recording.status.is_running:
             return refusal(recording) or _not_here()
-        return await heard(request, parts.listen(recording_id)) or _not_here()
+        return await heard(request, parts.live.listen(recording_id)) or _not_here()
 
     return router
 

@@ -1,4 +1,4 @@
-"""Commands that were taken on, as rows: what makes a command_uid an idempotency key."""
+"""Commands that were taken on, as rows: what makes a request id an idempotency key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.recordings import insert_recording
 from wavstream.catalog.tables import operations, recordings
 from wavstream.model.fact import Fact
-from wavstream.model.operation import Command, Operation
+from wavstream.model.operation import Operation
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us, utc
 
 # Statements that are made once: to build one takes several times as long as to run it.
-_KEY = ("app_id", "session_id", "command_uid")
+_KEY = ("app_id", "session_id", "request_id")
 _insert = insert(operations)
 _ADD = Prepared(
     _insert.on_conflict_do_update(
@@ -40,7 +40,7 @@ class Operations:
     async def add(self, operation: Operation, fact: Fact, *, recording: Recording | None = None) -> None:
         """Write a command that is taken on, the recording that it starts if it does, and what is to be told of it.
 
-        The row replaces an older one of the same command_uid that nobody asks for any more.
+        The row replaces an older one of the same request_id that nobody asks for any more.
         """
 
         def write(connection: Connection) -> set[str]:
@@ -51,9 +51,9 @@ class Operations:
 
         self._outbox.wake(await self._database.write(write))
 
-    async def get(self, *, app_id: str, session_id: str, command_uid: str, since: datetime) -> Operation | None:
-        """Return the operation of this command_uid, if it was taken on at ``since`` or later."""
-        asked = {"app_id": app_id, "session_id": session_id, "command_uid": command_uid, "since": unix_us(since)}
+    async def get(self, *, app_id: str, session_id: str, request_id: str, since: datetime) -> Operation | None:
+        """Return the operation of this request_id, if it was taken on at ``since`` or later."""
+        asked = {"app_id": app_id, "session_id": session_id, "request_id": request_id, "since": unix_us(since)}
 
         def read(connection: Connection) -> Operation | None:
             row = connection.execute(_GET, asked).mappings().one_or_none()
@@ -61,14 +61,14 @@ class Operations:
 
         return await self._database.read(read)
 
-    async def undone_stops(self) -> list[Operation]:
-        """Return the stops of recordings that, by their rows, still run."""
+    async def undone(self, command: str) -> list[Operation]:
+        """Return the commands of this name whose recordings, by their rows, still run."""
         statement = (
             select(operations)
             .join(recordings, recordings.c.id == operations.c.recording_id)
             .where(
                 recordings.c.status.in_([status.value for status in Status if status.is_running]),
-                operations.c.command == Command.RECORD_STOP.value,
+                operations.c.command == command,
             )
         )
 
@@ -88,8 +88,8 @@ def _row(operation: Operation) -> dict[str, object]:
         "id": operation.id,
         "app_id": operation.app_id,
         "session_id": operation.session_id,
-        "command": operation.command.value,
-        "command_uid": operation.command_uid,
+        "command": operation.command,
+        "request_id": operation.request_id,
         "recording_id": operation.recording_id,
         "created_us": unix_us(operation.at),
     }
@@ -100,8 +100,8 @@ def _operation(row: RowMapping) -> Operation:
         id=row["id"],
         app_id=row["app_id"],
         session_id=row["session_id"],
-        command=Command(row["command"]),
-        command_uid=row["command_uid"],
+        command=row["command"],
+        request_id=row["request_id"],
         recording_id=row["recording_id"],
         at=utc(row["created_us"]),
     )

@@ -233,7 +233,8 @@ def _row(recording: Recording) -> dict[str, object]:
         "expires_us": _us(recording.expires_at),
         "receipt_json": None if recording.receipt is None else json_text(recording.receipt),
         "error": recording.error,
-        "command_uid": recording.command_uid,
+        "request_id": recording.request_id,
+        "keepalive": recording.keepalive,
         "opened": recording.opened,
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
@@ -261,7 +262,8 @@ def _recording(row: RowMapping) -> Recording:
         expires_at=_utc(row["expires_us"]),
         receipt=None if row["receipt_json"] is None else _receipt(row["receipt_json"]),
         error=row["error"],
-        command_uid=row["command_uid"],
+        request_id=row["request_id"],
+        keepalive=row["keepalive"],
         opened=row["opened"],
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

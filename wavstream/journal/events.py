@@ -5,6 +5,7 @@ A field may be added with a default. Nothing is ever renamed or removed, so that
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -119,4 +120,18 @@ JournalEvent = (
 )
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-decode: Any = msgspec.json.Decoder(JournalEvent).decode
+_decode: Any = msgspec.json.Decoder(JournalEvent).decode
+
+
+def decode(content: bytes | memoryview) -> JournalEvent:
+    """Return the event that this JSON is; raise msgspec.MsgspecError if it is none that is known.
+
+    A recording of before November 2026 has its request id under the name ``command_uid``, and was kept alive by it.
+    """
+    event: JournalEvent = _decode(content)
+    if isinstance(event, RecordingStarted) and b'"command_uid"' in bytes(content):
+        request_id = msgspec.json.decode(content)["recording"].get("command_uid")
+        if request_id is not None and event.recording.request_id is None:
+            recording = replace(event.recording, request_id=request_id, keepalive=True)
+            return msgspec.structs.replace(event, recording=recording)
+    return event

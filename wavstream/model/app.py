@@ -33,6 +33,8 @@ class WebhookTarget:
     """The names of the events that it asked for, in the vendor's words, known to us or not; none: it did not choose."""
     kinds: tuple[FactKind, ...] | None = None
     """What ``events`` mean to us; None: what is usually announced."""
+    vendor: str = "gateway"
+    """In whose words it is told, by a name of ``webhooks.registry``; targets of before there was a choice have none."""
     secrets: tuple[SigningSecret, ...] = ()
     """The newest first; none: webhooks are not signed."""
 

@@ -79,7 +79,7 @@ class Announcement:
 
 
 def command_done(
-    *, app_id: str, session_id: str, operation_id: str, command: str, command_uid: str, error: str | None, at: datetime
+    *, app_id: str, session_id: str, operation_id: str, command: str, request_id: str, error: str | None, at: datetime
 ) -> Fact:
     """Return the outcome of one command; ``operation_id`` is the command's own, ``error`` why it failed if it did."""
     return Fact(
@@ -88,14 +88,14 @@ def command_done(
         session_id=session_id,
         kind=FactKind.COMMAND_DONE,
         at=at,
-        body={"command": command, "command_uid": command_uid, "success": error is None, "error": error},
+        body={"command": command, "request_id": request_id, "success": error is None, "error": error},
     )
 
 
-def recording_fact(recording: Recording, *, url: str, command_uid: str | None, at: datetime) -> Fact:
-    """Return that a recording is ongoing, available, absent or failed: one fact for each of them in its life.
+def recording_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
+    """Return the fact that a recording is ongoing, available, absent or failed: one for each of them in its life.
 
-    ``url`` is the absolute address of its file, ``command_uid`` that of the command which started it.
+    ``url`` is the absolute address of its file.
     """
     kind = _KIND[recording.status]
     return Fact(
@@ -105,7 +105,7 @@ def recording_fact(recording: Recording, *, url: str, command_uid: str | None, a
         kind=kind,
         at=at,
         recording_id=recording.id,
-        body={"recording": recording_document(recording, url=url).as_json(), "command_uid": command_uid},
+        body={"recording": recording_document(recording, url=url).as_json(), "request_id": recording.request_id},
     )
 
 

@@ -1,17 +1,9 @@
-"""A command to a session that was taken on, as the gateway's API knows it."""
+"""A command to a session that an API has taken on under an id of its caller's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-
-
-class Command(StrEnum):
-    """What may be commanded, in the gateway's words."""
-
-    RECORD_START = "record/start"
-    RECORD_STOP = "record/stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +13,9 @@ class Operation:
     id: str
     app_id: str
     session_id: str
-    command: Command
-    command_uid: str
+    command: str
+    """What was commanded, in the words of the API that took it on."""
+    request_id: str
     """The caller's own id of the command, or one that we made; it names one command within a session."""
     recording_id: str
     at: datetime

@@ -211,12 +211,9 @@ class Recording:
     """Why it failed, for a person."""
     hold: LegalHold | None = None
     """Who keeps it from being deleted; the catalog's row is what counts."""
-    command_uid: str | None = None
-    """Of the gateway's command that started it; None: it was started otherwise."""
+    request_id: str | None = None
+    """The id that its caller gave to the command which started it; None: it was started without one."""
+    keepalive: bool = False
+    """Whether the streams that take audio are sent silence while it runs, unless they say otherwise."""
     opened: bool = False
     """Whether the media server was asked for its session's stream, by it or by one that it shares the stream with."""
-
-    @property
-    def plays_silence(self) -> bool:
-        """Whether the streams that take audio are sent silence while it runs: the gateway keeps channels alive."""
-        return self.command_uid is not None

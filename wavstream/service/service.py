@@ -17,6 +17,7 @@ from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
@@ -35,11 +36,15 @@ from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.default_app import make_default_app
-from wavstream.service.gateway import gateway_commands, gateway_parts
-from wavstream.service.media_plane import media_endpoint, twilio_account
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.webhook_service import WebhookService, default_kinds
+from wavstream.service.wiring import (
+    command_rules,
+    gateway_dependencies,
+    make_default_app,
+    media_endpoint,
+    twilio_account,
+)
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.deadlines import Timing
@@ -185,22 +190,17 @@ class Service:
             writer=self._writer,
             clock=self.clock,
         )
-        self._gateway = gateway_commands(
-            settings,
-            catalog=self.catalog,
-            commands=commands,
-            sessions=self.sessions,
-            new_recordings=new_recordings,
-            now_us=self.clock.now_us,
+        self._gateway = GatewayCommands(
+            commands, self.catalog.operations, rules=command_rules(settings), now_us=self.clock.now_us
         )
-        gateway = gateway_parts(
+        gateway = gateway_dependencies(
             settings,
             commands=self._gateway,
-            catalog=self.catalog,
+            apps=self.catalog.apps,
+            app_cache=app_cache,
             access=self.access,
-            known_apps=app_cache,
-            listen=self.live.listen,
-            seal=secret_box,
+            live=self.live,
+            secret_box=secret_box,
             master=master,
             now=self._wall,
         )
@@ -214,7 +214,7 @@ class Service:
             recordings=self.catalog.recordings,
             storage=storage,
             conversions=conversions,
-            listen=self.live.listen,
+            live=self.live,
             readiness=self._not_ready_because,
             metrics_registry=self.metrics.registry,
             now=self._wall,

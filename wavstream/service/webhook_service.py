@@ -16,7 +16,6 @@ from wavstream.storage.links import PublicUrls
 from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher
-from wavstream.webhooks.gateway import kinds, render
 from wavstream.webhooks.message import MessageBuilder
 from wavstream.webhooks.resolver import PublicResolver
 
@@ -26,8 +25,9 @@ STOP_S = 5.0
 
 def default_kinds(settings: WebhookSettings) -> Set[FactKind]:
     """What an app is told that named no events."""
-    switches = {"recording.started": settings.recording_started, "recording.failed": settings.recording_failed}
-    return DEFAULT_KINDS.union(kinds([event for event, on in switches.items() if on]) or ())
+    started = {FactKind.RECORDING_STARTED} if settings.recording_started else set()
+    failed = {FactKind.RECORDING_ABSENT, FactKind.RECORDING_FAILED} if settings.recording_failed else set()
+    return DEFAULT_KINDS | started | failed
 
 
 class WebhookService:
@@ -45,7 +45,7 @@ class WebhookService:
             WebhookClient, resolver=self._resolver, tls=ssl.create_default_context(), allow_http=settings.allow_http,
             allow_localhost=settings.allow_localhost, max_connections=MAX_CONCURRENT_DELIVERIES,
         )  # fmt: skip
-        messages = MessageBuilder(render, lambda sealed, app_id: seal.open(sealed, owner=app_id))
+        messages = MessageBuilder(lambda sealed, app_id: seal.open(sealed, owner=app_id))
         delivery = Delivery(outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages)
         self.dispatcher = Dispatcher(delivery)
 
@@ -58,7 +58,7 @@ class WebhookService:
         if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps.with_webhook:
             return ()
         url = self._addresses.of(recording)
-        return (recording_fact(recording, url=url, command_uid=recording.command_uid, at=self._now()),)
+        return (recording_fact(recording, url=url, at=self._now()),)
 
     async def stop(self) -> None:
         """End what is under way, within ``STOP_S``."""

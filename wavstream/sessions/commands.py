@@ -16,6 +16,7 @@ from wavstream.catalog.recordings import Filters
 from wavstream.errors import (
     Conflict,
     FieldError,
+    Forbidden,
     InvalidFields,
     LimitReached,
     NotFound,
@@ -82,7 +83,7 @@ class Commands:
         """
         recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
         if idempotency_key is None:
-            return await self.begin(recording, self._catalog.recordings.add)
+            return await self._begin(recording, self._catalog.recordings.add)
         async with self._idempotent.of(app_id, idempotency_key):
             return await self._start_once(recording, idempotency_key, request_digest)
 
@@ -102,32 +103,28 @@ class Commands:
             await self._catalog.idempotency.forget(app_id, key)
             return await self._start_once(recording, key, request_digest)
         try:
-            return await self.begin(recording, self._catalog.recordings.add)
+            return await self._begin(recording, self._catalog.recordings.add)
         except WavstreamError:
             await self._catalog.idempotency.forget(app_id, key)
             raise
 
-    async def begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
-        """Start this recording, which ``add`` writes into the catalog; raise LimitReached, what the opener raises."""
-        self._new_recordings.check_room()
-        self._sessions.check_open()
-        app_id, session_id = recording.app_id, recording.session_id
-        session = self._sessions.find_or_make(app_id, session_id, self._now_us())
-        expectation = session.expect_stream(self._now_us())
-        try:
-            async with self._opened.starting(recording) as recording:
-                await add(recording)
-                if self._sessions.is_stopping:
-                    return recording  # the row waits for its first stream, as it would have done here
-                # Streams may have come and gone meanwhile, and the session with them.
-                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
-                started = session.start(recording, self._now_us())
-        except WavstreamError:
-            session.take_back(expectation)
-            raise
-        if started.row.status is not recording.status:
-            await started.save()
-        return started.row
+    async def begin(
+        self,
+        *,
+        app_id: str,
+        session_id: str,
+        options: RecordingOptions,
+        request_id: str,
+        keepalive: bool,
+        add: Callable[[Recording], Awaitable[object]],
+    ) -> Recording:
+        """Start a recording for an API that writes it into the catalog itself, by ``add``, beside what else it writes.
+
+        Raises LimitReached, what ``add`` raises, and what the opener raises. For ``request_id`` and ``keepalive`` see
+        ``Recording``.
+        """
+        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
+        return await self._begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
         """Stop a running recording and wait for its file; raises NotFound, Conflict."""
@@ -191,6 +188,23 @@ class Commands:
             raise NotFound("no such recording")
         return row
 
+    def recordings_of(self, app_id: str, session_id: str) -> list[Recording]:
+        """Return the recordings of a live session that run, or wait for its first stream, oldest first.
+
+        Raises NotFound, Forbidden where the session is another app's (who must not tell says NotFound), and
+        LimitReached while a restart has it in its hands, or the server goes down.
+        """
+        self._sessions.check_open()  # a session that was let go of has no recordings any more
+        session = self._sessions.find(app_id, session_id)
+        if session is not None:
+            return [recording.row for recording in (*session.running, *session.waiting)]
+        owners = self._sessions.apps_of(session_id)
+        if app_id in owners:
+            raise LimitReached("A restart has the session in its hands: try again", retry_after_s=1)
+        if owners:
+            raise Forbidden("the session is another app's")
+        raise NotFound("no such session is live")
+
     async def list(
         self,
         *,
@@ -246,6 +260,28 @@ class Commands:
         return session_view(session, self._now_us())
 
     # ---- within ------------------------------------------------------------------------------------------------
+
+    async def _begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
+        """Start this recording, which ``add`` writes into the catalog; raise LimitReached, what the opener raises."""
+        self._new_recordings.check_room()
+        self._sessions.check_open()
+        app_id, session_id = recording.app_id, recording.session_id
+        session = self._sessions.find_or_make(app_id, session_id, self._now_us())
+        expectation = session.expect_stream(self._now_us())
+        try:
+            async with self._opened.starting(recording) as recording:
+                await add(recording)
+                if self._sessions.is_stopping:
+                    return recording  # the row waits for its first stream, as it would have done here
+                # Streams may have come and gone meanwhile, and the session with them.
+                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
+                started = session.start(recording, self._now_us())
+        except WavstreamError:
+            session.take_back(expectation)
+            raise
+        if started.row.status is not recording.status:
+            await started.save()
+        return started.row
 
     async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, LiveRecording]:
         live = self._recorder.get(recording_id)

@@ -113,7 +113,7 @@ class OpenedStreams:
             if self._sessions.is_stopping or (session is not None and session.recordings):
                 return
             # A restart forgets that the session of a command had been announced.
-            if session is not None and (session.was_announced or recording.command_uid is not None):  # rule 3
+            if session is not None and (session.was_announced or recording.request_id is not None):  # rule 3
                 session.announce_again(self._now_us())
             try:
                 await opener.close(app_id=app_id, session_id=session_id)

@@ -374,7 +374,7 @@ class Session:
             else:
                 stream.journal_frames(journal.append)
             asked = stream.wants_silence
-            stream.handle.keep_alive(any(each.row.plays_silence if asked is None else asked for each in running))
+            stream.handle.keep_alive(any(each.row.keepalive if asked is None else asked for each in running))
 
     def _note_paused_beside(self, now_us: int) -> None:
         """Say in the journal that it has, from here on, what is said in the pauses of others: a recording runs."""

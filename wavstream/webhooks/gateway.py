@@ -40,10 +40,12 @@ def render(fact: Fact, sequence: int) -> bytes:
 
 def _fields(fact: Fact) -> dict[str, Any]:
     body = fact.body
+    # Facts of before November 2026 that still wait for their delivery have the id under its name of then.
+    uid = {"command_uid": body["request_id"] if "request_id" in body else body["command_uid"]}
     if fact.kind is FactKind.COMMAND_DONE:
-        fields = {name: body[name] for name in ("command_uid", "command", "success")}
+        fields = {**uid, "command": body["command"], "success": body["success"]}
         return fields if body["success"] else {**fields, "error": body["error"]}
-    recording, uid = body["recording"], {"command_uid": body["command_uid"]}
+    recording = body["recording"]
     if fact.kind is FactKind.RECORDING_FINISHED:
         duration_s = (recording["duration_ms"] + 500) // 1000
         return {"recording_url": recording["url"], "duration": duration_s, **uid}

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wavstream.model.app import App
-from wavstream.model.fact import Announcement, Fact
+from wavstream.model.fact import Announcement
+from wavstream.webhooks.registry import vocabulary_of
 from wavstream.webhooks.signing import in_use, secret_key, signed_headers
-
-Render = Callable[[Fact, int], bytes]
-"""A vendor's rendering: the body for a fact and its sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,6 @@ class Message:
 class MessageBuilder:
     """How messages are made on this server."""
 
-    render: Render
     open_secret: Callable[[str, str], str]
     """From a sealed secret and the id of its app to the secret; raises OperatorError."""
 
@@ -36,6 +33,6 @@ class MessageBuilder:
         if app.webhook is None:
             return None
         fact = announcement.fact
-        body = self.render(fact, announcement.sequence)
+        body = vocabulary_of(app).render(fact, announcement.sequence)
         keys = [secret_key(self.open_secret(each.sealed, app.id)) for each in in_use(app.webhook.secrets, now)]
         return Message(app.webhook.url, signed_headers(fact.id, body, keys, now), body)

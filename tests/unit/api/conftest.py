@@ -12,7 +12,16 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from tests.unit.api.fakes import START, Clock, FakeAccess, FakeAppCache, FakeCommands, FakeHolds, FakeRecordings
+from tests.unit.api.fakes import (
+    START,
+    Clock,
+    FakeAccess,
+    FakeAppCache,
+    FakeCommands,
+    FakeHolds,
+    FakeRecordings,
+    NobodyLive,
+)
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
 from wavstream.api.app import create_app
@@ -72,7 +81,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             recordings=FakeRecordings(commands),
             storage=storage,
             conversions=conversions,
-            listen=lambda _: None,
+            live=NobodyLive(),
             readiness=readiness,
             metrics_registry=registry,
             now=clock,

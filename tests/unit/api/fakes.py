@@ -21,6 +21,8 @@ from wavstream.errors import (
     Unauthenticated,
     WavstreamError,
 )
+from wavstream.listening.live import Live
+from wavstream.model.app import App
 from wavstream.model.audio import Channel, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.options import PauseBehavior, RecordingOptions
@@ -263,6 +265,9 @@ class FakeAppCache(AppCache):
     def __init__(self) -> None:
         pass
 
+    async def get(self, app_id: str) -> App | None:
+        return None
+
     async def options(self, app_id: str) -> RecordingOptions:
         return APP_OPTIONS if app_id == KEYS["key-one"] else RecordingOptions()
 
@@ -305,3 +310,13 @@ def live_view(session_id: str, app_id: str = "one", *, running: Recording | None
 
 class Unhappy(WavstreamError):
     """Of no branch that the caller is told of."""
+
+
+class NobodyLive(Live):
+    """Live listening on a server that makes no recording."""
+
+    def __init__(self) -> None:
+        pass
+
+    def listen(self, recording_id: str) -> None:
+        return None

@@ -33,7 +33,7 @@ async def die(catalog: Catalog, number: int, *, attempts: int = 1) -> None:
         await catalog.apps.add(app, key_hash="h", key_lookup="l")
     told = command_done(
         app_id="one", session_id="call-77", operation_id=f"one-{number}", command="record/start",
-        command_uid=f"rec-{number}", error=None, at=START,
+        request_id=f"rec-{number}", error=None, at=START,
     )  # fmt: skip
     await catalog.outbox.announce([told])
     tried = text(f"UPDATE outbox SET attempts = {attempts - 1} WHERE id = '{told.id}'")

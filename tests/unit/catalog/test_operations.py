@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from wavstream.api.gateway.commands import Command
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
-from wavstream.model.operation import Command, Operation
+from wavstream.model.operation import Operation
 
 START = datetime(2026, 8, 21, 12, 0, 0, 1, tzinfo=UTC)
 OPERATION = Operation(
-    id="o1", app_id="shop", session_id="call-77", command=Command.RECORD_START, command_uid="rec-1",
+    id="o1", app_id="shop", session_id="call-77", command=Command.RECORD_START, request_id="rec-1",
     recording_id="r1", at=START,
 )  # fmt: skip
 
 
 FACT = command_done(
-    app_id="shop", session_id="call-77", operation_id="o1", command="record/start", command_uid="rec-1", error=None,
+    app_id="shop", session_id="call-77", operation_id="o1", command="record/start", request_id="rec-1", error=None,
     at=START,
 )  # fmt: skip
 
 
 async def found(catalog: Catalog, *, since: datetime = START, session_id: str = "call-77") -> Operation | None:
-    return await catalog.operations.get(app_id="shop", session_id=session_id, command_uid="rec-1", since=since)
+    return await catalog.operations.get(app_id="shop", session_id=session_id, request_id="rec-1", since=since)
 
 
 async def test_an_operation_is_found_by_its_uid_unless_it_is_older_than_asked_for(catalog: Catalog) -> None:

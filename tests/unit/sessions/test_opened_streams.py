@@ -240,9 +240,9 @@ async def test_a_stream_that_cannot_be_closed_is_told_to_the_log(office: OpenerH
     assert [line["error"] for line in logs] == ["the opener's webhook answered 500"]
 
 
-@pytest.mark.parametrize("command_uid", [None, "rec-1"])
+@pytest.mark.parametrize("request_id", [None, "rec-1"])
 async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session_of_a_command_stays(
-    office: OpenerHarness, command_uid: str | None
+    office: OpenerHarness, request_id: str | None
 ) -> None:
     recording = await office.start()
     office.stream()
@@ -250,7 +250,7 @@ async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session
     await office.catalog.recordings.save(running)
     row = await office.row(recording)
     assert row is not None
-    row = replace(row, command_uid=command_uid)
+    row = replace(row, request_id=request_id)
     restarted = OpenerHarness(office.spool.parent, office.catalog, office.database)
     session = restarted.sessions.find_or_make("one", SESSION, at(10))
     journal = restarted.writer.open(key="k", app_id="one", session_id=SESSION)
@@ -260,7 +260,7 @@ async def test_what_was_opened_before_a_restart_is_closed_after_it_and_a_session
     restarted.tick_round()
 
     assert restarted.asked == ["close"]
-    assert len(restarted.sessions) == (command_uid is not None)
+    assert len(restarted.sessions) == (request_id is not None)
 
 
 async def test_the_end_of_the_server_waits_for_what_is_being_closed(office: OpenerHarness) -> None:

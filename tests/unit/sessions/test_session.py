@@ -252,7 +252,7 @@ async def test_a_recording_that_the_gateway_started_plays_silence_to_all_streams
     early, late, refused = Handle(), Handle(), Handle()
     call.open("a", handle=early)
     call.open("c", handle=refused, keepalive=False)
-    recording = replace(a_recording(), command_uid="rec-1")
+    recording = replace(a_recording(), request_id="rec-1", keepalive=True)
     call.session.start(recording, at(0.0))
     other = call.start(0.1)
     call.open("b", at_s=0.2, handle=late)

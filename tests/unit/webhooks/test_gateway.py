@@ -20,18 +20,18 @@ URL = "https://rec.example.net/files/a.wav"
 def recording(status: Status, *, samples: int = 0, error: str | None = None) -> Recording:
     return Recording(
         id="r1", app_id="shop", session_id="acW68-f47a", status=status, options=RecordingOptions(), object_key="k",
-        file_name="f.wav", created_at=START, error=error,
+        file_name="f.wav", created_at=START, error=error, request_id="rec-1",
         receipt=Receipt(8000, 2, samples, "9f", 80) if samples else None,
     )  # fmt: skip
 
 
 def fact_of(told: Recording) -> Fact:
-    return recording_fact(told, url=URL, command_uid="rec-1", at=START)
+    return recording_fact(told, url=URL, at=START)
 
 
 def command(error: str | None) -> Fact:
     return command_done(
-        app_id="shop", session_id="acW68-f47a", operation_id="op-1", command="record/stop", command_uid="stop-1",
+        app_id="shop", session_id="acW68-f47a", operation_id="op-1", command="record/stop", request_id="stop-1",
         error=error, at=START,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_what_gives_no_file_has_an_event_of_its_own(told: Recording, event: str,
 
 def test_the_same_thing_told_again_has_the_same_id_and_another_thing_another() -> None:
     available = recording(Status.AVAILABLE, samples=8)
-    same = recording_fact(available, url=URL, command_uid=None, at=datetime.now(UTC))
+    same = recording_fact(available, url=URL, at=datetime.now(UTC))
 
     assert fact_of(available).id == same.id
     others = [available, replace(available, id="r2"), recording(Status.ONGOING), recording(Status.FAILED)]
@@ -111,3 +111,10 @@ def test_an_allow_list_chooses_the_kinds_that_it_names(
     events: tuple[str, ...], expected: tuple[FactKind, ...] | None
 ) -> None:
     assert kinds(events) == expected
+
+
+def test_a_fact_of_before_ids_had_a_name_of_no_vendors_is_told_with_its_id() -> None:
+    now = command(None)
+    body = {name: value for name, value in now.body.items() if name != "request_id"}
+
+    assert message(replace(now, body={**body, "command_uid": "stop-1"})) == message(now)

@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from wavstream.api.gateway.commands import CommandConflict, NotConfigured
 from wavstream.api.paths import allow
 from wavstream.errors import InternalError, PeerError, WavstreamError
-from wavstream.sessions.gateway_commands import CommandConflict, NotConfigured
 
 log = structlog.get_logger(__name__)
 

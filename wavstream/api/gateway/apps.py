@@ -188,13 +188,13 @@ class _Registry:
         kept = known.webhook.secrets if known is not None and known.webhook is not None else ()
         secret = said.webhook_secret
         made = new_secret() if secret is None and not kept else None
-        if (new := secret or made) and not (kept and parts.seal.open(kept[0].sealed, owner=app_id) == new):
-            kept = rotated(kept, SigningSecret(parts.seal.seal(new, owner=app_id), parts.now()))
+        if (new := secret or made) and not (kept and parts.secret_box.open(kept[0].sealed, owner=app_id) == new):
+            kept = rotated(kept, SigningSecret(parts.secret_box.seal(new, owner=app_id), parts.now()))
         target = WebhookTarget(url=said.webhook_url, events=tuple(said.events), kinds=kinds(said.events), secrets=kept)
         return target, made
 
     def _forget(self, app_id: str) -> None:
-        self._parts.known_apps.forget(app_id)
+        self._parts.app_cache.forget(app_id)
         self._parts.access.forget_app(app_id)
 
 

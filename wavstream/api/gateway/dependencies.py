@@ -9,9 +9,9 @@ from datetime import datetime
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
+from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
-from wavstream.listening.listener import Listener
-from wavstream.sessions.gateway_commands import GatewayCommands
+from wavstream.listening.live import Live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +21,9 @@ class GatewayDependencies:
     commands: GatewayCommands
     access: Authenticator
     apps: Apps
-    known_apps: AppCache
-    listen: Callable[[str], Listener | None]
-    """Return a listener of a recording that runs, by its id, who has to leave again; None: it is not made here."""
-    seal: SecretBox
+    app_cache: AppCache
+    live: Live
+    secret_box: SecretBox
     master: bytes = field(repr=False)
     admin_key: str | None = field(repr=False)
     """None: apps cannot be administered here."""

@@ -98,7 +98,7 @@ class GatewayGuard:
     async def _allowed(self, caller: str, address: str) -> Allowance:
         """Return what the caller has left: of its own limit if it has one, else of everybody's."""
         everybodys = self._requests.take((caller, address), self._parts.requests_per_s, self._parts.clock())
-        app = await self._parts.known_apps.get(caller) if caller != _ADMIN else None
+        app = await self._parts.app_cache.get(caller) if caller != _ADMIN else None
         if everybodys.exceeded or app is None or not app.rate_limit:
             return everybodys
         return self._app_requests.take((caller, address), app.rate_limit, self._parts.clock())

@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wavstream.api.gateway.answers import Refused, refusal
+from wavstream.api.gateway.commands import Command
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
 from wavstream.api.live import heard
 from wavstream.api.paths import ANY_TEXT
-from wavstream.model.operation import Command
 
 TIMEOUT_MS = 2_000
 """As the gateway has it: how long a result may take that has to be waited for. Ours are there with the answer."""
@@ -34,7 +34,7 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
         if name == Command.RECORD_STOP:
             operation = await parts.commands.stop(app_id=app_id, session_id=session_id, command_uid=command_uid)
         else:
-            options = await parts.known_apps.options(app_id)
+            options = await parts.app_cache.options(app_id)
             operation = await parts.commands.start(
                 app_id=app_id, session_id=session_id, command_uid=command_uid, options=options
             )
@@ -54,7 +54,7 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
 
     async def listen(request: Request, app_id: str) -> Response:
         recording = parts.commands.newest(app_id=app_id, session_id=request.path_params["session_id"])
-        answer = None if recording is None else await heard(request, parts.listen(recording.id))
+        answer = None if recording is None else await heard(request, parts.live.listen(recording.id))
         if answer is None:
             raise Refused(404, "No recording is running")
         if answer.status_code == 416:

@@ -10,17 +10,17 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from tests.unit.api.fakes import START
+from tests.unit.api.fakes import START, NobodyLive
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
+from wavstream.api.gateway.commands import Command, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.mount import create_gateway
 from wavstream.catalog.catalog import Catalog
-from wavstream.model.operation import Command, Operation
+from wavstream.model.operation import Operation
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.recording import Recording
-from wavstream.sessions.gateway_commands import GatewayCommands
 
 MASTER = b"m" * 32
 ADMIN_KEY = "key-of-the-administrators"
@@ -63,7 +63,7 @@ class FakeCommands(GatewayCommands):
             app_id=app_id,
             session_id=session_id,
             command=command,
-            command_uid=command_uid or "made",
+            request_id=command_uid or "made",
             recording_id="r1",
             at=START,
         )
@@ -101,9 +101,9 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
         commands=commands,
         access=access,
         apps=catalog.apps,
-        known_apps=known_apps,
-        listen=lambda _: None,
-        seal=SecretBox(MASTER),
+        app_cache=known_apps,
+        live=NobodyLive(),
+        secret_box=SecretBox(MASTER),
         master=MASTER,
         admin_key=ADMIN_KEY,
         now=now,

@@ -8,10 +8,9 @@ import httpx
 import pytest
 
 from tests.unit.api.gateway.conftest import KEY, SERVER_OPTIONS, SHOP, Gateway
+from wavstream.api.gateway.commands import Command, CommandConflict, NotConfigured
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, OperatorError, TooSoon
-from wavstream.model.operation import Command
 from wavstream.model.options import ChannelLayout, FileFormat
-from wavstream.sessions.gateway_commands import CommandConflict, NotConfigured
 
 START = "/api/v1/sessions/acW68-f47ac10b/commands/record/start"
 STOP = "/api/v1/sessions/acW68-f47ac10b/commands/record/stop"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from wavstream.api.gateway.commands import Cooldown
 from wavstream.errors import TooSoon
-from wavstream.sessions.cooldown import Cooldown
 
 SECOND_US = 1_000_000
 

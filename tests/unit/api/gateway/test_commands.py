@@ -12,16 +12,16 @@ import pytest
 from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, journaled
 from tests.unit.sessions.test_commands import OPTIONS, CommandsHarness, Opener
+from wavstream.api.gateway.commands import Command, CommandConflict, CommandRules, GatewayCommands, NotConfigured
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, TooSoon
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact, command_done
-from wavstream.model.operation import Command, Operation
+from wavstream.model.operation import Operation
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
-from wavstream.sessions.gateway_commands import CommandConflict, GatewayCommands, GatewaySettings, NotConfigured
 
 SESSION = "call-77"
 
@@ -36,14 +36,7 @@ class Gateway(CommandsHarness):
 
     def commands_with(self, **chosen: bool) -> GatewayCommands:
         """As after a restart: nothing is remembered but what the catalog has."""
-        return GatewayCommands(
-            commands=self.commands,
-            sessions=self.sessions,
-            catalog=self.catalog,
-            new_recordings=self.new_recordings,
-            now_us=self.now_us,
-            settings=GatewaySettings(**chosen),
-        )
+        return GatewayCommands(self.commands, self.catalog.operations, rules=CommandRules(**chosen), now_us=self.now_us)
 
     async def record(self, uid: str | None = None, *, app_id: str = "one", session_id: str = SESSION) -> Operation:
         return await self.gateway.start(app_id=app_id, session_id=session_id, command_uid=uid, options=OPTIONS)
@@ -81,16 +74,16 @@ async def test_a_start_and_a_stop_are_written_with_what_they_are_told_of(office:
     office.stream()
     started = await office.record("rec-1")
     (recording,) = office.recordings
-    assert (recording.id, recording.status, recording.command_uid) == (started.recording_id, "ongoing", "rec-1")
+    assert (recording.id, recording.status, recording.request_id) == (started.recording_id, "ongoing", "rec-1")
     assert (row := await office.row(recording)) is not None
-    assert (row.status, row.command_uid) == (Status.ONGOING, "rec-1")
+    assert (row.status, row.request_id) == (Status.ONGOING, "rec-1")
     office.now_s = 5
     stopped = await office.end()
     assert office.recorder.ends == [EndReason.STOPPED]
     assert stopped.recording_id == recording.id
-    assert [(fact.body["command"], fact.body["command_uid"], fact.body["success"]) for fact in await office.told()] == [
+    assert [(fact.body["command"], fact.body["request_id"], fact.body["success"]) for fact in await office.told()] == [
         ("record/start", "rec-1", True),
-        ("record/stop", stopped.command_uid, True),
+        ("record/stop", stopped.request_id, True),
     ]
 
 
@@ -117,7 +110,7 @@ async def test_start_stop_and_start_again_make_two_recordings(office: Gateway) -
     uids = []
     for turn in range(2):
         await office.record(f"rec-{turn}")
-        uids += [recording.command_uid for recording in office.recordings]
+        uids += [recording.request_id for recording in office.recordings]
         office.now_s += 5
         await office.end()
         office.now_s += 5
@@ -249,11 +242,11 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
     (recording,) = office.recordings
     await office.record(session_id="another")
     stop = Operation(
-        id="o2", app_id="one", session_id=SESSION, command=Command.RECORD_STOP, command_uid="end-1",
+        id="o2", app_id="one", session_id=SESSION, command=Command.RECORD_STOP, request_id="end-1",
         recording_id=recording.id, at=utc(at(3)),
     )  # fmt: skip
     fact = command_done(
-        app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, command_uid="end-1", error=None,
+        app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, request_id="end-1", error=None,
         at=stop.at,
     )  # fmt: skip
     await office.catalog.operations.add(stop, fact)
@@ -273,9 +266,9 @@ async def test_a_stop_that_was_written_and_not_done_ends_what_still_waits_and_cl
 ) -> None:
     await office.announce()
     started = await office.record()
-    stop = replace(started, id="o2", command=Command.RECORD_STOP, command_uid="end-1")
+    stop = replace(started, id="o2", command=Command.RECORD_STOP, request_id="end-1")
     fact = command_done(
-        app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, command_uid="end-1", error=None,
+        app_id="one", session_id=SESSION, operation_id="o2", command=stop.command, request_id="end-1", error=None,
         at=stop.at,
     )  # fmt: skip
     await office.catalog.operations.add(stop, fact)
@@ -303,7 +296,7 @@ async def test_a_recording_that_ends_while_its_stop_is_written_was_stopped(offic
     await office.database.waiting.wait()
     stream.closed(True, at(2))
     gate.set()
-    assert (await stopping).command_uid == "end-1"
+    assert (await stopping).request_id == "end-1"
     assert office.recorder.ends == [EndReason.HANGUP]
 
 

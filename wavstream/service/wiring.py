@@ -1,0 +1,115 @@
+"""Parts of the server, put together from its settings: the media plane, the gateway's API, and the app ``default``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator
+from wavstream.access.keys import hash_key, lookup, verify_key
+from wavstream.access.origin import is_loopback
+from wavstream.access.secret_box import SecretBox
+from wavstream.access.twilio_signature import TwilioAccount
+from wavstream.api.gateway.commands import CommandRules, GatewayCommands
+from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.catalog.apps import Apps
+from wavstream.dialects.registry import DIALECTS
+from wavstream.errors import OperatorError
+from wavstream.listening.live import Live
+from wavstream.media.endpoint import MediaEndpoint, MediaLimits
+from wavstream.model.app import DEFAULT_APP, App
+from wavstream.sessions.registry import Sessions
+from wavstream.settings import Settings
+
+
+def media_endpoint(
+    settings: Settings, *, access: Authenticator, known_apps: AppCache, sessions: Sessions, now_us: Callable[[], int]
+) -> MediaEndpoint:
+    """Return what every media WebSocket shares."""
+    media = settings.media
+    return MediaEndpoint(
+        dialects=DIALECTS,
+        authenticator=access,
+        app_cache=known_apps,
+        sessions=sessions,
+        now_us=now_us,
+        trusted_proxies=settings.trusted_proxies,
+        limits=MediaLimits(
+            max_message_bytes=media.max_message_bytes,
+            handshake_timeout_s=media.handshake_timeout_s,
+            ping_interval_s=media.ping_interval_s,
+            ping_timeout_s=media.ping_timeout_s,
+            close_timeout_s=media.close_timeout_s,
+            frames_per_second=media.frames_per_second,
+        ),
+    )
+
+
+def twilio_account(settings: Settings) -> TwilioAccount | None:
+    """Return whose signature opens streams; None: nobody's."""
+    twilio = settings.twilio
+    if twilio.auth_token is None:
+        return None
+    token = twilio.auth_token.get_secret_value()
+    return TwilioAccount(auth_token=token, app_id=twilio.app, public_url=settings.base_url)
+
+
+def command_rules(settings: Settings) -> CommandRules:
+    """Return what the settings say of the gateway's commands."""
+    return CommandRules(has_media_url=bool(settings.media_url), stop_is_heavy=settings.gateway.stop_cooldown == "heavy")
+
+
+def gateway_dependencies(
+    settings: Settings,
+    *,
+    commands: GatewayCommands,
+    apps: Apps,
+    app_cache: AppCache,
+    access: Authenticator,
+    live: Live,
+    secret_box: SecretBox,
+    master: bytes,
+    now: Callable[[], datetime],
+) -> GatewayDependencies:
+    """Return what the gateway's API needs."""
+    admin_key = settings.admin_api_key
+    return GatewayDependencies(
+        commands=commands,
+        access=access,
+        apps=apps,
+        app_cache=app_cache,
+        live=live,
+        secret_box=secret_box,
+        master=master,
+        admin_key=admin_key.get_secret_value() if admin_key is not None else None,
+        now=now,
+        clock=time.monotonic,
+        body_limit_bytes=settings.limits.body_bytes,
+        strict_body=settings.gateway.strict_body,
+        requests_per_s=settings.gateway.requests_per_s,
+        stranger_requests_per_s=settings.gateway.stranger_requests_per_s,
+        allow_http_webhooks=settings.webhooks.allow_http,
+        allow_localhost_webhooks=settings.webhooks.allow_localhost,
+    )
+
+
+async def make_default_app(settings: Settings, apps: Apps, *, master: bytes, now: datetime) -> None:
+    """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
+    if settings.api_key is None:
+        if settings.host != "localhost" and not is_loopback(settings.host) and not await apps.any():
+            raise OperatorError(
+                f"{settings.host} can be reached from other machines and there is no app, so anyone could "
+                "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
+            )
+        return
+    key = settings.api_key.get_secret_value()
+    found = await apps.find_by_lookup(lookup(key, master))
+    if found is not None and found[0].id == DEFAULT_APP and verify_key(key, found[1]):
+        return
+    if found is not None and found[0].id != DEFAULT_APP:
+        raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].id}: choose another for app default")
+    secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
+    if not await apps.add(App(DEFAULT_APP, created_at=now), **secrets):
+        await apps.replace_key(DEFAULT_APP, **secrets)
