@@ -31,7 +31,7 @@ code 2.
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return _HEAD + "".join(_row(name, field) for name, field in every_setting())
 
 

@@ -91,7 +91,7 @@ class Metrics:
         self.registry.register(self.loop_delay)
 
     def add(self, read: Callable[[], Iterable[MetricSample]]) -> None:
-        """Have ``read`` called at every scrape, on the thread that answers the scrape."""
+        """Call ``read`` at every scrape, on the thread that answers the scrape."""
         self.registry.register(_Collector(read))
 
 

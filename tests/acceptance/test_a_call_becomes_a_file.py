@@ -18,7 +18,7 @@ A_HZ, B_HZ = 600.0, 1500.0
 
 
 def leg(name: str, frequency_hz: float, *, length_s: float = 3.0, rate_hz: int = RATE_HZ, **more: object) -> Leg:
-    """A leg that beeps each second from 0.3 s on."""
+    """Return a leg that beeps each second from 0.3 s on."""
     samples = beeps(length_s, rate_hz=rate_hz, frequency_hz=frequency_hz, offset_s=0.3)
     return Leg(name, samples[:, None], rate_hz, **more)  # type: ignore[arg-type]
 

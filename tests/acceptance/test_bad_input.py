@@ -26,7 +26,7 @@ TONE = beeps(1.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.3).tobytes()
 
 
 async def refused(client: Recorder, path: str, **headers: str) -> InvalidStatus:
-    """The refusal of a handshake."""
+    """Return the refusal of a handshake."""
     connecting = client.connect(path)
     connecting.additional_headers = headers
     with pytest.raises(InvalidStatus) as refusal:
@@ -228,7 +228,7 @@ async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path:
 
 
 def serve_fails(**environment: str) -> str:
-    """What `wavstream serve` prints when it cannot start; it must end by itself with exit code 2."""
+    """Return what `wavstream serve` prints when it cannot start; it must end by itself with exit code 2."""
     ended = subprocess.run(
         [sys.executable, "-m", "wavstream", "serve"],
         env={**os.environ, "WAVSTREAM_PORT": "0", **environment}, capture_output=True, timeout=WAIT_S, check=False,

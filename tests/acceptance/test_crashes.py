@@ -50,7 +50,7 @@ class Watch:
         self._asking = asyncio.create_task(self._ask())
 
     def safe(self, killed_s: float) -> dict[str, int]:
-        """Samples of each leg that a kill may not take, also if the writing was as slow as the slowest answer."""
+        """Return samples of each leg that a kill may not take, even if writing was as slow as the slowest answer."""
         before_s = killed_s - LOST_S - self._slowest_s
         return max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
 

@@ -35,14 +35,14 @@ both = pytest.mark.parametrize("dialect", ["audio-fork", "audio-stream"])
 
 
 def stereo(length_s: float, rate_hz: int, *quirks: Quirk) -> Leg:
-    """What the party says beeps each second from 0.3 s on, what it hears from 0.6 s on."""
+    """Return a leg of two tracks: the party says a beep each second from 0.3 s on, and hears one from 0.6 s on."""
     said = beeps(length_s, rate_hz=rate_hz, frequency_hz=SAID_HZ, offset_s=0.3)
     heard = beeps(length_s, rate_hz=rate_hz, frequency_hz=HEARD_HZ, offset_s=0.6)
     return Leg("a", np.stack((said, heard), 1), rate_hz, quirks=quirks)
 
 
 async def recorded(tmp_path: Path, dialect: str, *legs: Leg) -> tuple[NDArray[np.int16], int, Truth, dict[str, Any]]:
-    """The file of a call and its rate, when the legs joined, and the recording."""
+    """Return the file of a call and its rate, when the legs joined, and the recording."""
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call-77")
         truth = await client.play("call-77", *legs, dialect=dialect)

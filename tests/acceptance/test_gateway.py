@@ -132,7 +132,7 @@ async def talking(socket: ClientConnection) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def gateway(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Application, Service]]:
-    """A server with the app ``shop``."""
+    """Yield a server with the app ``shop``."""
     admin_key = SecretStr(ADMIN["X-Admin-API-Key"])
     chosen: dict[str, Any] = {"admin_api_key": admin_key, "gateway": QUICK} | settings
     async with recorder(data_dir, **chosen) as (client, service):

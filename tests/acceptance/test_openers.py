@@ -73,7 +73,7 @@ class MediaServer:
 
 @asynccontextmanager
 async def event_socket(tmp_path: Path, **chosen: Any) -> AsyncIterator[tuple[Recorder, Service, FreeSwitch]]:
-    """A server whose opener is FreeSWITCH, which has one channel."""
+    """Yield a server whose opener is FreeSWITCH, which has one channel."""
     switch = FreeSwitch(channels={CHANNEL: Channel()})
     await switch.start()
     opener = OpenerSettings(kind="esl", port=switch.port, **chosen)

@@ -30,7 +30,7 @@ async def stream(socket: ClientConnection, *sounds: NDArray[np.int16]) -> None:
 
 
 async def played(socket: ClientConnection, length_s: float) -> NDArray[np.int16]:
-    """The first sound that the server plays to a stream, (samples,)."""
+    """Return the first sound that the server plays to a stream, (samples,)."""
     heard = b""
     async with asyncio.timeout(WAIT_S):
         while len(heard) < 2 * length_s * RATE_HZ:

@@ -60,7 +60,7 @@ def test_the_search_finds_the_secret_where_it_is(tmp_path: Path) -> None:
 
 
 async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool, behavior: str) -> dict[str, object]:
-    """A beep, a pause with the secret in it, another beep; the recording when it is done."""
+    """Record a beep, a pause with the secret in it, and another beep; return the recording when it is done."""
     async with client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77", channels="mono", pause_behavior=behavior)
         await speak(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))

@@ -25,7 +25,7 @@ def leg() -> Leg:
 
 
 async def recorded(client: Recorder, session_id: str = "call-77", **options: object) -> dict[str, Any]:
-    """A recording of a call that is over, with its file."""
+    """Return a recording of a call that is over, with its file."""
     recording = await client.start(session_id, **options)
     await client.play(session_id, leg())
     return await client.until(recording)

@@ -36,7 +36,7 @@ SILENCE = base64.b64encode(b"\xff" * 160).decode()
 
 
 def call(length_s: float = 3.0, *quirks: Quirk, **parameters: str) -> Leg:
-    """A stream of both tracks: what the party says beeps each second from 0.3 s on, what it hears from 0.6 s on."""
+    """Return a leg of two tracks: the party says a beep each second from 0.3 s on, and hears one from 0.6 s on."""
     said = beeps(length_s, rate_hz=RATE_HZ, frequency_hz=SAID_HZ, offset_s=0.3)
     heard = beeps(length_s, rate_hz=RATE_HZ, frequency_hz=HEARD_HZ, offset_s=0.6)
     return Leg("a", np.stack((said, heard), 1), RATE_HZ, Codec.PCMU, quirks=quirks, query=parameters)
@@ -45,7 +45,7 @@ def call(length_s: float = 3.0, *quirks: Quirk, **parameters: str) -> Leg:
 async def recorded(
     tmp_path: Path, leg: Leg, *, speed: float = 1.0, **settings: Any
 ) -> tuple[NDArray[np.int16], Truth, dict[str, Any]]:
-    """The file of a call, when the leg joined, and the recording."""
+    """Return the file of a call, when the leg joined, and the recording."""
     async with recorder(tmp_path, **settings) as (client, _):
         recording = await client.start("call-77")
         truth = await client.play("call-77", leg, dialect="twilio", speed=speed)

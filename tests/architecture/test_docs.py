@@ -16,6 +16,8 @@ from typer.core import TyperCommand, TyperGroup
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+import wavstream
+from docs import rooms_drawing
 from docs.settings_page import PAGE, page
 from wavstream.cli.main import app as command_line
 from wavstream.dialects.registry import DIALECTS
@@ -149,6 +151,24 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page(), "write it again: python -m docs.settings_page"
+
+
+def test_the_drawing_of_the_rooms_is_that_of_the_import_contracts() -> None:
+    contributing = rooms_drawing.PAGE.read_text("utf-8")
+
+    assert rooms_drawing.drawing() in [content for _, content in blocks(contributing)], "python -m docs.rooms_drawing"
+    assert rooms_drawing.page(contributing) == contributing
+
+
+def test_the_picture_of_the_readme_is_the_path_of_a_sample_and_names_rooms_that_exist() -> None:
+    picture = next(content for _, content in blocks((ROOT / "README.md").read_text("utf-8")) if "socket ->" in content)
+    path, _, below = picture.partition("\n")
+    folders = {folder.name for folder in (ROOT / "wavstream").rglob("*") if (folder / "__init__.py").exists()}
+    words = set(re.findall(r"\w+", below)) - {"the", "same", "fold", "spool", "HTTP"}
+
+    assert f"The path of a sample: {path.strip()}." in (wavstream.__doc__ or "")
+    assert len(words) > 10
+    assert words - folders == set()
 
 
 def test_the_page_of_options_and_the_readme_have_every_option_and_the_page_its_default() -> None:

@@ -23,7 +23,7 @@ Client = Callable[[str | None], Awaitable[httpx.AsyncClient]]
 
 @pytest.fixture(params=["fakes", "real parts"])
 async def client(request: pytest.FixtureRequest, tmp_path: Path, world: ApiHarness) -> AsyncIterator[Client]:
-    """A client of the API, for the app ``one``, ``two`` or none, over the fakes or over a whole server."""
+    """Yield a client of the API, for the app ``one``, ``two`` or none, over the fakes or over a whole server."""
     async with AsyncExitStack() as stack:
         keys = {None: None, "one": "key-one", "two": "key-two"}
         app: FastAPI = world.app
@@ -52,7 +52,7 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path, world: ApiHarne
 
 
 def refused(answer: httpx.Response) -> tuple[int, Any]:
-    """The status of a refusal, and what a program reads in it."""
+    """Return the status of a refusal, and what a program reads in it."""
     problem = answer.json()
     pointers = [error["pointer"] for error in problem.get("errors", [])]
     return answer.status_code, problem.get("state") or pointers or None

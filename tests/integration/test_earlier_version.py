@@ -31,7 +31,7 @@ KILLED_AT = datetime.fromisoformat(max(each["created_at"] for each in KNOWN["rec
 async def brought_back(
     folder: Path, *, reconnect_wait_s: float, webhooks_to: str | None = None
 ) -> AsyncIterator[Service]:
-    """A server on the data folder, some seconds after the kill, that has read all of it."""
+    """Yield a server on the data folder, some seconds after the kill, that has read all of it."""
     wall = Wall()
     wall.ahead = KILLED_AT - wall()
     clock = UnixClock(int(KILLED_AT.timestamp() * 1e6))

@@ -114,7 +114,7 @@ def uids(requests: list[Received]) -> list[str]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """A state in another place of this process that can only be asked for."""
+    """Wait for a state in another place of this process that can only be asked for."""
     async with asyncio.timeout(WAIT_S):
         while not await condition():
             await asyncio.sleep(0.001)

@@ -33,7 +33,7 @@ class Call:
 
 @st.composite
 def calls(draw: st.DrawFn, *, mixed_formats: bool = True, layout: ChannelLayout | None = None) -> Call:
-    """A call of two legs, some seconds long, with everything that goes wrong on the way."""
+    """Return a call of two legs, some seconds long, with everything that goes wrong on the way."""
     options = RecordingOptions(
         channels=layout or draw(st.sampled_from(ChannelLayout)), pause_behavior=draw(st.sampled_from(PauseBehavior))
     )

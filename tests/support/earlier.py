@@ -47,7 +47,7 @@ def settings(data_dir: Path, *, reconnect_wait_s: float) -> Settings:
 
 
 def unpack(target: Path) -> Path:
-    """The data folder of the version before, as its kill left it."""
+    """Return the data folder of the version before, as its kill left it."""
     with tarfile.open(VECTORS / "data.tar.gz") as archive:
         archive.extractall(target, filter="data")
     return target / "data"
@@ -59,7 +59,7 @@ def expected(name: str) -> Any:
 
 
 async def answers(base_url: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a server on that data folder answers, in the order of asking.
+    """Return what a server on that data folder answers, in the order of asking.
 
     Where a question is ``anew``, what differs from one run to the next is replaced by what stands for it.
     """
@@ -88,7 +88,7 @@ def send_webhooks_to(url: str, data: Path) -> None:
 
 
 def delivered(requests: list[Received]) -> list[dict[str, str]]:
-    """The webhooks that a receiver got, by their ids."""
+    """Return the webhooks that a receiver got, by their ids."""
     got = [{"id": each.headers["webhook-id"], "body": each.body.decode()} for each in requests]
     return sorted(got, key=lambda each: each["id"])
 

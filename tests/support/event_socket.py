@@ -69,7 +69,7 @@ class FreeSwitch:
         await self._server.wait_closed()
 
     def say_goodbye(self) -> None:
-        """What a shutdown of the module says to its clients."""
+        """Say to the clients what a shutdown of the module says."""
         for writer in list(self._writers):
             self._send(writer, "text/disconnect-notice", GOODBYE)
             writer.close()

@@ -73,7 +73,7 @@ async def database(tmp_path: Path) -> AsyncIterator[FaultyDatabase]:
 
 @pytest.fixture
 async def catalog(database: FaultyDatabase) -> Catalog:
-    """The repositories over ``database``."""
+    """Return the repositories over ``database``."""
     return await Catalog.over(database)
 
 

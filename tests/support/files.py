@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def recorded_file(said: NDArray[np.int16], rate_hz: int, file_format: FileFormat) -> tuple[bytes, Receipt]:
-    """The file of samples (n, channels), and what its recording says of it."""
+    """Return the file of samples (n, channels), and what its recording says of it."""
     samples, channels = said.shape
     encoder = new_encoder(file_format, sample_rate_hz=rate_hz, channels=channels)
     audio = encoder.encode(said) + encoder.finish()

@@ -40,7 +40,7 @@ class Folded:
 
 
 def folded(script: Script, *, clock_s: float = 0.5) -> Folded:
-    """The whole script, fed at once."""
+    """Return the whole script, fed at once."""
     fold = Fold(script.recording_id)
     audio = fold.feed(script.items(clock_s=clock_s))
     account = fold.account()
@@ -48,6 +48,6 @@ def folded(script: Script, *, clock_s: float = 0.5) -> Folded:
 
 
 def noise(length_s: float, *, rate_hz: int = 8000, seed: int = 1) -> NDArray[np.int16]:
-    """Samples of which no two stretches are alike, none zero, (samples,)."""
+    """Return samples of which no two stretches are alike, none zero, (samples,)."""
     values = np.random.default_rng(seed).integers(1, 9000, round(length_s * rate_hz))
     return values.astype(np.int16)

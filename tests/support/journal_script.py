@@ -165,7 +165,7 @@ class Script:
         clock: TrackClock = TrackClock.CONTIGUOUS,
         channel: Channel | None = None,
     ) -> events.StreamFacts:
-        """The facts of a new stream, which is not opened yet."""
+        """Return the facts of a new stream, which is not opened yet."""
         self._streams += 1
         return events.StreamFacts(
             stream=self._streams,
@@ -211,7 +211,7 @@ class Script:
         return self
 
     def payloads(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[bytes]:
-        """The journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
+        """Return the journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
         lines = list(self._lines)
         step = round(clock_s * 1e6)
         ticks = range(step, self._last_us + step, step)
@@ -221,12 +221,12 @@ class Script:
         return [b"".join(line[3] for line in batch) for _, batch in groupby(lines, lambda line: line[0] // width)]
 
     def items(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[records.Item]:
-        """The items that a reader of the journal gives."""
+        """Return the items that a reader of the journal gives."""
         batches = self.payloads(clock_s=clock_s, batch_s=batch_s)
         return [item for payload in batches for item in records.items(payload)]
 
     def journal(self) -> bytes:
-        """A whole segment."""
+        """Return a whole segment."""
         header = records.SegmentHeader(
             key="0" * 32, app_id="default", session_id="call-77", segment=1, created_us=T0_US
         )
@@ -235,7 +235,7 @@ class Script:
 
 
 def a_recording(recording_id: str, options: RecordingOptions) -> Recording:
-    """A recording as a start record carries it."""
+    """Return a recording as a start record carries it."""
     return Recording(
         id=recording_id,
         app_id="default",

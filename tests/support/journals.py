@@ -25,23 +25,23 @@ FRAME = 160
 
 
 def nothing(*_: object) -> None:
-    """A callback that nobody needs."""
+    """Do nothing: a callback that nobody needs."""
 
 
 def a_writer(folder: Path) -> JournalWriter:
-    """A writer that runs; stop it."""
+    """Return a writer that runs; stop it."""
     writer = JournalWriter(folder, on_written=nothing, on_pressure=nothing)
     writer.start()
     return writer
 
 
 def noise(length_s: float, *, seed: int = 1) -> NDArray[np.int16]:
-    """Samples like no others."""
+    """Return samples like no others."""
     return np.random.default_rng(seed).integers(-9000, 9000, round(length_s * RATE_HZ), np.int16)
 
 
 def a_leg(leg: str = "a", *, stream: int = 1, tracks: Sequence[Track] = (Track.INBOUND,)) -> events.StreamFacts:
-    """The facts of a stream of 8 kHz L16."""
+    """Return the facts of a stream of 8 kHz L16."""
     return events.StreamFacts(
         stream=stream, leg=leg, dialect="pcm", format=MediaFormat(channels=len(tracks)), clock=TrackClock.CONTIGUOUS,
         tracks=tuple(tracks), first_track=2 * stream,
@@ -49,7 +49,7 @@ def a_leg(leg: str = "a", *, stream: int = 1, tracks: Sequence[Track] = (Track.I
 
 
 def started(recording: Recording, *, at_s: float = 0.0) -> Recording:
-    """The recording as its start record has it."""
+    """Return the recording as its start record has it."""
     return replace(recording, status=Status.ONGOING, started_at=utc(at(at_s)))
 
 
@@ -57,7 +57,7 @@ def call(
     *recordings: Recording, leg: str = "a", length_s: float = 1.0, samples: NDArray[np.int16] | None = None,
     stop: EndReason | None = None, from_s: float = 0.0,
 ) -> list[bytes]:  # fmt: skip
-    """The records of a call of one leg that all these recordings run through; ``stop``: why they ended, if they did."""
+    """Return the records of a call of one leg, which all these recordings record; ``stop``: why they ended, if so."""
     voice = noise(length_s) if samples is None else samples
     facts = a_leg(leg)
     rows = [_event(from_s, events.RecordingStarted(recording=each, streams=(), leg_order=())) for each in recordings]
@@ -111,7 +111,7 @@ Now = Callable[[], int]
 
 
 def now_s(seconds: float) -> Now:
-    """A clock that stands still."""
+    """Return a clock that stands still."""
     return lambda: T0_US + round(seconds * 1e6)
 
 

@@ -30,7 +30,7 @@ def beeps(
     offset_s: float = 0.0,
     amplitude: int = 8000,
 ) -> NDArray[np.int16]:
-    """A beep at ``offset_s`` and then one each ``every_s``, silence between, (samples,)."""
+    """Return a beep at ``offset_s`` and then one each ``every_s``, silence between, (samples,)."""
     time = np.arange(round(length_s * rate_hz)) / rate_hz
     since = np.mod(time - offset_s, every_s)
     on = (since < beep_s - 0.5 / rate_hz) & (time >= offset_s)
@@ -39,7 +39,7 @@ def beeps(
 
 
 def find_beeps(samples: NDArray[np.int16], rate_hz: int, frequency_hz: float) -> list[float]:
-    """The seconds at which beeps of a pitch start, in samples (n,); a beep lasts 20 ms at least."""
+    """Return the seconds at which beeps of a pitch start, in samples (n,); a beep lasts 20 ms at least."""
     window = round(_WINDOW_S * rate_hz)
     if len(samples) < 2 * window:
         return []

@@ -32,7 +32,7 @@ PATIENCE_S = 60
 
 
 def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes = MASK) -> bytes:
-    """A client's frame; an empty mask makes it an unmasked one."""
+    """Return a client's frame; an empty mask makes it an unmasked one."""
     head = bytes([fin << 7 | rsv << 4 | opcode])
     bit = 0x80 if mask else 0
     size = len(payload)
@@ -175,7 +175,7 @@ def endpoint_of(
     limits: MediaLimits | None = None,
     apps: NoApps | None = None,
 ) -> MediaEndpoint:
-    """What the connections of a media plane with these parts share; each look at its clock takes 1 us."""
+    """Return what the connections of a media plane with these parts share; each look at its clock takes 1 us."""
     now_us = iter(range(1_000_000, 10**9))
     return MediaEndpoint(
         dialects=DIALECTS,
@@ -213,19 +213,19 @@ class MediaHarness:
         return self.sinks[number]
 
     async def settled(self) -> None:
-        """Waits until every connection is gone."""
+        """Wait until every connection is gone."""
         async with asyncio.timeout(PATIENCE_S):
             while self.server.server_state.connections:
                 await asyncio.sleep(0)
 
     async def dial(self, request: bytes) -> RawPeer:
-        """A peer that has sent its request head and reads no answer yet."""
+        """Return a peer that has sent its request head and reads no answer yet."""
         self.peers.append(RawPeer(*await asyncio.open_connection("127.0.0.1", self.port)))
         self.peers[-1].send(request)
         return self.peers[-1]
 
     async def raw(self, path: str = "/media/pcm/s/a?rate=8000") -> RawPeer:
-        """A peer after its upgrade that sends bytes as they are."""
+        """Return a peer after its upgrade that sends bytes as they are."""
         peer = await self.dial(upgrade(path))
         head = await peer.head()
         assert head.startswith("HTTP/1.1 101 "), head
@@ -273,7 +273,7 @@ class RawPeer:
         return int.from_bytes(payload[:2]), payload[2:].decode()
 
     async def gone(self) -> None:
-        """Waits until the server has ended the socket."""
+        """Wait until the server has ended the socket."""
         async with asyncio.timeout(PATIENCE_S):
             await self.reader.read()
 
@@ -292,7 +292,7 @@ def only_key_is_good(credentials: MediaCredentials) -> str:
 
 
 async def plain_app(scope: Any, receive: Any, send: Any) -> None:
-    """The HTTP plane, of which these tests need nothing."""
+    """Answer nothing: these tests need nothing of the HTTP plane."""
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ class Receiver:
         self._tls: ssl.SSLContext | None = None
 
     def with_tls(self, context: ssl.SSLContext) -> Self:
-        """The same, over TLS."""
+        """Serve over TLS; return the receiver itself."""
         self._tls = context
         return self
 
@@ -116,7 +116,7 @@ class Receiver:
 
 
 def always(answer: Answer) -> Callable[[Received], Awaitable[Answer]]:
-    """The same answer to everything."""
+    """Return what answers the same to everything."""
 
     async def give(_: Received) -> Answer:
         return answer

@@ -57,13 +57,13 @@ class Recorder:
         return answer.json()  # type: ignore[no-any-return]
 
     async def get(self, recording: dict[str, Any]) -> dict[str, Any]:
-        """The recording as it is now."""
+        """Return the recording as it is now."""
         answer = await self.http.get(f"/v1/recordings/{recording['id']}")
         assert answer.status_code == 200, answer.text
         return answer.json()  # type: ignore[no-any-return]
 
     async def only_recording(self, session_id: str) -> dict[str, Any]:
-        """The recording of a session that has one."""
+        """Return the recording of a session that has one."""
         answer = await self.http.get("/v1/recordings", params={"session_id": session_id})
         (found,) = answer.json()["data"]
         return found  # type: ignore[no-any-return]
@@ -90,13 +90,13 @@ class Recorder:
                 await asyncio.sleep(0.01)
 
     async def fetch(self, recording: dict[str, Any]) -> bytes:
-        """The file behind the recording's link."""
+        """Return the file behind the recording's link."""
         answer = await self.http.get(recording["url"])
         assert answer.status_code == 200, answer.text
         return answer.content
 
     async def listen(self, recording: dict[str, Any]) -> tuple[NDArray[np.int16], int]:
-        """The finished file as samples (n, channels), and its rate."""
+        """Return the finished file as samples (n, channels), and its rate."""
         return hear(await self.fetch(await self.until(recording)))
 
     async def play(self, session_id: str, *legs: Leg, dialect: str = "pcm", speed: float = 1.0) -> Truth:
@@ -108,12 +108,12 @@ class Recorder:
         return truth
 
     def connect(self, path: str) -> connect:
-        """A media WebSocket of one's own; use as a context manager."""
+        """Return a media WebSocket of one's own; use as a context manager."""
         return connect(self.base_url.replace("http", "ws", 1) + path, compression=None, max_size=None)
 
 
 def hear(file: bytes) -> tuple[NDArray[np.int16], int]:
-    """A WAV file's samples (n, channels), and its rate in hertz."""
+    """Return a WAV file's samples (n, channels), and its rate in hertz."""
     samples, rate_hz = soundfile.read(io.BytesIO(file), dtype="int16", always_2d=True)
     return samples, rate_hz
 
@@ -138,7 +138,7 @@ class Wall:
 async def recorder(
     data_dir: Path, *, wall: Wall | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Recorder, Service]]:
-    """A server in this process, on a free port."""
+    """Yield a server in this process, on a free port."""
     async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
         client = Recorder(service.settings.base_url, data_dir, service=service)
         try:

@@ -127,7 +127,7 @@ class RecorderHarness:
         return self.writer.open(key=new_id(), app_id="default", session_id="call-77")
 
     async def begin(self, journal: Journal, *recordings: Recording) -> list[Recording]:
-        """Recordings that start in the journal's next segment."""
+        """Begin recordings in the journal's next segment; return them as they run."""
         running = [started(recording) for recording in recordings]
         for recording in running:
             await self.catalog.recordings.save(recording)
@@ -141,12 +141,12 @@ class RecorderHarness:
         return live.finish(stopped)
 
     def finishing(self, recording_id: str) -> Recording | None:
-        """The recording, if it was stopped and its file is still being finished."""
+        """Return the recording, if it was stopped and its file is still being finished."""
         live = self.recorder.get(recording_id)
         return None if live is None or live.end is None else live.row
 
     def job(self, recording_id: str) -> RenderJob:
-        """What makes the file of a recording."""
+        """Return the job that makes the file of a recording."""
         live = self.recorder.get(recording_id)
         assert live is not None
         assert live.job is not None
@@ -230,14 +230,14 @@ def facts_of(recording: Recording) -> Sequence[Fact]:
 
 
 async def register(catalog: Catalog, kinds: tuple[FactKind, ...] | None) -> None:
-    """An app that is told these kinds of facts; None: the usual ones."""
+    """Add an app that is told these kinds of facts; None: the usual ones."""
     target = WebhookTarget("https://shop.example/hooks", kinds=kinds)
     app = App("default", created_at=utc(at(0)), webhook=target)
     assert await catalog.apps.add(app, key_hash="h", key_lookup="l")
 
 
 async def told(catalog: Catalog) -> list[tuple[FactKind, str | None, str | None]]:
-    """What the app is to be told: (kind, recording, error)."""
+    """Return what the app is to be told: (kind, recording, error)."""
     facts = []
     while due := (await catalog.outbox.due("default", utc(at(1_000)), 1)).announcements:
         facts.append(due[0].fact)

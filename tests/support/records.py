@@ -6,5 +6,5 @@ from wavstream.journal.records import RECORD, RecordKind
 
 
 def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) -> bytes:
-    """A FRAME record as one piece; a stream appends its head and its payload to the journal one after the other."""
+    """Return a FRAME record as one piece; a stream appends its head and its payload one after the other."""
     return RECORD.pack(len(payload), RecordKind.FRAME, 0, track, arrival_us, position) + payload

@@ -46,7 +46,7 @@ FRAME = bytes(range(160)) * 2
 
 
 def at(seconds: float) -> int:
-    """A moment of the call, as Unix time in microseconds."""
+    """Return a moment of the call, as Unix time in microseconds."""
     return T0_US + round(seconds * 1e6)
 
 
@@ -142,11 +142,11 @@ class QuietRecorder(Recorder):
                 self.save_later(row)
 
     def forget(self, recording_id: str) -> None:
-        """The file is there."""
+        """Forget a recording whose file is there."""
         self._live.pop(recording_id, None)
 
     def finish(self, recording: Recording) -> None:
-        """The file is there: ``recording`` is what it ended up as."""
+        """Finish the file: ``recording`` is what it ended up as."""
         self.finished[recording.id].set_result(recording)
 
     @property
@@ -178,7 +178,7 @@ class QuietWriter(JournalWriter):
 def a_recording(
     *, app_id: str = "default", session_id: str = "call-77", options: RecordingOptions = OPTIONS
 ) -> Recording:
-    """A recording that was just asked for."""
+    """Return a recording that was just asked for."""
     recording_id = new_id()
     return Recording(
         id=recording_id,
@@ -197,7 +197,7 @@ def introduction(
     clock: TrackClock = TrackClock.CONTIGUOUS, channel: Channel | None = None, call: CallFacts = CallFacts(),
     record: bool = False, keepalive: bool | None = None, returns_audio: bool = False, stream_id: str | None = None,
 ) -> StreamStarted:  # fmt: skip
-    """What a stream of 8 kHz L16 says first."""
+    """Return what a stream of 8 kHz L16 says first."""
     return StreamStarted(
         session_id=session_id, leg=leg, format=MediaFormat(channels=len(tracks)), clock=clock, tracks=tracks,
         channel=channel, call=call, record=record, keepalive=keepalive, returns_audio=returns_audio,
@@ -234,7 +234,7 @@ class LiveCall:
         return recording.id
 
     def live(self, recording_id: str) -> LiveRecording:
-        """The recording while it runs or waits."""
+        """Return the recording while it runs or waits."""
         return self.session.recordings[recording_id]
 
     @property
@@ -279,7 +279,7 @@ def restore(
 
 
 def journaled(journal: Journal) -> list[object]:
-    """What a journal was given: ``("frame", track, position)``, ``("withheld", track, position, samples)``,
+    """Return what a journal was given: ``("frame", track, position)``, ``("withheld", track, position, samples)``,
     ``("clock", seconds)``, and events as they are."""
     journal.flush()
     rows: list[object] = []

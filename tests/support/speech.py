@@ -36,7 +36,7 @@ def caller(rate_hz: int = RATE_HZ) -> NDArray[np.int16]:
 
 @cache
 def spoken() -> NDArray[np.int16]:
-    """The caller's first turn, from its first sound to its last."""
+    """Return the caller's first turn, from its first sound to its last."""
     samples = caller()
     loud = np.flatnonzero(np.abs(samples) > _LOUD)
     end_of_turn = np.flatnonzero(np.diff(loud) > RATE_HZ)[0]
@@ -44,7 +44,7 @@ def spoken() -> NDArray[np.int16]:
 
 
 def hello() -> NDArray[np.int16]:
-    """The word "hello", 390 ms from its first sound to its last."""
+    """Return the word "hello", 390 ms from its first sound to its last."""
     return caller()[22_720:25_840]
 
 
@@ -54,7 +54,7 @@ def silence(length_s: float) -> NDArray[np.int16]:
 
 
 def mu_law_silence(length_s: float) -> NDArray[np.int16]:
-    """What a mu-law coder makes of a quiet line: the two codes next to zero."""
+    """Return what a mu-law coder makes of a quiet line: the two codes next to zero."""
     return np.random.default_rng(3).choice(np.array([-8, 0, 8], np.int16), round(length_s * RATE_HZ))
 
 

@@ -45,7 +45,7 @@ class Truth:
         return moment_s - min(joined_s[0] for joined_s in self.joined_s.values())
 
     def gaps(self, recording: dict[str, Any]) -> list[dict[str, Any]]:
-        """The gaps of the recording, without stalls that may be this process's own."""
+        """Return the gaps of the recording, without stalls that may be this process's own."""
         return [
             gap
             for gap in recording["integrity"]["gaps"]
@@ -55,7 +55,7 @@ class Truth:
 
 @asynccontextmanager
 async def witnessed(service: Service) -> AsyncIterator[Truth]:
-    """The truth about what is played meanwhile; the schedule starts now."""
+    """Yield the truth about what is played meanwhile; the schedule starts now."""
     truth = Truth()
     loop = asyncio.get_running_loop()
     start_us, seen_s = service.clock.now_us(), loop.time()

@@ -21,7 +21,7 @@ class AppCache:
     """Apps as they are, or were at most ``CACHE_TTL_S`` ago. To be asked for apps that have shown their key."""
 
     def __init__(self, apps: Apps, clock: Callable[[], float], *, server_options: RecordingOptions) -> None:
-        """``clock`` gives monotonic seconds; ``server_options`` are those of apps that have none of their own."""
+        """Begin empty: ``clock`` gives monotonic seconds, and apps without options have ``server_options``."""
         self._apps = apps
         self._clock = clock
         self._server_options = server_options

@@ -39,7 +39,7 @@ def is_trusted(host: str | None, trusted: Networks) -> bool:
 
 
 def is_local(host: str | None, header_names: Container[str]) -> bool:
-    """Whether the peer is on loopback and no proxy there says that it speaks for another; names in lower case."""
+    """Return whether the peer is on loopback and no proxy there speaks for another; names are in lower case."""
     return is_loopback(host) and not any(name in header_names for name in _FORWARDED)
 
 

@@ -155,7 +155,7 @@ class LiveAudio(Response):
             del self.headers["Content-Length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it (ASGI)."""
+        """Send the response (ASGI)."""
         listener = self._listener
         wire: Wire | None = scope.get("extensions", {}).get(WIRE, {}).get("wire")
         listener.wire = wire

@@ -241,7 +241,7 @@ class FilePart(Response):
         headers: Mapping[str, str],
         past: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
-        """``past``: of a file that grows, how many bytes are there, once there are more than so many."""
+        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many."""
         self._file = file
         self._part = part or ByteRange(0, size_bytes)
         self._past = past
@@ -251,7 +251,7 @@ class FilePart(Response):
         super().__init__(status_code=206 if part else 200, headers={**headers, **more})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it (ASGI)."""
+        """Send the response (ASGI)."""
         request = Request(scope, receive)
         offset, end = self._part.start, self._part.start + self._part.length_bytes
         there = end if self._past is None else offset

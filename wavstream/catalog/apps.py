@@ -21,7 +21,7 @@ class Apps:
     """The rows of apps; every method raises DependencyError when the database fails."""
 
     def __init__(self, database: Database, with_webhook: set[str]) -> None:
-        """``with_webhook`` is what ``apps_with_webhook`` found."""
+        """Take over ``with_webhook``, which ``apps_with_webhook`` found."""
         self._database = database
         self.with_webhook = with_webhook
         """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""

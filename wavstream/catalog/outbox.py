@@ -164,7 +164,7 @@ class Outbox:
     """The facts to announce; every method that is awaited raises DependencyError when the database fails."""
 
     def __init__(self, database: Database, default_kinds: Set[FactKind]) -> None:
-        """``default_kinds`` are the kinds of facts for apps that did not choose."""
+        """Announce facts of ``default_kinds`` to apps that did not choose."""
         self._database = database
         self._default_kinds = default_kinds
         self._on_announced: Callable[[str], None] | None = None
@@ -172,7 +172,7 @@ class Outbox:
     # ---- what is announced -------------------------------------------------------------------------------------
 
     def on_announced(self, wake: Callable[[str], None]) -> None:
-        """Have ``wake`` called with an app's id whenever there is more to tell it."""
+        """Call ``wake`` with an app's id from now on, whenever there is more to tell that app."""
         self._on_announced = wake
 
     async def announce(self, facts: Sequence[Fact]) -> None:
@@ -214,7 +214,7 @@ class Outbox:
         return told
 
     def wake(self, app_ids: Iterable[str]) -> None:
-        """Say that there is more to tell these apps."""
+        """Call the ``wake`` of ``on_announced`` for each of these apps."""
         if self._on_announced is not None:
             for app_id in app_ids:
                 self._on_announced(app_id)
@@ -242,16 +242,16 @@ class Outbox:
         return await self._database.read(read)
 
     async def mark_delivered(self, done: Announcement, now: datetime) -> Announcement | None:
-        """Note that it has arrived; return whose turn it is now in its session."""
+        """Mark the announcement as delivered; return the next one of its session."""
         return await self._database.write(lambda connection: _end(connection, _DELIVERED, done, now, {}))
 
     async def mark_failed(self, failed: Announcement, why: str, next_at: datetime) -> None:
-        """Note that a try has failed and that the next is at ``next_at``."""
+        """Write down that a try has failed and that the next is at ``next_at``."""
         values = {"fact": failed.fact.id, "why": why, "next": unix_us(next_at)}
         await self._database.write(lambda connection: connection.execute(_FAILED, values))
 
     async def mark_dead(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
-        """Give it up, which makes it a dead letter; return whose turn it is now in its session."""
+        """Make the announcement a dead letter; return the next one of its session."""
         return await self._database.write(lambda connection: _end(connection, _DEAD, dead, now, {"why": why}))
 
     async def prune(self, now: datetime) -> bool:

@@ -42,7 +42,7 @@ class Conversion:
 
     @classmethod
     def of(cls, recording: Recording) -> Conversion:
-        """The conversion of an available recording to the format that it does not have."""
+        """Return the conversion of an available recording to the format that it does not have."""
         receipt = recording.receipt
         if receipt is None:
             raise InternalError(f"recording {recording.id} is available without a receipt")
@@ -102,7 +102,7 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _recorded(descriptor: int, samples: int) -> Iterator[NDArray[np.int16]]:
-    """The blocks, (n, channels), of a file that has so many samples of each channel."""
+    """Yield the blocks, (n, channels), of a file; raise InternalError if it has not so many samples of each channel."""
     try:
         with _Forward(descriptor, closefd=False) as file:
             read = functools.partial(file.read, BLOCK_SAMPLES, dtype="int16", always_2d=True)

@@ -85,7 +85,7 @@ class Conversions:
         return growing
 
     async def stop(self) -> None:
-        """Break off what is under way."""
+        """Break off the conversions that are under way."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._pool.shutdown)
@@ -114,7 +114,7 @@ class Conversions:
         except FileNotFoundError:
             growing.fail(NotFound("The recording was erased."))
         except OSError as error:
-            log.error("conversion_failed", recording_id=recording.id, error=str(error))
+            log.error("conversion_write_failed", recording_id=recording.id, error=str(error))
             growing.fail(LimitReached("The file could not be converted: try again.", retry_after_s=RETRY_AFTER_S))
         except Exception as error:  # ours: others are waiting for their files
             log.exception("conversion_failed", recording_id=recording.id)

@@ -74,7 +74,7 @@ class Journal:
         return self.unsubmitted_bytes > 0
 
     def rotate(self) -> int:
-        """Have records from now on go to a fresh segment; return its number."""
+        """Begin a fresh segment for all later records; return its number."""
         self.flush()
         if self._segment_bytes:
             self.segment += 1

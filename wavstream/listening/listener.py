@@ -74,7 +74,7 @@ class Listener:
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
     ) -> None:
-        """``join`` asks for a snapshot, ``left`` is told that it left, ``close`` closes files of snapshots."""
+        """Prepare to listen: ``join`` asks for a snapshot, ``left`` is told of the end, ``close`` closes a snapshot."""
         assert recording.job is not None
         self.recording = recording.row
         self.snapshot: FileSnapshot | None = None
@@ -187,7 +187,7 @@ class Listener:
         self._woken.set()
 
     def leave(self) -> None:
-        """Listen no more; said twice it does nothing."""
+        """Listen no more; a second call does nothing."""
         if self.state is State.LEFT:
             return
         self.state = State.LEFT

@@ -55,7 +55,7 @@ class Live:
     def __init__(
         self, recorder: Recorder, *, max_listeners: int, queue_bytes: int = QUEUE_BYTES, slow_s: float = SLOW_S
     ) -> None:
-        """``queue_bytes`` and ``slow_s`` bound each listener, ``max_listeners`` their number."""
+        """Bound each listener by ``queue_bytes`` and ``slow_s``, and their number by ``max_listeners``."""
         self.cut_off = 0
         """Listeners that were cut off."""
         self._recorder = recorder
@@ -109,7 +109,7 @@ class Live:
         return listener
 
     def stop(self) -> None:
-        """Have all leave, since the server goes down."""
+        """Make all listeners leave, since the server goes down."""
         self._is_stopping = True
         for listener in self._all():
             listener.leave()
@@ -149,7 +149,7 @@ class Live:
         return [listener for audience in self._audiences.values() for listener in audience.listeners]
 
     def _end(self, audience: _Audience, _: asyncio.Future[None]) -> None:
-        """The recording is over: what has been heard of it is all."""
+        """End all listening, since the recording is over."""
         self._take_news()
         for listener in audience.listeners:
             listener.end()
@@ -170,7 +170,7 @@ class Live:
         self._render.run(file.close, Priority.URGENT)
 
     def _look(self, audience: _Audience, listener: Listener) -> None:
-        """On the render thread: see what there is so far, and hear what follows."""
+        """Take a snapshot of what there is so far, and hear what follows. Runs on the render thread."""
         snapshot: FileSnapshot | None = None
         try:
             snapshot = audience.job.snapshot()
@@ -187,7 +187,7 @@ class Live:
         self._loop.call_soon_threadsafe(self._take_news)
 
     def _take_news(self) -> None:
-        """Do what the render thread has to say, in its order: who joins hears what follows, and only that."""
+        """Apply the news of the render thread in its order: a listener that joins hears what follows, and only that."""
         while self._news:
             self._news.popleft()()
 

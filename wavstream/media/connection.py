@@ -147,7 +147,7 @@ class MediaConnection(asyncio.Protocol):
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Close: uvicorn stops, and waits until this connection has left its set."""
+        """Close the stream: uvicorn stops, and waits until this connection has left its set."""
         self.close(SERVICE_RESTART, "service restart")
 
     def _deliver(self, event: Event) -> None:

@@ -89,7 +89,7 @@ class Handshake(asyncio.Protocol):
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Refuse: uvicorn stops, and waits for every connection."""
+        """Refuse the request: uvicorn stops, and waits for every connection."""
         self._refuse(LimitReached("the server is stopping", retry_after_s=_RETRY_AFTER_S))
 
     def _consider(self, request: Request) -> None:

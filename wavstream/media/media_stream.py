@@ -169,7 +169,7 @@ class MediaStream:
             log.info("media_stream_too_short", dialect=self._dialect.name, reason=str(error))
 
     def _ignore(self, reason: Reason) -> None:
-        """Count it each time, and explain it once a stream."""
+        """Count an ignored message each time, and log the explanation once a stream."""
         self._endpoint.counters.ignored[reason] += 1
         if reason not in self._explained:
             self._explained.add(reason)

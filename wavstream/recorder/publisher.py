@@ -70,7 +70,7 @@ class Publisher:
 
         return await retry_forever(
             publish,
-            on_first_failure=partial(_log, "publish_failed", recording),
+            on_first_failure=partial(_log_publish_failure, recording),
             delay_s=self.retry_s,
             failure=OSError,
         )
@@ -111,9 +111,7 @@ class Publisher:
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
-        return await retry_forever(
-            ask, on_first_failure=partial(_log, "catalog_failed", recording), delay_s=self.retry_s
-        )
+        return await retry_forever(ask, on_first_failure=partial(_log_catalog_failure, recording), delay_s=self.retry_s)
 
     def _put_in_storage(self, job: RenderJob, recording: Recording) -> Recording:
         recording = job.finish(recording)
@@ -123,5 +121,9 @@ class Publisher:
         return recording
 
 
-def _log(event: str, recording: Recording, error: Exception) -> None:
-    log.warning(event, recording_id=recording.id, error=str(error))
+def _log_publish_failure(recording: Recording, error: Exception) -> None:
+    log.warning("recording_publish_failed", recording_id=recording.id, error=str(error))
+
+
+def _log_catalog_failure(recording: Recording, error: Exception) -> None:
+    log.warning("recording_catalog_failed", recording_id=recording.id, error=str(error))

@@ -41,7 +41,7 @@ class Recorder:
         stall_wait_us: int,
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
-        """``stall_wait_us``: how long a fold waits behind a track that stalls; ``slice_bytes`` of journal in one go."""
+        """Prepare to record; a fold waits ``stall_wait_us`` for a stalled track and reads ``slice_bytes`` in one go."""
         loop = asyncio.get_running_loop()
         self.render = RenderThread(loop, retry_s=publisher.retry_s)
         self._folders = folders
@@ -101,7 +101,7 @@ class Recorder:
         self.render.fold(recording.job, Priority.BACKLOG)
 
     def on_automatic_end(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
-        """Have ``end`` called, on the event loop, when a recording that runs has come to its end by itself."""
+        """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
 
     # ---- recordings that failed --------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class LiveRecording:
     # ---- while it runs ---------------------------------------------------------------------------------------------
 
     def begin(self, row: Recording, journal: Journal, job: RenderJob, *, first_segment: int) -> None:
-        """Note that it runs: its start record is in ``first_segment`` or later."""
+        """Mark the recording as running; its start record is in ``first_segment`` or later."""
         self.row, self.journal, self.job = row, journal, job
         self._leases.acquire(row.id, journal, first_segment=first_segment)
 
@@ -94,11 +94,11 @@ class LiveRecording:
         self.row = replace(self.row, hold=hold)
 
     async def save(self) -> None:
-        """Tell the catalog how it is. It is so in the journal already, so a catalog that fails is told later."""
+        """Write the row. The journal has the change already, so if the catalog fails, the row is written later."""
         await self._publisher.try_save(self.row)
 
     def save_later(self) -> None:
-        """Tell the catalog how it is, without anyone waiting for it."""
+        """Write the row, without anyone waiting for it."""
         self._publisher.save_later(self.row)
 
     @property

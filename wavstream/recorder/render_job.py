@@ -37,7 +37,7 @@ class RenderJob:
         on_automatic_end: Callable[[RecordingStopped], None],
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
-        """``on_automatic_end`` is called on the event loop, once, if the fold finds an end that nobody asked for."""
+        """Prepare to fold; ``on_automatic_end`` is called once, on the event loop, if the fold ends the recording."""
         self.recording_id = recording.id
         self.session_id = recording.session_id
         self.file_format = recording.options.format

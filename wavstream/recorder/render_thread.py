@@ -40,7 +40,7 @@ class RenderThread:
     """Folds render jobs in the order of their priorities. Its public methods may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, retry_s: float) -> None:
-        """``retry_s``: how long a stopped recording whose disk refuses waits for the next try."""
+        """Start the thread; a stopped recording whose disk refuses is tried again after ``retry_s``."""
         self._loop = loop
         self._retry_s = retry_s
         self._queues: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in Priority)

@@ -82,7 +82,7 @@ class SpoolFile:
         return self._owed
 
     def descriptor(self) -> int | None:
-        """Another descriptor of the file, to read it while it grows; None: nothing was written yet."""
+        """Return another descriptor of the file, to read it while it grows; None: nothing was written yet."""
         return None if self._fd is None else os.dup(self._fd)
 
     @property

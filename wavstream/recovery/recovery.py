@@ -58,7 +58,7 @@ class Recovery:
         writer: JournalWriter,
         clock: UnixClock,
     ) -> None:
-        """``folder`` holds the journals; ``clock`` goes on behind the last of them."""
+        """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them."""
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
         self.reconciled = False

@@ -39,11 +39,11 @@ class Tap:
         self._remembers = is_held_back
 
     def turn(self, on: bool) -> None:
-        """Collect what goes by from here on, or stop it."""
+        """Start or stop collecting what goes by."""
         self._heard = [] if on else None
 
     def pass_on(self, block: NDArray[np.int16]) -> None:
-        """Let a block, (samples, channels), go by on its way to the encoder."""
+        """Count a block, (samples, channels), on its way to the encoder, and collect it while the tap is on."""
         self.samples += len(block)
         if self._remembers:
             self._remember(block)

@@ -35,7 +35,7 @@ class Expiry:
     def __init__(
         self, app_of: Callable[[str], Awaitable[App | None]], *, server_hours: int, kept_elsewhere: bool
     ) -> None:
-        """``app_of`` is asked at each stop; ``kept_elsewhere``: another store serves the files, none expires here."""
+        """Ask ``app_of`` at each stop; ``kept_elsewhere``: another store serves the files, and none expires here."""
         self._app_of = app_of
         self._server_hours = server_hours
         self._kept_elsewhere = kept_elsewhere

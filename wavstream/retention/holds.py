@@ -30,7 +30,7 @@ class Holds:
         self._recorder = recorder
 
     async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
-        """Keep it from retention and erasure from ``hold.since``, which is now; raises NotFound, Conflict."""
+        """Keep a recording from retention and erasure from ``hold.since``, which is now; raise NotFound or Conflict."""
         held = await self._register.put(recording_id, app_id, hold)
         if held:
             self._repeat(recording_id, hold)
@@ -49,7 +49,7 @@ class Holds:
         raise Conflict(f"the recording is {why}: there is nothing to hold", state=status)
 
     async def release(self, *, app_id: str, recording_id: str) -> Recording:
-        """Leave it to retention and erasure again; raises NotFound."""
+        """Release a recording to retention and erasure; raise NotFound if there is none."""
         if await self._register.release(recording_id, app_id):
             self._repeat(recording_id, None)
             log.info("legal_hold_released", recording_id=recording_id, app_id=app_id)

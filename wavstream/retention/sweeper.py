@@ -38,7 +38,7 @@ class Sweeper:
     """Sweeps now and then, for as long as the server runs."""
 
     def __init__(self, catalog: Catalog, storage: LocalStorage, *, batch: int = 200) -> None:
-        """``batch`` is how many recordings are read and claimed at once."""
+        """Read and claim ``batch`` recordings at once."""
         self._catalog = catalog
         self._storage = storage
         self._batch = batch

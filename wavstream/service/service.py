@@ -309,7 +309,10 @@ class Service:
         self.live.written(journals, self.clock.now_us())
 
     def _on_pressure(self, full: bool) -> None:
-        log.warning("journal_queue_full" if full else "journal_queue_has_room")
+        if full:
+            log.warning("journal_queue_full")
+        else:
+            log.warning("journal_queue_has_room")
         self._loop.call_soon_threadsafe(self.sessions.apply_backpressure, full)
 
     # ---- within ------------------------------------------------------------------------------------------------

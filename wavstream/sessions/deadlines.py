@@ -46,7 +46,7 @@ class FoldSchedule:
     """Counts a session's time: clock records, folds, and windows of its streams' floors."""
 
     def __init__(self, now_us: int, turn: int = 0) -> None:
-        """``turn``: of calls that begin at once, those with different ones do not all fold at once."""
+        """Count from ``now_us``; calls that begin together with different values of ``turn`` do not fold together."""
         self._early_us = turn % VISITS_PER_CLOCK * VISIT_US
         self._clock_us = now_us
         self._clocks = 0

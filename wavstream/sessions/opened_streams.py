@@ -46,7 +46,7 @@ class OpenedStreams:
         now_us: Callable[[], int],
         close_wait_s: float = CLOSE_WAIT_S,
     ) -> None:
-        """``request_for`` makes what the opener is asked for a recording's stream."""
+        """Ask ``opener`` with what ``request_for`` makes of a recording that needs a stream."""
         self._opener = opener
         self._request_for = request_for
         self._sessions = sessions

@@ -28,7 +28,7 @@ class StreamSink(Protocol):
         """Take whatever else happened: Dtmf, Mark, CallInfo, Paused, Resumed or StreamStopped."""
 
     def closed(self, clean: bool, arrival_us: int) -> None:
-        """Take note that the stream is over; called exactly once, and nothing after it.
+        """End the stream; called exactly once, and nothing after it.
 
         ``clean``: by the peer's will, not by a loss.
         """

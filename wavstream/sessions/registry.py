@@ -48,7 +48,7 @@ class Sessions:
         new_recordings: NewRecordings,
         options_of: Callable[[str], RecordingOptions],
     ) -> None:
-        """``options_of`` gives the options of an app's recordings, without waiting for anything."""
+        """Begin without a session; ``options_of`` returns the options of an app's recordings and waits for nothing."""
         self.timing = timing
         self.is_stopping = False
         """The server is going down: what streams end now is not a hang-up."""

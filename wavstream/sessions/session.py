@@ -63,7 +63,7 @@ class Session:
         writer: JournalWriter,
         turn: int = 0,
     ) -> None:
-        """For ``turn`` see ``FoldSchedule``."""
+        """Begin without a stream; ``FoldSchedule`` says what ``turn`` is."""
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
@@ -377,7 +377,7 @@ class Session:
             stream.handle.keep_alive(any(each.row.keepalive if asked is None else asked for each in running))
 
     def _note_paused_beside(self, now_us: int) -> None:
-        """Say in the journal that it has, from here on, what is said in the pauses of others: a recording runs."""
+        """Note in the journal that it holds what is said in the pauses of others from here on: a recording runs."""
         for recording in self.running:
             if recording.row.status is Status.PAUSED:
                 self.note(now_us, events.RecordingPaused(recording_id=recording.row.id, journaled=True))
@@ -404,7 +404,7 @@ class SessionStream(Stream):
         self._session = session
 
     def event(self, event: Event, arrival_us: int) -> None:
-        """Take in what is not a frame."""
+        """Apply an event that is not a frame."""
         session = self._session
         if isinstance(event, Dtmf):
             session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))

@@ -86,7 +86,7 @@ class StalledSessions:
     """Ends the sessions from which nothing comes any more."""
 
     def __init__(self, *, after_us: int) -> None:
-        """``after_us`` 0: none is ended."""
+        """End sessions that are silent for ``after_us``; 0: none."""
         self._after_us = after_us
         self._ending: set[Session] = set()
 

@@ -58,7 +58,7 @@ class Timer(Protocol):
     """Something that happens later."""
 
     def cancel(self) -> None:
-        """Keep it from happening."""
+        """Cancel what was to happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class AppQueue:
             log.exception("webhook_handling_failed", app_id=self._app_id, webhook_id=announcement.fact.id)
 
     async def _send(self, client: WebhookClient, app: App | None, announcement: Announcement) -> str | None:
-        """Return why the message was not taken; None: it was."""
+        """Send the message; return why it was not taken, or None."""
         try:
             message = None if app is None else self._messages.make(app, announcement, self._clock.now())
             if message is None:
@@ -255,7 +255,7 @@ class AppQueue:
         return None
 
     async def _note(self, announcement: Announcement, why: str | None, *, gone: bool) -> Announcement | None:
-        """Write the outcome into the outbox; return whose turn it is now in the session."""
+        """Write the outcome into the outbox; return the next announcement of the session."""
         now = self._clock.now()
         webhook_id = announcement.fact.id
         if why is None:
@@ -278,7 +278,7 @@ class AppQueue:
         return None
 
     def _end_failing(self, announcement: Announcement) -> bool:
-        """Note that it is not tried again; return whether it was its failure that is in the log."""
+        """End the state of failing if this announcement began it; return whether it did."""
         if self._failing != announcement.fact.id:
             return False
         self._failing = None

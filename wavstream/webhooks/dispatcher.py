@@ -42,7 +42,7 @@ class Dispatcher:
         self._rescans = asyncio.create_task(self._rescan_forever(), name="outbox")
 
     def wake(self, app_id: str) -> None:
-        """Tell this app what there is more to tell it."""
+        """Look into the outbox for this app."""
         queue = self._queues.get(app_id)
         if queue is not None:
             queue.wake()
@@ -91,7 +91,7 @@ class Dispatcher:
                         pass
                     prune_at = now + PRUNE_INTERVAL
             except DependencyError as error:
-                log.warning("webhook_outbox_read_failed", error=str(error))
+                log.warning("webhook_outbox_scan_failed", error=str(error))
             tick.clear()
             self._clock.call_later(RESCAN_S, tick.set)
             await tick.wait()

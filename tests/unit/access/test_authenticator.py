@@ -86,7 +86,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys that were hashed."""
+    """Return the keys that were hashed."""
     seen: list[str] = []
 
     def verify(key: str, key_hash: str) -> bool:

@@ -104,7 +104,7 @@ async def client(world: ApiHarness) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def running(world: ApiHarness) -> Recording:
-    """A recording of app one that runs."""
+    """Return a recording of app one that runs."""
     return await world.commands.start(
         app_id="one", session_id="call-77", options=RecordingOptions(), idempotency_key=None, request_digest=""
     )
@@ -112,11 +112,11 @@ async def running(world: ApiHarness) -> Recording:
 
 @pytest.fixture
 def audio() -> bytes:
-    """A file of three reads and a bit."""
+    """Return a file of three reads and a bit."""
     return bytes(range(251)) * 3_500
 
 
 @pytest.fixture
 def finished(world: ApiHarness, running: Recording, audio: bytes) -> Recording:
-    """A recording of app one whose file lies in storage."""
+    """Return a recording of app one whose file lies in storage."""
     return world.commands.finish(running, audio)

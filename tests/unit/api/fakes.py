@@ -273,7 +273,7 @@ class FakeAppCache(AppCache):
 
 
 def live_view(session_id: str, app_id: str = "one", *, running: Recording | None = None) -> SessionView:
-    """A session with one stream that has stalled."""
+    """Return a session with one stream that has stalled."""
     stream = StreamView(
         leg="a",
         dialect="pcm",

@@ -31,7 +31,7 @@ SAID = beeps(40.0, rate_hz=8000, frequency_hz=700, offset_s=0.4)[:, None]
 
 
 async def recorded(world: ApiHarness, file_format: FileFormat = FileFormat.WAV) -> Recording:
-    """An available recording whose file is audio."""
+    """Return an available recording whose file is audio."""
     recording = await world.commands.start(
         app_id="one",
         session_id="call-77",

@@ -211,7 +211,7 @@ async def test_a_start_with_several_wrong_fields_names_them_all(client: httpx.As
 
 
 def made(recording: Recording) -> Recording:
-    """The recording with a file that is as its options ask."""
+    """Return the recording with a file that is as its options ask."""
     rate, channels = recording.options.sample_rate or 8000, recording.options.file_channels
     return replace(
         recording,

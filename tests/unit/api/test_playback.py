@@ -20,7 +20,7 @@ from wavstream.model.recording import Recording, Status
 
 @pytest.fixture
 def url(world: ApiHarness, finished: Recording) -> str:
-    """The capability URL of the finished recording."""
+    """Return the capability URL of the finished recording."""
     return world.links.capability_path(finished)
 
 

@@ -21,7 +21,7 @@ def key_in(out: str) -> str:
 
 
 def owner_of(key: str, data_dir: Path) -> str | None:
-    """The app that the key opens."""
+    """Return the app that the key opens."""
     folder = DataFolder(data_dir)
 
     async def find() -> str | None:

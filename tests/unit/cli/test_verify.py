@@ -51,7 +51,7 @@ def put(path: Path) -> Path:
 
 
 def recorded(data_dir: Path) -> Recording:
-    """The finished recording in the catalog, with its file."""
+    """Return the finished recording in the catalog, with its file."""
     folder = DataFolder(data_dir)
     folder.make()
 

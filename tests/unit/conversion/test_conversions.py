@@ -37,7 +37,7 @@ class RecorderHarness:
         self.conversions = Conversions(storage=self.storage, spool=self.spool, reserve=DiskReserve(self.spool, 0))
 
     def recorded(self, recording_id: str = "0d6c") -> Recording:
-        """An available recording of 30 s, with its file."""
+        """Return an available recording of 30 s, with its file."""
         said = np.random.default_rng(1).normal(0, 3000, (240_000, 1)).astype(np.int16)
         file, receipt = recorded_file(said, 8000, FileFormat.WAV)
         recording = replace(

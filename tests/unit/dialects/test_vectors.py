@@ -121,7 +121,7 @@ def told(event: Event) -> dict[str, Any]:
 
 
 def full(expected: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    """What a transcript leaves out of a StreamStarted is as usual."""
+    """Return the event with the usual values where the transcript leaves some out of a StreamStarted."""
     ((kind, fields),) = expected.items()
     if kind != StreamStarted.__name__:
         return expected

@@ -17,14 +17,14 @@ Flat = tuple[object, ...]
 
 
 def record(number: int, *, size_bytes: int = 4) -> bytes:
-    """A frame that can be told from others."""
+    """Return a frame that can be told from others."""
     return frame_record(
         track=number % 3, arrival_us=number, position=number, payload=bytes([number % 251]) * size_bytes
     )
 
 
 def frames(numbers: Iterable[int], *, size_bytes: int = 4) -> list[Flat]:
-    """What ``flat`` makes of those records."""
+    """Return what ``flat`` makes of those records."""
     return [("frame", n % 3, n, n, bytes([n % 251]) * size_bytes) for n in numbers]
 
 
@@ -47,14 +47,14 @@ def flat(items: Iterable[Item]) -> list[Flat]:
 
 
 def head_bytes(segment: int, *, session_id: str = "call-77") -> bytes:
-    """A segment's header."""
+    """Return a segment's header."""
     return segment_header(
         SegmentHeader(key=KEY, app_id="default", session_id=session_id, segment=segment, created_us=1)
     )
 
 
 def segment_bytes(segment: int, batches: Sequence[bytes]) -> bytes:
-    """A whole segment."""
+    """Return a whole segment."""
     return head_bytes(segment) + b"".join(batch(number, payload) for number, payload in enumerate(batches))
 
 
@@ -66,7 +66,7 @@ def put(folder: Path, segment: int, content: bytes) -> Path:
 
 
 def nothing(*_: object) -> None:
-    """A callback that nobody needs."""
+    """Do nothing: a callback that nobody needs."""
 
 
 class FaultyDisk:

@@ -24,7 +24,7 @@ MakeWriter = Callable[..., JournalWriter]
 
 @pytest.fixture
 def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
-    """Started writers on the test's folder; stopped at its end."""
+    """Yield started writers on the test's folder; stopped at its end."""
     writers: list[JournalWriter] = []
 
     def make(

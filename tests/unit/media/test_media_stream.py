@@ -177,7 +177,7 @@ def test_what_is_owed_to_nobody_or_after_a_refusal_is_forgotten() -> None:
 
 
 def at(state: State) -> Stage:
-    """A stream in this state."""
+    """Return a stream in this state."""
     stage = Stage()
     if state is State.OPENING:
         return stage

@@ -81,7 +81,7 @@ class Peer:
         )
 
     def silent(self) -> AudioSender:
-        """A sender of silence."""
+        """Return a sender of silence."""
         sender = self.sender()
         sender.keep_alive(True)
         return sender
@@ -114,7 +114,7 @@ class Playback:
 
 
 def messages(write: bytes) -> list[bytes]:
-    """The payloads of a server's frames, each of 126 to 65,535 bytes."""
+    """Return the payloads of a server's frames, each of 126 to 65,535 bytes."""
     payloads, at = [], 0
     while at < len(write):
         assert write[at + 1] == 126

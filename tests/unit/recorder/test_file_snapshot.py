@@ -15,7 +15,7 @@ from wavstream.rendering.tap import Tap
 
 
 def so_far(folder: Path, rate_hz: int, channels: int, cuts: list[int]) -> tuple[FileSnapshot, np.ndarray]:
-    """A file of blocks that end at these samples, not finished; and what was recorded, a tone that rises."""
+    """Return a file of blocks that end at these samples, not finished; and what was recorded, a tone that rises."""
     time = np.arange(cuts[-1]) / rate_hz
     tone = np.rint(6000 * np.sin(2 * np.pi * (200 + 150 * time) * time)).astype(np.int16)
     recorded = np.repeat(tone[:, None], channels, axis=1)

@@ -30,7 +30,7 @@ def stopped(recording: Recording, at_s: float = 1.0) -> Recording:
 
 
 async def recorded(harness: RecorderHarness, length_s: float = 1.0) -> Recording:
-    """A recording whose stop record is appended."""
+    """Return a recording whose stop record is appended."""
     journal = harness.journal()
     (recording,) = await harness.begin(journal, a_recording())
     harness.write(journal, call(recording, samples=noise(length_s), stop=EndReason.HANGUP))

@@ -21,7 +21,7 @@ def full() -> OSError:
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> list[int | OSError]:
-    """What the next writes do: take only so many bytes, or fail; after that they work."""
+    """Return the list of what the next writes do: take only so many bytes, or fail; after that they work."""
     listed: list[int | OSError] = []
     write = os.pwrite
 

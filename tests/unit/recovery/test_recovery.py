@@ -32,7 +32,7 @@ GIVEN_UP_S = 131.0
 
 
 def heard(harness: RecorderHarness, recording: Recording) -> NDArray[np.int16]:
-    """The left channel of the published file."""
+    """Return the left channel of the published file."""
     samples, _ = soundfile.read(harness.storage.path(recording.object_key), dtype="int16")
     left: NDArray[np.int16] = samples[:, 0]
     return left

@@ -71,7 +71,7 @@ def say(*sounds: Samples | float) -> Samples:
 
 
 def speech(line: Samples) -> tuple[int, int]:
-    """The start of the first frame with speech and the end of the last, as the detector hears them."""
+    """Return the start of the first frame with speech and the end of the last, as the detector hears them."""
     found = np.flatnonzero(Detector(RATE_HZ, 1, RecordingOptions().sensitivity).hear(line[:, np.newaxis]))
     return frame_start(int(found[0]), RATE_HZ), frame_start(int(found[-1]) + 1, RATE_HZ)
 

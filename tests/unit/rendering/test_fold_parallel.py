@@ -13,7 +13,7 @@ BOTH = (Track.INBOUND, Track.OUTBOUND)
 
 
 def a_stream(script: Script, *, at_s: float = 0.0, tracks: tuple[Track, ...] = BOTH) -> Leg:
-    """A stream whose media time counts from its own opening."""
+    """Return a stream whose media time counts from its own opening."""
     return script.open(script.facts("a", clock=TrackClock.TIMESTAMPED, tracks=tracks), at_s=at_s)
 
 

@@ -23,7 +23,7 @@ def a_leg(script: Script, *, rate_hz: int = 8000, at_s: float = 0.0) -> Leg:
 
 
 def sent(numbers: list[int], sound: NDArray[np.int16]) -> Folded:
-    """A file of these frames of the sound, one each 20 ms."""
+    """Return a file of these frames of the sound, one each 20 ms."""
     script = Script().start()
     a_leg(script).send_numbers(sound, numbers)
     return folded(script.stop(len(numbers) * 0.02))
@@ -209,7 +209,7 @@ def test_two_tracks_of_one_socket_each_have_their_own_media_time() -> None:
 
 
 def from_the_middle(*, floor_s: float, position_s: float, arrivals_s: NDArray[np.floating[Any]]) -> Folded:
-    """A recording that starts 600 s into a stream; ``floor_s``: its smallest lag, from the start of the recording."""
+    """Return a recording that starts 600 s into a stream; ``floor_s``: its smallest lag, from the start on."""
     script = Script()
     facts = script.facts("a", clock=TrackClock.TIMESTAMPED)
     snapshot = StreamSnapshot(

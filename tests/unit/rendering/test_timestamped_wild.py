@@ -21,7 +21,7 @@ def in_real_time(number: int) -> float:
 
 
 def stamped(stamps: Callable[[int], int], *, arrivals_s: Callable[[int], float] = in_real_time) -> Folded:
-    """A leg that sends 10 s; ``stamps``: the timestamp of each frame, by its number."""
+    """Return a leg that sends 10 s; ``stamps``: the timestamp of each frame, by its number."""
     script, sound = Script().start(), noise(10.0)
     leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
     for number in range(500):

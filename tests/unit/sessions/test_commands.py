@@ -30,7 +30,7 @@ OPTIONS = RecordingOptions()
 
 
 def shown(recording: Recording) -> RunningRecording:
-    """The recording as its session shows it."""
+    """Return the recording as its session shows it."""
     return RunningRecording(id=recording.id, status=recording.status)
 
 

@@ -44,7 +44,7 @@ async def receiver(
     on_message: Callable[[Heard], tuple[int, str] | None] = lambda _: None,
     talk: bytes | str = b"",
 ) -> AsyncIterator[Receiver]:
-    """Serves on loopback: refuses with ``status``, closes with what ``on_message`` returns, sends ``talk`` first."""
+    """Serve on loopback: refuse with ``status``, close with what ``on_message`` returns, send ``talk`` first."""
     heard = Receiver(ServerAddress("127.0.0.1", 0, False, ""))
 
     def refuse(connection: ServerConnection, _request: Request) -> Response | None:

@@ -31,7 +31,7 @@ RECORDING = Recording(
 
 
 def verify(keys: LinkKeys, link: str) -> VerifiedLink:
-    """What a server makes of the link: the path percent-decoded, the query parsed."""
+    """Return what a server makes of the link: the path percent-decoded, the query parsed."""
     parts = urlsplit(link)
     return keys.verify(unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True)))
 
@@ -72,7 +72,7 @@ def test_a_file_name_of_any_characters_survives_the_way_through_a_url(name: str)
 
 
 def changed(link: str) -> list[str]:
-    """The link with each character of it replaced by another in turn."""
+    """Return the link with each character of it replaced by another in turn."""
     return [link[:at] + ("A" if link[at] != "A" else "B") + link[at + 1 :] for at in range(len("/files/"), len(link))]
 
 

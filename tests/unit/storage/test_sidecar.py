@@ -47,7 +47,7 @@ INTEGRITY = Integrity(
 
 
 def finished(options: RecordingOptions = OPTIONS) -> Recording:
-    """A recording that is available."""
+    """Return a recording that is available."""
     channels = options.file_channels
     leg = LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 1000)
     return replace(

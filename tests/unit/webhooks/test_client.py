@@ -220,7 +220,7 @@ async def test_a_port_that_nobody_listens_on_and_a_name_that_is_none_are_told_ap
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for hooks.example, signed by itself, with its key."""
+    """Return a certificate for hooks.example, signed by itself, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
     now = datetime.now(UTC)

@@ -40,7 +40,7 @@ class StereoLayout:
     """The channels of the legs of one recording."""
 
     def __init__(self, legs: Iterable[str] = ()) -> None:
-        """``legs``: names of legs that are known already, in order of arrival."""
+        """Begin with the ``legs`` that are known already, in order of arrival."""
         self._wishes: dict[str, Channel | None] = dict.fromkeys(legs)
         self._channels: dict[str, Channel] = {}
         self._has_new = True

@@ -56,7 +56,7 @@ class Detector:
     """Listens to one recording, block by block. How the blocks are cut makes no difference to any verdict."""
 
     def __init__(self, rate_hz: int, channels: int, sensitivity: float, *, tone_hz: int | None = None) -> None:
-        """``tone_hz``: of a tone that is no speech."""
+        """Listen for speech; a tone of ``tone_hz`` is none."""
         self._rate_hz = rate_hz
         self._channels = [_ChannelDetector(rate_hz, sensitivity, tone_hz) for _ in range(channels)]
         self._heard = 0

@@ -44,7 +44,7 @@ class Endpointer:
     """Decides what of the recorded time goes into the file."""
 
     def __init__(self, options: RecordingOptions, *, rate_hz: int, channels: int, tone_hz: int | None = None) -> None:
-        """``tone_hz``: of a tone that is no speech."""
+        """Begin with nothing heard; a tone of ``tone_hz`` is no speech."""
         self.ended: tuple[EndReason, int] | None = None
         """Why, and at which sample of the recorded time, the recording ended by itself."""
         self.trimmed_start = 0

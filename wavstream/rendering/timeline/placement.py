@@ -72,7 +72,7 @@ class Placement:
         drift: Drift | None = None,
         lists_losses: bool = False,
     ) -> None:
-        """``drift``: None where nothing is bent; ``lists_losses``: each hole is listed as a gap."""
+        """Begin with nothing placed. Without ``drift`` nothing is bent; ``lists_losses`` lists each hole as a gap."""
         self.position = 0
         """Media time after the last sample that was placed."""
         self.shift = 0

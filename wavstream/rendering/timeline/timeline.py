@@ -75,7 +75,7 @@ class Timeline:
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
     ) -> None:
-        """``choice``: tracks that are part of the recording; ``origin_us``: its start, as the journal has it.
+        """Place the tracks of ``choice`` from ``origin_us`` on, the start of the recording as the journal has it.
 
         ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
         """

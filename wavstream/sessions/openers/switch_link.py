@@ -215,7 +215,7 @@ class _Connection:
 
 
 def _keep_alive(connected: socket.socket) -> None:
-    """Have an idle connection whose peer is gone end within a minute, and not with the next command."""
+    """Make an idle connection whose peer is gone end within a minute, and not with the next command."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)

@@ -80,7 +80,7 @@ class Gateway:
     """What the clock shows."""
 
     def app(self, **changes: object) -> Starlette:
-        """An API of its own, in which nothing was counted yet; ``changes`` are other limits and settings."""
+        """Return an API of its own, in which nothing was counted yet; ``changes`` are other limits and settings."""
         return create_gateway(replace(self.parts, clock=lambda: self.seconds, **changes))  # type: ignore[arg-type]
 
     def client(self, headers: dict[str, str], **changes: object) -> httpx.AsyncClient:
@@ -90,7 +90,7 @@ class Gateway:
 
 
 def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
-    """The parts of an API in which only the sessions are not real."""
+    """Return the parts of an API in which only the sessions are not real."""
 
     def now() -> datetime:
         return START
@@ -125,7 +125,7 @@ async def admin(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def shop(gateway: Gateway, admin: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """The app ``shop``, which is registered."""
+    """Yield the app ``shop``, which is registered."""
     assert (await admin.post("/admin/apps/shop", json={"api_key": KEY})).status_code == 200
     async with gateway.client(SHOP) as client:
         yield client

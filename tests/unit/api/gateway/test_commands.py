@@ -54,7 +54,7 @@ class Gateway(CommandsHarness):
         return [] if session is None else [each.row for each in session.recordings.values()]
 
     async def told(self) -> list[Fact]:
-        """The facts that the app is to be told, each as soon as the one before has arrived."""
+        """Return the facts that the app is to be told, each as soon as the one before has arrived."""
         facts = []
         now = utc(at(self.now_s)) + timedelta(hours=1)
         while due := (await self.catalog.outbox.due("one", now, 1)).announcements:

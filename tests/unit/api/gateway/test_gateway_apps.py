@@ -18,7 +18,7 @@ HOOKS = "https://shop.example/hooks"
 
 
 async def secrets(gateway: Gateway) -> list[str]:
-    """What the webhooks of ``shop`` are signed with, the newest first."""
+    """Return what the webhooks of ``shop`` are signed with, the newest first."""
     app = await gateway.catalog.apps.get("shop")
     assert app is not None
     assert app.webhook is not None

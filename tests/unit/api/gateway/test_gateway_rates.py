@@ -11,7 +11,7 @@ START = "/api/v1/sessions/call-77/commands/record/start"
 
 
 def left(answer: httpx.Response) -> tuple[int, list[str]]:
-    """The status, and what is left: limit, remaining, seconds until all of it is there again."""
+    """Return the status, and what is left: limit, remaining, seconds until all of it is there again."""
     return answer.status_code, [answer.headers[f"x-ratelimit-{name}"] for name in ("limit", "remaining", "reset")]
 
 
