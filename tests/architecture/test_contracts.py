@@ -74,7 +74,7 @@ FACADES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["w
 
 
 def imported(source: str) -> set[str]:
-    """The modules of ours that a source names in imports."""
+    """Return the modules of ours that a source names in imports."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -85,7 +85,7 @@ def imported(source: str) -> set[str]:
 
 
 def beyond(facade: str, source: str) -> set[str]:
-    """What a module of the facade imports beyond what a facade may."""
+    """Return what a module of the facade imports beyond what a facade may."""
     allowed = [*FACADES["may_import"], facade]
     return {
         name for name in imported(source) if not any(name == each or name.startswith(f"{each}.") for each in allowed)

@@ -78,7 +78,7 @@ class Service:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
     ) -> None:
-        """``wall`` is what links and retention go by, ``clock`` what journals do."""
+        """Prepare the service; links and retention go by ``wall``, journals by ``clock``."""
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder(settings.data_dir)
@@ -108,7 +108,7 @@ class Service:
         )
         secret_box = SecretBox(master)
         self.webhooks = WebhookService(
-            self.catalog, settings.webhooks, seal=secret_box, addresses=self.public_urls, now=self._wall
+            self.catalog, settings.webhooks, secret_box=secret_box, public_urls=self.public_urls, now=self._wall
         )
         self._closing.push_async_callback(self.webhooks.stop)
         await make_default_app(settings, self.catalog.apps, master=master, now=self._wall())
@@ -250,7 +250,7 @@ class Service:
         self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:
-        """What ends from here on is our doing: running recordings go on at the next start."""
+        """Treat what ends from here on as our doing: running recordings go on at the next start."""
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
 

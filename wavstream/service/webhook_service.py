@@ -24,7 +24,7 @@ STOP_S = 5.0
 
 
 def default_kinds(settings: WebhookSettings) -> Set[FactKind]:
-    """What an app is told that named no events."""
+    """Return the kinds of facts for apps that named no events."""
     started = {FactKind.RECORDING_STARTED} if settings.recording_started else set()
     failed = {FactKind.RECORDING_ABSENT, FactKind.RECORDING_FAILED} if settings.recording_failed else set()
     return DEFAULT_KINDS | started | failed
@@ -34,18 +34,27 @@ class WebhookService:
     """The dispatcher of webhooks with all that it needs; lives on the event loop."""
 
     def __init__(
-        self, catalog: Catalog, settings: WebhookSettings, *, seal: SecretBox, addresses: PublicUrls,
+        self,
+        catalog: Catalog,
+        settings: WebhookSettings,
+        *,
+        secret_box: SecretBox,
+        public_urls: PublicUrls,
         now: Callable[[], datetime],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._catalog = catalog
-        self._addresses = addresses
+        self._public_urls = public_urls
         self._now = now
         self._resolver = PublicResolver()
         connect = functools.partial(
-            WebhookClient, resolver=self._resolver, tls=ssl.create_default_context(), allow_http=settings.allow_http,
-            allow_localhost=settings.allow_localhost, max_connections=MAX_CONCURRENT_DELIVERIES,
-        )  # fmt: skip
-        messages = MessageBuilder(lambda sealed, app_id: seal.open(sealed, owner=app_id))
+            WebhookClient,
+            resolver=self._resolver,
+            tls=ssl.create_default_context(),
+            allow_http=settings.allow_http,
+            allow_localhost=settings.allow_localhost,
+            max_connections=MAX_CONCURRENT_DELIVERIES,
+        )
+        messages = MessageBuilder(lambda sealed, app_id: secret_box.open(sealed, owner=app_id))
         delivery = Delivery(outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages)
         self.dispatcher = Dispatcher(delivery)
 
@@ -54,10 +63,10 @@ class WebhookService:
         self.dispatcher.start()
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:
-        """What is to be announced when the recording is saved as it is."""
+        """Return what is to be announced when the recording is saved as it is."""
         if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps.with_webhook:
             return ()
-        url = self._addresses.of(recording)
+        url = self._public_urls.of(recording)
         return (recording_fact(recording, url=url, at=self._now()),)
 
     async def stop(self) -> None:
