@@ -40,9 +40,8 @@ from wavstream.webhooks.app_queue import (
 )
 from wavstream.webhooks.client import KEEPALIVE_S, WebhookClient
 from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
-from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.message import MessageBuilder, new_secret, rotated
 from wavstream.webhooks.resolver import PublicResolver
-from wavstream.webhooks.signing import new_secret, rotated
 
 SEAL = SecretBox(b"m" * 32)
 REFUSE = always(Answer(500))

@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
-from wavstream.access.keys import NO_KEY_HASH, is_possible, lookup, verify_key
+from wavstream.access.keys import NO_KEY_HASH, PREFIX, StreamTokens, is_possible, lookup, verify_key
 from wavstream.access.rates import FailureLimit
-from wavstream.access.tokens import PREFIX, StreamTokens
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.catalog.apps import Apps
 from wavstream.errors import LimitReached, Unauthenticated

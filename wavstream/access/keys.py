@@ -1,17 +1,28 @@
-"""App keys: made here, kept as a slow hash and a keyed look-up, never as they are.
+"""What a caller shows: app keys and stream tokens.
 
-The look-up finds the one app whose key it may be; the hash then decides. Whoever steals the catalog has neither: the
-look-up cannot be computed without the master key, and the hash is slow to try.
+App keys are made here and kept as a slow hash and a keyed look-up, never as they are. The look-up finds the one app
+whose key it may be; the hash then decides. Whoever steals the catalog has neither: the look-up cannot be computed
+without the master key, and the hash is slow to try.
+
+Stream tokens are short-lived and open media streams of one app, or of one session of it, and nothing else. A token
+carries what it says, signed, so that it is read without the catalog. It can be used until it expires, or its app is
+removed, which the authenticator looks up.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from wavstream.access.master_key import derive
+import msgspec
+
+from wavstream.access.secret_box import derive
+from wavstream.errors import Unauthenticated
 
 # About 50 ms and 16 MiB: the usual strength for interactive logins (RFC 7914, section 2 suggests r=8, p=1).
 _N, _R, _P = 2**14, 8, 1
@@ -64,3 +75,55 @@ def _bytes(key: str) -> bytes:
 
 def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
+
+
+PREFIX = "wst_"
+"""What every stream token begins with; no app key that we made does."""
+_MAC_BYTES = 32
+
+
+class _Content(msgspec.Struct, array_like=True, frozen=True):
+    app_id: str
+    session_id: str | None
+    expires_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """What a valid token says."""
+
+    app_id: str
+    session_id: str | None
+    """The one session it is for; None: any of the app."""
+    expires_at: datetime
+    """Aware, UTC."""
+
+
+class StreamTokens:
+    """Makes and reads stream tokens; pure, ``now`` is a parameter."""
+
+    def __init__(self, master: bytes) -> None:
+        self._key = derive(master, "stream tokens")
+
+    def make(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
+        """Return a token that is good until ``expires_at``, to the second below."""
+        content = msgspec.json.encode(_Content(app_id, session_id, int(expires_at.timestamp())))
+        return PREFIX + base64.urlsafe_b64encode(self._mac(content) + content).decode().rstrip("=")
+
+    def read(self, token: str, *, now: datetime) -> StreamToken:
+        """Return what the token says; raise Unauthenticated if it is not ours or has expired."""
+        text = token.removeprefix(PREFIX)
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        mac, content = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(content)):
+            raise Unauthenticated("the stream token is not valid: ask for a new one")
+        said = msgspec.json.decode(content, type=_Content)
+        if now.timestamp() >= said.expires_s:
+            raise Unauthenticated("the stream token has expired: ask for a new one")
+        return StreamToken(said.app_id, said.session_id, datetime.fromtimestamp(said.expires_s, UTC))
+
+    def _mac(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, hashlib.sha256)

@@ -19,12 +19,12 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from wavstream.api.conditions import ByteRange, Unsatisfiable, byte_range
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.problems import problem
-from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.errors import DependencyError
 from wavstream.listening.listener import Listener, Wire
 from wavstream.model.options import FileFormat

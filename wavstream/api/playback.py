@@ -33,11 +33,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
-from wavstream.api.conditions import Validators, Verdict
+from wavstream.api.conditions import ByteRange, Unsatisfiable, Validators, Verdict, byte_range
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.problems import problem
-from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import DependencyError, Forbidden, InternalError, WavstreamError
 from wavstream.model.options import FileFormat

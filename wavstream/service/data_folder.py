@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from wavstream.access.master_key import load_master_key
+from wavstream.access.secret_box import load_master_key
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
 

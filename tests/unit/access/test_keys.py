@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wavstream.access.keys import NO_KEY_HASH, hash_key, is_possible, lookup, make_key, verify_key
-from wavstream.access.master_key import derive, load_master_key
+from wavstream.access.secret_box import derive, load_master_key
 from wavstream.errors import OperatorError
 
 MASTER = b"m" * 32

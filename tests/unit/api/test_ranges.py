@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavstream.api.ranges import ByteRange, Unsatisfiable, byte_range
+from wavstream.api.conditions import ByteRange, Unsatisfiable, byte_range
 
 HUGE = "9" * 5_000
 

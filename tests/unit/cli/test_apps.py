@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from wavstream.access.keys import lookup, verify_key
-from wavstream.access.master_key import load_master_key
+from wavstream.access.secret_box import load_master_key
 from wavstream.catalog.catalog import Catalog
 from wavstream.service.data_folder import DataFolder
 

@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wavstream.access.keys import hash_key, lookup
-from wavstream.access.tokens import PREFIX
+from wavstream.access.keys import PREFIX, hash_key, lookup
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
@@ -31,7 +30,7 @@ from wavstream.model.ids import is_app_id
 from wavstream.model.options import RetentionHours
 from wavstream.model.times import rfc3339
 from wavstream.webhooks.gateway import kinds
-from wavstream.webhooks.signing import new_secret, rotated, secret_key
+from wavstream.webhooks.message import new_secret, rotated, secret_key
 from wavstream.webhooks.target import check_url
 
 

@@ -11,7 +11,7 @@ from tests.unit.api.gateway.conftest import ADMIN, KEY, MASTER, SHOP, Gateway
 from wavstream.access.keys import lookup, verify_key
 from wavstream.access.secret_box import SecretBox
 from wavstream.model.fact import FactKind
-from wavstream.webhooks.signing import new_secret
+from wavstream.webhooks.message import new_secret
 
 APP = "/admin/apps/shop"
 HOOKS = "https://shop.example/hooks"

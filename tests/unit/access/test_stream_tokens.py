@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wavstream.access.tokens import StreamToken, StreamTokens
+from wavstream.access.keys import StreamToken, StreamTokens
 from wavstream.errors import Unauthenticated
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
