@@ -19,10 +19,11 @@ from tests.support.event_socket import Channel, FreeSwitch
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver, always
 from tests.support.recorder import WAIT_S, Recorder, recorder
+from tests.support.talking import RATE_HZ, say
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, OpenerSettings
 
-RATE_HZ, FRAME, TONE_HZ = 8000, 160, 700.0
+TONE_HZ = 700.0
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CHANNEL = "1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
@@ -57,8 +58,7 @@ class MediaServer:
 
     async def say(self, session_id: str) -> None:
         """Send the tone on the session's stream."""
-        for start in range(0, len(TONE), FRAME):
-            await self.streams[session_id].send(TONE[start : start + FRAME].tobytes())
+        await say(self.streams[session_id], TONE)
 
     async def _obey(self, request: Received) -> Answer:
         message = Webhook(SECRET).verify(request.body, dict(request.headers))

@@ -27,7 +27,7 @@ def leg() -> Leg:
 async def recorded(client: Recorder, session_id: str = "call-77", **options: object) -> dict[str, Any]:
     """A recording of a call that is over, with its file."""
     recording = await client.start(session_id, **options)
-    await client.play(session_id, leg())
+    await client.play_at_once(session_id, leg())
     return await client.until(recording)
 
 
@@ -74,13 +74,13 @@ async def test_a_held_recording_is_fetched_beyond_its_hours_and_a_restart_until_
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, _):
         recording = await client.start("call-77")
         held = await client.http.post(f"/v1/recordings/{recording['id']}/hold", json=HOLD)
-        await client.play("call-77", leg())
+        await client.play_at_once("call-77", leg())
         await client.until(recording)
         assert held.json()["hold"].items() >= HOLD.items()
     wall.ahead = timedelta(hours=25)
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, _):
         other = await client.start("call-78", retention_hours=1)
-        await client.play("call-78", leg())
+        await client.play_at_once("call-78", leg())
         await client.until(other, "expired")
         async with asyncio.timeout(WAIT_S):
             while len(audio_files(tmp_path)) > 2:  # the sweeper comes by

@@ -61,7 +61,7 @@ async def test_recordings_that_ran_become_the_files_that_the_version_before_make
     changing = ("ended_at", "expires_at")  # when this server started
 
     async with brought_back(tmp_path, reconnect_wait_s=0) as service:
-        client = Recorder(f"http://127.0.0.1:{service.settings.port}", service.folder.root, key=KEY)
+        client = Recorder(f"http://127.0.0.1:{service.settings.port}", key=KEY)
         made = {id_: await client.until({"id": id_}, "available") for id_ in (KNOWN["running"], KNOWN["paused"])}
         await client.http.aclose()
 
