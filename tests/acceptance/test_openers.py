@@ -77,9 +77,11 @@ async def event_socket(tmp_path: Path, **chosen: Any) -> AsyncIterator[tuple[Rec
     switch = FreeSwitch(channels={CHANNEL: Channel()})
     await switch.start()
     opener = OpenerSettings(kind="esl", port=switch.port, **chosen)
-    async with recorder(tmp_path, opener=opener) as (client, service):
-        yield client, service, switch
-    await switch.stop()
+    try:
+        async with recorder(tmp_path, opener=opener) as (client, service):
+            yield client, service, switch
+    finally:
+        await switch.stop()
 
 
 async def test_a_recording_makes_the_media_server_stream_and_its_stop_ends_that_as_often_as_asked(

@@ -21,6 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.no_disk import no_disk
 from tests.support.truth import Truth, twice_if_too_slow, witnessed
 from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
@@ -175,7 +176,8 @@ async def recorder(
     async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
         client = Recorder(service.settings.base_url, service=service)
         try:
-            yield client, service
+            with no_disk():
+                yield client, service
         finally:
             await client.http.aclose()
             sys.setswitchinterval(interval_s)
