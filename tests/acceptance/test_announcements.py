@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import WAIT_S, Recorder, ServerProcess, Wall, hear, recorder
+from tests.support.recorder import Recorder, ServerProcess, Wall, hear, recorder
 from tests.support.talking import RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
+from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, WebhookSettings
 
 TONE_HZ = 700.0
@@ -141,12 +144,12 @@ async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and
             await command(client, "record/start", command_uid="rec-1")
             await say_tone(client, socket, 8000)
         await receiver.wait_for(1)
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                rows = (await client.http.get("/v1/recordings")).json()["data"]
-                if rows and rows[0]["status"] == "available":
-                    break
-                await asyncio.sleep(0.02)
+
+        async def is_available() -> bool:
+            rows = (await client.http.get("/v1/recordings")).json()["data"]
+            return bool(rows) and rows[0]["status"] == "available"
+
+        await until(is_available)
         await process.end(signal.SIGKILL)
         await client.http.aclose()
         await receiver.left()
@@ -179,6 +182,10 @@ async def test_a_start_and_a_failure_are_announced_where_the_settings_say_so(tmp
     ]  # fmt: skip
 
 
+async def has_told_all(service: Service) -> bool:
+    return service.recovery.reconciled and not await service.catalog.backlog()
+
+
 def lose(data_dir: Path) -> None:
     """Delete the files and the journals of all recordings."""
     for lost in (*data_dir.glob("recordings/**/*.wav"), *data_dir.glob("journal/*")):
@@ -202,9 +209,7 @@ async def test_a_recording_that_a_restart_finds_lost_is_announced_once_as_failed
         lose(tmp_path)
         for _ in range(2):
             async with recorder(tmp_path, **settings) as (client, service):
-                async with asyncio.timeout(20):
-                    while not service.recovery.reconciled or await service.catalog.backlog():
-                        await asyncio.sleep(0.01)
+                await until(partial(has_told_all, service))
                 errors = {
                     each["id"]: each["error"]
                     for each in (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
@@ -213,6 +218,15 @@ async def test_a_recording_that_a_restart_finds_lost_is_announced_once_as_failed
     assert told[0] == ("recording.completed", None)
     assert told[1:] == [("recording.failed", errors[running["id"]]), ("recording.failed", errors[finished["id"]])]
     assert errors[finished["id"]] == "its file is gone"
+
+
+async def dead_letters(client: Recorder) -> list[dict[str, Any]]:
+    return (await client.http.get(DEAD_LETTERS)).json()["data"]  # type: ignore[no-any-return]
+
+
+async def figures_with(line: str, client: Recorder) -> str:
+    figures = (await client.http.get("/metrics")).text
+    return figures if line in figures else ""
 
 
 async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Path) -> None:
@@ -226,19 +240,14 @@ async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Pa
         await receiver.wait_for(1)
         # Without an address there is nothing to wait 24 hours for.
         await client.http.post("/admin/apps/shop", json={"api_key": APP["X-API-Key"]}, headers=ADMIN)
-        async with asyncio.timeout(WAIT_S):
-            while not (letters := (await client.http.get(DEAD_LETTERS)).json()["data"]):
-                await asyncio.sleep(0.02)
-        [letter] = letters
+        [letter] = await until(lambda: dead_letters(client))
         read = (await client.http.get(f"{DEAD_LETTERS}/{letter['id']}")).json()
         refused = list(receiver.requests)
         receiver.answer = None
         await register(client, receiver)
         answer = await client.http.post(f"{DEAD_LETTERS}/replay", json={"ids": [letter["id"]]})
         *_, again = await receiver.wait_for(len(refused) + 1)
-        async with asyncio.timeout(WAIT_S):
-            while 'tries_total{outcome="delivered"} 1.0' not in (figures := (await client.http.get("/metrics")).text):
-                await asyncio.sleep(0.02)
+        figures = await until(lambda: figures_with('tries_total{outcome="delivered"} 1.0', client))
     assert (letter["event"], letter["recording_id"]) == ("recording.failed", recording["id"])
     assert (letter["attempts"], letter["error"]) == (len(refused) + 1, "the app has no webhook URL")
     assert answer.json() == {"replayed": 1}

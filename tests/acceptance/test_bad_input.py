@@ -15,7 +15,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, Recorder, Wall, close_code, recorder
+from tests.support.recorder import Recorder, Wall, close_code, recorder
+from tests.support.waiting import WAIT_S
 from wavstream.access.keys import hash_key, lookup
 from wavstream.model.app import App
 from wavstream.settings import Limits

@@ -16,8 +16,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, close_code, recorder
+from tests.support.recorder import close_code, recorder
 from tests.support.truth import real_time
+from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.payload import encode
 from wavstream.rendering.mixer.beep import BEEP_HZ

@@ -21,8 +21,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, Recorder, ServerProcess, hear, recorder
+from tests.support.recorder import Recorder, ServerProcess, hear, recorder
 from tests.support.talking import FRAME, RATE_HZ, say
+from tests.support.waiting import until
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
 from wavstream.model.operation import Command
@@ -73,9 +74,11 @@ class Application(Recorder):
 
     async def until_away(self, leg: str) -> None:
         """Wait until the server has seen that the leg is lost."""
-        async with asyncio.timeout(WAIT_S):
-            while leg not in (await self.http.get(f"/v1/sessions/{SESSION}")).json()["away"]:
-                await asyncio.sleep(0.01)
+
+        async def is_away() -> bool:
+            return leg in (await self.http.get(f"/v1/sessions/{SESSION}")).json()["away"]
+
+        await until(is_away)
 
     async def until_heard(self, media_ms: int, session: str = SESSION) -> None:
         """Wait until the session's only stream has sent so much audio."""
@@ -83,12 +86,12 @@ class Application(Recorder):
 
     async def recordings(self, *, finished: int) -> list[dict[str, Any]]:
         """All recordings of the app, oldest first, as soon as so many are available."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                data = (await self.http.get("/v1/recordings")).json()["data"]
-                if sum(each["status"] == "available" for each in data) == finished:
-                    return list(reversed(data))
-                await asyncio.sleep(0.01)
+
+        async def as_many() -> list[dict[str, Any]]:
+            data: list[dict[str, Any]] = (await self.http.get("/v1/recordings")).json()["data"]
+            return data if sum(each["status"] == "available" for each in data) == finished else []
+
+        return list(reversed(await until(as_many)))
 
     async def tones(self, recording: dict[str, Any]) -> list[float]:
         """Where the file behind the recording's link has the tone, on the left."""

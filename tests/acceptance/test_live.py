@@ -18,9 +18,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from tests.support.recorder import WAIT_S, Recorder, hear, recorder
+from tests.support.recorder import Recorder, hear, recorder
 from tests.support.speech import noise
 from tests.support.talking import FRAME, RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
 from wavstream.listening import listener as listener_module
 from wavstream.service.service import Service
 from wavstream.settings import Limits
@@ -78,9 +79,7 @@ def live_path(recording: dict[str, Any]) -> str:
 
 
 async def until_listeners(service: Service, count: int) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while service.recorder.live.listeners != count:
-            await asyncio.sleep(0.01)
+    await until(lambda: service.recorder.live.listeners == count)
 
 
 @pytest.mark.parametrize("file_format", ["wav", "mp3"])

@@ -18,8 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.support.event_socket import Channel, FreeSwitch
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver, always
-from tests.support.recorder import WAIT_S, Recorder, recorder
+from tests.support.recorder import Recorder, recorder
 from tests.support.talking import RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, OpenerSettings
 
@@ -153,9 +154,11 @@ async def test_a_start_that_the_media_server_refuses_is_refused_and_leaves_nothi
         key = {"Idempotency-Key": "one"}
         refused = await client.http.post("/v1/recordings", json={"session_id": "call-77"}, headers=key)
         listed = (await client.http.get("/v1/recordings")).json()["data"]
-        async with asyncio.timeout(WAIT_S):
-            while (await client.http.get("/v1/sessions/call-77")).status_code != 404:
-                await asyncio.sleep(0.01)
+
+        async def session_is_gone() -> bool:
+            return (await client.http.get("/v1/sessions/call-77")).status_code == 404
+
+        await until(session_is_gone)
         switch.receiver.answer = obey
         taken = await client.http.post("/v1/recordings", json={"session_id": "call-77"}, headers=key)
     assert (refused.status_code, "Retry-After" in refused.headers) == (status, status == 503)
@@ -204,9 +207,7 @@ async def test_the_end_of_the_server_waits_until_the_media_server_has_ended_the_
         *_, stop = await switch.heard(3)
 
         async def answer_late() -> None:
-            async with asyncio.timeout(WAIT_S):
-                while service._background:  # they are the first to end
-                    await asyncio.sleep(0.01)
+            await until(lambda: not service._background)  # they are the first to end
             switch.let(2)
 
         answering = asyncio.create_task(answer_late())

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import beeps, find_beeps, loudest_shift
-from tests.support.recorder import WAIT_S, hear, recorder
+from tests.support.recorder import hear, recorder
 from tests.support.speech import RATE_HZ, silence, spoken
 from tests.support.talking import FRAME, say
 from tests.support.truth import Truth, real_time, twice_if_too_slow
+from tests.support.waiting import WAIT_S
 from wavstream.simulator.caller import Leg
 
 LONG_S = 12.0

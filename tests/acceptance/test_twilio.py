@@ -17,8 +17,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, Heard, close_code, recorder
+from tests.support.recorder import Heard, close_code, recorder
 from tests.support.truth import real_time, twice_if_too_slow, witnessed
+from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decoder import decode
 from wavstream.rendering.codecs.payload import encode

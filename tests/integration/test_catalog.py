@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
+from tests.support.recordings import START, a_recording
+from tests.support.waiting import WAIT_S
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.schema import migrations, upgrade
 from wavstream.catalog.tables import metadata
@@ -25,28 +27,6 @@ from wavstream.errors import DependencyError, OperatorError
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-
-START = datetime(2026, 8, 21, 12, tzinfo=UTC)
-
-
-def recording(recording_id: str, status: Status = Status.ONGOING) -> Recording:
-    return Recording(
-        id=recording_id,
-        app_id="default",
-        session_id="call-77",
-        status=status,
-        options=RecordingOptions(),
-        object_key=f"default/{recording_id}.wav",
-        file_name="call-77.wav",
-        created_at=START,
-    )
-
-
-@pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = await Catalog.open(tmp_path / "catalog.db")
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
@@ -63,8 +43,8 @@ def commits() -> Iterator[list[Connection]]:
 
 
 async def test_two_hundred_writes_at_once_share_a_few_commits(catalog: Catalog, commits: list[Connection]) -> None:
-    await asyncio.gather(*(catalog.add_recording(recording(f"r{n:03}")) for n in range(100)))
-    await asyncio.gather(*(catalog.save_recording(recording(f"r{n:03}")) for n in range(50, 150)))
+    await asyncio.gather(*(catalog.add_recording(a_recording(f"r{n:03}")) for n in range(100)))
+    await asyncio.gather(*(catalog.save_recording(a_recording(f"r{n:03}")) for n in range(50, 150)))
     assert 2 <= len(commits) <= 4
     assert catalog.commits.writes == 200
     assert catalog.commits.transactions == len(commits)
@@ -76,9 +56,9 @@ async def test_a_write_that_fails_fails_for_its_caller_alone(catalog: Catalog, c
     shared = {"key_hash": "h", "key_lookup": "the same"}
     apps = [App(id=f"app-{n}", created_at=START) for n in range(3)]
     outcomes = await asyncio.gather(
-        catalog.add_recording(recording("r1")),
+        catalog.add_recording(a_recording("r1")),
         *(catalog.add_app(app, **shared) for app in apps),
-        catalog.add_recording(recording("r2")),
+        catalog.add_recording(a_recording("r2")),
         return_exceptions=True,
     )
     assert outcomes[:2] == [True, True]
@@ -94,21 +74,30 @@ async def test_an_error_in_a_write_reaches_its_caller_and_the_next_write_succeed
         connection.execute(text("DELETE FROM recordings"))
         raise ZeroDivisionError
 
-    await catalog.add_recording(recording("r1"))
+    await catalog.add_recording(a_recording("r1"))
     with pytest.raises(ZeroDivisionError):
         await catalog.commits.write(broken)
-    assert await catalog.add_recording(recording("r2"))
+    assert await catalog.add_recording(a_recording("r2"))
     assert await catalog.get_recording("r1") is not None
 
 
 async def test_a_write_whose_caller_is_cancelled_is_done_all_the_same(catalog: Catalog) -> None:
-    task = asyncio.create_task(catalog.add_recording(recording("r1")))
-    await asyncio.sleep(0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def delete(connection: Connection) -> None:
+        begun.set()
+        go_on.wait(WAIT_S)
+        connection.execute(text("DELETE FROM recordings"))
+
+    await catalog.add_recording(a_recording("r1"))
+    task = asyncio.create_task(catalog.commits.write(delete))
+    await asyncio.to_thread(begun.wait, WAIT_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await catalog.add_recording(recording("r2"))
-    assert await catalog.get_recording("r1") is not None
+    go_on.set()
+    await catalog.add_recording(a_recording("r2"))
+    assert await catalog.get_recording("r1") is None
 
 
 async def test_of_many_uses_of_an_idempotency_key_at_once_one_is_the_first(catalog: Catalog) -> None:
@@ -122,12 +111,12 @@ async def test_of_many_uses_of_an_idempotency_key_at_once_one_is_the_first(catal
 
 async def test_closing_commits_what_was_asked_for_before(tmp_path: Path) -> None:
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    writes = [asyncio.create_task(catalog.add_recording(recording(f"r{n}"))) for n in range(500)]
-    await asyncio.sleep(0)
-    await catalog.close()
-    assert all(await asyncio.gather(*writes))
+    writes = [catalog.add_recording(a_recording(f"r{n}")) for n in range(500)]
+    # Tasks begin in the order in which they are made.
+    *added, _ = await asyncio.gather(*writes, catalog.close())
+    assert all(added)
     with pytest.raises(DependencyError, match="closed"):
-        await catalog.add_recording(recording("late"))
+        await catalog.add_recording(a_recording("late"))
     reopened = await Catalog.open(tmp_path / "catalog.db")
     assert len(await reopened.unfinished()) == 500
     await reopened.close()
@@ -136,12 +125,12 @@ async def test_closing_commits_what_was_asked_for_before(tmp_path: Path) -> None
 async def test_rows_and_apps_are_there_when_the_catalog_is_opened_again(tmp_path: Path) -> None:
     shop = App(id="shop", created_at=START, retention_hours=1)
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    await catalog.add_recording(recording("r1"))
-    await catalog.save_recording(replace(recording("r1"), status=Status.PAUSED))
+    await catalog.add_recording(a_recording("r1"))
+    await catalog.save_recording(replace(a_recording("r1"), status=Status.PAUSED))
     await catalog.add_app(shop, key_hash="h", key_lookup="l")
     await catalog.close()
     reopened = await Catalog.open(tmp_path / "catalog.db")
-    assert await reopened.get_recording("r1") == recording("r1", Status.PAUSED)
+    assert await reopened.get_recording("r1") == a_recording("r1", status=Status.PAUSED)
     assert await reopened.find_by_lookup("l") == (shop, "h")
     await reopened.close()
 
@@ -149,7 +138,7 @@ async def test_rows_and_apps_are_there_when_the_catalog_is_opened_again(tmp_path
 async def test_a_write_waits_for_another_process_that_holds_the_lock(catalog: Catalog, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "catalog.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        write = asyncio.create_task(catalog.add_recording(recording("r1")))
+        write = asyncio.create_task(catalog.add_recording(a_recording("r1")))
         # A reader is not held up by it, and by then the write is waiting.
         assert await catalog.get_recording("r1") is None
         assert not write.done()
@@ -160,11 +149,11 @@ async def test_a_write_waits_for_another_process_that_holds_the_lock(catalog: Ca
 async def test_a_failure_of_the_database_is_a_dependency_error_for_all_and_passes(catalog: Catalog) -> None:
     await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE recordings RENAME TO away")))
     outcomes = await asyncio.gather(
-        *(catalog.add_recording(recording(f"r{n}")) for n in range(3)), catalog.unfinished(), return_exceptions=True
+        *(catalog.add_recording(a_recording(f"r{n}")) for n in range(3)), catalog.unfinished(), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [DependencyError] * 4
     await catalog.commits.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO recordings")))
-    assert await catalog.add_recording(recording("r1"))
+    assert await catalog.add_recording(a_recording("r1"))
 
 
 async def test_ping_answers_while_open(catalog: Catalog) -> None:

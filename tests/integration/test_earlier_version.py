@@ -14,7 +14,8 @@ from rich.console import Console
 
 from tests.support.earlier import KEY, answers, delivered, expected, send_webhooks_to, settings, unpack
 from tests.support.receiver import Receiver
-from tests.support.recorder import WAIT_S, Recorder, Wall
+from tests.support.recorder import Recorder, Wall
+from tests.support.waiting import WAIT_S
 from wavstream.cli.replay import run_replay
 from wavstream.service.clock import Clock
 from wavstream.service.server import running

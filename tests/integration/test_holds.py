@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sessions import at
+from tests.support.waiting import until
 from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, NotFound
@@ -58,15 +58,20 @@ class Archive:
     async def delete(self, recording: Recording) -> None:
         await self.office.commands.delete(app_id="one", recording_id=recording.id)
 
+    async def until_stopped(self, recording: Recording) -> None:
+        async def is_stopped() -> bool:
+            now = await self.office.commands.get(app_id="one", recording_id=recording.id)
+            return now.status is Status.COMPLETED
+
+        await until(is_stopped)
+
     def has_file(self, recording: Recording) -> bool:
         return self.office.storage.stat(recording.object_key) is not None
 
 
 @pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
-    yield Archive(tmp_path, catalog)
-    await catalog.close()
+def archive(tmp_path: Path, catalog: Catalog) -> Archive:
+    return Archive(tmp_path, catalog)
 
 
 async def test_a_held_recording_is_neither_swept_nor_erased_until_it_is_released(archive: Archive) -> None:
@@ -100,7 +105,7 @@ async def test_a_hold_of_a_recording_that_runs_goes_with_it_to_its_end(archive: 
 async def test_a_hold_put_while_the_file_is_finished_is_shown_and_outlives_the_last_write(archive: Archive) -> None:
     recording = await archive.running()
     stopping = asyncio.create_task(archive.office.commands.stop(app_id="one", recording_id=recording.id))
-    await asyncio.sleep(0)
+    await archive.until_stopped(recording)
 
     shown = await archive.put(recording, by_legal())
     await archive.office.finished(recording)

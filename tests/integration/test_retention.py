@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,22 +10,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.recordings import a_recording
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
-from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.retention import sweeper as module
 from wavstream.retention.sweeper import Sweeper, Swept
 from wavstream.storage.local import LocalStorage
 
 NOW = datetime(2026, 8, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = await Catalog.open(tmp_path / "catalog.db")
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
@@ -37,17 +28,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 async def stored(catalog: Catalog, storage: LocalStorage, spool: Path, name: str, expires_at: datetime) -> Recording:
-    recording = Recording(
-        id=name,
-        app_id="default",
-        session_id="s",
-        status=Status.AVAILABLE,
-        options=RecordingOptions(),
-        object_key=f"default/{name}.wav",
-        file_name=f"{name}.wav",
-        created_at=NOW - timedelta(days=1),
-        expires_at=expires_at,
-    )
+    recording = a_recording(name, status=Status.AVAILABLE, created_at=NOW - timedelta(days=1), expires_at=expires_at)
     (spool / f"{name}.wav").write_bytes(b"RIFF")
     storage.publish(spool / f"{name}.wav", recording.object_key, sidecar=b"{}")
     await catalog.add_recording(recording)
@@ -82,17 +63,16 @@ async def test_a_file_that_is_gone_already_is_expired_all_the_same(
 
 
 async def test_files_that_cannot_be_deleted_stop_no_other_and_are_logged_once_and_tried_again(
-    catalog: Catalog, storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, storage: LocalStorage, tmp_path: Path
 ) -> None:
-    # More stuck files than a batch holds, all due before the good one.
-    monkeypatch.setattr(module, "_BATCH", 2)
     for number in range(5):
         await stored(catalog, storage, tmp_path / "spool", f"stuck{number}", NOW - timedelta(hours=1))
         file = storage.path(f"default/stuck{number}.wav")
         file.unlink()
         file.mkdir()
     await stored(catalog, storage, tmp_path / "spool", "good", NOW)
-    sweeper = Sweeper(catalog, catalog.holds, storage)
+    # More stuck files than a batch holds, all due before the good one.
+    sweeper = Sweeper(catalog, catalog.holds, storage, batch=2)
     with capture_logs() as logs:
         assert await sweeper.sweep(NOW) == Swept(expired=1, failed=5)
         assert await sweeper.sweep(NOW) == Swept(expired=0, failed=5)

@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,10 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
-from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
+from tests.support.receiver import Answer, Received, Receiver, always
+from tests.support.recordings import a_recording
 from tests.support.virtual_clock import START, VirtualClock
+from tests.support.waiting import WAIT_S, until
 from wavstream.access.secret_box import SecretBox
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
@@ -80,13 +82,6 @@ async def delivering(
 
 
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = await Catalog.open(tmp_path / "catalog.db")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def receiver(catalog: Catalog) -> AsyncIterator[Receiver]:
     """Of the app ``shop``."""
     async with Receiver() as started:
@@ -103,13 +98,6 @@ def uids(requests: list[Received]) -> list[str]:
     return [request.message["command_uid"] for request in requests]
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """A state in another place of this process that can only be asked for."""
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():
-            await asyncio.sleep(0.001)
-
-
 async def nothing_waits(catalog: Catalog) -> bool:
     return await catalog.backlog() == []
 
@@ -120,10 +108,7 @@ async def nothing_waits(catalog: Catalog) -> bool:
 async def test_a_finished_recording_is_told_when_its_row_says_so(
     catalog: Catalog, receiver: Receiver, clock: VirtualClock
 ) -> None:
-    ongoing = Recording(
-        id="r1", app_id="shop", session_id="s", status=Status.ONGOING, options=RecordingOptions(), object_key="k",
-        file_name="f.wav", created_at=START,
-    )  # fmt: skip
+    ongoing = replace(a_recording("r1"), app_id="shop", session_id="s")
     done = replace(ongoing, status=Status.AVAILABLE, receipt=Receipt(8000, 2, 61_600 * 8, "9f", 80))
     told = recording_fact(done, url="https://rec.example/r1.wav", command_uid="rec-1", at=START)
     seen: list[Recording | None] = []
@@ -403,11 +388,9 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
         await catalog.announce([fact(1, session_id=f"s{n}") for n in range(3 * MAX_CONCURRENT_DELIVERIES)])
         await receiver.wait_for(1 + MAX_CONCURRENT_DELIVERIES)
         clock.advance(1)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert [alarm.at for alarm in clock.alarms if alarm.at <= clock.now()] == []
         go_on.set()
         await receiver.wait_for(2 + 3 * MAX_CONCURRENT_DELIVERIES)
+    assert clock.alarms_at_once == 0
 
 
 async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being_sent(

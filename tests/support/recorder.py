@@ -23,14 +23,12 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.no_disk import no_disk
 from tests.support.truth import Truth, twice_if_too_slow, witnessed
+from tests.support.waiting import WAIT_S, until
 from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, play_call
-
-WAIT_S = 60.0
-"""Bound on every wait for an event; nothing is asserted about how long it took."""
 
 
 class Heard(NamedTuple):
@@ -81,10 +79,14 @@ class Recorder:
 
     async def until(self, recording: dict[str, Any], *statuses: str) -> dict[str, Any]:
         """Wait for one of these states."""
-        async with asyncio.timeout(WAIT_S):
-            while (now := await self.get(recording))["status"] not in (statuses or ("available",)):
-                await asyncio.sleep(0.02)
-        return now
+
+        async def there() -> dict[str, Any] | None:
+            now = await self.get(recording)
+            return now if now["status"] in (statuses or ("available",)) else None
+
+        found = await until(there)
+        assert found is not None
+        return found
 
     async def until_streaming(self, session_id: str, legs: int) -> None:
         """Wait until the session has so many open streams, all of which have sent audio."""
@@ -92,13 +94,13 @@ class Recorder:
 
     async def until_received(self, session_id: str, media_ms: int, *, legs: int = 1) -> None:
         """Wait until the session has so many open streams, each of which has sent that much audio."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                answer = await self.http.get(f"/v1/sessions/{session_id}")
-                streams = answer.json()["streams"] if answer.status_code == 200 else []
-                if len(streams) == legs and all(stream["received_ms"] >= media_ms for stream in streams):
-                    return
-                await asyncio.sleep(0.01)
+
+        async def received() -> bool:
+            answer = await self.http.get(f"/v1/sessions/{session_id}")
+            streams = answer.json()["streams"] if answer.status_code == 200 else []
+            return len(streams) == legs and all(stream["received_ms"] >= media_ms for stream in streams)
+
+        await until(received)
 
     async def fetch(self, recording: dict[str, Any]) -> bytes:
         """The file behind the recording's link."""

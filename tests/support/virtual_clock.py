@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.support.receiver import WAIT_S
+from tests.support.waiting import WAIT_S
 
 START = datetime(2024, 11, 1, 10, tzinfo=UTC)
 """In the past: what is told then is due for the machine's own clock too."""
@@ -32,6 +32,8 @@ class VirtualClock:
         self.time = start
         self.alarms: set[Alarm] = set()
         self.most_alarms = 0
+        self.alarms_at_once = 0
+        """How many were for a moment that had come already."""
         self._armed = asyncio.Event()
 
     def now(self) -> datetime:
@@ -40,6 +42,7 @@ class VirtualClock:
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Alarm:
         alarm = Alarm(self.time + timedelta(seconds=delay_s), call, self)
         self.alarms.add(alarm)
+        self.alarms_at_once += alarm.at <= self.time
         self.most_alarms = max(self.most_alarms, len(self.alarms))
         self._armed.set()
         return alarm

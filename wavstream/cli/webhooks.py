@@ -32,13 +32,21 @@ async def list_dead_letters(app_id: str | None, settings: Settings, console: Con
 
 
 async def replay_dead_letters(
-    app_id: str | None, fact_ids: Sequence[str], settings: Settings, console: Console
+    app_id: str | None,
+    fact_ids: Sequence[str],
+    settings: Settings,
+    console: Console,
+    *,
+    at_once: int = REPLAYED_AT_ONCE,
 ) -> None:
-    """Have these sent again, or all there are; raises OperatorError, and does nothing, if one is not there."""
+    """Have these sent again, or all there are; raise OperatorError, and do nothing, if one is not there.
+
+    ``at_once``: so many are read, and changed, in one transaction.
+    """
     replayed = 0
     async with open_catalog(settings) as catalog:
         apps = await _apps(catalog, app_id)
-        wanted = {each: await _wanted(catalog, each, fact_ids) for each in apps}
+        wanted = {each: await _wanted(catalog, each, fact_ids, at_once) for each in apps}
         found = {fact_id for ids in wanted.values() for fact_id in ids}
         for fact_id in fact_ids:
             if fact_id not in found:
@@ -46,8 +54,8 @@ async def replay_dead_letters(
                     f"there is no dead letter {fact_id}: 'wavstream webhooks list' shows those there are"
                 )
         for each, ids in wanted.items():
-            for start in range(0, len(ids), REPLAYED_AT_ONCE):
-                part = ids[start : start + REPLAYED_AT_ONCE]
+            for start in range(0, len(ids), at_once):
+                part = ids[start : start + at_once]
                 replayed += await catalog.replay(each, part, datetime.now(UTC))
     _print(f"{replayed} webhooks are sent again; a running server begins within ten seconds", console)
 
@@ -60,17 +68,17 @@ async def _apps(catalog: Catalog, app_id: str | None) -> list[str]:
     return [app_id]
 
 
-async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str]) -> list[str]:
-    """Those of the app that are to be sent again, the first to be given up first."""
+async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str], at_once: int) -> list[str]:
+    """Return those of the app that are to be sent again, the first to be given up first."""
     if not fact_ids:
-        return [letter.fact.id async for letter in _letters(catalog, app_id)][::-1]
+        return [letter.fact.id async for letter in _letters(catalog, app_id, at_once)][::-1]
     return [each for each in dict.fromkeys(fact_ids) if await catalog.dead_letter(app_id, each) is not None]
 
 
-async def _letters(catalog: Catalog, app_id: str) -> AsyncIterator[Announcement]:
+async def _letters(catalog: Catalog, app_id: str, at_once: int = REPLAYED_AT_ONCE) -> AsyncIterator[Announcement]:
     cursor: str | None = None
     while True:
-        page = await catalog.dead_letters(app_id, limit=REPLAYED_AT_ONCE, cursor=cursor)
+        page = await catalog.dead_letters(app_id, limit=at_once, cursor=cursor)
         for letter in page.data:
             yield letter
         cursor = page.next_cursor

@@ -19,7 +19,7 @@ from wavstream.model.recording import Recording, Status
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 """How long an idempotency key stands for its first request."""
-_BATCH = 200
+BATCH = 200
 
 log = structlog.get_logger()
 
@@ -64,10 +64,12 @@ class Swept:
 class Sweeper:
     """Sweeps now and then, for as long as the server runs."""
 
-    def __init__(self, catalog: Rows, holds: Claims, storage: Files) -> None:
+    def __init__(self, catalog: Rows, holds: Claims, storage: Files, *, batch: int = BATCH) -> None:
+        """``batch``: rows that are read at once."""
         self._catalog = catalog
         self._holds = holds
         self._storage = storage
+        self._batch = batch
         self._failing: set[str] = set()
 
     async def run(self, *, interval_s: float, now: Callable[[], datetime]) -> None:
@@ -84,7 +86,7 @@ class Sweeper:
         expired = 0
         failing: set[str] = set()
         last: Recording | None = None
-        while batch := await self._catalog.due(now, _BATCH, last):
+        while batch := await self._catalog.due(now, self._batch, last):
             claimed = await self._holds.claim_for_erasing([recording.id for recording in batch], now)
             for recording in batch:
                 if recording.id not in claimed:  # held since it was read
