@@ -33,7 +33,6 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
         ("api/playback.py", "os.fstat"),
         ("conversion/conversions.py", "os.statvfs"),
         ("recorder/file_snapshot.py", "os.close"),
-        ("recorder/file_snapshot.py", "os.fstat"),
         ("sessions/disk_reserve.py", "os.statvfs"),
     }
 )
