@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that stands still until a test moves it. What is due at once rings in the next turn, as in real time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class VirtualClock:
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Alarm:
         alarm = Alarm(self.time + timedelta(seconds=delay_s), call, self)
         self.alarms.add(alarm)
-        self.alarms_at_once += alarm.at <= self.time
+        if alarm.at <= self.time:
+            self.alarms_at_once += 1
+            asyncio.get_running_loop().call_soon(self._ring, alarm)
         self.most_alarms = max(self.most_alarms, len(self.alarms))
         self._armed.set()
         return alarm
@@ -51,8 +53,12 @@ class VirtualClock:
         """Move on, and ring what is due then, in order."""
         self.time += timedelta(seconds=seconds)
         due = sorted((alarm for alarm in self.alarms if alarm.at <= self.time), key=lambda alarm: alarm.at)
-        self.alarms.difference_update(due)
         for alarm in due:
+            self._ring(alarm)
+
+    def _ring(self, alarm: Alarm) -> None:
+        if alarm in self.alarms:
+            self.alarms.remove(alarm)
             alarm.call()
 
     async def armed(self, delay_s: float) -> None:
