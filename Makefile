@@ -1,6 +1,6 @@
 # Needs only make and Python 3.11+. Everything else goes into .venv; a second run finds it there.
 #   make demo    record a spoken conversation, end to end
-#   make test    run the test suite
+#   make test    run the test suite, beside itself; ARGS=-n0 for one process, and for a debugger
 #   make serve   run the server in the foreground
 #   make bench   measure it against its budgets
 #   make lint    what CI checks besides the tests
@@ -17,6 +17,9 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 
+# Most of the suite waits: for calls in real time, for servers that start. Four workers keep two cores busy.
+WORKERS ?= 4
+
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -27,7 +30,7 @@ serve: $(VENV)/.installed
 	@exec $(PY) -m wavstream serve $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 bench: $(VENV)/.installed-test
 	@$(PY) -m bench.run $(ARGS)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import WAIT_S, Recorder, ServerProcess, Wall, hear, recorder
+from tests.support.recorder import Recorder, ServerProcess, Wall, hear, recorder
+from tests.support.talking import RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
+from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, WebhookSettings
 
-RATE_HZ, FRAME, TONE_HZ = 8000, 160, 700.0
+TONE_HZ = 700.0
 ADMIN_KEY = "key-of-the-administrators"
 ADMIN = {"X-Admin-API-Key": ADMIN_KEY}
 APP = {"X-App-ID": "shop", "X-API-Key": "the-key-of-the-shop-app"}
@@ -35,6 +39,7 @@ async def register(client: Recorder, receiver: Receiver, **more: object) -> dict
     body = {"webhook_url": receiver.url, "api_key": APP["X-API-Key"], "rate_limit": 0, "events": [], **more}
     answer = await client.http.post("/admin/apps/shop", json=body, headers=ADMIN)
     assert answer.status_code == 200, answer.text
+    client.http.headers.update(bearer())
     return answer.json()  # type: ignore[no-any-return]
 
 
@@ -44,28 +49,9 @@ async def command(client: Recorder, name: str, **body: object) -> dict[str, Any]
     return answer.json()  # type: ignore[no-any-return]
 
 
-async def say(client: Recorder, socket: ClientConnection, heard_ms: int) -> None:
-    for start in range(0, len(TONE), FRAME):
-        await socket.send(TONE[start : start + FRAME].tobytes())
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            live = await client.http.get(f"/v1/sessions/{SESSION}", headers=bearer())
-            if live.status_code == 200 and [each["received_ms"] >= heard_ms for each in live.json()["streams"]] == [
-                True
-            ]:
-                return
-            await asyncio.sleep(0.01)
-
-
-async def start(client: Recorder, session_id: str) -> str:
-    started = await client.http.post("/v1/recordings", json={"session_id": session_id}, headers=bearer())
-    assert started.status_code == 201, started.text
-    return started.json()["id"]  # type: ignore[no-any-return]
-
-
-async def stop(client: Recorder, recording_id: str) -> None:
-    stopped = await client.http.post(f"/v1/recordings/{recording_id}/stop", headers=bearer())
-    assert stopped.status_code == 200, stopped.text
+async def say_tone(client: Recorder, socket: ClientConnection, heard_ms: int) -> None:
+    await say(socket, TONE)
+    await client.until_received(SESSION, heard_ms)
 
 
 def bearer() -> Mapping[str, str]:
@@ -91,9 +77,9 @@ async def test_the_quickstart_of_the_gateway_from_the_registration_to_the_expiry
     async with Receiver(fetch_at_once) as receiver, recorder(tmp_path, wall=wall, **settings) as (client, _):
         secret = (await register(client, receiver))["webhook_secret"]
         async with leg(client) as socket:
-            await say(client, socket, 4000)
+            await say_tone(client, socket, 4000)
             await command(client, "record/start", command_uid="rec-1")
-            await say(client, socket, 8000)
+            await say_tone(client, socket, 8000)
             await command(client, "record/stop", command_uid="stop-1")
             requests = await receiver.wait_for(3)
         for request in requests:
@@ -121,7 +107,7 @@ async def test_two_recordings_of_one_session_are_announced_each_with_its_own_com
         await register(client, receiver, events=["recording.completed"])
         async with leg(client) as socket:
             for number in (1, 2):
-                await say(client, socket, 8000 * number - 4000)
+                await say_tone(client, socket, 8000 * number - 4000)
                 async with asyncio.timeout(WAIT_S):
                     while True:
                         started = await client.http.post(
@@ -132,7 +118,7 @@ async def test_two_recordings_of_one_session_are_announced_each_with_its_own_com
                             break
                         await asyncio.sleep(float(started.headers["Retry-After"]) / 10)
                 assert started.status_code == 202
-                await say(client, socket, 8000 * number)
+                await say_tone(client, socket, 8000 * number)
                 await command(client, "record/stop")
                 await receiver.wait_for(number)
     urls = {message["command_uid"]: message["recording_url"] for message in receiver.messages}
@@ -154,16 +140,16 @@ async def test_a_hang_up_completes_the_recording_and_a_kill_loses_no_message_and
         client = await process.start()
         await register(client, receiver)
         async with leg(client) as socket:
-            await say(client, socket, 4000)
+            await say_tone(client, socket, 4000)
             await command(client, "record/start", command_uid="rec-1")
-            await say(client, socket, 8000)
+            await say_tone(client, socket, 8000)
         await receiver.wait_for(1)
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                rows = (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
-                if rows and rows[0]["status"] == "available":
-                    break
-                await asyncio.sleep(0.02)
+
+        async def is_available() -> bool:
+            rows = (await client.http.get("/v1/recordings")).json()["data"]
+            return bool(rows) and rows[0]["status"] == "available"
+
+        await until(is_available)
         await process.end(signal.SIGKILL)
         await client.http.aclose()
         await receiver.left()
@@ -184,16 +170,20 @@ async def test_a_start_and_a_failure_are_announced_where_the_settings_say_so(tmp
     async with Receiver() as receiver, recorder(tmp_path, **settings) as (client, _):
         await register(client, receiver)
         async with leg(client) as socket:
-            await say(client, socket, 4000)
-            recording = await start(client, SESSION)
-            await say(client, socket, 8000)
-            await stop(client, recording)
+            await say_tone(client, socket, 4000)
+            recording = await client.start(SESSION)
+            await say_tone(client, socket, 8000)
+            await client.act(recording, "stop")
         await receiver.wait_for(2)
-        await stop(client, await start(client, "never streams"))
+        await client.act(await client.start("never streams"), "stop")
         await receiver.wait_for(3)
     assert [(message["session_uuid"], message["event"]) for message in receiver.messages] == [
         (SESSION, "recording.started"), (SESSION, "recording.completed"), ("never streams", "recording.failed")
     ]  # fmt: skip
+
+
+async def has_told_all(service: Service) -> bool:
+    return service.recovery.reconciled and not await service.catalog.outbox.backlog()
 
 
 def lose(data_dir: Path) -> None:
@@ -209,27 +199,34 @@ async def test_a_recording_that_a_restart_finds_lost_is_announced_once_as_failed
         async with recorder(tmp_path, **settings) as (client, _):
             await register(client, receiver)
             socket = await leg(client)
-            finished = await start(client, SESSION)
-            await say(client, socket, 3000)
-            await stop(client, finished)
-            running = await start(client, SESSION)
-            await say(client, socket, 6000)
+            finished = await client.start(SESSION)
+            await say_tone(client, socket, 3000)
+            await client.act(finished, "stop")
+            running = await client.start(SESSION)
+            await say_tone(client, socket, 6000)
             await receiver.wait_for(1)
         await socket.close()
         lose(tmp_path)
         for _ in range(2):
             async with recorder(tmp_path, **settings) as (client, service):
-                async with asyncio.timeout(20):
-                    while not service.recovery.reconciled or await service.catalog.outbox.backlog():
-                        await asyncio.sleep(0.01)
+                await until(partial(has_told_all, service))
                 errors = {
                     each["id"]: each["error"]
                     for each in (await client.http.get("/v1/recordings", headers=bearer())).json()["data"]
                 }
     told = [(message["event"], message.get("error")) for message in receiver.messages]
     assert told[0] == ("recording.completed", None)
-    assert told[1:] == [("recording.failed", errors[running]), ("recording.failed", errors[finished])]
-    assert errors[finished] == "its file is gone"
+    assert told[1:] == [("recording.failed", errors[running["id"]]), ("recording.failed", errors[finished["id"]])]
+    assert errors[finished["id"]] == "its file is gone"
+
+
+async def dead_letters(client: Recorder) -> list[dict[str, Any]]:
+    return (await client.http.get(DEAD_LETTERS)).json()["data"]  # type: ignore[no-any-return]
+
+
+async def figures_with(line: str, client: Recorder) -> str:
+    figures = (await client.http.get("/metrics")).text
+    return figures if line in figures else ""
 
 
 async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Path) -> None:
@@ -239,24 +236,19 @@ async def test_what_was_given_up_is_read_and_sent_again_with_its_id(tmp_path: Pa
     settings: dict[str, Any] = {"admin_api_key": SecretStr(ADMIN_KEY), "webhooks": OPEN}
     async with Receiver(refuse) as receiver, recorder(tmp_path, **settings) as (client, _):
         await register(client, receiver, events=["recording.failed"])
-        await stop(client, recording := await start(client, "never streams"))
+        recording = await client.act(await client.start("never streams"), "stop")
         await receiver.wait_for(1)
         # Without an address there is nothing to wait 24 hours for.
         await client.http.post("/admin/apps/shop", json={"api_key": APP["X-API-Key"]}, headers=ADMIN)
-        async with asyncio.timeout(WAIT_S):
-            while not (letters := (await client.http.get(DEAD_LETTERS, headers=bearer())).json()["data"]):
-                await asyncio.sleep(0.02)
-        [letter] = letters
-        read = (await client.http.get(f"{DEAD_LETTERS}/{letter['id']}", headers=bearer())).json()
+        [letter] = await until(lambda: dead_letters(client))
+        read = (await client.http.get(f"{DEAD_LETTERS}/{letter['id']}")).json()
         refused = list(receiver.requests)
         receiver.answer = None
         await register(client, receiver)
-        answer = await client.http.post(f"{DEAD_LETTERS}/replay", json={"ids": [letter["id"]]}, headers=bearer())
+        answer = await client.http.post(f"{DEAD_LETTERS}/replay", json={"ids": [letter["id"]]})
         *_, again = await receiver.wait_for(len(refused) + 1)
-        async with asyncio.timeout(WAIT_S):
-            while 'tries_total{outcome="delivered"} 1.0' not in (figures := (await client.http.get("/metrics")).text):
-                await asyncio.sleep(0.02)
-    assert (letter["event"], letter["recording_id"]) == ("recording.failed", recording)
+        figures = await until(lambda: figures_with('tries_total{outcome="delivered"} 1.0', client))
+    assert (letter["event"], letter["recording_id"]) == ("recording.failed", recording["id"])
     assert (letter["attempts"], letter["error"]) == (len(refused) + 1, "the app has no webhook URL")
     assert answer.json() == {"replayed": 1}
     assert again.headers["webhook-id"] == refused[0].headers["webhook-id"] == letter["id"]

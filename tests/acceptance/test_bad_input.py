@@ -15,7 +15,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, Recorder, Wall, close_code, recorder
+from tests.support.recorder import Recorder, Wall, close_code, recorder
+from tests.support.waiting import WAIT_S
 from wavstream.access.keys import hash_key, lookup
 from wavstream.model.app import App
 from wavstream.settings import Limits
@@ -205,8 +206,8 @@ async def test_links_answer_416_403_and_after_expiry_404_with_an_empty_body(tmp_
 async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path: Path) -> None:
     wall = Wall()
     async with recorder(tmp_path, api_key="key-of-the-default-app", wall=wall) as (client, service):
-        mine = Recorder(client.base_url, tmp_path, key="key-of-the-default-app")
-        other = Recorder(client.base_url, tmp_path, key="key-of-the-other-app")
+        mine = Recorder(client.base_url, key="key-of-the-default-app")
+        other = Recorder(client.base_url, key="key-of-the-other-app")
         key = "key-of-the-other-app"
         secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, service.master)}
         assert await service.catalog.apps.add(App("other", created_at=wall()), **secrets)

@@ -12,32 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
-from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import loudest_shift
 from tests.support.recorder import Recorder, ServerProcess, hear
-from tests.support.speech import hello, silence
+from tests.support.speech import hello, noise, silence
+from tests.support.talking import RATE_HZ, speak
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import check
 from wavstream.storage.sidecar import read_sidecar
 
-RATE_HZ = 8000
-FRAME = 160
 LOST_S = 0.25
 """The bound on what a kill may take."""
-
-
-def voice(seed: int, length_s: float) -> NDArray[np.int16]:
-    """Noise that is like nothing else, so that every sample's place can be told."""
-    return np.random.default_rng(seed).integers(-9000, 9000, round(length_s * RATE_HZ), np.int16)
-
-
-async def stream(socket: ClientConnection, samples: NDArray[np.int16], *, start_s: float) -> None:
-    """Send in real time, 20 ms each, due from ``start_s`` of the loop's clock on."""
-    loop = asyncio.get_running_loop()
-    for number in range(len(samples) // FRAME):
-        await asyncio.sleep(start_s + (number + 1) * FRAME / RATE_HZ - loop.time())
-        await socket.send(samples[number * FRAME : (number + 1) * FRAME].tobytes())
 
 
 class Watch:
@@ -78,7 +63,7 @@ async def call_until_killed(
     sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in voices}
     loop = asyncio.get_running_loop()
     watch, start_s = Watch(client), loop.time()
-    await asyncio.gather(*(stream(sockets[leg], voices[leg], start_s=start_s) for leg in voices))
+    await asyncio.gather(*(speak(sockets[leg], voices[leg], start_s=start_s) for leg in voices))
     if number is signal.SIGTERM:
         await client.until_received("call-77", len(voices["a"]) * 1000 // RATE_HZ, legs=len(voices))
     safe = {leg: len(voice) for leg, voice in voices.items()}
@@ -109,7 +94,7 @@ def heard_of(samples: NDArray[np.int16], voice: NDArray[np.int16]) -> int:
 
 
 async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> None:
-    voices = {"a": voice(1, 4.0), "b": voice(2, 4.0)}
+    voices = {"a": noise(4.0, seed=1), "b": noise(4.0, seed=2)}
     async with ServerProcess(tmp_path / "data", reconnect_wait_s=0) as server:
         recording, safe = await call_until_killed(await server.start(), server, voices, signal.SIGKILL)
         shutil.copytree(tmp_path / "data" / "journal", tmp_path / "kept")
@@ -132,14 +117,14 @@ async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["after a kill", "after SIGTERM"])
 async def test_legs_that_come_back_go_on_in_the_same_recording(tmp_path: Path, number: signal.Signals) -> None:
-    before = {"a": voice(1, 2.0), "b": voice(2, 2.0)}
-    after = {"a": voice(3, 1.5), "b": voice(4, 1.5)}
+    before = {"a": noise(2.0, seed=1), "b": noise(2.0, seed=2)}
+    after = {"a": noise(1.5, seed=3), "b": noise(1.5, seed=4)}
     async with ServerProcess(tmp_path) as server:
         recording, safe = await call_until_killed(await server.start(), server, before, number)
         client = await server.start()
         sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in after}
         start_s = asyncio.get_running_loop().time()
-        await asyncio.gather(*(stream(sockets[leg], after[leg], start_s=start_s) for leg in after))
+        await asyncio.gather(*(speak(sockets[leg], after[leg], start_s=start_s) for leg in after))
         await client.until(recording, "ongoing")
         for socket in sockets.values():
             await socket.close()
@@ -195,20 +180,20 @@ async def test_a_recording_that_is_paused_when_the_server_is_killed_is_paused_af
         client = await server.start()
         socket = await client.connect("/media/pcm/call-77/a")
         recording = await client.start("call-77")
-        await socket.send(voice(1, 0.5).tobytes())
+        await socket.send(noise(0.5, seed=1).tobytes())
         await client.until_streaming("call-77", 1)
         await client.act(recording, "pause")
         await server.end(signal.SIGTERM)
         await client.http.aclose()
         client = await server.start()
         socket = await client.connect("/media/pcm/call-77/a")
-        await socket.send(voice(2, 0.5).tobytes())
+        await socket.send(noise(0.5, seed=2).tobytes())
         await client.until_streaming("call-77", 1)
         assert (await client.get(recording))["status"] == "paused"
         done = await client.act(recording, "stop")
         samples, _ = hear(await client.fetch(done))
         await client.http.aclose()
-    assert not np.isin(voice(2, 0.5)[:50], samples[:, 0]).all()
+    assert not np.isin(noise(0.5, seed=2)[:50], samples[:, 0]).all()
 
 
 async def test_an_accepted_recording_waits_on_after_a_restart(tmp_path: Path) -> None:
@@ -219,7 +204,7 @@ async def test_an_accepted_recording_waits_on_after_a_restart(tmp_path: Path) ->
         await client.http.aclose()
         client = await server.start()
         socket = await client.connect("/media/pcm/call-77/a")
-        await socket.send(voice(1, 0.5).tobytes())
+        await socket.send(noise(0.5, seed=1).tobytes())
         await client.until(recording, "ongoing")
         await socket.close()
         done = await client.until(recording)

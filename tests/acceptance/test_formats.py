@@ -26,7 +26,7 @@ async def test_both_formats_of_a_recording_say_the_same(tmp_path: Path, recorded
     ]
     async with recorder(tmp_path) as (client, _):
         recording = await client.start("call", format=recorded_as)
-        await client.play("call", *legs)
+        await client.play_at_once("call", *legs)
         own, _ = await client.listen(recording)
         first = await client.http.get(f"/v1/recordings/{recording['id']}.{asked_for}", follow_redirects=True)
         link = first.url

@@ -7,7 +7,6 @@ import base64
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, close_code, recorder
-from tests.support.truth import Truth
+from tests.support.recorder import close_code, recorder
+from tests.support.truth import real_time
+from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import encode
 from wavstream.rendering.mixer.mix import BEEP_HZ
@@ -41,22 +41,14 @@ def stereo(length_s: float, rate_hz: int, *quirks: Quirk) -> Leg:
     return Leg("a", np.stack((said, heard), 1), rate_hz, quirks=quirks)
 
 
-async def recorded(tmp_path: Path, dialect: str, *legs: Leg) -> tuple[NDArray[np.int16], int, Truth, dict[str, Any]]:
-    """Return the file of a call and its rate, when the legs joined, and the recording."""
-    async with recorder(tmp_path) as (client, _):
-        recording = await client.start("call-77")
-        truth = await client.play("call-77", *legs, dialect=dialect)
-        samples, rate_hz = await client.listen(recording)
-        done = await client.get(recording)
-    return samples, rate_hz, truth, done
-
-
+@real_time
 @both
 async def test_stereo_is_what_the_party_says_and_hears_with_every_beep_where_it_was_said(
     tmp_path: Path, dialect: str
 ) -> None:
     leg = stereo(4.0, 16_000, Stall(at_s=1.2, for_s=1.5), Chunks(331))
-    samples, rate_hz, truth, done = await recorded(tmp_path, dialect, leg)
+    async with recorder(tmp_path) as (client, _):
+        samples, rate_hz, done, truth = await client.record(leg, dialect=dialect)
     assert rate_hz == 16_000
     said_s, heard_s = truth.said("a", 0.3, 1.3, 2.3, 3.3), truth.said("a", 0.6, 1.6, 2.6, 3.6)
     assert find_beeps(samples[:, 0], rate_hz, SAID_HZ) == pytest.approx(said_s, abs=truth.within_s)
@@ -69,13 +61,15 @@ async def test_stereo_is_what_the_party_says_and_hears_with_every_beep_where_it_
     assert truth.gaps(done) == []
 
 
+@real_time
 @both
 async def test_a_pause_that_nobody_announced_is_silence_and_the_legs_stay_aligned(tmp_path: Path, dialect: str) -> None:
     legs = [
         Leg("a", beeps(5.0, rate_hz=8000, frequency_hz=SAID_HZ, offset_s=0.3)[:, None], quirks=[Gap(1.5, 1.5)]),
         Leg("b", beeps(5.0, rate_hz=8000, frequency_hz=HEARD_HZ, offset_s=0.6)[:, None]),
     ]
-    samples, rate_hz, truth, done = await recorded(tmp_path, dialect, *legs)
+    async with recorder(tmp_path) as (client, _):
+        samples, rate_hz, done, truth = await client.record(*legs, dialect=dialect)
     kept_s = truth.said("a", 0.3, 1.3, 3.3, 4.3)
     assert find_beeps(samples[:, 0], rate_hz, SAID_HZ) == pytest.approx(kept_s, abs=truth.within_s)
     heard_s = truth.said("b", *(0.6 + np.arange(5)))

@@ -21,7 +21,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, ServerProcess, hear, recorder
+from tests.support.recorder import Recorder, ServerProcess, hear, recorder
+from tests.support.talking import FRAME, RATE_HZ, say
+from tests.support.waiting import until
 from wavstream.api.gateway.commands import Command
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
@@ -29,11 +31,10 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings
 
-RATE_HZ = 8000
 TONE_HZ = 700.0
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
 SECOND = TONE[:RATE_HZ]
-QUIET = np.zeros(160, np.int16)
+QUIET = np.zeros(FRAME, np.int16)
 ADMIN = {"X-Admin-API-Key": "key-of-the-administrators"}
 KEYS = {"shop": "the-key-of-the-shop-app", "bank": "the-key-of-the-bank-app"}
 SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
@@ -45,13 +46,13 @@ def as_app(app_id: str) -> dict[str, str]:
     return {"X-App-ID": app_id, "X-API-Key": KEYS[app_id]}
 
 
-class Application:
+class Application(Recorder):
     """An application of the gateway, and the media server beside it."""
 
     def __init__(self, base_url: str, app_id: str = "shop") -> None:
-        self.base_url = base_url
+        super().__init__(base_url, key=KEYS[app_id])
         self.app_id = app_id
-        self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=as_app(app_id))
+        self.http.headers.update(as_app(app_id))
 
     async def register(self, app_id: str, **more: object) -> httpx.Response:
         body = {"api_key": KEYS[app_id], "rate_limit": 200, "events": []} | more
@@ -68,47 +69,34 @@ class Application:
         )
 
     async def announce(self, session: str = SESSION) -> None:
-        answer = await self.http.post("/v1/sessions", json={"session_id": session}, headers=self.bearer)
+        answer = await self.http.post("/v1/sessions", json={"session_id": session})
         assert answer.status_code == 201
 
     async def until_away(self, leg: str) -> None:
         """Wait until the server has seen that the leg is lost."""
-        async with asyncio.timeout(WAIT_S):
-            while leg not in (await self.http.get(f"/v1/sessions/{SESSION}", headers=self.bearer)).json()["away"]:
-                await asyncio.sleep(0.01)
+
+        async def is_away() -> bool:
+            return leg in (await self.http.get(f"/v1/sessions/{SESSION}")).json()["away"]
+
+        await until(is_away)
 
     async def until_heard(self, media_ms: int, session: str = SESSION) -> None:
         """Wait until the session's only stream has sent so much audio."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                live = await self.http.get(f"/v1/sessions/{session}", headers=self.bearer)
-                if live.status_code == 200 and [s["received_ms"] >= media_ms for s in live.json()["streams"]] == [True]:
-                    return
-                await asyncio.sleep(0.01)
+        await self.until_received(session, media_ms)
 
     async def recordings(self, *, finished: int) -> list[dict[str, Any]]:
         """All recordings of the app, oldest first, as soon as so many are available."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                data = (await self.http.get("/v1/recordings", headers=self.bearer)).json()["data"]
-                if sum(each["status"] == "available" for each in data) == finished:
-                    return list(reversed(data))
-                await asyncio.sleep(0.01)
+
+        async def as_many() -> list[dict[str, Any]]:
+            data: list[dict[str, Any]] = (await self.http.get("/v1/recordings")).json()["data"]
+            return data if sum(each["status"] == "available" for each in data) == finished else []
+
+        return list(reversed(await until(as_many)))
 
     async def tones(self, recording: dict[str, Any]) -> list[float]:
         """Where the file behind the recording's link has the tone, on the left."""
         samples, rate_hz = hear((await self.http.get(recording["url"])).content)
         return find_beeps(samples[:, 0], rate_hz, TONE_HZ)
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {KEYS[self.app_id]}"}
-
-
-async def say(socket: ClientConnection, sound: np.ndarray[Any, np.dtype[np.int16]] = TONE) -> None:
-    """Send it in frames of 20 ms, at once."""
-    for start in range(0, len(sound), 160):
-        await socket.send(sound[start : start + 160].tobytes())
 
 
 @asynccontextmanager
@@ -120,7 +108,7 @@ async def talking(socket: ClientConnection) -> AsyncIterator[None]:
         start_s = loop.time()
         for number in itertools.count():
             await asyncio.sleep(start_s + number * 0.02 - loop.time())
-            await say(socket, SECOND[number % 50 * 160 :][:160])
+            await say(socket, SECOND[number % 50 * FRAME :][:FRAME])
 
     task = asyncio.create_task(talk())
     try:
@@ -183,7 +171,7 @@ async def test_an_announced_session_is_recorded_from_the_first_sample_of_its_str
         await shop.announce()
         assert (await shop.command("record/start")).status_code == 202
         async with shop.stream() as socket:
-            await say(socket)
+            await say(socket, TONE)
             await shop.until_heard(3000)
         (recording,) = await shop.recordings(finished=1)
         assert recording["end_reason"] == "hangup"
@@ -196,7 +184,7 @@ async def test_a_stop_during_a_reconnect_keeps_what_was_said(tmp_path: Path) -> 
         await shop.announce()
         await shop.command("record/start")
         async with shop.stream() as socket:
-            await say(socket)
+            await say(socket, TONE)
             await shop.until_heard(3000)
             socket.transport.abort()
         await shop.until_away("a")
@@ -224,7 +212,7 @@ async def test_the_recording_of_an_app_that_is_removed_goes_on_to_its_end(tmp_pa
 async def test_a_token_of_an_app_that_is_removed_opens_nothing_from_then_on(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (shop, _):
         await shop.register("bank")
-        made = await shop.http.post("/v1/stream-tokens", json={"session_id": None}, headers=shop.bearer)
+        made = await shop.http.post("/v1/stream-tokens", json={"session_id": None})
         url = f"{shop.base_url.replace('http', 'ws', 1)}/media/pcm/call-77/a?token={made.json()['token']}&record=1"
         async with connect(url) as socket:
             await say(socket, QUIET)
@@ -242,20 +230,18 @@ async def test_the_options_of_an_app_are_those_of_all_its_recordings_and_a_reque
         await shop.register("shop", recording={"channels": "mono", "metadata": {"of": "shop"}})
 
         async def started(session: str, **options: str) -> None:
-            answer = await shop.http.post(
-                "/v1/recordings", json={"session_id": session, **options}, headers=shop.bearer
-            )
+            answer = await shop.http.post("/v1/recordings", json={"session_id": session, **options})
             assert answer.status_code == 201
 
         async with shop.stream("asked", "a?record=1") as socket:  # before the app is known by any other request
-            await say(socket)
+            await say(socket, TONE)
         await shop.announce("commanded")
         assert (await shop.command("record/start", "commanded")).status_code == 202
         await started("requested")
         await started("other", channels="stereo")
         for session in ("commanded", "requested", "other"):
             async with shop.stream(session) as socket:
-                await say(socket)
+                await say(socket, TONE)
         recordings = await shop.recordings(finished=4)
         heard = {each["session_id"]: hear((await shop.http.get(each["url"])).content)[0] for each in recordings}
     assert {session: samples.shape[1] for session, samples in heard.items()} == {
@@ -274,7 +260,7 @@ async def test_what_is_being_recorded_can_be_listened_to_meanwhile(tmp_path: Pat
         await shop.command("record/start")
         assert (await shop.http.get(live)).status_code == 404  # no stream yet
         async with shop.stream() as socket:
-            await say(socket)
+            await say(socket, TONE)
             await shop.until_heard(3000)
             beyond = await shop.http.get(live, headers={"Range": "bytes=999999999-"})
             assert (beyond.status_code, beyond.json()["success"]) == (416, False)
@@ -291,7 +277,7 @@ async def test_what_is_being_recorded_can_be_listened_to_meanwhile(tmp_path: Pat
 async def test_a_stream_belongs_to_the_app_whose_key_or_token_opened_it(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (shop, _):
         await shop.register("bank")
-        tokens = await shop.http.post("/v1/stream-tokens", json={"session_id": None}, headers=shop.bearer)
+        tokens = await shop.http.post("/v1/stream-tokens", json={"session_id": None})
         token = tokens.json()["token"]
         base = shop.base_url.replace("http", "ws", 1)
         ways: dict[str, tuple[str, dict[str, str]]] = {

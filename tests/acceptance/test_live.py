@@ -17,26 +17,15 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from websockets.asyncio.client import ClientConnection
 
-from tests.support.recorder import WAIT_S, Recorder, hear, recorder
+from tests.support.recorder import Recorder, hear, recorder
+from tests.support.speech import noise
+from tests.support.talking import FRAME, RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
 from wavstream.service.service import Service
 from wavstream.settings import Limits
 
-RATE_HZ = 8000
-FRAME = 160
 HEADER_BYTES = 80
-
-
-def noise(seconds: float, *, seed: int = 1) -> NDArray[np.int16]:
-    """Of which no two stretches are alike."""
-    return np.random.default_rng(seed).integers(-9000, 9000, round(seconds * RATE_HZ)).astype(np.int16)
-
-
-async def say(socket: ClientConnection, samples: NDArray[np.int16]) -> None:
-    """Send samples in frames of 20 ms, at once."""
-    for start in range(0, len(samples), FRAME):
-        await socket.send(samples[start : start + FRAME].tobytes())
 
 
 class Ear:
@@ -89,9 +78,7 @@ def live_path(recording: dict[str, Any]) -> str:
 
 
 async def until_listeners(service: Service, count: int) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while service.live.listeners != count:
-            await asyncio.sleep(0.01)
+    await until(lambda: service.live.listeners == count)
 
 
 @pytest.mark.parametrize("file_format", ["wav", "mp3"])

@@ -11,7 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import find_beeps
-from tests.support.recorder import WAIT_S, recorder
+from tests.support.recorder import recorder
+from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.mixer.mix import BEEP_HZ

@@ -18,11 +18,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.support.event_socket import Channel, FreeSwitch
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver, always
-from tests.support.recorder import WAIT_S, Recorder, recorder
+from tests.support.recorder import Recorder, recorder
+from tests.support.talking import RATE_HZ, say
+from tests.support.waiting import WAIT_S, until
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, OpenerSettings
 
-RATE_HZ, FRAME, TONE_HZ = 8000, 160, 700.0
+TONE_HZ = 700.0
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CHANNEL = "1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
@@ -57,8 +59,7 @@ class MediaServer:
 
     async def say(self, session_id: str) -> None:
         """Send the tone on the session's stream."""
-        for start in range(0, len(TONE), FRAME):
-            await self.streams[session_id].send(TONE[start : start + FRAME].tobytes())
+        await say(self.streams[session_id], TONE)
 
     async def _obey(self, request: Received) -> Answer:
         message = Webhook(SECRET).verify(request.body, dict(request.headers))
@@ -77,9 +78,11 @@ async def event_socket(tmp_path: Path, **chosen: Any) -> AsyncIterator[tuple[Rec
     switch = FreeSwitch(channels={CHANNEL: Channel()})
     await switch.start()
     opener = OpenerSettings(kind="esl", port=switch.port, **chosen)
-    async with recorder(tmp_path, opener=opener) as (client, service):
-        yield client, service, switch
-    await switch.stop()
+    try:
+        async with recorder(tmp_path, opener=opener) as (client, service):
+            yield client, service, switch
+    finally:
+        await switch.stop()
 
 
 async def test_a_recording_makes_the_media_server_stream_and_its_stop_ends_that_as_often_as_asked(
@@ -151,9 +154,11 @@ async def test_a_start_that_the_media_server_refuses_is_refused_and_leaves_nothi
         key = {"Idempotency-Key": "one"}
         refused = await client.http.post("/v1/recordings", json={"session_id": "call-77"}, headers=key)
         listed = (await client.http.get("/v1/recordings")).json()["data"]
-        async with asyncio.timeout(WAIT_S):
-            while (await client.http.get("/v1/sessions/call-77")).status_code != 404:
-                await asyncio.sleep(0.01)
+
+        async def session_is_gone() -> bool:
+            return (await client.http.get("/v1/sessions/call-77")).status_code == 404
+
+        await until(session_is_gone)
         switch.receiver.answer = obey
         taken = await client.http.post("/v1/recordings", json={"session_id": "call-77"}, headers=key)
     assert (refused.status_code, "Retry-After" in refused.headers) == (status, status == 503)
@@ -202,9 +207,7 @@ async def test_the_end_of_the_server_waits_until_the_media_server_has_ended_the_
         *_, stop = await switch.heard(3)
 
         async def answer_late() -> None:
-            async with asyncio.timeout(WAIT_S):
-                while service._background:  # they are the first to end
-                    await asyncio.sleep(0.01)
+            await until(lambda: not service._background)  # they are the first to end
             switch.let(2)
 
         answering = asyncio.create_task(answer_late())

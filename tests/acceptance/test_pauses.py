@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
-from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
+from tests.support.speech import noise
+from tests.support.talking import FRAME, RATE_HZ, say, speak
 
-RATE_HZ = 8000
-FRAME = 160
 BEFORE_HZ, SECRET_HZ, AFTER_HZ = 600.0, 1000.0, 1500.0
-SECRET = np.random.default_rng(42).integers(-9000, 9000, RATE_HZ, np.int16)
+SECRET = noise(1.0, seed=42)
 """A second of noise that is like nothing else: any 20 ms of it can be searched for."""
-
-
-async def stream(socket: ClientConnection, samples: np.ndarray) -> None:
-    """Send samples in frames of 20 ms, at once."""
-    for start in range(0, len(samples), FRAME):
-        await socket.send(samples[start : start + FRAME].tobytes())
-
-
-async def speak(socket: ClientConnection, samples: np.ndarray) -> None:
-    """Send samples in frames of 20 ms when they have been said: a pause takes what is ahead of its time too."""
-    loop = asyncio.get_running_loop()
-    start_s = loop.time()
-    for end in range(FRAME, len(samples) + 1, FRAME):
-        await asyncio.sleep(start_s + end / RATE_HZ - loop.time())
-        await socket.send(samples[end - FRAME : end].tobytes())
 
 
 def secret_is_in(data_dir: Path) -> list[str]:
@@ -63,13 +46,14 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
     """Record a beep, a pause with the secret in it, and another beep; return the recording when it is done."""
     async with client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77", channels="mono", pause_behavior=behavior)
+        # In real time: a pause takes what is ahead of its time too.
         await speak(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
         await client.until_received("call-77", 1_000)
         if by_stream:
             await socket.send('{"event":"pause"}')
         else:
             assert (await client.act(recording, "pause"))["status"] == "paused"
-        await stream(socket, SECRET)
+        await say(socket, SECRET)
         await client.until_received("call-77", 2_000)
         assert (await client.get(recording))["status"] == "paused"
         assert secret_is_in(data_dir) == []
@@ -78,7 +62,7 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
         else:
             assert (await client.act(recording, "resume"))["status"] == "ongoing"
         # What the resume takes after the last of the secret is withheld too: it has until the beep.
-        await stream(socket, beeps(2.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=1.5))
+        await say(socket, beeps(2.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=1.5))
         await client.until_received("call-77", 4_000)
         return await client.act(recording, "stop")
 
@@ -114,14 +98,15 @@ async def test_audio_said_in_a_pause_that_arrives_after_it_is_withheld_too(tmp_p
     async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77", channels="mono")
         # Half a second in step with the clock tells the server where the stream's media time is.
-        await stream(socket, np.zeros(RATE_HZ // 2, np.int16))
+        await say(socket, np.zeros(RATE_HZ // 2, np.int16))
         await client.until_received("call-77", 500)
         (session,) = service.sessions.of_app("default")
         (live,) = session.streams
         live._floor_us = service.clock.now_us() - 500_000  # what a stream in real time would have shown
         await client.act(recording, "pause")
-        session.resume(recording["id"], service.clock.now_us() + 1_000_000)
-        await stream(socket, SECRET[: RATE_HZ // 2])
+        (running,) = session.running
+        session.resume(running, service.clock.now_us() + 1_000_000)
+        await say(socket, SECRET[: RATE_HZ // 2])
         await client.until_received("call-77", 1_000)
         await client.act(recording, "stop")
         assert secret_is_in(tmp_path) == []

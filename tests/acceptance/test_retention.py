@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from datetime import timedelta
@@ -13,7 +12,9 @@ import httpx
 from structlog.testing import capture_logs
 
 from tests.support.listening import beeps
-from tests.support.recorder import WAIT_S, Recorder, ServerProcess, Wall, close_code, recorder
+from tests.support.recorder import Recorder, ServerProcess, Wall, close_code, recorder
+from tests.support.waiting import until
+from wavstream.service.service import Service
 from wavstream.simulator.caller import Leg
 
 RATE_HZ = 8000
@@ -27,7 +28,7 @@ def leg() -> Leg:
 async def recorded(client: Recorder, session_id: str = "call-77", **options: object) -> dict[str, Any]:
     """Return a recording of a call that is over, with its file."""
     recording = await client.start(session_id, **options)
-    await client.play(session_id, leg())
+    await client.play_at_once(session_id, leg())
     return await client.until(recording)
 
 
@@ -42,6 +43,10 @@ async def ask_everywhere(client: Recorder, recording: dict[str, Any], signed: li
         *[await client.http.request(method, route) for route in routes for method in ("GET", "HEAD")],
         *[await client.http.get(each) for each in signed],
     ]
+
+
+async def until_reconciled(service: Service) -> None:
+    await until(lambda: service.recovery.reconciled)
 
 
 def is_bare_404(answer: httpx.Response) -> bool:
@@ -74,25 +79,21 @@ async def test_a_held_recording_is_fetched_beyond_its_hours_and_a_restart_until_
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, _):
         recording = await client.start("call-77")
         held = await client.http.post(f"/v1/recordings/{recording['id']}/hold", json=HOLD)
-        await client.play("call-77", leg())
+        await client.play_at_once("call-77", leg())
         await client.until(recording)
         assert held.json()["hold"].items() >= HOLD.items()
     wall.ahead = timedelta(hours=25)
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, _):
         other = await client.start("call-78", retention_hours=1)
-        await client.play("call-78", leg())
+        await client.play_at_once("call-78", leg())
         await client.until(other, "expired")
-        async with asyncio.timeout(WAIT_S):
-            while len(audio_files(tmp_path)) > 2:  # the sweeper comes by
-                await asyncio.sleep(0.02)
+        await until(lambda: len(audio_files(tmp_path)) <= 2)  # the sweeper comes by
         link = (await client.get(recording))["url"]
         kept = await client.http.get(link)
         erased = await client.http.delete(f"/v1/recordings/{recording['id']}")
         released = await client.http.delete(f"/v1/recordings/{recording['id']}/hold")
         gone = await client.http.get(link)
-        async with asyncio.timeout(WAIT_S):
-            while audio_files(tmp_path):
-                await asyncio.sleep(0.02)
+        await until(lambda: not audio_files(tmp_path))
 
     assert (kept.status_code, erased.status_code) == (200, 409)
     assert released.json()["status"] == "expired"
@@ -105,9 +106,8 @@ async def test_a_hold_of_a_running_recording_survives_a_kill(tmp_path: Path) -> 
         recording = await client.start("call-77")
         socket = await client.connect("/media/pcm/call-77/a")
         await socket.send(bytes(16_000))
-        async with asyncio.timeout(WAIT_S):
-            while sum(path.stat().st_size for path in (tmp_path / "journal").iterdir()) < 16_000:
-                await asyncio.sleep(0.02)
+        journal = tmp_path / "journal"
+        await until(lambda: sum(path.stat().st_size for path in journal.iterdir()) >= 16_000)
         await client.http.post(f"/v1/recordings/{recording['id']}/hold", json=HOLD)
         await server.end(signal.SIGKILL)
         await client.http.aclose()
@@ -136,9 +136,7 @@ async def test_where_another_store_serves_the_files_the_address_is_its_and_nothi
     file.unlink()  # that store has taken it
     with capture_logs() as logs:
         async with recorder(tmp_path, wall=wall, **settings) as (client, service):
-            async with asyncio.timeout(WAIT_S):
-                while not service.recovery.reconciled:
-                    await asyncio.sleep(0.01)
+            await until_reconciled(service)
             moved = await client.get(recording)
             erased = await client.http.delete(f"/v1/recordings/{recording['id']}")
     assert (moved["status"], moved["url"], erased.status_code) == ("available", recording["url"], 204)

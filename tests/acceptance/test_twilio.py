@@ -6,22 +6,20 @@ import asyncio
 import base64
 import hmac
 import json
-import math
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.recorder import WAIT_S, close_code, recorder
-from tests.support.truth import Truth
+from tests.support.recorder import Heard, close_code, recorder
+from tests.support.truth import again_if_too_slow, real_time, witnessed
+from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.encode import encode
@@ -42,21 +40,11 @@ def call(length_s: float = 3.0, *quirks: Quirk, **parameters: str) -> Leg:
     return Leg("a", np.stack((said, heard), 1), RATE_HZ, Codec.PCMU, quirks=quirks, query=parameters)
 
 
-async def recorded(
-    tmp_path: Path, leg: Leg, *, speed: float = 1.0, **settings: Any
-) -> tuple[NDArray[np.int16], Truth, dict[str, Any]]:
-    """Return the file of a call, when the leg joined, and the recording."""
-    async with recorder(tmp_path, **settings) as (client, _):
-        recording = await client.start("call-77")
-        truth = await client.play("call-77", leg, dialect="twilio", speed=speed)
-        samples, rate_hz = await client.listen(recording)
-        done = await client.get(recording)
-    assert rate_hz == RATE_HZ
-    return samples, truth, done
-
-
+@real_time
 async def test_two_tracks_of_one_socket_are_left_and_right_with_every_beep_where_it_was_said(tmp_path: Path) -> None:
-    samples, truth, done = await recorded(tmp_path, call())
+    async with recorder(tmp_path) as (client, _):
+        samples, rate_hz, done, truth = await client.record(call(), dialect="twilio")
+    assert rate_hz == RATE_HZ
     assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(
         truth.said("a", 0.3, 1.3, 2.3), abs=truth.within_s
     )
@@ -79,7 +67,12 @@ async def test_frames_that_are_lost_doubled_and_swapped_come_out_in_place(tmp_pa
     swapped = [Swap(at_s=0.36, by_s=0.1), Swap(at_s=1.62, by_s=0.03), Swap(at_s=2.3, by_s=0.08)]
     leg = call(3.0, *lost, *doubled, *swapped, Chunks(160))
     # In this order, but at once: how long a hole is waited for is a matter of real time.
-    samples, _, done = await recorded(tmp_path, leg, speed=math.inf)
+    async with recorder(tmp_path) as (client, _):
+        recording = await client.start("call-77")
+        await client.play_at_once("call-77", leg, dialect="twilio")
+        samples, rate_hz = await client.listen(recording)
+        done = await client.get(recording)
+    assert rate_hz == RATE_HZ
     sent = decode(Codec.PCMU, 2, np.frombuffer(encode(leg.samples, Codec.PCMU), np.uint8)).copy()
     sent[round(1.32 * RATE_HZ) : round(1.36 * RATE_HZ)] = 0
     first = int(np.argmax(samples[:, 0] != 0)) - int(np.argmax(sent[:, 0] != 0))
@@ -90,10 +83,13 @@ async def test_frames_that_are_lost_doubled_and_swapped_come_out_in_place(tmp_pa
     assert {(gap["cause"], gap["length_ms"]) for gap in integrity["gaps"]} == {("loss", 40)}
 
 
+@real_time
 @pytest.mark.parametrize("quirk", [Stall(at_s=1.5, for_s=3.0), Delay(at_s=1.5, for_s=3.0)], ids=["burst", "no burst"])
 async def test_a_delivery_gap_of_three_seconds_with_continuous_time_moves_nothing(tmp_path: Path, quirk: Quirk) -> None:
     # A second more than the call needs is for the machine: what is later than the hold is late.
-    samples, truth, done = await recorded(tmp_path, call(6.0, quirk), stall_wait_s=4.0)
+    async with recorder(tmp_path, stall_wait_s=4.0) as (client, _):
+        samples, rate_hz, done, truth = await client.record(call(6.0, quirk), dialect="twilio")
+    assert rate_hz == RATE_HZ
     said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3, 4.3, 5.3)
     assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(said_s, abs=truth.within_s)
     assert truth.gaps(done) == []
@@ -114,12 +110,10 @@ async def test_a_second_stream_of_a_call_stands_beside_the_first(tmp_path: Path)
         await client.until_received("CA5", 40)
 
 
+@real_time
 async def test_what_parallel_streams_of_a_call_bring_twice_is_in_the_file_once(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
-        recording = await client.start("call-77")
-        truth = await client.play("call-77", call(2.5), call(4.0), dialect="twilio")
-        samples, _ = await client.listen(recording)
-        done = await client.get(recording)
+        samples, _, done, truth = await client.record(call(2.5), call(4.0), dialect="twilio")
     # Which of them came first is not known.
     first_s, second_s = truth.joined_s["a"]
     within_s = truth.within_s + second_s - first_s
@@ -146,6 +140,15 @@ def tone(first_ms: int, frames: int) -> list[str]:
     whole = encode(samples[:, None], Codec.PCMU)
     pieces = [base64.b64encode(whole[at : at + 160]).decode() for at in range(0, len(whole), 160)]
     return [media(first_ms + 20 * number, piece) for number, piece in enumerate(pieces)]
+
+
+async def in_real_time(socket: ClientConnection, messages: list[str]) -> None:
+    """Send one each 20 ms."""
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    for number, message in enumerate(messages):
+        await asyncio.sleep(start_s + 0.02 * number - loop.time())
+        await socket.send(message)
 
 
 async def test_bad_messages_are_counted_and_explained_once_and_take_nothing_from_the_file(tmp_path: Path) -> None:
@@ -181,20 +184,24 @@ async def test_bad_messages_are_counted_and_explained_once_and_take_nothing_from
     assert all(len(log["explanation"]) > 40 for log in explained)
 
 
+@real_time
 @pytest.mark.parametrize("odd_ms", [3_700_000, 0], ids=["an hour ahead", "backwards"])
 async def test_impossible_times_make_no_gap_of_an_hour_and_lose_nothing(tmp_path: Path, odd_ms: int) -> None:
-    async with recorder(tmp_path) as (client, _), client.connect("/media/twilio/call-77/a") as socket:
-        recording = await client.start("call-77")
-        begun_s = time.monotonic()
-        await introduce(socket)
-        for message in [*tone(5000, 50), *tone(odd_ms, 50)]:
-            await socket.send(message)
-            await asyncio.sleep(0.02)
-        await socket.send('{"event":"stop"}')
-        samples, _ = await client.listen(recording)
-        took_s = time.monotonic() - begun_s
-        done = await client.get(recording)
-    assert 1.5 < len(samples) / RATE_HZ < took_s + 0.5
+    messages = [*tone(5000, 50), *tone(odd_ms, 50)]
+    async with recorder(tmp_path) as (client, service):
+
+        async def call(session_id: str) -> Heard:
+            recording = await client.start(session_id)
+            async with witnessed(service) as truth, client.connect(f"/media/twilio/{session_id}/a") as socket:
+                await introduce(socket)
+                await in_real_time(socket, messages)
+                await socket.send('{"event":"stop"}')
+            truth.check()
+            samples, rate_hz = await client.listen(recording)
+            return Heard(samples, rate_hz, await client.get(recording), truth)
+
+        samples, _, done, truth = await again_if_too_slow(call)
+    assert len(samples) / RATE_HZ == pytest.approx(0.02 * len(messages), abs=truth.within_s)
     assert np.count_nonzero(samples[:, 0]) > 15_000
     assert done["integrity"]["clock_restarts"] == 1
 

@@ -66,7 +66,6 @@ SHORTER = {
     ),
     "One rule or one algorithm, tested by itself": (
         "access/secret_box.py",
-        "access/secret_box.py",
         "access/twilio_signature.py",
         "rendering/codecs/decode.py",
         "rendering/codecs/encode.py",

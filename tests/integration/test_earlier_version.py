@@ -14,7 +14,8 @@ from rich.console import Console
 
 from tests.support.earlier import KEY, answers, delivered, expected, send_webhooks_to, settings, unpack
 from tests.support.receiver import Receiver
-from tests.support.recorder import WAIT_S, Recorder, Wall
+from tests.support.recorder import Recorder, Wall
+from tests.support.waiting import WAIT_S
 from wavstream.cli.replay import run_replay
 from wavstream.clock import UnixClock
 from wavstream.service.server import running
@@ -61,7 +62,7 @@ async def test_recordings_that_ran_become_the_files_that_the_version_before_make
     changing = ("ended_at", "expires_at")  # when this server started
 
     async with brought_back(tmp_path, reconnect_wait_s=0) as service:
-        client = Recorder(f"http://127.0.0.1:{service.settings.port}", service.folder.root, key=KEY)
+        client = Recorder(f"http://127.0.0.1:{service.settings.port}", key=KEY)
         made = {id_: await client.until({"id": id_}, "available") for id_ in (KNOWN["running"], KNOWN["paused"])}
         await client.http.aclose()
 

@@ -13,17 +13,17 @@ down on its own and interleaves with the others by arrival::
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tests.support.recordings import a_recording
 from tests.support.records import frame_record
 from wavstream.journal import events, records
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.recording import EndReason
 from wavstream.rendering.codecs.decode import decode
 
 if TYPE_CHECKING:
@@ -232,20 +232,6 @@ class Script:
         )
         batches = [records.batch(number, payload) for number, payload in enumerate(self.payloads())]
         return records.segment_header(header) + b"".join(batches)
-
-
-def a_recording(recording_id: str, options: RecordingOptions) -> Recording:
-    """Return a recording as a start record carries it."""
-    return Recording(
-        id=recording_id,
-        app_id="default",
-        session_id="call-77",
-        status=Status.ONGOING,
-        options=options,
-        object_key=f"default/{recording_id}.wav",
-        file_name=f"{recording_id}.wav",
-        created_at=datetime.fromtimestamp(T0_US / 1e6, UTC),
-    )
 
 
 def encoded(samples: NDArray[np.int16], codec: Codec) -> bytes:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tests.support.records import frame_record
 from tests.support.sessions import T0_US, a_recording, at
+from tests.support.speech import noise as noise
 from wavstream.journal import events
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import clock_record, event_record
@@ -33,11 +34,6 @@ def a_writer(folder: Path) -> JournalWriter:
     writer = JournalWriter(folder, on_written=nothing, on_pressure=nothing)
     writer.start()
     return writer
-
-
-def noise(length_s: float, *, seed: int = 1) -> NDArray[np.int16]:
-    """Return samples like no others."""
-    return np.random.default_rng(seed).integers(-9000, 9000, round(length_s * RATE_HZ), np.int16)
 
 
 def a_leg(leg: str = "a", *, stream: int = 1, tracks: Sequence[Track] = (Track.INBOUND,)) -> events.StreamFacts:

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.support.journal_script import Script, a_recording
+from tests.support.journal_script import Script
+from tests.support.recordings import a_recording
 from tests.support.speech import RATE_HZ, silence, spoken
 from wavstream.journal.events import Digit
 from wavstream.model.audio import Codec, Track, TrackClock

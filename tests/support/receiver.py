@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-WAIT_S = 60.0
-"""Bound on every wait for an event; nothing is asserted about how long it took."""
+from tests.support.waiting import WAIT_S as WAIT_S
 
 
 @dataclass(frozen=True, slots=True)

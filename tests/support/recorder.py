@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -20,29 +21,37 @@ import soundfile
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.support.truth import Truth, witnessed
-from wavstream.service.server import running
+from tests.support.no_disk import no_disk
+from tests.support.truth import Truth, again_if_too_slow, witnessed
+from tests.support.waiting import WAIT_S, until
+from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, play_call
 
-WAIT_S = 60.0
-"""Bound on every wait for an event; nothing is asserted about how long it took."""
+
+class Heard(NamedTuple):
+    """A call that was recorded while it was played in real time."""
+
+    samples: NDArray[np.int16]
+    """Of its file, (n, channels)."""
+    rate_hz: int
+    done: dict[str, Any]
+    """The recording as it is in the end."""
+    truth: Truth
 
 
 class Recorder:
     """What a caller and a user of the API can do to a running server."""
 
-    def __init__(
-        self, base_url: str, data_dir: Path, *, key: str | None = None, service: Service | None = None
-    ) -> None:
-        """``service``: of a server in this process; calls are played to no other."""
+    def __init__(self, base_url: str, *, key: str | None = None, service: Service | None = None) -> None:
+        """``service``: of a server in this process; calls are played to no other in real time."""
         self.base_url = base_url
         self._service = service
-        self.data_dir = data_dir
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=headers)
+        # It speaks no TLS: without certificates to load it is made in no time.
+        self.http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_S, headers=headers, verify=False)
 
     async def start(self, session_id: str, **options: object) -> dict[str, Any]:
         """Start a recording; the answer must be 201."""
@@ -70,10 +79,14 @@ class Recorder:
 
     async def until(self, recording: dict[str, Any], *statuses: str) -> dict[str, Any]:
         """Wait for one of these states."""
-        async with asyncio.timeout(WAIT_S):
-            while (now := await self.get(recording))["status"] not in (statuses or ("available",)):
-                await asyncio.sleep(0.02)
-        return now
+
+        async def there() -> dict[str, Any] | None:
+            now = await self.get(recording)
+            return now if now["status"] in (statuses or ("available",)) else None
+
+        found = await until(there)
+        assert found is not None
+        return found
 
     async def until_streaming(self, session_id: str, legs: int) -> None:
         """Wait until the session has so many open streams, all of which have sent audio."""
@@ -81,13 +94,13 @@ class Recorder:
 
     async def until_received(self, session_id: str, media_ms: int, *, legs: int = 1) -> None:
         """Wait until the session has so many open streams, each of which has sent that much audio."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                answer = await self.http.get(f"/v1/sessions/{session_id}")
-                streams = answer.json()["streams"] if answer.status_code == 200 else []
-                if len(streams) == legs and all(stream["received_ms"] >= media_ms for stream in streams):
-                    return
-                await asyncio.sleep(0.01)
+
+        async def received() -> bool:
+            answer = await self.http.get(f"/v1/sessions/{session_id}")
+            streams = answer.json()["streams"] if answer.status_code == 200 else []
+            return len(streams) == legs and all(stream["received_ms"] >= media_ms for stream in streams)
+
+        await until(received)
 
     async def fetch(self, recording: dict[str, Any]) -> bytes:
         """Return the file behind the recording's link."""
@@ -99,13 +112,35 @@ class Recorder:
         """Return the finished file as samples (n, channels), and its rate."""
         return hear(await self.fetch(await self.until(recording)))
 
-    async def play(self, session_id: str, *legs: Leg, dialect: str = "pcm", speed: float = 1.0) -> Truth:
-        """Play a call to its end as a media server would."""
+    async def play(self, session_id: str, *legs: Leg, dialect: str = "pcm") -> Truth:
+        """Play a call to its end as a media server would; raises MachineTooSlow."""
         assert self._service is not None
         server = ServerAddress.parse(self.base_url)
+        await self.http.get("/v1/sessions")  # FastAPI puts its routes together at the first request, for 30 ms
         async with witnessed(self._service) as truth:
-            await play_call(legs, server=server, session_id=session_id, dialect=dialect, speed=speed)
+            await play_call(legs, server=server, session_id=session_id, dialect=dialect)
+        truth.check()
         return truth
+
+    async def play_at_once(self, session_id: str, *legs: Leg, dialect: str = "pcm") -> None:
+        """Play a call as fast as the server takes it, where time is not the subject."""
+        server = ServerAddress.parse(self.base_url)
+        await play_call(legs, server=server, session_id=session_id, dialect=dialect, speed=math.inf)
+
+    async def record(self, *legs: Leg, dialect: str = "pcm", asked_for: bool = True, **options: object) -> Heard:
+        """Record a call that is played in real time, again if the machine was too slow to tell anything of it.
+
+        ``asked_for``: by a command before it; else the call itself asks, or the server's settings do.
+        """
+
+        async def call(session_id: str) -> Heard:
+            recording = await self.start(session_id, **options) if asked_for else None
+            truth = await self.play(session_id, *legs, dialect=dialect)
+            recording = recording or await self.only_recording(session_id)
+            samples, rate_hz = await self.listen(recording)
+            return Heard(samples, rate_hz, await self.get(recording), truth)
+
+        return await again_if_too_slow(call)
 
     def connect(self, path: str) -> connect:
         """Return a media WebSocket of one's own; use as a context manager."""
@@ -138,13 +173,17 @@ class Wall:
 async def recorder(
     data_dir: Path, *, wall: Wall | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Recorder, Service]]:
-    """Yield a server in this process, on a free port."""
+    """Run a server in this process, on a free port; its threads take turns as those of one that serves."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
-        client = Recorder(service.settings.base_url, data_dir, service=service)
+        client = Recorder(service.settings.base_url, service=service)
         try:
-            yield client, service
+            with no_disk():
+                yield client, service
         finally:
             await client.http.aclose()
+            sys.setswitchinterval(interval_s)
 
 
 class ServerProcess:
@@ -168,7 +207,7 @@ class ServerProcess:
             while line := await self._process.stderr.readline():
                 said = json.loads(line)
                 if said["event"] == "server_ready":
-                    return Recorder(said["url"], self.data_dir)
+                    return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
 
     async def end(self, number: signal.Signals) -> int:

@@ -140,7 +140,7 @@ class RecorderHarness:
         assert live is not None
         return live.finish(stopped)
 
-    def finishing(self, recording_id: str) -> Recording | None:
+    def ended(self, recording_id: str) -> Recording | None:
         """Return the recording, if it was stopped and its file is still being finished."""
         live = self.recorder.get(recording_id)
         return None if live is None or live.end is None else live.row

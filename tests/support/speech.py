@@ -43,6 +43,11 @@ def spoken() -> NDArray[np.int16]:
     return samples[loud[0] : loud[end_of_turn] + 1]
 
 
+def noise(length_s: float, *, rate_hz: int = RATE_HZ, seed: int = 1) -> NDArray[np.int16]:
+    """Loud samples of which no two stretches are alike, so that the place of each can be told."""
+    return np.random.default_rng(seed).integers(-9000, 9000, round(length_s * rate_hz), np.int16)
+
+
 def hello() -> NDArray[np.int16]:
     """Return the word "hello", 390 ms from its first sound to its last."""
     return caller()[22_720:25_840]
@@ -60,5 +65,5 @@ def mu_law_silence(length_s: float) -> NDArray[np.int16]:
 
 def white_noise(length_s: float, dbfs: float) -> NDArray[np.int16]:
     """Noise of a level, root mean square against full scale."""
-    noise = np.random.default_rng(4).standard_normal(round(length_s * RATE_HZ))
-    return np.asarray(np.rint(noise * FULL_SCALE * 10 ** (dbfs / 20)), np.int16)
+    normal = np.random.default_rng(4).standard_normal(round(length_s * RATE_HZ))
+    return np.asarray(np.rint(normal * FULL_SCALE * 10 ** (dbfs / 20)), np.int16)

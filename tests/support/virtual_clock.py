@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that stands still until a test moves it. What is due at once rings in the next turn, as in real time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.support.receiver import WAIT_S
+from tests.support.waiting import WAIT_S
 
 START = datetime(2024, 11, 1, 10, tzinfo=UTC)
 """In the past: what is told then is due for the machine's own clock too."""
@@ -32,6 +32,8 @@ class VirtualClock:
         self.time = start
         self.alarms: set[Alarm] = set()
         self.most_alarms = 0
+        self.alarms_at_once = 0
+        """How many were for a moment that had come already."""
         self._armed = asyncio.Event()
 
     def now(self) -> datetime:
@@ -40,6 +42,9 @@ class VirtualClock:
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Alarm:
         alarm = Alarm(self.time + timedelta(seconds=delay_s), call, self)
         self.alarms.add(alarm)
+        if alarm.at <= self.time:
+            self.alarms_at_once += 1
+            asyncio.get_running_loop().call_soon(self._ring, alarm)
         self.most_alarms = max(self.most_alarms, len(self.alarms))
         self._armed.set()
         return alarm
@@ -48,8 +53,12 @@ class VirtualClock:
         """Move on, and ring what is due then, in order."""
         self.time += timedelta(seconds=seconds)
         due = sorted((alarm for alarm in self.alarms if alarm.at <= self.time), key=lambda alarm: alarm.at)
-        self.alarms.difference_update(due)
         for alarm in due:
+            self._ring(alarm)
+
+    def _ring(self, alarm: Alarm) -> None:
+        if alarm in self.alarms:
+            self.alarms.remove(alarm)
             alarm.call()
 
     async def armed(self, delay_s: float) -> None:

@@ -34,13 +34,21 @@ async def list_dead_letters(app_id: str | None, settings: Settings, console: Con
 
 
 async def replay_dead_letters(
-    app_id: str | None, fact_ids: Sequence[str], settings: Settings, console: Console
+    app_id: str | None,
+    fact_ids: Sequence[str],
+    settings: Settings,
+    console: Console,
+    *,
+    at_once: int = REPLAYED_AT_ONCE,
 ) -> None:
-    """Have these sent again, or all; raise OperatorError, and change nothing, if one does not exist."""
+    """Have these sent again, or all; raise OperatorError, and change nothing, if one does not exist.
+
+    ``at_once``: so many are read, and changed, in one transaction.
+    """
     replayed = 0
     async with DataFolder(settings.data_dir).open_catalog() as catalog:
         apps = await _apps(catalog, app_id)
-        wanted = {each: await _wanted(catalog, each, fact_ids) for each in apps}
+        wanted = {each: await _wanted(catalog, each, fact_ids, at_once) for each in apps}
         found = {fact_id for ids in wanted.values() for fact_id in ids}
         for fact_id in fact_ids:
             if fact_id not in found:
@@ -48,8 +56,8 @@ async def replay_dead_letters(
                     f"there is no dead letter {fact_id}: 'wavstream webhooks list' shows those there are"
                 )
         for each, ids in wanted.items():
-            for start in range(0, len(ids), REPLAYED_AT_ONCE):
-                part = ids[start : start + REPLAYED_AT_ONCE]
+            for start in range(0, len(ids), at_once):
+                part = ids[start : start + at_once]
                 replayed += await catalog.dead_letters.replay(each, part, datetime.now(UTC))
     _print(f"{replayed} webhooks are sent again; a running server begins within ten seconds", console)
 
@@ -62,17 +70,17 @@ async def _apps(catalog: Catalog, app_id: str | None) -> list[str]:
     return [app_id]
 
 
-async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str]) -> list[str]:
+async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str], at_once: int) -> list[str]:
     """Return the ids of the app's dead letters to send again, in the order in which they died."""
     if not fact_ids:
-        return [letter.fact.id async for letter in _letters(catalog, app_id)][::-1]
+        return [letter.fact.id async for letter in _letters(catalog, app_id, at_once)][::-1]
     return [each for each in dict.fromkeys(fact_ids) if await catalog.dead_letters.get(app_id, each) is not None]
 
 
-async def _letters(catalog: Catalog, app_id: str) -> AsyncIterator[Announcement]:
+async def _letters(catalog: Catalog, app_id: str, at_once: int = REPLAYED_AT_ONCE) -> AsyncIterator[Announcement]:
     cursor: str | None = None
     while True:
-        page = await catalog.dead_letters.page(app_id, limit=REPLAYED_AT_ONCE, cursor=cursor)
+        page = await catalog.dead_letters.page(app_id, limit=at_once, cursor=cursor)
         for letter in page.data:
             yield letter
         cursor = page.next_cursor

@@ -25,7 +25,7 @@ import structlog
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.journal.journal import SEGMENT_BYTES, Journal
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
-from wavstream.journal.sync import FolderSync
+from wavstream.journal.sync import Flush, FolderSync
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """A second of 2,000 legs of 16 kHz L16."""
@@ -50,6 +50,7 @@ class JournalWriter:
         segment_bytes: int = SEGMENT_BYTES,
         sync_interval_s: float = 1.0,
         write_at: WriteAt = os.pwrite,
+        flush: Flush | None = None,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
@@ -63,8 +64,8 @@ class JournalWriter:
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
-        self._sync = FolderSync(folder, interval_s=sync_interval_s)
-        # Each counter is changed by one thread only, so neither needs a lock.
+        self._sync = FolderSync(folder, interval_s=sync_interval_s, flush=flush)
+        # Each counter has one thread that changes it, so neither needs a lock.
         self._submitted_bytes = 0
         self._written_bytes = 0
         self._full = False

@@ -180,10 +180,10 @@ class Commands:
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """Return one recording of the app; raises NotFound."""
         live = self._recorder.get(recording_id)
-        finishing = live.row if live is not None and live.end is not None else None
+        ended = live.row if live is not None and live.end is not None else None
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
-        if finishing is not None and finishing.app_id == app_id:
-            return finishing if row is None else replace(finishing, hold=row.hold)
+        if ended is not None and ended.app_id == app_id:  # its row is written last
+            return ended if row is None else replace(ended, hold=row.hold)
         if row is None:
             raise NotFound("no such recording")
         return row

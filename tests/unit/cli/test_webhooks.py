@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from rich.console import Console
 
 from tests.support.command_line import CommandLine
 from wavstream.catalog.catalog import Catalog
+from wavstream.cli.webhooks import replay_dead_letters
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import Fact, FactKind
 from wavstream.service.data_folder import DataFolder
+from wavstream.settings import Settings
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
@@ -117,12 +120,13 @@ def test_what_is_not_there_is_said_and_nothing_is_sent(
     assert pending(data_dir) == {}
 
 
-def test_more_than_one_transaction_takes_are_all_sent_again(
-    wavstream: CommandLine, data_dir: Path, dead: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wavstream.cli.webhooks.REPLAYED_AT_ONCE", 1)
+@pytest.mark.usefixtures("dead")
+def test_more_than_one_transaction_takes_are_all_sent_again(data_dir: Path) -> None:
+    console = Console()
+    with console.capture() as said:
+        asyncio.run(replay_dead_letters(None, (), Settings(data_dir=data_dir), console, at_once=1))
 
-    assert wavstream("webhooks", "replay").out.split()[0] == "3"
+    assert said.get().split()[0] == "3"
     assert pending(data_dir) == {"shop": 2, "bank": 1}
 
 

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, flat, frames, nothing, record
 from wavstream.errors import DependencyError, InternalError, OperatorError
-from wavstream.journal import sync
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader, read_header
 from wavstream.journal.segments import Position, WriteAt, segment_path, segments_of
+from wavstream.journal.sync import Flush
 from wavstream.journal.writer import JournalWriter
 
 FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
@@ -34,6 +34,7 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
         queue_bytes: int = 1 << 20,
         segment_bytes: int = 1 << 20,
         write_at: WriteAt = os.pwrite,
+        flush: Flush | None = None,
     ) -> JournalWriter:
         writer = JournalWriter(
             tmp_path,
@@ -42,6 +43,7 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
             queue_bytes=queue_bytes,
             segment_bytes=segment_bytes,
             write_at=write_at,
+            flush=flush,
         )
         writer.start()
         writers.append(writer)
@@ -343,12 +345,9 @@ def test_a_journal_that_was_closed_gives_its_file_back_and_goes_on_in_a_fresh_se
     assert read(tmp_path) == frames([0, 1])
 
 
-def test_every_file_that_was_written_is_synced(
-    tmp_path: Path, make_writer: MakeWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_file_that_was_written_is_synced(tmp_path: Path, make_writer: MakeWriter) -> None:
     synced: set[Path] = set()
-    monkeypatch.setattr(sync, "system_flush", lambda: lambda _, files: synced.update(files))
-    writer = make_writer()
+    writer = make_writer(flush=lambda _, files: synced.update(files))
     journals = [open_journal(writer, key) for key in ("one", "two")]
     for journal in journals:
         journal.append(record(0))

@@ -58,7 +58,7 @@ async def test_a_recording_can_be_asked_for_at_every_moment_of_its_end(harness: 
     ended = harness.end(recording)
     seen: list[Recording | None] = []
     while not seen or seen[-1] is not None:
-        seen.append(harness.finishing(recording.id))
+        seen.append(harness.ended(recording.id))
         await asyncio.sleep(0)
 
     assert ended.done()
@@ -76,7 +76,7 @@ async def test_a_recording_is_folded_while_it_runs(harness: RecorderHarness) -> 
     await harness.recorder.render.stop()
 
     assert (harness.spool / f"{recording.id}.wav").stat().st_size > 1.5 * 8000 * 4
-    assert harness.finishing(recording.id) is None
+    assert harness.ended(recording.id) is None
 
 
 async def test_a_recording_without_audio_is_absent(harness: RecorderHarness) -> None:
@@ -119,14 +119,14 @@ async def test_a_journal_stays_until_the_row_says_that_the_file_is_there(harness
     ending = harness.end(recording)
     await until(lambda: list(harness.storage.walk()))
     left = list(harness.journals.iterdir())
-    state = harness.finishing(recording.id)
+    state = harness.ended(recording.id)
     harness.database.faults.clear()
     await ending
 
     assert left
     assert state is not None
     assert state.status is Status.COMPLETED
-    assert harness.finishing(recording.id) is None
+    assert harness.ended(recording.id) is None
     assert harness.left() == []
 
 

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.folding import folded, noise
-from tests.support.journal_script import T0_US, Leg, Script, a_recording
+from tests.support.journal_script import T0_US, Leg, Script
+from tests.support.recordings import a_recording
 from tests.support.speech import hello, spoken, white_noise
 from wavstream.journal.events import Digit, RecordingStarted, StreamSnapshot
 from wavstream.journal.records import Item

@@ -1,4 +1,4 @@
-"""Sessions found and made, streams let in or held, and the beat that visits them all."""
+"""Sessions found and made, streams let in or held, and the ticker that visits them all."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ async def test_nothing_new_is_taken_in_when_the_server_goes_down() -> None:
     assert board.recorder.ended == {}
 
 
-# ---- the beat ------------------------------------------------------------------------------------------------------
+# ---- the ticker ----------------------------------------------------------------------------------------------------
 
 
 async def test_every_session_is_visited_once_in_ten_slots() -> None:

@@ -1,0 +1,34 @@
+"""Recordings as rows and start records have them, without the parts that make them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording, Status
+
+START = datetime(2027, 1, 15, 8, tzinfo=UTC)
+"""When every recording is asked for, unless a test says otherwise."""
+USUAL = RecordingOptions()
+
+
+def a_recording(
+    recording_id: str = "rec-1",
+    options: RecordingOptions = USUAL,
+    *,
+    status: Status = Status.ONGOING,
+    created_at: datetime = START,
+    expires_at: datetime | None = None,
+) -> Recording:
+    """Return a recording of the app ``default``."""
+    return Recording(
+        id=recording_id,
+        app_id="default",
+        session_id="call-77",
+        status=status,
+        options=options,
+        object_key=f"default/{recording_id}.wav",
+        file_name=f"{recording_id}.wav",
+        created_at=created_at,
+        expires_at=expires_at,
+    )

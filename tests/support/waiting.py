@@ -1,0 +1,32 @@
+"""Waits for states that can only be asked for: behind a socket, on a disk, in another thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
+
+WAIT_S = 60.0
+"""Bound on every wait for an event; nothing is asserted about how long it took."""
+_EVERY_S = 0.01
+
+T = TypeVar("T")
+
+
+@overload
+async def until(look: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
+
+
+@overload
+async def until(look: Callable[[], T]) -> T: ...
+
+
+async def until(look: Callable[[], Any]) -> Any:
+    """Return what ``look`` answers, or what that yields when awaited, as soon as it is true."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            answer = look()
+            seen = await answer if isinstance(answer, Coroutine) else answer
+            if seen:
+                return seen
+            await asyncio.sleep(_EVERY_S)
