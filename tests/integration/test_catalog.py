@@ -18,6 +18,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
+from tests.support.waiting import begun
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.schema import migrations, upgrade
 from wavstream.catalog.tables import metadata
@@ -101,8 +102,7 @@ async def test_an_error_in_a_write_reaches_its_caller_and_the_next_write_succeed
 
 
 async def test_a_write_whose_caller_is_cancelled_is_done_all_the_same(catalog: Catalog) -> None:
-    task = asyncio.create_task(catalog.recordings.add(recording("r1")))
-    await asyncio.sleep(0)
+    task = await begun(catalog.recordings.add(recording("r1")))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

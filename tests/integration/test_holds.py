@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.sessions import at
+from tests.support.waiting import begun
 from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.holds import HoldRegister
@@ -98,8 +98,7 @@ async def test_a_hold_of_a_recording_that_runs_goes_with_it_to_its_end(archive: 
 
 async def test_a_hold_put_while_the_file_is_finished_is_shown_and_outlives_the_last_write(archive: Archive) -> None:
     recording = await archive.running()
-    stopping = asyncio.create_task(archive.office.commands.stop(app_id="one", recording_id=recording.id))
-    await asyncio.sleep(0)
+    stopping = await begun(archive.office.commands.stop(app_id="one", recording_id=recording.id))
 
     shown = await archive.put(recording, by_legal())
     await archive.office.finished(recording)

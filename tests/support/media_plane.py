@@ -13,6 +13,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.utils import apply_mask
 
+from tests.support.waiting import until
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.twilio_signature import SignedUpgrade
@@ -214,9 +215,7 @@ class MediaHarness:
 
     async def settled(self) -> None:
         """Wait until every connection is gone."""
-        async with asyncio.timeout(PATIENCE_S):
-            while self.server.server_state.connections:
-                await asyncio.sleep(0)
+        await until(lambda: not self.server.server_state.connections)
 
     async def dial(self, request: bytes) -> RawPeer:
         """Return a peer that has sent its request head and reads no answer yet."""

@@ -203,13 +203,6 @@ class StandingClock(UnixClock):
         return self._harness.now_us()
 
 
-async def until(holds: Callable[[], object]) -> None:
-    """Let the loop and the threads work until it holds."""
-    async with asyncio.timeout(30):
-        while not holds():
-            await asyncio.sleep(0)
-
-
 async def written(harness: RecorderHarness, journal: Journal) -> None:
     """Wait until the writer has done all that it was told of this journal."""
     done = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Waits for states that can only be asked for: behind a socket, on a disk, in another thread."""
+"""Waits for states that can only be asked for (in another process, on a disk, in a thread), and for tasks to begin."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ async def until(look: Callable[[], Any]) -> Any:
             if seen:
                 return seen
             await asyncio.sleep(_EVERY_S)
+
+
+async def begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Return the work as a task that has gone as far as it goes without waiting."""
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)  # the loop runs what is ready in order, so this comes back behind the task's first step
+    return task

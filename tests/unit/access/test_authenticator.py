@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.waiting import begun
 from wavstream.access import authenticator
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.access.authenticator import Authenticator
@@ -203,10 +204,7 @@ async def test_a_check_that_is_under_way_when_all_is_forgotten_is_not_believed_l
     shop: Tenants, clock: Clock
 ) -> None:
     access = access_to(shop, clock)
-    answer = access.authenticate(KEY, client_is_loopback=False)
-    assert inspect.isawaitable(answer)
-    check = asyncio.ensure_future(answer)
-    await asyncio.sleep(0)
+    check = await begun(ask(access, KEY))
     access.forget()
     await check
     again = access.authenticate(KEY, client_is_loopback=False)
@@ -256,8 +254,7 @@ async def test_callers_with_one_key_at_once_share_one_check(shop: Tenants, clock
 
 async def test_a_caller_that_goes_away_does_not_end_the_check_of_another(shop: Tenants, clock: Clock) -> None:
     access = access_to(shop, clock)
-    first, second = (asyncio.create_task(ask(access, KEY)) for _ in range(2))
-    await asyncio.sleep(0)
+    first, second = [await begun(ask(access, KEY)) for _ in range(2)]
     first.cancel()
     assert await second == "shop"
 

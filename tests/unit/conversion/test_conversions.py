@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.support.files import recorded_file
 from tests.support.sessions import a_recording
+from tests.support.waiting import begun
 from wavstream.conversion.conversion import Conversion
 from wavstream.conversion.conversions import MAX_CONCURRENT_CONVERSIONS, Conversions
 from wavstream.errors import InternalError, LimitReached, NotFound
@@ -215,8 +216,7 @@ async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
     *first, last = [harness.conversions.begin(recording) for recording in recordings]
     await asyncio.gather(*(growing.past(0) for growing in first))
 
-    stopping = asyncio.create_task(harness.conversions.stop())
-    await asyncio.sleep(0)
+    stopping = await begun(harness.conversions.stop())
     gate.open.set()
     await stopping
 

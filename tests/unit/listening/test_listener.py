@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support.journals import a_started_recording, call, noise
-from tests.support.recorder_harness import MAX_LISTENERS, RecorderHarness, until, written
+from tests.support.recorder_harness import MAX_LISTENERS, RecorderHarness, written
 from tests.support.sessions import at
+from tests.support.waiting import until
 from wavstream.errors import LimitReached
 from wavstream.journal.journal import Journal
 from wavstream.listening.listener import Listener, State

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FOREVER
 from tests.support.journals import call, happened, noise
-from tests.support.recorder_harness import KEPT, RecorderHarness, until, written
+from tests.support.recorder_harness import KEPT, RecorderHarness, written
 from tests.support.sessions import a_recording, at
+from tests.support.waiting import until
 from wavstream.cli.verify import check
 from wavstream.errors import InternalError
 from wavstream.journal.events import RecordingStarted, RecordingStopped
@@ -246,9 +247,8 @@ async def test_the_journal_of_a_failed_recording_stays_while_the_recording_is_he
     broken_fold(recording.id)
 
     await harness.end(recording)
-    await asyncio.sleep(0)
+    await until(lambda: harness.recorder.failed == 1)
 
-    assert harness.recorder.failed == 1
     assert len(harness.left()) == 1
 
 

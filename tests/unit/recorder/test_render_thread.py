@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.waiting import until
 from wavstream.recorder.render_thread import Priority, RenderThread
 
 
@@ -58,11 +59,9 @@ async def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
         thread.run(functools.partial(ran.append, lane), lane)
 
     stopping = asyncio.create_task(thread.stop())
-    async with asyncio.timeout(30):
-        while not thread._is_stopping:
-            await asyncio.sleep(0)
-        release.set()
-        await stopping
+    await until(lambda: thread._is_stopping)
+    release.set()
+    await stopping
 
     assert ran == [Priority.URGENT]
 

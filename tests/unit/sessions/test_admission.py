@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.sessions import OPTIONS
+from tests.support.waiting import until
 from wavstream.errors import LimitReached
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.sessions.admission import DiskReserve, NewRecordings
@@ -83,9 +84,7 @@ async def test_a_disk_that_cannot_be_asked_is_told_of_once_and_what_was_known_la
     reserve = DiskReserve(tmp_path / "gone", 1 << 62)
     with capture_logs() as logs:
         watching = asyncio.create_task(reserve.watch(every_s=0.0))
-        async with asyncio.timeout(30):
-            while reserve.failures < 3:
-                await asyncio.sleep(0)
+        await until(lambda: reserve.failures >= 3)
         watching.cancel()
 
     reserve.check()

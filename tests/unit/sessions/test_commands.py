@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction
+from tests.support.waiting import begun
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.model.call import CallFacts
@@ -144,8 +145,7 @@ class CommandsHarness:
 
     async def stop(self, recording: Recording) -> Recording:
         """Stop the recording, whose file is then finished."""
-        answer = asyncio.create_task(self.commands.stop(app_id="one", recording_id=recording.id))
-        await asyncio.sleep(0)
+        answer = await begun(self.commands.stop(app_id="one", recording_id=recording.id))
         await self.finished(recording)
         return await answer
 
@@ -367,8 +367,7 @@ async def test_a_stop_answers_when_the_file_is_there(office: CommandsHarness) ->
 async def test_a_second_stop_while_the_file_is_finished_is_refused_with_the_state(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    first = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
-    await asyncio.sleep(0)
+    first = await begun(office.commands.stop(app_id="one", recording_id=recording.id))
 
     for action in (office.commands.stop, office.commands.pause, office.commands.resume):
         with pytest.raises(Conflict, match="completed") as refusal:
@@ -402,8 +401,7 @@ async def test_a_stop_of_what_waits_for_its_first_stream_leaves_it_absent(office
 async def test_a_stop_that_a_shutdown_interrupts_answers_what_the_catalog_knows(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
-    await asyncio.sleep(0)
+    stopping = await begun(office.commands.stop(app_id="one", recording_id=recording.id))
 
     office.recorder.finished[recording.id].cancel()
 
@@ -463,8 +461,7 @@ async def test_what_belongs_to_another_app_does_not_exist(office: CommandsHarnes
     with pytest.raises(NotFound):
         office.commands.session("two", "call-78")
     assert office.commands.sessions("two") == []
-    stopping = asyncio.create_task(office.commands.stop(app_id="one", recording_id=running.id))
-    await asyncio.sleep(0)
+    stopping = await begun(office.commands.stop(app_id="one", recording_id=running.id))
     with pytest.raises(NotFound):
         await office.commands.stop(app_id="two", recording_id=running.id)
     await office.finished(running)

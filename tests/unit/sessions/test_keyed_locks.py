@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.support.waiting import until
 from wavstream.sessions.keyed_locks import KeyedLocks
 
 
@@ -20,17 +21,14 @@ async def test_work_on_one_key_is_done_in_turn_and_on_others_beside_it() -> None
     tasks = [
         asyncio.create_task(work(*each)) for each in (("first", "a", "1"), ("second", "a", "1"), ("other", "a", "2"))
     ]
-    async with asyncio.timeout(30):
-        while len(began) < 2:
-            await asyncio.sleep(0)
-        before = list(began)
-        gates["first"].set()
-        await tasks[0]
-        while len(began) < 3:
-            await asyncio.sleep(0)
-        gates["second"].set()
-        gates["other"].set()
-        await asyncio.gather(*tasks)
+    await until(lambda: len(began) == 2)
+    before = list(began)
+    gates["first"].set()
+    await tasks[0]
+    await until(lambda: len(began) == 3)
+    gates["second"].set()
+    gates["other"].set()
+    await asyncio.gather(*tasks)
 
     assert before == ["first", "other"]
     assert began == ["first", "other", "second"]

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.receiver import WAIT_S
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, restore
+from tests.support.waiting import begun, until
 from tests.unit.sessions.test_commands import CommandsHarness, Opener
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, LimitReached, NotFound
@@ -80,8 +81,7 @@ async def test_a_stream_that_came_by_itself_or_may_come_back_is_neither_opened_n
 
 async def test_recordings_of_one_session_share_what_was_opened_until_the_last_is_stopped(office: OpenerHarness) -> None:
     office.opener.gate = asyncio.Event()
-    starts = [asyncio.create_task(office.start()) for _ in range(2)]
-    await asyncio.sleep(0)
+    starts = [await begun(office.start()) for _ in range(2)]
     office.opener.gate.set()
     recordings = [await start for start in starts]
     office.stream()
@@ -121,8 +121,7 @@ async def test_a_start_right_after_a_stop_is_not_given_the_stream_that_goes(offi
         stream = office.stream()
         office.opener.gate = asyncio.Event()
         await office.end(recording)
-        starting = asyncio.create_task(office.start())
-        await asyncio.sleep(0)
+        starting = await begun(office.start())
         before = office.asked[-1]
 
         office.opener.gate.set()
@@ -225,9 +224,8 @@ async def test_a_start_whose_row_cannot_be_written_is_closed_again(office: Opene
 
     with pytest.raises(DependencyError):
         await office.start()
-    await asyncio.sleep(0)
 
-    assert office.asked == ["open", "close"]
+    await until(lambda: office.asked == ["open", "close"])
 
 
 async def test_a_stream_that_cannot_be_closed_is_told_to_the_log(office: OpenerHarness) -> None:

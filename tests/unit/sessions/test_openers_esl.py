@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.event_socket import Channel, FreeSwitch
+from tests.support.waiting import begun, until
 from wavstream.errors import DependencyError, InvalidFields, NotFound, OperatorError
 from wavstream.sessions.openers.base import OpenRequest
 from wavstream.sessions.openers.esl import EslOpener, Mix, SilencePlayback, StreamCommand
@@ -113,8 +114,7 @@ async def test_a_stop_that_is_asked_during_the_start_comes_after_all_of_it(
     switch.hold()
     opening = asyncio.create_task(opener.open(REQUEST))
     await switch.heard(1)
-    closing = asyncio.create_task(close(opener))
-    await asyncio.sleep(0)
+    closing = await begun(close(opener))
 
     switch.let(4)
     await asyncio.gather(opening, closing)
@@ -304,10 +304,13 @@ async def test_a_wrong_password_is_the_operators_to_mend_and_the_next_try_may_wo
             await EslOpener(link).open(REQUEST)
 
         switch.password = "wrong"
-        while switch.channels[CHANNEL].stream is None:
+
+        async def opened() -> bool:
             with contextlib.suppress(OperatorError):
                 await EslOpener(link).open(REQUEST)
-            await asyncio.sleep(0)
+            return switch.channels[CHANNEL].stream is not None
+
+        await until(opened)
 
 
 async def test_a_host_that_the_acl_rejects_is_the_operators_to_mend(switch: FreeSwitch) -> None:
@@ -337,8 +340,7 @@ def test_a_password_or_user_that_cannot_be_sent_is_refused_at_once(password: str
 async def test_a_command_waits_for_a_freeswitch_that_starts(switch: FreeSwitch) -> None:
     await switch.stop()
     async with linked(switch) as link:
-        opening = asyncio.create_task(EslOpener(link).open(REQUEST))
-        await asyncio.sleep(0)
+        opening = await begun(EslOpener(link).open(REQUEST))
         await switch.start()
 
         await opening

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import ANNOUNCED_WAIT_S, at, journaled
+from tests.support.waiting import until
 from tests.unit.sessions.test_commands import OPTIONS, CommandsHarness, Opener
 from wavstream.api.gateway.commands import Command, CommandConflict, CommandRules, GatewayCommands, NotConfigured
 from wavstream.catalog.catalog import Catalog
@@ -273,7 +274,7 @@ async def test_a_stop_that_was_written_and_not_done_ends_what_still_waits_and_cl
     )  # fmt: skip
     await office.catalog.operations.add(stop, fact)
     await office.gateway.finish_stops()
-    await asyncio.sleep(0)
+    await until(lambda: office.opener.asked[1:])
     assert office.recordings == []
     assert office.opener.asked[1:] == [("close", SESSION)]
 
@@ -319,7 +320,7 @@ async def test_an_announced_session_is_opened_for_a_start_and_closed_by_its_stop
     office.now_s = 5
     office.gateway = office.commands_with()
     await office.end()
-    await asyncio.sleep(0)
+    await until(lambda: office.opener.asked[1:])
     assert office.opener.asked[1:] == [("close", SESSION)]
 
 
@@ -329,7 +330,7 @@ async def test_a_session_whose_opened_stream_has_ended_can_be_recorded_once_more
     stream = office.stream()
     office.now_s = 5
     await office.end()
-    await asyncio.sleep(0)
+    await until(lambda: office.opener.asked[1:])
     stream.closed(True, at(5))
     office.tick_round()
     office.now_s = 60
@@ -367,8 +368,7 @@ async def test_a_start_whose_stream_cannot_be_opened_is_refused_whole(office: Ga
     office.database.faults = {"Operations.add": FOREVER}
     with pytest.raises(DependencyError):
         await office.record("rec-1")
-    await asyncio.sleep(0)
-    assert office.opener.asked[-1] == ("close", SESSION)
+    await until(lambda: office.opener.asked[-1] == ("close", SESSION))
     office.database.faults.clear()
     await office.record("rec-1")
 
