@@ -93,7 +93,7 @@ class RecorderHarness:
             stall_wait_us=3_000_000,
             slice_bytes=slice_bytes,
         )
-        self.recorder.on_automatic_end(self._end_automatically)
+        self.recorder.set_automatic_end_handler(self._end_automatically)
         self.live = Live(self.recorder, max_listeners=MAX_LISTENERS, queue_bytes=queue_bytes)
         self.sessions = Sessions(
             timing=replace(TIMING, reconnect_wait_us=int(reconnect_wait_s * 1e6)),
@@ -143,7 +143,7 @@ class RecorderHarness:
     def ended(self, recording_id: str) -> Recording | None:
         """Return the recording, if it was stopped and its file is still being finished."""
         live = self.recorder.get(recording_id)
-        return None if live is None or live.end is None else live.row
+        return None if live is None or live.finishing is None else live.row
 
     def job(self, recording_id: str) -> RenderJob:
         """Return the job that makes the file of a recording."""
@@ -165,8 +165,8 @@ class RecorderHarness:
     async def settled(self) -> None:
         """Wait until everything that was stopped is finished."""
         async with asyncio.timeout(30):
-            while self.recorder.is_busy:
-                await self.recorder.settle(30)
+            while await self.recorder.settle(30):
+                pass  # a finished recording may have brought more to write
 
     async def row(self, recording: Recording) -> Recording:
         row = await self.catalog.recordings.get(recording.id)

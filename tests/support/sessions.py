@@ -86,8 +86,8 @@ class QuietRecording(LiveRecording):
         assert stopped.id not in self.recorder.ended, "a recording ends once"
         self.row = self.recorder.ended[stopped.id] = stopped
         finished = self.recorder.finished[stopped.id] = asyncio.get_running_loop().create_future()
-        self.end = asyncio.create_task(self._wait_for(finished))
-        return self.end
+        self.finishing = asyncio.create_task(self._wait_for(finished))
+        return self.finishing
 
     async def _wait_for(self, finished: asyncio.Future[Recording]) -> Recording:
         self.row = await finished

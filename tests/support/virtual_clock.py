@@ -39,7 +39,7 @@ class VirtualClock:
     def now(self) -> datetime:
         return self.time
 
-    def call_later(self, delay_s: float, call: Callable[[], None]) -> Alarm:
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
         alarm = Alarm(self.time + timedelta(seconds=delay_s), call, self)
         self.alarms.add(alarm)
         if alarm.at <= self.time:
@@ -47,7 +47,7 @@ class VirtualClock:
             asyncio.get_running_loop().call_soon(self._ring, alarm)
         self.most_alarms = max(self.most_alarms, len(self.alarms))
         self._armed.set()
-        return alarm
+        return alarm.cancel
 
     def advance(self, seconds: float) -> None:
         """Move on, and ring what is due then, in order."""

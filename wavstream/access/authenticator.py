@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
-from wavstream.access.keys import NO_KEY_HASH, PREFIX, StreamTokens, is_possible, lookup, verify_key
+from wavstream.access.keys import NO_KEY_HASH, TOKEN_PREFIX, StreamTokens, is_possible, lookup, verify_key
 from wavstream.access.rates import FailureLimit
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.catalog.apps import Apps
@@ -55,7 +55,7 @@ class Authenticator:
         self,
         *,
         apps: Apps,
-        known_apps: AppCache,
+        app_cache: AppCache,
         master: bytes,
         twilio: TwilioAccount | None = None,
         failures: FailureLimit | None = None,
@@ -63,7 +63,7 @@ class Authenticator:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._apps = apps
-        self._known_apps = known_apps
+        self._app_cache = app_cache
         self._master = master
         self._twilio = twilio
         self._failures = failures or FailureLimit()
@@ -119,7 +119,7 @@ class Authenticator:
                 return _same_app(self._twilio.app_of(signed), app)
             if not client_is_loopback:
                 raise Unauthenticated("the request is signed by Twilio, and the server does not know twilio.auth_token")
-        if bearer is not None and bearer.startswith(PREFIX):
+        if bearer is not None and bearer.startswith(TOKEN_PREFIX):
             return self._token_app(bearer, app, session_id)
         return self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
 
@@ -135,7 +135,7 @@ class Authenticator:
         self._digest_key = secrets.token_bytes(32)
 
     def forget_app(self, app_id: str) -> None:
-        """Forget what is known of this app, and that there is none; a check under way may count for ``CACHE_TTL_S``."""
+        """Forget the keys of this app, and that no app exists; a check under way may count for ``CACHE_TTL_S``."""
         for digest in [digest for digest, known in self._verified.items() if known.app_id == app_id]:
             del self._verified[digest]
         self._open_until = 0.0
@@ -146,7 +146,7 @@ class Authenticator:
             raise Unauthenticated("the stream token is for another session: put its session id into the path")
         app_id = _same_app(said.app_id, app)
         # Rule 2
-        if await self._known_apps.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
+        if await self._app_cache.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
             raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
         return app_id
 

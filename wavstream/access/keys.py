@@ -77,7 +77,7 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-PREFIX = "wst_"
+TOKEN_PREFIX = "wst_"
 """What every stream token begins with; no app key that we made does."""
 _MAC_BYTES = 32
 
@@ -108,11 +108,11 @@ class StreamTokens:
     def make(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
         """Return a token that is good until ``expires_at``, to the second below."""
         content = msgspec.json.encode(_Content(app_id, session_id, int(expires_at.timestamp())))
-        return PREFIX + base64.urlsafe_b64encode(self._mac(content) + content).decode().rstrip("=")
+        return TOKEN_PREFIX + base64.urlsafe_b64encode(self._mac(content) + content).decode().rstrip("=")
 
     def read(self, token: str, *, now: datetime) -> StreamToken:
         """Return what the token says; raise Unauthenticated if it is not ours or has expired."""
-        text = token.removeprefix(PREFIX)
+        text = token.removeprefix(TOKEN_PREFIX)
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):

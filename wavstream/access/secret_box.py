@@ -50,7 +50,8 @@ _LENGTH_BYTES = 32
 def load_master_key(path: Path, given: str | None) -> bytes:
     """Return 32 bytes: from the setting where one is given, else from the file, which the first start makes.
 
-    Whoever changes it makes every app key and stream token invalid. Raise OperatorError if the file cannot be used.
+    Whoever changes it makes every app key, every stream token and every sealed webhook secret invalid. Raise
+    OperatorError if the file cannot be used.
     """
     if given is not None:
         return hashlib.sha256(given.encode()).digest()
@@ -62,7 +63,7 @@ def load_master_key(path: Path, given: str | None) -> bytes:
     if len(master) != _LENGTH_BYTES:
         raise OperatorError(
             f"{path} is not a master key of {_LENGTH_BYTES * 2} hex digits: restore it, "
-            "or remove it and give every app a new key with 'wavstream apps rotate-key'"
+            "or remove it and give every app a new key and webhook secret, the key with 'wavstream apps rotate-key'"
         )
     return master
 

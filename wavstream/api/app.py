@@ -34,7 +34,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(AuthMiddleware, access=parts.access, body_limit_bytes=parts.body_limit_bytes)
+    app.add_middleware(AuthMiddleware, authenticator=parts.authenticator, body_limit_bytes=parts.body_limit_bytes)
     app.add_middleware(GatewayMount, parts=gateway)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
     problems.install(app)

@@ -131,7 +131,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 422, 503),
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        words = vocabulary_of(await parts.apps.get(app_id))
+        words = vocabulary_of(await parts.app_cache.get(app_id))
         page = await letters.page(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
         data = [DeadLetter(**_facts(each, words)) for each in page.data]
         shown = DeadLetterPage(data=data, next_cursor=page.next_cursor)
@@ -149,7 +149,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         letter = await letters.get(app_id, letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
-        words = vocabulary_of(await parts.apps.get(app_id))
+        words = vocabulary_of(await parts.app_cache.get(app_id))
         body = msgspec.json.decode(words.render(letter.fact, letter.sequence))
         return JSONResponse(WholeDeadLetter(**_facts(letter, words), body=body).as_json())
 

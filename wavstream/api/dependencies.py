@@ -28,8 +28,8 @@ class ApiDependencies:
     commands: Commands
     holds: Holds
     dead_letters: DeadLetters
-    access: Authenticator
-    apps: AppCache
+    authenticator: Authenticator
+    app_cache: AppCache
     urls: PublicUrls
     recordings: Recordings
     """The rows of all apps: links name no app."""

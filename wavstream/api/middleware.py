@@ -52,9 +52,9 @@ class ClientAddress:
 class AuthMiddleware:
     """ASGI middleware that refuses bodies over ``body_limit_bytes`` and requests under ``/v1`` without a valid key."""
 
-    def __init__(self, app: ASGIApp, *, access: Authenticator, body_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, body_limit_bytes: int) -> None:
         self._app = app
-        self._access = access
+        self._authenticator = authenticator
         self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +81,7 @@ class AuthMiddleware:
         bearer = key.strip() if scheme.lower() == "bearer" else ""
         address = scope["client"][0] if scope.get("client") else ""
         return await authenticated(
-            self._access,
+            self._authenticator,
             bearer or headers.get("x-api-key") or None,
             headers=headers,
             app=headers.get("x-app-id"),
@@ -90,11 +90,11 @@ class AuthMiddleware:
 
 
 async def authenticated(
-    access: Authenticator, key: str | None, *, headers: Headers, app: str | None, address: str
+    authenticator: Authenticator, key: str | None, *, headers: Headers, app: str | None, address: str
 ) -> str:
     """Return the id of the app that asks; raise Unauthenticated, or TooSoon after too many wrong keys."""
     try:
-        found = access.authenticate(key, client_is_loopback=is_local(address, headers), app=app, address=address)
+        found = authenticator.authenticate(key, client_is_loopback=is_local(address, headers), app=app, address=address)
         return await found if inspect.isawaitable(found) else found
     except LimitReached as error:
         raise TooSoon(str(error), retry_after_s=error.retry_after_s) from error

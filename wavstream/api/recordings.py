@@ -85,7 +85,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         recording = await commands.start(
             app_id=app_id,
             session_id=request.session_id,
-            options=request.options(await parts.apps.options(app_id)),
+            options=request.options(await parts.app_cache.options(app_id)),
             idempotency_key=idempotency_key,
             request_digest=request.digest(),
         )

@@ -122,7 +122,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def make_token(request: MakeStreamToken, app_id: AppId) -> Response:
         expires_at = parts.now() + timedelta(seconds=request.ttl_s)
-        token = parts.access.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
+        token = parts.authenticator.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
         made = StreamToken(token=token, session_id=request.session_id, expires_at=expires_at)
         return JSONResponse(made.as_json(), status_code=201, headers={"Cache-Control": "no-store"})
 

@@ -70,7 +70,7 @@ class DeadLetters:
             return replayed
 
         count = await self._database.write(write)
-        self._outbox.wake({app_id} if count else ())
+        self._outbox.tell_dispatcher({app_id} if count else ())
         return count
 
 

@@ -49,7 +49,7 @@ class Operations:
                 insert_recording(connection, recording)
             return self._outbox.add(connection, (fact,))
 
-        self._outbox.wake(await self._database.write(write))
+        self._outbox.tell_dispatcher(await self._database.write(write))
 
     async def get(self, *, app_id: str, session_id: str, request_id: str, since: datetime) -> Operation | None:
         """Return the operation of this request_id, if it was taken on at ``since`` or later."""

@@ -177,7 +177,7 @@ class Outbox:
 
     async def announce(self, facts: Sequence[Fact]) -> None:
         """Write facts that no row of their own announces; those that their app does not want are left out."""
-        self.wake(await self._database.write(lambda connection: self.add(connection, facts)))
+        self.tell_dispatcher(await self._database.write(lambda connection: self.add(connection, facts)))
 
     def add(self, connection: Connection, facts: Iterable[Fact]) -> set[str]:
         """Write facts as a part of a transaction and return the apps to ``wake`` after its commit.
@@ -213,7 +213,7 @@ class Outbox:
             told.add(fact.app_id)
         return told
 
-    def wake(self, app_ids: Iterable[str]) -> None:
+    def tell_dispatcher(self, app_ids: Iterable[str]) -> None:
         """Call the ``wake`` of ``on_announced`` for each of these apps."""
         if self._on_announced is not None:
             for app_id in app_ids:

@@ -104,7 +104,7 @@ class Recordings:
             return saved, self._outbox.add(connection, facts) if saved else set()
 
         saved, told = await self._database.write(write)
-        self._outbox.wake(told)
+        self._outbox.tell_dispatcher(told)
         return saved
 
     async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:

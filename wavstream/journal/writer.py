@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class JournalWriter:
-    """The writer thread and its interface for the loop; the public methods are for the loop's thread alone."""
+    """The writer thread, and what the loop's thread calls: all public methods but ``stop``, which blocks."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class JournalWriter:
             if job is None:
                 break
             self._write_urgent()
-            self._write_slot([journal for journal in job if journal not in self._stuck])
+            self._write_all([journal for journal in job if journal not in self._stuck])
             if self._stuck and not self._until_retry_s():
                 self._retry()
         while self._stuck and time.monotonic() < (self._give_up_at or 0.0):
@@ -201,12 +201,12 @@ class JournalWriter:
         while self._urgent:
             self._write(self._urgent.popleft())
 
-    def _write_slot(self, journals: Sequence[Journal]) -> None:
+    def _write_all(self, journals: Sequence[Journal]) -> None:
         written: list[Journal] = []
         for journal in journals:
             if self._write(journal):
                 written.append(journal)
-            self._write_urgent()  # rule 1: between the journals of a slot
+            self._write_urgent()  # rule 1: between two journals
         if written:
             _call(partial(self._on_written, written))
         self._settle_pressure()
@@ -214,7 +214,7 @@ class JournalWriter:
     def _retry(self) -> None:
         stuck = list(self._stuck)
         self._stuck.clear()
-        self._write_slot(stuck)
+        self._write_all(stuck)
         if self._stuck:
             self._retry_s = min(self._retry_s * 2, _LAST_RETRY_S)
             self._retry_at = time.monotonic() + self._retry_s

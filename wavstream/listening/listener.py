@@ -10,10 +10,11 @@ Nobody waits for a listener:
    behind that does what waits in the queue count as not taken.
 
     state     what is heard ...            next
-    JOINING   is before its snapshot       QUEUED, when the snapshot is there
+    JOINING   is before its snapshot       QUEUED, when the snapshot is there; BEHIND, when the recording is over
     QUEUED    waits in its queue           WIRED, when the queue is empty and there is a wire; BEHIND, when it is full
-    WIRED     goes to the wire at once     QUEUED, when that is full or it is woken; BEHIND, when the wire is full
-    BEHIND    is left to the file          JOINING, when it has taken what it has
+    WIRED     goes to the wire at once     QUEUED, when it is woken; BEHIND, when the wire is full
+    BEHIND    is left to the file          JOINING, when it has taken what it has; QUEUED, with the whole file, when the
+                                           recording is over
     LEFT      does not concern it          -
 
 Each of the first four becomes LEFT. Beside them counts whether the recording is *over*: then nothing more is heard,
@@ -69,12 +70,12 @@ class Listener:
         recording: LiveRecording,
         *,
         join: Callable[[Listener], None],
-        left: Callable[[Listener], None],
+        on_left: Callable[[Listener], None],
         close: Callable[[SharedFd], None],
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
     ) -> None:
-        """Prepare to listen: ``join`` asks for a snapshot, ``left`` is told of the end, ``close`` closes a snapshot."""
+        """Prepare to listen: ``join`` asks for a snapshot, ``close`` closes one, ``on_left`` is told of the end."""
         assert recording.job is not None
         self.recording = recording.row
         self.snapshot: FileSnapshot | None = None
@@ -85,7 +86,7 @@ class Listener:
         self.state = State.JOINING
         self._tap = recording.job.tap
         self._join = join
-        self._left = left
+        self._on_left = on_left
         self._close = close
         self._queue_bytes = queue_bytes
         self._slow_s = slow_s
@@ -194,7 +195,7 @@ class Listener:
         self._clear()
         self._forget_files()
         self.end()
-        self._left(self)
+        self._on_left(self)
 
     def cut_off(self) -> None:
         """End it, since it does not keep up."""

@@ -40,7 +40,6 @@ class _Audience:
 
     def __init__(self, recording: LiveRecording) -> None:
         assert recording.job is not None
-        self.recording = recording
         self.job: RenderJob = recording.job
         self.listeners: set[Listener] = set()
 
@@ -98,7 +97,7 @@ class Live:
         listener = Listener(
             recording,
             join=functools.partial(self._join, audience),
-            left=functools.partial(self._left, audience),
+            on_left=functools.partial(self._left, audience),
             close=self._close,
             queue_bytes=self.queue_bytes,
             slow_s=self.slow_s,
@@ -160,7 +159,7 @@ class Live:
             del self._audiences[listener.recording.id]
             audience.job.is_followed = False
             self._follow()
-            self._render.run(functools.partial(audience.job.let_hear, None), Priority.DUE)
+            self._render.run(functools.partial(audience.job.set_listener, None), Priority.DUE)
 
     def _join(self, audience: _Audience, listener: Listener) -> None:
         self._render.run(functools.partial(self._look, audience, listener), Priority.DUE)
@@ -176,7 +175,7 @@ class Live:
             snapshot = audience.job.snapshot()
         finally:
             if snapshot is not None:
-                audience.job.let_hear(functools.partial(self._heard, audience))
+                audience.job.set_listener(functools.partial(self._heard, audience))
             self._news.append(functools.partial(listener.joined, snapshot))
             self._tell()
 

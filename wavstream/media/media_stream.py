@@ -102,7 +102,7 @@ class MediaStream:
         return ()
 
     def deliver(self, event: Event, arrival_us: int) -> None:
-        """Pass an event on; raise PeerError if it is refused, by the session for instance."""
+        """Pass an event on; raise PeerError if the session refuses it, InternalError if the dialect is wrong."""
         if self.state > State.LIVE:  # rule 1
             return
         if type(event) is Ignored:
@@ -121,7 +121,7 @@ class MediaStream:
                 self.end(State.STOPPED, clean=True, arrival_us=arrival_us)
 
     def enter(self, state: State) -> None:
-        """Go on to a state below LIVE; without effect if the stream is there already, or past it."""
+        """Go on to a state further down the table, never back; nothing is delivered from now on."""
         self.state = max(self.state, state)
         self.sink = None
 

@@ -48,7 +48,7 @@ class SharedFd:
             return 0 if self._is_closed else os.fstat(self._number).st_size
 
     def close(self) -> None:
-        """Close it; said twice it does nothing."""
+        """Close it; a second call does nothing."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True

@@ -1,5 +1,5 @@
-"""What is told to storage and catalog of a recording that ends. A disk or a database that fails is asked until it does
-not: the recording stays ``completed`` and its journal stays, so nothing is lost.
+"""Finished files go into storage and rows into the catalog, tried again until the disk and the database take them.
+Meanwhile a recording that has ended is ``completed`` and its journal stays, so nothing is lost.
 
 The file of a recording is published before its row says so, and its row is written together with the facts that are
 announced of it.
@@ -48,6 +48,7 @@ class Publisher:
         sidecar: Callable[[Recording], bytes] | None,
         retry_s: float = RETRY_S,
     ) -> None:
+        """Prepare to publish; the server gives ``WebhookService.facts_of`` and ``Expiry.of``."""
         self.retry_s = retry_s
         self._storage = storage
         self._recordings = recordings
@@ -65,11 +66,11 @@ class Publisher:
         """Complete the job's file and move it into storage; return the recording as it ends up."""
         loop = asyncio.get_running_loop()
 
-        def publish() -> Awaitable[Recording]:
+        def try_once() -> Awaitable[Recording]:
             return loop.run_in_executor(self._pool, self._put_in_storage, job, recording)
 
         return await retry_forever(
-            publish,
+            try_once,
             on_first_failure=partial(_log_publish_failure, recording),
             delay_s=self.retry_s,
             failure=OSError,

@@ -100,7 +100,7 @@ class Recorder:
         assert recording.job is not None
         self.render.fold(recording.job, Priority.BACKLOG)
 
-    def on_automatic_end(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
+    def set_automatic_end_handler(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
 
@@ -132,7 +132,7 @@ class Recorder:
         await self.settle(timeout_s)
         await self.render.stop()
         # What is cancelled here is whole in its journal, its stop too: the next start finishes it.
-        ends = self._ends()
+        ends = self._finishing()
         for end in ends:
             end.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
@@ -142,18 +142,15 @@ class Recorder:
             if recording.job is not None:
                 recording.job.discard()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether something that was stopped is not finished, or a row is not written."""
-        return bool(self._ends() or self._publisher.saves)
-
-    async def settle(self, timeout_s: float) -> None:
-        """Wait until all that was stopped is finished and all rows are written, or the time is over."""
-        if waiting := [*self._ends(), *self._publisher.saves]:
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until what was stopped is finished and all rows are written; return False if there was nothing."""
+        waiting = [*self._finishing(), *self._publisher.saves]
+        if waiting:
             await asyncio.wait(waiting, timeout=timeout_s)
+        return bool(waiting)
 
-    def _ends(self) -> list[asyncio.Task[Recording]]:
-        return [recording.end for recording in self._live.values() if recording.end is not None]
+    def _finishing(self) -> list[asyncio.Task[Recording]]:
+        return [recording.finishing for recording in self._live.values() if recording.finishing is not None]
 
     def _found_end(self, recording: LiveRecording, end: RecordingStopped) -> None:
         self._end_automatically(recording, end)

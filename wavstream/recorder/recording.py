@@ -68,7 +68,7 @@ class LiveRecording:
         self.job: RenderJob | None = None
         self.folded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when nothing more goes into the file."""
-        self.end: asyncio.Task[Recording] | None = None
+        self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
         self._registry = registry
         self._leases = leases
@@ -125,8 +125,8 @@ class LiveRecording:
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
         """Make the file of a recording whose stop record is in the journal, as ``stop`` does."""
         self.row = stopped
-        self.end = asyncio.create_task(self._finish(), name=f"finish recording {stopped.id}")
-        return self.end
+        self.finishing = asyncio.create_task(self._finish(), name=f"finish recording {stopped.id}")
+        return self.finishing
 
     async def _finish(self) -> Recording:
         assert self.journal is not None

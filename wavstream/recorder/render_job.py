@@ -114,7 +114,7 @@ class RenderJob:
         """The key of the journal that is folded; may be read from any thread."""
         return self._reader.key
 
-    def let_hear(self, hear: Callable[[bytes], None] | None) -> None:
+    def set_listener(self, hear: Callable[[bytes], None] | None) -> None:
         """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""
         if (hear is None) != (self._hear is None):
             self.tap.turn(hear is not None)

@@ -37,7 +37,7 @@ class Priority(IntEnum):
 
 
 class RenderThread:
-    """Folds render jobs in the order of their priorities. Its public methods may be called from any thread."""
+    """Folds render jobs in the order of their priorities. Any thread may call ``fold``, ``fold_all`` and ``run``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, retry_s: float) -> None:
         """Start the thread; a stopped recording whose disk refuses is tried again after ``retry_s``."""

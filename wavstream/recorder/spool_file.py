@@ -32,8 +32,8 @@ class SpoolFile:
     def append(self, header: bytes, audio: bytes, *, kept_bytes: int | None = None) -> None:
         """Append audio; the first call makes the file, with room for the header.
 
-        ``kept_bytes``: where the audio ends if nothing else is said, in this piece or ahead of it; None: nowhere yet.
-        An end that was said before may be said again.
+        ``kept_bytes``: where the file would be cut if nothing followed, in this piece or later; None: nowhere.
+        The same value may be given again.
         """
         if not self._header:
             self._header = header

@@ -1,7 +1,7 @@
 """Rows and files made to agree at the start: after a crash, a lost disk, or a catalog restored from a backup.
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
-  Not one without an expiry: its file is another store's to keep, and that one may have moved it.
+  Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
 
@@ -49,7 +49,7 @@ async def reconcile(
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page):
-            # Else another store may have taken it, or the sweeper, or that one will.
+            # Else another store may have moved it, or the sweeper deletes such a row anyway.
             if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = replace(row, status=Status.FAILED, error="its file is gone")

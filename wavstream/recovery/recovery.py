@@ -2,7 +2,7 @@
 
 For each session that has journals:
 
-1. Its streams are held from before the port opens, so that a media server that is back at once finds its session.
+1. Its streams are deferred from before the port opens, so that a media server that is back at once finds its session.
 2. The events of its journals are read (frames are skipped), which tells what was recorded and what is not finished.
    Where the catalog and the journal differ, the further one is right: a recording that the catalog does not know is
    entered again, and one that the catalog has as stopped is stopped, though the crash took its stop record.
@@ -64,9 +64,9 @@ class Recovery:
         self.reconciled = False
         """Whether everything was brought back that could be, and rows and files agree."""
         self.total = 0
-        """Journals found."""
+        """Journals whose header could be read."""
         self.done = 0
-        """Journals brought back."""
+        """Journals dealt with, brought back or not."""
         self.unreadable = 0
         """Journals that could not be brought back and are left alone."""
         self._folder = folder
@@ -85,7 +85,7 @@ class Recovery:
         """Whether a journal failed for a reason that may be gone at the next start."""
 
     def defer_streams(self) -> None:
-        """See, before the port opens, whose journals are there: their streams wait for ``run`` (step 1)."""
+        """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
         contents = journals_in(self._folder)
         for name in contents.strangers:
             log.warning("journal_folder_stranger", file=str(self._folder / name))
@@ -114,10 +114,12 @@ class Recovery:
                     log.exception("session_recovery_failed", app_id=app_id, session_id=session_id, journals=keys)
                     self.unreadable += len(keys)
                     self._may_be_readable = True
+                else:
+                    done = self.done + len(keys)
+                    log.info("session_recovered", app_id=app_id, session_id=session_id, done=done, of=self.total)
                 finally:
                     self._sessions.attach(app_id, session_id, self._clock.now_us())
                     self.done += len(keys)
-                log.info("session_recovered", app_id=app_id, session_id=session_id, done=self.done, of=self.total)
             await self._settle_rows()
             await reconcile(
                 recordings=self._recordings,
@@ -156,7 +158,7 @@ class Recovery:
             for each in summary.recordings.values()
             if rows[each.id].status.is_unfinished
         ]
-        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_over(row, now_us)]
+        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, now_us)]
         header = summary.header
         if not unfinished and not failed:  # step 4
             await asyncio.to_thread(delete_segments, self._folder, header.key)
@@ -234,5 +236,5 @@ class Recovery:
             started.save_later()
 
 
-def _is_over(row: Recording, now_us: int) -> bool:
+def _is_expired(row: Recording, now_us: int) -> bool:
     return row.hold is None and row.expires_at is not None and row.expires_at <= utc(now_us)

@@ -89,9 +89,9 @@ class Fold:
 
     @property
     def kept_bytes(self) -> int | None:
-        """How much of the audio stays were the recording to end now, which may be more than there is yet; None: all.
+        """Where the audio would be cut if the recording ended now, in bytes, perhaps beyond its end; None: nowhere.
 
-        It never shrinks, and never moves in bytes of an earlier ``feed`` but to its end.
+        It only grows. Within the bytes of an earlier ``feed`` it can move only to their end.
         """
         return self._output.kept_bytes
 

@@ -18,7 +18,7 @@ from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions,
 from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
 from wavstream.rendering.mixer.mix import BEEP_HZ, StereoLayout, Voice, add, beep, mix
-from wavstream.rendering.speech.endpointer import Endpointer, needed
+from wavstream.rendering.speech.endpointer import Endpointer, needs_endpointer
 from wavstream.rendering.timeline.clock import samples_at, us_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Output:
         # LAME holds samples back, so who listens needs some that are not in the file yet.
         self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
         beep_is_in = {self.column(track) for track in returned}
-        if needed(options):
+        if needs_endpointer(options):
             tone_hz = BEEP_HZ if options.beep else None
             self._endpointer = Endpointer(options, rate_hz=rate_hz, channels=channels, tone_hz=tone_hz)
         if options.beep:

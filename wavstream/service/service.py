@@ -177,9 +177,9 @@ class Service:
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
         )
-        self.recorder.on_automatic_end(commands.end_automatically)
-        self.access = Authenticator(
-            apps=self.catalog.apps, known_apps=app_cache, master=master, twilio=twilio_account(settings)
+        self.recorder.set_automatic_end_handler(commands.end_automatically)
+        self.authenticator = Authenticator(
+            apps=self.catalog.apps, app_cache=app_cache, master=master, twilio=twilio_account(settings)
         )
         self.recovery = Recovery(
             folder=self.folder.journal,
@@ -198,7 +198,7 @@ class Service:
             commands=self._gateway,
             apps=self.catalog.apps,
             app_cache=app_cache,
-            access=self.access,
+            authenticator=self.authenticator,
             live=self.live,
             secret_box=secret_box,
             master=master,
@@ -206,8 +206,8 @@ class Service:
         )
         dependencies = ApiDependencies(
             commands=commands,
-            access=self.access,
-            apps=app_cache,
+            authenticator=self.authenticator,
+            app_cache=app_cache,
             urls=self.public_urls,
             holds=Holds(register=self.catalog.holds, commands=commands, recorder=self.recorder),
             dead_letters=self.catalog.dead_letters,
@@ -225,7 +225,11 @@ class Service:
         )
         self.app = create_app(dependencies, gateway)
         self.endpoint = media_endpoint(
-            settings, access=self.access, known_apps=app_cache, sessions=self.sessions, now_us=self.clock.now_us
+            settings,
+            authenticator=self.authenticator,
+            app_cache=app_cache,
+            sessions=self.sessions,
+            now_us=self.clock.now_us,
         )
         self.metrics.add(
             collect_metrics(
@@ -273,7 +277,7 @@ class Service:
     # ---- what the parts are handed -----------------------------------------------------------------------------
 
     def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
-        return self.access.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
+        return self.authenticator.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))

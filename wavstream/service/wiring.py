@@ -25,14 +25,19 @@ from wavstream.settings import Settings
 
 
 def media_endpoint(
-    settings: Settings, *, access: Authenticator, known_apps: AppCache, sessions: Sessions, now_us: Callable[[], int]
+    settings: Settings,
+    *,
+    authenticator: Authenticator,
+    app_cache: AppCache,
+    sessions: Sessions,
+    now_us: Callable[[], int],
 ) -> MediaEndpoint:
     """Return what every media WebSocket shares."""
     media = settings.media
     return MediaEndpoint(
         dialects=DIALECTS,
-        authenticator=access,
-        app_cache=known_apps,
+        authenticator=authenticator,
+        app_cache=app_cache,
         sessions=sessions,
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
@@ -67,7 +72,7 @@ def gateway_dependencies(
     commands: GatewayCommands,
     apps: Apps,
     app_cache: AppCache,
-    access: Authenticator,
+    authenticator: Authenticator,
     live: Live,
     secret_box: SecretBox,
     master: bytes,
@@ -77,7 +82,7 @@ def gateway_dependencies(
     admin_key = settings.admin_api_key
     return GatewayDependencies(
         commands=commands,
-        access=access,
+        authenticator=authenticator,
         apps=apps,
         app_cache=app_cache,
         live=live,

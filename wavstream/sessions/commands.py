@@ -127,7 +127,7 @@ class Commands:
         return await self._begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
-        """Stop a running recording and wait for its file; raises NotFound, Conflict."""
+        """Stop a running recording and wait for its file; raises NotFound, Conflict, LimitReached."""
         finished = await self.end(app_id=app_id, recording_id=recording_id)
         await asyncio.wait((finished,), timeout=STOP_WAIT_S)
         if finished.done() and not finished.cancelled():
@@ -135,9 +135,9 @@ class Commands:
         return await self.get(app_id=app_id, recording_id=recording_id)
 
     async def end(self, *, app_id: str, recording_id: str, end_us: int | None = None) -> asyncio.Future[Recording]:
-        """Stop a running recording; the future gives it as it ends up, with its file. Raises NotFound, Conflict.
+        """Stop a running recording; the future gives it as it ends up, with its file.
 
-        ``end_us`` is when it was to end; None: now.
+        ``end_us`` is when it was to end; None: now. Raises NotFound, Conflict, or LimitReached while it is recovered.
         """
         session, recording = await self._running(app_id, recording_id, "stopped")
         if recording.is_running:
@@ -160,7 +160,7 @@ class Commands:
             self._opened.release(row)
 
     async def pause(self, *, app_id: str, recording_id: str) -> Recording:
-        """Pause an ongoing recording; raises NotFound, Conflict."""
+        """Pause an ongoing recording; raises NotFound, Conflict, LimitReached."""
         session, recording = await self._running(app_id, recording_id, "paused")
         if recording.row.status is not Status.ONGOING:
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
@@ -169,7 +169,7 @@ class Commands:
         return paused
 
     async def resume(self, *, app_id: str, recording_id: str) -> Recording:
-        """Let a paused recording go on; raises NotFound, Conflict."""
+        """Let a paused recording go on; raises NotFound, Conflict, LimitReached."""
         session, recording = await self._running(app_id, recording_id, "resumed")
         if recording.row.status is not Status.PAUSED:
             raise Conflict(f"the recording is {recording.row.status}, not paused", state=recording.row.status)
@@ -180,7 +180,7 @@ class Commands:
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """Return one recording of the app; raises NotFound."""
         live = self._recorder.get(recording_id)
-        ended = live.row if live is not None and live.end is not None else None
+        ended = live.row if live is not None and live.finishing is not None else None
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
         if ended is not None and ended.app_id == app_id:  # its row is written last
             return ended if row is None else replace(ended, hold=row.hold)
@@ -191,7 +191,7 @@ class Commands:
     def recordings_of(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the recordings of a live session that run, or wait for its first stream, oldest first.
 
-        Raises NotFound, Forbidden where the session is another app's (who must not tell says NotFound), and
+        Raises NotFound, Forbidden where the session is another app's (an API that must hide this answers NotFound), and
         LimitReached while a restart has it in its hands, or the server goes down.
         """
         self._sessions.check_open()  # a session that was let go of has no recordings any more

@@ -18,7 +18,7 @@ from wavstream.sessions.stream import Stream
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Since when a lost leg is no longer waited for, and who lost it."""
+    """Until when a lost leg is waited for, and who lost it."""
 
     deadline_us: int
     by_restart: bool

@@ -181,7 +181,7 @@ class Sessions:
             try:
                 stream = self.open_stream(deferred.started, app_id=app_id, handle=deferred.handle, now_us=now_us)
             except LimitReached as error:
-                deferred.handle.close(1013, str(error))
+                deferred.handle.close(error.close_code, str(error))
             else:
                 deferred.attach(stream, now_us)
                 if self.is_full:

@@ -1,6 +1,6 @@
 """One call: its legs come and go, its recordings start and stop.
 
-The session is over when no stream is open and no leg is away (lost, and awaited for the reconnect wait):
+Its recordings end when no stream is open and no leg is away (lost, and awaited for the reconnect wait):
 
 1. The last stream ended by its own will: the recordings end as ``hangup``.
 2. The wait for the last leg ran out: they end as ``disconnected`` (``recovered`` if a restart of ours lost it), and the
@@ -129,7 +129,7 @@ class Session:
         if not self.streams:
             self._streams_gone.set()
         if not self.streams and not self.legs.away:
-            self._end_recordings(EndReason.HANGUP if clean else EndReason.DISCONNECTED, now_us)  # rule 1
+            self._end_recordings(EndReason.HANGUP, now_us)  # rule 1
 
     async def wait_until_streams_gone(self, timeout_s: float) -> None:
         """Wait until no stream is open. However they went, they are not waited for, and their legs begin anew."""

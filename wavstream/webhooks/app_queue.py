@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -54,26 +54,20 @@ GIVEN_UP_AFTER = timedelta(hours=24)
 T = TypeVar("T")
 
 
-class Timer(Protocol):
-    """Something that happens later."""
-
-    def cancel(self) -> None:
-        """Cancel what was to happen."""
-
-
 @dataclass(frozen=True, slots=True)
 class Clock:
     """The time, and being woken when it has come."""
 
     now: Callable[[], datetime]
     """Aware UTC."""
-    call_later: Callable[[float, Callable[[], None]], Timer]
-    """Seconds, and what to call."""
+    call_later: Callable[[float, Callable[[], None]], Callable[[], None]]
+    """Seconds, and what to call; returns what cancels it."""
 
 
 def system_clock() -> Clock:
     """Return the machine's clock, with the timers of the running loop."""
-    return Clock(now=lambda: datetime.now(UTC), call_later=asyncio.get_running_loop().call_later)
+    loop = asyncio.get_running_loop()
+    return Clock(now=lambda: datetime.now(UTC), call_later=lambda delay_s, call: loop.call_later(delay_s, call).cancel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +117,7 @@ class AppQueue:
         self._failing: str | None = None
         """The webhook whose failure is in the log, until its turn is over."""
         self._woken = asyncio.Event()
-        self._timer: Timer | None = None
+        self._take_back: Callable[[], None] | None = None
         self._ending = False
         self.look = True
         """Whether the outbox may have more that is due."""
@@ -213,14 +207,14 @@ class AppQueue:
             return
         if self._next_at is not None:
             wait_s = (self._next_at - self._clock.now()).total_seconds()
-            self._timer = self._clock.call_later(max(wait_s, 0.0), self.wake)
+            self._take_back = self._clock.call_later(max(wait_s, 0.0), self.wake)
         elif not self._running:
-            self._timer = self._clock.call_later(KEEPALIVE_S, self._woken.set)
+            self._take_back = self._clock.call_later(KEEPALIVE_S, self._woken.set)
 
     def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._take_back is not None:
+            self._take_back()
+            self._take_back = None
 
     # ---- one try -----------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class MessageBuilder:
         return Message(app.webhook.url, signed_headers(fact.id, body, keys, now), body)
 
 
-PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"
 OVERLAP = timedelta(hours=24)
 """As long as a message is tried: one that was made before a rotation still arrives with a signature that is known."""
 _MADE_BYTES = 32
@@ -56,17 +56,17 @@ _MIN_BYTES, _MAX_BYTES = 24, 64
 
 def new_secret() -> str:
     """Return a fresh secret, as receivers paste it."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(_MADE_BYTES)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_MADE_BYTES)).decode()
 
 
 def secret_key(secret: str) -> bytes:
     """Return the key that a secret stands for; raise ValueError with what is wrong, and without the secret."""
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(PREFIX) or not _MIN_BYTES <= len(key) <= _MAX_BYTES:
-        raise ValueError(f"must be {PREFIX} and {_MIN_BYTES} to {_MAX_BYTES} bytes in base64")
+    if not secret.startswith(SECRET_PREFIX) or not _MIN_BYTES <= len(key) <= _MAX_BYTES:
+        raise ValueError(f"must be {SECRET_PREFIX} and {_MIN_BYTES} to {_MAX_BYTES} bytes in base64")
     return key
 
 

@@ -102,10 +102,10 @@ def access_to(
     tenants: Tenants, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None
 ) -> Authenticator:
     limit = FailureLimit(failures=failures)
-    known_apps = AppCache(tenants.apps, clock, server_options=RecordingOptions())
+    app_cache = AppCache(tenants.apps, clock, server_options=RecordingOptions())
     return Authenticator(
         apps=tenants.apps,
-        known_apps=known_apps,
+        app_cache=app_cache,
         master=MASTER,
         twilio=twilio,
         failures=limit,

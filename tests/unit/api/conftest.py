@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from tests.unit.api.fakes import (
     START,
     Clock,
-    FakeAccess,
     FakeAppCache,
+    FakeAuthenticator,
     FakeCommands,
     FakeHolds,
     FakeRecordings,
@@ -43,7 +43,7 @@ class ApiHarness:
 
     app: FastAPI
     commands: FakeCommands
-    access: FakeAccess
+    authenticator: FakeAuthenticator
     clock: Clock
     registry: CollectorRegistry
     links: LinkKeys
@@ -64,7 +64,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     storage.prepare(spool := tmp_path / "spool")
     conversions = Conversions(storage=storage, spool=spool, reserve=DiskReserve(spool, 0))
     commands = FakeCommands(clock, storage)
-    access, registry, reasons = FakeAccess(), CollectorRegistry(), list[str]()
+    authenticator, registry, reasons = FakeAuthenticator(), CollectorRegistry(), list[str]()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
 
     async def readiness() -> list[str]:
@@ -75,8 +75,8 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             commands=commands,
             holds=FakeHolds(commands),
             dead_letters=catalog.dead_letters,
-            access=access,
-            apps=FakeAppCache(),
+            authenticator=authenticator,
+            app_cache=FakeAppCache(),
             urls=PublicUrls(links, BASE),
             recordings=FakeRecordings(commands),
             storage=storage,
@@ -92,7 +92,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
         ),
         parts_over(catalog, GatewayCommands()),
     )
-    yield ApiHarness(app, commands, access, clock, registry, links, conversions, catalog, reasons)
+    yield ApiHarness(app, commands, authenticator, clock, registry, links, conversions, catalog, reasons)
     await conversions.stop()
 
 

@@ -231,7 +231,7 @@ class FakeRecordings(Recordings):
 
 
 @dataclass
-class FakeAccess(Authenticator):
+class FakeAuthenticator(Authenticator):
     """Two keys; the second takes a while to check."""
 
     open_on_loopback: bool = False

@@ -98,7 +98,7 @@ async def test_a_key_that_takes_time_to_check_is_waited_for(world: ApiHarness) -
     ("address", "status"), [("127.0.0.1", 200), ("127.8.8.8", 200), ("::1", 200), ("192.0.2.7", 401), ("socket", 401)]
 )
 async def test_no_key_is_needed_on_loopback_while_no_app_exists(world: ApiHarness, address: str, status: int) -> None:
-    world.access.open_on_loopback = True
+    world.authenticator.open_on_loopback = True
     async with world.client(None, address=address) as client:
         assert (await client.get("/v1/sessions")).status_code == status
 
@@ -106,7 +106,7 @@ async def test_no_key_is_needed_on_loopback_while_no_app_exists(world: ApiHarnes
 async def test_too_many_wrong_keys_answer_429_with_the_time_to_wait(
     world: ApiHarness, client: httpx.AsyncClient
 ) -> None:
-    world.access.failures_left = 0
+    world.authenticator.failures_left = 0
     response = await client.get("/v1/sessions")
     assert (response.status_code, response.headers["retry-after"]) == (429, "30")
     assert "192.0.2.7" in response.json()["detail"]
@@ -116,7 +116,7 @@ async def test_too_many_wrong_keys_answer_429_with_the_time_to_wait(
 async def test_wrong_keys_count_under_the_client_that_a_trusted_proxy_names(
     world: ApiHarness, peer: str, counted: str
 ) -> None:
-    world.access.failures_left = 0
+    world.authenticator.failures_left = 0
     async with world.client("wrong", address=peer) as stranger:
         lines = [("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-For", "203.0.113.9")]
         assert counted in (await stranger.get("/v1/sessions", headers=lines)).json()["detail"]

@@ -16,7 +16,7 @@ from tests.support.speech import RATE_HZ, caller, hello, mu_law_silence, silence
 from wavstream.model.options import RecordingOptions, Trim
 from wavstream.model.recording import EndReason
 from wavstream.rendering.speech.detector import Detector, frame_start
-from wavstream.rendering.speech.endpointer import Endpointer, needed
+from wavstream.rendering.speech.endpointer import Endpointer, needs_endpointer
 
 Samples = NDArray[np.int16]
 MARGIN = RATE_HZ // 5
@@ -77,11 +77,11 @@ def speech(line: Samples) -> tuple[int, int]:
 
 
 def test_only_limits_timeouts_and_trim_need_it() -> None:
-    assert not needed(RecordingOptions(terminators="#", beep=True))
-    assert needed(RecordingOptions(max_length_s=1))
-    assert needed(RecordingOptions(initial_timeout_s=0.5))
-    assert needed(RecordingOptions(end_silence_timeout_s=0.5))
-    assert needed(TRIM)
+    assert not needs_endpointer(RecordingOptions(terminators="#", beep=True))
+    assert needs_endpointer(RecordingOptions(max_length_s=1))
+    assert needs_endpointer(RecordingOptions(initial_timeout_s=0.5))
+    assert needs_endpointer(RecordingOptions(end_silence_timeout_s=0.5))
+    assert needs_endpointer(TRIM)
 
 
 @pytest.mark.parametrize("second", [6_999, 9_001])

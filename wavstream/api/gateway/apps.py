@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wavstream.access.keys import PREFIX, hash_key, lookup
+from wavstream.access.keys import TOKEN_PREFIX, hash_key, lookup
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
@@ -68,8 +68,8 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
 def _key(text: str) -> str:
     if not all("!" <= character <= "~" for character in text):
         raise ValueError("must be printable ASCII characters without spaces")
-    if text.startswith(PREFIX):
-        raise ValueError(f"must not begin with {PREFIX}: that is how stream tokens begin")
+    if text.startswith(TOKEN_PREFIX):
+        raise ValueError(f"must not begin with {TOKEN_PREFIX}: that is how stream tokens begin")
     return text
 
 
@@ -194,7 +194,7 @@ class _Registry:
 
     def _forget(self, app_id: str) -> None:
         self._parts.app_cache.forget(app_id)
-        self._parts.access.forget_app(app_id)
+        self._parts.authenticator.forget_app(app_id)
 
 
 def _app_id(request: Request) -> str:

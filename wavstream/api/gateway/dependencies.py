@@ -19,7 +19,7 @@ class GatewayDependencies:
     """The collaborators and the limits of the gateway's API."""
 
     commands: GatewayCommands
-    access: Authenticator
+    authenticator: Authenticator
     apps: Apps
     app_cache: AppCache
     live: Live

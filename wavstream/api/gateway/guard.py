@@ -113,7 +113,9 @@ class GatewayGuard:
             raise Refused(401, "Missing API key")
         address = request.client.host if request.client is not None else ""
         try:
-            return await authenticated(self._parts.access, key, headers=request.headers, app=app_id, address=address)
+            return await authenticated(
+                self._parts.authenticator, key, headers=request.headers, app=app_id, address=address
+            )
         except Unauthenticated:
             raise Refused(401, "Invalid API key") from None
 

@@ -30,7 +30,7 @@ Piece = tuple[int, "NDArray[np.int16]"]
 _MARGIN_S = 0.2
 
 
-def needed(options: RecordingOptions) -> bool:
+def needs_endpointer(options: RecordingOptions) -> bool:
     """Return whether a recording with these options may end by itself, or is trimmed."""
     return options.max_length_s > 0 or _listens(options)
 

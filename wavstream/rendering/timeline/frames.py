@@ -51,7 +51,7 @@ class Frames:
     fate: NDArray[np.uint8] | None = None
     """Fates; None: all are mixed."""
     lag_us: NDArray[np.int64] = field(default_factory=lambda: _NO_LAGS)
-    """Set by the track's clock."""
+    """Set when the source receives the frames."""
 
     def __len__(self) -> int:
         return len(self.start)

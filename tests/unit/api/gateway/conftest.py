@@ -95,13 +95,13 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
     def now() -> datetime:
         return START
 
-    known_apps = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
-    access = Authenticator(apps=catalog.apps, known_apps=known_apps, master=MASTER, now=now)
+    app_cache = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
+    authenticator = Authenticator(apps=catalog.apps, app_cache=app_cache, master=MASTER, now=now)
     return GatewayDependencies(
         commands=commands,
-        access=access,
+        authenticator=authenticator,
         apps=catalog.apps,
-        app_cache=known_apps,
+        app_cache=app_cache,
         live=NobodyLive(),
         secret_box=SecretBox(MASTER),
         master=MASTER,
