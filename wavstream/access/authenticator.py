@@ -145,7 +145,7 @@ class Authenticator:
         if said.session_id is not None and said.session_id != session_id:
             raise Unauthenticated("the stream token is for another session: put its session id into the path")
         app_id = _same_app(said.app_id, app)
-        # Rule 2
+        # rule 2
         if await self._app_cache.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
             raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
         return app_id
@@ -183,7 +183,7 @@ class Authenticator:
             check = asyncio.create_task(self._look_up(key, digest), name="check of an app key")
             self._checks[digest] = check
             check.add_done_callback(lambda _: self._checks.pop(digest))
-        # Rule 3: one caller that goes away must not end the check of the others.
+        # rule 3: one caller that goes away must not end the check of the others.
         return await asyncio.shield(check)
 
     async def _look_up(self, key: str, digest: bytes) -> _Verified | None:

@@ -73,7 +73,7 @@ class Database:
     async def read(self, read: Read[T]) -> T:
         """Return what ``read`` returns; raise what it raises, or DependencyError."""
         try:
-            # Rule 1
+            # rule 1
             return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read)
         except (SQLAlchemyError, OSError) as error:
             raise DependencyError(f"the catalog could not be read: {_cause(error)}") from error

@@ -101,7 +101,7 @@ _BACKLOG = text("""
     FROM apps
 """)
 
-# Rule 2: the turn of the row with the lowest sequence.
+# rule 2: the turn of the row with the lowest sequence.
 _GIVE_TURN = Prepared("""
     UPDATE outbox SET due_us = :now
     WHERE id = (
@@ -111,7 +111,7 @@ _GIVE_TURN = Prepared("""
     RETURNING *
 """)
 
-# Rule 3: without its body.
+# rule 3: without its body.
 _DELIVERED = Prepared("""
     UPDATE outbox SET state = 'delivered', due_us = NULL, done_us = :now, error = NULL, body_json = '{}'
     WHERE id = :fact AND state = 'pending'

@@ -179,7 +179,7 @@ class TwilioDialect:
     def _audio(self, media: _Media | None) -> Sequence[Event]:
         if media is None:
             return self._lost(Reason.BAD_MEDIA)
-        track = self._tracks.get(media.track)
+        track = self._tracks.get(media.track)  # rule 1
         if track is None:
             return self._lost(Reason.UNKNOWN_TRACK)
         time_ms = media.timestamp
@@ -281,7 +281,7 @@ def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSt
         or read_id(custom, "session_id")
         or known.get("callSid")
         or known.get("streamSid"),
-        leg=request.leg or read_id(custom, "leg") or known.get("callSid"),
+        leg=request.leg or read_id(custom, "leg") or known.get("callSid"),  # rule 4
         format=MediaFormat(codec=codec, rate_hz=start.media_format.sample_rate),
         clock=TrackClock.TIMESTAMPED,
         tracks=_read_tracks(start.tracks),
@@ -289,7 +289,7 @@ def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSt
         call=replace(parameters.call, vendor_ids={**customer_ids(custom, _NO_VENDOR_ID), **known}),
         record=parameters.record,
         keepalive=parameters.keepalive,
-        accepts_audio=parameters.two_way and "streamSid" in known,
+        accepts_audio=parameters.two_way and "streamSid" in known,  # rule 5
         stream_id=known.get("streamSid"),
     )
 

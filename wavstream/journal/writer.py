@@ -278,7 +278,7 @@ class JournalWriter:
 
 
 def _call(callback: Callable[[], None]) -> None:
-    """Run the callback of another room: its failure must not end the thread or the batch."""
+    """Run the callback of another room (rule 3): its failure must not end the thread or the batch."""
     try:
         callback()
     except Exception:

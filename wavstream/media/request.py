@@ -64,7 +64,7 @@ def read_request(
     """Return the request taken apart; raise NotFound. ``peer_host`` is the address that the socket comes from."""
     path, _, raw_query = request.path.partition("?")
     token = None
-    match path.split("/"):
+    match path.split("/"):  # rule 1
         case ["", "media", "t", segment, name, *ids] if len(ids) <= 2:
             token = unquote(segment)
         case ["", "media", name, *ids] if len(ids) <= 2:
@@ -137,7 +137,7 @@ def _id(segment: str) -> str:
 
 
 def _query(raw: str) -> dict[str, str]:
-    """Return the values by key; of a key that comes twice the last one counts."""
+    """Return the values by key; of a key that comes twice the last one counts. ``unquote`` leaves a plus (rule 2)."""
     pairs = (pair.partition("=") for pair in raw.split("&") if pair)
     return {unquote(key): unquote(value) for key, _, value in pairs}
 

@@ -75,7 +75,7 @@ class OpenedStreams:
 
     def release(self, recording: Recording) -> None:
         """Ask for the end of what nobody needs, behind the caller: the recording has ended, its call may go on."""
-        if recording.opened and self._opener is not None:
+        if recording.opened and self._opener is not None:  # rule 4: one that came by itself is not ours to end
             self._close_behind(recording, self._opener)
 
     async def stop(self, timeout_s: float) -> None:

@@ -103,7 +103,7 @@ class LinkKeys:
         return VerifiedLink(recording_id, _ext(file_name), None)
 
     def _key_of(self, recording: Recording) -> LinkKey:
-        # Rule 2. A recording older than every key is signed with the first.
+        # rule 2. A recording older than every key is signed with the first.
         older = [key for key in self.keys if key.since <= recording.created_at]
         return older[-1] if older else self.keys[0]
 
@@ -150,7 +150,7 @@ def file_name_as(ext: str, recording: Recording) -> str:
 
 
 def _signature(key: LinkKey, *parts: str) -> str:
-    # Rule 1. Each part has its length before it, so no two lists of parts make the same bytes.
+    # rule 1. Each part has its length before it, so no two lists of parts make the same bytes.
     encoded = [part.encode(errors="surrogatepass") for part in parts]
     message = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
     # Not ``hmac.digest``: it releases the interpreter's lock, and the loop then waits for it while threads are busy.

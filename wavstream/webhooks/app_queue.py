@@ -181,9 +181,9 @@ class AppQueue:
     async def _read_outbox(self) -> None:
         self.look = False
         self._next_at = None
-        # Rule 2: what these sessions have by the time of the answer is not known to the answer.
+        # rule 2: what these sessions have by the time of the answer is not known to the answer.
         busy = set(self._running)
-        due = await self._outbox.due(self._app_id, self._clock.now(), BATCH)
+        due = await self._outbox.due(self._app_id, self._clock.now(), BATCH)  # rule 1
         self._ready.extend(each for each in due.announcements if each.fact.session_id not in busy)
         self._wait_until(due.next_at)
         if len(due.announcements) == BATCH:
@@ -279,7 +279,7 @@ class AppQueue:
         return True
 
     async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
-        # Rule 3: what is not written down is sent again.
+        # rule 3: what is not written down is sent again.
         return await retry_forever(write, on_first_failure=self._log_write_failure, delay_s=self._retry_s)
 
     def _log_write_failure(self, error: Exception) -> None:

@@ -85,7 +85,7 @@ class GatewayCommands:
 
         Raises NotFound, Forbidden, NotConfigured, TooSoon, CommandConflict, LimitReached, and what the opener raises.
         """
-        async with self._turns.of(app_id, session_id):
+        async with self._turns.of(app_id, session_id):  # from here on in the order of rule 3
             if (earlier := await self._earlier(app_id, session_id, command_uid, Command.RECORD_START)) is not None:
                 return earlier
             running = self._commanded(app_id, session_id)
@@ -105,7 +105,7 @@ class GatewayCommands:
             await self._commands.begin(
                 app_id=app_id, session_id=session_id, options=options, request_id=uid, keepalive=True, add=add
             )
-            self._start_cooldown.begin((app_id, session_id), self._now_us())
+            self._start_cooldown.begin((app_id, session_id), self._now_us())  # rule 1: not before it is taken on
             return taken_on[0]
 
     async def stop(self, *, app_id: str, session_id: str, command_uid: str | None) -> Operation:
@@ -113,7 +113,7 @@ class GatewayCommands:
 
         Raises NotFound, Forbidden, TooSoon, CommandConflict, and LimitReached while a restart has the session.
         """
-        async with self._turns.of(app_id, session_id):
+        async with self._turns.of(app_id, session_id):  # from here on in the order of rule 3
             if (earlier := await self._earlier(app_id, session_id, command_uid, Command.RECORD_STOP)) is not None:
                 return earlier
             recording = self._commanded(app_id, session_id)
