@@ -2,7 +2,7 @@
 
     accept       accepted     in the registry; nothing of it is in a journal
     begin        ongoing      its start record is in the journal, which it leases from there on
-    turn         paused, ongoing
+    set_status   paused, ongoing
     stop         completed    its stop record is in the journal
       finish     available    or ``absent``, or ``failed``: its row says so, and it leaves the registry
 
@@ -84,7 +84,7 @@ class LiveRecording:
         self.row, self.journal, self.job = row, journal, job
         self._leases.acquire(row.id, journal, first_segment=first_segment)
 
-    def turn(self, status: Status) -> Recording:
+    def set_status(self, status: Status) -> Recording:
         """Make it ongoing or paused."""
         self.row = replace(self.row, status=status)
         return self.row

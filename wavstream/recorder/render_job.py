@@ -117,7 +117,7 @@ class RenderJob:
     def set_listener(self, hear: Callable[[bytes], None] | None) -> None:
         """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""
         if (hear is None) != (self._hear is None):
-            self.tap.turn(hear is not None)
+            self.tap.switch(hear is not None)
         self._hear = hear
 
     def snapshot(self) -> FileSnapshot | None:

@@ -193,7 +193,7 @@ class Recovery:
                 next_track=summary.next_track,
                 last_us=summary.last_us,
             )
-            session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, even_if_full=True)
+            session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
             session.restore(left, running, now_us)
 
     async def _row(self, recording: Recording) -> Recording:
@@ -228,7 +228,7 @@ class Recovery:
 
     def _await_first_stream(self, row: Recording) -> None:
         now_us = self._clock.now_us()
-        session = self._sessions.find_or_make(row.app_id, row.session_id, now_us, even_if_full=True)
+        session = self._sessions.find_or_make(row.app_id, row.session_id, now_us, beyond_limit=True)
         if row.id in session.recordings:
             return
         started = session.start(row, now_us)

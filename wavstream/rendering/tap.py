@@ -38,7 +38,7 @@ class Tap:
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self._remembers = is_held_back
 
-    def turn(self, on: bool) -> None:
+    def switch(self, on: bool) -> None:
         """Start or stop collecting what goes by."""
         self._heard = [] if on else None
 

@@ -274,7 +274,7 @@ class Commands:
                 if self._sessions.is_stopping:
                     return recording  # the row waits for its first stream, as it would have done here
                 # Streams may have come and gone meanwhile, and the session with them.
-                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), even_if_full=True)
+                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), beyond_limit=True)
                 started = session.start(recording, self._now_us())
         except WavstreamError:
             session.take_back(expectation)

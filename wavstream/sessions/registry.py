@@ -52,7 +52,7 @@ class Sessions:
         self.timing = timing
         self.is_stopping = False
         """The server is going down: what streams end now is not a hang-up."""
-        self.is_full = False
+        self.is_backpressured = False
         """The journal's queue is full: the peers' audio waits in the kernel meanwhile."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
@@ -86,15 +86,15 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def find_or_make(self, app_id: str, session_id: str, now_us: int, *, even_if_full: bool = False) -> Session:
+    def find_or_make(self, app_id: str, session_id: str, now_us: int, *, beyond_limit: bool = False) -> Session:
         """Return the live session, made if it is new; raise LimitReached if there are too many.
 
         One that is no more than announced makes room: a forgotten announcement must not cost a call.
-        ``even_if_full``: it was let in before, and is not refused now.
+        ``beyond_limit``: it was let in before, and is not refused now.
         """
         session = self._sessions.get((app_id, session_id))
         if session is None:
-            if len(self._sessions) >= self._limits.sessions and not even_if_full and not self._make_room():
+            if len(self._sessions) >= self._limits.sessions and not beyond_limit and not self._make_room():
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
             session = Session(
                 app_id=app_id,
@@ -157,7 +157,7 @@ class Sessions:
         if records:
             self._new_recordings.check_room()
         stream = session.open_stream(started, handle=handle, now_us=now_us)
-        if self.is_full:
+        if self.is_backpressured:
             handle.pause_reading()
         if records:
             options = self._options_of(app_id)
@@ -184,12 +184,12 @@ class Sessions:
                 deferred.handle.close(error.close_code, str(error))
             else:
                 deferred.attach(stream, now_us)
-                if self.is_full:
+                if self.is_backpressured:
                     deferred.handle.pause_reading()
 
     def apply_backpressure(self, full: bool) -> None:
         """Stop reading from all streams while the journal's queue is full, and read on when it has room again."""
-        self.is_full = full
+        self.is_backpressured = full
         for session in self._sessions.values():
             for stream in session.streams:
                 if full:

@@ -159,7 +159,7 @@ class Session:
 
     def pause(self, recording: LiveRecording, now_us: int) -> Recording:
         """Pause an ongoing recording: from here on nothing of the call belongs to it."""
-        row = recording.turn(Status.PAUSED)
+        row = recording.set_status(Status.PAUSED)
         journaled = any(other.row.status is Status.ONGOING for other in self.running)
         self.note(now_us, events.RecordingPaused(recording_id=row.id, journaled=journaled))
         self._apply_rules()
@@ -168,7 +168,7 @@ class Session:
     def resume(self, recording: LiveRecording, now_us: int) -> Recording:
         """Let a paused recording go on."""
         was_withheld = _all_paused(self.running)
-        row = recording.turn(Status.ONGOING)
+        row = recording.set_status(Status.ONGOING)
         self.note(now_us, events.RecordingResumed(recording_id=row.id))
         self._note_paused_beside(now_us)
         self._apply_rules(pause_end_us=now_us if was_withheld else None)

@@ -54,7 +54,7 @@ class Ticker:
         over: list[Session] = []
         for session in slot:
             is_fold_due = session.tick(now_us)
-            if sessions.is_full or sessions.is_stopping:
+            if sessions.is_backpressured or sessions.is_stopping:
                 session.active_us = now_us  # it is we who do not read
             else:
                 self._stalled.visit(session, now_us)

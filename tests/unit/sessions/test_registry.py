@@ -100,7 +100,7 @@ async def test_a_session_too_many_is_refused_unless_it_was_let_in_before() -> No
 
     assert refusal.value.retry_after_s > 0
     assert board.find_or_make("default", "call-1", at(0)).session_id == "call-1"
-    assert board.find_or_make("default", "call-2", at(0), even_if_full=True).session_id == "call-2"
+    assert board.find_or_make("default", "call-2", at(0), beyond_limit=True).session_id == "call-2"
 
 
 async def test_where_there_is_no_room_the_app_that_has_announced_most_loses_what_it_announced_first() -> None:
