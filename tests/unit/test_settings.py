@@ -197,6 +197,13 @@ def test_an_older_name_is_read_unless_ours_is_set(name: str, older: str, monkeyp
     assert str(value_of(load(), name)) == str(SecretStr(value) if "key" in name else value)
 
 
+def test_an_older_name_of_ours_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("wavstream_Hold_s", "7")
+    assert load().stall_wait_s == 7
+    monkeypatch.setenv("wavstream_Hold_s", "long")
+    assert complaints()[0].startswith("WAVSTREAM_STALL_WAIT_S or WAVSTREAM_HOLD_S (in a file: stall_wait_s or hold_s)")
+
+
 OURS = {
     "stall_wait_s": "2.5",
     "admin_api_key": "another key",
@@ -277,6 +284,7 @@ def test_all_wrong_settings_are_reported_at_once(tmp_path: Path, monkeypatch: py
         ("WAVSTREAM_RECONNECT_WAIT", "; did you mean WAVSTREAM_RECONNECT_WAIT_S?"),
         ("WAVSTREAM_MEDIA__PING_INTERVALL_S", "; did you mean WAVSTREAM_MEDIA__PING_INTERVAL_S?"),
         ("WAVSTREAM_LINKS", "; did you mean WAVSTREAM_LINKS__TTL_S?"),
+        ("WAVSTREAM_HOLD", "; did you mean WAVSTREAM_STALL_WAIT_S?"),
         ("WAVSTREAM_QQQ", ""),
     ],
 )

@@ -81,8 +81,10 @@ def _with_names_of_today(file: dict[str, Any]) -> dict[str, Any]:
 
 
 def _older_variables() -> Iterator[dict[str, Any]]:
+    # Ours may be written in any case, as those of today; the others are somebody's and stand as they are.
+    ours = {given.upper(): value for given, value in os.environ.items() if given.upper().startswith(PREFIX)}
     for name, older in OLDER_VARIABLES.items():
-        if value := os.environ.get(older):
+        if value := (ours if older.startswith(PREFIX) else os.environ).get(older):
             table, _, key = name.rpartition(".")
             yield {table: {key: value}} if table else {key: value}
     if os.environ.get(variable("url")) == "":
@@ -110,7 +112,9 @@ def _unknown_in_environment() -> Iterator[str]:
 
 def _nearest(name: str, known: list[str]) -> str:
     within = [other for other in known if other.startswith(f"{name}.")]
-    return next(iter(within or difflib.get_close_matches(name, known, n=1)), "")
+    today = {older: name for name, older in OLDER_NAMES.items()}
+    near = next(iter(within or difflib.get_close_matches(name, [*known, *today], n=1)), "")
+    return today.get(near, near)
 
 
 def _complaint(wrong: ErrorDetails) -> str:
@@ -118,9 +122,9 @@ def _complaint(wrong: ErrorDetails) -> str:
     field = dict(every_setting()).get(name)
     rule = re.sub(r"^(Input|Value|String) should |^Value error, (must )?", "must ", wrong["msg"])
     rule = re.sub(r" items after validation, not \d+$", " characters", rule)
-    where = f"{variable(name)} (in a file: {name})"
-    if name in OLDER_VARIABLES:
-        where = f"{variable(name)} or {OLDER_VARIABLES[name]} (in a file: {name})"
+    variables = " or ".join((variable(name), *([OLDER_VARIABLES[name]] if name in OLDER_VARIABLES else [])))
+    names = " or ".join((name, *([OLDER_NAMES[name]] if name in OLDER_NAMES else [])))
+    where = f"{variables} (in a file: {names})"
     if field is None or "SecretStr" in str(field.annotation):
         return f"{where}: {rule}"
     if name == "port" and str(wrong["input"]).startswith("tcp://"):

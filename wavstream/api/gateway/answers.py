@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from wavstream.api.gateway.commands import CommandConflict, NotConfigured
 from wavstream.api.paths import allow
-from wavstream.errors import InternalError, PeerError, WavstreamError
+from wavstream.errors import InternalError, InvalidFields, PeerError, WavstreamError
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,8 @@ def refusal_of(error: WavstreamError) -> Response:
             return refusal(error.http_status, str(error), detail=error.detail, headers=error.headers)
         case CommandConflict():
             return refusal(error.http_status, str(error), detail=error.detail or None)
+        case InvalidFields():  # the gateway's contract has no 422: what is wrong in a request is 400
+            return refusal(PeerError.http_status, str(error))
         case PeerError() | NotConfigured():
             return refusal(error.http_status, str(error), headers=headers)
     log.error("request_failed", status=error.http_status, exc_info=error)

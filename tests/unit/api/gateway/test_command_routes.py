@@ -9,7 +9,16 @@ import pytest
 
 from tests.unit.api.gateway.conftest import KEY, SERVER_OPTIONS, SHOP, Gateway
 from wavstream.api.gateway.commands import Command, CommandConflict, NotConfigured
-from wavstream.errors import DependencyError, Forbidden, LimitReached, NotFound, OperatorError, TooSoon
+from wavstream.errors import (
+    DependencyError,
+    FieldError,
+    Forbidden,
+    InvalidFields,
+    LimitReached,
+    NotFound,
+    OperatorError,
+    TooSoon,
+)
 from wavstream.model.options import ChannelLayout, FileFormat
 
 START = "/api/v1/sessions/acW68-f47ac10b/commands/record/start"
@@ -110,6 +119,7 @@ async def test_who_asks_is_looked_at_first(
     ("failure", "status", "retry_after", "body"),
     [
         (NotFound("Session not found"), 404, None, {"error": "Session not found"}),
+        (InvalidFields((FieldError("/session_id", "does not name a channel"),)), 400, None, {}),
         (Forbidden("Session belongs to another application"), 403, None, {}),
         (CommandConflict("It runs", state="ongoing", recording_id="r1"), 409, None, {"detail": {"recording_id": "r1"}}),
         (CommandConflict("No recording is running", state="none"), 409, None, {"error": "No recording is running"}),
