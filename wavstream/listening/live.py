@@ -84,7 +84,7 @@ class Live:
         Raises LimitReached.
         """
         recording = self._recorder.get(recording_id)
-        if self._is_stopping or recording is None or not recording.is_running:
+        if self._is_stopping or recording is None or not recording.is_under_way:
             return None
         if self.listeners >= self._max_listeners:
             raise LimitReached("as many listen live as may: try again later", retry_after_s=5)

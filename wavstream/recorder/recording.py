@@ -102,8 +102,8 @@ class LiveRecording:
         self._publisher.save_later(self.row)
 
     @property
-    def is_running(self) -> bool:
-        """Whether it takes in audio, or is paused."""
+    def is_under_way(self) -> bool:
+        """Whether it takes in audio, or is paused; one that is accepted only is not (see ``Status.is_running``)."""
         return self.row.status in (Status.ONGOING, Status.PAUSED)
 
     # ---- its end ---------------------------------------------------------------------------------------------------

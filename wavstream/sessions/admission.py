@@ -48,8 +48,9 @@ class DiskReserve:
         self._free_bytes = usage.free
 
     async def watch(self, *, every_s: float = CHECK_S) -> None:
-        """Ask the disk once a second, for as long as this runs."""
+        """Ask the disk again once a second, for as long as this runs."""
         while True:
+            await asyncio.sleep(every_s)
             try:
                 await self.look()
                 self.failures = 0
@@ -57,7 +58,6 @@ class DiskReserve:
                 if not self.failures:
                     log.warning("spool_disk_unknown", error=str(error))
                 self.failures += 1
-            await asyncio.sleep(every_s)
 
     def has_room(self, size_bytes: int = 0) -> bool:
         """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""

@@ -140,7 +140,7 @@ class Commands:
         ``end_us`` is when it was to end; None: now. Raises NotFound, Conflict, or LimitReached while it is recovered.
         """
         session, recording = await self._running(app_id, recording_id, "stopped")
-        if recording.is_running:
+        if recording.is_under_way:
             stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us)
             self._opened.release(recording.row)
             return stopped
@@ -155,7 +155,7 @@ class Commands:
         """Stop a recording that has come to its end by itself, unless it was stopped meanwhile."""
         row = recording.row
         session = self._sessions.find(row.app_id, row.session_id)
-        if session is not None and recording.is_running and row.id in session.recordings:
+        if session is not None and recording.is_under_way and row.id in session.recordings:
             session.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
             self._opened.release(row)
 

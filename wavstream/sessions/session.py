@@ -208,17 +208,17 @@ class Session:
     @property
     def running(self) -> list[LiveRecording]:
         """Ongoing and paused recordings."""
-        return [recording for recording in self.recordings.values() if recording.is_running]
+        return [recording for recording in self.recordings.values() if recording.is_under_way]
 
     @property
     def waiting(self) -> list[LiveRecording]:
         """Accepted recordings: they start with the first stream."""
-        return [recording for recording in self.recordings.values() if not recording.is_running]
+        return [recording for recording in self.recordings.values() if not recording.is_under_way]
 
     @property
     def is_recording(self) -> bool:
         """Whether a recording runs."""
-        return any(recording.is_running for recording in self.recordings.values())
+        return any(recording.is_under_way for recording in self.recordings.values())
 
     # ---- what is known of the call -----------------------------------------------------------------------------
 

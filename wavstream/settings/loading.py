@@ -18,17 +18,17 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from wavstream.errors import OperatorError
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 
+OLDER_NAMES = {"stall_wait_s": "hold_s"}
+"""Earlier names in a file of settings outside any table, read too; the name of today wins."""
 OLDER_VARIABLES = {
+    **{name: variable(older) for name, older in OLDER_NAMES.items()},
     "admin_api_key": "ADMIN_API_KEY",
     "recording_base_url": "RECORDING_BASE_URL",
     "retention.hours": "RECORDING_RETENTION_HOURS",
-    "stall_wait_s": "WAVSTREAM_HOLD_S",
     "webhooks.allow_http": "ALLOW_HTTP_WEBHOOKS",
     "webhooks.allow_localhost": "ALLOW_LOCALHOST_WEBHOOKS",
 }
 """Variables with other names that are read too; our own name wins."""
-OLDER_NAMES = {"stall_wait_s": "hold_s"}
-"""Earlier names in a file of settings outside any table, read too; the name of today wins."""
 
 # Kubernetes and Docker add these for a service or container that is named wavstream.
 _SERVICE_LINK = re.compile(r"WAVSTREAM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*|NAME|ENV_\w*)")
