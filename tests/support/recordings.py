@@ -18,17 +18,20 @@ def a_recording(
     *,
     status: Status = Status.ONGOING,
     created_at: datetime = START,
+    app_id: str = "default",
+    session_id: str = "call-77",
+    file_name: str | None = None,
     expires_at: datetime | None = None,
 ) -> Recording:
-    """Return a recording of the app ``default``."""
+    """Return a recording; its files have its id as their name, unless a test says otherwise."""
     return Recording(
         id=recording_id,
-        app_id="default",
-        session_id="call-77",
+        app_id=app_id,
+        session_id=session_id,
         status=status,
         options=options,
-        object_key=f"default/{recording_id}.wav",
-        file_name=f"{recording_id}.wav",
+        object_key=f"{app_id}/{recording_id}.wav",
+        file_name=file_name or f"{recording_id}.wav",
         created_at=created_at,
         expires_at=expires_at,
     )

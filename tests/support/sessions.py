@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support import recordings
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
@@ -179,16 +180,14 @@ def a_recording(
     *, app_id: str = "default", session_id: str = "call-77", options: RecordingOptions = OPTIONS
 ) -> Recording:
     """Return a recording that was just asked for."""
-    recording_id = new_id()
-    return Recording(
-        id=recording_id,
+    return recordings.a_recording(
+        new_id(),
+        options,
+        status=Status.ACCEPTED,
+        created_at=datetime.fromtimestamp(T0_US / 1e6, UTC),
         app_id=app_id,
         session_id=session_id,
-        status=Status.ACCEPTED,
-        options=options,
-        object_key=f"{app_id}/{recording_id}.wav",
         file_name="call-77.wav",
-        created_at=datetime.fromtimestamp(T0_US / 1e6, UTC),
     )
 
 

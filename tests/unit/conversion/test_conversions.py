@@ -28,7 +28,7 @@ from wavstream.storage.object_keys import copy_key
 Write = Callable[[Conversion, Path, Path, Callable[[int], None]], None]
 
 
-class RecorderHarness:
+class ConversionsHarness:
     """Conversions between real folders."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,8 +59,8 @@ class RecorderHarness:
 
 
 @pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[RecorderHarness]:
-    harness = RecorderHarness(tmp_path)
+async def harness(tmp_path: Path) -> AsyncIterator[ConversionsHarness]:
+    harness = ConversionsHarness(tmp_path)
     yield harness
     await harness.conversions.stop()
 
@@ -96,7 +96,7 @@ class Gate:
 
 
 async def test_all_who_ask_meanwhile_share_one_conversion(
-    harness: RecorderHarness, replace_write: Callable[[Write], None]
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
 ) -> None:
     gate, recording = Gate(), harness.recorded()
     replace_write(gate)
@@ -115,7 +115,7 @@ async def test_all_who_ask_meanwhile_share_one_conversion(
 
 
 async def test_those_beyond_the_first_few_wait_for_their_turn(
-    harness: RecorderHarness, replace_write: Callable[[Write], None]
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
 ) -> None:
     gate = Gate()
     replace_write(gate)
@@ -133,7 +133,7 @@ async def test_those_beyond_the_first_few_wait_for_their_turn(
 
 
 async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succeeds(
-    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch, replace_write: Callable[[Write], None]
+    harness: ConversionsHarness, monkeypatch: pytest.MonkeyPatch, replace_write: Callable[[Write], None]
 ) -> None:
     def fill(_: Conversion, __: Path, target: Path, grown: Callable[[int], None]) -> None:
         target.write_bytes(b"half of it")
@@ -159,7 +159,7 @@ async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succ
     assert harness.copy(recording).exists()
 
 
-async def test_a_file_that_is_not_what_its_receipt_says_is_our_mistake(harness: RecorderHarness) -> None:
+async def test_a_file_that_is_not_what_its_receipt_says_is_our_mistake(harness: ConversionsHarness) -> None:
     recording = harness.recorded()
     harness.storage.path(recording.object_key).write_bytes(b"nothing of the kind")
 
@@ -170,7 +170,7 @@ async def test_a_file_that_is_not_what_its_receipt_says_is_our_mistake(harness: 
 
 
 async def test_a_recording_that_is_erased_meanwhile_leaves_no_copy(
-    harness: RecorderHarness, replace_write: Callable[[Write], None]
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
 ) -> None:
     gate, recording = Gate(), harness.recorded()
     replace_write(gate)
@@ -187,7 +187,7 @@ async def test_a_recording_that_is_erased_meanwhile_leaves_no_copy(
     assert list(harness.spool.iterdir()) == []
 
 
-async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: RecorderHarness) -> None:
+async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: ConversionsHarness) -> None:
     recording = harness.recorded()
     harness.storage.delete(recording.object_key)
 
@@ -198,7 +198,7 @@ async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: 
 
 
 async def test_the_reserve_of_the_disk_is_not_for_copies(tmp_path: Path) -> None:
-    harness = RecorderHarness(tmp_path)
+    harness = ConversionsHarness(tmp_path)
     reserve = DiskReserve(harness.spool, 1 << 60)
     await reserve.look()
     conversions = Conversions(storage=harness.storage, spool=harness.spool, reserve=reserve)
@@ -208,7 +208,7 @@ async def test_the_reserve_of_the_disk_is_not_for_copies(tmp_path: Path) -> None
 
 
 async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
-    harness: RecorderHarness, replace_write: Callable[[Write], None]
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
 ) -> None:
     gate = Gate()
     replace_write(gate)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.recordings import a_recording
 from wavstream.access.app_cache import CACHE_TTL_S, AppCache
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import LegalHold, Recording, Status
+from wavstream.model.recording import LegalHold, Status
 from wavstream.retention.expiry import Expiry, expires_at, is_expired
 
 STOP = datetime(2026, 8, 21, 12, 0, 0, 5, tzinfo=UTC)
@@ -26,17 +27,7 @@ def test_the_nearest_rule_counts_from_the_stop(recording_hours: int | None, app_
     assert end == STOP + timedelta(hours=hours)
 
 
-RECORDING = Recording(
-    id="r1",
-    app_id="default",
-    session_id="s",
-    status=Status.AVAILABLE,
-    options=RecordingOptions(),
-    object_key="r1.wav",
-    file_name="r1.wav",
-    created_at=STOP,
-    expires_at=STOP + timedelta(hours=1),
-)
+RECORDING = a_recording("r1", status=Status.AVAILABLE, created_at=STOP, expires_at=STOP + timedelta(hours=1))
 
 
 def test_a_recording_expires_at_its_moment_and_not_before() -> None:
