@@ -7,6 +7,9 @@
         NotFound              no such thing, or none that you may know of
         Conflict              the thing is not in a state that allows this
         InvalidFields         one or more named fields are wrong
+        BadBody               the body of a request is not in the format that it should be in
+        TooLarge              the body of a request is larger than is taken
+        NoSuchMethod          the address takes other methods
         LimitReached          a limit of the server is reached; try again later
           TooSoon               the caller alone asks too much or too often
         MediaError            what arrived on a media stream cannot be used
@@ -27,7 +30,7 @@ it, reads ``public_text``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class WavstreamError(Exception):
@@ -86,6 +89,8 @@ class FieldError:
     """JSON pointer of the field, such as ``/channels``; for a query parameter its name."""
     detail: str
     """What is wrong and what is accepted."""
+    kind: Literal["invalid", "missing", "unknown"] = "invalid"
+    """Whether it is there and wrong, is not there and must be, or is none that is known."""
 
 
 class InvalidFields(PeerError):
@@ -96,6 +101,26 @@ class InvalidFields(PeerError):
     def __init__(self, fields: tuple[FieldError, ...]) -> None:
         super().__init__("; ".join(f"{field.pointer}: {field.detail}" for field in fields))
         self.fields = fields
+
+
+class BadBody(PeerError):
+    """The body of a request cannot be read at all: it is not in the format that it should be in."""
+
+
+class TooLarge(PeerError):
+    """The body of a request is larger than is taken."""
+
+    http_status = 413
+
+
+class NoSuchMethod(PeerError):
+    """The address takes other methods: those in ``allow``."""
+
+    http_status = 405
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class LimitReached(PeerError):

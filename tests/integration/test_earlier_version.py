@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -55,6 +56,9 @@ async def test_the_apis_answer_byte_for_byte_as_the_version_before(tmp_path: Pat
 
     assert len(given) > 100
     for question, answer in zip(asked, given, strict=True):
+        if question["path"] == "/openapi.json":  # what it describes has grown; nothing of it may have gone
+            assert json.loads(answer["body"])["paths"].keys() >= json.loads(question["answer"]["body"])["paths"].keys()
+            continue
         assert answer == question["answer"], f"{question['method']} {question['path']}"
 
 

@@ -23,7 +23,9 @@ from structlog.testing import capture_logs
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.virtual_clock import START, VirtualClock
+from tests.support.wanted import USUAL
 from wavstream.access.secret_box import SecretBox
+from wavstream.access.signing_keys import SigningKeys
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
@@ -40,8 +42,9 @@ from wavstream.webhooks.app_queue import (
 )
 from wavstream.webhooks.client import KEEPALIVE_S, WebhookClient
 from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
-from wavstream.webhooks.message import MessageBuilder, new_secret, rotated
+from wavstream.webhooks.message import MessageBuilder
 from wavstream.webhooks.resolver import PublicResolver
+from wavstream.webhooks.signing import new_secret, rotated
 
 SEAL = SecretBox(b"m" * 32)
 REFUSE = always(Answer(500))
@@ -82,7 +85,11 @@ async def delivering(
             outbox=catalog.outbox,
             apps=catalog.apps,
             connect=connect,
-            messages=MessageBuilder(lambda sealed, app_id: SEAL.open(sealed, owner=app_id)),
+            messages=MessageBuilder(
+                open_secret=lambda sealed, app_id: SEAL.open(sealed, owner=app_id),
+                key_of=SigningKeys(b"m" * 32).of,
+                file_url=lambda recording, ext, now, ttl_s: f"https://rec.example/{recording['id']}.{ext}",
+            ),
             clock=system_clock() if clock is None else Clock(clock.now, clock.call_later),
             retry_s=retry_s,
         )
@@ -532,7 +539,7 @@ async def test_what_another_process_wrote_is_found_by_looking_now_and_then(
     catalog: Catalog, receiver: Receiver, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with delivering(catalog, clock):
-        other = await Catalog.open(tmp_path / "catalog.db")
+        other = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)
         await other.outbox.announce([fact(1)])
         await other.database.close()
         clock.advance(RESCAN_S)
@@ -635,11 +642,11 @@ async def rename(catalog: Catalog, table: str, to: str) -> None:
 WRITER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.integration.test_webhooks import fact
+from tests.integration.test_webhooks import USUAL, fact
 from wavstream.catalog.catalog import Catalog
 
 async def main() -> None:
-    catalog = await Catalog.open(Path(sys.argv[1]))
+    catalog = await Catalog.open(Path(sys.argv[1]), is_wanted=USUAL)
     await catalog.outbox.announce([fact(n, session_id=f"s{n % 5}") for n in range(20)])
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -648,11 +655,11 @@ asyncio.run(main())
 DELIVERER = """
 import asyncio, sys
 from pathlib import Path
-from tests.integration.test_webhooks import delivering
+from tests.integration.test_webhooks import USUAL, delivering
 from wavstream.catalog.catalog import Catalog
 
 async def main() -> None:
-    async with delivering(await Catalog.open(Path(sys.argv[1]))):
+    async with delivering(await Catalog.open(Path(sys.argv[1]), is_wanted=USUAL)):
         await asyncio.Event().wait()
 
 asyncio.run(main())

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.database import Database, Read, Write
 from wavstream.catalog.schema import upgrade
@@ -74,7 +75,7 @@ async def database(tmp_path: Path) -> AsyncIterator[FaultyDatabase]:
 @pytest.fixture
 async def catalog(database: FaultyDatabase) -> Catalog:
     """Return the repositories over ``database``."""
-    return await Catalog.over(database)
+    return await Catalog.over(database, is_wanted=USUAL)
 
 
 def _asker(function: Callable[..., Any]) -> str:

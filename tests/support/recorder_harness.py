@@ -37,6 +37,7 @@ from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import Ticker
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
+from wavstream.webhooks import gateway
 
 KEPT = timedelta(hours=24)
 
@@ -224,7 +225,7 @@ def facts_of(recording: Recording) -> Sequence[Fact]:
 
 async def register(catalog: Catalog, kinds: tuple[FactKind, ...] | None) -> None:
     """Add an app that is told these kinds of facts; None: the usual ones."""
-    target = WebhookTarget("https://shop.example/hooks", kinds=kinds)
+    target = WebhookTarget("https://shop.example/hooks", tuple(gateway.EVENTS[kind] for kind in kinds or ()))
     app = App("default", created_at=utc(at(0)), webhook=target)
     assert await catalog.apps.add(app, key_hash="h", key_lookup="l")
 

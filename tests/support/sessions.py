@@ -65,7 +65,11 @@ class Handle:
     def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
 
-    def play(self, samples: NDArray[np.int16]) -> None:
+    @property
+    def takes_audio(self) -> bool:
+        return True
+
+    def play(self, samples: NDArray[np.int16], *, after: bool = False) -> None:
         self.played.append(samples)
 
     def keep_alive(self, on: bool) -> None:

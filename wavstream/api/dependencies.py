@@ -19,6 +19,7 @@ from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.webhooks.message import MessageBuilder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class ApiDependencies:
     storage: LocalStorage
     conversions: Conversions
     live: Live
+    messages: MessageBuilder
+    """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]
     """Return why the server cannot take calls, a sentence each; empty: it can."""
     metrics_registry: CollectorRegistry

@@ -19,7 +19,6 @@ import asyncio
 import os
 import string
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
@@ -91,7 +90,8 @@ def routes(parts: ApiDependencies) -> APIRouter:
 def as_of(now: datetime, recording: Recording) -> Recording:
     """Return the recording with its retention applied, whether or not the sweeper has come by."""
     if recording.status is Status.AVAILABLE and is_expired(recording, now):
-        return replace(recording, status=Status.EXPIRED)
+        assert recording.expires_at is not None
+        return recording.became(Status.EXPIRED, recording.expires_at)
     return recording
 
 

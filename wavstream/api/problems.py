@@ -7,7 +7,6 @@ is said by its class (``wavstream.errors``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from wavstream.api.mistakes import of_validation, unreadable
 from wavstream.api.paths import allow
 from wavstream.errors import (
     Conflict,
@@ -78,11 +78,6 @@ def invalid(fields: Sequence[FieldError]) -> ProblemResponse:
     )
 
 
-def json_pointer(path: Sequence[str | int]) -> str:
-    """Return a path as RFC 6901 writes it: ``["metadata", "a/b"]`` as ``/metadata/a~1b``; the whole is empty."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
-
-
 def install(app: FastAPI) -> None:
     """Make every error of ``app``, ours or the framework's, a problem."""
     app.add_exception_handler(WavstreamError, _wavstream_error)
@@ -98,19 +93,15 @@ async def _wavstream_error(_request: Request, error: Exception) -> ProblemRespon
 
 async def _validation_error(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
-    details = error.errors()
-    for detail in details:
-        if detail["type"] == "json_invalid":
-            return problem(400, f"The body is not JSON: {detail['ctx']['error']}, at character {detail['loc'][-1]}.")
-    return invalid([FieldError(_pointer(detail["loc"]), _reworded(detail)) for detail in details])
+    mistake = of_validation(error)
+    return invalid(mistake.fields) if isinstance(mistake, InvalidFields) else problem_of(mistake)
 
 
 async def _http_exception(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
     if error.status_code == 400:
-        # The framework reads a body and says no more than that it could not.
-        detail = next((text for kind, text in _UNREADABLE.items() if isinstance(error.__cause__, kind)), detail)
+        detail = unreadable(error) or detail
     headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
     return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=headers)
 
@@ -125,51 +116,6 @@ _DETAILS = {
     405: "This address does not take this method; the Allow header names those it does.",
 }
 
-_UNREADABLE: Mapping[type[BaseException], str] = {
-    UnicodeDecodeError: "The body is not UTF-8.",
-    RecursionError: "The body is nested too deeply.",
-    ValueError: "A number in the body has too many digits.",
-}
-_TYPES = {
-    "missing": "is missing",
-    "extra_forbidden": "is not a field of this request",
-    "model_attributes_type": "must be a JSON object, sent with Content-Type: application/json",
-    "model_type": "must be a JSON object, sent with Content-Type: application/json",
-    "dict_type": "must be an object",
-    "list_type": "must be a list",
-    "string_type": "must be text",
-    "string_unicode": "must be Unicode text",
-    "int_type": "must be a whole number, without a fraction",
-    "int_from_float": "must be a whole number, without a fraction",
-    "int_parsing": "must be a whole number, without a fraction",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-}
-_HEADER_NAMES = {"idempotency-key": "Idempotency-Key"}
-
 
 def _title(status: int) -> str:
     return _TITLES.get(status) or HTTPStatus(status).phrase
-
-
-def _pointer(loc: Sequence[str | int]) -> str:
-    """Return ``("body", "metadata", "a/b")`` as ``/metadata/a~1b``; parameters and headers by their name."""
-    place, *path = loc
-    if place == "body":
-        return json_pointer([step for step in path if step != "[key]"])
-    name = str(path[-1]) if path else ""
-    return _HEADER_NAMES.get(name, name)
-
-
-def _reworded(detail: Mapping[str, Any]) -> str:
-    """Return what a pydantic error says, in the words of this API."""
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case str(kind) if kind in _TYPES:
-            return _TYPES[kind]
-        case "literal_error" | "enum":
-            return "accepted: " + re.sub(r" or (?='[^']*'$)", ", ", context["expected"]).replace("'", "")
-        case "value_error":
-            return str(context["error"])
-    message = re.sub(r"^\w+ (should|must) ", "must ", str(detail["msg"]))
-    return re.sub(r" after validation, not .*$", "", message)

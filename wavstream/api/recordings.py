@@ -11,10 +11,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
-from wavstream.api.options import StartRecording
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.schemas import RecordingPage
+from wavstream.api.vendor_options import StartRecordingAs
 from wavstream.model.document import RecordingDocument, recording_document
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 
@@ -59,6 +60,17 @@ class ListQuery(BaseModel):
     cursor: str | None = None
     """The `next_cursor` of the page before."""
 
+    def filters(self) -> RecordingFilters:
+        """Return what is asked for."""
+        return RecordingFilters(
+            session_id=self.session_id,
+            statuses=None if self.status is None else frozenset({self.status}),
+            from_=self.from_,
+            to=self.to,
+            created_from=self.since,
+            created_until=self.until,
+        )
+
 
 def routes(parts: ApiDependencies) -> APIRouter:
     """Return the routes of recordings."""
@@ -80,7 +92,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         response_description="The recording: `ongoing`, or `accepted` until its session streams.",
         responses=problems(400, 401, 404, 409, 413, 422, 503),
     )
-    async def start(request: StartRecording, app_id: AppId, idempotency_key: IdempotencyKey = None) -> Response:
+    async def start(request: StartRecordingAs, app_id: AppId, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a recording of a session. The session need not stream yet: the recording waits for it."""
         recording = await commands.start(
             app_id=app_id,
@@ -102,12 +114,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
         page = await commands.list(
             app_id=app_id,
-            session_id=query.session_id,
-            status=query.status,
-            from_=query.from_,
-            to=query.to,
-            since=query.since,
-            until=query.until,
+            filters=query.filters(),
             limit=min(query.limit, parts.page_limit),
             cursor=query.cursor,
         )

@@ -107,10 +107,12 @@ def _changeable(app: App) -> dict[str, object]:
         "webhook_json": None if app.webhook is None else json_text(app.webhook),
         "rate_limit": app.rate_limit,
         "recording_json": json_text(app.recording),
+        "vendor_accounts_json": json_text(app.vendor_accounts),
     }
 
 
 _webhook: Any = msgspec.json.Decoder(WebhookTarget).decode
+_accounts: Any = msgspec.json.Decoder(dict[str, tuple[str, ...]]).decode
 
 
 def _app(row: RowMapping) -> App:
@@ -121,4 +123,5 @@ def _app(row: RowMapping) -> App:
         webhook=None if row["webhook_json"] is None else _webhook(row["webhook_json"]),
         rate_limit=row["rate_limit"],
         recording=msgspec.json.decode(row["recording_json"]),
+        vendor_accounts=_accounts(row["vendor_accounts_json"]),
     )

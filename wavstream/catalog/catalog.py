@@ -7,7 +7,6 @@ command with its recording and its fact.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,12 +14,19 @@ from typing import Self
 from wavstream.catalog.apps import Apps, apps_with_webhook
 from wavstream.catalog.database import Database
 from wavstream.catalog.dead_letters import DeadLetters
+from wavstream.catalog.deliveries import Deliveries
 from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
-from wavstream.catalog.outbox import Outbox
+from wavstream.catalog.outbox import IsWanted, Outbox
 from wavstream.catalog.recordings import Recordings
-from wavstream.model.fact import DEFAULT_KINDS, FactKind
+from wavstream.model.app import WebhookTarget
+from wavstream.model.fact import Fact
+
+
+def _nothing(_fact: Fact, _target: WebhookTarget | None) -> bool:
+    """Announce nothing: for those who only look."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +38,30 @@ class Catalog:
     apps: Apps
     outbox: Outbox
     dead_letters: DeadLetters
+    deliveries: Deliveries
     operations: Operations
     idempotency: IdempotencyKeys
     holds: HoldRegister
 
     @classmethod
-    async def open(cls, path: Path, *, default_kinds: Set[FactKind] = DEFAULT_KINDS) -> Self:
+    async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing) -> Self:
         """Open the database file, made or migrated first if need be; raise OperatorError if it cannot be used.
 
-        ``default_kinds`` are the kinds of facts for apps that did not choose.
+        ``is_wanted`` tells which facts are to be announced.
         """
-        return await cls.over(await Database.open(path), default_kinds=default_kinds)
+        return await cls.over(await Database.open(path), is_wanted=is_wanted)
 
     @classmethod
-    async def over(cls, database: Database, *, default_kinds: Set[FactKind] = DEFAULT_KINDS) -> Self:
+    async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing) -> Self:
         """Make the repositories over an open database."""
-        outbox = Outbox(database, default_kinds)
+        outbox = Outbox(database, is_wanted)
         return cls(
             database=database,
             recordings=Recordings(database, outbox),
             apps=Apps(database, await database.read(apps_with_webhook)),
             outbox=outbox,
             dead_letters=DeadLetters(database, outbox),
+            deliveries=Deliveries(database),
             operations=Operations(database, outbox),
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),

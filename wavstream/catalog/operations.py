@@ -37,7 +37,7 @@ class Operations:
         self._database = database
         self._outbox = outbox
 
-    async def add(self, operation: Operation, fact: Fact, *, recording: Recording | None = None) -> None:
+    async def add(self, operation: Operation, *facts: Fact, recording: Recording | None = None) -> None:
         """Write a command that is taken on, the recording that it starts if it does, and what is to be told of it.
 
         The row replaces an older one of the same request_id that nobody asks for any more.
@@ -47,7 +47,7 @@ class Operations:
             _ADD.run(connection, _row(operation))
             if recording is not None:
                 insert_recording(connection, recording)
-            return self._outbox.add(connection, (fact,))
+            return self._outbox.add(connection, facts)
 
         self._outbox.tell_dispatcher(await self._database.write(write))
 

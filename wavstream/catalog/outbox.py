@@ -1,16 +1,16 @@
 """The outbox as rows: facts written beside what they announce, and how far their delivery is.
 
 1. A row is ``pending`` until it is ``delivered`` or, given up, ``dead``.
-2. Of a session's pending rows only the one with the lowest sequence has a ``due_us``. The others wait behind it, and no
-   question about what is due looks at them, however many they are. Whoever ends a row gives the next one its turn, in
-   the same transaction.
+2. Of the pending rows of a line (``Fact.line``) only the one with the lowest sequence has a ``due_us``. The others wait
+   behind it, and no question about what is due looks at them, however many they are. Whoever ends a row gives the next
+   one its turn, in the same transaction.
 3. A delivered row loses its body, which may name callers, but stays for ``DELIVERED_KEPT``. Its id keeps a fact that is
    told again from being announced again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,16 +21,20 @@ from sqlalchemy import Connection, insert, text
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.tables import json_text, outbox
-from wavstream.model.app import WebhookTarget
-from wavstream.model.fact import Announcement, Fact, FactKind
+from wavstream.model.app import DEFAULT_APP, WebhookTarget
+from wavstream.model.fact import TRIES_KEPT, Announcement, Fact, FactKind, Try
 from wavstream.model.times import unix_us, utc
 
 DELIVERED_KEPT = timedelta(hours=24)
 DEAD_KEPT = timedelta(days=30)
 SEQUENCES_KEPT = timedelta(days=30)
-"""Since the session's last fact, and for as long as a row of the session is there."""
+"""Since the line's last fact, and for as long as a row of the line is there."""
 _PRUNED_AT_ONCE = 2_000
 """Rows of a sort; a transaction that takes longer than some 50 ms would hold up all others."""
+
+
+IsWanted = Callable[[Fact, WebhookTarget | None], bool]
+"""Tells whether a fact is to be told to an app with this target; None: it has none."""
 
 
 class State(StrEnum):
@@ -47,7 +51,7 @@ class Due:
     """What an app can be told now."""
 
     announcements: tuple[Announcement, ...]
-    """The longest due first, one of each session."""
+    """The longest due first, one of each line."""
     next_at: datetime | None
     """When more is due; None: nothing else has a time yet."""
 
@@ -61,11 +65,11 @@ class Backlog:
     due_at: datetime
 
 
-# Whether a pending row of the same session comes before this one.
+# Whether a pending row of the same line comes before this one.
 _IS_BEHIND = """
     EXISTS (
         SELECT 1 FROM outbox AS earlier
-        WHERE earlier.app_id = outbox.app_id AND earlier.session_id = outbox.session_id
+        WHERE earlier.app_id = outbox.app_id AND earlier.line = outbox.line
             AND earlier.sequence < outbox.sequence AND earlier.state = 'pending'
     )
 """
@@ -74,38 +78,45 @@ _IS_BEHIND = """
 _ASK = Prepared("""
     SELECT
         (SELECT webhook_json FROM apps WHERE id = :app) AS webhook_json,
+        EXISTS (SELECT 1 FROM apps WHERE id = :app) AS is_app,
         EXISTS (SELECT 1 FROM outbox WHERE id = :fact) AS is_known,
         EXISTS (
-            SELECT 1 FROM outbox WHERE app_id = :app AND session_id = :session AND state = 'pending'
+            SELECT 1 FROM outbox WHERE app_id = :app AND line = :line AND state = 'pending'
         ) AS is_behind,
-        coalesce((SELECT last FROM outbox_sequences WHERE app_id = :app AND session_id = :session), 0) AS last
+        coalesce((SELECT last FROM outbox_sequences WHERE app_id = :app AND line = :line), 0) AS last
 """)
 
 _COUNT = Prepared("""
-    INSERT INTO outbox_sequences (app_id, session_id, last, used_us)
-    VALUES (:app_id, :session_id, :last, :used_us)
-    ON CONFLICT (app_id, session_id) DO UPDATE SET last = excluded.last, used_us = excluded.used_us
+    INSERT INTO outbox_sequences (app_id, line, last, used_us)
+    VALUES (:app_id, :line, :last, :used_us)
+    ON CONFLICT (app_id, line) DO UPDATE SET last = excluded.last, used_us = excluded.used_us
 """)
 
-_ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error"})
+_ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error", "tries_json"})
 
 _DUE = text("SELECT * FROM outbox WHERE app_id = :app AND due_us <= :now ORDER BY due_us LIMIT :limit")
 
 _NEXT_DUE = text("SELECT min(due_us) FROM outbox WHERE app_id = :app AND due_us > :now")
 
-_BACKLOG = text("""
+# The app of a server without apps has no row, and can be told at URLs of its recordings.
+_APPS = f"""(
+    SELECT id FROM apps
+    UNION ALL SELECT '{DEFAULT_APP}' WHERE NOT EXISTS (SELECT 1 FROM apps WHERE id = '{DEFAULT_APP}')
+) AS apps"""
+
+_BACKLOG = text(f"""
     SELECT
         id,
         (SELECT count(*) FROM outbox WHERE app_id = apps.id AND state = 'pending') AS pending,
         (SELECT min(due_us) FROM outbox WHERE app_id = apps.id AND due_us IS NOT NULL) AS due_us
-    FROM apps
+    FROM {_APPS}
 """)
 
 # rule 2: the turn of the row with the lowest sequence.
 _GIVE_TURN = Prepared("""
     UPDATE outbox SET due_us = :now
     WHERE id = (
-        SELECT id FROM outbox WHERE app_id = :app AND session_id = :session AND state = 'pending'
+        SELECT id FROM outbox WHERE app_id = :app AND line = :line AND state = 'pending'
         ORDER BY sequence LIMIT 1
     )
     RETURNING *
@@ -113,19 +124,22 @@ _GIVE_TURN = Prepared("""
 
 # rule 3: without its body.
 _DELIVERED = Prepared("""
-    UPDATE outbox SET state = 'delivered', due_us = NULL, done_us = :now, error = NULL, body_json = '{}'
+    UPDATE outbox SET state = 'delivered', due_us = NULL, done_us = :now, error = NULL, body_json = '{}',
+        tries_json = :tries
     WHERE id = :fact AND state = 'pending'
 """)
 
 _DEAD = Prepared("""
-    UPDATE outbox SET state = 'dead', due_us = NULL, done_us = :now, error = :why, attempts = attempts + 1
+    UPDATE outbox SET state = 'dead', due_us = NULL, done_us = :now, error = :why, attempts = attempts + 1,
+        tries_json = :tries
     WHERE id = :fact AND state = 'pending'
 """)
 
 # A replay may have put a row before this one while it was being tried.
 _FAILED = text(f"""
     UPDATE outbox
-    SET due_us = CASE WHEN {_IS_BEHIND} THEN NULL ELSE :next END, error = :why, attempts = attempts + 1
+    SET due_us = CASE WHEN {_IS_BEHIND} THEN NULL ELSE :next END, error = :why, attempts = attempts + 1,
+        tries_json = :tries
     WHERE id = :fact AND state = 'pending'
 """)
 
@@ -140,20 +154,20 @@ _GIVE_TURNS = text(f"""
 """)
 
 # With the apps named, the index can be used, which begins with the app.
-_PRUNE = text("""
+_PRUNE = text(f"""
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox
-        WHERE app_id IN (SELECT id FROM apps) AND state = :state AND done_us < :before
+        WHERE app_id IN (SELECT id FROM {_APPS}) AND state = :state AND done_us < :before
         LIMIT :limit
     )
 """)
 
 _PRUNE_SEQUENCES = text("""
-    DELETE FROM outbox_sequences WHERE (app_id, session_id) IN (
-        SELECT app_id, session_id FROM outbox_sequences
+    DELETE FROM outbox_sequences WHERE (app_id, line) IN (
+        SELECT app_id, line FROM outbox_sequences
         WHERE used_us < :before AND NOT EXISTS (
             SELECT 1 FROM outbox
-            WHERE app_id = outbox_sequences.app_id AND session_id = outbox_sequences.session_id
+            WHERE app_id = outbox_sequences.app_id AND line = outbox_sequences.line
         )
         LIMIT :limit
     )
@@ -163,10 +177,10 @@ _PRUNE_SEQUENCES = text("""
 class Outbox:
     """The facts to announce; every method that is awaited raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, default_kinds: Set[FactKind]) -> None:
-        """Announce facts of ``default_kinds`` to apps that did not choose."""
+    def __init__(self, database: Database, is_wanted: IsWanted) -> None:
+        """Announce the facts that are wanted."""
         self._database = database
-        self._default_kinds = default_kinds
+        self._is_wanted = is_wanted
         self._on_announced: Callable[[str], None] | None = None
 
     # ---- what is announced -------------------------------------------------------------------------------------
@@ -182,23 +196,26 @@ class Outbox:
     def add(self, connection: Connection, facts: Iterable[Fact]) -> set[str]:
         """Write facts as a part of a transaction and return the apps to ``wake`` after its commit.
 
-        Left out are facts that were written before and those that their app does not want. Each other fact takes the
-        next sequence of its session.
+        Left out are facts that were written before and those that nobody wants. Each other fact takes the next sequence
+        of its line.
         """
         told = set()
         for fact in facts:
-            known = _ASK.row(connection, {"app": fact.app_id, "session": fact.session_id, "fact": fact.id})
-            if known is None or known["webhook_json"] is None or known["is_known"]:
+            line = fact.line
+            known = _ASK.row(connection, {"app": fact.app_id, "line": line, "fact": fact.id})
+            if known is None or known["is_known"] or not (known["is_app"] or fact.app_id == DEFAULT_APP):
                 continue
-            kinds = _webhook(known["webhook_json"]).kinds
-            if fact.kind not in (self._default_kinds if kinds is None else kinds):
+            if not self._is_wanted(fact, None if known["webhook_json"] is None else _webhook(known["webhook_json"])):
                 continue
             at_us, sequence = unix_us(fact.at), known["last"] + 1
-            key = {"app_id": fact.app_id, "session_id": fact.session_id}
-            _COUNT.run(connection, {**key, "last": sequence, "used_us": at_us})
+            _COUNT.run(connection, {"app_id": fact.app_id, "line": line, "last": sequence, "used_us": at_us})
             values = {
-                **key,
                 "id": fact.id,
+                "app_id": fact.app_id,
+                "session_id": fact.session_id,
+                "line": line,
+                "api": fact.api,
+                "url": fact.url,
                 "sequence": sequence,
                 "kind": fact.kind.value,
                 "recording_id": fact.recording_id,
@@ -222,7 +239,7 @@ class Outbox:
     # ---- its delivery ------------------------------------------------------------------------------------------
 
     async def due(self, app_id: str, now: datetime, limit: int) -> Due:
-        """Return up to ``limit`` announcements that the app can be told now, one of each session."""
+        """Return up to ``limit`` announcements that the app can be told now, one of each line."""
         asked = {"app": app_id, "now": unix_us(now)}
 
         def read(connection: Connection) -> Due:
@@ -241,18 +258,27 @@ class Outbox:
 
         return await self._database.read(read)
 
-    async def mark_delivered(self, done: Announcement, now: datetime) -> Announcement | None:
-        """Mark the announcement as delivered; return the next one of its session."""
-        return await self._database.write(lambda connection: _end(connection, _DELIVERED, done, now, {}))
+    async def mark_delivered(self, done: Announcement, now: datetime, *, url: str = "") -> Announcement | None:
+        """Mark the announcement as delivered to ``url``; return the next one of its line."""
+        told = {"tries": _tries(done, Try(now, url, None))}
+        return await self._database.write(lambda connection: _end(connection, _DELIVERED, done, now, told))
 
-    async def mark_failed(self, failed: Announcement, why: str, next_at: datetime) -> None:
-        """Write down that a try has failed and that the next is at ``next_at``."""
-        values = {"fact": failed.fact.id, "why": why, "next": unix_us(next_at)}
+    async def mark_failed(
+        self, failed: Announcement, why: str, next_at: datetime, *, now: datetime, url: str = ""
+    ) -> None:
+        """Write down that a try has failed ``now`` and that the next is at ``next_at``."""
+        values = {
+            "fact": failed.fact.id,
+            "why": why,
+            "next": unix_us(next_at),
+            "tries": _tries(failed, Try(now, url, why)),
+        }
         await self._database.write(lambda connection: connection.execute(_FAILED, values))
 
-    async def mark_dead(self, dead: Announcement, why: str, now: datetime) -> Announcement | None:
-        """Make the announcement a dead letter; return the next one of its session."""
-        return await self._database.write(lambda connection: _end(connection, _DEAD, dead, now, {"why": why}))
+    async def mark_dead(self, dead: Announcement, why: str, now: datetime, *, url: str = "") -> Announcement | None:
+        """Make the announcement a dead letter; return the next one of its line."""
+        given_up = {"why": why, "tries": _tries(dead, Try(now, url, why))}
+        return await self._database.write(lambda connection: _end(connection, _DEAD, dead, now, given_up))
 
     async def prune(self, now: datetime) -> bool:
         """Delete rows that have been kept long enough; return whether there may be more of them."""
@@ -285,12 +311,15 @@ def announcement(row: Mapping[Any, Any]) -> Announcement:
             at=utc(row["at_us"]),
             recording_id=row["recording_id"],
             body=msgspec.json.decode(row["body_json"]),
+            api=row["api"],
+            url=row["url"],
         ),
         sequence=row["sequence"],
         attempts=row["attempts"],
         begun_at=utc(row["begun_us"]),
         error=row["error"],
         died_at=None if row["done_us"] is None else utc(row["done_us"]),
+        tries=_read_tries(row["tries_json"]),
     )
 
 
@@ -300,8 +329,13 @@ def _end(
     fact, now_us = ended.fact, unix_us(now)
     if how.run(connection, {"fact": fact.id, "now": now_us, **more}) == 0:
         return None
-    row = _GIVE_TURN.row(connection, {"app": fact.app_id, "session": fact.session_id, "now": now_us})
+    row = _GIVE_TURN.row(connection, {"app": fact.app_id, "line": fact.line, "now": now_us})
     return None if row is None else announcement(row)
 
 
+def _tries(announced: Announcement, last: Try) -> str:
+    return json_text([*announced.tries, last][-TRIES_KEPT:])
+
+
 _webhook: Any = msgspec.json.Decoder(WebhookTarget).decode
+_read_tries: Any = msgspec.json.Decoder(tuple[Try, ...]).decode

@@ -32,6 +32,15 @@ class Page(Generic[T]):
     """Hand it back to read on; None: this was the last page."""
 
 
+@dataclass(frozen=True, slots=True)
+class NumberedPage(Generic[T]):
+    """One page of a list whose pages have numbers."""
+
+    data: tuple[T, ...]
+    total: int
+    """How many there are on all pages."""
+
+
 def make_page(rows: Sequence[RowMapping], limit: int, *, time: str, make: Callable[[RowMapping], T]) -> Page[T]:
     """Return the page of up to ``limit`` of these rows, of which one more was asked for; ``time`` is their column."""
     shown = rows[:limit]

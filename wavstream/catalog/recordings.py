@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
-from wavstream.catalog.pages import Page, make_page, read_cursor
+from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import RecordingOptions
+from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
 from wavstream.model.times import unix_us, utc
 
+_DAY_US = 86_400_000_000
 _RUNNING = tuple(status for status in Status if status.is_running)
 UNFINISHED = tuple(status for status in Status if status.is_unfinished)
 """Statuses of recordings whose file is not made yet."""
@@ -44,21 +47,13 @@ _MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which recordings of an app to list; None: do not ask."""
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """The files of the recordings that were created on one day, UTC, and can be fetched."""
 
-    session_id: str | None = None
-    status: Status | None = None
-    """None: all but the deleted ones."""
-    from_: str | None = None
-    """The calling party, exactly."""
-    to: str | None = None
-    """The called party, exactly."""
-    since: datetime | None = None
-    """Created at or after this."""
-    until: datetime | None = None
-    """Created before this."""
+    day: date
+    recordings: int
+    size_bytes: int
 
 
 _OF_HOLDS = ("hold_json", "erasing_us")
@@ -151,7 +146,7 @@ class Recordings:
         return await self._database.read(lambda connection: _select(connection, statement))
 
     async def list(
-        self, app_id: str, filters: Filters | None = None, *, limit: int, cursor: str | None = None
+        self, app_id: str, filters: RecordingFilters | None = None, *, limit: int, cursor: str | None = None
     ) -> Page[Recording]:
         """Return a page of the app's recordings, the newest first; raise InvalidFields for a cursor that is not ours.
 
@@ -160,14 +155,53 @@ class Recordings:
 
         def read(connection: Connection) -> Page[Recording]:
             columns = recordings.c
-            statement = select(recordings).where(columns.app_id == app_id, *_conditions(filters or Filters()))
+            statement = select(recordings).where(*_conditions(app_id, filters or RecordingFilters()))
             if cursor is not None:
                 statement = statement.where(tuple_(columns.created_us, columns.id) < tuple_(*read_cursor(cursor)))
-            statement = statement.order_by(columns.created_us.desc(), columns.id.desc()).limit(limit + 1)
-            rows = connection.execute(statement).mappings().all()
+            rows = connection.execute(_newest_first(statement).limit(limit + 1)).mappings().all()
             return make_page(rows, limit, time="created_us", make=_recording)
 
         return await self._database.read(read)
+
+    async def numbered_page(
+        self, app_id: str, filters: RecordingFilters, *, number: int, size: int
+    ) -> NumberedPage[Recording]:
+        """Return page ``number``, from 1, of the same list, with the count of all of it."""
+        wanted = _conditions(app_id, filters)
+        statement = _newest_first(select(recordings).where(*wanted)).limit(size).offset((number - 1) * size)
+        count = select(func.count()).select_from(recordings).where(*wanted)
+
+        def read(connection: Connection) -> NumberedPage[Recording]:
+            total = connection.execute(count).scalar_one()
+            return NumberedPage(data=tuple(_select(connection, statement)), total=total)
+
+        return await self._database.read(read)
+
+    async def stored_by_day(
+        self, app_id: str, now: datetime, *, session_id: str | None = None
+    ) -> tuple[StoredDay, ...]:
+        """Return what the app has in storage, the oldest day first; ``session_id``: of one session alone."""
+        columns, now_us = recordings.c, unix_us(now)
+        wanted = [
+            columns.app_id == app_id,
+            columns.status == Status.AVAILABLE.value,
+            or_(columns.expires_us.is_(None), columns.expires_us > now_us, columns.hold_json.is_not(None)),
+        ]
+        if session_id is not None:
+            wanted.append(columns.session_id == session_id)
+        day = columns.created_us // _DAY_US
+        size_bytes = func.sum(func.json_extract(columns.receipt_json, "$.size_bytes"))
+        statement = select(day, func.count(), size_bytes).where(*wanted).group_by(day).order_by(day)
+
+        def read(connection: Connection) -> tuple[StoredDay, ...]:
+            rows = connection.execute(statement)
+            return tuple(StoredDay(utc(day * _DAY_US).date(), count, size or 0) for day, count, size in rows)
+
+        return await self._database.read(read)
+
+
+def _newest_first(statement: Select[Any]) -> Select[Any]:
+    return statement.order_by(recordings.c.created_us.desc(), recordings.c.id.desc())
 
 
 def insert_recording(connection: Connection, recording: Recording) -> bool:
@@ -179,23 +213,33 @@ def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
     return [_recording(row) for row in connection.execute(statement).mappings()]
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bool]]:
     columns = recordings.c
-    wanted: list[ColumnElement[bool]] = []
-    if filters.session_id is not None:
-        wanted.append(columns.session_id == filters.session_id)
-    if filters.status is not None:
-        wanted.append(columns.status == filters.status.value)
-    else:
+    wanted: list[ColumnElement[bool]] = [columns.app_id == app_id]
+    if filters.statuses is None:
         wanted.append(columns.status != Status.DELETED.value)
-    if filters.from_ is not None:
-        wanted.append(columns.call_from == filters.from_)
-    if filters.to is not None:
-        wanted.append(columns.call_to == filters.to)
-    if filters.since is not None:
-        wanted.append(columns.created_us >= unix_us(filters.since))
-    if filters.until is not None:
-        wanted.append(columns.created_us < unix_us(filters.until))
+    else:
+        wanted.append(columns.status.in_(sorted(status.value for status in filters.statuses)))
+    if filters.ids is not None:
+        wanted.append(columns.id.in_(filters.ids))
+    equal = {
+        columns.session_id: filters.session_id,
+        columns.call_from: filters.from_,
+        columns.call_to: filters.to,
+        columns.call_direction: filters.direction,
+    }
+    wanted += [column == value for column, value in equal.items() if value is not None]
+    for name, value in filters.vendor_ids.items():
+        wanted.append(func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}") == value)
+    for column, since, until in (
+        (columns.created_us, filters.created_from, filters.created_until),
+        (columns.started_us, filters.started_from, filters.started_until),
+        (columns.ended_us, filters.ended_from, filters.ended_until),
+    ):
+        if since is not None:
+            wanted.append(column >= unix_us(since))
+        if until is not None:
+            wanted.append(column < unix_us(until))
     return wanted
 
 
@@ -203,6 +247,7 @@ _options: Any = msgspec.json.Decoder(RecordingOptions).decode
 _receipt: Any = msgspec.json.Decoder(Receipt).decode
 _hold: Any = msgspec.json.Decoder(LegalHold).decode
 _vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
+_origin: Any = msgspec.json.Decoder(Origin).decode
 
 
 def _us(moment: datetime | None) -> int | None:
@@ -236,6 +281,8 @@ def _row(recording: Recording) -> dict[str, object]:
         "request_id": recording.request_id,
         "keepalive": recording.keepalive,
         "opened": recording.opened,
+        "origin_json": json_text(recording.origin),
+        "updated_us": _us(recording.updated_at),
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 
@@ -265,5 +312,7 @@ def _recording(row: RowMapping) -> Recording:
         request_id=row["request_id"],
         keepalive=row["keepalive"],
         opened=row["opened"],
+        origin=_origin(row["origin_json"]),
+        updated_at=_utc(row["updated_us"]),
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

@@ -43,6 +43,8 @@ recordings = Table(
     Column("hold_json", Text),
     Column("erasing_us", BigInteger),
     Column("opened", Boolean, nullable=False, server_default="0"),
+    Column("origin_json", Text, nullable=False, server_default="{}"),
+    Column("updated_us", BigInteger),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -64,6 +66,7 @@ apps = Table(
     Column("webhook_json", Text),
     Column("rate_limit", Integer, nullable=False, server_default="0"),
     Column("recording_json", Text, nullable=False, server_default="{}"),
+    Column("vendor_accounts_json", Text, nullable=False, server_default="{}"),
 )
 
 idempotency = Table(
@@ -106,8 +109,14 @@ outbox = Table(
     Column("due_us", BigInteger),
     Column("done_us", BigInteger),
     Column("error", Text),
-    # The order within a session; what is due; dead letters and what may go.
-    Index(None, "app_id", "session_id", "sequence", unique=True),
+    # Whose facts wait behind each other; in whose words they are told, and where to if not to the app's target.
+    Column("line", Text, nullable=False),
+    Column("api", Text, nullable=False),
+    Column("url", Text),
+    Column("tries_json", Text, nullable=False, server_default="[]"),
+    # The order within a line; what is due; dead letters and what may go; what an API lists.
+    Index(None, "app_id", "line", "sequence", unique=True),
+    Index(None, "app_id", "api", "begun_us", "id"),
     Index(None, "app_id", "due_us"),
     Index(None, "app_id", "state", "done_us", "id"),
 )
@@ -116,7 +125,7 @@ outbox_sequences = Table(
     "outbox_sequences",
     metadata,
     Column("app_id", Text, primary_key=True),
-    Column("session_id", Text, primary_key=True),
+    Column("line", Text, primary_key=True),
     Column("last", BigInteger, nullable=False),
     Column("used_us", BigInteger, nullable=False, index=True),
 )

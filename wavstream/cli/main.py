@@ -175,12 +175,15 @@ def verify(
 def apps_add(
     app_id: Annotated[str, typer.Argument(help="1 to 64 of letters, digits, _ and -.")],
     retention_hours: Annotated[int | None, typer.Option(min=1, max=87_600, help="Default: the server's.")] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(help="Its id at a vendor, such as bird=<workspace id>; again for more.")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Add an app and print its key, once."""
     from wavstream.cli.apps import add_app
 
-    asyncio.run(add_app(app_id, retention_hours, load_settings(config), console))
+    asyncio.run(add_app(app_id, retention_hours, account or (), load_settings(config), console))
 
 
 @apps.command("list")
@@ -197,6 +200,14 @@ def apps_rotate_key(app_id: Annotated[str, typer.Argument()], config: Config = N
     from wavstream.cli.apps import rotate_key
 
     asyncio.run(rotate_key(app_id, load_settings(config), console))
+
+
+@apps.command("keys")
+def apps_keys(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
+    """Print what an app's receivers check the signatures of each vendor's webhooks with."""
+    from wavstream.cli.apps import show_keys
+
+    asyncio.run(show_keys(app_id, load_settings(config), console))
 
 
 @apps.command("remove")

@@ -17,7 +17,7 @@ from wavstream.errors import OperatorError
 from wavstream.model.fact import Announcement
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
-from wavstream.webhooks.registry import Vocabulary, vocabulary_of
+from wavstream.webhooks.registry import event_of
 
 
 async def list_dead_letters(app_id: str | None, settings: Settings, console: Console) -> None:
@@ -25,9 +25,8 @@ async def list_dead_letters(app_id: str | None, settings: Settings, console: Con
     count = 0
     async with DataFolder(settings.data_dir).open_catalog() as catalog:
         for each in await _apps(catalog, app_id):
-            words = vocabulary_of(await catalog.apps.get(each))
             async for letter in _letters(catalog, each):
-                _print(_line(letter, words), console)
+                _print(_line(letter), console)
                 count += 1
     if not count:
         _print("there is no dead letter: nothing was given up", console)
@@ -88,13 +87,13 @@ async def _letters(catalog: Catalog, app_id: str, at_once: int = REPLAYED_AT_ONC
             return
 
 
-def _line(letter: Announcement, words: Vocabulary) -> str:
+def _line(letter: Announcement) -> str:
     assert letter.died_at is not None
     fact = letter.fact
     # The reason holds text of the receiver's, which must not write to the terminal.
     why = " ".join("".join(character if character.isprintable() else " " for character in letter.error or "").split())
     since = letter.died_at.strftime("%Y-%m-%d %H:%M UTC")
-    return f"{fact.id}  {fact.app_id}  {since}  {words.events[fact.kind]}  {fact.session_id}  {why}"
+    return f"{fact.id}  {fact.app_id}  {since}  {event_of(fact)}  {fact.session_id}  {why}"
 
 
 def _print(line: str, console: Console) -> None:

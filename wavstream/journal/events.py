@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
+from wavstream.model.options import PauseBehavior
+from wavstream.model.origin import GATEWAY, NATIVE, Origin
 from wavstream.model.recording import EndReason, Recording
 
 
@@ -68,6 +70,8 @@ class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_
     recording_id: str
     journaled: bool
     """Whether frames are journaled all the same, since another recording goes on."""
+    behavior: PauseBehavior | None = None
+    """What the pause leaves in the file; None, in older journals: what the recording's options say."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
@@ -126,12 +130,17 @@ _decode: Any = msgspec.json.Decoder(JournalEvent).decode
 def decode(content: bytes | memoryview) -> JournalEvent:
     """Return the event that this JSON is; raise msgspec.MsgspecError if it is none that is known.
 
-    A recording of before November 2026 has its request id under the name ``command_uid``, and was kept alive by it.
+    A recording of before November 2026 has its request id under the name ``command_uid``, and was kept alive by it. One
+    that has a request id and no origin is the gateway's: no other API gave recordings a request id then.
     """
     event: JournalEvent = _decode(content)
-    if isinstance(event, RecordingStarted) and b'"command_uid"' in bytes(content):
+    if not isinstance(event, RecordingStarted):
+        return event
+    recording = event.recording
+    if b'"command_uid"' in bytes(content):
         request_id = msgspec.json.decode(content)["recording"].get("command_uid")
-        if request_id is not None and event.recording.request_id is None:
-            recording = replace(event.recording, request_id=request_id, keepalive=True)
-            return msgspec.structs.replace(event, recording=recording)
-    return event
+        if request_id is not None and recording.request_id is None:
+            recording = replace(recording, request_id=request_id, keepalive=True)
+    if recording.request_id is not None and recording.origin.api == NATIVE:
+        recording = replace(recording, origin=Origin(api=GATEWAY))
+    return event if recording is event.recording else msgspec.structs.replace(event, recording=recording)

@@ -62,19 +62,25 @@ class AudioSender:
         """How many go into one write."""
         self._look_up_ptime()
 
-    def play(self, samples: NDArray[np.int16]) -> None:
-        """Play mono samples, (n,), of the stream's rate on all channels that the peer takes, in place of what waits."""
+    def play(self, samples: NDArray[np.int16], *, after: bool = False) -> None:
+        """Play mono samples, (n,), of the stream's rate on all channels that the peer takes.
+
+        ``after``: behind what waits, else in place of it.
+        """
         if self._sound_hz != self._format.rate_hz:
             resampler = Resampler(self._sound_hz, self._format.rate_hz)
             samples = np.concatenate((resampler.feed(samples), resampler.finish()))
+        if not after:
+            self._queue.clear()
         if self._dialect.whole_sounds:
-            self._queue = deque([self._frame(samples)])
+            self._queue.append(self._frame(samples))
             return
-        self._look_up_ptime()
+        if not self._queue:
+            self._look_up_ptime()
         size = self._message_samples
         whole = np.zeros(-(-len(samples) // size) * size, np.int16)
         whole[: len(samples)] = samples
-        self._queue = deque(self._frame(piece) for piece in whole.reshape(-1, size))
+        self._queue.extend(self._frame(piece) for piece in whole.reshape(-1, size))
 
     def keep_alive(self, on: bool) -> None:
         """Play silence whenever there is nothing else, or stop that and take back what the peer has not played."""

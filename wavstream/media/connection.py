@@ -164,11 +164,16 @@ class MediaConnection(asyncio.Protocol):
         """The name of the stream's dialect."""
         return self._dialect.name
 
-    def play(self, samples: NDArray[np.int16]) -> None:
+    @property
+    def takes_audio(self) -> bool:
+        """Whether the peer plays what it is sent."""
+        return self._live_audio_sender() is not None
+
+    def play(self, samples: NDArray[np.int16], *, after: bool = False) -> None:
         """Play a sound to the peer."""
         sender = self._live_audio_sender()
         if sender is not None:
-            sender.play(samples)
+            sender.play(samples, after=after)
             self._endpoint.pacer.start(sender)
 
     def keep_alive(self, on: bool) -> None:

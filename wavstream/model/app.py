@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from wavstream.model.fact import FactKind
 from wavstream.model.options import RecordingOptions
 
 DEFAULT_APP = "default"
@@ -31,12 +30,12 @@ class WebhookTarget:
     url: str
     events: tuple[str, ...] = ()
     """The names of the events that it asked for, in the vendor's words, known to us or not; none: it did not choose."""
-    kinds: tuple[FactKind, ...] | None = None
-    """What ``events`` mean to us; None: what is usually announced."""
     vendor: str = "gateway"
     """In whose words it is told, by a name of ``webhooks.registry``; targets of before there was a choice have none."""
     secrets: tuple[SigningSecret, ...] = ()
     """The newest first; none: webhooks are not signed."""
+    failover_url: str | None = None
+    """Where they go while ``url`` does not take them; None: they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,8 @@ class App:
     recording: Mapping[str, Any] = field(default_factory=dict)
     """Options of its recordings, where they are not the server's: names and values of ``RecordingOptions``, as JSON has
     them. Valid."""
+    vendor_accounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The account ids by which vendors know it, by the name of the vendor's API; none: any id is taken with its key."""
 
     def options(self, server: RecordingOptions) -> RecordingOptions:
         """Return the options of a recording of which nothing else is said; ``server`` are the server's."""

@@ -48,7 +48,7 @@ class RecordingDocument(Document):
     sample_rate: int | None
     """Hertz, of the file once it is finished, until then as asked for; null: not known before the first audio."""
     pause_behavior: Literal["skip", "silence"]
-    max_length_s: int
+    max_length_s: int | float
     """Recorded seconds, like the two below; 0: no limit."""
     initial_timeout_s: float
     """0: it does not end because nobody speaks."""
@@ -59,6 +59,8 @@ class RecordingDocument(Document):
     beep: bool
     terminators: str
     """DTMF digits, each of which ends it; empty: none does."""
+    transcription: bool
+    transcription_language: str | None
     duration_ms: int | None
     """Null, like size and hash, until the file is finished."""
     size_bytes: int | None
@@ -73,7 +75,11 @@ class RecordingDocument(Document):
     to: str
     direction: str
     vendor_ids: dict[str, str]
+    api: str
+    """Whose words it was asked for in: native, gateway, telnyx, bird or signalwire."""
     created_at: Moment
+    updated_at: Moment
+    """When its status changed last."""
     started_at: Moment | None
     """When the session streamed, at the earliest when the recording was created."""
     ended_at: Moment | None
@@ -107,7 +113,9 @@ def recording_document(recording: Recording, *, url: str) -> RecordingDocument:
         "to": call.to,
         "direction": call.direction,
         "vendor_ids": call.vendor_ids,
+        "api": recording.origin.api,
         "created_at": recording.created_at,
+        "updated_at": recording.changed_at,
         "started_at": recording.started_at,
         "ended_at": recording.ended_at,
         "expires_at": recording.expires_at,

@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from wavstream.model.document import recording_document
+from wavstream.model.origin import GATEWAY, NATIVE
 from wavstream.model.recording import Recording, Status
+from wavstream.model.times import unix_us
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "wavstream:facts")
 
@@ -30,10 +32,11 @@ class FactKind(StrEnum):
     RECORDING_ABSENT = "recording_absent"
     """It ended without audio: there is no file."""
     RECORDING_FAILED = "recording_failed"
+    RECORDING_PAUSED = "recording_paused"
+    RECORDING_RESUMED = "recording_resumed"
+    RECORDING_TRANSCRIBED = "recording_transcribed"
+    """Its transcript can be read. Nothing makes one yet; the body then has it as ``transcription``."""
 
-
-DEFAULT_KINDS = frozenset({FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED})
-"""What an app is told that did not choose."""
 
 _KIND = {
     Status.ONGOING: FactKind.RECORDING_STARTED,
@@ -41,8 +44,10 @@ _KIND = {
     Status.ABSENT: FactKind.RECORDING_ABSENT,
     Status.FAILED: FactKind.RECORDING_FAILED,
 }
-ANNOUNCED = frozenset(_KIND)
+ANNOUNCED = frozenset({*_KIND, Status.PAUSED})
 """The states of a recording that are a fact of their own."""
+_IN_ONE_LINE = frozenset({NATIVE, GATEWAY})
+"""APIs that number the facts of a session; a receiver has each after the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,36 @@ class Fact:
     recording_id: str | None = None
     body: dict[str, Any] = field(default_factory=dict)
     """What the vendors' messages are made of, as values that JSON knows."""
+    api: str = GATEWAY
+    """In whose words it is told: ``native`` is in those of the app's target."""
+    url: str | None = None
+    """Where it is told, in place of the app's target."""
+
+    @property
+    def line(self) -> str:
+        """The facts of an app with the same text wait behind each other.
+
+        The gateway's do in a session. Those of other APIs do only where they are of one recording: a receiver that
+        takes nothing must not hold up what another is told.
+        """
+        if self.api in _IN_ONE_LINE:
+            return self.session_id
+        # A session id has no control characters, so no session is taken for such a line.
+        return f"{self.api}\x1f{self.recording_id}"
+
+
+TRIES_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try to tell a fact."""
+
+    at: datetime
+    """When it ended; aware, UTC."""
+    url: str
+    error: str | None
+    """Why it failed; None: the receiver took it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +111,8 @@ class Announcement:
     """Why the last try failed, for a person."""
     died_at: datetime | None = None
     """When it was given up; None: it was not. Aware, UTC."""
+    tries: tuple[Try, ...] = ()
+    """The newest that there were, at most ``TRIES_KEPT``, the oldest first."""
 
 
 def command_done(
@@ -93,19 +130,30 @@ def command_done(
 
 
 def recording_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
-    """Return the fact that a recording is ongoing, available, absent or failed: one for each of them in its life.
+    """Return the fact that a recording has the status that it has. It is told once for each time that it gets there.
 
     ``url`` is the absolute address of its file.
     """
-    kind = _KIND[recording.status]
+    kind, subject = _KIND.get(recording.status, FactKind.RECORDING_PAUSED), recording.id
+    if recording.status is Status.ONGOING and recording.updated_at not in (None, recording.started_at):
+        kind = FactKind.RECORDING_RESUMED
+    if kind in (FactKind.RECORDING_PAUSED, FactKind.RECORDING_RESUMED):
+        subject += f":{unix_us(recording.changed_at)}"
+    origin = recording.origin
     return Fact(
-        id=_id(kind, recording.id),
+        id=_id(kind, subject),
         app_id=recording.app_id,
         session_id=recording.session_id,
         kind=kind,
         at=at,
         recording_id=recording.id,
-        body={"recording": recording_document(recording, url=url).as_json(), "request_id": recording.request_id},
+        body={
+            "recording": recording_document(recording, url=url).as_json(),
+            "request_id": recording.request_id,
+            "origin": {"command": origin.command, "control_id": origin.control_id, "said": origin.said},
+        },
+        api=origin.api,
+        url=origin.status_url,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
+import uuid
 
 _CUSTOMER_ID = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
+_OUR_ID = re.compile(r"[0-9a-f]{32}")
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -22,3 +24,14 @@ def is_customer_id(text: str) -> bool:
 def is_app_id(text: str) -> bool:
     """Return whether text may name an app: 1..64 of letters, digits, ``_`` and ``-``."""
     return _APP_ID.fullmatch(text) is not None
+
+
+def as_uuid(our_id: str) -> str:
+    """Return an id of ours as APIs show it whose ids are UUIDs: the same digits, with hyphens."""
+    return str(uuid.UUID(hex=our_id))
+
+
+def from_uuid(text: str) -> str:
+    """Return the id of ours that a caller names, with or without hyphens; text that is none comes back unchanged."""
+    digits = text.replace("-", "").lower()
+    return digits if _OUR_ID.fullmatch(digits) is not None else text

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetPydanticSchema, TypeAdapter, create_model
 
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ
 
@@ -107,6 +107,13 @@ def _valid_metadata(pairs: dict[str, str]) -> dict[str, str]:
     return pairs
 
 
+def _whole_if_it_is(length_s: float) -> int | float:
+    return int(length_s) if length_s.is_integer() else length_s
+
+
+_AnyLength = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(_whole_if_it_is)]
+# One number to pydantic, which would find two mistakes in what is neither an int nor a float; whole ones stay whole.
+_Length = Annotated[int | float, GetPydanticSchema(lambda _, handler: handler(_AnyLength))]
 _Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(_valid_timeout)]
 RetentionHours = Annotated[int, Field(ge=1, le=LONGEST_RETENTION_HOURS)]
 
@@ -125,7 +132,7 @@ class RecordingOptions:
     """Which tracks are recorded: what the parties say, what they hear, or both. A single one makes a mono file."""
     sample_rate: Annotated[int, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] | None = None
     """Hertz; null: the highest rate of the tracks that the recording begins with. MP3 takes the nearest that it has."""
-    max_length_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 0
+    max_length_s: _Length = 0
     """Recorded seconds after which the recording ends; 0: no limit."""
     initial_timeout_s: _Timeout = 0.0
     """Recorded seconds, at least 0.1, without any speech from the start on, after which it ends as `no_input`; 0: it
@@ -146,6 +153,10 @@ class RecordingOptions:
     """DTMF digits, each of which ends the recording; empty: none does."""
     pause_behavior: PauseBehavior = PauseBehavior.SKIP
     """What a pause leaves in the file: nothing, or silence of the same length."""
+    transcription: bool = False
+    """Whether a transcript is wanted. None is made yet: who asks for one reads so in the recording's metadata."""
+    transcription_language: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Language of the transcript, as a tag such as `en-US`; null: nobody said."""
     file_name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_valid_file_name)] | None = None
     """Begin of the file's name, to which the Unix time of the start is added; null: the session id."""
     client_state: Annotated[str, Field(max_length=4_096), AfterValidator(_valid_base64)] | None = None

@@ -6,13 +6,15 @@ States: accepted -> ongoing <-> paused -> completed (stopped, the file is being 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
 from wavstream.model.options import RecordingOptions
+from wavstream.model.origin import Origin
 from wavstream.model.times import Moment
 
 
@@ -217,3 +219,16 @@ class Recording:
     """Whether the streams that take audio are sent silence while it runs, unless they say otherwise."""
     opened: bool = False
     """Whether the media server was asked for its session's stream, by it or by one that it shares the stream with."""
+    origin: Origin = Origin()
+    """Who asked for it."""
+    updated_at: datetime | None = None
+    """When its status changed last; None: it has the first one, or its row is older than this field."""
+
+    def became(self, status: Status, at: datetime, **changes: Any) -> Recording:
+        """Return the recording with another status, since ``at``, and other fields changed with it."""
+        return replace(self, status=status, updated_at=at, **changes)
+
+    @property
+    def changed_at(self) -> datetime:
+        """When its status changed last, or the nearest that is known."""
+        return self.updated_at or self.ended_at or self.started_at or self.created_at

@@ -35,6 +35,7 @@ import structlog
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
+from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recorder.journal_leases import JournalLeases
@@ -68,6 +69,8 @@ class LiveRecording:
         self.job: RenderJob | None = None
         self.folded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when nothing more goes into the file."""
+        self.ended: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
+        """Gives the recording as it ends up: with its file, or without one for good."""
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
         self._registry = registry
@@ -84,9 +87,12 @@ class LiveRecording:
         self.row, self.journal, self.job = row, journal, job
         self._leases.acquire(row.id, journal, first_segment=first_segment)
 
-    def set_status(self, status: Status) -> Recording:
-        """Make it ongoing or paused."""
-        self.row = replace(self.row, status=status)
+    def set_status(self, status: Status, now_us: int, *, pause_behavior: PauseBehavior | None = None) -> Recording:
+        """Make it ongoing or paused; ``pause_behavior`` changes that option."""
+        options = self.row.options
+        if pause_behavior is not None:
+            options = replace(options, pause_behavior=pause_behavior)
+        self.row = self.row.became(status, utc(now_us), options=options)
         return self.row
 
     def hold(self, hold: LegalHold | None) -> None:
@@ -112,6 +118,7 @@ class LiveRecording:
         """End it before it has begun: there will be no file."""
         self.row = ended
         del self._registry[ended.id]
+        self.ended.set_result(ended)
         return ended
 
     def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
@@ -119,7 +126,7 @@ class LiveRecording:
         assert self.journal is not None
         self.journal.append(event_record(now_us, stop))
         return self.finish(
-            replace(self.row, status=Status.COMPLETED, end_reason=stop.reason, ended_at=utc(now_us)),
+            self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=utc(now_us)),
         )
 
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
@@ -153,6 +160,7 @@ class LiveRecording:
         await self._publisher.save(finished)
         self.row = finished
         del self._registry[finished.id]
+        self.ended.set_result(finished)
         if finished.status is not Status.FAILED:
             self._leases.release(finished.id)
         elif await self._publisher.is_held(finished):

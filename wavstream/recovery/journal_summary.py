@@ -11,6 +11,7 @@ from wavstream.journal import events, records
 from wavstream.journal.reader import JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
 from wavstream.journal.segments import segments_of
+from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 
@@ -63,10 +64,10 @@ class JournalSummary:
                 self._see_stream(facts)
             case events.StreamClosed(stream=stream, clean=True):
                 self.streams.pop(stream, None)
-            case events.RecordingPaused(recording_id=recording_id):
-                self._turn(recording_id, Status.PAUSED)
+            case events.RecordingPaused(recording_id=recording_id, behavior=behavior):
+                self._turn(recording_id, Status.PAUSED, arrival_us, behavior)
             case events.RecordingResumed(recording_id=recording_id):
-                self._turn(recording_id, Status.ONGOING)
+                self._turn(recording_id, Status.ONGOING, arrival_us)
             case events.RecordingStopped(recording_id=recording_id, reason=reason):
                 self._stop(recording_id, reason, arrival_us)
 
@@ -84,14 +85,21 @@ class JournalSummary:
         self.next_stream = max(self.next_stream, facts.stream + 1)
         self.next_track = max(self.next_track, facts.first_track + len(facts.tracks))
 
-    def _turn(self, recording_id: str, status: Status) -> None:
-        if recording_id in self.recordings:
-            self.recordings[recording_id] = replace(self.recordings[recording_id], status=status)
+    def _turn(
+        self, recording_id: str, status: Status, arrival_us: int, behavior: PauseBehavior | None = None
+    ) -> None:
+        known = self.recordings.get(recording_id)
+        # A pause is noted again where another recording starts beside it: it has lasted longer than that.
+        if known is None or known.status is status:
+            return
+        options = known.options if behavior is None else replace(known.options, pause_behavior=behavior)
+        self.recordings[recording_id] = known.became(status, utc(arrival_us), options=options)
 
     def _stop(self, recording_id: str, reason: EndReason, arrival_us: int) -> None:
         if recording_id in self.recordings:
-            self.recordings[recording_id] = replace(
-                self.recordings[recording_id], status=Status.COMPLETED, end_reason=reason, ended_at=utc(arrival_us)
+            ended_at = utc(arrival_us)
+            self.recordings[recording_id] = self.recordings[recording_id].became(
+                Status.COMPLETED, ended_at, end_reason=reason, ended_at=ended_at
             )
 
 

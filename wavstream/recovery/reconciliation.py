@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -52,7 +51,7 @@ async def reconcile(
             # Else another store may have moved it, or the sweeper deletes such a row anyway.
             if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
-                lost = replace(row, status=Status.FAILED, error="its file is gone")
+                lost = row.became(Status.FAILED, now(), error="its file is gone")
                 await save(lost)
     await _adopt(files, recordings=recordings, storage=storage)
 

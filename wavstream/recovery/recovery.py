@@ -223,7 +223,7 @@ class Recovery:
                 log.error("recording_journal_gone", recording_id=row.id)
                 error = "its journal is gone, or cannot be read: nothing can be recovered"
                 ended_at = utc(self._clock.now_us())
-                lost = replace(row, status=Status.FAILED, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
+                lost = row.became(Status.FAILED, ended_at, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
                 await self._recorder.save(lost)
 
     def _await_first_stream(self, row: Recording) -> None:

@@ -183,7 +183,8 @@ class Fold:
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
             # to when it begins, to where it is written to when it ends.
-            pauses.begin(max(now_us, self._output.written_us))
+            behavior = event.behavior or self._options.pause_behavior
+            pauses.begin(max(now_us, self._output.written_us), behavior)
             self._has_pause_in_journal |= event.journaled
         elif isinstance(event, RecordingResumed) and event.recording_id == self._recording_id:
             pauses.end(max(now_us, self._output.written_us))
@@ -285,8 +286,8 @@ class Fold:
         # Once, and not for each part: what is late goes where this write begins.
         self._timeline.settle_late()
         out = []
-        for end, is_paused in output.parts(upto):
-            out.append(output.write(end, self._timeline.take(end), is_paused=is_paused))
+        for end, pause in output.parts(upto):
+            out.append(output.write(end, self._timeline.take(end), pause=pause))
             if output.ended is not None:
                 out.append(self._end_by_itself(output.ended, output.written_us))
                 break

@@ -132,21 +132,24 @@ class Output:
         for track in tracks:
             self.column(track)
 
-    def parts(self, upto: int) -> Iterator[tuple[int, bool]]:
-        """Yield the parts of the call that are to be written up to a sample: (end of the part, whether it is paused).
+    def parts(self, upto: int) -> Iterator[tuple[int, PauseBehavior | None]]:
+        """Yield the parts of the call up to a sample that are to be written: (end, what its pause leaves in the file).
 
         Each is to be written before the next one is asked for.
         """
         return self.pauses.split(self.written, upto, self.sample_rate_hz)
 
-    def write(self, end: int, tracks: Iterable[tuple[TrackKey, Pieces]], *, is_paused: bool) -> bytes:
-        """Write a part of the call up to a sample, and return its file bytes; the recording may end before."""
+    def write(self, end: int, tracks: Iterable[tuple[TrackKey, Pieces]], *, pause: PauseBehavior | None) -> bytes:
+        """Write a part of the call up to a sample, and return its file bytes; the recording may end before.
+
+        ``pause``: what the pause that it lies in leaves in the file; None: it lies in none.
+        """
         length = end - self.written
         voices = [Voice(self.column(track), pieces) for track, pieces in tracks]
         self.written = end
-        if is_paused:
+        if pause is not None:
             self._stats.paused_us += us_of(_samples_of(voices), self.sample_rate_hz)
-            if self._options.pause_behavior is PauseBehavior.SKIP:
+            if pause is PauseBehavior.SKIP:
                 return b""
             voices = []
         block, clipped = mix(voices, samples=length, channels=self.channels)
@@ -199,47 +202,53 @@ class Pauses:
         """Those that are over, as (start, end)."""
         self.since_us: int | None = None
         """When the one that lasts began."""
+        self._behaviors: list[PauseBehavior] = []
+        """What each leaves in the file, the one that lasts last."""
         self._first = 0
         """The first span that may lie ahead of the point of writing."""
 
-    def begin(self, at_us: int) -> None:
+    def begin(self, at_us: int, behavior: PauseBehavior) -> None:
         """Begin a pause, unless one lasts already."""
         if self.since_us is None:
             self.since_us = max(at_us, self.spans[-1][1] if self.spans else 0)
+            self._behaviors.append(behavior)
 
     def end(self, at_us: int) -> None:
         """End the pause that lasts, if any; one without length never was."""
-        if self.since_us is not None and at_us > self.since_us:
-            self.spans.append((self.since_us, at_us))
+        if self.since_us is not None:
+            if at_us > self.since_us:
+                self.spans.append((self.since_us, at_us))
+            else:
+                self._behaviors.pop()
         self.since_us = None
 
-    def split(self, start: int, end: int, rate_hz: int) -> Iterator[tuple[int, bool]]:
-        """Yield ``start`` to ``end`` as consecutive (end of the part, whether it is paused), all in samples.
+    def split(self, start: int, end: int, rate_hz: int) -> Iterator[tuple[int, PauseBehavior | None]]:
+        """Yield ``start`` to ``end`` as consecutive (end of the part, what its pause leaves in the file), in samples.
 
-        Whoever calls again starts where the last call ended.
+        None: the part is not paused. Whoever calls again starts where the last call ended.
         """
         at = start
-        for begin_us, end_us in self._ahead():
+        for begin_us, end_us, behavior in self._ahead():
             begin = samples_at(begin_us, rate_hz)
             if begin >= end:
                 break
             if begin > at:
-                yield begin, False
+                yield begin, None
                 at = begin
             over = end if end_us is None else min(end, samples_at(end_us, rate_hz))
             if over > at:
-                yield over, True
+                yield over, behavior
                 at = over
             if end_us is not None and over < end:
                 self._first += 1
         if at < end:
-            yield end, False
+            yield end, None
 
-    def _ahead(self) -> list[tuple[int, int | None]]:
+    def _ahead(self) -> list[tuple[int, int | None, PauseBehavior]]:
         spans: list[tuple[int, int | None]] = [*self.spans[self._first :]]
         if self.since_us is not None:
             spans.append((self.since_us, None))
-        return spans
+        return [(*span, behavior) for span, behavior in zip(spans, self._behaviors[self._first :], strict=True)]
 
 
 def _samples_of(voices: Sequence[Voice]) -> int:

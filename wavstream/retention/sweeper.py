@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -64,7 +64,7 @@ class Sweeper:
             for recording in due:
                 if recording.id not in claimed:  # held since it was read
                     continue
-                if await self._expire(recording):
+                if await self._expire(recording, now):
                     expired += 1
                 else:
                     failing.add(recording.id)
@@ -74,12 +74,12 @@ class Sweeper:
         await self._catalog.operations.forget_before(now - IDEMPOTENCY_TTL)
         return Swept(expired=expired, failed=len(failing))
 
-    async def _expire(self, recording: Recording) -> bool:
+    async def _expire(self, recording: Recording, now: datetime) -> bool:
         try:
             await asyncio.to_thread(self._storage.delete, recording.object_key)
         except DependencyError as error:
             if recording.id not in self._failing:
                 log.error("expired_recording_delete_failed", recording_id=recording.id, error=str(error))
             return False
-        await self._catalog.recordings.save(replace(recording, status=Status.EXPIRED))
+        await self._catalog.recordings.save(recording.became(Status.EXPIRED, now))
         return True

@@ -16,7 +16,7 @@ from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, Sile
 from wavstream.sessions.openers.switch_link import SwitchLink
 from wavstream.sessions.openers.webhook import WebhookOpener
 from wavstream.settings import OpenerSettings, Settings
-from wavstream.webhooks.message import secret_key, signed_headers
+from wavstream.webhooks.signing import secret_key, signed_headers
 
 _FACTORY_PASSWORD = "ClueCon"
 _DIALECT_OF: Mapping[str, str] = {

@@ -15,8 +15,10 @@ from fastapi import FastAPI
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.secret_box import SecretBox
+from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.facade import FacadeDependencies
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
@@ -37,9 +39,10 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.opening import OpenRequests, make_opener
-from wavstream.service.webhook_service import WebhookService, default_kinds
+from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
     command_rules,
+    facade_rules,
     gateway_dependencies,
     make_default_app,
     media_endpoint,
@@ -98,7 +101,7 @@ class Service:
         self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
-        self.catalog = await Catalog.open(self.folder.catalog, default_kinds=default_kinds(settings.webhooks))
+        self.catalog = await Catalog.open(self.folder.catalog, is_wanted=wanted_facts(settings.webhooks))
         self._closing.push_async_callback(self.catalog.database.close)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
@@ -106,9 +109,14 @@ class Service:
             server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
         )
-        secret_box = SecretBox(master)
+        secret_box, signing_keys = SecretBox(master), SigningKeys(master)
         self.webhooks = WebhookService(
-            self.catalog, settings.webhooks, secret_box=secret_box, public_urls=self.public_urls, now=self._wall
+            self.catalog,
+            settings.webhooks,
+            secret_box=secret_box,
+            signing_keys=signing_keys,
+            public_urls=self.public_urls,
+            now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
         await make_default_app(settings, self.catalog.apps, master=master, now=self._wall())
@@ -215,6 +223,7 @@ class Service:
             storage=storage,
             conversions=conversions,
             live=self.live,
+            messages=self.webhooks.messages,
             readiness=self._not_ready_because,
             metrics_registry=self.metrics.registry,
             now=self._wall,
@@ -223,7 +232,24 @@ class Service:
             link_ttl_s=settings.links.ttl_s,
             trusted_proxies=settings.trusted_proxies,
         )
-        self.app = create_app(dependencies, gateway)
+        facades = FacadeDependencies(
+            commands=commands,
+            authenticator=self.authenticator,
+            app_cache=app_cache,
+            urls=self.public_urls,
+            storage=storage,
+            operations=self.catalog.operations,
+            deliveries=self.catalog.deliveries,
+            signing_keys=signing_keys,
+            now=self._wall,
+            rules=facade_rules(settings),
+            body_limit_bytes=settings.limits.body_bytes,
+            page_limit=settings.limits.page_size,
+            link_ttl_s=settings.links.ttl_s,
+            allow_http_webhooks=settings.webhooks.allow_http,
+            allow_localhost_webhooks=settings.webhooks.allow_localhost,
+        )
+        self.app = create_app(dependencies, gateway, facades)
         self.endpoint = media_endpoint(
             settings,
             authenticator=self.authenticator,

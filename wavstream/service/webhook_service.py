@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from wavstream.access.secret_box import SecretBox
+from wavstream.access.signing_keys import SigningKeys
 from wavstream.catalog.catalog import Catalog
-from wavstream.model.fact import ANNOUNCED, DEFAULT_KINDS, Fact, FactKind, recording_fact
+from wavstream.catalog.outbox import IsWanted
+from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
+from wavstream.model.origin import GATEWAY
 from wavstream.model.recording import Recording
 from wavstream.settings import WebhookSettings
 from wavstream.storage.links import PublicUrls
@@ -17,17 +20,21 @@ from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.registry import VOCABULARIES, is_wanted
 from wavstream.webhooks.resolver import PublicResolver
 
 STOP_S = 5.0
 """How long a shutdown waits for deliveries that are under way; the rest is delivered at the next start."""
 
 
-def default_kinds(settings: WebhookSettings) -> Set[FactKind]:
-    """Return the kinds of facts for apps that named no events."""
-    started = {FactKind.RECORDING_STARTED} if settings.recording_started else set()
-    failed = {FactKind.RECORDING_ABSENT, FactKind.RECORDING_FAILED} if settings.recording_failed else set()
-    return DEFAULT_KINDS | started | failed
+def wanted_facts(settings: WebhookSettings) -> IsWanted:
+    """Return what tells which facts are announced, as these settings have it for apps that name no events."""
+    usual = set(VOCABULARIES[GATEWAY].usual)
+    if settings.recording_started:
+        usual.add(FactKind.RECORDING_STARTED)
+    if settings.recording_failed:
+        usual |= {FactKind.RECORDING_ABSENT, FactKind.RECORDING_FAILED}
+    return functools.partial(is_wanted, usual_of_first=usual)
 
 
 class WebhookService:
@@ -39,6 +46,7 @@ class WebhookService:
         settings: WebhookSettings,
         *,
         secret_box: SecretBox,
+        signing_keys: SigningKeys,
         public_urls: PublicUrls,
         now: Callable[[], datetime],
     ) -> None:
@@ -54,7 +62,11 @@ class WebhookService:
             allow_localhost=settings.allow_localhost,
             max_connections=MAX_CONCURRENT_DELIVERIES,
         )
-        messages = MessageBuilder(lambda sealed, app_id: secret_box.open(sealed, owner=app_id))
+        self.messages = messages = MessageBuilder(
+            open_secret=lambda sealed, app_id: secret_box.open(sealed, owner=app_id),
+            key_of=signing_keys.of,
+            file_url=public_urls.signed,
+        )
         delivery = Delivery(outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages)
         self.dispatcher = Dispatcher(delivery)
 
@@ -64,7 +76,8 @@ class WebhookService:
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:
         """Return what is to be announced when the recording is saved as it is."""
-        if recording.status not in ANNOUNCED or recording.app_id not in self._catalog.apps.with_webhook:
+        is_told = recording.origin.status_url is not None or recording.app_id in self._catalog.apps.with_webhook
+        if not is_told or recording.status not in ANNOUNCED:
             return ()
         url = self._public_urls.of(recording)
         return (recording_fact(recording, url=url, at=self._now()),)

@@ -12,6 +12,7 @@ from wavstream.access.keys import hash_key, lookup, verify_key
 from wavstream.access.origin import is_loopback
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
+from wavstream.api.facade import FacadeRules
 from wavstream.api.gateway.commands import CommandRules, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.catalog.apps import Apps
@@ -97,6 +98,15 @@ def gateway_dependencies(
         stranger_requests_per_s=settings.gateway.stranger_requests_per_s,
         allow_http_webhooks=settings.webhooks.allow_http,
         allow_localhost_webhooks=settings.webhooks.allow_localhost,
+    )
+
+
+def facade_rules(settings: Settings) -> FacadeRules:
+    """Return what the settings say of the APIs of vendors."""
+    return FacadeRules(
+        refuse_unavailable=settings.facades.unavailable == "refuse",
+        wait_for_calls=settings.facades.unknown_calls == "wait" or settings.opener.kind != "none",
+        public_links=settings.facades.public_links,
     )
 
 

@@ -23,11 +23,13 @@ import structlog
 from wavstream.errors import LimitReached
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
+from wavstream.model.origin import Origin
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import utc
 from wavstream.storage.object_keys import KeyTemplate
 
 CHECK_S = 1.0
+_BY_ITSELF = Origin()
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +90,9 @@ class NewRecordings:
         """Raise LimitReached if the disk has no room for one more."""
         self._reserve.check()
 
-    def make(self, *, app_id: str, session_id: str, options: RecordingOptions) -> Recording:
+    def make(
+        self, *, app_id: str, session_id: str, options: RecordingOptions, origin: Origin = _BY_ITSELF
+    ) -> Recording:
         """Return an accepted recording with a fresh id."""
         created_at = utc(self._now_us())
         stem = options.file_name or re.sub(r"[^A-Za-z0-9._-]+", "-", session_id)[:40].strip("-.") or "call"
@@ -101,6 +105,7 @@ class NewRecordings:
             object_key="",
             file_name=f"{self._name(app_id, stem, int(created_at.timestamp()))}.{options.format}",
             created_at=created_at,
+            origin=origin,
         )
         key = self._keys.key(app_id=app_id, recording_id=recording.id, created_at=created_at, ext=options.format)
         return replace(recording, object_key=key)

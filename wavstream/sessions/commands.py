@@ -6,13 +6,16 @@ A command that is refused changes nothing. Tenancy is decided here once: what be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.pages import Page
-from wavstream.catalog.recordings import Filters
+from wavstream.catalog.pages import NumberedPage, Page
+from wavstream.catalog.recordings import StoredDay
 from wavstream.errors import (
     Conflict,
     FieldError,
@@ -24,7 +27,9 @@ from wavstream.errors import (
 )
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
-from wavstream.model.options import RecordingOptions
+from wavstream.model.filters import RecordingFilters
+from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.model.times import utc
@@ -38,6 +43,7 @@ from wavstream.sessions.session import Session
 from wavstream.sessions.views import session_view
 from wavstream.storage.local import LocalStorage
 
+_NATIVE = Origin()
 STOP_WAIT_S = 10.0
 """A stop answers when the file is there; after this long it answers that the file is still being finished."""
 
@@ -73,6 +79,7 @@ class Commands:
         app_id: str,
         session_id: str,
         options: RecordingOptions,
+        origin: Origin = _NATIVE,
         idempotency_key: str | None = None,
         request_digest: str = "",
     ) -> Recording:
@@ -81,7 +88,7 @@ class Commands:
         Raises LimitReached, InvalidFields for a key that was used with another ``request_digest``, and what the
         opener raises.
         """
-        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
+        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
         if idempotency_key is None:
             return await self._begin(recording, self._catalog.recordings.add)
         async with self._idempotent.of(app_id, idempotency_key):
@@ -114,16 +121,17 @@ class Commands:
         app_id: str,
         session_id: str,
         options: RecordingOptions,
-        request_id: str,
-        keepalive: bool,
+        origin: Origin,
         add: Callable[[Recording], Awaitable[object]],
+        request_id: str | None = None,
+        keepalive: bool = False,
     ) -> Recording:
         """Start a recording for an API that writes it into the catalog itself, by ``add``, beside what else it writes.
 
         Raises LimitReached, what ``add`` raises, and what the opener raises. For ``request_id`` and ``keepalive`` see
         ``Recording``.
         """
-        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options)
+        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
         return await self._begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
@@ -159,12 +167,15 @@ class Commands:
             session.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
             self._opened.release(row)
 
-    async def pause(self, *, app_id: str, recording_id: str) -> Recording:
-        """Pause an ongoing recording; raises NotFound, Conflict, LimitReached."""
+    async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
+        """Pause an ongoing recording; raises NotFound, Conflict, LimitReached.
+
+        ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
+        """
         session, recording = await self._running(app_id, recording_id, "paused")
         if recording.row.status is not Status.ONGOING:
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
-        paused = session.pause(recording, self._now_us())
+        paused = session.pause(recording, self._now_us(), behavior)
         await recording.save()
         return paused
 
@@ -188,6 +199,13 @@ class Commands:
             raise NotFound("no such recording")
         return row
 
+    async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
+        """Wait until a recording has ended and its file is there, however long that takes; raises NotFound."""
+        live = self._recorder.get(recording_id)
+        if live is not None and live.row.app_id == app_id:
+            return await asyncio.shield(live.ended)
+        return await self.get(app_id=app_id, recording_id=recording_id)
+
     def recordings_of(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the recordings of a live session that run, or wait for its first stream, oldest first.
 
@@ -205,22 +223,19 @@ class Commands:
             raise Forbidden("the session is another app's")
         raise NotFound("no such session is live")
 
-    async def list(
-        self,
-        *,
-        app_id: str,
-        session_id: str | None,
-        status: Status | None,
-        from_: str | None,
-        to: str | None,
-        since: datetime | None,
-        until: datetime | None,
-        limit: int,
-        cursor: str | None,
-    ) -> Page[Recording]:
+    async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
-        filters = Filters(session_id=session_id, status=status, from_=from_, to=to, since=since, until=until)
         return await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
+
+    async def numbered_page(
+        self, *, app_id: str, filters: RecordingFilters, number: int, size: int
+    ) -> NumberedPage[Recording]:
+        """Return page ``number``, from 1, of the same list, with the count of all of it."""
+        return await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
+
+    async def stored_by_day(self, *, app_id: str, now: datetime, session_id: str | None = None) -> Sequence[StoredDay]:
+        """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
+        return await self._catalog.recordings.stored_by_day(app_id, now, session_id=session_id)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
         """Erase a recording's file; its row stays, without it.
@@ -236,7 +251,7 @@ class Commands:
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
         self._recorder.release_failed(recording_id)
-        await self._catalog.recordings.save(replace(recording, status=Status.DELETED))
+        await self._catalog.recordings.save(recording.became(Status.DELETED, utc(self._now_us())))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -248,16 +263,30 @@ class Commands:
         session.announce(now_us)
         return session_view(session, now_us)
 
+    def is_known(self, app_id: str, session_id: str) -> bool:
+        """Return whether the app has such a session: live, announced, or in the hands of a restart."""
+        return app_id in self._sessions.apps_of(session_id)
+
+    def playable_rates(self, app_id: str, session_id: str) -> set[int]:
+        """Return the rates, in hertz, of a live session's streams that take audio; raises NotFound."""
+        return self._live(app_id, session_id).playable_rates()
+
+    def play(self, *, app_id: str, session_id: str, sound: Mapping[int, NDArray[np.int16]], after: bool = False) -> int:
+        """Play a sound to every stream of a live session that takes audio; return how many play it.
+
+        ``sound``: mono samples, (n,), by their rate, one of ``playable_rates`` each; they are made into messages at
+        once, on the event loop, so what is long is played in pieces. ``after``: behind what they are playing, else in
+        place of it. Raises NotFound.
+        """
+        return self._live(app_id, session_id).play(sound, after=after)
+
     def sessions(self, app_id: str) -> Sequence[SessionView]:
         """Return the app's live sessions, oldest first."""
         return [session_view(session, self._now_us()) for session in self._sessions.of_app(app_id)]
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         """Return one live session of the app; raises NotFound."""
-        session = self._sessions.find(app_id, session_id)
-        if session is None:
-            raise NotFound("no such session is live")
-        return session_view(session, self._now_us())
+        return session_view(self._live(app_id, session_id), self._now_us())
 
     # ---- within ------------------------------------------------------------------------------------------------
 
@@ -282,6 +311,12 @@ class Commands:
         if started.row.status is not recording.status:
             await started.save()
         return started.row
+
+    def _live(self, app_id: str, session_id: str) -> Session:
+        session = self._sessions.find(app_id, session_id)
+        if session is None:
+            raise NotFound("no such session is live")
+        return session
 
     async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, LiveRecording]:
         live = self._recorder.get(recording_id)

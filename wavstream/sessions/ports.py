@@ -41,8 +41,15 @@ class StreamHandle(Protocol):
     def dialect(self) -> str:
         """The name of the stream's dialect."""
 
-    def play(self, samples: NDArray[np.int16]) -> None:
-        """Play mono samples, (n,), at the stream's rate to the peer; without effect where it takes no audio."""
+    @property
+    def takes_audio(self) -> bool:
+        """Whether the peer plays what it is sent."""
+
+    def play(self, samples: NDArray[np.int16], *, after: bool = False) -> None:
+        """Play mono samples, (n,), at the stream's rate to the peer; without effect where it takes no audio.
+
+        ``after``: behind what it is playing, else in place of it.
+        """
 
     def keep_alive(self, on: bool) -> None:
         """Start or stop playing silence between sounds; without effect where the peer takes no audio."""

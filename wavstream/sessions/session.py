@@ -13,8 +13,12 @@ Every method takes ``now_us`` (Unix time in microseconds that never goes back); 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
 from wavstream.journal import events, records
@@ -23,6 +27,7 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
+from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recorder.recorder import Recorder
@@ -154,21 +159,27 @@ class Session:
         """End an accepted recording that no stream has come for: there will be no file."""
         del self.recordings[recording.row.id]
         return recording.cancel(
-            replace(recording.row, status=Status.ABSENT, end_reason=EndReason.STOPPED, ended_at=utc(now_us))
+            recording.row.became(Status.ABSENT, utc(now_us), end_reason=EndReason.STOPPED, ended_at=utc(now_us))
         )
 
-    def pause(self, recording: LiveRecording, now_us: int) -> Recording:
-        """Pause an ongoing recording: from here on nothing of the call belongs to it."""
-        row = recording.set_status(Status.PAUSED)
+    def pause(self, recording: LiveRecording, now_us: int, behavior: PauseBehavior | None = None) -> Recording:
+        """Pause an ongoing recording: from here on nothing of the call belongs to it.
+
+        ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
+        """
+        row = recording.set_status(Status.PAUSED, now_us, pause_behavior=behavior)
         journaled = any(other.row.status is Status.ONGOING for other in self.running)
-        self.note(now_us, events.RecordingPaused(recording_id=row.id, journaled=journaled))
+        self.note(
+            now_us,
+            events.RecordingPaused(recording_id=row.id, journaled=journaled, behavior=row.options.pause_behavior),
+        )
         self._apply_rules()
         return row
 
     def resume(self, recording: LiveRecording, now_us: int) -> Recording:
         """Let a paused recording go on."""
         was_withheld = _all_paused(self.running)
-        row = recording.set_status(Status.ONGOING)
+        row = recording.set_status(Status.ONGOING, now_us)
         self.note(now_us, events.RecordingResumed(recording_id=row.id))
         self._note_paused_beside(now_us)
         self._apply_rules(pause_end_us=now_us if was_withheld else None)
@@ -219,6 +230,22 @@ class Session:
     def is_recording(self) -> bool:
         """Whether a recording runs."""
         return any(recording.is_under_way for recording in self.recordings.values())
+
+    def playable_rates(self) -> set[int]:
+        """Return the rates, in hertz, of the streams that take audio."""
+        return {stream.facts.format.rate_hz for stream in self.streams if stream.handle.takes_audio}
+
+    def play(self, sound: Mapping[int, NDArray[np.int16]], *, after: bool) -> int:
+        """Play a sound, mono samples (n,) by their rate, to every stream that takes audio; return how many play it.
+
+        ``after``: behind what they are playing, else in place of it. A stream of another rate than these plays nothing.
+        """
+        hearing = [
+            stream for stream in self.streams if stream.handle.takes_audio and stream.facts.format.rate_hz in sound
+        ]
+        for stream in hearing:
+            stream.handle.play(sound[stream.facts.format.rate_hz], after=after)
+        return len(hearing)
 
     # ---- what is known of the call -----------------------------------------------------------------------------
 
@@ -309,7 +336,7 @@ class Session:
 
     def _give_up_waiting(self, now_us: int) -> None:
         for recording in self.waiting:
-            recording.cancel(replace(recording.row, status=Status.ABSENT, ended_at=utc(now_us)))
+            recording.cancel(recording.row.became(Status.ABSENT, utc(now_us), ended_at=utc(now_us)))
             recording.save_later()
             del self.recordings[recording.row.id]
 
@@ -340,7 +367,7 @@ class Session:
 
     def _begin(self, recording: Recording, now_us: int) -> LiveRecording:
         call = self.call.merged(recording.call)
-        recording = replace(recording, status=Status.ONGOING, started_at=utc(now_us), call=call)
+        recording = recording.became(Status.ONGOING, utc(now_us), started_at=utc(now_us), call=call)
         if self.journal is None:
             self.journal = self._writer.open(key=new_id(), app_id=self.app_id, session_id=self.session_id)
         if not self.is_recording:
@@ -380,7 +407,9 @@ class Session:
         """Note in the journal that it holds what is said in the pauses of others from here on: a recording runs."""
         for recording in self.running:
             if recording.row.status is Status.PAUSED:
-                self.note(now_us, events.RecordingPaused(recording_id=recording.row.id, journaled=True))
+                row = recording.row
+                behavior = row.options.pause_behavior
+                self.note(now_us, events.RecordingPaused(recording_id=row.id, journaled=True, behavior=behavior))
 
     def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
         """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from wavstream.settings.tables import (
+    FacadeSettings,
     GatewaySettings,
     JournalSettings,
     Limits,
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     links: LinkSettings = LinkSettings()
     gateway: GatewaySettings = GatewaySettings()
+    facades: FacadeSettings = FacadeSettings()
     webhooks: WebhookSettings = WebhookSettings()
     opener: OpenerSettings = OpenerSettings()
     twilio: TwilioSettings = TwilioSettings()

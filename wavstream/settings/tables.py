@@ -47,6 +47,8 @@ def _app_id(text: str) -> str:
         "terminators": "DTMF digits, each of which ends a recording, such as `#*`; none, since most digits are meant "
         "for someone else.",
         "pause_behavior": "What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length).",
+        "transcription": "Whether a transcript is wanted; off, and none is made yet.",
+        "transcription_language": "Language of the transcript, as a tag such as `en-US`; not set: nobody said.",
     },
 )
 class RecordingDefaults(Table):
@@ -129,6 +131,19 @@ class GatewaySettings(Table):
     """Requests a second of one app from one address; as that API documents it."""
     stranger_requests_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     """Requests a second from one address without a valid key; as that API documents it."""
+
+
+class FacadeSettings(Table):
+    """The APIs of vendors: Telnyx, Bird and SignalWire."""
+
+    unavailable: Literal["report", "refuse"] = "report"
+    """What becomes of a start that asks for what is not available (a transcript): `report`: its recording says so;
+    `refuse`: an error."""
+    unknown_calls: Literal["refuse", "wait"] = "refuse"
+    """What becomes of a start on a call that neither streams nor was announced: an error, or it waits for the stream as
+    our own API does; with an opener it always waits."""
+    public_links: bool = False
+    """Whether Telnyx's `public_recording_urls` have links that live as long as the file; off, as at Telnyx."""
 
 
 class WebhookSettings(Table):

@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -49,6 +50,15 @@ class LinkKey:
 
     def __repr__(self) -> str:
         return f"LinkKey(id={self.id!r}, secret=***, since={self.since!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """What a link says of a recording, where there is no more of it than its document."""
+
+    id: str
+    file_name: str
+    created_at: datetime
 
 
 _encode_keys = msgspec.json.Encoder().encode
@@ -84,7 +94,9 @@ class LinkKeys:
         seal = _signature(key, "capability", recording.id, recording.file_name)
         return f"/files/{recording.id}/{seal}/{quote(recording.file_name, safe='')}"
 
-    def signed_path(self, recording: Recording, *, now: datetime, ttl_s: int, ext: str | None = None) -> str:
+    def signed_path(
+        self, recording: Recording | NamedFile, *, now: datetime, ttl_s: int, ext: str | None = None
+    ) -> str:
         """Return path and query of a link that ends ``ttl_s`` after ``now``; ``ext``: of the copy in that format."""
         name = recording.file_name if ext is None else file_name_as(ext, recording)
         expires = str(int(now.timestamp()) + ttl_s)
@@ -102,7 +114,7 @@ class LinkKeys:
         self._check(seal, "capability", recording_id, file_name)
         return VerifiedLink(recording_id, _ext(file_name), None)
 
-    def _key_of(self, recording: Recording) -> LinkKey:
+    def _key_of(self, recording: Recording | NamedFile) -> LinkKey:
         # rule 2. A recording older than every key is signed with the first.
         older = [key for key in self.keys if key.since <= recording.created_at]
         return older[-1] if older else self.keys[0]
@@ -131,6 +143,17 @@ class PublicUrls:
             return f"{self.store_url}/{recording.object_key}"
         return self.public_url + self.links.capability_path(recording)
 
+    def signed(self, document: Mapping[str, Any], ext: str, now: datetime, ttl_s: int) -> str:
+        """Return a link to the file of a recording, by its document, that ends ``ttl_s`` after ``now``.
+
+        Where somebody else serves the files it is the stable address, which is theirs to end.
+        """
+        if self.store_url is not None:
+            return str(document["url"])
+        created_at = datetime.fromisoformat(document["created_at"])
+        named = NamedFile(id=document["id"], file_name=document["file_name"], created_at=created_at)
+        return self.public_url + self.links.signed_path(named, now=now, ttl_s=ttl_s, ext=ext)
+
 
 def load_link_keys(path: Path, now: datetime) -> LinkKeys:
     """Read the keys from the file, made with one key if there is no file; raise OperatorError if it cannot be used."""
@@ -144,7 +167,7 @@ def load_link_keys(path: Path, now: datetime) -> LinkKeys:
         ) from error
 
 
-def file_name_as(ext: str, recording: Recording) -> str:
+def file_name_as(ext: str, recording: Recording | NamedFile) -> str:
     """Return the name that a download of the recording has in that format."""
     return f"{recording.file_name.rpartition('.')[0]}.{ext}"
 

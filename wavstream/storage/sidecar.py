@@ -15,9 +15,10 @@ import msgspec
 from wavstream.model.call import CallFacts
 from wavstream.model.document import RecordingDocument, recording_document
 from wavstream.model.options import RecordingOptions
+from wavstream.model.origin import NATIVE, Origin
 from wavstream.model.recording import Receipt, Recording, Status
 
-_YOUNGER: dict[str, Any] = msgspec.to_builtins(RecordingOptions()) | {"error": None, "hold": None}
+_YOUNGER: dict[str, Any] = msgspec.to_builtins(RecordingOptions()) | {"error": None, "hold": None, "api": NATIVE}
 """What a field of a sidecar that does not name it says: an option was off, nobody held the recording."""
 
 
@@ -30,6 +31,7 @@ def write_sidecar(recording: Recording, *, url: str) -> bytes:
 def read_sidecar(content: bytes, *, object_key: str) -> Recording:
     """Return the recording whose file lies at ``object_key``; raise ValueError if this is not a sidecar of ours."""
     facts = _YOUNGER | msgspec.json.decode(content, type=dict[str, Any])
+    facts.setdefault("updated_at", facts.get("ended_at"))
     said = RecordingDocument.model_validate_json(msgspec.json.encode(facts), strict=True, extra="ignore")
     if (
         said.status is not Status.AVAILABLE
@@ -57,6 +59,8 @@ def read_sidecar(content: bytes, *, object_key: str) -> Recording:
         ended_at=said.ended_at,
         expires_at=said.expires_at,
         hold=said.hold,
+        origin=Origin(api=said.api),
+        updated_at=said.updated_at,
         receipt=Receipt(
             sample_rate=said.sample_rate,
             channels=channels,

@@ -1,18 +1,17 @@
-"""The deliveries of one app: in order within a session, sessions beside each other, 32 at a time.
+"""The deliveries of one app: in order within a line (``Fact.line``), lines beside each other, 32 at a time.
 
 1. What is to be told is in the outbox alone. Here are only the tries that run and a batch of what comes next, so it
    does not matter how much waits.
-2. The outbox gives one announcement of each session, the first that is not told yet, and a session that is being told
-   is left out until the outcome is in the outbox. So a receiver never hears of a session's fact before it has taken, or
-   we have given up, the one before.
+2. The outbox gives one announcement of each line, the first that is not told yet, and a line that is being told is
+   left out until the outcome is in the outbox. So a receiver never hears of a line's fact before it has taken, or we
+   have given up, the one before.
 3. A try ends with its outcome in the outbox. Whatever ends the process before that leaves the row pending: the message
    is sent again, with the same id.
 4. The log has a line when an app's deliveries begin to fail and one when they work again, and none of what is tried in
    between. Both are about the first webhook that failed, so that one which is refused for good, among others that are
    taken, does not write a line with each of its tries.
-5. A delivery that failed is tried again after ``DELAYS_S``. The first tries outlast a restart of the receiver, then
-   there is one every ten minutes, and none later than ``GIVEN_UP_AFTER`` the fact was told. No part of it is random:
-   the tries of different sessions are as far apart as their facts were.
+5. A delivery that failed is tried again when its vendor's ``Retries`` say. No part of it is random: the tries of
+   different sessions are as far apart as their facts were.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from wavstream.model.app import App
 from wavstream.model.fact import Announcement
 from wavstream.webhooks.client import KEEPALIVE_S, DeliveryFailed, WebhookClient
 from wavstream.webhooks.message import MessageBuilder
+from wavstream.webhooks.registry import vocabulary_of
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +46,6 @@ BATCH = 2 * MAX_UNSETTLED
 """Announcements that are read at once; all that is unsettled may be among them."""
 APP_CACHE_TTL = timedelta(seconds=1)
 """How long the app's row is believed: a changed URL or secret is used that soon."""
-
-DELAYS_S = (1, 5, 30, 120, 600)
-"""Before the second try, the third, ...; the last also before all later ones."""
-GIVEN_UP_AFTER = timedelta(hours=24)
 
 T = TypeVar("T")
 
@@ -94,6 +90,17 @@ class Outcomes:
     dead: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How one try ended."""
+
+    url: str
+    why: str | None
+    """Why the receiver did not take the message; None: it did."""
+    is_final: bool = False
+    """Whether another try could not end otherwise."""
+
+
 class AppQueue:
     """Tells one app what there is to tell; `run` ends when there has been nothing for a while."""
 
@@ -108,7 +115,7 @@ class AppQueue:
         self._outcomes = outcomes
         self._ready: deque[Announcement] = deque()
         self._running: dict[str, asyncio.Task[None]] = {}
-        """Unsettled tries, by session."""
+        """Unsettled tries, by line."""
         self._sending = 0
         self._next_at: datetime | None = None
         self._idle_since: datetime | None = None
@@ -171,7 +178,7 @@ class AppQueue:
                 await self._read_app()
                 announcement = self._ready.popleft()
                 task = asyncio.create_task(self._deliver(client, self._app, announcement))
-                self._running[announcement.fact.session_id] = task
+                self._running[announcement.fact.line] = task
                 self._sending += 1
         except DependencyError as error:
             log.warning("webhook_outbox_read_failed", app_id=self._app_id, error=str(error))
@@ -181,10 +188,10 @@ class AppQueue:
     async def _read_outbox(self) -> None:
         self.look = False
         self._next_at = None
-        # rule 2: what these sessions have by the time of the answer is not known to the answer.
+        # rule 2: what these lines have by the time of the answer is not known to the answer.
         busy = set(self._running)
         due = await self._outbox.due(self._app_id, self._clock.now(), BATCH)  # rule 1
-        self._ready.extend(each for each in due.announcements if each.fact.session_id not in busy)
+        self._ready.extend(each for each in due.announcements if each.fact.line not in busy)
         self._wait_until(due.next_at)
         if len(due.announcements) == BATCH:
             self.look = True
@@ -221,53 +228,57 @@ class AppQueue:
     async def _deliver(self, client: WebhookClient, app: App | None, announcement: Announcement) -> None:
         try:
             try:
-                why = await self._send(client, app, announcement)
-                after = await self._note(announcement, why, gone=app is None or app.webhook is None)
+                outcome = await self._try(client, app, announcement)
+                after = await self._note(announcement, outcome, app)
             finally:
-                del self._running[announcement.fact.session_id]
+                del self._running[announcement.fact.line]
                 self._woken.set()
             if after is not None:
                 self._ready.append(after)
         except Exception:  # ours: the row stays as it is, and is tried when the outbox is looked through again
             log.exception("webhook_handling_failed", app_id=self._app_id, webhook_id=announcement.fact.id)
 
-    async def _send(self, client: WebhookClient, app: App | None, announcement: Announcement) -> str | None:
-        """Send the message; return why it was not taken, or None."""
+    async def _try(self, client: WebhookClient, app: App | None, announcement: Announcement) -> _Outcome:
+        url = ""
         try:
-            message = None if app is None else self._messages.make(app, announcement, self._clock.now())
+            message = self._messages.make(app, announcement, self._clock.now())
             if message is None:
-                return "the app has no webhook URL"
-            await client.post(message.url, message.headers, message.body)
+                return _Outcome(url, "the app has no webhook URL", is_final=True)
+            url = message.url
+            await client.post(url, message.headers, message.body)
         except (DeliveryFailed, OperatorError) as error:
-            return str(error)
+            return _Outcome(url, str(error))
         except Exception as error:
             log.exception("webhook_render_failed", app_id=self._app_id, webhook_id=announcement.fact.id)
-            return f"it could not be made: {error}"
+            return _Outcome(url, f"it could not be made: {error}")
         finally:
             self._sending -= 1
             self._woken.set()
-        return None
+        return _Outcome(url, None)
 
-    async def _note(self, announcement: Announcement, why: str | None, *, gone: bool) -> Announcement | None:
-        """Write the outcome into the outbox; return the next announcement of the session."""
-        now = self._clock.now()
+    async def _note(self, announcement: Announcement, outcome: _Outcome, app: App | None) -> Announcement | None:
+        """Write the outcome into the outbox; return the next announcement of the line."""
+        now, url, why = self._clock.now(), outcome.url, outcome.why
         webhook_id = announcement.fact.id
         if why is None:
             self._outcomes.delivered += 1
             if self._end_failing(announcement):
                 log.info("webhooks_recovered", app_id=self._app_id, webhook_id=webhook_id)
-            return await self._write(lambda: self._outbox.mark_delivered(announcement, now))
-        then = None if gone else next_try(announcement.attempts + 1, begun_at=announcement.begun_at, now=now)
+            return await self._write(lambda: self._outbox.mark_delivered(announcement, now, url=url))
+        then = None
+        if not outcome.is_final:
+            retries = vocabulary_of(announcement.fact, app.webhook if app is not None else None).retries
+            then = retries.next_at(announcement.attempts + 1, begun_at=announcement.begun_at, now=now)  # rule 5
         self._outcomes.failed += 1
         if then is None:
             self._outcomes.dead += 1
             self._end_failing(announcement)
             log.warning("webhook_given_up", app_id=self._app_id, webhook_id=webhook_id, error=why)
-            return await self._write(lambda: self._outbox.mark_dead(announcement, why, now))
+            return await self._write(lambda: self._outbox.mark_dead(announcement, why, now, url=url))
         if self._failing is None:  # rule 4
             self._failing = webhook_id
             log.warning("webhooks_failing", app_id=self._app_id, webhook_id=webhook_id, error=why)
-        await self._write(lambda: self._outbox.mark_failed(announcement, why, then))
+        await self._write(lambda: self._outbox.mark_failed(announcement, why, then, now=now, url=url))
         self._wait_until(then)
         return None
 
@@ -284,9 +295,3 @@ class AppQueue:
 
     def _log_write_failure(self, error: Exception) -> None:
         log.warning("webhook_outcome_write_failed", app_id=self._app_id, error=str(error))
-
-
-def next_try(failed: int, *, begun_at: datetime, now: datetime) -> datetime | None:
-    """Return when to try again after ``failed`` tries, the last of which ended ``now``; None: not any more."""
-    then = now + timedelta(seconds=DELAYS_S[min(failed, len(DELAYS_S)) - 1])  # rule 5
-    return then if then <= begun_at + GIVEN_UP_AFTER else None

@@ -6,12 +6,15 @@ event at the top, and again in ``data``, so that readers of either page find the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from wavstream.model.fact import Fact, FactKind
+from wavstream.webhooks.signing import signed_headers
+from wavstream.webhooks.vocabulary import Keys, Occasion, Retries, Vocabulary
 
 EVENTS: Mapping[FactKind, str] = {
     FactKind.COMMAND_DONE: "command.result",
@@ -23,19 +26,11 @@ EVENTS: Mapping[FactKind, str] = {
 }
 
 
-def kinds(events: Sequence[str]) -> tuple[FactKind, ...] | None:
-    """Return what an allow-list of event names means; None for an empty one, which does not choose.
-
-    Names that are not known mean nothing.
-    """
-    return tuple(kind for kind, event in EVENTS.items() if event in events) if events else None
-
-
-def render(fact: Fact, sequence: int) -> bytes:
+def render(fact: Fact, occasion: Occasion) -> bytes:
     """Return the body of the webhook."""
     fields = _fields(fact)
     head = {"event": EVENTS[fact.kind], "session_uuid": fact.session_id}
-    return msgspec.json.encode({**head, **fields, "sequence": sequence, "data": fields})
+    return msgspec.json.encode({**head, **fields, "sequence": occasion.sequence, "data": fields})
 
 
 def _fields(fact: Fact) -> dict[str, Any]:
@@ -54,3 +49,17 @@ def _fields(fact: Fact) -> dict[str, Any]:
     if fact.kind is FactKind.RECORDING_FAILED:
         return {"error": recording["error"], **uid}
     return uid
+
+
+def _sign(message_id: str, body: bytes, keys: Keys, occasion: Occasion) -> dict[str, str]:
+    return signed_headers(message_id, body, keys.secrets, occasion.now)
+
+
+VOCABULARY = Vocabulary(
+    events=EVENTS,
+    usual=frozenset({FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED}),
+    render=render,
+    sign=_sign,
+    # The first tries outlast a restart of the receiver, then there is one every ten minutes, for a day.
+    retries=Retries(delays_s=(1, 5, 30, 120, 600), given_up_after=timedelta(hours=24)),
+)

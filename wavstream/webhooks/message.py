@@ -1,24 +1,27 @@
-"""A message, ready to be sent: a fact in a vendor's words, signed with the secrets of its app. Made for each try.
+"""A message, ready to be sent: a fact in a vendor's words, signed as that vendor signs. Made for each try.
 
-Signatures are those of the Standard Webhooks specification, version 1: HMAC-SHA256 over id, time and body. A secret is
-``whsec_`` and 24 to 64 bytes in base64. While one is replaced, messages carry a signature of the new one and one of the
-one before, so that a receiver can change over at any moment of ``OVERLAP``.
+1. A fact that names its own URL goes there. Any other goes to its app's target. Where that has a second URL, the two
+   take turns: each is tried ``TRIES_PER_URL`` times before the other.
+2. A link in a message is signed when the message is made, so it lives as long as the vendor says from each try on.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
-from wavstream.model.app import App, SigningSecret
-from wavstream.model.fact import Announcement
-from wavstream.webhooks.registry import vocabulary_of
+from wavstream.model.app import App, WebhookTarget
+from wavstream.model.fact import Announcement, Fact
+from wavstream.webhooks.registry import vocabulary_of, words_of
+from wavstream.webhooks.signing import in_use, secret_key
+from wavstream.webhooks.vocabulary import Keys, Occasion, Vocabulary
+
+TRIES_PER_URL = 3
+
+FileUrl = Callable[[Mapping[str, Any], str, datetime, int], str]
+"""From the document of a recording, a file format, the time and seconds: a link that opens the file so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +39,40 @@ class MessageBuilder:
 
     open_secret: Callable[[str, str], str]
     """From a sealed secret and the id of its app to the secret; raises OperatorError."""
+    key_of: Callable[[str, str], bytes]
+    """From the id of an app and the name of an API to the key that is the app's for that API's webhooks."""
+    file_url: FileUrl
 
-    def make(self, app: App, announcement: Announcement, now: datetime) -> Message | None:
-        """Return the message as it is sent ``now``; None: the app wants none any more. Raise what rendering raises."""
-        if app.webhook is None:
-            return None
+    def make(self, app: App | None, announcement: Announcement, now: datetime) -> Message | None:
+        """Return the message as it is sent ``now``; None: nobody wants it any more. Raise what rendering raises."""
         fact = announcement.fact
-        body = vocabulary_of(app).render(fact, announcement.sequence)
-        keys = [secret_key(self.open_secret(each.sealed, app.id)) for each in in_use(app.webhook.secrets, now)]
-        return Message(app.webhook.url, signed_headers(fact.id, body, keys, now), body)
+        target = app.webhook if app is not None else None
+        url = fact.url or (_turn(target, announcement.attempts) if target is not None else None)
+        if url is None:
+            return None
+        words = vocabulary_of(fact, target)
+        occasion = self.occasion(announcement, url=url, now=now)
+        body = words.render(fact, occasion)
+        return Message(url, words.sign(fact.id, body, self._keys(fact, target, words, now), occasion), body)
+
+    def occasion(self, announcement: Announcement, *, url: str, now: datetime) -> Occasion:
+        """Return what is known of the try that follows those there were."""
+        return Occasion(
+            sequence=announcement.sequence,
+            attempt=announcement.attempts + 1,
+            url=url,
+            now=now,
+            file_url=lambda recording, ext, ttl_s: self.file_url(recording, ext, now, ttl_s),  # rule 2
+        )
+
+    def _keys(self, fact: Fact, target: WebhookTarget | None, words: Vocabulary, now: datetime) -> Keys:
+        if words.key_text is not None:
+            return Keys(vendor=self.key_of(fact.app_id, words_of(fact, target)))
+        sealed = in_use(target.secrets, now) if target is not None else ()
+        return Keys(secrets=tuple(secret_key(self.open_secret(each.sealed, fact.app_id)) for each in sealed))
 
 
-SECRET_PREFIX = "whsec_"
-OVERLAP = timedelta(hours=24)
-"""As long as a message is tried: one that was made before a rotation still arrives with a signature that is known."""
-_MADE_BYTES = 32
-_MIN_BYTES, _MAX_BYTES = 24, 64
-
-
-def new_secret() -> str:
-    """Return a fresh secret, as receivers paste it."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_MADE_BYTES)).decode()
-
-
-def secret_key(secret: str) -> bytes:
-    """Return the key that a secret stands for; raise ValueError with what is wrong, and without the secret."""
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not secret.startswith(SECRET_PREFIX) or not _MIN_BYTES <= len(key) <= _MAX_BYTES:
-        raise ValueError(f"must be {SECRET_PREFIX} and {_MIN_BYTES} to {_MAX_BYTES} bytes in base64")
-    return key
-
-
-def rotated(known: Sequence[SigningSecret], new: SigningSecret) -> tuple[SigningSecret, ...]:
-    """Return what to keep when a secret is replaced: the new one and the newest before."""
-    return (new, *known[:1])
-
-
-def in_use(known: Sequence[SigningSecret], now: datetime) -> Sequence[SigningSecret]:
-    """Return the secrets to sign with: the newest, and the one before while the newest is younger than ``OVERLAP``."""
-    return known[:2] if known and now < known[0].made_at + OVERLAP else known[:1]
-
-
-def signed_headers(message_id: str, body: bytes, keys: Iterable[bytes], now: datetime) -> dict[str, str]:
-    """Return the three headers of a message; without keys only its id and time."""
-    timestamp = str(int(now.timestamp()))
-    headers = {"webhook-id": message_id, "webhook-timestamp": timestamp}
-    content = b".".join((message_id.encode(), timestamp.encode(), body))
-    signatures = [base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys]
-    if signatures:
-        headers["webhook-signature"] = " ".join(f"v1,{signature}" for signature in signatures)
-    return headers
+def _turn(target: WebhookTarget, failed: int) -> str:
+    """Return the URL whose turn it is after so many tries (rule 1)."""
+    urls = [target.url] if target.failover_url is None else [target.url, target.failover_url]
+    return urls[failed // TRIES_PER_URL % len(urls)]

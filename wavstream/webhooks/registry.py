@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
 
-from wavstream.model.app import App
+from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact, FactKind
+from wavstream.model.origin import NATIVE
 from wavstream.webhooks import gateway
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """One vendor's messages."""
-
-    events: Mapping[FactKind, str]
-    """The vendor's names of events."""
-    kinds: Callable[[Sequence[str]], tuple[FactKind, ...] | None]
-    """From an allow-list of those names to what they mean; None: it does not choose."""
-    render: Callable[[Fact, int], bytes]
-    """From a fact and its sequence to the body of the webhook."""
-
+from wavstream.webhooks.vocabulary import Vocabulary
 
 VOCABULARIES: Mapping[str, Vocabulary] = {
-    "gateway": Vocabulary(gateway.EVENTS, gateway.kinds, gateway.render),
+    "gateway": gateway.VOCABULARY,
 }
 
 
-def vocabulary_of(app: App | None) -> Vocabulary:
-    """Return the words in which the app is told; for one that is told nothing, those of the first vendor."""
-    if app is None or app.webhook is None:
-        return next(iter(VOCABULARIES.values()))
-    return VOCABULARIES[app.webhook.vendor]
+def words_of(fact: Fact, target: WebhookTarget | None) -> str:
+    """Return in whose words a fact is told: those of the API that it is of, and else those of the app's target."""
+    if fact.api != NATIVE:
+        return fact.api
+    return next(iter(VOCABULARIES)) if target is None else target.vendor
+
+
+def vocabulary_of(fact: Fact, target: WebhookTarget | None) -> Vocabulary:
+    """Return the words in which a fact is told."""
+    return VOCABULARIES[words_of(fact, target)]
+
+
+def event_of(fact: Fact) -> str:
+    """Return a vendor's name for a fact that was announced."""
+    return vocabulary_of(fact, None).events[fact.kind]
+
+
+def is_wanted(fact: Fact, target: WebhookTarget | None, *, usual_of_first: Set[FactKind]) -> bool:
+    """Return whether a fact is told to an app with this target; None: the app has none.
+
+    1. What a vendor has no word for is not told.
+    2. A fact that has a URL of its own is told as the vendor usually does: its receiver has chosen nothing.
+    3. An app that names events is told those. If it names none of a vendor, the vendor's usual ones are told, but for
+       the first vendor, whose list of names says what is told and what is not.
+    4. An app that names no events is told what its vendor usually tells; ``usual_of_first``, of the first vendor.
+    """
+    name = words_of(fact, target)
+    words = VOCABULARIES[name]
+    event = words.events.get(fact.kind)
+    if event is None:  # rule 1
+        return False
+    if fact.url is not None:  # rule 2
+        return fact.kind in words.usual
+    if target is None:
+        return False
+    is_first = name == next(iter(VOCABULARIES))
+    if target.events and (is_first or not set(words.events.values()).isdisjoint(target.events)):  # rule 3
+        return event in target.events
+    return fact.kind in (usual_of_first if is_first else words.usual)  # rule 4

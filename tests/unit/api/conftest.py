@@ -24,8 +24,10 @@ from tests.unit.api.fakes import (
 )
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
+from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.facade import FacadeDependencies
 from wavstream.catalog.catalog import Catalog
 from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import RecordingOptions
@@ -33,6 +35,7 @@ from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.webhooks.message import MessageBuilder
 
 BASE = "https://rec.example.com"
 
@@ -70,18 +73,22 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     async def readiness() -> list[str]:
         return reasons
 
+    urls, app_cache = PublicUrls(links, BASE), FakeAppCache()
     app = create_app(
         ApiDependencies(
             commands=commands,
             holds=FakeHolds(commands),
             dead_letters=catalog.dead_letters,
             authenticator=authenticator,
-            app_cache=FakeAppCache(),
-            urls=PublicUrls(links, BASE),
+            app_cache=app_cache,
+            urls=urls,
             recordings=FakeRecordings(commands),
             storage=storage,
             conversions=conversions,
             live=NobodyLive(),
+            messages=MessageBuilder(
+                open_secret=lambda sealed, _: sealed, key_of=lambda app_id, api: b"k" * 32, file_url=urls.signed
+            ),
             readiness=readiness,
             metrics_registry=registry,
             now=clock,
@@ -91,6 +98,17 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             trusted_proxies=(ip_network("10.2.0.0/16"),),
         ),
         parts_over(catalog, GatewayCommands()),
+        FacadeDependencies(
+            commands=commands,
+            authenticator=authenticator,
+            app_cache=app_cache,
+            urls=urls,
+            storage=storage,
+            operations=catalog.operations,
+            deliveries=catalog.deliveries,
+            signing_keys=SigningKeys(b"m" * 32),
+            now=clock,
+        ),
     )
     yield ApiHarness(app, commands, authenticator, clock, registry, links, conversions, catalog, reasons)
     await conversions.stop()

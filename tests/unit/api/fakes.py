@@ -25,7 +25,9 @@ from wavstream.listening.live import Live
 from wavstream.model.app import App
 from wavstream.model.audio import Channel, Track, TrackClock
 from wavstream.model.call import CallFacts
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, Gap, Integrity, LegalHold, LegReceipt, Receipt, Recording, Status
 from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
 from wavstream.retention.holds import Holds
@@ -75,6 +77,7 @@ class FakeCommands(Commands):
         app_id: str,
         session_id: str,
         options: RecordingOptions,
+        origin: Origin = Origin(),
         idempotency_key: str | None = None,
         request_digest: str = "",
     ) -> Recording:
@@ -98,6 +101,7 @@ class FakeCommands(Commands):
             file_name=f"{stem}-1793527200.{options.format}",
             created_at=self.clock(),
             started_at=self.clock(),
+            origin=origin,
         )
         self.recordings[recording_id] = recording
         return recording
@@ -108,7 +112,7 @@ class FakeCommands(Commands):
             raise Conflict("The recording does not run.", state=recording.status)
         return self.finish(recording, bytes(range(256)) * 8)
 
-    async def pause(self, *, app_id: str, recording_id: str) -> Recording:
+    async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
         return await self._turn(app_id, recording_id, Status.ONGOING, Status.PAUSED)
 
     async def resume(self, *, app_id: str, recording_id: str) -> Recording:
@@ -120,12 +124,11 @@ class FakeCommands(Commands):
             raise NotFound("There is no such recording.")
         return recording
 
-    async def list(self, *, app_id: str, **filters: Any) -> Page[Recording]:
-        self.asked.append({"app_id": app_id, **filters})
-        if filters["cursor"] == "bad":
+    async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
+        self.asked.append({"app_id": app_id, "filters": filters, "limit": limit, "cursor": cursor})
+        if cursor == "bad":
             raise InvalidFields((FieldError("cursor", "is not one of ours"),))
         mine = [recording for recording in reversed(self.recordings.values()) if recording.app_id == app_id]
-        limit: int = filters["limit"]
         return Page(tuple(mine[:limit]), "more" if len(mine) > limit else None)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:

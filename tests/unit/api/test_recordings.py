@@ -10,6 +10,7 @@ from tests.unit.api.fakes import START
 from wavstream.api.schemas import RECORDING_EXAMPLE
 from wavstream.errors import Conflict, DependencyError, LimitReached
 from wavstream.model.document import RecordingDocument
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.recording import Recording, Status
 
 
@@ -174,12 +175,14 @@ async def test_a_list_asks_for_what_the_query_says(world: ApiHarness, client: ht
     (asked,) = world.commands.asked
     assert asked == {
         "app_id": "one",
-        "session_id": "call/77",
-        "status": Status.AVAILABLE,
-        "from_": "+15550100",
-        "to": "sip:a@b",
-        "since": START,
-        "until": START.replace(day=2),
+        "filters": RecordingFilters(
+            session_id="call/77",
+            statuses=frozenset({Status.AVAILABLE}),
+            from_="+15550100",
+            to="sip:a@b",
+            created_from=START,
+            created_until=START.replace(day=2),
+        ),
         "limit": 7,
         "cursor": "abc",
     }

@@ -11,11 +11,14 @@ from sqlalchemy import Connection, Row, event, text
 from sqlalchemy.engine import Engine
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.outbox import DEAD_KEPT, DELIVERED_KEPT, SEQUENCES_KEPT, Backlog, Due
 from wavstream.errors import InvalidFields
 from wavstream.model.app import App, WebhookTarget
-from wavstream.model.fact import DEFAULT_KINDS, Announcement, Fact, FactKind
+from wavstream.model.fact import Announcement, Fact, FactKind
+from wavstream.service.webhook_service import wanted_facts
+from wavstream.settings import WebhookSettings
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 LATER = START + timedelta(seconds=5)
@@ -24,7 +27,7 @@ LATER = START + timedelta(seconds=5)
 @pytest.fixture
 async def catalog(database: FaultyDatabase) -> Catalog:
     """With two apps that are told what usually is told."""
-    catalog = await Catalog.over(database)
+    catalog = await Catalog.over(database, is_wanted=USUAL)
     for app_id in ("shop", "bank"):
         await add_app(catalog, app_id, WebhookTarget(f"https://{app_id}.example/"))
     return catalog
@@ -124,8 +127,8 @@ async def test_a_sequence_is_not_given_again_when_its_row_is_gone(catalog: Catal
     [
         (None, []),
         (WebhookTarget("https://x.example/"), [FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED]),
-        (WebhookTarget("https://x.example/", ("dtmf",), ()), []),
-        (WebhookTarget("https://x.example/", ("x",), (FactKind.RECORDING_STARTED,)), [FactKind.RECORDING_STARTED]),
+        (WebhookTarget("https://x.example/", ("dtmf",)), []),
+        (WebhookTarget("https://x.example/", ("x", "recording.started")), [FactKind.RECORDING_STARTED]),
     ],
 )
 async def test_an_app_is_told_what_it_wants_and_nothing_else_takes_a_sequence(
@@ -147,8 +150,9 @@ async def test_an_app_that_is_gone_is_told_nothing(catalog: Catalog) -> None:
 
 
 async def test_what_usually_is_told_can_be_widened(catalog: Catalog) -> None:
-    kinds = DEFAULT_KINDS | {FactKind.RECORDING_STARTED}
-    wider = await Catalog.over(catalog.database, default_kinds=kinds)
+    wider = await Catalog.over(
+        catalog.database, is_wanted=wanted_facts(WebhookSettings(recording_started=True, recording_failed=True))
+    )
 
     assert await announce(wider, fact("a", kind=FactKind.RECORDING_STARTED)) == {"shop"}
 
@@ -184,7 +188,7 @@ async def test_the_next_fact_of_a_session_has_its_turn_when_the_one_before_is_to
 
 async def test_a_fact_whose_try_failed_is_due_at_its_time_and_still_before_the_next(catalog: Catalog) -> None:
     await announce(catalog, fact("a"), fact("b"))
-    await catalog.outbox.mark_failed(await only(catalog), "answered 500", LATER + timedelta(seconds=1))
+    await catalog.outbox.mark_failed(await only(catalog), "answered 500", LATER + timedelta(seconds=1), now=LATER)
 
     assert await catalog.outbox.due("shop", LATER, 10) == Due((), LATER + timedelta(seconds=1))
     again = await only(catalog, now=LATER + timedelta(seconds=1))
@@ -327,6 +331,6 @@ async def test_a_letter_that_is_replayed_while_a_later_one_is_tried_goes_before_
     tried = await only(catalog)
     await catalog.dead_letters.replay("shop", None, LATER)
 
-    await catalog.outbox.mark_failed(tried, "answered 500", LATER)
+    await catalog.outbox.mark_failed(tried, "answered 500", LATER, now=LATER)
 
     assert await due(catalog) == ["a"]

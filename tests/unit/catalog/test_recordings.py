@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Row
 from tests.support.faulty_database import FaultyDatabase
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.pages import Page
-from wavstream.catalog.recordings import Filters, Recordings
+from wavstream.catalog.recordings import Recordings
 from wavstream.errors import InvalidFields
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
 from wavstream.model.recording import (
     EndReason,
@@ -224,24 +225,40 @@ async def test_a_list_shows_only_the_app_that_asks(recordings: Recordings) -> No
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(), ["c", "b", "a"]),
-        (Filters(session_id="s-b"), ["b"]),
-        (Filters(status=Status.PAUSED), ["c"]),
-        (Filters(status=Status.DELETED), ["gone"]),
-        (Filters(from_="+1"), ["b", "a"]),
-        (Filters(to="+9"), ["c"]),
-        (Filters(from_="+1", to="+2", status=Status.ONGOING), ["b", "a"]),
-        (Filters(since=START + timedelta(minutes=1)), ["c", "b"]),
-        (Filters(until=START + timedelta(minutes=1)), ["a"]),
-        (Filters(since=START, until=START), []),
+        (RecordingFilters(), ["c", "b", "a"]),
+        (RecordingFilters(session_id="s-b"), ["b"]),
+        (RecordingFilters(statuses=frozenset({Status.PAUSED})), ["c"]),
+        (RecordingFilters(statuses=frozenset({Status.DELETED})), ["gone"]),
+        (RecordingFilters(from_="+1"), ["b", "a"]),
+        (RecordingFilters(to="+9"), ["c"]),
+        (RecordingFilters(from_="+1", to="+2", statuses=frozenset({Status.ONGOING})), ["b", "a"]),
+        (RecordingFilters(created_from=START + timedelta(minutes=1)), ["c", "b"]),
+        (RecordingFilters(created_until=START + timedelta(minutes=1)), ["a"]),
+        (RecordingFilters(created_from=START, created_until=START), []),
+        (RecordingFilters(ids=("a", "c", "x")), ["c", "a"]),
+        (RecordingFilters(direction="outbound"), ["b"]),
+        (RecordingFilters(vendor_ids={"call_leg_id": "leg-1"}), ["a"]),
+        (RecordingFilters(vendor_ids={"call_leg_id": "leg-1", "x'\"$.": ""}), []),
+        (RecordingFilters(started_from=START + timedelta(minutes=2)), ["c"]),
+        (RecordingFilters(started_until=START + timedelta(minutes=2)), ["a"]),
+        (RecordingFilters(ended_from=START, ended_until=START + timedelta(minutes=5)), ["c"]),
     ],
 )
-async def test_a_filter_selects_what_it_names(recordings: Recordings, filters: Filters, expected: list[str]) -> None:
-    one_to_two, three_to_nine = CallFacts(from_="+1", to="+2"), CallFacts(from_="+3", to="+9")
+async def test_a_filter_selects_what_it_names(
+    recordings: Recordings, filters: RecordingFilters, expected: list[str]
+) -> None:
+    one_to_two = CallFacts(from_="+1", to="+2", vendor_ids={"call_leg_id": "leg-1"})
+    outbound, three_to_nine = replace(one_to_two, direction="outbound", vendor_ids={}), CallFacts(from_="+3", to="+9")
     for each in (
-        replace(recording("a", minute=0), session_id="s-a", call=one_to_two),
-        replace(recording("b", minute=1), session_id="s-b", call=one_to_two),
-        replace(recording("c", Status.PAUSED, minute=2), session_id="s-c", call=three_to_nine),
+        replace(recording("a", minute=0), session_id="s-a", call=one_to_two, started_at=START),
+        replace(recording("b", minute=1), session_id="s-b", call=outbound),
+        replace(
+            recording("c", Status.PAUSED, minute=2),
+            session_id="s-c",
+            call=three_to_nine,
+            started_at=START + timedelta(minutes=2),
+            ended_at=START + timedelta(minutes=4),
+        ),
         recording("gone", Status.DELETED, minute=3),
     ):
         await recordings.add(each)

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.command_line import CommandLine
+from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.cli.webhooks import replay_dead_letters
 from wavstream.model.app import App, WebhookTarget
@@ -29,7 +30,7 @@ def in_catalog(data_dir: Path, work: Callable[[Catalog], Awaitable[T]]) -> T:
     folder.make()
 
     async def run() -> T:
-        catalog = await Catalog.open(folder.catalog)
+        catalog = await Catalog.open(folder.catalog, is_wanted=USUAL)
         try:
             return await work(catalog)
         finally:

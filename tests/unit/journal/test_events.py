@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.sessions import OPTIONS, a_recording
 from wavstream.journal.events import RecordingStarted, decode, encode
+from wavstream.model.origin import GATEWAY, Origin
 
 # As the version before wrote the start of a recording by the gateway's command ``rec-1``.
 OF_BEFORE = b"""{"type":"recording_started","recording":{"id":"ffffffffffffffffffffffffffffffff","app_id":"default",
@@ -31,7 +32,7 @@ def started(**metadata: str) -> RecordingStarted:
 def test_a_start_of_before_has_its_request_id_and_keeps_streams_alive() -> None:
     event = decode(OF_BEFORE)
 
-    recording = replace(started().recording, request_id="rec-1", keepalive=True)
+    recording = replace(started().recording, request_id="rec-1", keepalive=True, origin=Origin(api=GATEWAY))
     assert event == msgspec.structs.replace(started(), recording=recording)
 
 

@@ -72,7 +72,7 @@ def test_a_stop_tells_when_and_why() -> None:
     stop = events.RecordingStopped(recording_id=RECORDING.id, reason=EndReason.HANGUP, end_us=at(0))
 
     assert facts_of(START, stop).recordings[RECORDING.id] == replace(
-        RECORDING, status=Status.COMPLETED, end_reason=EndReason.HANGUP, ended_at=utc(at(1))
+        RECORDING, status=Status.COMPLETED, end_reason=EndReason.HANGUP, ended_at=utc(at(1)), updated_at=utc(at(1))
     )
 
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.recorder_harness import FaultyStorage, facts_of, register, sidecar_of, told
 from tests.support.sessions import at
+from tests.support.wanted import USUAL
 from tests.unit.storage.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import FactKind
@@ -53,7 +54,7 @@ class Shelf:
 
 @pytest.fixture
 async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
-    catalog = await Catalog.open(tmp_path / "catalog.db")
+    catalog = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)
     yield Shelf(tmp_path, catalog)
     await catalog.database.close()
 
@@ -73,7 +74,8 @@ async def test_an_available_row_whose_file_is_gone_has_failed_and_says_why(shelf
 
     assert len(await shelf.reconcile()) == 1
     row = await shelf.catalog.recordings.get(recording.id)
-    assert row == replace(recording, status=Status.FAILED, error="its file is gone")
+    assert row is not None
+    assert row == recording.became(Status.FAILED, row.changed_at, error="its file is gone")
 
 
 @pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.waiting import begun
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.model.call import CallFacts
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import RunningRecording
@@ -130,7 +132,7 @@ class CommandsHarness:
         assert isinstance(stream, SessionStream)
         return stream
 
-    async def start(self, session_id: str = "call-77", **more: str) -> Recording:
+    async def start(self, session_id: str = "call-77", **more: Any) -> Recording:
         return await self.commands.start(app_id="one", session_id=session_id, options=OPTIONS, **more)
 
     async def finished(self, recording: Recording) -> Recording:
@@ -191,9 +193,7 @@ async def test_a_start_without_room_on_the_disk_is_refused_and_leaves_nothing(of
         await office.start(idempotency_key="k")
 
     assert list(office.sessions) == []
-    page = await office.commands.list(
-        app_id="one", session_id=None, status=None, from_=None, to=None, since=None, until=None, limit=10, cursor=None
-    )
+    page = await office.commands.list(app_id="one", filters=RecordingFilters(), limit=10, cursor=None)
     assert page.data == ()
 
 

@@ -17,6 +17,7 @@ from tests.unit.sessions.test_commands import CommandsHarness, Opener
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, LimitReached, NotFound
 from wavstream.model.call import CallFacts
+from wavstream.model.filters import RecordingFilters
 from wavstream.model.recording import Recording, Status
 
 SESSION = "call-77"
@@ -159,9 +160,7 @@ async def test_a_start_whose_stream_cannot_be_had_is_refused_whole(office: Opene
     with pytest.raises(NotFound):
         await office.start(idempotency_key="k", request_digest="d")
 
-    page = await office.commands.list(
-        app_id="one", session_id=None, status=None, from_=None, to=None, since=None, until=None, limit=10, cursor=None
-    )
+    page = await office.commands.list(app_id="one", filters=RecordingFilters(), limit=10, cursor=None)
     assert page.data == ()
     assert office.asked == ["open"]
     office.tick_round()

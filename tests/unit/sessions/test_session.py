@@ -31,6 +31,7 @@ from wavstream.journal.events import (
 from wavstream.journal.journal import Journal
 from wavstream.model.audio import Track
 from wavstream.model.call import CallFacts
+from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
 
@@ -394,10 +395,10 @@ async def test_a_pause_is_journaled_with_whether_the_audio_goes_on() -> None:
     call.session.resume(call.live(first), at(4.0))
 
     assert call.events[2:] == [
-        RecordingPaused(recording_id=first, journaled=True),
-        RecordingPaused(recording_id=second, journaled=False),
+        RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP),
+        RecordingPaused(recording_id=second, journaled=False, behavior=PauseBehavior.SKIP),
         RecordingResumed(recording_id=second),
-        RecordingPaused(recording_id=first, journaled=True),
+        RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP),
         RecordingResumed(recording_id=first),
     ]
 
@@ -410,7 +411,7 @@ async def test_a_recording_that_starts_in_the_pause_of_another_is_told_to_that_o
 
     call.start(2.0)
 
-    assert call.events[-1] == RecordingPaused(recording_id=paused, journaled=True)
+    assert call.events[-1] == RecordingPaused(recording_id=paused, journaled=True, behavior=PauseBehavior.SKIP)
 
 
 async def test_a_peer_that_pauses_twice_is_heard_once() -> None:

@@ -10,6 +10,7 @@ from wavstream.dialects.events import Dtmf, Ignored, Paused, Reason, Resumed
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
 from wavstream.journal.records import FrameRun, items
 from wavstream.model.audio import TrackClock
+from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import Status
 
 
@@ -77,8 +78,8 @@ async def test_a_frame_goes_to_the_journal_while_one_of_two_recordings_is_paused
     assert frames_of(call) == [("frame", 0, 0), ("withheld", 0, 160, 160)]
     pauses = [event for event in call.events if isinstance(event, RecordingPaused)]
     assert pauses == [
-        RecordingPaused(recording_id=paused, journaled=True),
-        RecordingPaused(recording_id=other, journaled=False),
+        RecordingPaused(recording_id=paused, journaled=True, behavior=PauseBehavior.SKIP),
+        RecordingPaused(recording_id=other, journaled=False, behavior=PauseBehavior.SKIP),
     ]
 
 

@@ -57,6 +57,7 @@ def finished(options: RecordingOptions = OPTIONS) -> Recording:
         call=CallFacts("+4930", "+4940", "inbound", {"sid": "CA1"}),
         started_at=utc(at(0) + 1),
         ended_at=utc(at(2)),
+        updated_at=utc(at(2)),
         expires_at=utc(at(3)),
         receipt=Receipt(16_000, channels, 32_000 // channels, "9f", 64_044, (leg,), INTEGRITY),
     )
@@ -90,6 +91,9 @@ def test_a_sidecar_that_is_older_than_some_options_has_their_defaults() -> None:
         "trim",
         "beep",
         "terminators",
+        "transcription",
+        "api",
+        "updated_at",
     ):
         del facts[younger]
     for younger in ("clock_restarts", "after_limit_ms"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from wavstream.webhooks.app_queue import next_try
+from wavstream.webhooks.gateway import VOCABULARY
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ def all_tries(trying: timedelta = timedelta()) -> list[float]:
     now: datetime | None = START
     while now is not None:
         tries.append((now - START).total_seconds())
-        now = next_try(len(tries), begun_at=START, now=now + trying)
+        now = VOCABULARY.retries.next_at(len(tries), begun_at=START, now=now + trying)
     return tries
 
 
@@ -33,10 +33,10 @@ def test_a_delay_is_counted_from_the_end_of_a_try() -> None:
 
 
 def test_a_fact_that_is_told_a_day_late_is_tried_once() -> None:
-    assert next_try(1, begun_at=START, now=START + timedelta(hours=24)) is None
+    assert VOCABULARY.retries.next_at(1, begun_at=START, now=START + timedelta(hours=24)) is None
 
 
 def test_the_last_moment_of_the_day_is_still_used() -> None:
     now = START + timedelta(hours=24, seconds=-1)
 
-    assert next_try(1, begun_at=START, now=now) == START + timedelta(hours=24)
+    assert VOCABULARY.retries.next_at(1, begun_at=START, now=now) == START + timedelta(hours=24)

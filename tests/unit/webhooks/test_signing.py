@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from wavstream.model.app import SigningSecret
-from wavstream.webhooks.message import OVERLAP, in_use, new_secret, rotated, secret_key, signed_headers
+from wavstream.webhooks.signing import OVERLAP, in_use, new_secret, rotated, secret_key, signed_headers
 
 BODY = json.dumps({"event": "recording.completed", "name": "Zoë ☎"}, ensure_ascii=False).encode()
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)

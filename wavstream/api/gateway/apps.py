@@ -22,15 +22,15 @@ from wavstream.access.keys import TOKEN_PREFIX, hash_key, lookup
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
+from wavstream.api.mistakes import json_pointer
 from wavstream.api.options import StartRecording
-from wavstream.api.problems import json_pointer
 from wavstream.errors import NotFound
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import RetentionHours
 from wavstream.model.times import rfc3339
-from wavstream.webhooks.gateway import kinds
-from wavstream.webhooks.message import new_secret, rotated, secret_key
+from wavstream.webhooks.registry import VOCABULARIES
+from wavstream.webhooks.signing import new_secret, rotated, secret_key
 from wavstream.webhooks.target import check_url
 
 
@@ -90,6 +90,16 @@ def _recording(options: dict[str, Any]) -> dict[str, Any]:
         ) from None
 
 
+_Account = Annotated[str, Field(min_length=1, max_length=256)]
+_Accounts = Annotated[list[_Account], Field(max_length=100)]
+
+
+def _vendors(accounts: dict[str, list[str]]) -> dict[str, list[str]]:
+    if unknown := [vendor for vendor in accounts if vendor not in VOCABULARIES]:
+        raise ValueError(f"{unknown[0]}: is no API of this server; there are: {', '.join(VOCABULARIES)}")
+    return accounts
+
+
 class AppBody(BaseModel):
     """An app, whole: what is left out has its default, but for the key and the secret of one that is there already."""
 
@@ -102,6 +112,8 @@ class AppBody(BaseModel):
     retention_hours: RetentionHours | None = None
     recording: Annotated[dict[str, Any], AfterValidator(_recording)] = {}
     webhook_secret: Annotated[str, AfterValidator(_signing_secret)] | None = None
+    webhook_event_failover_url: str | None = None
+    vendor_accounts: Annotated[dict[str, _Accounts], AfterValidator(_vendors)] = {}
 
 
 def _read_app(body: bytes) -> AppBody:
@@ -142,6 +154,7 @@ class _Registry:
                 webhook=target,
                 rate_limit=said.rate_limit,
                 recording=said.recording,
+                vendor_accounts={vendor: tuple(accounts) for vendor, accounts in said.vendor_accounts.items()},
             )
             key = None if said.api_key is None else await self._hashed(app_id, said.api_key)
             if known is None and key is not None:
@@ -172,24 +185,29 @@ class _Registry:
     def _target(self, app_id: str, said: AppBody, known: App | None) -> tuple[WebhookTarget | None, str | None]:
         """Return where webhooks go, and the signing secret if one was made."""
         if said.webhook_url is None:
-            if said.webhook_secret is not None:
-                raise _wrong([("/webhook_secret", "there is no webhook_url")])
+            for name in ("webhook_secret", "webhook_event_failover_url"):
+                if getattr(said, name) is not None:
+                    raise _wrong([(f"/{name}", "there is no webhook_url")])
             return None, None
         parts = self._parts
-        try:
-            check_url(
-                said.webhook_url,
-                allow_http=parts.allow_http_webhooks,
-                allow_localhost=parts.allow_localhost_webhooks,
-            )
-        except ValueError as error:
-            raise _wrong([("/webhook_url", str(error))]) from None
+        for name in ("webhook_url", "webhook_event_failover_url"):
+            url = getattr(said, name)
+            try:
+                if url is not None:
+                    check_url(url, allow_http=parts.allow_http_webhooks, allow_localhost=parts.allow_localhost_webhooks)
+            except ValueError as error:
+                raise _wrong([(f"/{name}", str(error))]) from None
         kept = known.webhook.secrets if known is not None and known.webhook is not None else ()
         secret = said.webhook_secret
         made = new_secret() if secret is None and not kept else None
         if (new := secret or made) and not (kept and parts.secret_box.open(kept[0].sealed, owner=app_id) == new):
             kept = rotated(kept, SigningSecret(parts.secret_box.seal(new, owner=app_id), parts.now()))
-        target = WebhookTarget(url=said.webhook_url, events=tuple(said.events), kinds=kinds(said.events), secrets=kept)
+        target = WebhookTarget(
+            url=said.webhook_url,
+            events=tuple(said.events),
+            secrets=kept,
+            failover_url=said.webhook_event_failover_url,
+        )
         return target, made
 
     def _forget(self, app_id: str) -> None:
@@ -212,5 +230,7 @@ def _json(app: App) -> dict[str, Any]:
         "events": list(app.webhook.events) if app.webhook is not None else [],
         "retention_hours": app.retention_hours,
         "recording": dict(app.recording),
+        "webhook_event_failover_url": app.webhook.failover_url if app.webhook is not None else None,
+        "vendor_accounts": {vendor: list(accounts) for vendor, accounts in app.vendor_accounts.items()},
         "created_at": rfc3339(app.created_at),
     }

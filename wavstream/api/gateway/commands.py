@@ -25,12 +25,14 @@ from wavstream.errors import Conflict, Forbidden, NotFound, OperatorError, TooSo
 from wavstream.model.fact import Fact, command_done
 from wavstream.model.operation import Operation
 from wavstream.model.options import RecordingOptions
+from wavstream.model.origin import GATEWAY, Origin
 from wavstream.model.recording import Recording
 from wavstream.model.times import unix_us, utc
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.keyed_locks import KeyedLocks
 
 COMMAND_TTL = timedelta(hours=24)
+_ORIGIN = Origin(api=GATEWAY, command="record/start")
 START_COOLDOWN_US, STOP_COOLDOWN_US = 2_000_000, 100_000
 """Those of the gateway's groups of commands, ``heavy`` and ``seek``."""
 
@@ -103,7 +105,13 @@ class GatewayCommands:
                 taken_on.append(operation)
 
             await self._commands.begin(
-                app_id=app_id, session_id=session_id, options=options, request_id=uid, keepalive=True, add=add
+                app_id=app_id,
+                session_id=session_id,
+                options=options,
+                origin=_ORIGIN,
+                add=add,
+                request_id=uid,
+                keepalive=True,
             )
             self._start_cooldown.begin((app_id, session_id), self._now_us())  # rule 1: not before it is taken on
             return taken_on[0]
@@ -167,7 +175,7 @@ class GatewayCommands:
     def _commanded(self, app_id: str, session_id: str) -> Recording | None:
         """Return the recording that a command started and that runs or waits for its stream (rule 4)."""
         recordings = self._recordings(app_id, session_id)
-        return next((recording for recording in recordings if recording.request_id is not None), None)
+        return next((recording for recording in recordings if recording.origin.api == GATEWAY), None)
 
     def _operation(self, command: Command, recording: Recording, command_uid: str) -> Operation:
         return Operation(

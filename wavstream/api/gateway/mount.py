@@ -1,4 +1,4 @@
-"""The gateway's API as an application, and the middleware that takes its requests out of all."""
+"""The gateway's API as an application."""
 
 from __future__ import annotations
 
@@ -7,27 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavstream.api.gateway import apps, sessions
 from wavstream.api.gateway.answers import of_http, of_mistake
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
 
-_OURS = ("/api/v1/", "/admin/")
-
-
-class GatewayMount:
-    """ASGI middleware that takes the gateway's requests and passes on all others."""
-
-    def __init__(self, app: ASGIApp, *, parts: GatewayDependencies) -> None:
-        self._app = app
-        self._gateway = create_gateway(parts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it (ASGI)."""
-        is_ours = scope["type"] == "http" and (scope["path"].startswith(_OURS) or scope["path"] == "/health")
-        await (self._gateway if is_ours else self._app)(scope, receive, send)
+PATHS = ("/api/v1/", "/admin/", "/health")
+"""What its addresses begin with; the last is a whole one."""
 
 
 def create_gateway(parts: GatewayDependencies) -> Starlette:

@@ -52,7 +52,7 @@ class Endpointer:
         self.trimmed_end = 0
         """Samples of recorded time that were given out and do not stay; valid after ``finish``."""
         self._rate_hz = rate_hz
-        self._max_length = options.max_length_s * rate_hz
+        self._max_length = round(options.max_length_s * rate_hz)
         self._initial_timeout = round(options.initial_timeout_s * rate_hz)
         self._end_silence = round(options.end_silence_timeout_s * rate_hz)
         self._trims = options.trim is Trim.SILENCE

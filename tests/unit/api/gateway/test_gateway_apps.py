@@ -10,8 +10,7 @@ import pytest
 from tests.unit.api.gateway.conftest import ADMIN, KEY, MASTER, SHOP, Gateway
 from wavstream.access.keys import lookup, verify_key
 from wavstream.access.secret_box import SecretBox
-from wavstream.model.fact import FactKind
-from wavstream.webhooks.message import new_secret
+from wavstream.webhooks.signing import new_secret
 
 APP = "/admin/apps/shop"
 HOOKS = "https://shop.example/hooks"
@@ -48,7 +47,7 @@ async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gatewa
     assert found is not None
     assert verify_key(KEY, found[1])
     assert found[0].webhook is not None
-    assert found[0].webhook.kinds == (FactKind.RECORDING_FINISHED,)
+    assert found[0].webhook.events == ("recording.completed", "call.new")
     assert await secrets(gateway) == [secret]
 
 

@@ -1,0 +1,35 @@
+"""Which recordings of an app to list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from wavstream.model.recording import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingFilters:
+    """The recordings to which everything said applies; None: do not ask. Times are aware."""
+
+    session_id: str | None = None
+    statuses: frozenset[Status] | None = None
+    """None: all but the deleted ones."""
+    ids: tuple[str, ...] | None = None
+    from_: str | None = None
+    """The calling party, exactly."""
+    to: str | None = None
+    """The called party, exactly."""
+    direction: str | None = None
+    """``inbound`` or ``outbound``."""
+    vendor_ids: Mapping[str, str] = field(default_factory=dict)
+    """The vendor's ids of the call, exactly, by the vendor's names for them."""
+    created_from: datetime | None = None
+    """At or after this, as with the two below."""
+    created_until: datetime | None = None
+    """Before this, as with the two below."""
+    started_from: datetime | None = None
+    started_until: datetime | None = None
+    ended_from: datetime | None = None
+    ended_until: datetime | None = None
