@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
@@ -92,6 +93,38 @@ async def test_a_pause_of_behavior_silence_keeps_its_place_in_the_file(tmp_path:
     (after,) = find_beeps(samples[:, 0], rate_hz, AFTER_HZ)
     assert after > before
     assert not find_beeps(samples[:, 0], rate_hz, SECRET_HZ)
+
+
+async def test_each_pause_of_one_recording_leaves_what_it_names(tmp_path: Path) -> None:
+    """The first pause leaves silence and the second nothing, whatever the options said: only one is in the file."""
+    async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
+        recording = await client.start("call-77", channels="mono")
+        path = f"/v1/recordings/{recording['id']}/pause"
+        received_ms = 0
+
+        async def spoken(sound: NDArray[np.int16]) -> None:
+            nonlocal received_ms
+            await speak(socket, sound)
+            received_ms += len(sound) * 1000 // RATE_HZ
+            await client.until_received("call-77", received_ms)
+
+        for behavior, hz in (("silence", BEFORE_HZ), ("skip", AFTER_HZ)):
+            await spoken(beeps(1.0, rate_hz=RATE_HZ, frequency_hz=hz, offset_s=0.5))
+            paused = await client.http.post(path, json={"behavior": behavior})
+            assert (paused.status_code, paused.json()["pause_behavior"]) == (200, behavior)
+            await spoken(SECRET)
+            await client.act(recording, "resume")
+        await spoken(beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
+        done = await client.act(recording, "stop")
+        refused = await client.http.post(path, json={"behavior": "hold"})
+        samples, rate_hz = await client.listen(done)
+
+    first, last = find_beeps(samples[:, 0], rate_hz, BEFORE_HZ)
+    (between,) = find_beeps(samples[:, 0], rate_hz, AFTER_HZ)
+    assert between - first == pytest.approx(2.0, abs=0.4)  # the pause is there
+    assert last - between == pytest.approx(1.0, abs=0.4)  # and here it is not
+    assert not find_beeps(samples[:, 0], rate_hz, SECRET_HZ)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/behavior")
 
 
 async def test_audio_said_in_a_pause_that_arrives_after_it_is_withheld_too(tmp_path: Path) -> None:

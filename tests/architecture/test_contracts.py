@@ -113,3 +113,38 @@ def test_a_vendors_api_compiles_against_the_cores_public_commands_alone(facade: 
 )
 def test_an_import_that_a_vendors_api_may_not_make_is_noticed(line: str) -> None:
     assert beyond("wavstream.api.gateway", f"from wavstream.errors import NotFound\n{line}\n")
+
+
+def beyond_the_registry(vendor: str) -> dict[str, set[str]]:
+    """Return which modules know of a vendor beside its folder, its webhooks and the registry, and what they import."""
+    own = (f"wavstream.api.{vendor}", f"wavstream.webhooks.{vendor}")
+    places = (ROOT / "wavstream/api" / vendor, ROOT / f"wavstream/webhooks/{vendor}.py", REGISTRY)
+    found = {}
+    for module in (ROOT / "wavstream").rglob("*.py"):
+        if not any(module == place or place in module.parents for place in places):
+            names = imported(module.read_text("utf-8"))
+            if known := {name for name in names if any(name == each or name.startswith(f"{each}.") for each in own)}:
+                found[str(module.relative_to(ROOT))] = known
+    return found
+
+
+REGISTRY = ROOT / "wavstream/api/registry.py"
+VENDORS = [facade.rpartition(".")[2] for facade in FACADES["facades"] if not facade.endswith(".gateway")]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_vendor_is_one_folder_one_module_of_webhooks_one_line_of_the_registry_and_one_page(vendor: str) -> None:
+    lines = [line for line in REGISTRY.read_text("utf-8").splitlines() if line.startswith("from") and vendor in line]
+
+    assert beyond_the_registry(vendor) == {}
+    assert lines == [f"from wavstream.api.{vendor}.mount import {vendor.upper()}"]
+    assert (ROOT / "docs" / f"{vendor}.md").exists()
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_facade_of_a_vendor_knows_no_other(vendor: str) -> None:
+    others = [other for other in VENDORS if other != vendor]
+    modules = (ROOT / "wavstream/api" / vendor).rglob("*.py")
+
+    names = set().union(*(imported(module.read_text("utf-8")) for module in modules))
+    assert [name for name in names for other in others if f".{other}" in name] == []

@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 import wavstream
-from docs import rooms_drawing
+from docs import rooms_drawing, vendors_page
 from docs.settings_page import PAGE, page
 from wavstream.cli.main import app as command_line
 from wavstream.dialects.registry import DIALECTS
@@ -151,6 +151,10 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page(), "write it again: python -m docs.settings_page"
+
+
+def test_the_page_of_vendors_has_the_table_by_which_requests_are_translated() -> None:
+    assert vendors_page.PAGE.read_text("utf-8") == vendors_page.page(), "write it again: python -m docs.vendors_page"
 
 
 def test_the_drawing_of_the_rooms_is_that_of_the_import_contracts() -> None:

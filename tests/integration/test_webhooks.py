@@ -26,6 +26,7 @@ from tests.support.virtual_clock import START, VirtualClock
 from tests.support.wanted import USUAL
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
@@ -86,6 +87,7 @@ async def delivering(
             apps=catalog.apps,
             connect=connect,
             messages=MessageBuilder(
+                vocabularies=VOCABULARIES,
                 open_secret=lambda sealed, app_id: SEAL.open(sealed, owner=app_id),
                 key_of=SigningKeys(b"m" * 32).of,
                 file_url=lambda recording, ext, now, ttl_s: f"https://rec.example/{recording['id']}.{ext}",

@@ -97,6 +97,7 @@ class QuietRecording(LiveRecording):
     async def _wait_for(self, finished: asyncio.Future[Recording]) -> Recording:
         self.row = await finished
         self.recorder.forget(self.row.id)
+        self.ended.set_result(self.row)
         return self.row
 
 

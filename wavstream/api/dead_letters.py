@@ -17,7 +17,7 @@ from wavstream.errors import NotFound
 from wavstream.model.document import Document
 from wavstream.model.fact import Announcement
 from wavstream.model.times import Moment
-from wavstream.webhooks.registry import event_of, vocabulary_of
+from wavstream.webhooks.vocabularies import Vocabularies
 
 _ID = "5f0c0b6e8a1d5c7f9e3b2a4d6c8e0f12"
 _EXAMPLE: dict[str, Any] = {
@@ -120,7 +120,7 @@ class ListQuery(BaseModel):
 def routes(parts: ApiDependencies) -> APIRouter:
     """Return the routes of dead letters."""
     router = APIRouter(prefix="/v1/webhooks/dead-letters", tags=["webhooks"])
-    letters = parts.dead_letters
+    letters, words = parts.dead_letters, parts.messages.vocabularies
 
     @router.get(
         "",
@@ -132,7 +132,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def list_page(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
         page = await letters.page(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
-        data = [DeadLetter(**_facts(each)) for each in page.data]
+        data = [DeadLetter(**_facts(each, words)) for each in page.data]
         shown = DeadLetterPage(data=data, next_cursor=page.next_cursor)
         return JSONResponse(shown.as_json())
 
@@ -149,8 +149,8 @@ def routes(parts: ApiDependencies) -> APIRouter:
         if letter is None:
             raise NotFound("There is no such dead letter.")
         occasion = parts.messages.occasion(letter, url=letter.fact.url or "", now=parts.now())
-        body = msgspec.json.decode(vocabulary_of(letter.fact, None).render(letter.fact, occasion))
-        return JSONResponse(WholeDeadLetter(**_facts(letter), body=body).as_json())
+        body = msgspec.json.decode(words.of(letter.fact).render(letter.fact, occasion))
+        return JSONResponse(WholeDeadLetter(**_facts(letter, words), body=body).as_json())
 
     @router.post(
         "/replay",
@@ -168,11 +168,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
     return router
 
 
-def _facts(letter: Announcement) -> dict[str, Any]:
+def _facts(letter: Announcement, words: Vocabularies) -> dict[str, Any]:
     fact = letter.fact
     return {
         "id": fact.id,
-        "event": event_of(fact),
+        "event": words.event_of(fact),
         "session_id": fact.session_id,
         "sequence": letter.sequence,
         "recording_id": fact.recording_id,

@@ -46,6 +46,7 @@ from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.webhooks.target import check_url
+from wavstream.webhooks.vocabulary import Vocabulary
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +96,8 @@ class Facade:
     create: Callable[[FacadeDependencies], FastAPI]
     start_options: type[BaseModel]
     """The options of a start, by the vendor's names."""
+    vocabulary: Vocabulary
+    """In which its apps are told what happened."""
 
 
 class Credentials(NamedTuple):

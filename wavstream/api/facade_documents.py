@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_fields_from_routes
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 
 from wavstream.errors import NotFound
 
@@ -30,7 +32,7 @@ def documents_of_facades(documents: Mapping[str, Callable[[], dict[str, Any]]]) 
 
 
 def facade_openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the document of a facade, without the errors that its framework thinks are answered."""
+    """Return the document of a facade: without the errors that its framework thinks are answered, examples whole."""
     document = app.openapi()
     for path in document["paths"].values():
         for operation in path.values():
@@ -38,6 +40,22 @@ def facade_openapi(app: FastAPI) -> dict[str, Any]:
                 schema = response.get("content", {}).get("application/json", {}).get("schema", {})
                 if schema.get("$ref", "").rpartition("/")[2] == _OF_THE_FRAMEWORK[0]:
                     del operation["responses"][status]
+    schemas = document.get("components", {}).get("schemas", {})
     for unused in _OF_THE_FRAMEWORK:
-        document.get("components", {}).get("schemas", {}).pop(unused, None)
+        schemas.pop(unused, None)
+    for name, examples in _examples(app).items():
+        if name in schemas:
+            schemas[name]["examples"] = examples
     return document
+
+
+def _examples(app: FastAPI) -> dict[str, list[Any]]:
+    """Return the examples of every schema, by its name. The framework leaves out what is null in them."""
+    found = {}
+    for field in get_fields_from_routes(app.routes):
+        annotation: Any = field.field_info.annotation
+        schema = TypeAdapter(annotation).json_schema()
+        for name, each in {**schema.get("$defs", {}), schema.get("title", ""): schema}.items():
+            if "examples" in each:
+                found[name] = each["examples"]
+    return found

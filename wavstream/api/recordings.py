@@ -16,7 +16,7 @@ from wavstream.api.schemas import RecordingPage
 from wavstream.api.vendor_options import StartRecordingAs
 from wavstream.model.document import RecordingDocument, recording_document
 from wavstream.model.filters import RecordingFilters
-from wavstream.model.options import FileFormat
+from wavstream.model.options import FileFormat, PauseBehavior
 from wavstream.model.recording import Recording, Status
 
 IdempotencyKey = Annotated[
@@ -70,6 +70,21 @@ class ListQuery(BaseModel):
             created_from=self.since,
             created_until=self.until,
         )
+
+
+class PauseRecording(BaseModel):
+    """How a recording is paused."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"behavior": "silence"}]}
+    )
+
+    behavior: PauseBehavior | None = None
+    """What this pause and those after it leave in the file: `skip` (nothing) or `silence`; null: as the recording's
+    options say."""
+
+
+_AS_ITS_OPTIONS_SAY = PauseRecording()
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
@@ -179,12 +194,12 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/{recording_id}/pause",
         operation_id="pauseRecording",
         summary="Pause a recording",
-        description="From now on nothing that is said reaches the file.",
+        description="From now on nothing that is said reaches the file. The body may be left out.",
         response_model=RecordingDocument,
-        responses=problems(401, 404, 409, 503),
+        responses=problems(400, 401, 404, 409, 413, 422, 503),
     )
-    async def pause(recording_id: str, app_id: AppId) -> Response:
-        return answer(await commands.pause(app_id=app_id, recording_id=recording_id))
+    async def pause(recording_id: str, app_id: AppId, request: PauseRecording = _AS_ITS_OPTIONS_SAY) -> Response:
+        return answer(await commands.pause(app_id=app_id, recording_id=recording_id, behavior=request.behavior))
 
     @router.post(
         "/{recording_id}/resume",

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from wavstream.access.keys import hash_key, lookup, make_key
 from wavstream.access.signing_keys import SigningKeys
+from wavstream.api.registry import VOCABULARIES
 from wavstream.errors import OperatorError
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.ids import is_app_id, is_customer_id
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
-from wavstream.webhooks.registry import VOCABULARIES
 
 
 async def add_app(

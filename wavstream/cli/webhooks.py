@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.cli.apps import unknown_app
@@ -17,7 +18,6 @@ from wavstream.errors import OperatorError
 from wavstream.model.fact import Announcement
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
-from wavstream.webhooks.registry import event_of
 
 
 async def list_dead_letters(app_id: str | None, settings: Settings, console: Console) -> None:
@@ -93,7 +93,7 @@ def _line(letter: Announcement) -> str:
     # The reason holds text of the receiver's, which must not write to the terminal.
     why = " ".join("".join(character if character.isprintable() else " " for character in letter.error or "").split())
     since = letter.died_at.strftime("%Y-%m-%d %H:%M UTC")
-    return f"{fact.id}  {fact.app_id}  {since}  {event_of(fact)}  {fact.session_id}  {why}"
+    return f"{fact.id}  {fact.app_id}  {since}  {VOCABULARIES.event_of(fact)}  {fact.session_id}  {why}"
 
 
 def _print(line: str, console: Console) -> None:

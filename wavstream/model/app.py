@@ -31,7 +31,7 @@ class WebhookTarget:
     events: tuple[str, ...] = ()
     """The names of the events that it asked for, in the vendor's words, known to us or not; none: it did not choose."""
     vendor: str = "gateway"
-    """In whose words it is told, by a name of ``webhooks.registry``; targets of before there was a choice have none."""
+    """In whose words it is told, by the name of a vendor; targets of before there was a choice have none."""
     secrets: tuple[SigningSecret, ...] = ()
     """The newest first; none: webhooks are not signed."""
     failover_url: str | None = None

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.outbox import IsWanted
 from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
@@ -20,7 +21,6 @@ from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.webhooks.message import MessageBuilder
-from wavstream.webhooks.registry import VOCABULARIES, is_wanted
 from wavstream.webhooks.resolver import PublicResolver
 
 STOP_S = 5.0
@@ -34,7 +34,7 @@ def wanted_facts(settings: WebhookSettings) -> IsWanted:
         usual.add(FactKind.RECORDING_STARTED)
     if settings.recording_failed:
         usual |= {FactKind.RECORDING_ABSENT, FactKind.RECORDING_FAILED}
-    return functools.partial(is_wanted, usual_of_first=usual)
+    return functools.partial(VOCABULARIES.is_wanted, usual_of_first=usual)
 
 
 class WebhookService:
@@ -63,6 +63,7 @@ class WebhookService:
             max_connections=MAX_CONCURRENT_DELIVERIES,
         )
         self.messages = messages = MessageBuilder(
+            vocabularies=VOCABULARIES,
             open_secret=lambda sealed, app_id: secret_box.open(sealed, owner=app_id),
             key_of=signing_keys.of,
             file_url=public_urls.signed,

@@ -15,6 +15,7 @@ from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.facade import FacadeRules
 from wavstream.api.gateway.commands import CommandRules, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.apps import Apps
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
@@ -90,6 +91,7 @@ def gateway_dependencies(
         secret_box=secret_box,
         master=master,
         admin_key=admin_key.get_secret_value() if admin_key is not None else None,
+        vendors=tuple(VOCABULARIES),
         now=now,
         clock=time.monotonic,
         body_limit_bytes=settings.limits.body_bytes,

@@ -33,7 +33,6 @@ from wavstream.model.app import App
 from wavstream.model.fact import Announcement
 from wavstream.webhooks.client import KEEPALIVE_S, DeliveryFailed, WebhookClient
 from wavstream.webhooks.message import MessageBuilder
-from wavstream.webhooks.registry import vocabulary_of
 
 log = structlog.get_logger(__name__)
 
@@ -267,7 +266,8 @@ class AppQueue:
             return await self._write(lambda: self._outbox.mark_delivered(announcement, now, url=url))
         then = None
         if not outcome.is_final:
-            retries = vocabulary_of(announcement.fact, app.webhook if app is not None else None).retries
+            words = self._messages.vocabularies.of(announcement.fact, app.webhook if app is not None else None)
+            retries = words.retries
             then = retries.next_at(announcement.attempts + 1, begun_at=announcement.begun_at, now=now)  # rule 5
         self._outcomes.failed += 1
         if then is None:

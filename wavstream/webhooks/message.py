@@ -14,8 +14,8 @@ from typing import Any
 
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import Announcement, Fact
-from wavstream.webhooks.registry import vocabulary_of, words_of
 from wavstream.webhooks.signing import in_use, secret_key
+from wavstream.webhooks.vocabularies import Vocabularies
 from wavstream.webhooks.vocabulary import Keys, Occasion, Vocabulary
 
 TRIES_PER_URL = 3
@@ -37,6 +37,7 @@ class Message:
 class MessageBuilder:
     """How messages are made on this server."""
 
+    vocabularies: Vocabularies
     open_secret: Callable[[str, str], str]
     """From a sealed secret and the id of its app to the secret; raises OperatorError."""
     key_of: Callable[[str, str], bytes]
@@ -50,7 +51,7 @@ class MessageBuilder:
         url = fact.url or (_turn(target, announcement.attempts) if target is not None else None)
         if url is None:
             return None
-        words = vocabulary_of(fact, target)
+        words = self.vocabularies.of(fact, target)
         occasion = self.occasion(announcement, url=url, now=now)
         body = words.render(fact, occasion)
         return Message(url, words.sign(fact.id, body, self._keys(fact, target, words, now), occasion), body)
@@ -67,7 +68,7 @@ class MessageBuilder:
 
     def _keys(self, fact: Fact, target: WebhookTarget | None, words: Vocabulary, now: datetime) -> Keys:
         if words.key_text is not None:
-            return Keys(vendor=self.key_of(fact.app_id, words_of(fact, target)))
+            return Keys(vendor=self.key_of(fact.app_id, self.vocabularies.name_of(fact, target)))
         sealed = in_use(target.secrets, now) if target is not None else ()
         return Keys(secrets=tuple(secret_key(self.open_secret(each.sealed, fact.app_id)) for each in sealed))
 

@@ -28,6 +28,7 @@ from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.facade import FacadeDependencies
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import RecordingOptions
@@ -87,6 +88,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             conversions=conversions,
             live=NobodyLive(),
             messages=MessageBuilder(
+                vocabularies=VOCABULARIES,
                 open_secret=lambda sealed, _: sealed, key_of=lambda app_id, api: b"k" * 32, file_url=urls.signed
             ),
             readiness=readiness,

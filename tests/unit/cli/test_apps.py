@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,34 @@ def test_what_cannot_be_done_says_what_to_do(wavstream: CommandLine, command: tu
 
 def test_a_retention_out_of_range_is_refused(wavstream: CommandLine) -> None:
     assert wavstream("apps", "add", "shop", "--retention-hours", "0").code == 2
+
+
+def test_the_keys_that_receivers_check_webhooks_with_are_printed_and_stay_the_same(wavstream: CommandLine) -> None:
+    wavstream("apps", "add", "shop")
+    wavstream("apps", "add", "bank")
+
+    shown = wavstream("apps", "keys", "shop")
+
+    assert shown.code == 0
+    keys = dict(line.split() for line in shown.out.splitlines())
+    assert sorted(keys) == ["bird", "signalwire", "telnyx"]
+    assert len(base64.b64decode(keys["telnyx"], validate=True)) == 32
+    assert wavstream("apps", "keys", "shop").out == shown.out
+    assert not set(keys.values()) & set(wavstream("apps", "keys", "bank").out.split())
+    assert wavstream("apps", "keys", "nobody").code == 2
+
+
+def test_the_account_ids_of_an_app_are_kept_and_an_unknown_vendor_is_refused(
+    wavstream: CommandLine, data_dir: Path
+) -> None:
+    assert wavstream("apps", "add", "shop", "--account", "bird=w-1", "--account", "bird=w-2").code == 0
+    refused = wavstream("apps", "add", "bank", "--account", "acme=1")
+
+    async def accounts() -> list[Mapping[str, tuple[str, ...]]]:
+        catalog = await Catalog.open(DataFolder(data_dir).catalog)
+        apps = await catalog.apps.list()
+        await catalog.database.close()
+        return [app.vendor_accounts for app in apps]
+
+    assert asyncio.run(accounts()) == [{"bird": ("w-1", "w-2")}]
+    assert (refused.code, "telnyx" in refused.err) == (2, True)

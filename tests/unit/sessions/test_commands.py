@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.faulty_database import FOREVER, FaultyDatabase
@@ -16,9 +17,10 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.model.call import CallFacts
 from wavstream.model.filters import RecordingFilters
-from wavstream.model.options import RecordingOptions
+from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import RunningRecording
+from wavstream.model.times import utc
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -432,6 +434,77 @@ async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_stat
     assert (paused.status, resumed.status) == (Status.PAUSED, Status.ONGOING)
     assert row == paused
     assert await office.row(recording) == resumed
+
+
+async def test_a_pause_may_name_what_it_leaves_and_that_stays_so(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    name = {"app_id": "one", "recording_id": recording.id}
+
+    first = await office.commands.pause(**name, behavior=PauseBehavior.SILENCE)
+    await office.commands.resume(**name)
+    second = await office.commands.pause(**name)
+    await office.commands.resume(**name)
+    third = await office.commands.pause(**name, behavior=PauseBehavior.SKIP)
+
+    behaviors = [each.options.pause_behavior for each in (recording, first, second, third)]
+    assert behaviors == [PauseBehavior.SKIP, PauseBehavior.SILENCE, PauseBehavior.SILENCE, PauseBehavior.SKIP]
+
+
+async def test_a_change_of_the_status_is_dated(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    office.now_s = 2.0
+    paused = await office.commands.pause(app_id="one", recording_id=recording.id)
+
+    assert (recording.changed_at, paused.changed_at) == (utc(at(0)), utc(at(2)))
+
+
+async def test_whoever_waits_for_the_end_gets_the_recording_as_it_ends_up(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    waits = await begun(office.commands.wait_ended(app_id="one", recording_id=recording.id))
+    gives_up = await begun(office.commands.wait_ended(app_id="one", recording_id=recording.id))
+    gives_up.cancel()
+
+    stopped = await office.stop(recording)
+
+    assert (await waits).status is stopped.status is Status.AVAILABLE
+    assert (await office.commands.wait_ended(app_id="one", recording_id=recording.id)).id == recording.id
+    with pytest.raises(NotFound):
+        await office.commands.wait_ended(app_id="two", recording_id=recording.id)
+
+
+async def test_whoever_waits_for_one_that_never_began_is_told_when_it_is_given_up(office: CommandsHarness) -> None:
+    recording = await office.start()
+    waits = await begun(office.commands.wait_ended(app_id="one", recording_id=recording.id))
+
+    await office.commands.stop(app_id="one", recording_id=recording.id)
+
+    assert (await waits).status is Status.ABSENT
+
+
+async def test_a_sound_is_played_to_the_streams_that_have_its_rate(office: CommandsHarness) -> None:
+    stream = office.stream()
+    sound = np.arange(160, dtype=np.int16)
+    assert office.commands.playable_rates("one", "call-77") == {8000}
+
+    assert office.commands.play(app_id="one", session_id="call-77", sound={8000: sound, 16000: sound}) == 1
+    assert office.commands.play(app_id="one", session_id="call-77", sound={16000: sound}, after=True) == 0
+
+    assert isinstance(stream.handle, Handle)
+    assert len(stream.handle.played) == 1
+    with pytest.raises(NotFound):
+        office.commands.play(app_id="two", session_id="call-77", sound={8000: sound})
+
+
+async def test_a_call_is_known_to_its_app_while_it_streams_or_is_announced(office: CommandsHarness) -> None:
+    office.stream()
+    await office.commands.announce(app_id="one", session_id="call-78", call=CallFacts())
+
+    known = [office.commands.is_known("one", call) for call in ("call-77", "call-78", "call-79")]
+
+    assert (known, office.commands.is_known("two", "call-77")) == ([True, True, False], False)
 
 
 async def test_a_pause_that_the_catalog_cannot_note_is_a_pause(office: CommandsHarness) -> None:

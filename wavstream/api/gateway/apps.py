@@ -29,7 +29,6 @@ from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import RetentionHours
 from wavstream.model.times import rfc3339
-from wavstream.webhooks.registry import VOCABULARIES
 from wavstream.webhooks.signing import new_secret, rotated, secret_key
 from wavstream.webhooks.target import check_url
 
@@ -94,12 +93,6 @@ _Account = Annotated[str, Field(min_length=1, max_length=256)]
 _Accounts = Annotated[list[_Account], Field(max_length=100)]
 
 
-def _vendors(accounts: dict[str, list[str]]) -> dict[str, list[str]]:
-    if unknown := [vendor for vendor in accounts if vendor not in VOCABULARIES]:
-        raise ValueError(f"{unknown[0]}: is no API of this server; there are: {', '.join(VOCABULARIES)}")
-    return accounts
-
-
 class AppBody(BaseModel):
     """An app, whole: what is left out has its default, but for the key and the secret of one that is there already."""
 
@@ -113,7 +106,7 @@ class AppBody(BaseModel):
     recording: Annotated[dict[str, Any], AfterValidator(_recording)] = {}
     webhook_secret: Annotated[str, AfterValidator(_signing_secret)] | None = None
     webhook_event_failover_url: str | None = None
-    vendor_accounts: Annotated[dict[str, _Accounts], AfterValidator(_vendors)] = {}
+    vendor_accounts: dict[str, _Accounts] = {}
 
 
 def _read_app(body: bytes) -> AppBody:
@@ -146,6 +139,9 @@ class _Registry:
             known = await parts.apps.get(app_id)
             if known is None and said.api_key is None:
                 raise _wrong([("/api_key", "Field required")])
+            if unknown := said.vendor_accounts.keys() - set(parts.vendors):
+                there_are = f"there are: {', '.join(parts.vendors)}"
+                raise _wrong([(f"/vendor_accounts/{vendor}", there_are) for vendor in sorted(unknown)])
             target, made = self._target(app_id, said, known)
             app = App(
                 id=app_id,

@@ -27,6 +27,8 @@ class GatewayDependencies:
     master: bytes = field(repr=False)
     admin_key: str | None = field(repr=False)
     """None: apps cannot be administered here."""
+    vendors: tuple[str, ...]
+    """The names of the APIs at which an app may have account ids."""
     now: Callable[[], datetime]
     """Aware, UTC."""
     clock: Callable[[], float]

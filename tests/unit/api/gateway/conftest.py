@@ -106,6 +106,7 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
         secret_box=SecretBox(MASTER),
         master=MASTER,
         admin_key=ADMIN_KEY,
+        vendors=("gateway", "bird"),
         now=now,
         clock=lambda: 0.0,
     )

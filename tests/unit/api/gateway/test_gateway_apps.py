@@ -76,6 +76,18 @@ async def test_a_secret_of_ones_own_is_used_and_the_one_before_stays_for_a_while
         assert await secrets(gateway) == signing
 
 
+async def test_an_app_has_a_second_url_and_ids_at_vendors(gateway: Gateway, admin: httpx.AsyncClient) -> None:
+    more = {"webhook_event_failover_url": HOOKS + "/standby", "vendor_accounts": {"bird": ["w-1", "w-2"]}}
+
+    answer = await admin.post(APP, json={"webhook_url": HOOKS, "api_key": KEY, **more})
+
+    assert answer.json().items() >= more.items()
+    app = await gateway.catalog.apps.get("shop")
+    assert app is not None
+    assert app.webhook is not None
+    assert (app.webhook.failover_url, app.vendor_accounts) == (HOOKS + "/standby", {"bird": ("w-1", "w-2")})
+
+
 async def test_another_key_opens_and_the_one_before_does_not(
     gateway: Gateway, admin: httpx.AsyncClient, shop: httpx.AsyncClient
 ) -> None:
@@ -108,6 +120,13 @@ async def test_two_apps_cannot_have_one_key(admin: httpx.AsyncClient, shop: http
     ("pointer", "body"),
     [
         ("/api_key", {}),
+        ("/webhook_event_failover_url", {"api_key": KEY, "webhook_event_failover_url": HOOKS}),
+        (
+            "/webhook_event_failover_url",
+            {"api_key": KEY, "webhook_url": HOOKS, "webhook_event_failover_url": "ftp://x"},
+        ),
+        ("/vendor_accounts/acme", {"api_key": KEY, "vendor_accounts": {"acme": ["1"]}}),
+        ("/vendor_accounts/bird/0", {"api_key": KEY, "vendor_accounts": {"bird": [""]}}),
         ("/api_key", {"api_key": "x" * 15}),
         ("/api_key", {"api_key": "sixteen or more s"}),
         ("/api_key", {"api_key": "sechzehn-oder-mähr"}),

@@ -1,0 +1,1 @@
+"""Bird's recording API: ``/workspaces/...``, in that vendor's own shapes."""

@@ -1,0 +1,1 @@
+"""SignalWire's API: calling commands, recordings and SWML documents, in that API's own shapes."""

@@ -1,0 +1,1 @@
+"""SWML: a document of steps, run on a live call."""
