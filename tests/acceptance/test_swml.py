@@ -1,4 +1,4 @@
-"""Documents of steps on real calls: a party speaks, hears what is played to it, and the test listens to the file too."""
+"""Documents of steps on real calls: a party speaks and hears what is played to it, and the test listens to the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.support.listening import beeps, find_beeps, loudest_shift
 from tests.support.receiver import Receiver
 from tests.support.recorder import Recorder, recorder
-from tests.support.talking import RATE_HZ, say, speak
+from tests.support.talking import FRAME, RATE_HZ, say, speak
 from tests.support.truth import real_time
 from tests.support.waiting import until
 from tests.unit.api.signalwire.swml import pages
@@ -88,7 +88,10 @@ async def party(
         one = Party(call, client, socket)
         listening = tasks.create_task(one.listen())
         speaking = None if said is None else tasks.create_task(speak(socket, said))
-        await until(lambda: is_live(client, call))
+        if said is None:
+            await begin(client, call, socket)
+        else:
+            await client.until_received(call, 100)
         try:
             yield one
         finally:
@@ -98,8 +101,10 @@ async def party(
             await listening
 
 
-async def is_live(client: Recorder, call: str) -> bool:
-    return (await client.http.get(f"/v1/sessions/{call}")).status_code == 200
+async def begin(client: Recorder, call: str, socket: ClientConnection) -> None:
+    """Let the stream begin: with its first frame, where its address says nothing of it."""
+    await say(socket, np.zeros((FRAME, 1), np.int16))
+    await client.until_received(call, 1)
 
 
 async def file_of(client: Recorder, call: str) -> tuple[NDArray[np.int16], dict[str, Any]]:
@@ -136,7 +141,7 @@ async def an_mp3(client: Recorder) -> None:
 async def both_sides(client: Recorder) -> None:
     async with party(client, "both", TONE) as caller:
         url = await caller.start(pages.as_data(pages.BOTH_SIDES))
-        await client.until_received("both", 3_000)
+        await client.until_received("both", 2_000)
         await caller.press("#")
         run = await caller.ended(url)
         samples, done = await file_of(client, "both")
@@ -148,7 +153,7 @@ async def both_sides(client: Recorder) -> None:
         None if can_speak() else SKIPPED,
     ]  # fmt: skip
     assert (done["end_reason"], done["track"], done["channels"]) == ("terminator", "both", "mono")
-    assert len(find_beeps(samples[:, 0], RATE_HZ, SAYS_HZ)) >= 2
+    assert len(find_beeps(samples[:, 0], RATE_HZ, SAYS_HZ)) >= 1
     assert find_beeps(caller.heard, RATE_HZ, BEEP_HZ)[0] == 0.0
 
 
@@ -272,7 +277,7 @@ async def test_a_run_ends_with_the_hang_up_and_another_with_the_server(tmp_path:
             url = await caller.start(waiting)
         run = await caller.ended(url)
         socket = await client.connect("/media/pcm/two/a")
-        await until(lambda: is_live(client, "two"))
+        await begin(client, "two", socket)
         for document in (waiting, {"sections": {"main": ["record"]}}):
             await Party("two", client, socket).start(document)
         await until(lambda: running(client, "two"))

@@ -19,6 +19,7 @@ from websockets.http11 import Request
 import wavstream
 from docs import rooms_drawing, vendors_page
 from docs.settings_page import PAGE, page
+from wavstream.api.mount import FacadeMount
 from wavstream.cli.main import app as command_line
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
@@ -34,7 +35,7 @@ DOCUMENTS = sorted(
 OPTIONS = ROOT / "docs" / "recording-options.md"
 OPENERS = ROOT / "docs" / "openers.md"
 SHELL = {"", "sh", "ini"}
-OURS = r"/(?:(?:v\d|files|media|record)/[^\s\"'?;,]+|healthz|readyz|metrics|openapi\.json)"
+OURS = r"/(?:(?:v\d|files|media|record|swml|api/calling|api/relay)/[^\s\"'?;,]+|healthz|readyz|metrics|openapi\.json)"
 
 
 def name(document: Path) -> str:
@@ -138,7 +139,9 @@ def is_route(path: str, served: FastAPI) -> bool:
             return False
         return True
     scope = {"type": "http", "path": path, "method": "GET", "headers": []}
-    return any(route.matches(scope)[0] is not Match.NONE for route in served.routes)
+    mounted = [app for each in served.user_middleware if each.cls is FacadeMount for _, app in each.kwargs["mounted"]]
+    routes = [route for app in (served, *mounted) for route in app.routes]
+    return any(route.matches(scope)[0] is not Match.NONE for route in routes)
 
 
 @every_document

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
+from fastapi.security.http import HTTPBase
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
@@ -37,6 +38,9 @@ _DESCRIPTION = """Recordings of calls, in the words of Bird's voice API.
 
 Change the base URL and the key of an application that was written for `https://api.bird.com`, and nothing else."""
 
+_ACCESS_KEY = HTTPBase(scheme="AccessKey", scheme_name="accessKey", description="The key of an app.", auto_error=False)
+"""For the OpenAPI document alone: the key is checked before any route."""
+
 
 def create(parts: FacadeDependencies) -> FastAPI:
     """Return Bird's API over its collaborators."""
@@ -49,7 +53,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
         refusal=refusal,
     )
     for room in (calls, workspaces, transcriptions):
-        app.include_router(room.routes(parts))
+        app.include_router(room.routes(parts), dependencies=[Security(_ACCESS_KEY)])
     return app
 
 

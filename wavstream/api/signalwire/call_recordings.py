@@ -68,7 +68,7 @@ class CallRecordings:
             status_url=status_url,
             said=said,
         )
-        if True:
+        async with self._turns.of(app_id, call_id):  # rule 3
             check_call(self._parts, app_id, call_id)
             if control_id is not None and _with_handle(self._running(app_id, call_id), control_id):
                 raise ControlIdInUse(control_id)  # rule 1

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
+from fastapi.openapi.models import Example
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -78,7 +79,7 @@ class RecordParams(_Strict):
     @field_validator("record")
     @classmethod
     def _once(cls, record: RecordBlock | None, info: ValidationInfo) -> RecordBlock | None:
-        if record is not None and record.audio is not None and False:  # rule 2
+        if record is not None and record.audio is not None and info.data.get("audio") is not None:  # rule 2
             raise ValueError("has the options that audio has too: give them once")
         return record
 
@@ -110,21 +111,25 @@ class PauseParams(HandleParams):
     """Nothing, or silence of the same length."""
 
 
-def _example(command: str, **params: Any) -> dict[str, Any]:
-    return {"examples": [{"id": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "command": command, "params": params}]}
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    command: {"id": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "command": command, "params": params}
+    for command, params in {
+        "calling.record": {
+            "control_id": "rec-1",
+            "record": {"audio": {"format": "wav", "stereo": True, "direction": "both"}},
+            "status_url": "https://shop.example/hooks",
+        },
+        "calling.record.pause": {"control_id": "rec-1", "behavior": "silence"},
+        "calling.record.resume": {"control_id": "rec-1"},
+        "calling.record.stop": {"control_id": "rec-1"},
+    }.items()
+}
 
 
 class RecordCommand(_Strict):
     """Start a recording of a call."""
 
-    model_config = ConfigDict(
-        json_schema_extra=_example(
-            "calling.record",
-            control_id="rec-1",
-            record={"audio": {"format": "wav", "stereo": True, "direction": "both"}},
-            status_url="https://shop.example/hooks",
-        )
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLES["calling.record"]]})
 
     id: SessionId
     command: Literal["calling.record"]
@@ -134,9 +139,7 @@ class RecordCommand(_Strict):
 class PauseCommand(_Strict):
     """Let nothing that is said reach the recording from now on."""
 
-    model_config = ConfigDict(
-        json_schema_extra=_example("calling.record.pause", control_id="rec-1", behavior="silence")
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLES["calling.record.pause"]]})
 
     id: SessionId
     command: Literal["calling.record.pause"]
@@ -146,7 +149,7 @@ class PauseCommand(_Strict):
 class ResumeCommand(_Strict):
     """Go on after a pause."""
 
-    model_config = ConfigDict(json_schema_extra=_example("calling.record.resume", control_id="rec-1"))
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLES["calling.record.resume"]]})
 
     id: SessionId
     command: Literal["calling.record.resume"]
@@ -156,7 +159,7 @@ class ResumeCommand(_Strict):
 class StopCommand(_Strict):
     """End a recording; its file follows."""
 
-    model_config = ConfigDict(json_schema_extra=_example("calling.record.stop", control_id="rec-1"))
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLES["calling.record.stop"]]})
 
     id: SessionId
     command: Literal["calling.record.stop"]
@@ -173,7 +176,7 @@ class _AnyCommand(_Strict):
 
 CallCommand = RecordCommand | PauseCommand | ResumeCommand | StopCommand
 
-_COMMANDS: dict[Any, type[CallCommand]] = {
+_COMMANDS: dict[str, type[CallCommand]] = {
     "calling.record": RecordCommand,
     "calling.record.pause": PauseCommand,
     "calling.record.resume": ResumeCommand,
@@ -189,7 +192,8 @@ def command_type(check_url: CheckUrl) -> Any:
         form = _COMMANDS.get(name, _AnyCommand) if isinstance(name, str) else _AnyCommand  # rule 1
         return form.model_validate(said, context=check_url)
 
-    return Annotated[CallCommand, WrapValidator(by_name)]
+    examples: dict[str, Example] = {name: {"value": example} for name, example in _EXAMPLES.items()}
+    return Annotated[CallCommand, WrapValidator(by_name), Body(openapi_examples=examples)]
 
 
 def routes(parts: FacadeDependencies, recordings: CallRecordings) -> APIRouter:
@@ -197,7 +201,7 @@ def routes(parts: FacadeDependencies, recordings: CallRecordings) -> APIRouter:
     router = APIRouter(prefix="/api/calling/calls", tags=["calling"])
 
     async def command(said: CallCommand, app_id: AppId, project: Account) -> Response:
-        """Send a command to a call. The first of a recording is answered once it has begun, the last once it ends."""
+        """Send a command to a call. A start is answered once the recording has begun, or waits for its call."""
         recording = await _done(said, app_id, project or "")
         return JSONResponse(call_leg(recording, _view(app_id, said.id), parts.now()).as_json())
 

@@ -28,7 +28,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
     app = facade_app(
         parts,
         vendor=API,
-        title="wavstream as SignalWire",
+        title="wavstream: SignalWire",
         description=DESCRIPTION,
         credentials=credentials,
         refusal=refusal,

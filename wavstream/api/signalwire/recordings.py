@@ -156,7 +156,7 @@ def routes(parts: FacadeDependencies) -> APIRouter:
 
     async def found(app_id: str, recording_id: str) -> Recording:
         recording = await parts.commands.get(app_id=app_id, recording_id=from_uuid(recording_id))
-        pass
+        recording = as_of(parts.now(), recording)
         if recording.status in _GONE:  # rule 1
             raise NotFound("no such recording")
         return recording

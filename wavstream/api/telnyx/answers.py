@@ -14,7 +14,8 @@ from wavstream.model.times import Moment
 from wavstream.webhooks.telnyx import call_ids
 
 
-def _with_example(example: dict[str, Any]) -> ConfigDict:
+def with_example(example: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a document that is shown with an example."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
@@ -57,7 +58,7 @@ RECORDING_EXAMPLE: dict[str, Any] = {
 class RecordingData(Document):
     """A finished recording."""
 
-    model_config = _with_example(RECORDING_EXAMPLE)
+    model_config = with_example(RECORDING_EXAMPLE)
 
     record_type: Literal["recording"] = "recording"
     id: str
@@ -116,7 +117,7 @@ def recording_data(recording: Recording, link: Link | None) -> RecordingData:
 class RecordingAnswer(Document):
     """A recording."""
 
-    model_config = _with_example({"data": RECORDING_EXAMPLE})
+    model_config = with_example({"data": RECORDING_EXAMPLE})
 
     data: RecordingData
 
@@ -142,7 +143,7 @@ META_EXAMPLE = {"page_number": 1, "page_size": 20, "total_pages": 1, "total_resu
 class RecordingList(Document):
     """A page of recordings."""
 
-    model_config = _with_example({"data": [RECORDING_EXAMPLE], "meta": META_EXAMPLE})
+    model_config = with_example({"data": [RECORDING_EXAMPLE], "meta": META_EXAMPLE})
 
     data: list[RecordingData]
     meta: PageMeta
@@ -162,7 +163,7 @@ class TranscriptionData(Document):
 class TranscriptionList(Document):
     """A page of transcriptions: an empty one, since none is made yet."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {"data": [], "meta": {"page_number": 1, "page_size": 20, "total_pages": 0, "total_results": 0}}
     )
 
@@ -180,7 +181,7 @@ class Started(Document):
 class StartAnswer(Document):
     """The outcome of `record_start`."""
 
-    model_config = _with_example({"data": {"result": "ok", "recording_id": "0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42"}})
+    model_config = with_example({"data": {"result": "ok", "recording_id": "0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42"}})
 
     data: Started
 
@@ -194,7 +195,7 @@ class Done(Document):
 class CommandAnswer(Document):
     """The outcome of a command."""
 
-    model_config = _with_example({"data": {"result": "ok"}})
+    model_config = with_example({"data": {"result": "ok"}})
 
     data: Done = Done()
 
@@ -202,7 +203,7 @@ class CommandAnswer(Document):
 class DeletionAnswer(Document):
     """All recordings that were named are gone."""
 
-    model_config = _with_example({"status": "ok"})
+    model_config = with_example({"status": "ok"})
 
     status: Literal["ok"] = "ok"
 
@@ -220,7 +221,7 @@ class PublicKey(Document):
 class PublicKeyAnswer(Document):
     """The app's public key."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
             "data": {
                 "record_type": "public_key",
@@ -254,7 +255,7 @@ class ErrorEntry(Document):
 class Errors(Document):
     """All that is wrong with the request."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
             "errors": [
                 {

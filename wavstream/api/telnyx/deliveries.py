@@ -17,7 +17,15 @@ from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.facade import AppId, FacadeDependencies
-from wavstream.api.telnyx.answers import PageMeta, PublicKey, PublicKeyAnswer, errors, page_meta
+from wavstream.api.telnyx.answers import (
+    META_EXAMPLE,
+    PageMeta,
+    PublicKey,
+    PublicKeyAnswer,
+    errors,
+    page_meta,
+    with_example,
+)
 from wavstream.api.telnyx.commands import API
 from wavstream.api.telnyx.requests import ListDeliveries, after
 from wavstream.catalog.deliveries import Delivery, DeliveryFilters
@@ -33,6 +41,40 @@ SEARCHED = 5_000
 _AT_ONCE = 250
 _STATUSES: dict[State, Literal["delivered", "failed"]] = {State.DELIVERED: "delivered", State.DEAD: "failed"}
 _ANSWERED = re.compile(r"answered (\d{3})\b")
+
+
+DELIVERY_EXAMPLE: dict[str, Any] = {
+    "record_type": "webhook_delivery",
+    "id": "5b0c0f5e-6d2b-5c8e-9a41-2f6a7c1d8e90",
+    "user_id": "shop",
+    "status": "delivered",
+    "started_at": "2026-11-01T10:01:01.250000Z",
+    "finished_at": "2026-11-01T10:01:02.310000Z",
+    "attempts": [
+        {
+            "status": "delivered",
+            "finished_at": "2026-11-01T10:01:02.310000Z",
+            "error": None,
+            "http": {"request": {"url": "https://shop.example/hooks"}, "response": None},
+        },
+        {
+            "status": "failed",
+            "finished_at": "2026-11-01T10:01:01.300000Z",
+            "error": "answered 503",
+            "http": {"request": {"url": "https://shop.example/hooks"}, "response": {"status": 503}},
+        },
+    ],
+    "webhook": {
+        "record_type": "event",
+        "event_type": "call.recording.saved",
+        "id": "5b0c0f5e-6d2b-5c8e-9a41-2f6a7c1d8e90",
+        "occurred_at": "2026-11-01T10:01:01.248310Z",
+        "payload": {
+            "call_control_id": "v3:MdI91X4lWFEs7IgbBEOT9M4AigoY08M0WWZFISt1Yw2axZ_IiE4pqg",
+            "recording_id": "0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42",
+        },
+    },
+}
 
 
 class HttpRequest(Document):
@@ -95,6 +137,8 @@ class DeliveryData(Document):
 
 class DeliveryList(Document):
     """A page of deliveries."""
+
+    model_config = with_example({"data": [DELIVERY_EXAMPLE], "meta": META_EXAMPLE})
 
     data: list[DeliveryData]
     meta: PageMeta

@@ -49,6 +49,24 @@ async def test_a_handle_that_another_api_gave_is_in_use_too(recordings: CallReco
     await start(recordings)
 
 
+async def test_of_two_starts_at_once_with_one_handle_the_second_is_refused(
+    recordings: CallRecordings, commands: FakeCommands
+) -> None:
+    first, second = await asyncio.gather(start(recordings), start(recordings), return_exceptions=True)
+
+    assert isinstance(first, Recording)
+    assert isinstance(second, ControlIdInUse)
+    assert commands.only is first
+
+
+async def test_a_stop_that_comes_while_its_recording_is_started_waits_for_it(recordings: CallRecordings) -> None:
+    started, stopped = await asyncio.gather(
+        start(recordings), recordings.stop(app_id="shop", call_id=CALL, control_id="rec-1")
+    )
+
+    assert (started.id, stopped.status) == (stopped.id, Status.COMPLETED)
+
+
 async def test_a_recording_that_ends_by_itself_meanwhile_is_not_there_to_stop(
     recordings: CallRecordings, commands: FakeCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

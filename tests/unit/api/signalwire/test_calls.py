@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -235,15 +234,6 @@ async def test_a_handle_may_be_used_again_once_its_recording_has_ended(
     await started(shop, control_id="rec-1")
 
     assert len(signalwire.commands.recordings) == 2
-
-
-async def test_of_two_starts_at_once_with_one_handle_one_is_refused(
-    signalwire: SignalWire, shop: httpx.AsyncClient
-) -> None:
-    answers = await asyncio.gather(*(send(shop, "calling.record", control_id="rec-1") for _ in range(2)))
-
-    assert sorted(answer.status_code for answer in answers) == [200, 422]
-    assert len(signalwire.commands.recordings) == 1
 
 
 async def test_a_handle_is_of_its_call(signalwire: SignalWire, shop: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.unit.api.fakes import live_view
-from wavstream.catalog.pages import Page
+from wavstream.catalog.pages import NumberedPage, Page
 from wavstream.errors import Conflict, Forbidden, LimitReached, NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import new_id
@@ -129,6 +129,16 @@ class FakeCalls(Commands):
         found = [row for row in self.rows.values() if row.app_id == app_id and row.session_id == filters.session_id]
         assert filters.statuses == frozenset(Status)
         return Page(tuple(found[:limit]), None)
+
+    async def numbered_page(
+        self, *, app_id: str, filters: RecordingFilters, number: int, size: int
+    ) -> NumberedPage[Recording]:
+        assert filters.statuses is not None
+        found = [row for row in self.rows.values() if row.app_id == app_id and row.status in filters.statuses]
+        return NumberedPage(tuple(found[(number - 1) * size :][:size]), len(found))
+
+    async def delete(self, *, app_id: str, recording_id: str) -> None:
+        self.put(replace(self.rows[recording_id], status=Status.DELETED))
 
     # ---- within ------------------------------------------------------------------------------------------------
 
