@@ -190,10 +190,9 @@ class Commands:
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """Return one recording of the app; raises NotFound."""
-        live = self._recorder.get(recording_id)
-        ended = live.row if live is not None and live.finishing is not None else None
+        ended = self._ended(recording_id)
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
-        if ended is not None and ended.app_id == app_id:  # its row is written last
+        if ended is not None and ended.app_id == app_id:
             return ended if row is None else replace(ended, hold=row.hold)
         if row is None:
             raise NotFound("no such recording")
@@ -225,13 +224,15 @@ class Commands:
 
     async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
-        return await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
+        page = await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
+        return replace(page, data=tuple(map(self._as_ended, page.data)))
 
     async def numbered_page(
         self, *, app_id: str, filters: RecordingFilters, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
-        return await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
+        page = await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
+        return replace(page, data=tuple(map(self._as_ended, page.data)))
 
     async def stored_by_day(self, *, app_id: str, now: datetime, session_id: str | None = None) -> Sequence[StoredDay]:
         """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
@@ -311,6 +312,15 @@ class Commands:
         if started.row.status is not recording.status:
             await started.save()
         return started.row
+
+    def _ended(self, recording_id: str) -> Recording | None:
+        """Return a recording whose file is being made, as it is: its row is written last."""
+        live = self._recorder.get(recording_id)
+        return live.row if live is not None and live.finishing is not None else None
+
+    def _as_ended(self, row: Recording) -> Recording:
+        ended = self._ended(row.id)
+        return row if ended is None else replace(ended, hold=row.hold)
 
     def _live(self, app_id: str, session_id: str) -> Session:
         session = self._sessions.find(app_id, session_id)

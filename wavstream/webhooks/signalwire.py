@@ -123,11 +123,12 @@ def _sign(_message_id: str, body: bytes, keys: Keys, occasion: Occasion) -> dict
 
 VOCABULARY = Vocabulary(
     events=dict.fromkeys(_STATES, EVENT),
-    usual=frozenset(_STATES),
+    # A callback goes to the URL that its start named. Without one nothing is told, as at SignalWire.
+    usual=frozenset(),
     render=render,
     sign=_sign,
-    # SignalWire promises its best effort. The three tries after the first begin within 51 s of it, however slow the
-    # answers are; a fifth would come after a minute.
-    retries=Retries(delays_s=(1, 5, 30), given_up_after=timedelta(seconds=60)),
+    # SignalWire promises its best effort. Four tries take less than a minute; a callback that waits behind others of
+    # its recording has as many.
+    retries=Retries(delays_s=(1, 5, 30), given_up_after=timedelta(hours=1), tries=4),
     key_text=key_text,
 )

@@ -16,7 +16,7 @@ class Vocabularies(Mapping[str, Vocabulary]):
     1. A fact is told in the words of the API that it is of. One of our own API, which has none, is told in those of the
        app's target.
     2. What a vendor has no word for is not told.
-    3. A fact that has a URL of its own is told as its vendor usually does: its receiver has chosen nothing.
+    3. A fact that has a URL of its own is told there, whatever it is: its receiver was named for it.
     4. An app that names events is told those. If it names none of a vendor, the vendor's usual ones are told, but for
        the first vendor, whose list of names says what is told and what is not.
     5. An app that names no events is told what its vendor usually tells.
@@ -60,7 +60,7 @@ class Vocabularies(Mapping[str, Vocabulary]):
         if event is None:  # rule 2
             return False
         if fact.url is not None:  # rule 3
-            return fact.kind in words.usual
+            return True
         if target is None:
             return False
         if target.events and (name == self._first or not set(words.events.values()).isdisjoint(target.events)):

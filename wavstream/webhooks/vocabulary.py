@@ -47,9 +47,13 @@ class Retries:
     """Before the second try, the third, ...; the last also before all later ones."""
     given_up_after: timedelta
     """Since the fact was told; no try is later."""
+    tries: int | None = None
+    """How many there are at most; None: as many as fit."""
 
     def next_at(self, failed: int, *, begun_at: datetime, now: datetime) -> datetime | None:
         """Return when to try again after ``failed`` tries, the last of which ended ``now``; None: not any more."""
+        if self.tries is not None and failed >= self.tries:
+            return None
         then = now + timedelta(seconds=self.delays_s[min(failed, len(self.delays_s)) - 1])
         return then if then <= begun_at + self.given_up_after else None
 
@@ -61,7 +65,7 @@ class Vocabulary:
     events: Mapping[FactKind, str]
     """The vendor's names of events; what has none is not told."""
     usual: frozenset[FactKind]
-    """What is told where the app names no event of this vendor."""
+    """What an app is told, at its own target, that names no event of this vendor."""
     render: Callable[[Fact, Occasion], bytes]
     """From a fact to the body of the webhook."""
     sign: Callable[[str, bytes, Keys, Occasion], dict[str, str]]

@@ -498,6 +498,19 @@ async def test_a_sound_is_played_to_the_streams_that_have_its_rate(office: Comma
         office.commands.play(app_id="two", session_id="call-77", sound={8000: sound})
 
 
+async def test_a_list_shows_a_recording_whose_file_is_being_made_as_it_is(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    await office.commands.end(app_id="one", recording_id=recording.id)
+
+    page = await office.commands.list(app_id="one", filters=RecordingFilters(), limit=10, cursor=None)
+    numbered = await office.commands.numbered_page(app_id="one", filters=RecordingFilters(), number=1, size=10)
+
+    assert [each.status for each in (*page.data, *numbered.data)] == [Status.COMPLETED] * 2
+    assert numbered.total == 1
+    await office.finished(recording)
+
+
 async def test_a_call_is_known_to_its_app_while_it_streams_or_is_announced(office: CommandsHarness) -> None:
     office.stream()
     await office.commands.announce(app_id="one", session_id="call-78", call=CallFacts())

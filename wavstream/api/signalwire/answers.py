@@ -147,12 +147,11 @@ def refusal(error: WavstreamError) -> Response:
             return _wrong_parameters(error.fields, code="value_not_unique")
         case Conflict():
             return _wrong_parameters((FieldError("/params/control_id", str(error)),), code="cannot_process")
-        case InvalidFields(fields=fields) if all(field.pointer[:1] in ("", "/") for field in fields):
+        case InvalidFields(fields=fields) if all(field.pointer[:1] in ("", "/") for field in fields):  # of a body
             return _wrong_parameters(fields)
         case InvalidFields():
-            return JSONResponse(
-                {"errors": [_attribute(field) for field in error.fields]}, status_code=error.http_status
-            )
+            errors = [_attribute(field) for field in error.fields]  # rule 3
+            return JSONResponse({"errors": errors}, status_code=error.http_status)
         case Unauthenticated():
             headers["WWW-Authenticate"] = 'Basic realm="wavstream"'
     body = {"error": _title(error.http_status)}  # rule 1
@@ -162,7 +161,7 @@ def refusal(error: WavstreamError) -> Response:
 
 
 def _wrong_parameters(fields: Sequence[FieldError], *, code: str | None = None) -> Response:
-    errors = [_parameter(field, code or _CODES[field.kind]) for field in fields]
+    errors = [_parameter(field, code or _CODES[field.kind]) for field in fields]  # rule 2
     return JSONResponse({"errors": errors}, status_code=InvalidFields.http_status)
 
 

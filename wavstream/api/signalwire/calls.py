@@ -203,7 +203,8 @@ def routes(parts: FacadeDependencies, recordings: CallRecordings) -> APIRouter:
     async def command(said: CallCommand, app_id: AppId, project: Account) -> Response:
         """Send a command to a call. A start is answered once the recording has begun, or waits for its call."""
         recording = await _done(said, app_id, project or "")
-        return JSONResponse(call_leg(recording, _view(app_id, said.id), parts.now()).as_json())
+        leg = call_leg(recording, _view(app_id, said.id), parts.now())  # rule 3
+        return JSONResponse(leg.as_json())
 
     async def _done(said: CallCommand, app_id: str, project: str) -> Recording:
         match said:

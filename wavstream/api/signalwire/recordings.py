@@ -161,12 +161,6 @@ def routes(parts: FacadeDependencies) -> APIRouter:
             raise NotFound("no such recording")
         return recording
 
-    async def up_to_date(recording: Recording) -> Recording:
-        """Return a recording of a list as it is: that it was stopped is written into its row with its file."""
-        if not recording.status.is_running:
-            return recording
-        return await parts.commands.get(app_id=recording.app_id, recording_id=recording.id)
-
     def shown(recording: Recording, project: str | None) -> dict[str, Any]:
         item = item_of(recording, url=parts.urls.of(recording), project=project or "")
         return item.model_dump(mode="json", exclude_none=True)
@@ -190,7 +184,7 @@ def routes(parts: FacadeDependencies) -> APIRouter:
         links = {"self": _page(size, query.page_token), "first": _page(size, None)}
         if page.next_cursor is not None:
             links["next"] = _page(size, page.next_cursor)
-        there = [as_of(now, await up_to_date(recording)) for recording in page.data]
+        there = [as_of(now, recording) for recording in page.data]
         data = [shown(recording, project) for recording in there if recording.status not in _GONE]
         return JSONResponse({"links": links, "data": data})
 

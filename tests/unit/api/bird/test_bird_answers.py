@@ -18,7 +18,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.ids import as_uuid
 from wavstream.model.options import ChannelLayout, FileFormat, RecordingOptions
 from wavstream.model.origin import Origin
-from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.model.recording import EndReason, Receipt, Recording, Status
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 
 URLS = PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, START),)), "https://rec.example.com")
@@ -139,7 +139,7 @@ def test_a_party_is_a_number_of_the_telephone_network_or_something_else(party: s
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        (recording(Status.ONGOING), 30),
+        (recording(Status.ONGOING), 31),
         (recording(Status.PAUSED, updated_at=CREATED + timedelta(seconds=12)), 12),
         (recording(Status.COMPLETED), 61),
         (recording(Status.AVAILABLE), 61),
@@ -150,8 +150,14 @@ def test_a_party_is_a_number_of_the_telephone_network_or_something_else(party: s
 def test_the_duration_for_a_call_is_that_of_the_file_and_before_that_the_time_since_the_start(
     told: Recording, expected: int
 ) -> None:
-    assert calls(told)["duration"] == pytest.approx(expected, abs=1)
-    assert calls(told)["duration"] in (expected, expected + 1)  # half up
+    assert calls(told)["duration"] == expected
+
+
+@pytest.mark.parametrize(("length_ms", "expected"), [(0, 0), (499, 0), (500, 1), (1_499, 1), (1_500, 2), (2_500, 3)])
+def test_a_file_is_as_many_whole_seconds_long_half_up(length_ms: int, expected: int) -> None:
+    told = recording(receipt=Receipt(8000, 1, length_ms * 8, "9f" * 32, 80))
+
+    assert workspaces(told)["duration"] == calls(told)["duration"] == expected
 
 
 def test_stereo_and_format_are_those_of_the_file() -> None:

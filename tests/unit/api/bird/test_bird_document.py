@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case
+from schemathesis.core.result import Ok
 
-from tests.unit.api.bird.conftest import Bird
+from tests.unit.api.bird.conftest import KEYS, Bird
 from tests.unit.api.bird.schemas import SCHEMAS
+from tests.unit.api.test_conformance import CHECKS
 
 OPERATIONS = {
     "recordCallSession", "recordCall", "listCallRecordings", "getCallRecording", "updateCallRecording",
@@ -73,3 +80,31 @@ async def test_every_request_and_answer_has_an_example_and_no_example_has_a_fiel
         for each in schemas[name]["examples"]:
             assert set(each) <= set(schemas[name]["properties"])
             assert set(schemas[name].get("required", ())) <= set(each)
+
+
+async def test_whatever_is_sent_the_answer_is_one_that_the_document_names(bird: Bird) -> None:
+    called = await asyncio.to_thread(call_all, bird.service.app)  # it calls from loops of its own
+    assert called == len(OPERATIONS)
+
+
+def call_all(app: FastAPI) -> int:
+    """Return how many operations were called, each some times, by the app whose workspace is any."""
+    seen = 0
+    for found in schemathesis.openapi.from_asgi("/openapi/bird.json", app).get_all_operations():
+        assert isinstance(found, Ok)
+
+        @given(case=found.ok().as_strategy())
+        @settings(
+            max_examples=10,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def call(case: Case[Any]) -> None:
+            case.call_and_validate(headers={"Authorization": f"AccessKey {KEYS['bank']}"}, checks=CHECKS)
+
+        call()
+        seen += 1
+    return seen

@@ -65,7 +65,7 @@ class Player:
         return list(dict.fromkeys(notes))
 
     async def _speak(self, call: LiveCall, text: str, asked: Play) -> list[str]:
-        if not speech.can_speak():
+        if not await asyncio.to_thread(speech.can_speak):
             return [f"say: was skipped, nothing speaks here: install {speech.EXTRA}"]
         try:
             spoken = await asyncio.to_thread(speech.speak, text, asked.say_language)

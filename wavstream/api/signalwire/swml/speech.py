@@ -43,7 +43,7 @@ class NoSuchLanguage(LookupError):
 
 
 def can_speak() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether the extra is installed. Blocks: it looks for its package on the disk."""
     return importlib.util.find_spec(_PACKAGE) is not None
 
 
