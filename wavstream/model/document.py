@@ -79,7 +79,7 @@ class RecordingDocument(Document):
     """Whose words it was asked for in: native, gateway, telnyx, bird or signalwire."""
     created_at: Moment
     updated_at: Moment
-    """When its status changed last."""
+    """When its status changed last; a file is made at the stop."""
     started_at: Moment | None
     """When the session streamed, at the earliest when the recording was created."""
     ended_at: Moment | None

@@ -222,7 +222,8 @@ class Recording:
     origin: Origin = Origin()
     """Who asked for it."""
     updated_at: datetime | None = None
-    """When its status changed last; None: it has the first one, or its row is older than this field."""
+    """When its status changed last, where its file is made at the stop; None: it has the first status, or its row is
+    older than this field."""
 
     def became(self, status: Status, at: datetime, **changes: Any) -> Recording:
         """Return the recording with another status, since ``at``, and other fields changed with it."""

@@ -266,7 +266,7 @@ class Commands:
 
     def is_known(self, app_id: str, session_id: str) -> bool:
         """Return whether the app has such a session: live, announced, or in the hands of a restart."""
-        return app_id in self._sessions.apps_of(session_id)
+        return self._sessions.knows(app_id, session_id)
 
     def playable_rates(self, app_id: str, session_id: str) -> set[int]:
         """Return the rates, in hertz, of a live session's streams that take audio; raises NotFound."""
@@ -297,6 +297,7 @@ class Commands:
         self._sessions.check_open()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._sessions.find_or_make(app_id, session_id, self._now_us())
+        recording = replace(recording, call=session.call)
         expectation = session.expect_stream(self._now_us())
         try:
             async with self._opened.starting(recording) as recording:

@@ -71,6 +71,10 @@ class Sessions:
         """Return the live session, if there is one."""
         return self._sessions.get((app_id, session_id))
 
+    def knows(self, app_id: str, session_id: str) -> bool:
+        """Return whether the app has a session of this id, live or being brought back after a restart."""
+        return (app_id, session_id) in self._sessions or app_id in self._deferred.apps_of(session_id)
+
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id, live or being brought back after a restart."""
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}

@@ -511,6 +511,18 @@ async def test_a_list_shows_a_recording_whose_file_is_being_made_as_it_is(office
     await office.finished(recording)
 
 
+async def test_a_recording_of_an_announced_call_knows_from_the_start_what_is_known_of_it(
+    office: CommandsHarness,
+) -> None:
+    call = CallFacts(from_="+1", to="+2", vendor_ids={"call_leg_id": "leg-1"})
+    await office.commands.announce(app_id="one", session_id="call-77", call=call)
+
+    recording = await office.start()
+
+    assert (recording.status, recording.call) == (Status.ACCEPTED, call)
+    assert await office.row(recording) == recording
+
+
 async def test_a_call_is_known_to_its_app_while_it_streams_or_is_announced(office: CommandsHarness) -> None:
     office.stream()
     await office.commands.announce(app_id="one", session_id="call-78", call=CallFacts())

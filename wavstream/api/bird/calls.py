@@ -29,7 +29,7 @@ from wavstream.api.bird.pages import (
 from wavstream.api.facade import AppId, FacadeDependencies, check_call
 from wavstream.api.paths import ANY_TEXT
 from wavstream.api.playback import as_of
-from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound
+from wavstream.errors import Conflict, FieldError, InvalidFields, NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import as_uuid
 from wavstream.model.options import RecordingOptions
@@ -181,13 +181,10 @@ class _CallRecordings:
         )
 
     async def list_running(self, app_id: str, place: Place, call_id: str, query: CallPage) -> JSONResponse:
-        """List what runs of a call; raises NotFound for one that is not live, and LimitReached."""
+        """List what runs of a call; raises NotFound or Forbidden for one that is not the app's, and LimitReached."""
         parts = self._parts
         await check_workspace(parts, app_id, place.workspace_id)
-        try:
-            running = {each.id: each for each in self._commands.recordings_of(app_id, call_id)}
-        except Forbidden:
-            raise NotFound("no such call is live") from None
+        running = {each.id: each for each in self._commands.recordings_of(app_id, call_id)}
         # Its row is written last, so what runs is looked up among the live ones.
         page = await matching_page(
             self._commands,
@@ -212,8 +209,6 @@ class _CallRecordings:
         Raises Conflict for one that has ended, or cannot become so from what it is.
         """
         commands, app_id, recording_id = self._commands, recording.app_id, recording.id
-        if recording.status is wanted:
-            return recording
         try:
             if wanted is Status.PAUSED:
                 return await commands.pause(app_id=app_id, recording_id=recording_id)
@@ -221,7 +216,7 @@ class _CallRecordings:
                 return await commands.resume(app_id=app_id, recording_id=recording_id)
             await commands.end(app_id=app_id, recording_id=recording_id)
         except Conflict as error:
-            if error.state != wanted:  # else somebody else was quicker
+            if error.state != wanted:
                 raise
         return await commands.get(app_id=app_id, recording_id=recording_id)
 

@@ -19,7 +19,6 @@ PROMISED: dict[str, Any] = {
     "format": "mp3",
     "channels": "mono",
     "track": "both",
-    "max_length_s": 0,
     "initial_timeout_s": 0.0,
     "end_silence_timeout_s": 0.0,
     "trim": "none",
@@ -30,7 +29,7 @@ PROMISED: dict[str, Any] = {
     "transcription": False,
     "transcription_language": None,
 }
-"""What a start means where the request says nothing: the defaults of the server or of the app must not change it."""
+"""What a start means beyond its fields: the defaults of the server or of the app must not change it."""
 
 MAX_PAGE_TOKEN_CHARACTERS = 8_000
 

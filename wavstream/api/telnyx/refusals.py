@@ -56,9 +56,9 @@ class Mistake:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as values that JSON knows."""
-        said: dict[str, Any] = {"code": self.code, "title": TITLES[self.code], "detail": _readable(self.detail)}
+        said: dict[str, Any] = {"code": self.code, "title": TITLES[self.code], "detail": self.detail}
         if self.place is not None:
-            said["source"] = {"pointer" if self.place.startswith("/") else "parameter": _readable(self.place)}
+            said["source"] = {"pointer" if self.place.startswith("/") else "parameter": self.place}
         return said
 
 
@@ -138,8 +138,3 @@ def _of_field(field: FieldError) -> Mistake:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def _readable(text: str) -> str:
-    """Return text as it can be sent: half a surrogate pair, which the name of a field in JSON may be, has no UTF-8."""
-    return text.encode(errors="backslashreplace").decode()

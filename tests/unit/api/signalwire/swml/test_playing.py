@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.unit.api.fakes import START
 from tests.unit.api.signalwire.conftest import CALL
 from tests.unit.api.signalwire.swml.conftest import RATE_HZ, RECORDED, Swml
 from wavstream.api.signalwire.swml import player
+from wavstream.conversion.reading import Sound, read_sound
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.rendering.codecs.resample import Resampler
@@ -111,13 +113,23 @@ async def test_of_a_very_long_recording_the_beginning_is_played(swml: Swml, monk
     assert run["steps"][0]["note"] == "only the first 1 s were played"
 
 
-async def test_two_documents_are_heard_one_behind_the_other(swml: Swml) -> None:
-    still = asyncio.Event()
-    swml.stand_still_until(still)
+async def test_two_documents_are_heard_one_behind_the_other(swml: Swml, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+
+    def counted(path: Path, *, at_most_s: float) -> Sound:
+        reads.append(path)
+        return read_sound(path, at_most_s=at_most_s)
+
+    monkeypatch.setattr(player, "read_sound", counted)
+    swml.stand_still_until(still := asyncio.Event())
     url = swml.parts.urls.of(await recorded(swml))
     first = await swml.start({"sections": {"main": [{"play": url}]}})
     await until(lambda: swml.commands.played)
     second = await swml.start({"sections": {"main": [{"play": url}]}})
+    await until(lambda: len(reads) == 2)
+    for _ in range(20):  # nothing happens: the second waits for its turn
+        await asyncio.sleep(0.005)
+    assert len(swml.commands.played) == 1
 
     still.set()
     runs = [await swml.ended(run) for run in (first, second)]
@@ -221,8 +233,7 @@ async def test_a_stream_that_leaves_takes_the_run_with_it(swml: Swml) -> None:
 
 async def test_a_call_that_has_ended_hears_nothing(swml: Swml) -> None:
     url = swml.parts.urls.of(await recorded(swml))
-    still = asyncio.Event()
-    swml.stand_still_until(still)
+    swml.stand_still_until(still := asyncio.Event())
     run_url = await swml.start({"sections": {"main": [{"play": ["silence:1", url]}]}})
     swml.commands.hang_up()
     still.set()

@@ -30,6 +30,7 @@ def statuses(run: dict[str, Any]) -> list[str]:
 
 
 async def test_a_document_is_answered_at_once_with_a_run_that_can_be_read(swml: Swml) -> None:
+    swml.stand_still_until(still := asyncio.Event())
     answer = await swml.post({"version": "1.0.0", "sections": {"main": [{"play": "silence:100"}]}})
 
     said = answer.json()
@@ -41,7 +42,8 @@ async def test_a_document_is_answered_at_once_with_a_run_that_can_be_read(swml: 
     assert (run["id"], run["call_id"], run["status"], run["ended_at"], run["error"]) == (
         run_id, CALL, "running", None, None
     )  # fmt: skip
-    swml.commands.hang_up()
+    still.set()
+    assert (await swml.ended(said["url"]))["status"] == "completed"
 
 
 async def test_a_run_tells_of_every_step(swml: Swml) -> None:
@@ -180,6 +182,12 @@ async def test_a_variable_is_put_in_when_its_step_comes(swml: Swml, reference: s
     assert run["variables"]["record_control_id"] == "after-7.5"
     first, second = swml.commands.recordings.values()
     assert (first.options.max_length_s, second.options.max_length_s) == (0, 7.5)
+
+
+async def test_a_silence_may_be_as_long_as_a_variable_says(swml: Swml) -> None:
+    run = await swml.main({"record_call": {"control_id": "2.5"}}, {"play": "silence:${record_control_id}"})
+
+    assert (run["status"], swml.time.now_s) == ("completed", 2.5)
 
 
 async def test_a_boolean_may_be_a_variable(swml: Swml) -> None:
@@ -332,8 +340,7 @@ async def test_a_run_whose_task_is_cancelled_says_so(swml: Swml) -> None:
 
 
 async def test_so_many_documents_run_on_a_call_and_no_more(swml: Swml) -> None:
-    still = asyncio.Event()
-    swml.stand_still_until(still)
+    swml.stand_still_until(still := asyncio.Event())
     swml.commands.stream("another")
     for _ in range(runs.MAX_RUNS_OF_CALL):
         await swml.start(LONG)
@@ -355,8 +362,7 @@ async def test_so_many_documents_run_on_a_call_and_no_more(swml: Swml) -> None:
 async def test_so_many_documents_run_of_an_app_and_in_all(
     swml: Swml, monkeypatch: pytest.MonkeyPatch, bound: str, status: int
 ) -> None:
-    still = asyncio.Event()
-    swml.stand_still_until(still)
+    swml.stand_still_until(still := asyncio.Event())
     monkeypatch.setattr(runs, bound, 2)
     for call in ("a", "b", "c"):
         swml.commands.stream(call)
