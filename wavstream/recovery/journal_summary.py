@@ -85,9 +85,7 @@ class JournalSummary:
         self.next_stream = max(self.next_stream, facts.stream + 1)
         self.next_track = max(self.next_track, facts.first_track + len(facts.tracks))
 
-    def _turn(
-        self, recording_id: str, status: Status, arrival_us: int, behavior: PauseBehavior | None = None
-    ) -> None:
+    def _turn(self, recording_id: str, status: Status, arrival_us: int, behavior: PauseBehavior | None = None) -> None:
         known = self.recordings.get(recording_id)
         # A pause is noted again where another recording starts beside it: it has lasted longer than that.
         if known is None or known.status is status:

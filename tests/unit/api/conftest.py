@@ -89,7 +89,9 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             live=NobodyLive(),
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
-                open_secret=lambda sealed, _: sealed, key_of=lambda app_id, api: b"k" * 32, file_url=urls.signed
+                open_secret=lambda sealed, _: sealed,
+                key_of=lambda app_id, api: b"k" * 32,
+                file_url=urls.signed,
             ),
             readiness=readiness,
             metrics_registry=registry,

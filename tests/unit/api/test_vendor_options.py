@@ -59,7 +59,7 @@ async def test_a_wrong_field_of_a_vendor_is_named_and_nothing_is_started(
 
 
 def test_every_marked_field_becomes_an_option_that_exists() -> None:
-    ours = {name for name in RecordingOptions.__dataclass_fields__}
+    ours = set(RecordingOptions.__dataclass_fields__)
 
     for facade in FACADES:
         marks = dict(marked(facade.start_options))

@@ -439,16 +439,16 @@ async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_stat
 async def test_a_pause_may_name_what_it_leaves_and_that_stays_so(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
-    name = {"app_id": "one", "recording_id": recording.id}
+    named: list[PauseBehavior | None] = [PauseBehavior.SILENCE, None, PauseBehavior.SKIP]
 
-    first = await office.commands.pause(**name, behavior=PauseBehavior.SILENCE)
-    await office.commands.resume(**name)
-    second = await office.commands.pause(**name)
-    await office.commands.resume(**name)
-    third = await office.commands.pause(**name, behavior=PauseBehavior.SKIP)
+    behaviors = []
+    for behavior in named:
+        paused = await office.commands.pause(app_id="one", recording_id=recording.id, behavior=behavior)
+        behaviors.append(paused.options.pause_behavior)
+        await office.commands.resume(app_id="one", recording_id=recording.id)
 
-    behaviors = [each.options.pause_behavior for each in (recording, first, second, third)]
-    assert behaviors == [PauseBehavior.SKIP, PauseBehavior.SILENCE, PauseBehavior.SILENCE, PauseBehavior.SKIP]
+    assert recording.options.pause_behavior is PauseBehavior.SKIP
+    assert behaviors == [PauseBehavior.SILENCE, PauseBehavior.SILENCE, PauseBehavior.SKIP]
 
 
 async def test_a_change_of_the_status_is_dated(office: CommandsHarness) -> None:

@@ -96,13 +96,12 @@ async def test_a_mono_file_is_single_and_what_is_not_known_of_the_call_is_called
     assert (data["from"], data["to"], data["conference_id"]) == ("", "", "c-1")
 
 
-@pytest.mark.parametrize("status", OTHERS)
-async def test_what_is_not_finished_or_is_gone_is_not_there(telnyx: Telnyx, shop: Caller, status: Status) -> None:
-    made = await telnyx.put(status)
-
-    for request in (shop.get, shop.delete):
-        answer = await request(f"{LIST}/{as_uuid(made.id)}")
-        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, "10005")
+async def test_what_is_not_finished_or_is_gone_is_not_there(telnyx: Telnyx, shop: Caller) -> None:
+    for status in OTHERS:
+        made = await telnyx.put(status)
+        for request in (shop.get, shop.delete):
+            answer = await request(f"{LIST}/{as_uuid(made.id)}")
+            assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, "10005"), status
     assert await found(shop) == []
 
 
@@ -129,8 +128,8 @@ async def test_what_is_another_apps_is_not_there(telnyx: Telnyx, shop: Caller, b
     ("recording_id", "code"),
     [(NOBODYS, "10005"), ("nope", "10006"), ("0" * 31, "10006"), ("0" * 33, "10006"), ("%00", "10006")],
 )
-async def test_an_id_that_names_nothing_is_not_found(shop: Caller, recording_id: str, code: str) -> None:
-    for request in (shop.get, shop.delete):
+async def test_an_id_that_names_nothing_is_not_found(one: Caller, recording_id: str, code: str) -> None:
+    for request in (one.get, one.delete):
         answer = await request(f"{LIST}/{recording_id}")
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, code)
 
@@ -164,63 +163,52 @@ async def put_three(telnyx: Telnyx) -> list[str]:
     return [as_uuid(each.id) for each in made]
 
 
-@pytest.mark.parametrize(
-    ("filter_name", "value"),
-    [
-        ("filter__call_control_id", "call-1"),
-        ("filter__call_leg_id", f"{IDS['call_leg_id']}-1"),
-        ("filter__call_session_id", f"{IDS['call_session_id']}-1"),
-        ("filter__connection_id", f"{IDS['connection_id']}-1"),
-        ("filter__conference_id", "c-1"),
-        ("filter__conference_region", "r-1"),
-        ("filter__sip_call_id", "sip-1"),
-        ("filter__from", "+10001"),
-        ("filter__to", "+20001"),
-    ],
-)
-async def test_a_filter_takes_what_is_exactly_so(telnyx: Telnyx, shop: Caller, filter_name: str, value: str) -> None:
+FILTERS = {
+    "filter__call_control_id": "call-1",
+    "filter__call_leg_id": f"{IDS['call_leg_id']}-1",
+    "filter__call_session_id": f"{IDS['call_session_id']}-1",
+    "filter__connection_id": f"{IDS['connection_id']}-1",
+    "filter__conference_id": "c-1",
+    "filter__conference_region": "r-1",
+    "filter__sip_call_id": "sip-1",
+    "filter__from": "+10001",
+    "filter__to": "+20001",
+}
+"""Of the middle one of three."""
+
+
+async def test_a_filter_takes_what_is_exactly_so(telnyx: Telnyx, shop: Caller) -> None:
     older, middle, newer = await put_three(telnyx)
 
     assert await found(shop) == [newer, middle, older]
-    assert await found(shop, **{filter_name: value}) == [middle]
-    assert await found(shop, **{filter_name: value.replace("1", "9")}) == []
-    assert await found(shop, **{filter_name: value[:-1]}) == []
-    both = {filter_name: value, "filter__created_at__lte": CREATED.isoformat()}
-    assert await found(shop, **both) == []
+    assert await found(shop, **FILTERS) == [middle]
+    for name, value in FILTERS.items():
+        assert await found(shop, **{name: value}) == [middle], name
+        assert await found(shop, **{name: value.replace("1", "9")}) == [], name
+        assert await found(shop, **{name: value[:-1]}) == [], name
+        assert await found(shop, **{name: value, "filter__created_at__lte": CREATED.isoformat()}) == [], name
 
 
-@pytest.mark.parametrize(("field", "offset_s"), [("created_at", 0), ("start_time", 1), ("end_time", 2)])
-async def test_times_are_taken_from_and_until_including(
-    telnyx: Telnyx, shop: Caller, field: str, offset_s: int
-) -> None:
-    older, middle, newer = await put_three(telnyx)
-    moment = CREATED + timedelta(hours=1, seconds=offset_s)
-    at, just_before, just_after = ((moment + timedelta(microseconds=by)).isoformat() for by in (0, -1, 1))
-    from_, to = f"filter__{field}__gte", f"filter__{field}__lte"
-
-    assert await found(shop, **{from_: at}) == [newer, middle]
-    assert await found(shop, **{from_: just_after}) == [newer]
-    assert await found(shop, **{to: at}) == [middle, older]
-    assert await found(shop, **{to: just_before}) == [older]
-    assert await found(shop, **{from_: at, to: at}) == [middle]
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "2026-11-01T11:00:00Z",
-        "2026-11-01T11:00:00",
-        "2026-11-01T12:00:00+01:00",
-        "20261101T110000Z",
-        "2026-11-01 11:00",
-    ],
-)
-async def test_a_time_is_in_any_form_of_iso_8601_and_utc_where_it_names_no_zone(
-    telnyx: Telnyx, shop: Caller, spelling: str
-) -> None:
+async def test_times_are_taken_from_and_until_including(telnyx: Telnyx, shop: Caller) -> None:
     older, middle, newer = await put_three(telnyx)
 
-    assert await found(shop, filter__created_at__gte=spelling) == [newer, middle]
+    for field, offset_s in (("created_at", 0), ("start_time", 1), ("end_time", 2)):
+        moment = CREATED + timedelta(hours=1, seconds=offset_s)
+        at, just_before, just_after = ((moment + timedelta(microseconds=by)).isoformat() for by in (0, -1, 1))
+        from_, to = f"filter__{field}__gte", f"filter__{field}__lte"
+        assert await found(shop, **{from_: at}) == [newer, middle]
+        assert await found(shop, **{from_: just_after}) == [newer]
+        assert await found(shop, **{to: at}) == [middle, older]
+        assert await found(shop, **{to: just_before}) == [older]
+        assert await found(shop, **{from_: at, to: at}) == [middle]
+
+
+async def test_a_time_is_in_any_form_of_iso_8601_and_utc_where_it_names_no_zone(telnyx: Telnyx, shop: Caller) -> None:
+    older, middle, newer = await put_three(telnyx)
+    eleven = ("2026-11-01T11:00:00Z", "2026-11-01T11:00:00", "2026-11-01T12:00:00+01:00", "20261101T110000Z")
+
+    for spelling in (*eleven, "2026-11-01 11:00"):
+        assert await found(shop, filter__created_at__gte=spelling) == [newer, middle]
     assert await found(shop, filter__created_at__gte="2026-11-02") == []
     assert await found(shop, filter__created_at__lte="9999-12-31T23:59:59.999999Z") == [newer, middle, older]
     assert await found(shop, filter__created_at__gte="0001-01-01") == [newer, middle, older]
@@ -292,9 +280,9 @@ async def test_pages_are_numbered_and_say_of_how_many_they_are(telnyx: Telnyx, s
     ],
 )
 async def test_a_parameter_that_is_wrong_or_unknown_is_named(
-    shop: Caller, address: str, parameter: str, value: str
+    one: Caller, address: str, parameter: str, value: str
 ) -> None:
-    answer = await shop.get(address, params={parameter: value})
+    answer = await one.get(address, params={parameter: value})
 
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]
@@ -305,10 +293,10 @@ async def test_a_parameter_that_is_wrong_or_unknown_is_named(
 @pytest.mark.parametrize(
     "value", ["", "yesterday", "2026-13-01", "1793527200", "2026-11-01T10:00:00+25:00", "0001-01-01T00:00:00+14:00"]
 )
-async def test_a_time_that_is_none_is_named(shop: Caller, field: str, value: str) -> None:
+async def test_a_time_that_is_none_is_named(one: Caller, field: str, value: str) -> None:
     for bound in ("gte", "lte"):
         parameter = f"filter[{field}][{bound}]"
-        answer = await shop.get(LIST, params={parameter: value})
+        answer = await one.get(LIST, params={parameter: value})
 
         assert answer.status_code == 422, value
         (mistake,) = answer.json()["errors"]
@@ -316,8 +304,8 @@ async def test_a_time_that_is_none_is_named(shop: Caller, field: str, value: str
         assert mistake["detail"].endswith("must be an ISO 8601 time such as 2026-11-01T10:00:00Z.")
 
 
-async def test_all_parameters_that_are_wrong_are_named(shop: Caller) -> None:
-    answer = await shop.get(f"{LIST}?page[size]=x&filter[foo]=1&filter[end_time][lte]=never")
+async def test_all_parameters_that_are_wrong_are_named(one: Caller) -> None:
+    answer = await one.get(f"{LIST}?page[size]=x&filter[foo]=1&filter[end_time][lte]=never")
 
     assert {each["source"]["parameter"] for each in answer.json()["errors"]} == {
         "page[size]",
@@ -326,15 +314,15 @@ async def test_all_parameters_that_are_wrong_are_named(shop: Caller) -> None:
     }
 
 
-async def test_the_list_of_transcriptions_is_empty(shop: Caller) -> None:
+async def test_the_list_of_transcriptions_is_empty(one: Caller) -> None:
     query = {"filter[recording_id]": "x", "filter[created_at][gte]": "2026-11-01", "page[size]": "5"}
-    answer = await shop.get("/v2/recording_transcriptions", params=query)
+    answer = await one.get("/v2/recording_transcriptions", params=query)
 
     assert answer.json() == {
         "data": [],
         "meta": {"page_number": 1, "page_size": 5, "total_pages": 0, "total_results": 0},
     }
-    for request in (shop.get, shop.delete):
+    for request in (one.get, one.delete):
         assert (await request(f"/v2/recording_transcriptions/{as_uuid(new_id())}")).status_code == 404
 
 
@@ -435,8 +423,8 @@ async def test_if_one_of_several_is_not_there_or_held_none_is_erased_and_all_of_
         ({"ids": [NOBODYS], "all": True}, "10015", "/all"),
     ],
 )
-async def test_a_wrong_list_of_ids_is_named(shop: Caller, said: dict[str, Any], code: str, place: str) -> None:
-    answer: httpx.Response = await shop.post(f"{LIST}/actions/delete", json=said)
+async def test_a_wrong_list_of_ids_is_named(one: Caller, said: dict[str, Any], code: str, place: str) -> None:
+    answer: httpx.Response = await one.post(f"{LIST}/actions/delete", json=said)
 
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]

@@ -74,9 +74,7 @@ def routes(parts: FacadeDependencies, recordings: CallRecordings, *, time: Time 
     """Return the routes of documents and their runs."""
     router = APIRouter(prefix="/swml", tags=["swml"])
 
-    rules = Rules(
-        check_status_url=partial(check_status_url, parts), check_recording_url=partial(our_link, parts.urls)
-    )
+    rules = Rules(check_status_url=partial(check_status_url, parts), check_recording_url=partial(our_link, parts.urls))
     runs = Runs(parts, Interpreter(parts, recordings, rules=rules), time=time)
 
     @router.post(
