@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavstream.conversion.reading import Forward
 from wavstream.errors import InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording
@@ -93,18 +94,10 @@ class Conversion:
         yield np.concatenate([rest, np.zeros((left - len(rest), self.channels), np.int16)])
 
 
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read from its start to its end. After each read of one that is seekable, soundfile seeks to where it is:
-    an MP3 is then decoded anew from some frames before, of which mpg123 complains on stderr (soundfile 0.14)."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 def _recorded(descriptor: int, samples: int) -> Iterator[NDArray[np.int16]]:
     """Yield the blocks, (n, channels), of a file; raise InternalError if it has not so many samples of each channel."""
     try:
-        with _Forward(descriptor, closefd=False) as file:
+        with Forward(descriptor, closefd=False) as file:
             read = functools.partial(file.read, BLOCK_SAMPLES, dtype="int16", always_2d=True)
             while len(block := read()):
                 samples -= len(block)

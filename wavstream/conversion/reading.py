@@ -49,10 +49,12 @@ class Sound(NamedTuple):
         return self._replace(samples=_cut_off(scaled))
 
 
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read from its start to its end; for the reason see ``conversion``'s own."""
+class Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read from its start to its end. After each read of one that is seekable, soundfile seeks to where it is:
+    an MP3 is then decoded anew from some frames before, of which mpg123 complains on stderr (soundfile 0.14)."""
 
     def seekable(self) -> bool:
+        """Return False, whatever the file is."""
         return False
 
 
@@ -62,7 +64,7 @@ def read_sound(path: Path, *, at_most_s: float) -> Sound:
     Raises NotFound if the file was erased, and InternalError if it cannot be read.
     """
     try:
-        with path.open("rb") as recorded, _Forward(recorded.fileno(), closefd=False) as file:
+        with path.open("rb") as recorded, Forward(recorded.fileno(), closefd=False) as file:
             left = round(at_most_s * file.samplerate)
             blocks = [np.empty(0, np.int16)]
             while left and len(block := file.read(min(left, BLOCK_SAMPLES), dtype="int16", always_2d=True)):
