@@ -210,3 +210,36 @@ async def test_an_accepted_recording_waits_on_after_a_restart(tmp_path: Path) ->
         done = await client.until(recording)
         await client.http.aclose()
     assert done["duration_ms"] >= 500
+
+
+@pytest.mark.parametrize("asked", ["on a stream", "before the stream"])
+async def test_a_recording_whose_start_was_answered_goes_on_after_a_kill_at_that_moment(
+    tmp_path: Path, asked: str
+) -> None:
+    """Nothing was said yet, and its journal is a few bytes: the answer promises that those are written."""
+    voice = noise(1.0, seed=3)
+    async with ServerProcess(tmp_path / "data") as server:
+        client = await server.start()
+        if asked == "before the stream":
+            recording = await client.start("call-77")
+        async with client.connect("/media/pcm/call-77/a?keepalive=0") as socket:
+            await socket.send(silence(0.1).tobytes())
+            await client.until_received("call-77", 100)
+            if asked == "on a stream":
+                recording = await client.start("call-77")
+            else:
+                recording = await client.until(recording, "ongoing")
+            await server.end(signal.SIGKILL)
+            await client.http.aclose()
+            socket.transport.abort()
+        client = await server.start()
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            await client.until(recording, "ongoing")
+            await speak(socket, voice)
+            await client.until_received("call-77", 1_000)
+            done = await client.act(recording, "stop")
+            samples, _ = hear(await client.fetch(done))
+        await client.http.aclose()
+        assert await server.end(signal.SIGTERM) == 0
+    assert done["status"] == "available"
+    assert heard_of(samples[:, 0], voice) == len(voice)

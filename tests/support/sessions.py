@@ -87,6 +87,15 @@ class QuietRecording(LiveRecording):
 
     recorder: QuietRecorder
 
+    async def save_journaled(self) -> None:
+        await self.save()
+
+    def save_journaled_later(self) -> None:
+        self.save_later()
+
+    async def journaled(self) -> None:
+        """Return at once: its journal is in memory."""
+
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
         assert stopped.id not in self.recorder.ended, "a recording ends once"
         self.row = self.recorder.ended[stopped.id] = stopped

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security.http import HTTPBase
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -42,6 +43,7 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.model.app import App
+from wavstream.model.options import RecordingOptions
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
@@ -96,6 +98,8 @@ class Facade:
     create: Callable[[FacadeDependencies], FastAPI]
     start_options: type[BaseModel]
     """The options of a start, by the vendor's names."""
+    options_of: Callable[[Any, RecordingOptions], RecordingOptions]
+    """From those to ours, over what the vendor has no word for: the app's own options."""
     vocabulary: Vocabulary
     """In which its apps are told what happened."""
 
@@ -117,12 +121,14 @@ def facade_app(
     vendor: str,
     title: str,
     description: str,
+    scheme: str,
     credentials: Callable[[Headers], Credentials],
     refusal: Refusal,
 ) -> FastAPI:
     """Return an application without routes, whose every error is answered by ``refusal``.
 
-    ``credentials`` reads the key from the headers of a request; raises Unauthenticated if it cannot be read.
+    ``scheme`` is that of the ``Authorization`` header. ``credentials`` reads the key from the headers of a request;
+    raises Unauthenticated if it cannot be read.
     """
     app = FastAPI(
         title=title,
@@ -134,6 +140,8 @@ def facade_app(
         # An address with a slash too many is another address: session ids may end in one.
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
+        # For the document alone: the gate has read the key by then.
+        dependencies=[Security(HTTPBase(scheme=scheme, scheme_name="key", auto_error=False))],
     )
 
     def answer(error: WavstreamError) -> Response:
@@ -169,7 +177,7 @@ def facade_app(
     app.add_exception_handler(RequestValidationError, of_fields)
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(Exception, of_mistake)
-    app.add_middleware(_Gate, parts=parts, vendor=vendor, credentials=credentials, answer=answer)
+    app.add_middleware(_Gate, parts=parts, vendor=vendor, scheme=scheme, credentials=credentials, answer=answer)
     return app
 
 
@@ -182,12 +190,14 @@ class _Gate:
         *,
         parts: FacadeDependencies,
         vendor: str,
+        scheme: str,
         credentials: Callable[[Headers], Credentials],
         answer: Refusal,
     ) -> None:
         self._app = app
         self._parts = parts
         self._vendor = vendor
+        self._scheme = scheme
         self._credentials = credentials
         self._answer = answer
 
@@ -197,9 +207,14 @@ class _Gate:
         try:
             shown = self._credentials(headers)
             address = scope["client"][0] if scope.get("client") else ""
-            app_id = await authenticated(
-                self._parts.authenticator, shown.key, headers=headers, app=None, address=address
-            )
+            try:
+                app_id = await authenticated(
+                    self._parts.authenticator, shown.key, headers=headers, app=None, address=address
+                )
+            except Unauthenticated:
+                if shown.key is not None:
+                    raise
+                raise Unauthenticated(f"no key was given: send 'Authorization: {self._scheme} <key>'") from None
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:

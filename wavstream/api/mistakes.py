@@ -54,7 +54,10 @@ def of_http(request: Request, error: HTTPException) -> WavstreamError:
 
 def field_error(detail: Mapping[str, Any]) -> FieldError:
     """Return what pydantic found wrong in one field."""
-    return FieldError(_pointer(detail["loc"]), _reworded(detail), _KINDS.get(detail["type"], "invalid"))
+    kind = _KINDS.get(detail["type"], "invalid")
+    if len(detail["loc"]) > 1 and detail["type"] in _OBJECTS:
+        return FieldError(_pointer(detail["loc"]), "must be an object", kind)
+    return FieldError(_pointer(detail["loc"]), _reworded(detail), kind)
 
 
 def unreadable(error: HTTPException) -> str | None:
@@ -63,6 +66,7 @@ def unreadable(error: HTTPException) -> str | None:
     return next((text for kind, text in _UNREADABLE.items() if isinstance(error.__cause__, kind)), None)
 
 
+_OBJECTS = frozenset(("model_attributes_type", "model_type", "dict_type"))
 _Kind = Literal["invalid", "missing", "unknown"]
 _KINDS: Mapping[str, _Kind] = {"missing": "missing", "extra_forbidden": "unknown"}
 _UNREADABLE: Mapping[type[BaseException], str] = {

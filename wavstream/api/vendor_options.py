@@ -1,6 +1,6 @@
 """A start whose options are a vendor's, by the vendor's own names: ``{"session_id": "call-77", "telnyx": {...}}``.
 
-The vendor's names are translated by the marks of its own request, so there is no second mapping that could differ.
+They are translated as in a request to the vendor's API, so there is no second mapping that could differ.
 Options of ours may stand beside them, and win.
 """
 
@@ -12,7 +12,7 @@ from pydantic import Field, create_model, model_validator
 
 from wavstream.api.options import StartRecording
 from wavstream.api.registry import FACADES
-from wavstream.api.translation import translated
+from wavstream.model.options import RecordingOptions
 
 _VENDORS = tuple(facade.name for facade in FACADES)
 
@@ -38,12 +38,16 @@ class StartRecordingAs(StartRecording):
             raise ValueError(f"name the options of one vendor, not of {' and '.join(named)}")
         return self
 
+    def options(self, defaults: RecordingOptions) -> RecordingOptions:
+        """Return the options asked for, over ``defaults``."""
+        for facade in FACADES:
+            if (said := getattr(self, facade.name)) is not None:
+                defaults = facade.options_of(said, defaults)
+        return super().options(defaults)
+
     def named_options(self) -> dict[str, Any]:
-        """Return the options that the request names, as JSON has them."""
-        ours: dict[str, Any] = self.model_dump(exclude_unset=True, exclude={"session_id", *_VENDORS})
-        for vendor in self._vendors():
-            ours = translated(getattr(self, vendor)) | ours
-        return ours
+        """Return the options of ours that the request names, as JSON has them."""
+        return self.model_dump(exclude_unset=True, exclude={"session_id", *_VENDORS})
 
     def _vendors(self) -> list[str]:
         return [name for name in _VENDORS if getattr(self, name) is not None]

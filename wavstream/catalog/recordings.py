@@ -230,7 +230,8 @@ def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bo
     }
     wanted += [column == value for column, value in equal.items() if value is not None]
     for name, value in filters.vendor_ids.items():
-        wanted.append(func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}") == value)
+        told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
+        wanted.append(told.is_(None) if value is None else told == value)
     for column, since, until in (
         (columns.created_us, filters.created_from, filters.created_until),
         (columns.started_us, filters.started_from, filters.started_until),
@@ -283,6 +284,7 @@ def _row(recording: Recording) -> dict[str, object]:
         "opened": recording.opened,
         "origin_json": json_text(recording.origin),
         "updated_us": _us(recording.updated_at),
+        "skipped_us": recording.skipped_us,
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 
@@ -314,5 +316,6 @@ def _recording(row: RowMapping) -> Recording:
         opened=row["opened"],
         origin=_origin(row["origin_json"]),
         updated_at=_utc(row["updated_us"]),
+        skipped_us=row["skipped_us"],
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

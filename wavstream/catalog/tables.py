@@ -45,6 +45,7 @@ recordings = Table(
     Column("opened", Boolean, nullable=False, server_default="0"),
     Column("origin_json", Text, nullable=False, server_default="{}"),
     Column("updated_us", BigInteger),
+    Column("skipped_us", BigInteger, nullable=False, server_default="0"),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),

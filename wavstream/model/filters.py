@@ -23,8 +23,8 @@ class RecordingFilters:
     """The called party, exactly."""
     direction: str | None = None
     """``inbound`` or ``outbound``."""
-    vendor_ids: Mapping[str, str] = field(default_factory=dict)
-    """The vendor's ids of the call, exactly, by the vendor's names for them."""
+    vendor_ids: Mapping[str, str | None] = field(default_factory=dict)
+    """The vendor's ids of the call, exactly, by the vendor's names for them; None: the call has none of that name."""
     created_from: datetime | None = None
     """At or after this, as with the two below."""
     created_until: datetime | None = None

@@ -13,9 +13,9 @@ from typing import Any
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
-from wavstream.model.options import RecordingOptions
+from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.origin import Origin
-from wavstream.model.times import Moment
+from wavstream.model.times import Moment, unix_us
 
 
 class Status(StrEnum):
@@ -225,9 +225,15 @@ class Recording:
     """When its status changed last, where its file is made at the stop; None: it has the first status, or its row is
     older than this field."""
 
+    skipped_us: int = 0
+    """Microseconds of the pauses that are over and are not in the file."""
+
     def became(self, status: Status, at: datetime, **changes: Any) -> Recording:
         """Return the recording with another status, since ``at``, and other fields changed with it."""
-        return replace(self, status=status, updated_at=at, **changes)
+        skipped_us = self.skipped_us
+        if self.status is Status.PAUSED and self.options.pause_behavior is PauseBehavior.SKIP:
+            skipped_us += max(0, unix_us(at) - unix_us(self.changed_at))
+        return replace(self, status=status, updated_at=at, skipped_us=skipped_us, **changes)
 
     @property
     def changed_at(self) -> datetime:

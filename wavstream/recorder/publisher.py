@@ -8,11 +8,11 @@ announced of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -90,7 +90,11 @@ class Publisher:
 
     def save_later(self, recording: Recording) -> None:
         """Write the row as ``save`` does, without anyone waiting for it."""
-        task = asyncio.create_task(self.save(recording))
+        self.keep(self.save(recording))
+
+    def keep(self, saving: Coroutine[Any, Any, None]) -> None:
+        """Run what saves a row, without anyone waiting for it."""
+        task = asyncio.create_task(saving)
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
 

@@ -45,6 +45,8 @@ from wavstream.recorder.render_thread import RenderThread
 
 log = structlog.get_logger(__name__)
 
+JOURNALED_S = 2.0
+"""A command is answered then, whatever the disk does."""
 SLOW_S = 2.0
 """A recording whose file takes longer is ``completed`` in the catalog meanwhile. Not at once: the commit of the
 finished file would have to wait for that one."""
@@ -95,9 +97,35 @@ class LiveRecording:
         self.row = self.row.became(status, utc(now_us), options=options)
         return self.row
 
+    def set_client_state(self, client_state: str) -> None:
+        """Change what is handed back from now on; the row has it with its next change."""
+        self.row = replace(self.row, options=replace(self.row.options, client_state=client_state))
+
     def hold(self, hold: LegalHold | None) -> None:
         """Repeat the legal hold of its row; None: it is released."""
         self.row = replace(self.row, hold=hold)
+
+    async def save_journaled(self) -> None:
+        """Write the row once the journal's file has what was noted so far.
+
+        So a row that says ``ongoing`` has a journal, and whoever was told that a recording has begun, was paused or
+        goes on finds it so, whatever ends the server.
+        """
+        await self.journaled()
+        await self.save()
+
+    def save_journaled_later(self) -> None:
+        """Write the row as ``save_journaled`` does, without anyone waiting for it."""
+        self._publisher.keep(self._save_once_journaled())
+
+    async def journaled(self) -> None:
+        """Wait until the journal's file has what was noted so far; a disk that hangs is waited for ``JOURNALED_S``."""
+        assert self.journal is not None
+        await asyncio.wait((self._leases.flush(self.journal),), timeout=JOURNALED_S)
+
+    async def _save_once_journaled(self) -> None:
+        await self.journaled()
+        await self._publisher.save(self.row)
 
     async def save(self) -> None:
         """Write the row. The journal has the change already, so if the catalog fails, the row is written later."""

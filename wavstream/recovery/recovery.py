@@ -154,7 +154,7 @@ class Recovery:
         self._clock.not_before(summary.last_us)
         now_us = self._clock.now_us()
         unfinished = [
-            replace(each, hold=rows[each.id].hold)
+            _with_what_only_the_row_has(each, rows[each.id])
             for each in summary.recordings.values()
             if rows[each.id].status.is_unfinished
         ]
@@ -233,7 +233,13 @@ class Recovery:
             return
         started = session.start(row, now_us)
         if started.row.status is not row.status:
-            started.save_later()
+            started.save_journaled_later()
+
+
+def _with_what_only_the_row_has(recording: Recording, row: Recording) -> Recording:
+    """Return a recording of a journal with what was changed of it beside the journal."""
+    options = replace(recording.options, client_state=row.options.client_state)
+    return replace(recording, hold=row.hold, options=options)
 
 
 def _is_expired(row: Recording, now_us: int) -> bool:

@@ -151,6 +151,7 @@ class Commands:
         if recording.is_under_way:
             stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us)
             self._opened.release(recording.row)
+            await recording.journaled()
             return stopped
         cancelled = session.cancel(recording, self._now_us())
         self._opened.release(cancelled)
@@ -167,6 +168,12 @@ class Commands:
             session.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
             self._opened.release(row)
 
+    def set_client_state(self, *, app_id: str, recording_id: str, client_state: str) -> None:
+        """Change the client state of a recording that runs: to be followed by a command that changes its status."""
+        live = self._recorder.get(recording_id)
+        if live is not None and live.row.app_id == app_id and live.finishing is None:
+            live.set_client_state(client_state)
+
     async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
         """Pause an ongoing recording; raises NotFound, Conflict, LimitReached.
 
@@ -176,7 +183,7 @@ class Commands:
         if recording.row.status is not Status.ONGOING:
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
         paused = session.pause(recording, self._now_us(), behavior)
-        await recording.save()
+        await recording.save_journaled()
         return paused
 
     async def resume(self, *, app_id: str, recording_id: str) -> Recording:
@@ -185,7 +192,7 @@ class Commands:
         if recording.row.status is not Status.PAUSED:
             raise Conflict(f"the recording is {recording.row.status}, not paused", state=recording.row.status)
         resumed = session.resume(recording, self._now_us())
-        await recording.save()
+        await recording.save_journaled()
         return resumed
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
@@ -225,29 +232,33 @@ class Commands:
     async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
         page = await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
-        return replace(page, data=tuple(map(self._as_ended, page.data)))
+        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
 
     async def numbered_page(
         self, *, app_id: str, filters: RecordingFilters, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
         page = await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
-        return replace(page, data=tuple(map(self._as_ended, page.data)))
+        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
 
     async def stored_by_day(self, *, app_id: str, now: datetime, session_id: str | None = None) -> Sequence[StoredDay]:
         """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
         return await self._catalog.recordings.stored_by_day(app_id, now, session_id=session_id)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
-        """Erase a recording's file; its row stays, without it.
+        """Erase a recording's file; its row stays, without it. One that was stopped is finished first.
 
         Raises NotFound, and Conflict while it is made or held.
         """
+        live = self._recorder.get(recording_id)
+        if live is not None and live.finishing is not None and live.row.app_id == app_id:
+            await asyncio.wait((live.finishing,), timeout=STOP_WAIT_S)
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status is Status.DELETED:
             raise NotFound("no such recording")
         if recording.status.is_unfinished:
-            raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)
+            todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
+            raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
         if not await self._catalog.holds.claim_for_erasing((recording_id,), utc(self._now_us())):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await asyncio.to_thread(self._storage.delete, recording.object_key)
@@ -311,7 +322,7 @@ class Commands:
             session.take_back(expectation)
             raise
         if started.row.status is not recording.status:
-            await started.save()
+            await started.save_journaled()
         return started.row
 
     def _ended(self, recording_id: str) -> Recording | None:
@@ -319,9 +330,14 @@ class Commands:
         live = self._recorder.get(recording_id)
         return live.row if live is not None and live.finishing is not None else None
 
-    def _as_ended(self, row: Recording) -> Recording:
-        ended = self._ended(row.id)
-        return row if ended is None else replace(ended, hold=row.hold)
+    async def _as_it_is(self, row: Recording) -> Recording:
+        """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
+        if not row.status.is_unfinished:
+            return row
+        live = self._recorder.get(row.id)
+        if live is not None:
+            return replace(live.row, hold=row.hold)
+        return await self._catalog.recordings.get(row.id) or row
 
     def _live(self, app_id: str, session_id: str) -> Session:
         session = self._sessions.find(app_id, session_id)

@@ -72,8 +72,9 @@ class Sessions:
         return self._sessions.get((app_id, session_id))
 
     def knows(self, app_id: str, session_id: str) -> bool:
-        """Return whether the app has a session of this id, live or being brought back after a restart."""
-        return (app_id, session_id) in self._sessions or app_id in self._deferred.apps_of(session_id)
+        """Return whether the app has a session of this id that is not over, or that a restart is bringing back."""
+        session = self._sessions.get((app_id, session_id))
+        return (session is not None and not session.is_over) or app_id in self._deferred.apps_of(session_id)
 
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id, live or being brought back after a restart."""
@@ -167,7 +168,7 @@ class Sessions:
             options = self._options_of(app_id)
             recording = self._new_recordings.make(app_id=app_id, session_id=session.session_id, options=options)
             # The row follows by itself: the journal has all of the recording already.
-            session.start(recording, now_us).save_later()
+            session.start(recording, now_us).save_journaled_later()
         return stream
 
     def check_open(self) -> None:

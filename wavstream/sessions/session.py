@@ -117,7 +117,7 @@ class Session:
             self._tone.join(stream)
             self._apply_rules()
         for recording in self.waiting:
-            self._begin(recording.row, now_us).save_later()
+            self._begin(recording.row, now_us).save_journaled_later()
         return stream
 
     def stream_closed(self, stream: SessionStream, *, clean: bool, now_us: int) -> None:

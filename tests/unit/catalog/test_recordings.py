@@ -238,6 +238,7 @@ async def test_a_list_shows_only_the_app_that_asks(recordings: Recordings) -> No
         (RecordingFilters(ids=("a", "c", "x")), ["c", "a"]),
         (RecordingFilters(direction="outbound"), ["b"]),
         (RecordingFilters(vendor_ids={"call_leg_id": "leg-1"}), ["a"]),
+        (RecordingFilters(vendor_ids={"call_leg_id": None}), ["c", "b"]),
         (RecordingFilters(vendor_ids={"call_leg_id": "leg-1", "x'\"$.": ""}), []),
         (RecordingFilters(started_from=START + timedelta(minutes=2)), ["c"]),
         (RecordingFilters(started_until=START + timedelta(minutes=2)), ["a"]),

@@ -451,6 +451,33 @@ async def test_a_pause_may_name_what_it_leaves_and_that_stays_so(office: Command
     assert behaviors == [PauseBehavior.SILENCE, PauseBehavior.SILENCE, PauseBehavior.SKIP]
 
 
+async def test_a_client_state_that_is_changed_is_in_the_row_from_the_next_change_on(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    name = {"app_id": "one", "recording_id": recording.id}
+
+    office.commands.set_client_state(**name, client_state="YQ==")
+    office.commands.set_client_state(app_id="two", recording_id=recording.id, client_state="Yg==")
+    paused = await office.commands.pause(app_id="one", recording_id=recording.id)
+
+    row = await office.row(recording)
+    assert row is not None
+    assert row.options.client_state == paused.options.client_state == "YQ=="
+
+
+async def test_pauses_that_are_skipped_are_counted(office: CommandsHarness) -> None:
+    office.stream()
+    recording = await office.start()
+    for behavior in (PauseBehavior.SKIP, PauseBehavior.SILENCE, PauseBehavior.SKIP):
+        office.now_s += 1.0
+        await office.commands.pause(app_id="one", recording_id=recording.id, behavior=behavior)
+        office.now_s += 2.5
+        resumed = await office.commands.resume(app_id="one", recording_id=recording.id)
+
+    assert resumed.skipped_us == 5_000_000
+    assert await office.row(recording) == resumed
+
+
 async def test_a_change_of_the_status_is_dated(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()

@@ -130,7 +130,7 @@ class CallRecording(_Answer):
     status: BirdStatus
     origin: BirdOrigin
     duration: int
-    """Whole seconds: of the file; until there is one, since the start, or up to the pause."""
+    """Whole seconds of the file; until there is one, of what was recorded, without pauses."""
     stereo: bool
     end_cause: str
     """Empty until it ends; then what ended it, in the words of `end_reason` in our own API."""
@@ -331,10 +331,10 @@ def call_recording_object(recording: Recording, *, channel_id: str, now: datetim
 
 
 def _length_ms(recording: Recording, now: datetime) -> int:
-    """Return the length of the file; before there is one, the time since the start, or up to the pause."""
+    """Return the length of the file; before there is one, the time since the start without the pauses."""
     if recording.receipt is not None:
         return recording.receipt.duration_ms
     if recording.started_at is None:
         return 0
     until = recording.changed_at if recording.status is Status.PAUSED else recording.ended_at or now
-    return max(0, int((until - recording.started_at).total_seconds() * 1000))
+    return max(0, int((until - recording.started_at).total_seconds() * 1000) - recording.skipped_us // 1000)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.bird.answers import CallRecording, CallRecordings, Started, call_recording_object, errors
-from wavstream.api.bird.options import CallPage, ChangeRecording, Record, RecordCall, options_of
+from wavstream.api.bird.options import NO_TRANSCRIPTS, CallPage, ChangeRecording, Record, RecordCall, options_of
 from wavstream.api.bird.pages import (
     API,
     CallId,
@@ -29,7 +29,7 @@ from wavstream.api.bird.pages import (
 from wavstream.api.facade import AppId, FacadeDependencies, check_call
 from wavstream.api.paths import ANY_TEXT
 from wavstream.api.playback import as_of
-from wavstream.errors import Conflict, FieldError, InvalidFields, NotFound
+from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import as_uuid
 from wavstream.model.options import RecordingOptions
@@ -37,7 +37,6 @@ from wavstream.model.origin import Origin
 from wavstream.model.recording import Recording, Status
 from wavstream.webhooks.bird import CHANNEL, VOICEMAIL, WHOLE_CALL, WORKSPACE
 
-NO_TRANSCRIPTS = "not available: this server makes no transcripts"
 _RUNNING = frozenset(status for status in Status if status.is_running)
 
 
@@ -159,7 +158,7 @@ class _CallRecordings:
         await check_workspace(self._parts, app_id, place.workspace_id)
         check_call(self._parts, app_id, call_id)
         if not place.has(self._vendor_ids(app_id, call_id), {}):
-            raise NotFound("no such call in this channel")
+            raise _no_such_call()
         recording = await self._commands.start(
             app_id=app_id,
             session_id=call_id,
@@ -181,10 +180,15 @@ class _CallRecordings:
         )
 
     async def list_running(self, app_id: str, place: Place, call_id: str, query: CallPage) -> JSONResponse:
-        """List what runs of a call; raises NotFound or Forbidden for one that is not the app's, and LimitReached."""
+        """List what runs of a call; raises NotFound for one that is not the app's or not here, and LimitReached."""
         parts = self._parts
         await check_workspace(parts, app_id, place.workspace_id)
-        running = {each.id: each for each in self._commands.recordings_of(app_id, call_id)}
+        try:
+            running = {each.id: each for each in self._commands.recordings_of(app_id, call_id)}
+        except (NotFound, Forbidden):  # whose it is must not be told
+            raise _no_such_call() from None
+        if not place.has(self._vendor_ids(app_id, call_id), {}):
+            raise _no_such_call()
         # Its row is written last, so what runs is looked up among the live ones.
         page = await matching_page(
             self._commands,
@@ -206,7 +210,8 @@ class _CallRecordings:
     async def change(self, recording: Recording, wanted: Status) -> Recording:
         """Pause, resume or stop a recording, which may be so already; return it as it is then.
 
-        Raises Conflict for one that has ended, or cannot become so from what it is.
+        Raises Conflict for one that cannot become so from what it is. A stop of one that has ended is done: the answer
+        to the stop before it may have been lost.
         """
         commands, app_id, recording_id = self._commands, recording.app_id, recording.id
         try:
@@ -216,7 +221,7 @@ class _CallRecordings:
                 return await commands.resume(app_id=app_id, recording_id=recording_id)
             await commands.end(app_id=app_id, recording_id=recording_id)
         except Conflict as error:
-            if error.state != wanted:
+            if error.state != wanted and not (wanted is Status.COMPLETED and not Status(error.state).is_running):
                 raise
         return await commands.get(app_id=app_id, recording_id=recording_id)
 
@@ -235,9 +240,11 @@ class _CallRecordings:
             return {}
 
     def _options(self, defaults: RecordingOptions, said: RecordCall | Record) -> RecordingOptions:
-        options = defaults.changed(options_of(said))
-        if not options.transcription:
-            return options
-        if self._parts.rules.refuse_unavailable:
+        options = options_of(said, defaults)
+        if options.transcription and self._parts.rules.refuse_unavailable:
             raise InvalidFields((FieldError("/transcribe", NO_TRANSCRIPTS),))
-        return options.changed({"metadata": {**options.metadata, "transcription": NO_TRANSCRIPTS}})
+        return options
+
+
+def _no_such_call() -> NotFound:
+    return NotFound("no such call here: stream it, or announce it, under this workspace and channel")

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import re
 
-from fastapi import FastAPI, Security
-from fastapi.security.http import HTTPBase
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.bird import calls, transcriptions, workspaces
-from wavstream.api.bird.options import StartOptions
+from wavstream.api.bird.options import StartOptions, options_of
 from wavstream.api.bird.pages import API
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
 from wavstream.errors import (
@@ -38,9 +37,6 @@ _DESCRIPTION = """Recordings of calls, in the words of Bird's voice API.
 
 Change the base URL and the key of an application that was written for `https://api.bird.com`, and nothing else."""
 
-_ACCESS_KEY = HTTPBase(scheme="AccessKey", scheme_name="accessKey", description="The key of an app.", auto_error=False)
-"""For the OpenAPI document alone: the key is checked before any route."""
-
 
 def create(parts: FacadeDependencies) -> FastAPI:
     """Return Bird's API over its collaborators."""
@@ -49,11 +45,12 @@ def create(parts: FacadeDependencies) -> FastAPI:
         vendor=API,
         title="wavstream: Bird",
         description=_DESCRIPTION,
+        scheme="AccessKey",
         credentials=credentials,
         refusal=refusal,
     )
     for room in (calls, workspaces, transcriptions):
-        app.include_router(room.routes(parts), dependencies=[Security(_ACCESS_KEY)])
+        app.include_router(room.routes(parts))
     return app
 
 
@@ -121,7 +118,10 @@ def _details(fields: tuple[FieldError, ...]) -> dict[str, list[str]]:
     """Return what is wrong by JSON path (rule 2)."""
     details: dict[str, list[str]] = {}
     for each in fields:
-        details.setdefault(json_path(each.pointer), []).append(_readable(each.detail))
+        said = each.detail.replace("next_cursor", "nextPageToken")
+        if not each.pointer:
+            said = f"the body {said}"
+        details.setdefault(json_path(each.pointer), []).append(_readable(said))
     return details
 
 
@@ -130,5 +130,12 @@ def _readable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-BIRD = Facade(name=API, paths=("/workspaces/",), create=create, start_options=StartOptions, vocabulary=VOCABULARY)
+BIRD = Facade(
+    name=API,
+    paths=("/workspaces/",),
+    create=create,
+    start_options=StartOptions,
+    options_of=options_of,
+    vocabulary=VOCABULARY,
+)
 """Its line in the registry."""

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from wavstream.api.translation import Becomes, translated
 from wavstream.model.ids import is_customer_id
-from wavstream.model.options import LONGEST_S
+from wavstream.model.options import LONGEST_S, RecordingOptions
 
 PROMISED: dict[str, Any] = {
     "format": "mp3",
@@ -31,6 +31,9 @@ PROMISED: dict[str, Any] = {
 }
 """What a start means beyond its fields: the defaults of the server or of the app must not change it."""
 
+NO_TRANSCRIPTS = "not available: this server makes no transcripts"
+NO_TRANSCRIPT = {"transcription": NO_TRANSCRIPTS}
+"""What the metadata of a recording say of a transcript that is wanted."""
 MAX_PAGE_TOKEN_CHARACTERS = 8_000
 
 EndKey = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
@@ -129,9 +132,10 @@ class CreateTranscription(_Body):
     recording_id: AnyId | None = None
 
 
-def options_of(request: RecordCall | Record) -> dict[str, Any]:
-    """Return the options that a start asks for, by our names, whether it names them or not."""
-    return PROMISED | translated(request)
+def options_of(said: RecordCall | Record, defaults: RecordingOptions) -> RecordingOptions:
+    """Return the options that a start means, over those of the app; a transcript that is wanted is told as missing."""
+    options = defaults.changed(PROMISED | translated(said))
+    return options.changed({"metadata": {**options.metadata, **NO_TRANSCRIPT}}) if options.transcription else options
 
 
 class _Query(BaseModel):

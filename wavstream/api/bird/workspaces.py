@@ -6,6 +6,7 @@ Recordings that another API started are among them. One whose file was deleted, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -159,7 +160,7 @@ class _WorkspaceRecordings:
 
     async def delete(self, recording: Recording) -> None:
         """Delete the file; there may be none any more. Raises Conflict for a recording that runs or is held."""
-        if recording.status is not Status.DELETED:
+        with suppress(NotFound):  # somebody has deleted it before
             await self._commands.delete(app_id=recording.app_id, recording_id=recording.id)
 
     async def metrics(self, app_id: str, workspace_id: str, query: Metrics) -> JSONResponse:

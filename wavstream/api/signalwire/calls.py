@@ -30,8 +30,7 @@ from wavstream.api.options import SessionId
 from wavstream.api.signalwire.answers import WrongParameters, refusals
 from wavstream.api.signalwire.call_leg import CallLeg, call_leg
 from wavstream.api.signalwire.call_recordings import CallRecordings
-from wavstream.api.signalwire.options import RecordAudio
-from wavstream.api.translation import translated
+from wavstream.api.signalwire.options import RecordAudio, options_of
 from wavstream.errors import NotFound
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import Recording
@@ -213,7 +212,7 @@ def routes(parts: FacadeDependencies, recordings: CallRecordings) -> APIRouter:
                 return await recordings.start(
                     app_id=app_id,
                     call_id=call_id,
-                    options=defaults.changed(translated(params.options)),
+                    options=options_of(params.options, defaults),
                     control_id=params.control_id,
                     status_url=params.status_url,
                     command=said.command,

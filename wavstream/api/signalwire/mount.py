@@ -12,8 +12,9 @@ from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade
 from wavstream.api.signalwire import calls, recordings
 from wavstream.api.signalwire.answers import refusal
 from wavstream.api.signalwire.call_recordings import API, CallRecordings
-from wavstream.api.signalwire.options import StartOptions
+from wavstream.api.signalwire.options import StartOptions, options_of
 from wavstream.api.signalwire.swml.routes import routes as swml_routes
+from wavstream.model.ids import is_customer_id
 from wavstream.webhooks.signalwire import VOCABULARY
 
 PATHS = ("/api/calling/", "/api/relay/", "/swml/")
@@ -30,6 +31,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
         vendor=API,
         title="wavstream: SignalWire",
         description=DESCRIPTION,
+        scheme="Basic",
         credentials=credentials,
         refusal=refusal,
     )
@@ -48,8 +50,12 @@ def credentials(headers: Headers) -> Credentials:
         project, _, key = base64.b64decode(said.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return Credentials(None)
-    return Credentials(key or None, project or None)
+    if project and not is_customer_id(project):
+        return Credentials(None)
+    return Credentials(key or None, project)
 
 
-SIGNALWIRE = Facade(name=API, paths=PATHS, create=create, start_options=StartOptions, vocabulary=VOCABULARY)
+SIGNALWIRE = Facade(
+    name=API, paths=PATHS, create=create, start_options=StartOptions, options_of=options_of, vocabulary=VOCABULARY
+)
 """Its line in the registry."""

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from wavstream.api.translation import Becomes
+from wavstream.api.translation import Becomes, translated
 from wavstream.model.options import (
     DEFAULT_SENSITIVITY,
     DTMF_DIGITS,
     LONGEST_S,
     MAX_SENSITIVITY,
     SHORTEST_TIMEOUT_S,
+    RecordingOptions,
 )
 
 TRACKS = {"speak": "inbound", "listen": "outbound", "both": "both"}
@@ -93,3 +94,8 @@ class RecordAudio(BaseModel):
 
 StartOptions = RecordAudio
 """The options of a start, as the registry of APIs wants them."""
+
+
+def options_of(said: BaseModel, defaults: RecordingOptions) -> RecordingOptions:
+    """Return the options that a request means, over those of the app."""
+    return defaults.changed(translated(said))

@@ -149,6 +149,11 @@ def item_of(recording: Recording, *, url: str, project: str) -> RecordingItem:
     )
 
 
+def _of_token(field: FieldError) -> FieldError:
+    """Return what is wrong with the cursor of a list in the words of its caller."""
+    return replace(field, pointer="page_token", detail=field.detail.replace("next_cursor", "links.next"))
+
+
 def routes(parts: FacadeDependencies) -> APIRouter:
     """Return the routes of recordings."""
     router = APIRouter(prefix=_PATH, tags=["recordings"])
@@ -179,7 +184,7 @@ def routes(parts: FacadeDependencies) -> APIRouter:
         try:
             page = await parts.commands.list(app_id=app_id, filters=filters, limit=size, cursor=query.page_token)
         except InvalidFields as error:
-            raise InvalidFields(tuple(replace(field, pointer="page_token") for field in error.fields)) from None
+            raise InvalidFields(tuple(_of_token(field) for field in error.fields)) from None
         now = parts.now()
         links = {"self": _page(size, query.page_token), "first": _page(size, None)}
         if page.next_cursor is not None:

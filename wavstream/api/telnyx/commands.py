@@ -1,12 +1,13 @@
 """Telnyx's commands to a call, ``record_start``, ``record_stop``, ``record_pause`` and ``record_resume``, without HTTP.
 
-1. A command is refused and leaves nothing behind, or is done and command. Commands to one call are taken one after
+1. A command is refused and leaves nothing behind, or is done and noted. Commands to one call are taken one after
    another, so two that are the same run once.
 2. A command whose ``command_id`` was noted for the call within the last minute, whichever command that was, is not run
-   again, and is answered as the one that was command.
-3. The vendor's client sends a request again, and says so, when it got no answer. Such a request, equal to one that was
-   noted, is that one: also without a ``command_id``, for as long as the client may try, which is longer than a minute.
-   So a start whose answer was lost does not record the call twice.
+   again, and is answered as the one that was noted.
+3. The vendor's client sends a request again, and says so, when it got no answer; the one before may have been done or
+   may never have arrived. Such a start, equal to one that was noted while the client may have tried, is that one if its
+   recording still runs: a start whose answer was lost does not record the call twice. A pause and a resumption are done
+   again. A stop is, too; where nothing runs any more, the stop that was noted did it.
 4. A call may have several recordings at once. A command that names none is for all that this API started and that run;
    one that names a recording of the call is for that, whoever started it.
 5. A pause of what is paused, and a resumption of what is recorded, are done already. A stop waits for the file.
@@ -64,7 +65,9 @@ class TelnyxCommands:
         _check_id(call)
         async with self._turns.of(app_id, call):  # rule 1
             command = _Command(app_id, call, START, said)
-            if (earlier := await self._earlier(command, is_retry)) is not None:
+            if (earlier := await self._noted(command, COMMAND_WINDOW)) is not None:
+                return earlier.recording_id
+            if is_retry and (earlier := await self._retried(command)) is not None and self._runs(earlier):  # rule 3
                 return earlier.recording_id
             try:
                 check_call(self._parts, app_id, call)
@@ -119,9 +122,19 @@ class TelnyxCommands:
     async def _act(self, command: _Command, is_retry: bool, act: Callable[[Recording], Awaitable[None]]) -> None:
         _check_id(command.call)
         async with self._turns.of(command.app_id, command.call):  # rule 1
-            if await self._earlier(command, is_retry) is not None:
+            if await self._noted(command, COMMAND_WINDOW) is not None:
                 return
-            recordings = await self._meant(command)
+            try:
+                recordings = await self._meant(command)
+            except (Refused, Conflict):
+                if is_retry and command.name == STOP and await self._retried(command) is not None:  # rule 3
+                    return
+                raise
+            if command.said.client_state is not None:  # which every webhook after this one repeats
+                for recording in recordings:
+                    self._commands.set_client_state(
+                        app_id=command.app_id, recording_id=recording.id, client_state=command.said.client_state
+                    )
             done = await asyncio.gather(*map(act, recordings), return_exceptions=True)
             failures = [each for each in done if isinstance(each, BaseException)]
             # Of several, one that came to its end by itself meanwhile is no reason to refuse what was done to the rest.
@@ -162,17 +175,28 @@ class TelnyxCommands:
 
     # ---- what was done before ----------------------------------------------------------------------------------
 
-    async def _earlier(self, command: _Command, is_retry: bool) -> Operation | None:
-        """Return the command that this one is, if it was noted already (rules 2 and 3)."""
-        if command.said.command_id is None and not is_retry:
-            return None
-        window = RETRY_WINDOW if is_retry else COMMAND_WINDOW
+    async def _noted(self, command: _Command, window: timedelta) -> Operation | None:
+        """Return the command with the caller's own id of this one, if it was noted within that time (rule 2)."""
+        return None if command.said.command_id is None else await self._since(command, window)
+
+    async def _retried(self, command: _Command) -> Operation | None:
+        """Return the command that this one, sent again, is equal to, if there was one (rule 3)."""
+        return await self._since(command, RETRY_WINDOW)
+
+    async def _since(self, command: _Command, window: timedelta) -> Operation | None:
         return await self._parts.operations.get(
             app_id=command.app_id,
             session_id=command.call,
             request_id=command.request_id,
             since=self._parts.now() - window,
         )
+
+    def _runs(self, started: Operation) -> bool:
+        try:
+            running = self._commands.recordings_of(started.app_id, started.session_id)
+        except (NotFound, Forbidden):
+            return False
+        return any(recording.id == started.recording_id for recording in running)
 
     async def _note(self, command: _Command, recording: Recording) -> None:
         operation = Operation(
@@ -212,7 +236,7 @@ class TelnyxCommands:
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """One command to one call, as it is command."""
+    """One command to one call, as it is asked for."""
 
     app_id: str
     call: str

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
 from wavstream.api.telnyx import calls, deliveries, recordings
 from wavstream.api.telnyx.commands import API
-from wavstream.api.telnyx.options import StartOptions
+from wavstream.api.telnyx.options import StartOptions, options_of
 from wavstream.api.telnyx.refusals import refusal
 from wavstream.webhooks.telnyx import VOCABULARY
 
@@ -22,7 +22,13 @@ described here are refused."""
 def create(parts: FacadeDependencies) -> FastAPI:
     """Return Telnyx's API over its collaborators; start nothing."""
     app = facade_app(
-        parts, vendor=API, title="wavstream: Telnyx", description=DESCRIPTION, credentials=credentials, refusal=refusal
+        parts,
+        vendor=API,
+        title="wavstream: Telnyx",
+        description=DESCRIPTION,
+        scheme="Bearer",
+        credentials=credentials,
+        refusal=refusal,
     )
     for room in (calls, recordings, deliveries):
         app.include_router(room.routes(parts))
@@ -35,5 +41,7 @@ def credentials(headers: Headers) -> Credentials:
     return Credentials(key=(key.strip() or None) if scheme.lower() == "bearer" else None)
 
 
-TELNYX = Facade(name=API, paths=PATHS, create=create, start_options=StartOptions, vocabulary=VOCABULARY)
+TELNYX = Facade(
+    name=API, paths=PATHS, create=create, start_options=StartOptions, options_of=options_of, vocabulary=VOCABULARY
+)
 """Its line in the registry."""

@@ -208,7 +208,7 @@ def _filters(app_id: str, query: ListRecordings) -> Iterator[RecordingFilters]:
             statuses=frozenset({Status.AVAILABLE}),
             from_=query.from_,
             to=query.to,
-            vendor_ids=told | {way.name: way.value for way in chosen if way.value is not None},
+            vendor_ids=told | {way.name: way.value for way in chosen},
             created_from=query.created_from,
             created_until=after(query.created_to),
             started_from=query.started_from,
@@ -223,7 +223,7 @@ class _Way(NamedTuple):
 
     name: str
     value: str | None = None
-    """As the media server told it; None: it is not looked at."""
+    """As the media server told it; None: it told none."""
     call: str | None = None
     """The call control id that a recording must have; None: any."""
 

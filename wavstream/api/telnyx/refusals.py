@@ -76,7 +76,8 @@ class Refused(PeerError):
 
 def unknown_call() -> Refused:
     """Return the refusal of a call control id that names no call of the app."""
-    return Refused(Mistake("90015", "The call_control_id provided was not valid.", "/call_control_id"))
+    detail = "The call_control_id provided was not valid: no such call is live. Stream it, or announce it, first."
+    return Refused(Mistake("90015", detail, "/call_control_id"))
 
 
 def ended_call() -> Refused:
@@ -126,13 +127,15 @@ def _code(error: WavstreamError) -> Code:
 
 def _of_field(field: FieldError) -> Mistake:
     name = field.pointer.removeprefix("/")
+    if not name:
+        if field.kind == "missing":
+            return Mistake("10004", "The body is missing: send a JSON object.")
+        return Mistake("10015", _sentence(f"the body {field.detail}"))
     if field.kind == "missing":
         return Mistake("10004", f"The '{name}' parameter is required and cannot be blank.", field.pointer)
     code: Code = "10006" if field.kind == "invalid" and _IDS.fullmatch(field.pointer) else "10015"
     if field.detail.startswith("accepted: "):
         return Mistake(code, f"The value must be one of: {field.detail.removeprefix('accepted: ')}.", field.pointer)
-    if not name:
-        return Mistake(code, _sentence(f"the body {field.detail}"), field.pointer or None)
     return Mistake(code, _sentence(f"the '{name}' parameter {field.detail}"), field.pointer)
 
 

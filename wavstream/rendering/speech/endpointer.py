@@ -52,7 +52,8 @@ class Endpointer:
         self.trimmed_end = 0
         """Samples of recorded time that were given out and do not stay; valid after ``finish``."""
         self._rate_hz = rate_hz
-        self._max_length = round(options.max_length_s * rate_hz)
+        # At least one sample: none would be no limit.
+        self._max_length = max(1, round(options.max_length_s * rate_hz)) if options.max_length_s else 0
         self._initial_timeout = round(options.initial_timeout_s * rate_hz)
         self._end_silence = round(options.end_silence_timeout_s * rate_hz)
         self._trims = options.trim is Trim.SILENCE

@@ -26,7 +26,7 @@ from tests.unit.api.bird.conftest import (
     announce,
     server,
 )
-from wavstream.api.bird.calls import NO_TRANSCRIPTS
+from wavstream.api.bird.options import NO_TRANSCRIPTS
 from wavstream.model.ids import as_uuid, from_uuid, new_id
 from wavstream.model.options import ChannelLayout, FileFormat
 from wavstream.model.origin import Origin
@@ -280,12 +280,17 @@ async def test_a_recording_that_waits_can_be_stopped_and_neither_paused_nor_resu
     assert (stopped.status_code, stopped.json()["status"], stopped.json()["endCause"]) == (202, "absent", "stopped")
 
 
-async def test_a_recording_that_has_ended_takes_no_command(bird: Bird, shop: httpx.AsyncClient) -> None:
+async def test_a_recording_that_has_ended_takes_no_command_but_a_stop_that_is_done(
+    bird: Bird, shop: httpx.AsyncClient
+) -> None:
     for ended in (Status.AVAILABLE, Status.ABSENT, Status.FAILED, Status.EXPIRED, Status.DELETED):
         path = f"{C}/recordings/{as_uuid((await bird.put(ended)).id)}"
-        for status in ("paused", "ongoing", "completed"):
+        for status in ("paused", "ongoing"):
             refused = await shop.patch(path, json={"status": status})
             assert (refused.status_code, list(refused.json()["details"])) == (422, ["$.status"])
+        before = (await shop.get(path)).json()
+        stopped = await shop.patch(path, json={"status": "completed"})
+        assert (stopped.status_code, stopped.json()) == (202, before)
 
 
 async def test_a_change_that_is_none_of_the_three_is_a_wrong_field(bird: Bird, shop: httpx.AsyncClient) -> None:

@@ -45,13 +45,13 @@ async def test_the_document_has_every_operation_with_all_of_its_errors_and_promi
 ) -> None:
     operations = [each for path in document["paths"].values() for each in path.values()]
     schemas = document["components"]["schemas"]
-    access_key = document["components"]["securitySchemes"]["accessKey"]
+    access_key = document["components"]["securitySchemes"]["key"]
 
     assert (access_key["type"], access_key["scheme"]) == ("http", "AccessKey")
     assert {each["operationId"] for each in operations} == OPERATIONS
     for each in operations:
         assert {"401", "404", "422", "429", "503"} <= set(each["responses"])
-        assert each["security"] == [{"accessKey": []}]
+        assert each["security"] == [{"key": []}]
         assert each["summary"]
         assert each["description"]
     for vector, name in OURS.items():

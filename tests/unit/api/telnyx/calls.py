@@ -113,6 +113,10 @@ class FakeCalls(Commands):
         self.asked.append(("stop", recording_id, None))
         return self._finish(self._going(recording_id))
 
+    def set_client_state(self, *, app_id: str, recording_id: str, client_state: str) -> None:
+        row = self.rows[recording_id]
+        self.rows[recording_id] = replace(row, options=replace(row.options, client_state=client_state))
+
     async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
         return self._turn("pause", recording_id, Status.ONGOING, Status.PAUSED, behavior)
 

@@ -28,7 +28,7 @@ OK = {"data": {"result": "ok"}}
 UNKNOWN_CALL = {
     "code": "90015",
     "title": "Invalid Call Control ID",
-    "detail": "The call_control_id provided was not valid.",
+    "detail": "The call_control_id provided was not valid: no such call is live. Stream it, or announce it, first.",
     "source": {"pointer": "/call_control_id"},
 }
 ENDED_CALL = {
@@ -406,6 +406,38 @@ async def test_a_stop_that_comes_again_is_done_already(calls: Calls, one: Caller
 
     assert (await one.act("record_stop", again=1)).json() == OK
     assert (await one.act("record_stop")).status_code == 422
+
+
+async def test_a_command_whose_first_try_never_arrived_is_done_though_an_equal_one_was_before_it(
+    calls: Calls, one: Caller
+) -> None:
+    """Pause, resume, and a pause that only its retry brings here: what is said now must not be recorded."""
+    calls.commands.begin_call(CALL)
+    first = await one.start()
+    await one.act("record_pause")
+    await one.act("record_resume")
+
+    assert (await one.act("record_pause", again=1)).json() == OK
+    assert calls.commands.statuses() == ["paused"]
+    assert (await one.act("record_resume", again=1)).json() == OK
+    assert calls.commands.statuses() == ["ongoing"]
+    await one.act("record_stop")
+    second = await one.start(again=1)
+    assert second != first
+    assert (await one.act("record_stop", again=1)).json() == OK
+    assert calls.commands.statuses() == ["available", "available"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_a_command_may_change_the_client_state_of_what_follows(calls: Calls, one: Caller, action: str) -> None:
+    calls.commands.begin_call(CALL)
+    await one.start(client_state="Zmlyc3Q=")
+    if action == "record_resume":
+        await one.act("record_pause")
+
+    await one.act(action, client_state="c2Vjb25k")
+
+    assert [row.options.client_state for row in calls.commands.rows.values()] == ["c2Vjb25k"]
 
 
 async def test_equal_commands_at_the_same_moment_are_done_once(calls: Calls, one: Caller) -> None:

@@ -20,15 +20,15 @@ from pydantic import ValidationError
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.mistakes import field_error
 from wavstream.api.signalwire.call_recordings import CallRecordings
+from wavstream.api.signalwire.options import options_of
 from wavstream.api.signalwire.swml import variables
 from wavstream.api.signalwire.swml.live_call import LOOK_EVERY_S, CallEnded, LiveCall
 from wavstream.api.signalwire.swml.player import CannotPlay, Player
 from wavstream.api.signalwire.swml.run import Run, StepStatus
 from wavstream.api.signalwire.swml.variables import FAILED, SUCCESS, UnsetVariable, filled, is_reference, plain
 from wavstream.api.signalwire.swml.verbs import Parameters, Play, Record, RecordCall, Rules, Step, StopRecordCall
-from wavstream.api.translation import translated
 from wavstream.errors import InvalidFields, NotFound, PeerError, WavstreamError
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import EndReason, Recording, Status
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,8 @@ class Interpreter:
                     state.status = StepStatus.FAILED
                     if step.parameters.RESULT is not None:
                         run.variables[step.parameters.RESULT] = FAILED
+                    for name in step.parameters.MADE:  # what they say was of an earlier recording
+                        run.variables.pop(name, None)
                 state.ended_at = self._parts.now()
         except CallEnded as end:
             error = str(end)
@@ -95,15 +97,12 @@ class Interpreter:
     # ---- the verbs ---------------------------------------------------------------------------------------------
 
     async def _record_call(self, asked: RecordCall, run: Run) -> None:
-        run.variables.pop(variables.RECORD_CALL_URL, None)  # what it said was of an earlier recording
-        run.variables.pop(variables.RECORD_CONTROL_ID, None)
         recording = await self._start(asked, run, control_id=asked.control_id)
         run.variables[variables.RECORD_CALL_URL] = self._parts.urls.of(recording)
         run.variables[variables.RECORD_CONTROL_ID] = recording.origin.control_id or ""
         run.variables[variables.RECORD_CALL_RESULT] = SUCCESS
 
     async def _record(self, asked: Record, run: Run, call: LiveCall) -> str:
-        run.variables.pop(variables.RECORD_URL, None)
         recording = await self._start(asked, run, control_id=None)
         run.variables[variables.RECORD_URL] = self._parts.urls.of(recording)
         ended = await self._until_ended(recording, run, call)
@@ -117,7 +116,7 @@ class Interpreter:
         recording = await self._recordings.start(
             app_id=run.app_id,
             call_id=run.call_id,
-            options=defaults.changed(translated(asked)),
+            options=options_of(asked, defaults),
             control_id=control_id,
             status_url=asked.status_url,
             command=asked.VERB,
@@ -153,7 +152,9 @@ class Interpreter:
         if not meant:
             return None
         recording = await self._parts.commands.get(app_id=run.app_id, recording_id=meant[-1].recording_id)
-        return None if recording.status.is_running else f"the recording had ended already{_because(recording)}"
+        if recording.status.is_running or recording.end_reason is EndReason.STOPPED:
+            return None
+        return f"the recording had ended already{_because(recording)}"
 
     # ---- parameters --------------------------------------------------------------------------------------------
 

@@ -125,6 +125,8 @@ class Parameters(BaseModel):
     VERB: ClassVar[str]
     RESULT: ClassVar[str | None] = None
     """The variable that says whether a step with the verb succeeded."""
+    MADE: ClassVar[tuple[str, ...]] = ()
+    """The variables that tell of the recording that such a step has made; a step that fails leaves none of them."""
     TEXTS: ClassVar[frozenset[str]] = frozenset({"control_id", "terminators", "status_url", "urls"})
     """Those that are text, which may have references within."""
     FIXED: ClassVar[frozenset[str]] = frozenset({"format", "direction", "say_language"})
@@ -136,6 +138,7 @@ class RecordCall(Parameters):
 
     VERB = "record_call"
     RESULT = "record_call_result"
+    MADE = ("record_call_url", "record_control_id")
 
     control_id: ControlId | None = None
     """The recording's name, for `stop_record_call`; left out: one is made."""
@@ -166,6 +169,7 @@ class Record(Parameters):
 
     VERB = "record"
     RESULT = "record_result"
+    MADE = ("record_url",)
 
     stereo: Annotated[bool, Becomes("channels", LAYOUTS)] = False
     format: Annotated[Format, Becomes("format")] = "wav"

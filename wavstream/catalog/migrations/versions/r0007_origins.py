@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Add the columns. Until now what had a request id was the gateway's, and a session was told in one line."""
     op.add_column("recordings", sa.Column("origin_json", sa.Text, nullable=False, server_default="{}"))
     op.add_column("recordings", sa.Column("updated_us", sa.BigInteger))
+    op.add_column("recordings", sa.Column("skipped_us", sa.BigInteger, nullable=False, server_default="0"))
     op.execute("""UPDATE recordings SET origin_json = '{"api":"gateway"}' WHERE request_id IS NOT NULL""")
     op.add_column("apps", sa.Column("vendor_accounts_json", sa.Text, nullable=False, server_default="{}"))
     op.add_column("outbox", sa.Column("line", sa.Text, nullable=False, server_default=""))

@@ -186,7 +186,15 @@ class Swml:
 
 
 def _client(parts: FacadeDependencies, time: VirtualTime, headers: dict[str, str]) -> httpx.AsyncClient:
-    app = facade_app(parts, vendor="signalwire", title="", description="", credentials=credentials, refusal=refusal)
+    app = facade_app(
+        parts,
+        vendor="signalwire",
+        title="",
+        description="",
+        scheme="Basic",
+        credentials=credentials,
+        refusal=refusal,
+    )
     waiting = Time(clock=lambda: time.now_s, pause=time.pause)
     app.include_router(routes(parts, CallRecordings(parts), time=waiting))
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=False)
