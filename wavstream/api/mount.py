@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class Mounted(NamedTuple):
+class Mounted:
     """One application, and where it is."""
 
-    paths: tuple[str, ...]
-    """What its addresses begin with; one without a slash at its end is a whole address."""
-    app: ASGIApp
+    def __init__(self, paths: Sequence[str], create: Callable[[], ASGIApp]) -> None:
+        """``paths``: what its addresses begin with; one without a slash at its end is a whole address."""
+        self.paths = paths
+        self._create = create
+
+    @cached_property
+    def app(self) -> ASGIApp:
+        """The application, made when it is asked for first."""
+        return self._create()
 
 
 class FacadeMount:
@@ -21,13 +27,14 @@ class FacadeMount:
 
     def __init__(self, app: ASGIApp, *, mounted: Sequence[Mounted]) -> None:
         self._app = app
-        self._exact = {path: each.app for each in mounted for path in each.paths if not path.endswith("/")}
-        self._begins = [(path, each.app) for each in mounted for path in each.paths if path.endswith("/")]
+        self._exact = {path: each for each in mounted for path in each.paths if not path.endswith("/")}
+        self._begins = [(path, each) for each in mounted for path in each.paths if path.endswith("/")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it (ASGI)."""
         await (self._app_of(scope["path"]) if scope["type"] == "http" else self._app)(scope, receive, send)
 
     def _app_of(self, path: str) -> ASGIApp:
-        begins = (app for start, app in self._begins if path.startswith(start))
-        return self._exact.get(path) or next(begins, self._app)
+        begins = (each for start, each in self._begins if path.startswith(start))
+        found = self._exact.get(path) or next(begins, None)
+        return self._app if found is None else found.app

@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wavstream.api.app import make_facades
 from wavstream.api.live import WIRE
 from wavstream.clock import UnixClock
 from wavstream.errors import OperatorError
@@ -134,6 +135,7 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         async with running(settings, signals=True) as (service, task):
+            make_facades(service.app)
             _freeze_gc()
             log.info("server_ready", url=service.settings.base_url, data_dir=str(service.folder.root.resolve()))
             await task

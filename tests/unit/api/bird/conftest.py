@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.faulty_database import make_if_missing
 from tests.support.recorder import Wall
 from tests.unit.api.bird.schemas import check
 from wavstream.model.ids import new_id
@@ -86,6 +87,7 @@ async def server(data_dir: Path, **settings: Any) -> AsyncIterator[Bird]:
     """Run a server with two apps, the workspace of which is that of one."""
     async with AsyncExitStack() as stack:
         admin_key = SecretStr(ADMIN["X-Admin-API-Key"])
+        make_if_missing(data_dir / "catalog.db")
         service = Service(Settings(data_dir=data_dir, admin_api_key=admin_key, **settings), wall=(wall := Wall()))
         stack.push_async_callback(service.stop)
         await service.start()

@@ -82,7 +82,7 @@ async def test_whatever_is_sent_is_never_a_500_and_has_one_of_birds_shapes(bird:
     seen = set()
     for address, methods in ADDRESSES.items():
         seen |= await asyncio.to_thread(send_anything, request, address, methods, recording_ids)
-    assert {200, 202, 204, 307, 400, 404, 405, 422} <= seen
+    assert {200, 202, 204, 400, 404, 405, 422} <= seen
     # It still works.
     started = await shop.post(f"/workspaces/{WORKSPACE}/channels/{CHANNEL}/calls/{CALL}/recordings")
     assert started.status_code == 202
@@ -106,7 +106,7 @@ def send_anything(request: Request, address: str, methods: tuple[str, ...], reco
         method="POST", w=WORKSPACE, c=CHANNEL, k=CALL, r=recording_ids[0], query={},
         body=b'{"\\ud800": "\\udfff", "locale": "\\ud800"}', content_type="application/json",
     )  # fmt: skip
-    @settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, database=None, suppress_health_check=list(HealthCheck))
     def send(
         method: str, w: str, c: str, k: str, r: str, query: dict[str, str], body: bytes, content_type: str
     ) -> None:

@@ -95,7 +95,7 @@ def call_all(app: FastAPI) -> int:
 
         @given(case=found.ok().as_strategy())
         @settings(
-            max_examples=10,
+            max_examples=4,
             derandomize=True,
             deadline=None,
             database=None,

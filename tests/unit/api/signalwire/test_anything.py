@@ -43,7 +43,7 @@ NEARLY = st.fixed_dictionaries(
     {"id": st.just(CALL) | TEXT, "command": st.sampled_from(COMMANDS) | JSON}, optional={"params": PARAMS | JSON}
 )
 
-thorough = settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+thorough = settings(max_examples=50, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 class Callers:

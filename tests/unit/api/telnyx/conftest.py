@@ -18,6 +18,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.faulty_database import make_if_missing
 from tests.support.recorder import Wall
 from tests.unit.api.fakes import Clock, FakeAppCache, FakeAuthenticator
 from tests.unit.api.telnyx.calls import FakeCalls
@@ -127,6 +128,7 @@ async def server(data_dir: Path, **settings: Any) -> AsyncIterator[Telnyx]:
     """Run a server with two apps."""
     async with AsyncExitStack() as stack:
         admin_key = SecretStr(ADMIN["X-Admin-API-Key"])
+        make_if_missing(data_dir / "catalog.db")
         service = Service(Settings(data_dir=data_dir, admin_api_key=admin_key, **settings), wall=(wall := Wall()))
         stack.push_async_callback(service.stop)
         await service.start()

@@ -83,7 +83,7 @@ ADDRESSES = st.one_of(
 STATUSES = {200, 400, 404, 405, 413, 422}
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["POST", "POST", "GET", "DELETE", "PUT"]),
     address=ADDRESSES,
@@ -141,7 +141,7 @@ def call_all(calls: Calls) -> int:
 
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(
-                max_examples=20,
+                max_examples=6,
                 derandomize=True,
                 deadline=None,
                 database=None,

@@ -48,7 +48,7 @@ NEARLY = st.fixed_dictionaries({"sections": st.fixed_dictionaries({"main": st.li
 CONTENT_TYPES = st.sampled_from(["application/json", "application/yaml", "text/plain", ""])
 YAML_TEXT = st.text(st.sampled_from("abc:-?[]{},#&*!|>'\"%@` \n\t\u00e91.~<=$"), max_size=60)
 
-thorough = settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+thorough = settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @dataclass
