@@ -109,6 +109,7 @@ async def begin(client: Recorder, call: str, socket: ClientConnection) -> None:
 
 async def file_of(client: Recorder, call: str) -> tuple[NDArray[np.int16], dict[str, Any]]:
     """Return the finished recording of a call: its samples, (n, channels), and its document."""
+    await until(lambda: has_recording(client, call))
     done = await client.until(await client.only_recording(call))
     samples, rate_hz = soundfile.read(io.BytesIO(await client.fetch(done)), dtype="int16", always_2d=True)
     assert rate_hz == RATE_HZ
@@ -185,6 +186,11 @@ async def in_the_foreground(client: Recorder) -> None:
     assert run["variables"] == {"record_url": done["url"], "record_result": "success"}
     assert (done["track"], done["end_reason"]) == ("inbound", "terminator")
     assert len(find_beeps(samples[:, 0], RATE_HZ, SAYS_HZ)) >= 1
+
+
+async def has_recording(client: Recorder, call: str) -> bool:
+    """Return whether the document has begun to record: it is run after it was answered."""
+    return bool((await client.http.get("/v1/recordings", params={"session_id": call})).json()["data"])
 
 
 async def running(client: Recorder, call: str) -> dict[str, Any] | None:

@@ -37,6 +37,12 @@ def wanted_facts(settings: WebhookSettings) -> IsWanted:
     return functools.partial(VOCABULARIES.is_wanted, usual_of_first=usual)
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Return how receivers are connected to; the system's certificates take 50 ms to load."""
+    return ssl.create_default_context()
+
+
 class WebhookService:
     """The dispatcher of webhooks with all that it needs; lives on the event loop."""
 
@@ -57,7 +63,7 @@ class WebhookService:
         connect = functools.partial(
             WebhookClient,
             resolver=self._resolver,
-            tls=ssl.create_default_context(),
+            tls=_tls(),
             allow_http=settings.allow_http,
             allow_localhost=settings.allow_localhost,
             max_connections=MAX_CONCURRENT_DELIVERIES,
