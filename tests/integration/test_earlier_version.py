@@ -19,6 +19,7 @@ from tests.support.recorder import Recorder, Wall
 from tests.support.waiting import WAIT_S
 from wavstream.cli.replay import run_replay
 from wavstream.clock import UnixClock
+from wavstream.rendering.timeline.clock import Patience
 from wavstream.service.server import running
 from wavstream.service.service import Service
 
@@ -86,7 +87,7 @@ def test_a_journal_of_the_version_before_is_replayed(state: str, tmp_path: Path)
     output = tmp_path / "replayed.wav"
     wanted = expected("recovered.json")[recorded]
 
-    run_replay(segment, recording_id=recorded, output=output, stall_wait_s=3.0, console=Console(quiet=True))
+    run_replay(segment, recording_id=recorded, output=output, patience=Patience(), console=Console(quiet=True))
 
     assert output.stat().st_size == wanted["size_bytes"]
     assert hashlib.sha256(output.read_bytes()[WAV_HEADER_BYTES:]).hexdigest() == wanted["audio_sha256"]

@@ -2,14 +2,16 @@
 
 Three times are counted here, all in samples of the file's rate:
 
-1. *Call time* runs from the start of the recording and never stops.
+1. *Call time* runs from the start of the recording and never stops. The file may begin before it, with what was said
+   while a stream connected.
 2. *Recorded time* leaves out the pauses that the file skips: limits, timeouts and the beep count in it.
 3. *File time* leaves out the silence that is trimmed from the beginning, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from wavstream.model.audio import MIN_RATE_HZ, Channel
 from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
+from wavstream.rendering.encoders.wav import WavEncoder
 from wavstream.rendering.mixer.mix import BEEP_HZ, StereoLayout, Voice, add, beep, mix
 from wavstream.rendering.speech.endpointer import Endpointer, needs_endpointer
 from wavstream.rendering.timeline.clock import samples_at, us_of
@@ -44,10 +47,14 @@ class Output:
         self.sample_rate_hz = file_rate_hz(options.format, options.sample_rate or MIN_RATE_HZ)
         """Of the file; only a guess until ``open``."""
         self.is_open = False
+        self.begin = 0
+        """The first sample of the file (time 1)."""
         self.written = 0
         """The point of writing (time 1)."""
         self.ended: EndReason | None = None
         """Why the recording ended by itself, at the point of writing; nothing more is written then."""
+        self._is_ahead = False
+        """Whether what is written is only heard."""
         self._options = options
         self._stats = stats
         self._tap = tap
@@ -64,6 +71,22 @@ class Output:
         self._was_heard = False
         self._said: list[tuple[int, int]] = []
         """(start, end) of what was said lately (time 2)."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Output:
+        """Return an output that writes to no file: what it would write is only heard, and the encoder stays here."""
+        memo[id(self._encoder)] = WavEncoder(sample_rate_hz=self.sample_rate_hz, channels=self.channels)
+        memo[id(self._tap)] = self._tap
+        twin = Output.__new__(Output)
+        memo[id(self)] = twin
+        twin.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        twin._is_ahead = True
+        return twin
+
+    @property
+    def may_end(self) -> bool:
+        """Whether an option may end the recording by itself."""
+        options = self._options
+        return bool(options.max_length_s or options.initial_timeout_s or options.end_silence_timeout_s)
 
     @property
     def written_us(self) -> int:
@@ -108,15 +131,17 @@ class Output:
             column = self._columns[track] = 1 if self.channel(track) is Channel.RIGHT else 0
         return column
 
-    def open(self, wanted_hz: int, *, returned: Iterable[TrackKey] = ()) -> None:
-        """Decide the file's rate: the nearest that its format has.
+    def open(self, wanted_hz: int, *, begin_us: int = 0, returned: Iterable[TrackKey] = ()) -> None:
+        """Decide the file's rate: the nearest that its format has. It begins at ``begin_us``, at 0 or before.
 
         ``returned``: tracks that bring the beep back because their streams are sent it.
         """
         options, channels = self._options, self.channels
         self.sample_rate_hz = rate_hz = file_rate_hz(options.format, wanted_hz)
         self.is_open = True
-        self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
+        self.begin = self.written = samples_at(begin_us, rate_hz)
+        if not self._is_ahead:
+            self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
         # LAME holds samples back, so who listens needs some that are not in the file yet.
         self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
         beep_is_in = {self.column(track) for track in returned}
@@ -186,11 +211,11 @@ class Output:
 
     def _encode(self, start: int, block: NDArray[np.int16]) -> bytes:
         """Encode a block that starts at a sample of the recorded time."""
-        self._encoded += len(block)
+        at, self._encoded = self._encoded, self._encoded + len(block)
         if start < len(self._beep):  # time 2: a beginning that is trimmed takes its part of the beep along
             block, clipped = add(block, self._beep[start : start + len(block)], self._beep_columns)
             self._stats.clipped_samples += clipped
-        self._tap.pass_on(block)
+        self._tap.pass_on(at, block, is_ahead=self._is_ahead)
         return self._encoder.encode(block)
 
 

@@ -46,8 +46,8 @@ class Restored:
     """Made anew for what follows."""
     legs: list[str]
     """In order of arrival."""
-    lost: list[str]
-    """Those that may come back."""
+    lost: list[StreamFacts]
+    """The streams of those that may come back, one for each leg."""
     next_stream: int
     next_track: int
     last_us: int
@@ -73,7 +73,7 @@ class Session:
         self.session_id = session_id
         self.created_us = now_us
         self.active_us = now_us
-        """When something other than a frame came last; see ``StalledSessions``."""
+        """When something came last, as far as that is known without asking the streams; see ``StalledSessions``."""
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[SessionStream] = []
@@ -99,7 +99,8 @@ class Session:
 
     def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> SessionStream:
         """Take in a stream that has introduced itself."""
-        leg = started.leg or self.legs.free_letter()
+        self.active_us = now_us
+        leg = self.legs.name_of(started, dialect=handle.dialect)
         facts = facts_of(
             started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
         )
@@ -130,7 +131,7 @@ class Session:
         self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:
-            self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
+            self.legs.lose(stream.facts, deadline_us=now_us + self._timing.reconnect_wait_us)
         if not self.streams:
             self._streams_gone.set()
         if not self.streams and not self.legs.away:
@@ -357,8 +358,8 @@ class Session:
         for recording in running:
             self.learn(recording.row.call)
         self._last_stream_end_us = left.last_us
-        for leg in left.lost:
-            self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
+        for facts in left.lost:
+            self.legs.lose(facts, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
         self.note(now_us, events.ServerStarted())
         if not left.lost:
             self._end_recordings(EndReason.RECOVERED, now_us)

@@ -161,6 +161,7 @@ def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, fir
     return StreamFacts(
         stream=stream,
         leg=leg,
+        is_named=started.leg is not None,
         dialect=dialect,
         format=started.format,
         clock=started.clock,

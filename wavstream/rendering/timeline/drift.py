@@ -48,6 +48,11 @@ class Drift:
             return 0
         return round(-self._drifted_us * 1_000_000 / self.known_us)
 
+    @property
+    def behind_us(self) -> int:
+        """By how much frames come later than where they are placed, because of the sender's clock."""
+        return self._drifted_us - us_of(self._slewed_samples, self._rate_hz)
+
     def observe(self, *, now_us: int, delay_us: int) -> None:
         """Take in the smallest delay of the frames on time since the last call."""
         if self._opened_us is None:

@@ -19,7 +19,7 @@ from wavstream.rendering.timeline.drift import stretched
 from wavstream.rendering.timeline.frames import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,7 +56,7 @@ class TrackSink:
 
     def gap(self, start_us: int, length_us: int, cause: str) -> Gap:
         """Return a gap of this track; its start counts from that of the recording."""
-        return Gap(self.leg, self.track, max(0, start_us) // 1000, length_us // 1000, cause)
+        return Gap(self.leg, self.track, start_us // 1000, length_us // 1000, cause)
 
 
 class Placement:
@@ -81,6 +81,8 @@ class Placement:
         """After the last sample that was placed."""
         self.longest_us = NOMINAL_PTIME_US
         """The longest frame so far."""
+        self.silences: Iterable[tuple[int, int]] = ()
+        """(start, end) of holes in media time in which nobody sent anything."""
         self._sinks = sinks
         self._form = form
         self._rate_hz = form.rate_hz
@@ -152,15 +154,18 @@ class Placement:
         self.end = max(self.end, end + self.shift)
 
     def _pass_over(self, samples: int) -> None:
-        """Count a hole in media time."""
+        """Count a hole in media time: what lacks there is lost, unless nobody has sent it."""
+        begin, end = self.position, self.position + samples
+        silent = sum(max(0, min(end, high) - max(begin, low)) for low, high in self.silences)
+        lost = samples - silent
         for sink in self._sinks:
             if not sink.is_shadowed:
-                self._stats.lost_us += us_of(samples, self._rate_hz)
+                self._stats.lost_us += us_of(lost, self._rate_hz)
         if self._lists_losses:
-            start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
+            start_us, length_us = us_of(begin + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
             for sink in self._sinks:
                 if sink.is_mixed:
-                    self._stats.add_gap(sink.gap(start_us, length_us, "loss"))
+                    self._stats.add_gap(sink.gap(start_us, length_us, "loss" if lost > silent else "silence"))
 
     def _count_redundant(self, samples: int, frames: int) -> None:
         self._stats.redundant_frames += frames

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wavstream.journal.events import StreamFacts
     from wavstream.model.audio import Track
     from wavstream.model.recording import Gap
+    from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.placement import TrackSink
     from wavstream.rendering.timeline.source import Source
 
@@ -25,7 +26,8 @@ class StreamSpan:
 
     facts: StreamFacts
     joined_us: int
-    sources: dict[int, Source]
+    sources: list[Source]
+    lanes: dict[int, tuple[Source, Lane]]
     """By the number that their frames carry."""
     closed_us: int | None = None
     """None: it is open."""
@@ -34,8 +36,17 @@ class StreamSpan:
 
     def sinks(self) -> Iterator[TrackSink]:
         """Yield the tracks that are part of the recording."""
-        for source in self.sources.values():
+        for source in self.sources:
             yield from source.sinks
+
+    def is_replaced_by(self, other: StreamSpan) -> bool:
+        """Return whether the other one brings a track of this one's leg."""
+        return self.facts.leg == other.facts.leg and not set(self.facts.tracks).isdisjoint(other.facts.tracks)
+
+    def placed_us(self) -> int | None:
+        """Return up to when it was heard; None: nothing of it is in the file."""
+        buffers = [sink.buffer for sink in self.sinks() if sink.is_mixed and sink.buffer.first_us is not None]
+        return min((buffer.last_us for buffer in buffers), default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +126,7 @@ def drift_ppm(streams: Iterable[StreamSpan]) -> dict[str, int]:
     """Return how fast the clock of each leg ran, taken from the source that was watched the longest."""
     watched: dict[str, Source] = {}
     for stream in streams:
-        for source in stream.sources.values():
+        for source in stream.sources:
             best = watched.get(stream.facts.leg)
             if best is None or source.drift.known_us > best.drift.known_us:
                 watched[stream.facts.leg] = source

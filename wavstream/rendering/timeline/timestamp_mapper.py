@@ -24,6 +24,12 @@ frame gets a position such that no frame lies on another and none is lost to its
    Until its timestamps have followed each other directly for 2 s they say nothing: no frame is a duplicate or out of
    order, each follows directly, or, if that is more than 100 ms before where it arrived, it lies there. Where a frame
    arrived is counted from that restart, so a burst does not push what comes after it.
+6. A hole is silence, and no loss, if nothing arrived for as long as it is, 0.2 s at least: these timestamps count
+   silence.
+7. A sender that stamps at the moment of sending leaves a hole where it was held up, and then stamps what it catches up
+   with one upon another. A frame that starts before the end of the one before it is pulled back into the last hole, with
+   all that came since, as long as none of that is placed. From the first such frame on what follows a hole waits to be
+   pulled back, and one that cannot be follows directly.
 """
 
 from __future__ import annotations
@@ -57,7 +63,10 @@ _RESTARTS_WITHIN_US = 2_000_000
 _STEADY_US = 2_000_000
 _REMEMBERED_US = 2_000_000
 _DOUBLED_US = 500_000
+_SILENCE_US = 200_000
+_HELD_UP_US = 30_000_000
 _MOST_HOLES = 64
+_MOST_SILENCES = 512
 _MOST_OFFSETS = 4
 
 
@@ -74,6 +83,7 @@ class TimestampMapper:
         self._ahead = samples_at(_AHEAD_US, rate_hz)
         self._offsets: list[tuple[int, int]] = []
         """(media time less timestamp, when it was used last), the one in use first."""
+        self._has_frames = False
         self._end = 0
         """Where the furthest frame ended, in media time."""
         self._arrived_us = 0
@@ -88,22 +98,55 @@ class TimestampMapper:
         """While timestamps say nothing: the lag of a frame that lies where it arrived; from where they are steady."""
         self._holes: list[tuple[int, int]] = []
         """(start, end) in media time, oldest first."""
+        self.counts_silence = False
+        """Whether silence was seen that the timestamps count (rule 6)."""
+        self.silences: deque[tuple[int, int]] = deque(maxlen=_MOST_SILENCES)
+        """(start, end) of holes in media time that are silence."""
+        self.released = 0
+        """Media time up to which frames have gone on: they are not pulled any more. Set by whoever holds them."""
+        self._pulled: list[tuple[int, int]] = []
+        self._behind_hole: int | None = None
+        self.is_stamped_when_sent = False
+        """Whether frames were stamped one upon another (rule 7)."""
+        self._places: list[int] = []
+        """Where the frames of this call lie."""
         self._recent: deque[Frames] = deque()
         """What came lately, to know duplicates by."""
 
     @property
     def offset(self) -> int:
-        """Media time less timestamp, in samples; media time starts with the first frame, at 0."""
+        """Media time less timestamp, in samples."""
         return self._offsets[0][0]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known what media time the first timestamp is worth."""
+        return bool(self._offsets)
+
+    def take_pulled(self) -> list[tuple[int, int]]:
+        """Return (start, samples): what earlier calls placed from there on lies so much earlier."""
+        pulled, self._pulled = self._pulled, []
+        return pulled
+
+    @property
+    def behind_hole(self) -> int | None:
+        """Where the frames begin that came since the last hole; None: there is none that they may be pulled into."""
+        return self._behind_hole
+
+    def begin(self, offset: int) -> None:
+        """Let media time be timestamps plus this, in samples, until they go wild."""
+        self._offsets = [(offset, 0)]
 
     def place(self, frames: Frames) -> Frames:
         """Return the frames (at least one) at positions in media time, with their lags, without duplicates."""
         first = int(frames.start[0])
-        if not self._offsets:
-            self._offsets = [(-first, 0)]
-            self._begun_us = self._least_lag_us = self._arrived_us = int(frames.arrival_us[0])
+        if not self._has_frames:
+            self._has_frames = True
+            self._end = first + self.offset
+            self._arrived_us = int(frames.arrival_us[0])
+            self._begun_us = self._least_lag_us = self._arrived_us - us_of(self._end, self._rate_hz)
             # The very first frames may be out of order too.
-            self._holes = [(-samples_at(REORDER_US, self._rate_hz), 0)]
+            self._holes = [(self._end - samples_at(REORDER_US, self._rate_hz), self._end)]
         self._remember(frames)
         if self._disbelieved is not None:  # rule 5
             return self._one_by_one(frames)
@@ -130,7 +173,7 @@ class TimestampMapper:
         return placed
 
     def _one_by_one(self, frames: Frames) -> Frames:
-        places: list[int] = []
+        places = self._places = []
         kept: list[int] = []
         length = frames.end - frames.start
         columns = (frames.arrival_us.tolist(), frames.start.tolist(), length.tolist())
@@ -154,6 +197,7 @@ class TimestampMapper:
         """Return where one frame lies; media time and the offset in use go on from it."""
         if self._disbelieved is not None:  # rule 5
             return self._by_arrival(*self._disbelieved, arrival_us, stamp, samples)
+        self._pull(stamp + self.offset, samples)
         nearest: tuple[int, int, int] | None = None
         # rule 4: of the offsets that are remembered, the one under which the frame is nearest to the furthest one.
         for number, (offset, used_us) in enumerate(self._offsets):
@@ -172,6 +216,29 @@ class TimestampMapper:
         self._go_on(arrival_us, start, samples)
         return start
 
+    def _pull(self, start: int, samples: int) -> None:
+        """Pull what came since the last hole back into it, if a frame that is to start at ``start`` wants room."""
+        over, begin = self._end - start, self._behind_hole
+        if begin is None or start < begin or not self._tolerance(samples) < over:
+            return
+        if not self.is_stamped_when_sent and over > 2 * samples:
+            return
+        self.is_stamped_when_sent = True
+        low, high = self._holes[-1] if self._holes else (begin, begin)
+        if begin <= self.released or high != begin:
+            return
+        over = min(over, high - low)
+        self._places[:] = [place - over if place >= begin else place for place in self._places]
+        self._pulled.append((begin, over))
+        self._behind_hole = begin - over
+        self._end -= over
+        self._holes[-1] = low, high - over
+        if self.silences and self.silences[-1][1] == high:
+            self.silences[-1] = low, high - over
+        if low == high - over:
+            self._behind_hole = None
+            self._holes.pop()
+
     def _tolerance(self, samples: int) -> int:
         """Return how far from the end of the furthest frame one may start and follow directly (rule 1)."""
         return min(self._direct, samples // 2)
@@ -188,7 +255,8 @@ class TimestampMapper:
         for begin, end in self._holes if behind_us <= _BACK_US else ():  # rule 2: out of order
             if begin - near <= start and start + samples <= end + near:
                 return max(begin, min(start, end - samples))
-        return self._end if behind_us <= _JITTER_US else None  # rule 2: jitter
+        most_us = _HELD_UP_US if self.is_stamped_when_sent else _JITTER_US
+        return self._end if behind_us <= most_us else None  # rules 2 and 7
 
     def _gain_us(self, arrival_us: int, start: int, samples: int) -> int:
         """Return how far the hole before ``start`` takes the track ahead of its smallest lag (rule 3)."""
@@ -244,11 +312,17 @@ class TimestampMapper:
         """Let media time go on from a frame that was put at ``start``."""
         end = start + samples
         gain_us = self._gain_us(arrival_us, start, samples)
-        self._arrived_us = arrival_us
+        arrived_us, self._arrived_us = self._arrived_us, arrival_us
         self._least_lag_us = min(self._least_lag_us, self._lag_us(arrival_us, end))
         if start >= self._end:
             if start > self._end:
                 self._gained_us += max(0, gain_us)
+                self._behind_hole = start
+                silent_us = us_of(start - self._end, self._rate_hz)
+                paused_us = arrival_us - arrived_us - us_of(samples, self._rate_hz)
+                if silent_us >= _SILENCE_US and abs(silent_us - paused_us) <= _SILENCE_US // 2:  # rule 6
+                    self.counts_silence = True
+                    self.silences.append((self._end, start))
                 self._holes = [*self._holes[1 - _MOST_HOLES :], (self._end, start)]
             self._end = end
         else:

@@ -3,7 +3,7 @@
 1. A buffer has two rates. Samples are put at the track's own rate, counted from the start of the recording. Until the
    file's rate is known they wait as they are. From then on they are kept at the file's rate, where an unbroken stretch
    of another rate passes one resampler.
-2. What lies before the start of the recording is cut.
+2. What lies before the beginning of the file is cut. Until the file's rate is known that is as early as it may begin.
 3. What lies before the point up to which the file is written, or where samples lie already, is *late*. Once the rest of
    its burst has been put, it goes where the file goes on if the buffer has silence enough there, and else it is counted
    late.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import detached
 
 if TYPE_CHECKING:
@@ -39,14 +39,18 @@ class Resampler(Protocol):
 class TrackBuffer:
     """The queue of one track. It counts in samples of the file's rate, and of its own rate until ``open``."""
 
-    def __init__(self, rate_hz: int, stats: RenderStats, resampler: Callable[[int, int], Resampler]) -> None:
-        self.end = 0
+    def __init__(
+        self, rate_hz: int, stats: RenderStats, resampler: Callable[[int, int], Resampler], *, begin_us: int = 0
+    ) -> None:
+        self._begin = samples_at(begin_us, rate_hz)
+        """What lies before it is cut, at the track's own rate."""
+        self.end = self._begin
         """After the last sample that was placed."""
-        self.written = 0
+        self.written = self._begin
         """Where the file goes on."""
         self.first_us: int | None = None
         """When the first sample was said, from the start of the recording; None: none was placed."""
-        self.last_us = 0
+        self.last_us = begin_us
         """When the last one had been said."""
         self._own_hz = rate_hz
         self._file_hz: int | None = None
@@ -74,20 +78,22 @@ class TrackBuffer:
         """Whether nothing waits to be written."""
         return not (self._pieces or self._waiting or self._resampler or self._late)
 
-    def open(self, file_hz: int, written: int) -> None:
-        """Set the file's rate, and how far the file is written."""
+    def open(self, file_hz: int, written: int, *, begin_us: int = 0) -> None:
+        """Set the file's rate, how far the file is written, and where it begins."""
         self._file_hz = file_hz
         self.written = written
         # ``end`` has counted at the track's own rate until now.
-        waiting, self._waiting, self.end = self._waiting, [], 0
+        waiting, self._waiting, self.end = self._waiting, [], written
+        self._begin = samples_at(begin_us, self._own_hz)
         for start, samples, frames in waiting:
             self._queue(start, samples, frames)
 
     def put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         """Place samples, (n,), of so many frames at a time of the recording, both at the track's own rate."""
-        if start < 0:  # rule 2
-            self._stats.before_us += us_of(min(-start, len(samples)), self._own_hz)
-            samples, start = samples[-start:], 0
+        if start < self._begin:  # rule 2
+            before = min(self._begin - start, len(samples))
+            self._stats.before_us += us_of(before, self._own_hz)
+            samples, start = samples[before:], start + before
         if not len(samples):
             return
         if self.first_us is None:
