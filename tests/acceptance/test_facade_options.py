@@ -137,12 +137,15 @@ def ended(reason: str, length_s: float, *, within_s: float = 0.0) -> Callable[[H
 
 def falls_silent(heard: Heard) -> bool:
     """Whether it ended two seconds after the turn of the party."""
-    return ended("silence", PARTY + WORD_S + 2, within_s=1.5)(heard)
+    return ended("silence", PARTY + WORD_S + 2, within_s=3)(heard)
 
 
 def is_pressed(heard: Heard) -> bool:
-    """Whether it ended with the key, behind all that was said before."""
-    return ended("terminator", 11, within_s=1.5)(heard)
+    """Whether it ended with the key: behind all that was said before, and in front of the words said after it."""
+    # How long the silence up to the key is depends on how soon this process could press it.
+    before_s = len(CALL) / RATE_HZ
+    behind = heard.file[int(before_s * RATE_HZ) :]
+    return ended("terminator", before_s, within_s=60)(heard) and np.abs(behind).max(initial=0) < 300
 
 
 def is_of(kind: str) -> Callable[[Heard], bool]:
