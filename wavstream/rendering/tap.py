@@ -55,7 +55,7 @@ class Tap:
             self._forget_ahead()
 
     def pass_on(self, start: int, block: NDArray[np.int16], *, is_ahead: bool = False) -> None:
-        """Take in a block, (samples, channels), that begins at a sample of the file, and collect it while the tap is on.
+        """Take in a block, (samples, channels), that begins at a sample of the file; collect it while the tap is on.
 
         ``is_ahead``: it is not on its way to the encoder yet.
         """
@@ -64,11 +64,12 @@ class Tap:
         new = block[max(0, self.samples - start) :]
         if len(new):
             first, self.samples = self.samples, self.samples + len(new)
-            if is_ahead or self._held_back:
+            if is_ahead:
+                self._recent.append((first, new.copy()))
+            elif self._held_back:
                 # A copy, so that a whole block is not kept in memory for its end.
-                self._recent.append((first, new[-HELD_BACK:].copy() if not is_ahead else new.copy()))
-                if not is_ahead and len(new) > HELD_BACK:
-                    self._recent[-1] = (first + len(new) - HELD_BACK, self._recent[-1][1])
+                kept = new[-HELD_BACK:].copy()
+                self._recent.append((self.samples - len(kept), kept))
             if self._heard is not None:
                 self._heard.append(pcm_bytes(new))
         while self._recent and self._recent[0][0] + len(self._recent[0][1]) <= self.filed - self._held_back:

@@ -186,8 +186,8 @@ def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int
     """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
 
     Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not stay
-    there, it is no level at which they have settled. What jumps as high as they do right after that, at the very end, is
-    no silence either.
+    there, it is no level at which they have settled. What jumps as high as they do right after that, at the very end,
+    is no silence either.
     """
     plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
     fallen_us = np.maximum.reduce(np.maximum.accumulate(lag[:plateau]) - lag[:plateau])

@@ -27,9 +27,9 @@ frame gets a position such that no frame lies on another and none is lost to its
 6. A hole is silence, and no loss, if nothing arrived for as long as it is, 0.2 s at least: these timestamps count
    silence.
 7. A sender that stamps at the moment of sending leaves a hole where it was held up, and then stamps what it catches up
-   with one upon another. A frame that starts before the end of the one before it is pulled back into the last hole, with
-   all that came since, as long as none of that is placed. From the first such frame on what follows a hole waits to be
-   pulled back, and one that cannot be follows directly.
+   with one upon another. A frame that starts before the end of the one before it is pulled back into the last hole,
+   with all that came since, as long as none of that is placed. From the first such frame on what follows a hole waits
+   to be pulled back, and one that cannot be follows directly.
 """
 
 from __future__ import annotations
