@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.rendering.timeline.clock import REORDER_US, lag_us, us_of
-from wavstream.rendering.timeline.frames import Fate, Frames, detached, join
+from wavstream.rendering.timeline.frames import Frames, detached, join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,14 +50,14 @@ class Lane:
         return us_of(self.placement.end, self._rate_hz)
 
     @property
-    def is_mixed(self) -> bool:
-        """Whether something that it carries is mixed now."""
-        return any(sink.is_mixed for sink in self.sinks)
+    def is_heard(self) -> bool:
+        """Whether something that it carries is to be heard in the file."""
+        return not all(sink.is_shadowed for sink in self.sinks)
 
-    def receive(self, frames: Frames, *, is_redundant: bool) -> None:
+    def receive(self, frames: Frames) -> None:
         """Take in frames."""
         frames.lag_us = lag_us(frames, self._rate_hz)
-        self.frames = _joined(self.frames, _marked(frames, is_redundant))
+        self.frames = _joined(self.frames, frames)
 
     def release(self, *, now_us: int, final: bool) -> None:
         """Let what waits for an overtaken frame go on, if it has waited long enough; ``final``: everything."""
@@ -106,14 +106,14 @@ class StampedLane(Lane):
         self._ordered: int | None = None
         """Media time up to which frames are in order; None: nothing came yet."""
 
-    def receive(self, frames: Frames, *, is_redundant: bool) -> None:
+    def receive(self, frames: Frames) -> None:
         """Take in frames at the positions that their timestamps are worth."""
         frames = self.mapper.place(frames)
         for begin, samples in self.mapper.take_pulled():
             if self._waiting is not None:
                 self._pull(self._waiting, begin, samples)
         if len(frames):
-            self._waiting = _joined(self._waiting, _marked(frames, is_redundant))
+            self._waiting = _joined(self._waiting, frames)
 
     def release(self, *, now_us: int, final: bool) -> None:
         """Put in order what came, up to the first hole that may still be filled."""
@@ -174,15 +174,6 @@ def _settled(frames: Frames, order: NDArray[np.int64], ordered: int, now_us: int
     old = np.flatnonzero(frames.arrival_us.take(order) <= now_us - REORDER_US)
     waiting = holes[holes > old[-1]] if len(old) else holes
     return int(waiting[0]) if len(waiting) else len(order)
-
-
-def _marked(frames: Frames, is_redundant: bool) -> Frames:
-    """Mark frames as they come: what is redundant now stays so, whoever speaks when it is placed."""
-    if is_redundant:
-        fate = frames.fates()
-        fate[fate == Fate.MIXED] = Fate.REDUNDANT
-        frames.fate = fate
-    return frames
 
 
 def _joined(first: Frames | None, second: Frames) -> Frames:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.model.audio import NOMINAL_PTIME_US, Track
+from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.model.recording import Gap
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.drift import stretched
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wavstream.model.audio import Codec, MediaFormat
+    from wavstream.model.audio import Codec, MediaFormat, Track
     from wavstream.rendering.timeline.drift import Drift
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.render_stats import RenderStats
@@ -44,15 +44,8 @@ class TrackSink:
     buffer: TrackBuffer
     is_shadowed: bool = False
     """An older stream brings the same track: nothing of this one is mixed."""
-    is_redundant: bool = False
-    """Another leg says the same itself: nothing of this track is mixed."""
     handover_us: int | None = None
     """Up to when an older stream has brought the track, once this one has taken over."""
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether what comes now is to be heard in the file."""
-        return not (self.is_shadowed or self.is_redundant)
 
     def gap(self, start_us: int, length_us: int, cause: str) -> Gap:
         """Return a gap of this track; its start counts from that of the recording."""
@@ -137,9 +130,8 @@ class Placement:
                 samples = stretched(samples, change)
                 self._slewed += change
                 self.shift += change
-            is_redundant = fate == Fate.REDUNDANT
             for sink in self._sinks:
-                if sink.is_shadowed or (is_redundant and sink.track is Track.OUTBOUND):
+                if sink.is_shadowed:
                     sink.buffer.flush()
                     self._count_redundant(length, count)
                     continue
@@ -164,7 +156,7 @@ class Placement:
         if self._lists_losses:
             start_us, length_us = us_of(begin + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
             for sink in self._sinks:
-                if sink.is_mixed:
+                if not sink.is_shadowed:
                     self._stats.add_gap(sink.gap(start_us, length_us, "loss" if lost > silent else "silence"))
 
     def _count_redundant(self, samples: int, frames: int) -> None:

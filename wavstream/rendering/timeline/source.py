@@ -80,10 +80,8 @@ class Source:
         self, facts: SourceFacts, lanes: Sequence[Lane], *, drift: Drift, patience: Patience, stats: RenderStats
     ) -> None:
         self.lanes = lanes
-        self.is_redundant = False
-        """Whether what it carries of outbound tracks is said by another leg's inbound track."""
         self.was_unheard = False
-        """Whether there was a time when nothing that it carries was mixed: the file did not wait for it."""
+        """Whether there was a time when nothing that it carries was to be heard: the file did not wait for it."""
         self.drift = drift
         self._facts = facts
         self._rate_hz = facts.stream.format.rate_hz
@@ -115,7 +113,7 @@ class Source:
         if not self._is_anchored:
             is_silent = is_impatient and all(lane.frames is None for lane in self.lanes)
             return now_us - LATE_US if is_silent else self._begins_us
-        lanes = [lane for lane in self.lanes if lane.is_mixed]
+        lanes = [lane for lane in self.lanes if lane.is_heard]
         known_us = min(lane.end_us for lane in lanes)
         if len(self.lanes) > 1:
             # What is ahead of real time tells nothing of what the other lane is still to bring.
@@ -131,7 +129,7 @@ class Source:
         """Take in frames of one of the lanes; they are placed by ``advance``."""
         if isinstance(lane, StampedLane) and not lane.mapper.has_begun:
             lane.mapper.begin(self._media_offset(frames))
-        lane.receive(frames, is_redundant=self.is_redundant)
+        lane.receive(frames)
         if isinstance(lane, StampedLane) and lane.mapper.remark is not None:
             who = f"leg {self._facts.stream.leg}, {' and '.join(sink.track for sink in lane.sinks)}"
             self._stats.add_remark(self._facts.stream.stream, f"{who}: {lane.mapper.remark}")

@@ -45,7 +45,7 @@ class StreamSpan:
 
     def placed_us(self) -> int | None:
         """Return up to when it was heard; None: nothing of it is in the file."""
-        buffers = [sink.buffer for sink in self.sinks() if sink.is_mixed and sink.buffer.first_us is not None]
+        buffers = [sink.buffer for sink in self.sinks() if not sink.is_shadowed and sink.buffer.first_us is not None]
         return min((buffer.last_us for buffer in buffers), default=None)
 
 

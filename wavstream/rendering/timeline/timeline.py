@@ -13,9 +13,8 @@ Which streams are heard:
 
 1. Of several open streams that bring one track of a leg only the oldest is mixed; the others are in its *shadow*.
 2. When that one ends the next one takes over, where the one before has ended.
-3. While another leg is there that says something itself, what a leg hears (outbound) is *redundant*: it is in the file
-   as what the other one says.
-4. The file waits for a source of an open stream only if something that it carries is mixed.
+3. What a leg hears (outbound) is *redundant* where another leg says it itself (``cover``).
+4. The file waits for a source of an open stream unless all that it carries is in the shadow of others.
 
 How far the call is known (the watermark):
 
@@ -34,6 +33,7 @@ from typing import TYPE_CHECKING
 from wavstream.model.audio import Track
 from wavstream.model.options import TrackChoice
 from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.cover import Cover
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
 from wavstream.rendering.timeline.source import SourceFacts, new_sources
@@ -96,6 +96,8 @@ class Timeline:
         self._decode = decode
         self._resampler = resampler
         self._file_hz: int | None = None
+        self._cover: Cover | None = None
+        """None: the file is not open."""
         self._step_bytes: dict[int, int] = {}
         """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
         self._streams: list[StreamSpan] = []
@@ -218,10 +220,15 @@ class Timeline:
 
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
-        self.written = upto
+        written, self.written = self.written, upto
         taken: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
         ]
+        if self._cover is not None and any(sink.track is Track.OUTBOUND for sink in self._sinks):  # rule 3
+            uncovered = self._cover.uncovered(written, upto, taken)
+            for sink, (_, redundant) in zip(self._sinks, uncovered, strict=True):
+                sink.buffer.count_redundant(redundant)
+            taken = [(track, pieces) for (track, _), (pieces, _) in zip(taken, uncovered, strict=True)]
         if len(self._sinks) > len(self._live):
             # A track that nobody brings any more is let go once all of it is written.
             self._sinks = [sink for sink in self._sinks if sink.buffer in self._live or not sink.buffer.is_empty]
@@ -258,7 +265,7 @@ class Timeline:
 
     def open_file(self, file_hz: int, begin: int) -> None:
         """Set the file's rate, and its first sample: the first block is about to be written."""
-        self._file_hz, self.written = file_hz, begin
+        self._file_hz, self.written, self._cover = file_hz, begin, Cover(file_hz)
         self._begin_us = us_of(begin, file_hz)
         for sink in self._sinks:
             sink.buffer.open(file_hz, begin, begin_us=self._begin_us)
@@ -268,7 +275,7 @@ class Timeline:
         return [(sink.leg, sink.track) for sink in self._sinks]
 
     def returning_tracks(self, streams: Iterable[int]) -> list[TrackKey]:
-        """Return the tracks on which these streams bring back what they are sent, if that is mixed.
+        """Return the tracks on which these streams bring back what they are sent.
 
         That is the last track of a stream: the outbound one, or the only one.
         """
@@ -277,7 +284,7 @@ class Timeline:
             for span in (self._open[stream] for stream in streams if stream in self._open)
             for source in span.sources
             for sink in source.sinks
-            if not source.is_redundant and sink.track is span.facts.tracks[-1]
+            if sink.track is span.facts.tracks[-1]
         ]
 
     # ---- what there is to say ----------------------------------------------------------------------------------------
@@ -333,10 +340,9 @@ class Timeline:
         self._lanes = {number: pair for span in spans for number, pair in span.lanes.items()}
         self._live = {sink.buffer for span in spans for sink in span.sinks()}
         self._cast_shadows(spans)
-        self._find_redundant(spans)
         self._awaited = []
         for source in self._sources:
-            if any(sink.is_mixed for sink in source.sinks):  # rule 4
+            if not all(sink.is_shadowed for sink in source.sinks):  # rule 4
                 self._awaited.append(source)
             else:
                 source.was_unheard = True
@@ -350,16 +356,6 @@ class Timeline:
                 brought.add((sink.leg, sink.track))
                 if was_shadowed and not sink.is_shadowed:  # rule 2
                     sink.handover_us = self._track_end_us(sink.leg, sink.track)
-
-    def _find_redundant(self, spans: Sequence[StreamSpan]) -> None:
-        """Let what a leg hears be mixed only while no other leg says it itself (rule 3)."""
-        speaking = {sink.leg for span in spans for sink in span.sinks() if sink.track is Track.INBOUND}
-        for span in spans:
-            others_speak = bool(speaking - {span.facts.leg})
-            for source in span.sources:
-                for sink in source.sinks:
-                    sink.is_redundant = others_speak and sink.track is Track.OUTBOUND and not sink.is_shadowed
-                source.is_redundant = any(sink.is_redundant for sink in source.sinks)
 
 
 def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, patience: Patience) -> int:

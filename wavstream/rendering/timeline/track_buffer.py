@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import detached
 
@@ -52,6 +53,10 @@ class TrackBuffer:
         """When the first sample was said, from the start of the recording; None: none was placed."""
         self.last_us = begin_us
         """When the last one had been said."""
+        self._frame_us = NOMINAL_PTIME_US
+        """How long its frames are."""
+        self._redundant = 0
+        """Samples that were taken, but are not in the file because another leg says the same."""
         self._own_hz = rate_hz
         self._file_hz: int | None = None
         self._stats = stats
@@ -96,6 +101,7 @@ class TrackBuffer:
             samples, start = samples[before:], start + before
         if not len(samples):
             return
+        self._frame_us = max(1, us_of(len(samples), self._own_hz) // max(1, frames))
         if self.first_us is None:
             self.first_us = us_of(start, self._own_hz)
         self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
@@ -138,6 +144,15 @@ class TrackBuffer:
             taken.append((start - written, samples))
         self.written = upto
         return taken
+
+    def count_redundant(self, samples: int) -> None:
+        """Count samples that were taken but are said by another leg too; a frame counts with the last of them."""
+        if samples:
+            rate_hz = self._file_hz or self._own_hz
+            before_us, self._redundant = us_of(self._redundant, rate_hz), self._redundant + samples
+            after_us = us_of(self._redundant, rate_hz)
+            self._stats.redundant_us += after_us - before_us
+            self._stats.redundant_frames += after_us // self._frame_us - before_us // self._frame_us
 
     def drop(self) -> int:
         """Forget what is not written yet; return how much audio that is, in microseconds."""
