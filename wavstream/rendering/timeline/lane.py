@@ -41,6 +41,8 @@ class Lane:
         """What was received and is not placed yet, in order of media time."""
         self.arrived_us = 0
         """When the last frame that was placed came."""
+        self.usual_us: int | None = None
+        """How much later than the source's offset its frames come at best; None: none was placed."""
         self._rate_hz = form.rate_hz
         self._step_bytes = form.step_bytes
 

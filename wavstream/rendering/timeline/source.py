@@ -24,6 +24,9 @@ Where a source begins in the call:
 3. A source that was there before the recording brings its floor along. It is believed if the first frames bear it out.
 4. It does not begin before what its leg has said already. What it has said before the file is not in it.
 5. A lane whose first frame is far from the others' lag has a clock of its own, which starts when it does.
+
+One lane may always come later than another: what is played to a party is stamped before it has been through a jitter
+buffer. That is no delay, so the lags of a lane count from the smallest that it had so far.
 """
 
 from __future__ import annotations
@@ -252,7 +255,7 @@ class Source:
             return waiting[0][1].arrival_us, waiting[0][1].lag_us, None
         arrival_us = np.concatenate([frames.arrival_us for _, frames in waiting])
         order = arrival_us.argsort(kind="stable")
-        lag = np.concatenate([frames.lag_us for _, frames in waiting])
+        lag = np.concatenate([frames.lag_us - (lanes[number].usual_us or 0) for number, frames in waiting])
         lane_of = np.concatenate([np.full(len(frames), number) for number, frames in waiting])
         return arrival_us.take(order), lag.take(order), lane_of.take(order)
 
@@ -264,6 +267,8 @@ class Source:
             count = len(lag) - at if self._counts_silence else clock.due(lag[at:], drift_us=self.drift.behind_us)
             if count:
                 delay_us = int(np.minimum.reduce(lag[at : at + count])) - clock.offset_us
+                if lane_of is not None:
+                    self._learn(lag[at : at + count], lane_of[at : at + count])
                 self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
                 # Repaired where positions count; measured, for the receipt, where timestamps do.
                 if self._clock_kind is not TrackClock.ARRIVAL:
@@ -290,6 +295,14 @@ class Source:
                     # The sum is converted, not each slew: roundings would add up over the hours of a call.
                     self._slewed_samples += slewed
                     self._clock.offset_us = self._unslewed_us + us_of(self._slewed_samples, self._rate_hz)
+
+    def _learn(self, lag: NDArray[np.int64], lane_of: NDArray[np.int64]) -> None:
+        """Note how much later than the offset the frames of each lane come, of these lags."""
+        for number, lane in enumerate(self.lanes):
+            of_lane = lag[lane_of == number]
+            if len(of_lane):
+                later_us = (lane.usual_us or 0) + int(np.minimum.reduce(of_lane)) - self._clock.offset_us
+                lane.usual_us = max(0, later_us if lane.usual_us is None else min(lane.usual_us, later_us))
 
     def _move(self, moved_us: int) -> None:
         """Let what follows lie where the clock has moved it."""
