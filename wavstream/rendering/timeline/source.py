@@ -260,6 +260,8 @@ class Source:
         return arrival_us.take(order), lag.take(order), lane_of.take(order)
 
     def _place(self, *, now_us: int, written_us: int, final: bool) -> None:
+        if len(self.lanes) > 1 and self._place_on_time(now_us):
+            return
         arrival_us, lag, lane_of = self._heads(self.lanes)
         at, clock = 0, self._clock
         while at < len(lag):
@@ -284,6 +286,21 @@ class Source:
                 at += count
             else:
                 self._move(moved_us)
+
+    def _place_on_time(self, now_us: int) -> bool:
+        """Place what waits in several lanes if all of it is on time; return False if not: nothing is placed then."""
+        limit_us, least_us = self._clock.offset_us + ON_TIME_US, []
+        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
+        for lane, frames in waiting:
+            if lane.usual_us is None or int(np.maximum.reduce(frames.lag_us)) - lane.usual_us > limit_us:
+                return False
+            least_us.append(int(np.minimum.reduce(frames.lag_us)) - lane.usual_us)
+        self._clock.due(np.array(least_us, np.int64))
+        self.drift.observe(now_us=now_us, delay_us=min(least_us) - self._clock.offset_us)
+        for (lane, frames), least in zip(waiting, least_us, strict=True):
+            lane.usual_us = max(0, (lane.usual_us or 0) + min(0, least - self._clock.offset_us))
+            lane.place(len(frames))
+        return True
 
     def _place_frames(self, count: int, lane_of: NDArray[np.int64] | None) -> None:
         """Place the next frames in order of arrival."""
