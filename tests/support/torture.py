@@ -134,7 +134,7 @@ def _play(script: Script, name: str, sender: Sender, link: Link, joined_us: int,
     track_of = np.concatenate([np.full(len(track.sent_us), at) for at, track in enumerate(sender.tracks)])
     row_of = np.concatenate([np.arange(len(track.sent_us)) for track in sender.tracks])
     order = np.argsort(sent_us, kind="stable")
-    arrival_us = link.carry(sent_us[order], sender.ptime_us, rng)
+    arrival_us = link.carry(sent_us[order], sender.ptime_us // len(sender.tracks), rng)
     stream_of = link.stream_of(arrival_us)
     track_of, row_of = track_of[order], row_of[order]
     noises = [_noise(len(sent.stamps) * sender.frame, rng, is_smooth=sender.is_stretched) for sent in sender.tracks]

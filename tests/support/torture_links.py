@@ -45,7 +45,7 @@ class Link:
     parameters: Parameters = field(default_factory=dict)
 
     def carry(self, sent_us: Ints, frame_us: int, rng: np.random.Generator) -> Ints:
-        """Return when frames arrive that were sent in this order."""
+        """Return when frames arrive that were sent in this order; the link is made for one each ``frame_us``."""
         arrival_us = sent_us.copy()
         if self.jitter_us:
             late_us = rng.exponential(self.jitter_us / 5, len(sent_us))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Samples: TypeAlias = NDArray[np.int16]
 Floats: TypeAlias = NDArray[np.float32]
+Doubles: TypeAlias = NDArray[np.float64]
 
 _S = 1_000_000
 _PIECES_PER_S = 10
@@ -146,11 +147,10 @@ def pieces_of(heard: Heard) -> tuple[Ints, Ints]:
     return begin, np.append(begin[1:], edges[-1])
 
 
-def truth_of(heard: Heard, sample: Ints, begin: int) -> NDArray[np.float64]:
+def truth_of(heard: Heard, sample: Ints, begin: int) -> Doubles:
     """Return where samples should be, in samples of a file that begins at ``begin``."""
-    frame = sample // heard.frame
-    truth: NDArray[np.float64] = heard.begins_us[frame] * (heard.rate_hz / _S) + sample % heard.frame - begin
-    return truth
+    frame_at = heard.begins_us[sample // heard.frame].astype(np.float64) * heard.rate_hz / _S
+    return np.asarray(frame_at + sample % heard.frame - begin, np.float64)
 
 
 def _exact(heard: Heard, channel: Samples, begin: int) -> TrackResult:
@@ -165,15 +165,14 @@ def _exact(heard: Heard, channel: Samples, begin: int) -> TrackResult:
         place[source : source + length] = np.arange(at, at + length)
         count[source : source + length] += 1
     firsts, ends = pieces_of(heard)
-    lasts = ends - 1
-    errors = [np.where(place[at] >= 0, place[at] - truth_of(heard, at, begin), np.nan) for at in (firsts, lasts)]
+    errors = [np.where(place[at] >= 0, place[at] - truth_of(heard, at, begin), np.nan) for at in (firsts, ends - 1)]
     is_found = ~(np.isnan(errors[0]) & np.isnan(errors[1]))
     first, last = (np.nan_to_num(error[is_found]) for error in errors)
-    worst: NDArray[np.float64] = np.where(np.abs(first) >= np.abs(last), first, last)
     ms = 1000 / heard.rate_hz
+    worst_ms = (np.where(np.abs(first) >= np.abs(last), first, last) * ms).astype(np.float32)
     return TrackResult(
         heard.model,
-        (worst * ms).astype(np.float32),
+        worst_ms,
         ((truth_of(heard, firsts[is_found], 0)) / heard.rate_hz).astype(np.float32),
         lost_ms=float(np.count_nonzero(count == 0)) * ms,
         doubled_ms=float(np.maximum(count - 1, 0).sum()) * ms,

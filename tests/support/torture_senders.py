@@ -186,9 +186,10 @@ def stamps_when_sent(sender: Sender, rng: np.random.Generator) -> None:
     sent_us = due_us + rng.integers(0, unsteady_ms * 1000 + 1, len(due_us))
     held_up = int(rng.integers(1, 6))
     sender.parameters |= {"unsteady_ms": unsteady_ms, "held_up": held_up}
-    for number in range(held_up):
-        length_us = round(rng.uniform(0.2, 1.5) * _S)
-        begin_us = round(rng.uniform(0.05, 0.9) * (sender.length_us - length_us))
+    lengths_us = np.round(rng.uniform(0.2, 1.5, held_up) * _S).astype(np.int64)
+    begins_us = np.sort(np.round(rng.uniform(0.05, 0.9, held_up) * (sender.length_us - lengths_us)).astype(np.int64))
+    # In order of time: what one lets go may be held by the next.
+    for number, (begin_us, length_us) in enumerate(zip(begins_us.tolist(), lengths_us.tolist(), strict=True)):
         is_held = (sent_us >= begin_us) & (sent_us < begin_us + length_us)
         sent_us[is_held] = begin_us + length_us + np.arange(np.count_nonzero(is_held)) * 200
         sender.parameters[f"held_{number}"] = f"{begin_us / _S:.2f}+{length_us / _S:.2f}"

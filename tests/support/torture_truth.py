@@ -6,7 +6,8 @@ A leg that counts what it sends does not tell the silence that it leaves out. It
 2. nothing between two silences (or a silence and the end) came on time: it may have been said at any time of that;
 3. a delay came in a step and lasts to the end: so does silence.
 
-Where timestamps count silence, that they do so is known once they have counted some, and nothing else is needed.
+Where timestamps count silence, that they do so is known once a pause on the wire was as long as the hole in them, and
+nothing else is needed.
 Whatever the clock: who is behind for longer than the file waits is not waited for.
 """
 
@@ -24,6 +25,7 @@ ON_TIME_US = 40_000
 """More than a link's jitter."""
 _WAITS_US = 27_000_000
 _SILENCE_US = 5_000
+_TELLS_US = 100_000
 
 INSIDE_DELAY = "silence inside a delay"
 NEVER_ON_TIME = "nothing on time between silences"
@@ -49,17 +51,19 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
             begins = np.flatnonzero(np.concatenate(([True], is_silence | (stream[1:] != stream[:-1]))))
             if int(np.minimum.reduceat(late_us, begins).max()) > ON_TIME_US:  # rule 2
                 why.add(NEVER_ON_TIME)
-    if link.lasts_from_us is not None and not _is_told(sender, link.lasts_from_us):  # rule 3
+    if link.lasts_from_us is not None and not _is_told(sender, arrivals, link.lasts_from_us):  # rule 3
         why.add(LASTING_STEP)
     return sorted(why)
 
 
-def _is_told(sender: Sender, before_us: int) -> bool:
-    """Return whether the timestamps had counted silence by then."""
+def _is_told(sender: Sender, arrivals: list[Ints], before_us: int) -> bool:
+    """Return whether it was seen by then that the timestamps count silence."""
     if not sender.is_marked:
         return False
-    for sent in sender.tracks:
-        due_us = sent.due_us[sent.due_us < before_us]
-        if (np.diff(due_us) - sender.ptime_us >= _SILENCE_US).any():
+    for sent, arrival_us in zip(sender.tracks, arrivals, strict=True):
+        count = int(np.count_nonzero(arrival_us < before_us))
+        hole_us = np.diff(sent.due_us[:count]) - sender.ptime_us
+        pause_us = np.diff(arrival_us[:count]) - sender.ptime_us
+        if ((hole_us >= _TELLS_US) & (np.abs(pause_us - hole_us) <= ON_TIME_US)).any():
             return True
     return False
