@@ -1,7 +1,8 @@
 """The torture bench of the timeline: where every word of seeded calls lies in its file, against where it was said.
 
     python -m bench.timeline --calls 1000 --seed 1 --jobs 2
-    python -m bench.timeline --call 417 --seed 1            # one call of those, by itself, with its worst moments
+    python -m bench.timeline --call 417 --seed 1    # one of those by itself, and where in it the error changes
+    python -m bench.timeline --only drift --only outage
 
 Draws calls (sender models x network models x clocks, `tests/support/torture*.py`), folds them in virtual time, finds
 each 0.1 s again in the file, and prints the errors by model. Calls whose truth cannot be known from what arrived are
@@ -194,18 +195,20 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--only", choices=[*SENDERS, *LINKS], help="a sender or link model that every call has")
+    parser.add_argument("--only", action="append", default=[], help="a sender or a link model that every call has")
     parser.add_argument("--longest", type=float, default=LONGEST_S, help="seconds of the longest call")
     parser.add_argument("--show", type=int, default=0, help="list so many of the worst calls")
     parser.add_argument("--call", type=int, help="only the call of this number, and where in it the error changes")
     parser.add_argument("--chart", type=Path, help="write an SVG of the errors by sender")
     options = parser.parse_args()
+    if unknown_names := [name for name in options.only if name not in (*SENDERS, *LINKS)]:
+        parser.error(f"no model is named {unknown_names[0]!r}; there are: {', '.join((*SENDERS, *LINKS))}")
     draw = partial(
         one,
         seed=options.seed,
         longest_s=options.longest,
-        sender=options.only if options.only in SENDERS else None,
-        link=options.only if options.only in LINKS else None,
+        sender=next((name for name in options.only if name in SENDERS), None),
+        link=next((name for name in options.only if name in LINKS), None),
     )
     if options.call is not None:
         result = draw(options.call)

@@ -106,7 +106,7 @@ def measure(call: TortureCall) -> CallResult:
         if not len(heard.noise):
             continue
         channel = np.ascontiguousarray(made.right if heard.channel is Channel.RIGHT else made.left)
-        result.tracks.append(_stretched(heard, channel, begin) if heard.is_stretched else _exact(heard, channel, begin))
+        result.tracks.append(track_result(heard, channel, begin))
         sent_us += len(heard.noise) * _S / heard.rate_hz
         in_file_us += int(np.count_nonzero(channel)) * _S / heard.rate_hz
         if heard.is_stretched:
@@ -151,6 +151,11 @@ def truth_of(heard: Heard, sample: Ints, begin: int) -> Doubles:
     """Return where samples should be, in samples of a file that begins at ``begin``."""
     frame_at = heard.begins_us[sample // heard.frame].astype(np.float64) * heard.rate_hz / _S
     return np.asarray(frame_at + sample % heard.frame - begin, np.float64)
+
+
+def track_result(heard: Heard, channel: Samples, begin: int) -> TrackResult:
+    """Measure a track in its channel of a file that begins at this sample of the recording."""
+    return _stretched(heard, channel, begin) if heard.is_stretched else _exact(heard, channel, begin)
 
 
 def _exact(heard: Heard, channel: Samples, begin: int) -> TrackResult:
