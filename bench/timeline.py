@@ -78,18 +78,15 @@ class Sum:
 
     def cells(self) -> list[str]:
         errors = self.all_ms()
-        if not len(errors):
-            return ["-"] * (len(_HEAD) - 1)
-        p50, p99, p999 = np.percentile(errors, (50, 99, 99.9))
+        found = ["-"] * 6
+        if len(errors):
+            p50, p99, p999 = np.percentile(errors, (50, 99, 99.9))
+            shares = [f"{100 * np.mean(errors <= NEAR_MS):.3f} %", f"{100 * np.mean(errors > FAR_MS):.3f} %"]
+            found = [*shares, f"{p50:.1f}", f"{p99:.1f}", f"{p999:.1f}", f"{errors.max():.0f}"]
         return [
             str(len(self.calls)),
             str(len(errors)),
-            f"{100 * np.mean(errors <= NEAR_MS):.3f} %",
-            f"{100 * np.mean(errors > FAR_MS):.3f} %",
-            f"{p50:.1f}",
-            f"{p99:.1f}",
-            f"{p999:.1f}",
-            f"{errors.max():.0f}",
+            *found,
             f"{self.lost_ms:.0f}",
             f"{self.twice_ms:.0f}",
             str(self.told_lost_ms),
