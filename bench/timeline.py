@@ -6,12 +6,13 @@
 
 Draws calls (sender models x network models x clocks, `tests/support/torture*.py`), folds them in virtual time, finds
 each 0.1 s again in the file, and prints the errors by model. Calls whose truth cannot be known from what arrived are
-kept apart.
+kept apart. Exits 1 when what must hold for the others does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NEAR_MS = 20.0
+NEAR_SHARE = 0.999
 FAR_MS = 150.0
 _HEAD = (
     "",
@@ -158,6 +160,20 @@ def show_table(title: str, rows: dict[str, Sum]) -> None:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
+def missed(results: list[CallResult]) -> list[str]:
+    """Return what must hold where the truth can be known, and does not."""
+    whole = total(results)
+    errors = whole.all_ms()
+    held = {
+        f"{NEAR_SHARE:.1%} of the pieces within {NEAR_MS:.0f} ms": bool(np.mean(errors <= NEAR_MS) >= NEAR_SHARE),
+        f"none beyond {FAR_MS:.0f} ms": bool((errors <= FAR_MS).all()),
+        "nothing lost": not whole.lost_ms,
+        "nothing twice": not whole.twice_ms,
+        "every account whole": not whole.broken,
+    }
+    return [what for what, holds in held.items() if not holds]
+
+
 def show_call(result: CallResult) -> None:
     """Print what a call is and how bad it is."""
     what = ", ".join(f"{name} {value}" for name, value in result.parameters.items())
@@ -231,6 +247,8 @@ def main() -> None:
     if options.chart is not None:
         errors = {name: of.all_ms() for name, of in by_sender(known).items() if of.calls}
         options.chart.write_text(chart(errors, calls=len(known)), encoding="utf-8")
+    if failed := missed(known):
+        sys.exit(f"\nMissed: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ A leg that counts what it sends does not tell the silence that it leaves out. It
 
 Where timestamps count silence, that they do so is known once a pause on the wire was as long as the hole in them, and
 nothing else is needed.
-Whatever the clock: who is behind for longer than the file waits is not waited for.
+Whatever the clock:
+
+4. a delay that a socket has from its first frame to its last is not seen at all;
+5. who is behind for longer than the file waits is not waited for.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from wavstream.model.audio import Track
 
 if TYPE_CHECKING:
     from tests.support.torture_links import Link
@@ -29,6 +34,7 @@ _TELLS_US = 100_000
 
 INSIDE_DELAY = "silence inside a delay"
 NEVER_ON_TIME = "nothing on time between silences"
+ALWAYS_LATE = "a stream that is never on time"
 LASTING_STEP = "a step of delay that lasts"
 BEYOND_HOLD = "behind for longer than the hold"
 
@@ -41,8 +47,13 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
             continue
         due_us = sent.due_us
         late_us = arrival_us - due_us
-        if int(late_us.max()) > _WAITS_US:
+        if int(late_us.max()) > _WAITS_US:  # rule 5
             why.add(BEYOND_HOLD)
+        # What is played to a party may be sent before it is heard.
+        if sent.track is Track.INBOUND:
+            joins = np.flatnonzero(np.concatenate(([True], stream[1:] != stream[:-1])))
+            if int(np.minimum.reduceat(late_us, joins).max()) > ON_TIME_US:  # rule 4
+                why.add(ALWAYS_LATE)
         silent_us = due_us[1:] - due_us[:-1] - sender.ptime_us
         is_silence = silent_us > _SILENCE_US
         if not sender.is_marked:

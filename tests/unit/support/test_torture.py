@@ -12,7 +12,7 @@ from tests.support.torture import Heard, draw_call
 from tests.support.torture_links import LINKS, Link, draw_link
 from tests.support.torture_measure import Samples, TrackResult, track_result
 from tests.support.torture_senders import SENDERS, Sender, draw_sender
-from tests.support.torture_truth import INSIDE_DELAY, LASTING_STEP, NEVER_ON_TIME, unknowable
+from tests.support.torture_truth import ALWAYS_LATE, INSIDE_DELAY, LASTING_STEP, NEVER_ON_TIME, unknowable
 from wavstream.model.audio import Channel, TrackClock
 
 FRAME = 160
@@ -148,6 +148,11 @@ def test_a_step_of_delay_to_the_end_is_known_by_timestamps_that_had_counted_sile
 ) -> None:
     link = Link(4_000_000, steps=[(3_500_000, 9_000_000, 500_000)], lasts_from_us=3_500_000)
     assert _why(_words(clock), link) == why
+
+
+def test_a_delay_that_a_stream_has_from_its_first_frame_to_its_last_is_unknowable_by_any_clock() -> None:
+    link = Link(4_000_000, steps=[(0, 9_000_000, 500_000)])
+    assert _why(_words(TrackClock.TIMESTAMPED), link) == [ALWAYS_LATE]
 
 
 @pytest.mark.parametrize("name", LINKS)
