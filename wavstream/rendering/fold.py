@@ -163,8 +163,9 @@ class Fold:
             return
         self.started = start.recording
         self._origin_us = item.arrival_us
-        # Where no stream is there yet the recording starts with the first one, and has what that brings.
-        self._begin(start.recording.options, start.leg_order, may_begin_earlier=not start.streams)
+        # Where nothing was sent yet the recording starts with the first frame, and has what that brings.
+        is_first = all(stream.floor_us is None for stream in start.streams)
+        self._begin(start.recording.options, start.leg_order, may_begin_earlier=is_first)
         self._returns_beep = start.returns_beep
         for stream in start.streams:
             floor_us = stream.floor_us

@@ -44,15 +44,15 @@ def test_the_floor_is_the_smallest_lag_that_lasts() -> None:
     assert floor_us(*arrivals((0, 1000, 5))) == 5 * MS
     # A link that was slow at first.
     assert floor_us(*arrivals((0, 1000, 500), (1020, 2000, 10))) == 10 * MS
-    # A single frame below it was early by chance; 0.2 s of them were not.
+    # A single frame below it was early by chance; a word was not.
     assert floor_us(*arrivals((0, 1000, 100), (1020, 1020, 10), (1040, 2000, 100))) == 100 * MS
-    assert floor_us(*arrivals((0, 1000, 100), (1020, 1220, 10), (1240, 2000, 100))) == 10 * MS
+    assert floor_us(*arrivals((0, 1000, 100), (1020, 1060, 10), (1080, 2000, 100))) == 10 * MS
 
 
 def test_a_sender_that_never_comes_to_real_time_has_no_floor() -> None:
     at = np.arange(0, 1000, 20) * MS
     assert floor_us(at, -at * 9) is None
-    assert floor_us(*arrivals((0, 180, 5))) is None
+    assert floor_us(*arrivals((0, 20, 5))) is None
 
 
 def test_a_frame_up_to_20_ms_behind_is_on_time_and_all_before_it_were_delayed() -> None:

@@ -7,9 +7,9 @@ ends where a frame of 20 ms would end, because legs whose frames have different 
 A sender that leaves out silence raises the lag, for good. The network raises it too, but takes back what it has added
 (docs/timeline.md). So a frame is placed at media time plus *offset*, and:
 
-1. The offset begins at the *floor* of the first frames: the smallest lag that lasts. Frames that come faster than real
-   time pass through lags without staying at one. A backlog ends at the floor; a sender that never comes to real time
-   has none, and starts where its first frame arrived.
+1. The offset begins at the *floor* of the first frames: the smallest lag that lasts, be it for a word. Frames that come
+   faster than real time pass through lags without resting at one. A backlog ends at the floor; a sender that never
+   comes to real time has none, and starts where its first frame arrived.
 2. A frame at most 20 ms above the offset is on time, and all before it are then known to have been delayed: nothing
    moves.
 3. What is above that waits until the smallest lag of the time of patience that follows it is known. If that is still
@@ -44,6 +44,7 @@ _LEVEL_US = 20_000
 _STAYS_US = 100_000
 _TAIL_US = 500_000
 _LASTS_US = 200_000
+_WORD_US = 40_000
 _PLATEAU_US = 60_000
 _S = 1_000_000
 
@@ -100,22 +101,29 @@ def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:
 
 
 def floor_us(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> int | None:
-    """Return the smallest lag that lasts for 0.2 s, of frames in order of arrival; None: none does (rule 1)."""
+    """Return the smallest lag that lasts, of frames in order of arrival; None: none does (rule 1)."""
+    # A lag is passed by where the next frame brings more than twice the time that it took: nothing rests there.
+    rests = np.ones(len(lag), bool)
+    np.less_equal(lag[:-1] - lag[1:], arrival_us[1:] - arrival_us[:-1], out=rests[:-1])
+    arrival_us, lag = arrival_us[rests], lag[rests]
     least = int(np.minimum.reduce(lag))
-    if int(arrival_us[-1] - arrival_us[0]) < _LASTS_US:
-        return None
     # The usual case first: the smallest of all lasts.
-    near = arrival_us[lag <= least + _LEVEL_US]
-    if int(near[-1] - near[0]) >= _LASTS_US:
+    if _lasts(arrival_us, lag <= least + _LEVEL_US):
         return least
     # Frames of one level and the next one, so that a level that lies across a border is seen.
     level = (lag - least) // _LEVEL_US
     for number in np.unique(level).tolist():
         near = (level == number) | (level == number + 1)
-        arrivals = arrival_us[near]
-        if int(arrivals[-1] - arrivals[0]) >= _LASTS_US:
+        if _lasts(arrival_us, near):
             return int(np.minimum.reduce(lag[near]))
     return None
+
+
+def _lasts(arrival_us: NDArray[np.int64], near: NDArray[np.bool_]) -> bool:
+    """Return whether frames at one lag are enough to be a level: over 0.2 s, or some in a row over 40 ms (a word)."""
+    numbers = np.flatnonzero(near)
+    of_level = arrival_us[numbers]
+    return int(of_level[-1] - of_level[0]) >= _LASTS_US or _stays(arrival_us, numbers, _WORD_US)
 
 
 class LagClock:
@@ -192,7 +200,7 @@ def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int
     plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
     fallen_us = np.maximum.reduce(np.maximum.accumulate(lag[:plateau]) - lag[:plateau])
     near = np.flatnonzero(lag[:plateau] <= least + _LEVEL_US)
-    if fallen_us < _PLATEAU_US or _stays(arrival_us, near):
+    if fallen_us < _PLATEAU_US or _stays(arrival_us, near, _STAYS_US):
         return 0
     if plateau == len(lag) or int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
         return plateau
@@ -200,8 +208,8 @@ def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int
     return plateau + int(beyond[0]) if len(beyond) else len(lag)
 
 
-def _stays(arrival_us: NDArray[np.int64], near: NDArray[np.int64]) -> bool:
-    """Return whether these frames, by number, have some in a row that are 0.1 s of the call."""
+def _stays(arrival_us: NDArray[np.int64], near: NDArray[np.int64], time_us: int) -> bool:
+    """Return whether these frames, by number, have some in a row that are so much of the call."""
     breaks = np.flatnonzero(np.diff(near) > 1)
     firsts, lasts = np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [len(near) - 1]))
-    return bool((arrival_us[near[lasts]] - arrival_us[near[firsts]] >= _STAYS_US).any())
+    return bool((arrival_us[near[lasts]] - arrival_us[near[firsts]] >= time_us).any())

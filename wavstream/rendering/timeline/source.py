@@ -176,10 +176,11 @@ class Source:
             if now_us < first_us + self._patience.decide_us and not is_plain:
                 return False
         floor = None if is_ahead else floor_us(arrival_us, lag)
+        lasts = floor is not None
         if floor is None:
             # None that lasts: a few frames, whose smallest lag it is; or a sender that is ahead of real time.
             floor = least if int(lag[0]) - least <= ON_TIME_US else int(lag[0])
-        floor = self._borne_out(floor)
+        floor = self._borne_out(floor, lasts=lasts)
         starts_us = floor + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None)
         self._unslewed_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
         self._clock.start(floor)
@@ -227,7 +228,7 @@ class Source:
         sent_us = int((arrival_us[-1] - lag[-1]) - (arrival_us[0] - lag[0]))
         return 5 * sent_us >= 4 * (now_us - int(arrival_us[0]))
 
-    def _borne_out(self, floor: int) -> int:
+    def _borne_out(self, floor: int, *, lasts: bool) -> int:
         """Return the floor from before the recording, unless the first frames show that it was wild (rule 3)."""
         reference_us = self._facts.reference_us
         if reference_us is None:
@@ -238,7 +239,8 @@ class Source:
             reference_us -= us_of(lane.mapper.offset, self._rate_hz)
             if not reference_us - LATE_US <= floor <= reference_us + _BELIEVED_LATE_US:
                 return floor
-        return min(reference_us, floor)
+        # A sender that is ahead of real time goes on behind what it has sent before.
+        return min(reference_us, floor) if lasts else reference_us
 
     def _first_us(self, lane: Lane) -> int:
         assert lane.frames is not None
