@@ -46,6 +46,9 @@ _TAIL_US = 500_000
 _LASTS_US = 200_000
 _WORD_US = 40_000
 _PLATEAU_US = 60_000
+_SOONEST_US = 2_000_000
+_LAST_US = 1_000_000
+_JITTERS_US = 40_000
 _S = 1_000_000
 
 
@@ -168,12 +171,14 @@ class LagClock:
         Else return how many of them lie where they follow, and by how much what follows moves before them. One of the
         two is 0.
         """
-        decided_us = int(arrival_us[0]) + self._patience.decide_us
+        # What would lie far back is decided sooner: the file does not wait for it any longer.
+        behind_us = max(0, int(lag[0]) - self.offset_us)
+        decided_us = int(arrival_us[0]) + max(_SOONEST_US, self._patience.decide_us - behind_us)
         if not final and now_us < decided_us:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
         least = int(np.minimum.reduce(lag[:known]))
-        if final and known == len(lag) and (delayed := _unsettled(arrival_us, lag, least)):  # rule 5
+        if final and known == len(lag) and (delayed := _unsettled(arrival_us, lag, least, self.offset_us)):  # rule 5
             self._last_us = int(lag[delayed - 1])
             return delayed, 0
         would_end_us = self.offset_us + int(arrival_us[0]) - int(lag[0]) + NOMINAL_PTIME_US
@@ -190,17 +195,22 @@ class LagClock:
         return count, 0
 
 
-def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
+def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int, offset_us: int) -> int:
     """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
 
     Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not stay
     there, it is no level at which they have settled. What jumps as high as they do right after that, at the very end,
-    is no silence either.
+    is no silence either. The last second falls and rises by less if the link begins to jitter in it.
     """
+    near = np.flatnonzero(lag <= least + _LEVEL_US)
+    if _stays(arrival_us, near, _STAYS_US):
+        return 0
+    fallen_us = np.maximum.accumulate(lag) - lag
+    is_short = int(arrival_us[-1] - arrival_us[0]) <= _LAST_US and least - offset_us <= _TAIL_US
+    if is_short and int(np.maximum.reduce(fallen_us)) >= _JITTERS_US:
+        return len(lag)
     plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
-    fallen_us = np.maximum.reduce(np.maximum.accumulate(lag[:plateau]) - lag[:plateau])
-    near = np.flatnonzero(lag[:plateau] <= least + _LEVEL_US)
-    if fallen_us < _PLATEAU_US or _stays(arrival_us, near, _STAYS_US):
+    if int(np.maximum.reduce(fallen_us[:plateau])) < _PLATEAU_US:
         return 0
     if plateau == len(lag) or int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
         return plateau

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.rendering.timeline.clock import REORDER_US, lag_us, us_of
+from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, us_of
 from wavstream.rendering.timeline.frames import Frames, detached, join
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Lane:
         """When the last frame that was placed came."""
         self.usual_us: int | None = None
         """How much later than the source's offset its frames come at best; None: none was placed."""
+        self.is_ahead = False
+        """Whether it has sent ahead of real time."""
         self._rate_hz = form.rate_hz
         self._step_bytes = form.step_bytes
 
@@ -75,6 +77,11 @@ class Lane:
             self.frames.payload = detached(self.frames.payload)
         self.arrived_us = int(due.arrival_us[-1])
         return self.placement.place(due)
+
+    def learn(self, later_us: int) -> None:
+        """Note that frames came so much later than the source's offset and what is usual for this lane."""
+        self.is_ahead |= (self.usual_us or 0) + later_us < -LATE_US
+        self.usual_us = max(0, later_us if self.usual_us is None else self.usual_us + min(0, later_us))
 
     def length_us(self, frames: Frames) -> int:
         """Return how much audio frames are, of all tracks that are part of the recording."""

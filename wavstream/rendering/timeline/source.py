@@ -60,7 +60,6 @@ _SETTLE_BYTES = 4 << 20
 _FALLS_US = 20_000
 _BELIEVED_LATE_US = 3_000_000
 _LANES_APART_US = 2_000_000
-_OWN_CLOCK_US = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +118,9 @@ class Source:
         lanes = [lane for lane in self.lanes if lane.is_heard]
         known_us = min(lane.end_us for lane in lanes)
         if len(self.lanes) > 1:
-            # What is ahead of real time tells nothing of what the other lane is still to bring.
-            furthest_us = max(min(lane.end_us, lane.arrived_us) for lane in self.lanes)
-            known_us = max(known_us, furthest_us - _LANES_APART_US)
+            # One socket keeps order. But what is sent ahead of real time tells nothing of what the other is to bring.
+            told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
+            known_us = max(known_us, max(told_us, default=known_us) - _LANES_APART_US)
         if is_impatient:
             # A longer frame ends where one of 20 ms would, so it begins that much further back.
             longest_us = max(lane.placement.longest_us for lane in self.lanes)
@@ -220,7 +219,7 @@ class Source:
         if self._is_anchored:
             expected_us = self._clock.offset_us
         apart_us = arrival_us - us_of(stamp + offset, self._rate_hz) - expected_us
-        is_its_own = not -_OWN_CLOCK_US <= apart_us <= self._patience.hold_us
+        is_its_own = abs(apart_us) > self._patience.hold_us
         return offset + samples_at(apart_us, self._rate_hz) if is_its_own else offset
 
     def _is_unbroken(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
@@ -300,7 +299,7 @@ class Source:
         self._clock.due(np.array(least_us, np.int64))
         self.drift.observe(now_us=now_us, delay_us=min(least_us) - self._clock.offset_us)
         for (lane, frames), least in zip(waiting, least_us, strict=True):
-            lane.usual_us = max(0, (lane.usual_us or 0) + min(0, least - self._clock.offset_us))
+            lane.learn(least - self._clock.offset_us)
             lane.place(len(frames))
         return True
 
@@ -320,8 +319,7 @@ class Source:
         for number, lane in enumerate(self.lanes):
             of_lane = lag[lane_of == number]
             if len(of_lane):
-                later_us = (lane.usual_us or 0) + int(np.minimum.reduce(of_lane)) - self._clock.offset_us
-                lane.usual_us = max(0, later_us if lane.usual_us is None else min(lane.usual_us, later_us))
+                lane.learn(int(np.minimum.reduce(of_lane)) - self._clock.offset_us)
 
     def _move(self, moved_us: int) -> None:
         """Let what follows lie where the clock has moved it."""

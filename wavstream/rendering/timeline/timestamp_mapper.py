@@ -14,7 +14,8 @@ frame gets a position such that no frame lies on another and none is lost to its
    jump together, gains nothing; nor does a stall and then a backlog from which audio was discarded; nor audio that is
    faster than real time, because it is not a hole. One hole may gain 2 s. All together may gain 1 s, for what the first
    frames were late; 2 ms for each second, as a sender's clock may drift; and, where audio came faster than real time, a
-   quarter of what that gained, but not more than 60 s. More is a clock that runs too fast.
+   quarter of what that gained, but not more than 60 s. More is a clock that runs too fast. Holes within a burst, in
+   which frames come in less than half the time that they take, may gain 30 s: a backlog has the silences of its call.
 4. A wild frame restarts the track's media time: it follows directly, or, if it arrived more than 100 ms later than that
    would need, it lies where its arrival says. The offset between timestamps and media time is set anew by it. Offsets
    of the last 2 s are remembered, and each frame takes the one under which it is nearest to the furthest frame. So a
@@ -24,8 +25,9 @@ frame gets a position such that no frame lies on another and none is lost to its
    Until its timestamps have followed each other directly for 2 s they say nothing: no frame is a duplicate or out of
    order, each follows directly, or, if that is more than 100 ms before where it arrived, it lies there. Where a frame
    arrived is counted from that restart, so a burst does not push what comes after it.
-6. A hole is silence, and no loss, if nothing arrived for as long as it is, 0.2 s at least: these timestamps count
-   silence.
+6. A hole of 0.1 s at least is silence, and no loss, if nothing arrived for as long as it is; and so is every other one
+   of a sender that has left silence out before, also where a delay brings both sides at once. If nothing arrived for
+   just as long as a hole is, these timestamps count silence.
 7. A sender that stamps at the moment of sending leaves a hole where it was held up, and then stamps what it catches up
    with one upon another. A frame that starts before the end of the one before it is pulled back into the last hole,
    with all that came since, as long as none of that is placed. From the first such frame on what follows a hole waits
@@ -63,7 +65,7 @@ _RESTARTS_WITHIN_US = 2_000_000
 _STEADY_US = 2_000_000
 _REMEMBERED_US = 2_000_000
 _DOUBLED_US = 500_000
-_SILENCE_US = 200_000
+_SILENCE_US = 100_000
 _HELD_UP_US = 30_000_000
 _MOST_HOLES = 64
 _MOST_SILENCES = 512
@@ -93,6 +95,7 @@ class TimestampMapper:
         self._least_lag_us = 0
         self._gained_us = 0
         """What holes have gained so far (rule 3)."""
+        self._gained_in_bursts_us = 0
         self._restarts_us: deque[int] = deque(maxlen=_RESTARTS)
         self._disbelieved: tuple[int, int] | None = None
         """While timestamps say nothing: the lag of a frame that lies where it arrived; from where they are steady."""
@@ -100,6 +103,7 @@ class TimestampMapper:
         """(start, end) in media time, oldest first."""
         self.counts_silence = False
         """Whether silence was seen that the timestamps count (rule 6)."""
+        self._leaves_silence_out = False
         self.silences: deque[tuple[int, int]] = deque(maxlen=_MOST_SILENCES)
         """(start, end) of holes in media time that are silence."""
         self.released = 0
@@ -250,7 +254,7 @@ class TimestampMapper:
             return self._end
         if ahead > 0:  # rule 3
             gain_us = self._gain_us(arrival_us, start, samples)
-            return start if gain_us <= 0 or self._is_earned(arrival_us, gain_us) else None
+            return start if gain_us <= 0 or self._is_earned(arrival_us, gain_us, samples) else None
         behind_us = us_of(-ahead, self._rate_hz)
         for begin, end in self._holes if behind_us <= _BACK_US else ():  # rule 2: out of order
             if begin - near <= start and start + samples <= end + near:
@@ -264,13 +268,19 @@ class TimestampMapper:
         earlier_us = self._least_lag_us - self._lag_us(arrival_us, start + samples)
         return min(earlier_us, us_of(start - self._end, self._rate_hz))
 
-    def _is_earned(self, arrival_us: int, gain_us: int) -> bool:
+    def _is_earned(self, arrival_us: int, gain_us: int, samples: int) -> bool:
         """Return whether a hole may gain that much (rule 3)."""
+        if self._is_in_burst(arrival_us, samples):
+            return gain_us <= _HELD_UP_US - self._gained_in_bursts_us
         # What audio that came faster than real time has gained: all that the lag has fallen, less what holes gained.
-        fast_us = self._begun_us - self._least_lag_us - self._gained_us
+        fast_us = self._begun_us - self._least_lag_us - self._gained_us - self._gained_in_bursts_us
         earned_us = min(fast_us // _GAIN_FAST_ONE_IN, _GAIN_FAST_US)
         earned_us += (arrival_us - self._begun_us) // _GAIN_DRIFT_ONE_IN
         return gain_us <= min(_GAIN_AT_ONCE_US, _GAIN_US + earned_us - self._gained_us)
+
+    def _is_in_burst(self, arrival_us: int, samples: int) -> bool:
+        """Return whether a frame came sooner after the one before it than it could have been said."""
+        return 2 * (arrival_us - self._arrived_us) < us_of(samples, self._rate_hz)
 
     def _restart(self, arrival_us: int, stamp: int, samples: int) -> int:
         """Let media time go on by arrival with a wild frame; return where the frame lies (rule 4)."""
@@ -311,18 +321,23 @@ class TimestampMapper:
     def _go_on(self, arrival_us: int, start: int, samples: int) -> None:
         """Let media time go on from a frame that was put at ``start``."""
         end = start + samples
-        gain_us = self._gain_us(arrival_us, start, samples)
+        gain_us, is_in_burst = self._gain_us(arrival_us, start, samples), self._is_in_burst(arrival_us, samples)
         arrived_us, self._arrived_us = self._arrived_us, arrival_us
         self._least_lag_us = min(self._least_lag_us, self._lag_us(arrival_us, end))
         if start >= self._end:
             if start > self._end:
-                self._gained_us += max(0, gain_us)
+                if is_in_burst:
+                    self._gained_in_bursts_us += max(0, gain_us)
+                else:
+                    self._gained_us += max(0, gain_us)
                 self._behind_hole = start
                 silent_us = us_of(start - self._end, self._rate_hz)
                 paused_us = arrival_us - arrived_us - us_of(samples, self._rate_hz)
-                if silent_us >= _SILENCE_US and abs(silent_us - paused_us) <= _SILENCE_US // 2:  # rule 6
-                    self.counts_silence = True
-                    self.silences.append((self._end, start))
+                if silent_us >= _SILENCE_US:  # rule 6
+                    self.counts_silence |= abs(silent_us - paused_us) <= _SILENCE_US // 2
+                    self._leaves_silence_out |= paused_us >= silent_us - _SILENCE_US // 2
+                    if self._leaves_silence_out:
+                        self.silences.append((self._end, start))
                 self._holes = [*self._holes[1 - _MOST_HOLES :], (self._end, start)]
             self._end = end
         else:
