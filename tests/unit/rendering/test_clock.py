@@ -70,8 +70,9 @@ def test_what_is_behind_waits_for_as_long_as_the_file_can() -> None:
     clock = a_clock()
     assert clock.due(lags(0)) == 1
     at, lag = arrivals((1500, 3000, 1500))
-    assert clock.decide(at, lag, now_us=1500 * MS + DECIDED - 1, written_us=0, final=False) is None
-    assert clock.decide(at, lag, now_us=1500 * MS + DECIDED, written_us=0, final=False) == (0, 1500 * MS)
+    # What would lie 1.5 s back is decided 1.5 s sooner, before the file gets there.
+    assert clock.decide(at, lag, now_us=DECIDED - 1, written_us=0, final=False) is None
+    assert clock.decide(at, lag, now_us=DECIDED, written_us=0, final=False) == (0, 1500 * MS)
     assert clock.offset_us == 1500 * MS
     assert clock.due(lag) == len(lag)
 

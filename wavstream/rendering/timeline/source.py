@@ -130,7 +130,7 @@ class Source:
     def receive(self, lane: Lane, frames: Frames) -> None:
         """Take in frames of one of the lanes; they are placed by ``advance``."""
         if isinstance(lane, StampedLane) and not lane.mapper.has_begun:
-            lane.mapper.begin(self._media_offset(frames))
+            lane.mapper.begin(self._media_offset(frames), late_us=self._away_us(int(frames.arrival_us[0])))
         lane.receive(frames)
         if isinstance(lane, StampedLane) and lane.mapper.remark is not None:
             who = f"leg {self._facts.stream.leg}, {' and '.join(sink.track for sink in lane.sinks)}"
@@ -221,6 +221,11 @@ class Source:
         apart_us = arrival_us - us_of(stamp + offset, self._rate_hz) - expected_us
         is_its_own = abs(apart_us) > self._patience.hold_us
         return offset + samples_at(apart_us, self._rate_hz) if is_its_own else offset
+
+    def _away_us(self, arrival_us: int) -> int:
+        """Return for how long the leg had not been heard when this came, but no longer than the file waits for it."""
+        free_us = self._facts.free_us
+        return 0 if free_us is None else min(arrival_us - free_us, self._patience.hold_us)
 
     def _is_unbroken(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
         """Return whether most of the time since the first frame was filled with frames."""

@@ -12,10 +12,11 @@ frame gets a position such that no frame lies on another and none is lost to its
 3. A frame is *wild* if it is behind and none of these, or further ahead than real time could have brought it. What a
    hole *gains* is how far it takes the track ahead of its smallest lag so far. An outage, where arrival and timestamps
    jump together, gains nothing; nor does a stall and then a backlog from which audio was discarded; nor audio that is
-   faster than real time, because it is not a hole. One hole may gain 2 s. All together may gain 1 s, for what the first
-   frames were late; 2 ms for each second, as a sender's clock may drift; and, where audio came faster than real time, a
-   quarter of what that gained, but not more than 60 s. More is a clock that runs too fast. Holes within a burst, in
-   which frames come in less than half the time that they take, may gain 30 s: a backlog has the silences of its call.
+   faster than real time, because it is not a hole. One hole may gain 2 s. All together may gain 2 s, for what the
+   first frames were late, or, where a leg was away, as long as that; 2 ms for each second, as a sender's clock may
+   drift; and, where audio came faster than real time, a quarter of what that gained, but not more than 60 s. As long
+   as all of a track came in less than half the time that it takes, holes may gain 30 s: a backlog has the silences of
+   its call. More is a clock that runs too fast.
 4. A wild frame restarts the track's media time: it follows directly, or, if it arrived more than 100 ms later than that
    would need, it lies where its arrival says. The offset between timestamps and media time is set anew by it. Offsets
    of the last 2 s are remembered, and each frame takes the one under which it is nearest to the furthest frame. So a
@@ -56,10 +57,12 @@ _JITTER_US = 40_000
 _BACK_US = 1_000_000
 _AHEAD_US = 1_000_000
 _GAIN_AT_ONCE_US = 2_000_000
-_GAIN_US = 1_000_000
+_GAIN_US = 2_000_000
 _GAIN_DRIFT_ONE_IN = 500
 _GAIN_FAST_ONE_IN = 4
 _GAIN_FAST_US = 60_000_000
+_GAIN_IN_BACKLOG_US = 30_000_000
+_BACKLOG_US = 200_000
 _RESTARTS = 5
 _RESTARTS_WITHIN_US = 2_000_000
 _STEADY_US = 2_000_000
@@ -95,7 +98,12 @@ class TimestampMapper:
         self._least_lag_us = 0
         self._gained_us = 0
         """What holes have gained so far (rule 3)."""
-        self._gained_in_bursts_us = 0
+        self._first_us = 0
+        """When the first frame came."""
+        self._samples = 0
+        """So much has come."""
+        self._late_us = _GAIN_US
+        """How late the first frames may be."""
         self._restarts_us: deque[int] = deque(maxlen=_RESTARTS)
         self._disbelieved: tuple[int, int] | None = None
         """While timestamps say nothing: the lag of a frame that lies where it arrived; from where they are steady."""
@@ -137,9 +145,10 @@ class TimestampMapper:
         """Where the frames begin that came since the last hole; None: there is none that they may be pulled into."""
         return self._behind_hole
 
-    def begin(self, offset: int) -> None:
-        """Let media time be timestamps plus this, in samples, until they go wild."""
+    def begin(self, offset: int, *, late_us: int = 0) -> None:
+        """Let media time be timestamps plus this, in samples, until they go wild; the first may be so late."""
         self._offsets = [(offset, 0)]
+        self._late_us = max(_GAIN_US, late_us)
 
     def place(self, frames: Frames) -> Frames:
         """Return the frames (at least one) at positions in media time, with their lags, without duplicates."""
@@ -147,7 +156,7 @@ class TimestampMapper:
         if not self._has_frames:
             self._has_frames = True
             self._end = first + self.offset
-            self._arrived_us = int(frames.arrival_us[0])
+            self._first_us = self._arrived_us = int(frames.arrival_us[0])
             self._begun_us = self._least_lag_us = self._arrived_us - us_of(self._end, self._rate_hz)
             # The very first frames may be out of order too.
             self._holes = [(self._end - samples_at(REORDER_US, self._rate_hz), self._end)]
@@ -172,6 +181,7 @@ class TimestampMapper:
     def _followed(self, frames: Frames, start: NDArray[np.int64], end: NDArray[np.int64]) -> Frames:
         placed = Frames(frames.arrival_us, start, end, frames.payload, frames.fate)
         placed.lag_us = lag_us(placed, self._rate_hz)
+        self._samples += int(end[-1] - start[0])
         self._end, self._arrived_us = int(end[-1]), int(frames.arrival_us[-1])
         self._least_lag_us = min(self._least_lag_us, int(np.minimum.reduce(placed.lag_us)))
         return placed
@@ -270,17 +280,15 @@ class TimestampMapper:
 
     def _is_earned(self, arrival_us: int, gain_us: int, samples: int) -> bool:
         """Return whether a hole may gain that much (rule 3)."""
-        if self._is_in_burst(arrival_us, samples):
-            return gain_us <= _HELD_UP_US - self._gained_in_bursts_us
         # What audio that came faster than real time has gained: all that the lag has fallen, less what holes gained.
-        fast_us = self._begun_us - self._least_lag_us - self._gained_us - self._gained_in_bursts_us
+        fast_us = self._begun_us - self._least_lag_us - self._gained_us
         earned_us = min(fast_us // _GAIN_FAST_ONE_IN, _GAIN_FAST_US)
         earned_us += (arrival_us - self._begun_us) // _GAIN_DRIFT_ONE_IN
-        return gain_us <= min(_GAIN_AT_ONCE_US, _GAIN_US + earned_us - self._gained_us)
-
-    def _is_in_burst(self, arrival_us: int, samples: int) -> bool:
-        """Return whether a frame came sooner after the one before it than it could have been said."""
-        return 2 * (arrival_us - self._arrived_us) < us_of(samples, self._rate_hz)
+        most_us, at_once_us = self._late_us + earned_us, max(_GAIN_AT_ONCE_US, self._late_us)
+        came_us = us_of(self._samples, self._rate_hz)
+        if came_us >= _BACKLOG_US and 2 * (arrival_us - self._first_us) < came_us:
+            most_us = at_once_us = max(most_us, _GAIN_IN_BACKLOG_US)
+        return gain_us <= min(at_once_us, most_us - self._gained_us)
 
     def _restart(self, arrival_us: int, stamp: int, samples: int) -> int:
         """Let media time go on by arrival with a wild frame; return where the frame lies (rule 4)."""
@@ -321,15 +329,13 @@ class TimestampMapper:
     def _go_on(self, arrival_us: int, start: int, samples: int) -> None:
         """Let media time go on from a frame that was put at ``start``."""
         end = start + samples
-        gain_us, is_in_burst = self._gain_us(arrival_us, start, samples), self._is_in_burst(arrival_us, samples)
+        self._samples += samples
+        gain_us = self._gain_us(arrival_us, start, samples)
         arrived_us, self._arrived_us = self._arrived_us, arrival_us
         self._least_lag_us = min(self._least_lag_us, self._lag_us(arrival_us, end))
         if start >= self._end:
             if start > self._end:
-                if is_in_burst:
-                    self._gained_in_bursts_us += max(0, gain_us)
-                else:
-                    self._gained_us += max(0, gain_us)
+                self._gained_us += max(0, gain_us)
                 self._behind_hole = start
                 silent_us = us_of(start - self._end, self._rate_hz)
                 paused_us = arrival_us - arrived_us - us_of(samples, self._rate_hz)
