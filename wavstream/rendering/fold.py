@@ -185,7 +185,7 @@ class Fold:
     def _begin(self, options: RecordingOptions, leg_order: Iterable[str], *, may_begin_earlier: bool) -> None:
         """Make the parts anew: before the start record those of a recording with default options, for its header."""
         self._options = options
-        self._inspector = Inspector(self.remarks)
+        self._inspector = Inspector()
         self._output = Output(options, leg_order, stats=self._stats, tap=self.tap)
         self._timeline = Timeline(
             options.track,

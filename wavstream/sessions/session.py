@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
@@ -36,6 +37,8 @@ from wavstream.sessions.deadlines import Expectation, FoldSchedule, SessionDeadl
 from wavstream.sessions.legs import Legs, RecordingTone
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +306,7 @@ class Session:
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
+        self._inspect(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -327,6 +331,17 @@ class Session:
         for stream in self.streams:
             stream.forget_frames()
         return was_running
+
+    def _inspect(self, now_us: int) -> None:
+        for stream in self.streams:
+            for suspicion in stream.inspect(now_us):
+                log.warning(
+                    "stream_suspicious",
+                    session_id=self.session_id,
+                    app_id=self.app_id,
+                    leg=stream.facts.leg,
+                    suspicion=suspicion,
+                )
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)

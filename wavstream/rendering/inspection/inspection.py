@@ -45,19 +45,18 @@ class Inspection:
             self._was_odd = True
 
     @property
-    def is_suspicious(self) -> bool:
-        """Whether there may be suspicions: tells cheaply of nearly every track that there are none."""
-        return self._was_odd or self.texture.is_swapped
+    def wrong_order(self) -> str | None:
+        """What to do about its byte order; None: nothing."""
+        return wrong_byte_order(self._form, self._dialect) if self.texture.is_swapped else None
+
+    @property
+    def wrong_pace(self) -> str | None:
+        """What its pace is due to, if that is a mistake, and what to do about it; None: it is none."""
+        if not self._was_odd:  # tells cheaply of nearly every track
+            return None
+        return wrong_pace(self.pace.value, self._form, self._dialect, has_two_channels=self.texture.has_two_channels)
 
     @property
     def suspicions(self) -> tuple[str, ...]:
         """What was probably described wrongly, and who has to set what: a sentence or two each."""
-        if not self.is_suspicious:
-            return ()
-        found = []
-        if self.texture.is_swapped:
-            found.append(wrong_byte_order(self._form, self._dialect))
-        pace = wrong_pace(self.pace.value, self._form, self._dialect, has_two_channels=self.texture.has_two_channels)
-        if pace is not None:
-            found.append(pace)
-        return tuple(found)
+        return tuple(text for text in (self.wrong_order, self.wrong_pace) if text is not None)

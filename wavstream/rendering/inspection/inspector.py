@@ -12,7 +12,6 @@ import numpy as np
 
 from wavstream.model.pace import PAUSE_US
 from wavstream.rendering.inspection.inspection import Inspection
-from wavstream.rendering.inspection.mistakes import wrong_byte_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +26,7 @@ _REAL_TIME = 0.95
 class Inspector:
     """The tracks of one recording."""
 
-    def __init__(self, remarks: list[str]) -> None:
-        """Begin without streams; what is worth a line in the log is added to ``remarks``."""
-        self._remarks = remarks
+    def __init__(self) -> None:
         self._lanes: dict[int, _Lane] = {}
         """By the number that their frames carry, those of streams that are over too."""
 
@@ -44,12 +41,7 @@ class Inspector:
     def look(self, frames: Mapping[int, Frames]) -> None:
         """Take in what has come, by the number that frames carry."""
         for number, of_lane in frames.items():
-            lane = self._lanes[number]
-            lane.look(of_lane)
-            if lane.inspection.texture.is_swapped and not lane.was_told:
-                lane.was_told = True
-                who = f"leg {lane.facts.leg}, {' and '.join(lane.tracks)}"
-                self._remarks.append(f"{who}: {wrong_byte_order(lane.facts.format, lane.facts.dialect)}")
+            self._lanes[number].look(of_lane)
 
     def pace(self, leg: str, track: Track) -> float | None:
         """Return the pace of a track; None: it is not known."""
@@ -67,14 +59,12 @@ class Inspector:
 class _Lane:
     """One sequence of frames: a track, or two interleaved ones."""
 
-    __slots__ = ("_arrived_us", "_media_us", "_samples", "facts", "inspection", "tracks", "was_told")
+    __slots__ = ("_arrived_us", "_media_us", "_samples", "facts", "inspection", "tracks")
 
     def __init__(self, facts: StreamFacts, tracks: tuple[Track, ...]) -> None:
         self.facts = facts
         self.tracks = tracks
         self.inspection = Inspection(facts.format, facts.dialect)
-        self.was_told = False
-        """Whether the log was told of its byte order."""
         self._samples = 0
         """Of each channel, so far; timestamps do not count, since they say when and not how much."""
         self._media_us = 0

@@ -83,8 +83,8 @@ class Timeline:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
-        the hold. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know. ``inspect``
-        sees all frames, by number, as they came.
+        the hold. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
+        ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
         """Up to where samples were taken, in samples of the file."""
