@@ -21,7 +21,7 @@ No clock is read: when frames came is the input.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LOOK_US = 1_500_000
 PAUSE_US = 250_000
@@ -50,22 +50,31 @@ class _Stretch:
     def pace(self) -> float:
         return self.media_us / self.time_us
 
-    def agrees(self, other: _Stretch, tolerance: float) -> bool:
-        return abs(self.pace - other.pace) <= tolerance * max(self.pace, other.pace)
-
-    def add(self, other: _Stretch) -> None:
-        self.time_us += other.time_us
-        self.media_us += other.media_us
-        self.weight_us += other.weight_us
-        self.looks += other.looks
+    def add(self, time_us: int, media_us: int, weight_us: int) -> None:
+        self.time_us += time_us
+        self.media_us += media_us
+        self.weight_us += weight_us
+        self.looks += 1
 
 
 class Pace:
     """The pace of one track, from moments in order of arrival."""
 
-    __slots__ = ("_arrival_us", "_has_pause", "_kinds", "_media_us", "_said_us", "_sent_us", "_stretch", "_time_us")
+    __slots__ = (
+        "_arrival_us",
+        "_has_pause",
+        "_kinds",
+        "_media_us",
+        "_said_us",
+        "_sent_us",
+        "_stretch",
+        "_time_us",
+        "watched_us",
+    )
 
     def __init__(self) -> None:
+        self.watched_us = 0
+        """The time of all looks: of two paces of one track the one that was watched for longer is to be believed."""
         self._arrival_us: int | None = None
         """When the last look ended."""
         self._media_us = 0
@@ -98,12 +107,13 @@ class Pace:
         if time_us < LOOK_US:
             return None
         sent_us = media_us - self._media_us
+        self.watched_us += time_us
         self._time_us += min(time_us, _LONGEST_PAUSE_US)  # rule 5
         self._sent_us += sent_us
-        says_something = sent_us >= _REAL_TIME * time_us or not (
-            self._has_pause or sent_us < _NEARLY_NOTHING * time_us
-        )  # rule 2
-        self._take(_Stretch(time_us, sent_us, min(time_us, sent_us)) if says_something else None)
+        if sent_us >= _REAL_TIME * time_us or not (self._has_pause or sent_us < _NEARLY_NOTHING * time_us):  # rule 2
+            self._take(time_us, sent_us)
+        elif self._stretch is not None:
+            self._kinds, self._stretch = _with(self._kinds, self._stretch), None
         self._arrival_us, self._media_us, self._has_pause = arrival_us, media_us, False
         return sent_us / time_us
 
@@ -118,31 +128,30 @@ class Pace:
             return None
         return round(best.pace, 2)
 
-    @property
-    def known_us(self) -> int:
-        """How much time was looked at: of two that were measured of one track the greater one is to be believed."""
-        return self._time_us
-
-    def _take(self, look: _Stretch | None) -> None:
+    def _take(self, time_us: int, sent_us: int) -> None:
+        weight_us = min(time_us, sent_us)
+        self._said_us += weight_us
         stretch = self._stretch
-        if look is not None:
-            self._said_us += look.weight_us
-            if stretch is not None and stretch.agrees(look, _AGREE):  # rule 3
-                stretch.add(look)
-                return
+        if stretch is not None and _agree(stretch.pace, sent_us / time_us, _AGREE):  # rule 3
+            stretch.add(time_us, sent_us, weight_us)
+            return
         if stretch is not None:
             self._kinds = _with(self._kinds, stretch)
-        self._stretch = look
+        self._stretch = _Stretch(time_us, sent_us, weight_us)
+
+
+def _agree(one: float, other: float, tolerance: float) -> bool:
+    return abs(one - other) <= tolerance * max(one, other)
 
 
 def _with(kinds: list[_Stretch], stretch: _Stretch) -> list[_Stretch]:
     """Return the kinds with one more stretch; those that weigh least are forgotten where there are many."""
     if stretch.looks < 2:  # rule 3
         return kinds
-    whole = [_Stretch(kind.time_us, kind.media_us, kind.weight_us, kind.looks) for kind in kinds]
-    same = next((kind for kind in whole if kind.agrees(stretch, _SAME)), None)
+    whole = [replace(kind) for kind in kinds]
+    same = next((kind for kind in whole if _agree(kind.pace, stretch.pace, _SAME)), None)
     if same is None:
-        whole.append(_Stretch(stretch.time_us, stretch.media_us, stretch.weight_us, stretch.looks))
+        whole.append(replace(stretch))
     else:
-        same.add(stretch)
+        same.add(stretch.time_us, stretch.media_us, stretch.weight_us)
     return sorted(whole, key=lambda kind: -kind.weight_us)[:_MAX_KINDS]

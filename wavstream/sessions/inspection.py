@@ -1,7 +1,7 @@
 """The inspection of a live stream: its pace, and what it makes suspicious, without a recording too.
 
-Nothing is done once a frame. The ticker visits each session about every 150 ms; a visit looks whether something has
-come since the last one, and once a second how much it was, and at the newest frame.
+Nothing is done once a frame. The ticker visits each session about every 150 ms: a stream that is watched closely is then
+looked at each time, and one that is not only where a look is due.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from wavstream.journal.events import StreamFacts
 from wavstream.model.pace import PAUSE_US
 from wavstream.rendering.inspection.inspection import Inspection
 
-_EVERY_US = 1_000_000
+_SECOND_US = 1_000_000
 
 
 class StreamInspection:
     """What is known of the tracks of one live stream."""
 
-    __slots__ = ("_facts", "_lanes", "_next_us", "_was_order_told", "_was_pace_told")
+    __slots__ = ("_facts", "_lanes", "_look_us", "_was_order_told", "_was_pace_told", "next_us")
 
     def __init__(self, facts: StreamFacts) -> None:
         self._facts = facts
-        self._next_us = 0
+        self.next_us = 0
+        """When to visit again, at the earliest."""
+        self._look_us = 0
         self._lanes = [_Lane(facts) for _ in (facts.tracks if facts.format.channels == 1 else facts.tracks[:1])]
         """One for each track, or one for those that are interleaved."""
         self._was_order_told = self._was_pace_told = False
@@ -36,15 +38,17 @@ class StreamInspection:
         ``arrived_us``: when the last frame came. ``samples``: how many have come, of each channel, by track.
         ``latest``: the last frame of each track.
         """
+        is_close = False
         for lane, frame in zip(self._lanes, latest, strict=False):
-            lane.visit(now_us, frame, arrived_us=arrived_us if len(self._lanes) == 1 else None)
-        if now_us < self._next_us:
+            if lane.inspection.is_close:
+                is_close = True
+                lane.note_pause(now_us, frame, arrived_us=arrived_us if len(self._lanes) == 1 else None)
+        if now_us < self._look_us:
+            self.next_us = now_us if is_close else self._look_us
             return ()
-        self._next_us = now_us + _EVERY_US
-        rate_hz = self._facts.format.rate_hz
-        for lane, frame, sent in zip(self._lanes, latest, samples, strict=False):
-            if frame is not None:
-                lane.inspection.look(arrived_us, sent * 1_000_000 // rate_hz, frame.payload)
+        self._look(arrived_us, samples, latest)
+        self._look_us = now_us + min(lane.inspection.next_look_s for lane in self._lanes) * _SECOND_US
+        self.next_us = now_us if any(lane.inspection.is_close for lane in self._lanes) else self._look_us
         return [*self._untold()]
 
     def pace(self, track: int) -> float | None:
@@ -55,6 +59,12 @@ class StreamInspection:
     def suspicions(self) -> tuple[str, ...]:
         """What was probably described wrongly, each once."""
         return tuple(dict.fromkeys(text for lane in self._lanes for text in lane.inspection.suspicions))
+
+    def _look(self, arrived_us: int, samples: Sequence[int], latest: Sequence[Frame | None]) -> None:
+        rate_hz = self._facts.format.rate_hz
+        for lane, frame, sent in zip(self._lanes, latest, samples, strict=False):
+            if frame is not None:
+                lane.inspection.look(arrived_us, sent * 1_000_000 // rate_hz, frame.payload)
 
     def _untold(self) -> Iterator[str]:
         for lane in self._lanes:
@@ -76,8 +86,8 @@ class _Lane:
         self._seen: Frame | None = None
         self._seen_us = 0
 
-    def visit(self, now_us: int, frame: Frame | None, *, arrived_us: int | None) -> None:
-        """Note a pause. ``arrived_us``: when the frame came; None: not known, and no earlier than it was first seen."""
+    def note_pause(self, now_us: int, frame: Frame | None, *, arrived_us: int | None) -> None:
+        """Note a pause, if there is one. ``arrived_us``: when the frame came; None: not known, and no earlier than it was first seen."""
         if frame is not self._seen:
             self._seen, self._seen_us = frame, now_us if arrived_us is None else arrived_us
         if now_us - self._seen_us > PAUSE_US:

@@ -334,6 +334,8 @@ class Session:
 
     def _inspect(self, now_us: int) -> None:
         for stream in self.streams:
+            if now_us < stream.inspection.next_us:
+                continue
             for suspicion in stream.inspect(now_us):
                 log.warning(
                     "stream_suspicious",

@@ -1,7 +1,7 @@
 """All that a recording's streams are inspected for, from the frames that its journal has.
 
 What comes between two canonical points is one moment: the arrival of the last frame, and how much audio had come by
-then. Where that is as much as time has passed, which is nearly always, nothing else is looked at.
+then. Nearly always only its bytes are counted.
 """
 
 from __future__ import annotations
@@ -41,12 +41,19 @@ class Inspector:
     def look(self, frames: Mapping[int, Frames]) -> None:
         """Take in what has come, by the number that frames carry."""
         for number, of_lane in frames.items():
-            self._lanes[number].look(of_lane)
+            lane = self._lanes[number]
+            if of_lane.fate is None:
+                lane.octets += len(of_lane.payload)
+            else:  # a pause kept some of it out of the journal
+                lane.octets += int((of_lane.end - of_lane.start).sum()) * lane.facts.format.step_bytes
+            lane.points -= 1
+            if lane.points <= 0:
+                lane.look(of_lane)
 
     def pace(self, leg: str, track: Track) -> float | None:
         """Return the pace of a track; None: it is not known."""
         lanes = [lane for lane in self._of(leg, track) if lane.inspection.pace.value is not None]
-        return max(lanes, key=lambda lane: lane.inspection.pace.known_us).inspection.pace.value if lanes else None
+        return max(lanes, key=lambda lane: lane.inspection.pace.watched_us).inspection.pace.value if lanes else None
 
     def suspicions(self, leg: str, track: Track) -> tuple[str, ...]:
         """Return what was probably described wrongly of a track, each once, whichever streams brought it."""
@@ -59,34 +66,38 @@ class Inspector:
 class _Lane:
     """One sequence of frames: a track, or two interleaved ones."""
 
-    __slots__ = ("_arrived_us", "_media_us", "_samples", "facts", "inspection", "tracks")
+    __slots__ = ("_arrived_us", "_looked_octets", "facts", "inspection", "octets", "points", "tracks")
 
     def __init__(self, facts: StreamFacts, tracks: tuple[Track, ...]) -> None:
         self.facts = facts
         self.tracks = tracks
         self.inspection = Inspection(facts.format, facts.dialect)
-        self._samples = 0
-        """Of each channel, so far; timestamps do not count, since they say when and not how much."""
-        self._media_us = 0
+        self.octets = 0
+        """So far; timestamps do not count, since they say when and not how much."""
+        self.points = 0
+        """How many canonical points are to pass before the next look; they are about a second apart."""
+        self._looked_octets = 0
         self._arrived_us: int | None = None
 
     def look(self, frames: Frames) -> None:
-        form, arrival_us = self.facts.format, frames.arrival_us
+        """Look at what has come by now; ``frames``: the newest of it."""
+        inspection, arrival_us = self.inspection, frames.arrival_us
         before_us = self._arrived_us
         if before_us is None:
-            before_us = int(arrival_us[0])
-            first = int(frames.end[0] - frames.start[0])
-            self._media_us = first * 1_000_000 // form.rate_hz
-            self.inspection.look(before_us, self._media_us, b"")
+            before_us, first = int(arrival_us[0]), int(frames.end[0] - frames.start[0])
+            inspection.look(before_us, self._media_us(first * self.facts.format.step_bytes), b"")
         last_us = int(arrival_us[-1])
-        if frames.fate is None:
-            self._samples += len(frames.payload) // form.step_bytes
-        else:  # a pause kept some of it out of the journal
-            self._samples += int((frames.end - frames.start).sum())
-        media_us = self._samples * 1_000_000 // form.rate_hz
-        if media_us - self._media_us < _REAL_TIME * (last_us - before_us) and (
-            int(arrival_us[0]) - before_us > PAUSE_US or (len(frames) > 1 and int(np.diff(arrival_us).max()) > PAUSE_US)
-        ):
-            self.inspection.pace.pause()
-        self._media_us, self._arrived_us = media_us, last_us
-        self.inspection.look(last_us, media_us, frames.payload)
+        if inspection.is_close and self._is_slow(last_us - before_us):
+            waits_us = np.diff(arrival_us, prepend=before_us)
+            if int(waits_us.max()) > PAUSE_US:
+                inspection.pace.pause()
+        self._looked_octets, self._arrived_us = self.octets, last_us
+        inspection.look(last_us, self._media_us(self.octets), frames.payload)
+        self.points = inspection.next_look_s
+
+    def _is_slow(self, time_us: int) -> bool:
+        return self._media_us(self.octets - self._looked_octets) < _REAL_TIME * time_us
+
+    def _media_us(self, octets: int) -> int:
+        form = self.facts.format
+        return octets * 1_000_000 // (form.step_bytes * form.rate_hz)
