@@ -1,6 +1,6 @@
 """The inspection of a live stream: its pace, and what it makes suspicious, without a recording too.
 
-Nothing is done once a frame. The ticker visits each session about every 150 ms: a stream that is watched closely is then
+Nothing is done once a frame. The ticker visits each session about every 150 ms: a stream that is watched closely is
 looked at each time, and one that is not only where a look is due.
 """
 
@@ -87,7 +87,10 @@ class _Lane:
         self._seen_us = 0
 
     def note_pause(self, now_us: int, frame: Frame | None, *, arrived_us: int | None) -> None:
-        """Note a pause, if there is one. ``arrived_us``: when the frame came; None: not known, and no earlier than it was first seen."""
+        """Note a pause, if there is one.
+
+        ``arrived_us``: when the frame came; None: not known, and no earlier than it was first seen.
+        """
         if frame is not self._seen:
             self._seen, self._seen_us = frame, now_us if arrived_us is None else arrived_us
         if now_us - self._seen_us > PAUSE_US:

@@ -6,7 +6,7 @@ by a hundredth. How closely whoever looks has to do so:
 1. A sequence is watched *closely*, so that no pause in it is overlooked, until its first look is over, and again from a
    look on whose pace is not that of real time. A look that is slower than real time and was not watched closely may
    have had a pause, and is taken for one that had.
-2. Else it is looked at every two or three seconds until its pace is known, then every ten.
+2. Else it is looked at every two or three seconds until its pace is known, then every half minute.
 3. Its audio is asked for its byte order until that is clear; and where its pace is odd, whether there are two channels
    in one.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wavstream.model.audio import MediaFormat
 
 _ODD = 0.05
-_SETTLING_S, _SETTLED_S = 3, 12
+_SETTLING_S, _SETTLED_S = 3, 30
 
 
 class Inspection:

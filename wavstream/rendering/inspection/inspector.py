@@ -66,7 +66,7 @@ class Inspector:
 class _Lane:
     """One sequence of frames: a track, or two interleaved ones."""
 
-    __slots__ = ("_arrived_us", "_looked_octets", "facts", "inspection", "octets", "points", "tracks")
+    __slots__ = ("_arrived_us", "_byte_rate", "_looked_octets", "facts", "inspection", "octets", "points", "tracks")
 
     def __init__(self, facts: StreamFacts, tracks: tuple[Track, ...]) -> None:
         self.facts = facts
@@ -76,6 +76,7 @@ class _Lane:
         """So far; timestamps do not count, since they say when and not how much."""
         self.points = 0
         """How many canonical points are to pass before the next look; they are about a second apart."""
+        self._byte_rate = facts.format.rate_hz * facts.format.step_bytes
         self._looked_octets = 0
         self._arrived_us: int | None = None
 
@@ -99,5 +100,4 @@ class _Lane:
         return self._media_us(self.octets - self._looked_octets) < _REAL_TIME * time_us
 
     def _media_us(self, octets: int) -> int:
-        form = self.facts.format
-        return octets * 1_000_000 // (form.step_bytes * form.rate_hz)
+        return octets * 1_000_000 // self._byte_rate
