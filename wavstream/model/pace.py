@@ -12,9 +12,9 @@ for wrong because of what senders and networks do to right audio:
 4. Stretches of one pace count together. The pace of the track is theirs if they are 10 s long, and the greater part of
    what was sent in all the looks that say something: of such a look its audio or its time, whichever is less, so that
    neither a burst nor comfort noise outweighs speech.
-5. Who sends ahead of real time and then waits until it is due again (prompts, a backlog behind a stall) is not faster.
-   So nothing is known of a pace above real time while all the audio, pauses included, does not outrun all the time. A
-   pause counts for at most 30 s here: nobody sends that far ahead and waits.
+5. Who sends ahead of real time and then waits until it is due again (prompts), or is behind and catches up (a stall),
+   is not faster. So nothing is known of a pace above real time if looks slower than real time have lost half of what
+   faster ones have gained, or more. A look loses at most 20 s: a call on hold does not take back what was seen before.
 
 No clock is read: when frames came is the input.
 """
@@ -32,8 +32,8 @@ _SAME = 0.1
 _REAL_TIME = 0.95
 _NEARLY_NOTHING = 0.15
 """Below this a look is comfort noise: a frame of 20 ms each 160 ms is 0.125. Mistakes go down to 1/6."""
-_LONGEST_PAUSE_US = 30_000_000
-_OUTRUN = 1.1
+_MOST_LOST_US = 20_000_000
+_FAST = 1.1
 _MAX_KINDS = 8
 
 
@@ -62,13 +62,13 @@ class Pace:
 
     __slots__ = (
         "_arrival_us",
+        "_gained_us",
         "_has_pause",
         "_kinds",
+        "_lost_us",
         "_media_us",
         "_said_us",
-        "_sent_us",
         "_stretch",
-        "_time_us",
         "watched_us",
     )
 
@@ -81,9 +81,9 @@ class Pace:
         """How much audio had come by then."""
         self._has_pause = False
         """Whether there was a pause since."""
-        self._time_us = 0
-        self._sent_us = 0
-        """Time and audio of all looks (rule 5)."""
+        self._gained_us = 0
+        self._lost_us = 0
+        """By how much the audio of looks was more, and less, than their time (rule 5)."""
         self._said_us = 0
         """Weight of all looks that say something (rule 4)."""
         self._stretch: _Stretch | None = None
@@ -108,8 +108,10 @@ class Pace:
             return None
         sent_us = media_us - self._media_us
         self.watched_us += time_us
-        self._time_us += min(time_us, _LONGEST_PAUSE_US)  # rule 5
-        self._sent_us += sent_us
+        if sent_us > time_us:  # rule 5
+            self._gained_us += sent_us - time_us
+        else:
+            self._lost_us += min(time_us - sent_us, _MOST_LOST_US)
         if sent_us >= _REAL_TIME * time_us or not (self._has_pause or sent_us < _NEARLY_NOTHING * time_us):  # rule 2
             self._take(time_us, sent_us)
         elif self._stretch is not None:
@@ -119,12 +121,12 @@ class Pace:
 
     @property
     def value(self) -> float | None:
-        """Audio by time, to a hundredth; None: it is not known."""
+        """Audio by time, in hundredths; None: it is not known."""
         kinds = self._kinds if self._stretch is None else _with(self._kinds, self._stretch)
         best = max(kinds, key=lambda kind: kind.weight_us, default=None)
         if best is None or best.time_us < KNOWN_US or 2 * best.weight_us <= self._said_us:  # rule 4
             return None
-        if best.pace > _OUTRUN and self._sent_us <= _OUTRUN * self._time_us:  # rule 5
+        if best.pace > _FAST and 2 * self._lost_us >= self._gained_us:  # rule 5
             return None
         return round(best.pace, 2)
 

@@ -12,7 +12,7 @@ that of the samples. For noise it is as large (a *roughness* of 1).
 3. Two channels sent as one are samples of each in turn. If every second sample is far nearer than the next one, or the
    samples of each pair are alike, there are two channels; if the next one is far nearer, there is one.
 4. Six pieces that are not quiet are enough, one from each second or so; then nothing is looked at any more, except that
-   noise gets more chances: speech hisses too. A quiet track is looked at less and less often.
+   what is not clear gets more chances: speech hisses too. A quiet track is looked at less and less often.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ LONGEST, SHORTEST = 256, 64
 ENOUGH = 6
 """Pieces."""
 _CHANCES = 4
-_QUIET_RMS = 100.0
+_QUIET_RMS = 300.0
+"""Samples below 256 have nothing in their high bytes."""
 _FULL_SCALE_RMS = 8_000.0
 """Speech hardly comes near; samples in the wrong byte order have about 19,000, however quiet they are."""
 _NOISE = (0.7, 1.3)
@@ -136,7 +137,7 @@ class ByteOrder:
         low, high = _NOISE
         is_noise = min(map(_level, described)) >= _FULL_SCALE_RMS and low <= _roughness(described) <= high
         self.is_swapped = is_noise and _roughness(swapped) <= _SMOOTH
-        self.is_known = self.is_swapped or not (is_noise and self._chances)
+        self.is_known = self.is_swapped or not self._chances
         self.pieces.kept = []
 
 
