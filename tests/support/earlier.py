@@ -34,7 +34,16 @@ _MADE_ANEW = (
 
 
 _YOUNGER = frozenset(
-    ("api", "updated_at", "transcription", "transcription_language", "vendor_accounts", "webhook_event_failover_url")
+    (
+        "api",
+        "updated_at",
+        "transcription",
+        "transcription_language",
+        "vendor_accounts",
+        "webhook_event_failover_url",
+        "pace",
+        "suspicions",
+    )
 )
 """Fields of today's answers that the version before did not have; what was there is as it was."""
 

@@ -51,12 +51,13 @@ _FEW, _MANY = 0.3, 0.5
 _NEARER = 0.5
 _ALIKE = 0.05
 _MOST_SKIPPED = 15
+_PAUSES = 4
 
 
 class Pieces:
     """The pieces of one lane that are kept."""
 
-    __slots__ = ("_form", "_longest_bytes", "_shortest_bytes", "_skips", "kept", "skip")
+    __slots__ = ("_form", "_longest_bytes", "_quiet", "_shortest_bytes", "kept", "skip")
 
     def __init__(self, form: MediaFormat) -> None:
         self.kept: list[bytes] = []
@@ -64,7 +65,8 @@ class Pieces:
         """How many seconds are to be passed over before the next piece (rule 4)."""
         self._form = form
         self._longest_bytes, self._shortest_bytes = LONGEST * form.step_bytes, SHORTEST * form.step_bytes
-        self._skips = 0
+        self._quiet = 0
+        """How many pieces in a row had nothing in them."""
 
     def cut(self, payload: NDArray[np.uint8] | bytes) -> bytes | None:
         """Return a piece of a payload, (bytes,); None: there is none, or nothing in it."""
@@ -72,13 +74,15 @@ class Pieces:
         piece = bytes(payload[: self._longest_bytes])
         # Digital silence is one byte, again and again.
         if len(piece) >= self._shortest_bytes and 2 * piece.count(piece[0]) <= len(piece):
+            self._quiet = 0
             return piece
         self.skip_more()
         return None
 
     def skip_more(self) -> None:
-        """Let more time pass than before: the track is quiet."""
-        self.skip = self._skips = min(_MOST_SKIPPED, self._skips + 1)
+        """Let more time pass the longer the track is quiet; not for a pause or two."""
+        self._quiet += 1
+        self.skip = min(_MOST_SKIPPED, self._quiet // _PAUSES)
 
     def samples(self, codec: Codec) -> list[Piece]:
         """Return the pieces that are kept, as this codec decodes them."""
