@@ -51,7 +51,7 @@ _FEW, _MANY = 0.3, 0.5
 _NEARER = 0.5
 _ALIKE = 0.05
 _MOST_SKIPPED = 15
-_PAUSES = 4
+_PAUSES = 2
 
 
 class Pieces:
