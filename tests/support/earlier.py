@@ -111,6 +111,11 @@ def delivered(requests: list[Received]) -> list[dict[str, str]]:
     return sorted(got, key=lambda each: each["id"])
 
 
+def without_younger(value: Any) -> Any:
+    """Return a value of JSON without the fields that are younger than the version before."""
+    return json.loads(_without_younger(json.dumps(value)))
+
+
 def _without_younger(text: str) -> str:
     """Return a JSON text, as our server writes it, without the fields that are younger than the version before."""
 
