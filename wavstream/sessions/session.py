@@ -97,6 +97,8 @@ class Session:
         self._deadlines = SessionDeadlines(timing)
         self._schedule = FoldSchedule(now_us, turn)
         self._tone = RecordingTone()
+        self._inspect_us = now_us
+        """When one of the streams is to be looked at, at the earliest."""
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -115,6 +117,7 @@ class Session:
         self.legs.arrive(leg)
         stream = SessionStream(self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
+        self._inspect_us = now_us
         self._streams_gone.clear()
         if self.is_recording:
             self.note(now_us, events.StreamOpened(facts=facts))
@@ -306,7 +309,8 @@ class Session:
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
-        self._inspect(now_us)
+        if now_us >= self._inspect_us:
+            self._inspect(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -333,9 +337,8 @@ class Session:
         return was_running
 
     def _inspect(self, now_us: int) -> None:
+        """Look at the streams where that is due, and note when it will be next."""
         for stream in self.streams:
-            if now_us < stream.inspection.next_us:
-                continue
             for suspicion in stream.inspect(now_us):
                 log.warning(
                     "stream_suspicious",
@@ -344,6 +347,7 @@ class Session:
                     leg=stream.facts.leg,
                     suspicion=suspicion,
                 )
+        self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)

@@ -134,7 +134,7 @@ class Stream:
 
     def inspect(self, now_us: int) -> Sequence[str]:
         """Look at what has come by now, about every 150 ms; return what has become suspicious."""
-        if not self.frames:
+        if not self.frames or now_us < self.inspection.next_us:
             return ()
         samples = (self.position,) if self._sent is None else self._sent
         return self.inspection.visit(now_us, arrived_us=self.last_arrival_us, samples=samples, latest=self.latest)

@@ -86,7 +86,7 @@ class _Lane:
         before_us = self._arrived_us
         if before_us is None:
             before_us, first = int(arrival_us[0]), int(frames.end[0] - frames.start[0])
-            inspection.look(before_us, self._media_us(first * self.facts.format.step_bytes), b"")
+            inspection.pace.look(before_us, self._media_us(first * self.facts.format.step_bytes))
         last_us = int(arrival_us[-1])
         if inspection.is_close and self._is_slow(last_us - before_us):
             waits_us = np.diff(arrival_us, prepend=before_us)
