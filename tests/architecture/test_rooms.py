@@ -19,7 +19,6 @@ LONGER = {
 SHORTER = {
     "A line each, for what is looked up there": ("api/registry.py", "dialects/registry.py"),
     "An interface, which its implementations import": (
-        "dialects/base.py",
         "rendering/encoders/encoder.py",
         "sessions/openers/base.py",
         "sessions/ports.py",
@@ -37,7 +36,6 @@ SHORTER = {
         "model/ids.py",
         "model/operation.py",
         "model/origin.py",
-        "model/session.py",
         "model/times.py",
         "rendering/timeline/render_stats.py",
         "rendering/tap.py",

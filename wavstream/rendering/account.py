@@ -9,6 +9,7 @@ from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
 from wavstream.rendering.timeline.clock import us_of
 
 if TYPE_CHECKING:
+    from wavstream.rendering.inspection.inspector import Inspector
     from wavstream.rendering.output import Output
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.spans import TrackReceipt
@@ -43,7 +44,9 @@ class FileAccount:
         )
 
 
-def file_account(output: Output, timeline: Timeline, stats: RenderStats, *, has_pause_in_journal: bool) -> FileAccount:
+def file_account(
+    output: Output, timeline: Timeline, inspector: Inspector, stats: RenderStats, *, has_pause_in_journal: bool
+) -> FileAccount:
     """Return what those who make the file have to say of it so far."""
     # Times of a receipt count from the beginning of the file.
     begin_ms = us_of(output.begin, output.sample_rate_hz) // 1000
@@ -71,13 +74,13 @@ def file_account(output: Output, timeline: Timeline, stats: RenderStats, *, has_
         sample_rate=output.sample_rate_hz,
         channels=output.channels,
         samples=output.samples,
-        legs=tuple(_leg_receipt(track, output, begin_ms) for track in timeline.receipts(output.written_us)),
+        legs=tuple(_leg_receipt(track, output, inspector, begin_ms) for track in timeline.receipts(output.written_us)),
         integrity=integrity,
         before_start_ms=stats.before_us // 1000,
     )
 
 
-def _leg_receipt(track: TrackReceipt, output: Output, begin_ms: int) -> LegReceipt:
+def _leg_receipt(track: TrackReceipt, output: Output, inspector: Inspector, begin_ms: int) -> LegReceipt:
     facts = track.first
     return LegReceipt(
         leg=facts.leg,
@@ -89,4 +92,6 @@ def _leg_receipt(track: TrackReceipt, output: Output, begin_ms: int) -> LegRecei
         rate=facts.format.rate_hz,
         joined_ms=max(0, track.joined_us // 1000 - begin_ms),
         left_ms=max(0, track.left_us // 1000 - begin_ms),
+        pace=inspector.pace(facts.leg, track.track),
+        suspicions=inspector.suspicions(facts.leg, track.track),
     )

@@ -40,6 +40,7 @@ from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.inspection.inspector import Inspector
 from wavstream.rendering.output import Output
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import EARLY_SETTLE_US, Patience, samples_at
@@ -130,7 +131,13 @@ class Fold:
 
     def account(self) -> FileAccount:
         """Return what there is to say of the file so far; final once the recording has ended."""
-        return file_account(self._output, self._timeline, self._stats, has_pause_in_journal=self._has_pause_in_journal)
+        return file_account(
+            self._output,
+            self._timeline,
+            self._inspector,
+            self._stats,
+            has_pause_in_journal=self._has_pause_in_journal,
+        )
 
     def _take(self, item: Item) -> bytes:
         """Take in an item, and return the file bytes that it completes."""
@@ -179,6 +186,7 @@ class Fold:
     def _begin(self, options: RecordingOptions, leg_order: Iterable[str], *, may_begin_earlier: bool) -> None:
         """Make the parts anew: before the start record those of a recording with default options, for its header."""
         self._options = options
+        self._inspector = Inspector()
         self._output = Output(options, leg_order, stats=self._stats, tap=self.tap)
         self._timeline = Timeline(
             options.track,
@@ -188,6 +196,7 @@ class Fold:
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
+            inspect=self._inspector.look,
         )
 
     def _apply(self, event: JournalEvent, now_us: int) -> bytes:
@@ -220,6 +229,7 @@ class Fold:
     def _open_stream(
         self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None
     ) -> None:
+        self._inspector.open(facts)
         self._output.layout.add(facts.leg, facts.channel)
         self._timeline.open_stream(facts, joined_us=joined_us, position=position, reference_us=reference_us)
 

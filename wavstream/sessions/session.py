@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
@@ -36,6 +37,8 @@ from wavstream.sessions.deadlines import Expectation, FoldSchedule, SessionDeadl
 from wavstream.sessions.legs import Legs, RecordingTone
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ class Session:
         self._deadlines = SessionDeadlines(timing)
         self._schedule = FoldSchedule(now_us, turn)
         self._tone = RecordingTone()
+        self._inspect_us = now_us
+        """When one of the streams is to be looked at, at the earliest."""
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -112,6 +117,7 @@ class Session:
         self.legs.arrive(leg)
         stream = SessionStream(self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
+        self._inspect_us = now_us
         self._streams_gone.clear()
         if self.is_recording:
             self.note(now_us, events.StreamOpened(facts=facts))
@@ -303,6 +309,8 @@ class Session:
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
+        if now_us >= self._inspect_us:
+            self._inspect(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -327,6 +335,19 @@ class Session:
         for stream in self.streams:
             stream.forget_frames()
         return was_running
+
+    def _inspect(self, now_us: int) -> None:
+        """Look at the streams where that is due, and note when it will be next."""
+        for stream in self.streams:
+            for suspicion in stream.inspect(now_us):
+                log.warning(
+                    "stream_suspicious",
+                    session_id=self.session_id,
+                    app_id=self.app_id,
+                    leg=stream.facts.leg,
+                    suspicion=suspicion,
+                )
+        self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)

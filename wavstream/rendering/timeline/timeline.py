@@ -41,7 +41,7 @@ from wavstream.rendering.timeline.spans import StreamSpan, TrackReceipt, drift_p
 from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from wavstream.journal.records import FrameRun
     from wavstream.model.recording import Gap
     from wavstream.rendering.timeline.clock import Patience
+    from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.placement import Decode
     from wavstream.rendering.timeline.render_stats import RenderStats
@@ -77,11 +78,13 @@ class Timeline:
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
+        inspect: Callable[[Mapping[int, Frames]], None],
     ) -> None:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
         the hold. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
+        ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
         """Up to where samples were taken, in samples of the file."""
@@ -95,6 +98,7 @@ class Timeline:
         self._stats = stats
         self._decode = decode
         self._resampler = resampler
+        self._inspect = inspect
         self._file_hz: int | None = None
         self._cover: Cover | None = None
         """None: the file is not open."""
@@ -183,6 +187,7 @@ class Timeline:
         if not runs:
             return
         frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        self._inspect(frames)
         for number, of_lane in frames.items():
             if number in self._lanes:
                 source, lane = self._lanes[number]
