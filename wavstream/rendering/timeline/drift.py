@@ -1,97 +1,253 @@
-"""The drift of a sender's clock against ours, and its repair.
+"""The drift of a sender's clock against ours, and how fast a track is bent to make up for it.
 
-The smallest delay in each window of 10 s shows the network at its best, so what changes between windows is the
-sender's clock.
+A network only ever adds delay. So the smallest delays show the sender's clock, and nothing else does.
 
-1. A change of at most 2000 ppm looks like a clock. Anything steeper is a sender that is faster than real time, a
-   backlog or a new route, and is never repaired.
-2. When the delay that clock-like changes have added passes 10 ms, it is repaired.
-3. The repair stretches or shrinks the track by at most 1000 ppm, which nobody hears.
+1. The smallest delay of each *window* is kept, of 2.5 s with 50 frames at least, or of 10 s: the last 24 of them.
+2. The *line* is the straight one beneath all of them that is nearest to them. It tells the clock from the third window
+   on. Jitter and stalls lie above it. What is steeper than 2000 ppm is no clock.
+3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
+   route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
+4. A track is bent from when the line is more than 8 ms off, or 6 ms once it is known from 8 windows, if two thirds of
+   the windows are near it. One that keeps nearer than that is never bent.
+5. From then on it is bent as fast as the clock drifts, and faster by what is owed over 10 s while that is more than
+   3 ms and until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise its speed stays as it is,
+   since each change of it can be measured.
+6. Silence that the sender left out takes up what is owed: what follows it lies where it arrived.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.rendering.timeline.clock import samples_at, us_of
+from wavstream.rendering.timeline.stretch import ONE, Bend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WINDOW_US = 10_000_000
-_TOLERATED_US = 10_000
-_STEEPEST_PPM = 2_000
-_SLEW_ONE_IN = 1_000
+_WINDOW_US = 2_500_000
+_WINDOW_FRAMES = 50
+_LONGEST_US = 10_000_000
+_WINDOWS = 24
+_LEAST_WINDOWS = 3
+_LEAST_SPAN_US = 4_000_000
+_MANY_WINDOWS = 8
+_STEEPEST = 2_200e-6
+"""What is measured of a clock of 2000 ppm may be a little more."""
+_BELOW_US = 2_000
+_ABOVE_US = 20_000
+_ABOVE_WINDOWS = 4
+_TOLERATED_US = 6_000
+_TOLERATED_EARLY_US = 8_000
+_OWED_US = 3_000
+_PAID_US = 1_000
+_PAID_WITHIN_US = 10_000_000
+_FASTEST = 4_000e-6
+_SAME_SPEED = 50e-6
 _KNOWN_AFTER_US = 20_000_000
+_S = 1_000_000
 
 
 class Drift:
-    """How fast one track's sender counts, learned from its delays."""
+    """How fast one track's sender counts, learned from its delays, and by how much the track is bent."""
 
     def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._opened_us: int | None = None
-        self._lowest_us: int | None = None
-        self._previous: tuple[int, int] | None = None
-        self._slewed_samples = 0
-        self._owed_samples = 0
-        self._drifted_us = 0
+        self.is_off = False
+        """Whether the clock was ever so far off that it counts (rule 4)."""
         self.known_us = 0
         """Over how long the clock was watched."""
+        self._rate_hz = rate_hz
+        self._opened_us: int | None = None
+        """When the window that is open has begun."""
+        self._frames = 0
+        """Of that window, as the next ones."""
+        self._has_on_time = False
+        """Whether one of them was on time; not only frames that waited for one that was."""
+        self._least_us = 0
+        self._least_at_us = 0
+        self._base_us = 0
+        """What delays are less by that are compared with the line (rule 3)."""
+        self._above: deque[int] = deque(maxlen=_ABOVE_WINDOWS)
+        """How far above the line the last windows were, if they were too far."""
+        self._points: deque[tuple[int, int]] = deque(maxlen=_WINDOWS)
+        """(moment, smallest delay) of windows."""
+        self._first: tuple[int, int] | None = None
+        """The first point of all."""
+        self._line: tuple[int, int, float] | None = None
+        """(moment, delay there, slope)."""
+        self._speed = 0.0
+        """By how much longer each sample becomes."""
+        self._is_paying = False
+        """Whether what is owed is being made up for (rule 5)."""
+        self._step = 0
+        """The same in 2**-32."""
+        self._bent = 0
+        """By how much the track is longer by now, in 2**-32 of a sample."""
+        self._taken_up_us = 0
+        """What silence has taken up (rule 6)."""
 
     @property
     def ppm(self) -> int:
         """Millionths by which the sender is faster than we are; 0 while it was watched for less than 20 s."""
-        if self.known_us < _KNOWN_AFTER_US:
+        if self.known_us < _KNOWN_AFTER_US or self._line is None or self._first is None:
             return 0
-        return round(-self._drifted_us * 1_000_000 / self.known_us)
+        at_us, level_us, slope = self._line
+        first_us, first_level_us = self._first
+        if first_us >= self._points[0][0]:
+            return round(-slope * 1e6)
+        return round(-(level_us - first_level_us) * 1e6 / (at_us - first_us))
 
     @property
-    def behind_us(self) -> int:
-        """By how much frames come later than where they are placed, because of the sender's clock."""
-        return self._drifted_us - us_of(self._slewed_samples, self._rate_hz)
+    def bent(self) -> int:
+        """By how many whole samples the track is longer by now."""
+        return self._bent // ONE
 
-    def observe(self, *, now_us: int, delay_us: int) -> None:
-        """Take in the smallest delay of the frames on time since the last call."""
+    @property
+    def bent_us(self) -> int:
+        """The same as a time."""
+        return self._bent * _S // (self._rate_hz * ONE)
+
+    def behind_us(self, arrival_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return by how much later frames come, (n,), than where they would be placed now, because of the clock."""
+        if not self.is_off or self._line is None:
+            return np.zeros(len(arrival_us), np.int64)
+        at_us, level_us, slope = self._line
+        behind: NDArray[np.int64] = np.rint((arrival_us - at_us) * slope).astype(np.int64)
+        behind += level_us - self._taken_up_us - self.bent_us
+        return behind
+
+    def watch(self, arrival_us: NDArray[np.int64], delay_us: NDArray[np.int64]) -> None:
+        """Take in the delays of frames that are about to be placed, at least one, as they were without any bend.
+
+        (n,) and (n,), in order of arrival; the last one is on time.
+        """
+        first_us = int(arrival_us[0])
         if self._opened_us is None:
-            self._opened_us = now_us
-        # The delay as it would be without our repairs.
-        raw_us = delay_us + us_of(self._slewed_samples, self._rate_hz)
-        if self._lowest_us is None or raw_us < self._lowest_us:
-            self._lowest_us = raw_us
-        if now_us - self._opened_us >= _WINDOW_US:
-            self._close_window(now_us, self._lowest_us)
-            self._opened_us, self._lowest_us = now_us, None
+            self._opened_us = first_us
+        # Nearly always all frames are of one window.
+        while int(arrival_us[-1]) - self._opened_us >= _WINDOW_US:
+            count = self._count_in_window(arrival_us)
+            if count:
+                self._look(arrival_us[:count], delay_us[:count])
+            if count == len(arrival_us):
+                break
+            self._close()
+            arrival_us, delay_us = arrival_us[count:], delay_us[count:]
+            self._opened_us = int(arrival_us[0])
+        else:
+            self._look(arrival_us, delay_us)
+        self._has_on_time = True
+        if self._line is not None:
+            self._steer(first_us)
 
-    def slew(self, samples: int) -> int:
-        """Return by how many samples a stretch of so many is to be stretched now; negative: shrunk."""
-        if not self._owed_samples:
-            return 0
-        most = samples // _SLEW_ONE_IN  # rule 3
-        change = max(-most, min(most, self._owed_samples))
-        self._owed_samples -= change
-        self._slewed_samples += change
-        return change
+    def bend(self, samples: int) -> Bend | None:
+        """Return how the next samples of the track are to be bent; None: not at all."""
+        if not (self._step or self._bent):
+            return None
+        bend = Bend(self._bent % ONE, self._step * samples)
+        self._bent += bend.change
+        return bend
 
-    def _close_window(self, now_us: int, lowest_us: int) -> None:
-        if self._previous is not None:
-            then_us, before_us = self._previous
-            change_us, length_us = lowest_us - before_us, now_us - then_us
-            if abs(change_us) * 1_000_000 <= _STEEPEST_PPM * length_us:  # rule 1
-                self._drifted_us += change_us
-                self.known_us += length_us
-        self._previous = now_us, lowest_us
-        error_us = self._drifted_us - us_of(self._slewed_samples, self._rate_hz)
-        if abs(error_us) > _TOLERATED_US:  # rule 2
-            self._owed_samples = samples_at(error_us, self._rate_hz)
+    def take_up(self, owed_us: int) -> None:
+        """Owe so much less: what follows is placed that much later (rule 6)."""
+        self._taken_up_us += owed_us
+        self._base_us -= owed_us
 
+    def _count_in_window(self, arrival_us: NDArray[np.int64]) -> int:
+        """Return how many of these frames belong to the window that is open (rule 1)."""
+        assert self._opened_us is not None
+        count, most = np.searchsorted(arrival_us, (self._opened_us + _WINDOW_US, self._opened_us + _LONGEST_US))
+        return min(max(int(count), _WINDOW_FRAMES - self._frames), int(most))
 
-def stretched(samples: NDArray[np.int16], change: int) -> NDArray[np.int16]:
-    """Return the same sound in ``change`` more samples, by linear interpolation; (n, channels) in and out."""
-    length = len(samples)
-    at = np.arange(length + change) * (length / (length + change))
-    columns = [np.interp(at, np.arange(length), samples[:, channel]) for channel in range(samples.shape[1])]
-    smooth: NDArray[np.int16] = np.rint(np.stack(columns, axis=1)).astype(np.int16)
-    return smooth
+    def _look(self, arrival_us: NDArray[np.int64], delay_us: NDArray[np.int64]) -> None:
+        at = int(delay_us.argmin())
+        least_us = int(delay_us[at])
+        if not self._frames or least_us < self._least_us:
+            self._least_us, self._least_at_us = least_us, int(arrival_us[at])
+        self._frames += len(arrival_us)
+
+    def _close(self) -> None:
+        """Keep the smallest delay of the window, if it tells anything."""
+        at_us, delay_us, has_on_time = self._least_at_us, self._least_us, self._has_on_time
+        self._frames, self._has_on_time = 0, False
+        if self._first is None:
+            # A track may begin later than its delays would have it (it was put off): that is no drift.
+            self._base_us += delay_us if abs(delay_us - self._base_us) > _ABOVE_US else 0
+        else:
+            off_us = delay_us - self._base_us - self._expected_us(at_us)
+            below_us = _BELOW_US + (at_us - self._points[-1][0]) * _STEEPEST
+            if off_us > _ABOVE_US:
+                # Frames that waited until one was on time again were delayed, which tells nothing.
+                if has_on_time:
+                    self._above.append(off_us)
+                if len(self._above) < _ABOVE_WINDOWS:
+                    return
+                self._base_us += min(self._above)  # rule 3
+            elif off_us < -below_us:
+                self._base_us += off_us  # rule 3
+        self._above.clear()
+        point = at_us, delay_us - self._base_us
+        self._first = self._first or point
+        self._points.append(point)
+        self.known_us = at_us - self._first[0]
+        span_us = at_us - self._points[0][0]
+        if len(self._points) >= _LEAST_WINDOWS and span_us >= _LEAST_SPAN_US:
+            self._fit()
+
+    def _expected_us(self, at_us: int) -> int:
+        if self._line is None:
+            return self._points[-1][1]
+        line_us, level_us, slope = self._line
+        return level_us + round((at_us - line_us) * slope)
+
+    def _fit(self) -> None:
+        """Draw the line (rule 2): the edge of the lower hull of all points that lies at their middle."""
+        points = self._points
+        hull: list[tuple[int, int]] = []
+        for at, level in points:
+            while len(hull) >= 2:
+                (at_0, level_0), (at_1, level_1) = hull[-2:]
+                if (level_1 - level_0) * (at - at_0) < (level - level_0) * (at_1 - at_0):
+                    break
+                hull.pop()
+            hull.append((at, level))
+        middle = sum(at for at, _ in points) // len(points)
+        begin = next(number for number in range(len(hull) - 1) if hull[number + 1][0] >= middle)
+        (at_0, level_0), (at_1, level_1) = hull[begin], hull[begin + 1]
+        slope = (level_1 - level_0) / (at_1 - at_0)
+        if abs(slope) <= _STEEPEST:
+            end = points[-1][0]
+            self._line = end, level_0 + round((end - at_0) * slope), slope
+
+    def _is_straight(self, slope: float) -> bool:
+        """Return whether two thirds of the points lie so near to the line that its slope is no accident."""
+        above = sorted(level - self._expected_us(at) for at, level in self._points)
+        span_us = self._points[-1][0] - self._points[0][0]
+        return 4 * above[2 * len(above) // 3] <= abs(slope) * span_us
+
+    def _steer(self, at_us: int) -> None:
+        """Set how fast the track is bent from here on, where frames come that arrived at ``at_us``."""
+        assert self._line is not None
+        slope = self._line[2]
+        owed_us = self._expected_us(at_us) - self._taken_up_us - self.bent_us
+        if not self.is_off:  # rule 4
+            tolerated_us = _TOLERATED_US if len(self._points) >= _MANY_WINDOWS else _TOLERATED_EARLY_US
+            if abs(owed_us) <= tolerated_us or not self._is_straight(slope):
+                return
+            self.is_off = True
+        # rule 5
+        if abs(owed_us) > _OWED_US:
+            self._is_paying = True
+        elif abs(owed_us) < _PAID_US and self._is_paying:
+            self._is_paying = False
+            self._set_speed(slope)
+        if self._is_paying:
+            self._set_speed(slope + owed_us / _PAID_WITHIN_US)
+        elif abs(slope - self._speed) > _SAME_SPEED:
+            self._set_speed(slope)
+
+    def _set_speed(self, speed: float) -> None:
+        self._speed = max(-_FASTEST, min(_FASTEST, speed))
+        self._step = round(self._speed * ONE)

@@ -4,7 +4,8 @@
    file's rate is known they wait as they are. From then on they are kept at the file's rate, where an unbroken stretch
    of another rate passes one resampler.
 2. What lies before the beginning of the file is cut. Until the file's rate is known that is as early as it may begin.
-3. What lies before the point up to which the file is written, or where samples lie already, is *late*. Once the rest of
+3. A stretch that is bent (``stretch``) passes a stretcher first, and with it all that continues it.
+4. What lies before the point up to which the file is written, or where samples lie already, is *late*. Once the rest of
    its burst has been put, it goes where the file goes on if the buffer has silence enough there, and else it is counted
    late.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import detached
+from wavstream.rendering.timeline.stretch import ONE, Stretcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.stretch import Bend
 
 
 class Resampler(Protocol):
@@ -61,6 +64,11 @@ class TrackBuffer:
         """Where the next sample of the resampler belongs, at the file's rate."""
         self._continues_at = 0
         """Where a stretch must start to pass the same resampler, at the track's own rate."""
+        self._stretcher: Stretcher | None = None
+        self._stretched_from = 0
+        """Where the stretcher has begun, at the track's own rate."""
+        self._stretched_to = 0
+        """Where the next sample from it belongs."""
         self._waiting: list[tuple[int, NDArray[np.int16], int]] = []
         """(start, samples, frames) until the file's rate is known, at the track's own rate."""
         self._pieces: deque[tuple[int, NDArray[np.int16]]] = deque()
@@ -70,13 +78,17 @@ class TrackBuffer:
 
     @property
     def held_at(self) -> int | None:
-        """Where the samples belong that a resampler holds back; None: nothing is held back."""
-        return self._resampled_to if self._resampler is not None else None
+        """Where the samples belong that a resampler or a stretcher holds back; None: nothing is held back."""
+        if self._resampler is not None:
+            return self._resampled_to
+        if self._stretcher is not None and self._file_hz is not None:
+            return self._stretched_to * self._file_hz // self._own_hz
+        return None
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits to be written."""
-        return not (self._pieces or self._waiting or self._resampler or self._late)
+        return not (self._pieces or self._waiting or self._resampler or self._stretcher or self._late)
 
     def open(self, file_hz: int, written: int, *, begin_us: int = 0) -> None:
         """Set the file's rate, how far the file is written, and where it begins."""
@@ -112,7 +124,7 @@ class TrackBuffer:
             self._append(self._resampled_to, rest, 1)
 
     def settle_late(self) -> None:
-        """Give what came too late its place in the silence right at the point of writing, or count it (rule 3)."""
+        """Give what came too late its place in the silence right at the point of writing, or count it (rule 4)."""
         for samples, frames in self._late:
             if not self._pieces or self._pieces[0][0] >= self.written + len(samples):
                 self._pieces.appendleft((self.written, samples))
@@ -168,7 +180,7 @@ class TrackBuffer:
 
     def _append(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         free = max(self.end, self.written)
-        if start < free and len(samples):  # rule 3
+        if start < free and len(samples):  # rule 4
             late = min(free - start, len(samples))
             self._late.append((samples[:late], -(-frames * late // len(samples))))
             start, samples = free, samples[late:]
