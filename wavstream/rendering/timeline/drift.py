@@ -8,7 +8,7 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
 3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
    route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
 4. A track is bent from when the line is more than 8 ms off, or 6 ms once it is known from 8 windows, if two thirds of
-   the windows are near it. One that keeps nearer than that is never bent.
+   the windows are near it; and else from 10 ms on, from 8 windows. One that keeps nearer than that is never bent.
 5. From then on it is bent as fast as the clock drifts, and faster by what is owed over 10 s while that is more than
    3 ms and until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise its speed stays as it is,
    since each change of it can be measured.
@@ -41,6 +41,7 @@ _ABOVE_US = 20_000
 _ABOVE_WINDOWS = 4
 _TOLERATED_US = 6_000
 _TOLERATED_EARLY_US = 8_000
+_TOLERATED_MOST_US = 10_000
 _OWED_US = 3_000
 _PAID_US = 1_000
 _PAID_WITHIN_US = 10_000_000
@@ -233,8 +234,10 @@ class Drift:
         slope = self._line[2]
         owed_us = self._expected_us(at_us) - self._taken_up_us - self.bent_us
         if not self.is_off:  # rule 4
-            tolerated_us = _TOLERATED_US if len(self._points) >= _MANY_WINDOWS else _TOLERATED_EARLY_US
-            if abs(owed_us) <= tolerated_us or not self._is_straight(slope):
+            is_known = len(self._points) >= _MANY_WINDOWS
+            if abs(owed_us) <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
+                return
+            if not (self._is_straight(slope) or (is_known and abs(owed_us) > _TOLERATED_MOST_US)):
                 return
             self.is_off = True
         # rule 5

@@ -94,8 +94,7 @@ class Source:
         self._first: tuple[int, int] | None = None
         """Of the first frame with a timestamp: media time less that, and its arrival."""
         self._is_anchored = False
-        self._unslewed_us = 0
-        self._slewed_samples = 0
+        self._unbent_us = 0
 
     @property
     def sinks(self) -> list[TrackSink]:
@@ -140,12 +139,14 @@ class Source:
         """Place what the clock can place by now; ``final``: everything."""
         for lane in self.lanes:
             lane.release(now_us=now_us, final=final)
-        if all(lane.frames is None for lane in self.lanes):
-            return
-        if not self._is_anchored:
-            self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
-        if self._is_anchored:
-            self._place(now_us=now_us, written_us=written_us, final=final)
+        if any(lane.frames is not None for lane in self.lanes):
+            if not self._is_anchored:
+                self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
+            if self._is_anchored:
+                self._place(now_us=now_us, written_us=written_us, final=final)
+        if final:
+            for sink in self.sinks:
+                sink.buffer.end_stretch()
 
     # ---- within ----------------------------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class Source:
             floor = least if int(lag[0]) - least <= ON_TIME_US else int(lag[0])
         floor = self._borne_out(floor)
         starts_us = floor + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None)
-        self._unslewed_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
+        self._unbent_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
         self._clock.start(floor)
         self._anchor()
         return True
@@ -245,7 +246,7 @@ class Source:
 
     def _anchor(self) -> None:
         for lane in self.lanes:
-            lane.placement.anchor(self._unslewed_us)
+            lane.placement.anchor(self._unbent_us)
 
     def _heads(self, lanes: Sequence[Lane]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
         """Return arrivals and lags of what waits, in order of arrival, and which of the lanes each is of; None: one."""
@@ -260,42 +261,46 @@ class Source:
 
     def _place(self, *, now_us: int, written_us: int, final: bool) -> None:
         arrival_us, lag, lane_of = self._heads(self.lanes)
-        at, clock = 0, self._clock
+        at, clock, drift = 0, self._clock, self.drift
         while at < len(lag):
+            arrivals_us, lags = arrival_us[at:], lag[at:]
+            if drift.is_off:
+                # What the sender's clock adds by then is neither delay nor silence.
+                lags = lags - drift.behind_us(arrivals_us)
             # Timestamps that count silence tell of every frame when it was said: a delay is only a delay.
-            count = len(lag) - at if self._counts_silence else clock.due(lag[at:], drift_us=self.drift.behind_us)
-            if count:
-                delay_us = int(np.minimum.reduce(lag[at : at + count])) - clock.offset_us
-                self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
-                # Repaired where positions count; measured, for the receipt, where timestamps do.
-                if self._clock_kind is not TrackClock.ARRIVAL:
-                    self.drift.observe(now_us=now_us, delay_us=delay_us)
-                at += count
-                continue
-            decision = clock.decide(arrival_us[at:], lag[at:], now_us=now_us, written_us=written_us, final=final)
-            if decision is None:
-                break
-            count, moved_us = decision
-            if count:
-                self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
-                at += count
-            else:
-                self._move(moved_us)
+            count = len(lags) if self._counts_silence else clock.due(lags)
+            if not count:
+                decision = clock.decide(arrivals_us, lags, now_us=now_us, written_us=written_us, final=final)
+                if decision is None:
+                    break
+                count, moved_us = decision
+                if not count:
+                    self._move(moved_us, arrivals_us[:1])
+                    continue
+            # Repaired where positions count; measured, for the receipt, where timestamps do.
+            elif self._clock_kind is not TrackClock.ARRIVAL:
+                drift.watch(arrivals_us[:count], lag[at : at + count] - self._unbent_us)
+            self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
+            at += count
 
     def _place_frames(self, count: int, lane_of: NDArray[np.int64] | None) -> None:
         """Place the next frames in order of arrival."""
         for number, lane in enumerate(self.lanes):
             of_lane = count if lane_of is None else int(np.count_nonzero(lane_of == number))
             if of_lane:
-                slewed = lane.place(of_lane)
-                if slewed:
-                    # The sum is converted, not each slew: roundings would add up over the hours of a call.
-                    self._slewed_samples += slewed
-                    self._clock.offset_us = self._unslewed_us + us_of(self._slewed_samples, self._rate_hz)
+                lane.place(of_lane)
+        if self.drift.is_off:
+            # The sum is converted, not each bend: roundings would add up over the hours of a call.
+            self._clock.move_to(self._unbent_us + self.drift.bent_us)
 
-    def _move(self, moved_us: int) -> None:
-        """Let what follows lie where the clock has moved it."""
-        self._unslewed_us += moved_us
+    def _move(self, moved_us: int, arrival_us: NDArray[np.int64]) -> None:
+        """Let what follows, from a frame that came then (1,), lie where the clock has moved it."""
+        if self.drift.is_off:
+            owed_us = int(self.drift.behind_us(arrival_us)[0])
+            self.drift.take_up(owed_us)
+            self._clock.move_to(self._clock.offset_us + owed_us)
+            moved_us += owed_us
+        self._unbent_us += moved_us
         if self._clock_kind is not TrackClock.ARRIVAL:
             for lane in self.lanes:
                 for sink in lane.sinks:

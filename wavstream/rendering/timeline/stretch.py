@@ -85,8 +85,8 @@ class Stretcher:
         return self._come_out(len(self._heard) - _HALF)
 
     def is_done(self, change: int) -> bool:
-        """Return whether what came last lies on whole samples and was not bent, so that what follows may go as it is."""
-        return not (change or self._end % ONE or (self._at % 1).any())  # rule 5
+        """Return whether what came last, ``change`` longer, lies on whole samples and was not bent (rule 5)."""
+        return not (change or self._end % ONE or (self._at % 1).any())
 
     def finish(self) -> NDArray[np.int16]:
         """Return the rest, as if silence followed. Nothing can be fed after it."""

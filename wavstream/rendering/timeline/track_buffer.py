@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import detached
-from wavstream.rendering.timeline.stretch import ONE, Stretcher
+from wavstream.rendering.timeline.stretch import ONE, Bend, Stretcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wavstream.rendering.timeline.render_stats import RenderStats
-    from wavstream.rendering.timeline.stretch import Bend
 
 
 class Resampler(Protocol):
@@ -100,25 +99,22 @@ class TrackBuffer:
         for start, samples, frames in waiting:
             self._queue(start, samples, frames)
 
-    def put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
+    def put(self, start: int, samples: NDArray[np.int16], frames: int, bend: Bend | None = None) -> None:
         """Place samples, (n,), of so many frames at a time of the recording, both at the track's own rate."""
-        if start < self._begin:  # rule 2
-            before = min(self._begin - start, len(samples))
-            self._stats.before_us += us_of(before, self._own_hz)
-            samples, start = samples[before:], start + before
-        if not len(samples):
-            return
-        if self.first_us is None:
-            self.first_us = us_of(start, self._own_hz)
-        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
-        if self._file_hz is None:  # rule 1
-            self._waiting.append((start, samples, frames))
-            self.end = max(self.end, start + len(samples))
+        if self._stretcher is not None or (bend is not None and (bend.change or bend.fraction)):
+            self._put_bent(start, samples, frames, bend or Bend(0, 0))  # rule 3
         else:
-            self._queue(start, samples, frames)
+            self._put(start, samples, frames)
+
+    def end_stretch(self) -> None:
+        """Bring out what the stretcher holds back; what follows is bent anew."""
+        if self._stretcher is not None:
+            rest, self._stretcher = self._stretcher.finish()[:, 0], None
+            self._put(self._stretched_to, rest, 1)
 
     def flush(self) -> None:
-        """Bring out what the resampler holds back; what follows begins a new stretch."""
+        """Bring out what is held back; what follows begins a new stretch."""
+        self.end_stretch()
         if self._resampler is not None:
             rest, self._resampler = self._resampler.finish(), None
             self._append(self._resampled_to, rest, 1)
@@ -136,8 +132,9 @@ class TrackBuffer:
 
     def take(self, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
         """Return all before ``upto``, as (row after the point of writing, samples); the point moves to ``upto``."""
-        # The file does not wait for a resampler any longer: what comes now begins a new stretch.
-        if self._resampler is not None and upto > self._resampled_to:
+        # The file does not wait for what is held back any longer: what comes now begins a new stretch.
+        held_at = self.held_at
+        if held_at is not None and upto > held_at:
             self.flush()
         taken = []
         written, pieces = self.written, self._pieces
@@ -160,6 +157,35 @@ class TrackBuffer:
         self._pieces.clear()
         self._late.clear()
         return us_of(waiting, self._own_hz) + us_of(queued, self._file_hz or self._own_hz)
+
+    def _put_bent(self, start: int, samples: NDArray[np.int16], frames: int, bend: Bend) -> None:
+        stretcher = self._stretcher
+        begin = start * ONE + bend.fraction
+        if stretcher is None or begin != self._stretched_from * ONE + stretcher.end:
+            self.end_stretch()
+            self._stretcher = stretcher = Stretcher(1, fraction=bend.fraction)
+            self._stretched_from, self._stretched_to = start, -(-begin // ONE)
+        ready = stretcher.feed(samples[:, None], bend.change)[:, 0]
+        at, self._stretched_to = self._stretched_to, self._stretched_to + len(ready)
+        self._put(at, ready, frames)
+        if stretcher.is_done(bend.change):
+            self.end_stretch()
+
+    def _put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
+        if start < self._begin:  # rule 2
+            before = min(self._begin - start, len(samples))
+            self._stats.before_us += us_of(before, self._own_hz)
+            samples, start = samples[before:], start + before
+        if not len(samples):
+            return
+        if self.first_us is None:
+            self.first_us = us_of(start, self._own_hz)
+        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
+        if self._file_hz is None:  # rule 1
+            self._waiting.append((start, samples, frames))
+            self.end = max(self.end, start + len(samples))
+        else:
+            self._queue(start, samples, frames)
 
     def _queue(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         file_hz, own_hz = self._file_hz, self._own_hz
