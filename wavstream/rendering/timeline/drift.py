@@ -2,7 +2,7 @@
 
 A network only ever adds delay. So the smallest delays show the sender's clock, and nothing else does.
 
-1. The smallest delay of each *window* is kept, of 2.5 s with 50 frames at least, or of 10 s: the last 24 of them.
+1. The smallest delay of each *window* is kept, of 2.5 s with 12 frames at least, or of 10 s: the last 24 of them.
 2. The *line* is the straight one beneath all of them that is nearest to them. It tells the clock from the third window
    on. Jitter and stalls lie above it. What is steeper than 2000 ppm is no clock.
 3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WINDOW_US = 2_500_000
-_WINDOW_FRAMES = 50
+_WINDOW_FRAMES = 12
 _LONGEST_US = 10_000_000
 _WINDOWS = 24
 _LEAST_WINDOWS = 3
@@ -46,7 +46,7 @@ _OWED_US = 3_000
 _PAID_US = 1_000
 _PAID_WITHIN_US = 10_000_000
 _FASTEST = 4_000e-6
-_SAME_SPEED = 50e-6
+_SAME_SLOPE = 50e-6
 _KNOWN_AFTER_US = 20_000_000
 _S = 1_000_000
 
@@ -78,8 +78,14 @@ class Drift:
         """The first point of all."""
         self._line: tuple[int, int, float] | None = None
         """(moment, delay there, slope)."""
-        self._speed = 0.0
-        """By how much longer each sample becomes."""
+        self._is_straight = False
+        """Whether the windows are near enough to the line."""
+        self._slope = 0.0
+        """By how much longer each sample becomes, because the clock drifts."""
+        self._steps = 0, 0
+        """The same in 2**-32, and to pay what is owed."""
+        self._owed = 0
+        """What is owed, in 2**-32 of a sample."""
         self._is_paying = False
         """Whether what is owed is being made up for (rule 5)."""
         self._step = 0
@@ -145,9 +151,13 @@ class Drift:
 
     def bend(self, samples: int) -> Bend | None:
         """Return how the next samples of the track are to be bent; None: not at all."""
-        if not (self._step or self._bent):
+        drifts, pays = self._steps
+        if not (drifts or pays or self._bent):
             return None
-        bend = Bend(self._bent % ONE, self._step * samples)
+        # What is placed may be half a minute that waited: it pays no more than is owed.
+        paid = max(-abs(self._owed), min(abs(self._owed), pays * samples))
+        self._owed -= paid
+        bend = Bend(self._bent % ONE, drifts * samples + paid)
         self._bent += bend.change
         return bend
 
@@ -164,7 +174,7 @@ class Drift:
 
     def _look(self, arrival_us: NDArray[np.int64], delay_us: NDArray[np.int64]) -> None:
         at = int(delay_us.argmin())
-        least_us = int(delay_us[at])
+        least_us = int(delay_us[at]) - self._base_us
         if not self._frames or least_us < self._least_us:
             self._least_us, self._least_at_us = least_us, int(arrival_us[at])
         self._frames += len(arrival_us)
@@ -175,9 +185,9 @@ class Drift:
         self._frames, self._has_on_time = 0, False
         if self._first is None:
             # A track may begin later than its delays would have it (it was put off): that is no drift.
-            self._base_us += delay_us if abs(delay_us - self._base_us) > _ABOVE_US else 0
+            off_us = delay_us if abs(delay_us) > _ABOVE_US else 0
         else:
-            off_us = delay_us - self._base_us - self._expected_us(at_us)
+            off_us = delay_us - self._expected_us(at_us)
             below_us = _BELOW_US + (at_us - self._points[-1][0]) * _STEEPEST
             if off_us > _ABOVE_US:
                 # Frames that waited until one was on time again were delayed, which tells nothing.
@@ -185,11 +195,12 @@ class Drift:
                     self._above.append(off_us)
                 if len(self._above) < _ABOVE_WINDOWS:
                     return
-                self._base_us += min(self._above)  # rule 3
-            elif off_us < -below_us:
-                self._base_us += off_us  # rule 3
+                off_us = min(self._above)
+            elif off_us >= -below_us:
+                off_us = 0
         self._above.clear()
-        point = at_us, delay_us - self._base_us
+        self._base_us += off_us  # rule 3
+        point = at_us, delay_us - off_us
         self._first = self._first or point
         self._points.append(point)
         self.known_us = at_us - self._first[0]
@@ -221,12 +232,9 @@ class Drift:
         if abs(slope) <= _STEEPEST:
             end = points[-1][0]
             self._line = end, level_0 + round((end - at_0) * slope), slope
-
-    def _is_straight(self, slope: float) -> bool:
-        """Return whether two thirds of the points lie so near to the line that its slope is no accident."""
-        above = sorted(level - self._expected_us(at) for at, level in self._points)
-        span_us = self._points[-1][0] - self._points[0][0]
-        return 4 * above[2 * len(above) // 3] <= abs(slope) * span_us
+            # Two thirds of the points lie so near to the line that its slope is no accident.
+            above = sorted(level - level_0 - (at - at_0) * slope for at, level in points)
+            self._is_straight = 4 * above[2 * len(above) // 3] <= abs(slope) * (end - points[0][0])
 
     def _steer(self, at_us: int) -> None:
         """Set how fast the track is bent from here on, where frames come that arrived at ``at_us``."""
@@ -237,20 +245,16 @@ class Drift:
             is_known = len(self._points) >= _MANY_WINDOWS
             if abs(owed_us) <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
                 return
-            if not (self._is_straight(slope) or (is_known and abs(owed_us) > _TOLERATED_MOST_US)):
+            if not (self._is_straight or (is_known and abs(owed_us) > _TOLERATED_MOST_US)):
                 return
             self.is_off = True
         # rule 5
         if abs(owed_us) > _OWED_US:
             self._is_paying = True
-        elif abs(owed_us) < _PAID_US and self._is_paying:
+        elif abs(owed_us) < _PAID_US:
             self._is_paying = False
-            self._set_speed(slope)
-        if self._is_paying:
-            self._set_speed(slope + owed_us / _PAID_WITHIN_US)
-        elif abs(slope - self._speed) > _SAME_SPEED:
-            self._set_speed(slope)
-
-    def _set_speed(self, speed: float) -> None:
-        self._speed = max(-_FASTEST, min(_FASTEST, speed))
-        self._step = round(self._speed * ONE)
+        if self._is_straight and abs(slope - self._slope) > _SAME_SLOPE:
+            self._slope = slope
+        speed = self._slope + (owed_us / _PAID_WITHIN_US if self._is_paying else 0)
+        self._owed = owed_us * self._rate_hz * ONE // _S
+        self._steps = round(self._slope * ONE), round((max(-_FASTEST, min(_FASTEST, speed)) - self._slope) * ONE)
