@@ -57,6 +57,8 @@ class Drift:
     def __init__(self, rate_hz: int) -> None:
         self.is_off = False
         """Whether the clock was ever so far off that it counts (rule 4)."""
+        self.is_seen = False
+        """Whether the clock drifts, by what is known now: delays are to be compared with ``behind_us``."""
         self.known_us = 0
         """Over how long the clock was watched."""
         self._rate_hz = rate_hz
@@ -118,7 +120,7 @@ class Drift:
 
     def behind_us(self, arrival_us: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return by how much later frames come, (n,), than where they would be placed now, because of the clock."""
-        if not self.is_off or self._line is None:
+        if not self.is_seen or self._line is None:
             return np.zeros(len(arrival_us), np.int64)
         at_us, level_us, slope = self._line
         behind: NDArray[np.int64] = np.rint((arrival_us - at_us) * slope).astype(np.int64)
@@ -130,7 +132,7 @@ class Drift:
 
         (n,) and (n,), in order of arrival; the last one is on time.
         """
-        first_us = int(arrival_us[0])
+        first_us, first_delay_us = int(arrival_us[0]), int(delay_us[0])
         if self._opened_us is None:
             self._opened_us = first_us
         # Nearly always all frames are of one window.
@@ -147,7 +149,7 @@ class Drift:
             self._look(arrival_us, delay_us)
         self._has_on_time = True
         if self._line is not None:
-            self._steer(first_us)
+            self._steer(first_us, first_delay_us)
 
     def bend(self, samples: int) -> Bend | None:
         """Return how the next samples of the track are to be bent; None: not at all."""
@@ -235,11 +237,14 @@ class Drift:
             # Two thirds of the points lie so near to the line that its slope is no accident.
             above = sorted(level - level_0 - (at - at_0) * slope for at, level in points)
             self._is_straight = 4 * above[2 * len(above) // 3] <= abs(slope) * (end - points[0][0])
+            self.is_seen = self.is_off or (self._is_straight and abs(slope) > _SAME_SLOPE)
 
-    def _steer(self, at_us: int) -> None:
-        """Set how fast the track is bent from here on, where frames come that arrived at ``at_us``."""
+    def _steer(self, arrival_us: int, delay_us: int) -> None:
+        """Set how fast the track is bent from a frame on that came then, with that delay."""
         assert self._line is not None
         slope = self._line[2]
+        # By what the clock had added when the frame should have come, not when a stall let it.
+        at_us = arrival_us - max(0, delay_us - self._base_us - self._expected_us(arrival_us))
         owed_us = self._expected_us(at_us) - self._taken_up_us - self.bent_us
         if not self.is_off:  # rule 4
             is_known = len(self._points) >= _MANY_WINDOWS
@@ -247,7 +252,7 @@ class Drift:
                 return
             if not (self._is_straight or (is_known and abs(owed_us) > _TOLERATED_MOST_US)):
                 return
-            self.is_off = True
+            self.is_off = self.is_seen = True
         # rule 5
         if abs(owed_us) > _OWED_US:
             self._is_paying = True

@@ -264,7 +264,7 @@ class Source:
         at, clock, drift = 0, self._clock, self.drift
         while at < len(lag):
             arrivals_us, lags = arrival_us[at:], lag[at:]
-            if drift.is_off:
+            if drift.is_seen:
                 # What the sender's clock adds by then is neither delay nor silence.
                 lags = lags - drift.behind_us(arrivals_us)
             # Timestamps that count silence tell of every frame when it was said: a delay is only a delay.
@@ -295,7 +295,7 @@ class Source:
 
     def _move(self, moved_us: int, arrival_us: NDArray[np.int64]) -> None:
         """Let what follows, from a frame that came then (1,), lie where the clock has moved it."""
-        if self.drift.is_off:
+        if self.drift.is_seen:
             owed_us = int(self.drift.behind_us(arrival_us)[0])
             self.drift.take_up(owed_us)
             self._clock.move_to(self._clock.offset_us + owed_us)
