@@ -9,8 +9,8 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
    route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
 4. A track is bent from when the line is more than 8 ms off, or 6 ms once it is known from 8 windows, if two thirds of
    the windows are near it; and else from 10 ms on, from 8 windows. One that keeps nearer than that is never bent.
-5. From then on it is bent as fast as the clock drifts, and faster by what is owed over 10 s while that is more than
-   3 ms and until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise its speed stays as it is,
+5. From then on it is bent as fast as the clock drifts. What is owed is paid within 10 s or so, from when it is more
+   than 3 ms until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise the speed stays as it is,
    since each change of it can be measured.
 6. Silence that the sender left out takes up what is owed: what follows it lies where it arrived.
 """
@@ -85,13 +85,11 @@ class Drift:
         self._slope = 0.0
         """By how much longer each sample becomes, because the clock drifts."""
         self._steps = 0, 0
-        """The same in 2**-32, and to pay what is owed."""
+        """Both in 2**-32 of a sample."""
         self._owed = 0
         """What is owed, in 2**-32 of a sample."""
-        self._is_paying = False
-        """Whether what is owed is being made up for (rule 5)."""
-        self._step = 0
-        """The same in 2**-32."""
+        self._pay = 0.0
+        """The same, to pay what is owed (rule 5)."""
         self._bent = 0
         """By how much the track is longer by now, in 2**-32 of a sample."""
         self._taken_up_us = 0
@@ -254,12 +252,13 @@ class Drift:
                 return
             self.is_off = self.is_seen = True
         # rule 5
-        if abs(owed_us) > _OWED_US:
-            self._is_paying = True
-        elif abs(owed_us) < _PAID_US:
-            self._is_paying = False
-        if self._is_straight and abs(slope - self._slope) > _SAME_SLOPE:
+        pay = 0.0
+        if abs(owed_us) > (_PAID_US if self._pay else _OWED_US):
+            pay, soon = self._pay, owed_us / _PAID_WITHIN_US
+            if pay * soon <= 0 or abs(soon) > abs(pay):
+                pay = soon
+        if self._is_straight and (pay or self._pay or abs(slope - self._slope) > _SAME_SLOPE):
             self._slope = slope
-        speed = self._slope + (owed_us / _PAID_WITHIN_US if self._is_paying else 0)
+        self._pay = max(-_FASTEST - self._slope, min(_FASTEST - self._slope, pay))
         self._owed = owed_us * self._rate_hz * ONE // _S
-        self._steps = round(self._slope * ONE), round((max(-_FASTEST, min(_FASTEST, speed)) - self._slope) * ONE)
+        self._steps = round(self._slope * ONE), round(self._pay * ONE)
