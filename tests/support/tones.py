@@ -15,7 +15,8 @@ AMPLITUDE = 8000
 def tone(hz: float, length_s: float, *, rate_hz: int = 8000) -> NDArray[np.int16]:
     """Return a tone, (samples,)."""
     time = np.arange(round(length_s * rate_hz)) / rate_hz
-    return np.rint(AMPLITUDE * np.sin(2 * np.pi * hz * time)).astype(np.int16)
+    samples: NDArray[np.int16] = np.rint(AMPLITUDE * np.sin(2 * np.pi * hz * time)).astype(np.int16)
+    return samples
 
 
 def levels_db(samples: NDArray[np.int16], *, rate_hz: int = 8000) -> NDArray[np.float64]:

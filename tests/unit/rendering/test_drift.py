@@ -25,7 +25,7 @@ def watch(drift: Drift, *, seconds: float, delay_ms: Delays, tick_s: float = 0.8
     """Tell a drift the delays of a frame each 20 ms, and bend what came; how far off the track was each time, in ms."""
     off, frames = [], round(tick_s * 50)
     for tick in range(round(seconds / tick_s)):
-        at_s = (tick * frames + np.arange(frames)) * 0.02
+        at_s = np.arange(tick * frames, (tick + 1) * frames, dtype=np.float64) * 0.02
         delays_us = np.rint(delay_ms(at_s) * 1000).astype(np.int64)
         arrivals_us = np.rint(at_s * S).astype(np.int64) + delays_us
         on_time = delays_us - drift.bent_us - drift.behind_us(arrivals_us)
@@ -129,7 +129,7 @@ def test_silence_takes_up_what_is_owed() -> None:
     watch(drift, seconds=60, delay_ms=clock(-1000))
     behind = drift.behind_us(np.array([80 * S]))
     assert behind[0] == pytest.approx(20_000, abs=2_500)
-    drift.take_up(int(behind[0]))
+    drift.end_at_silence(int(behind[0]))
     assert drift.behind_us(np.array([80 * S]))[0] == 0
     # Nothing but what the clock drifts from here on is to be made up for.
     delays_us = np.arange(50) * 20 + 80_000 - int(behind[0])

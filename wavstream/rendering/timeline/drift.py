@@ -12,7 +12,8 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
 5. From then on it is bent as fast as the clock drifts. What is owed is paid within 10 s or so, from when it is more
    than 3 ms until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise the speed stays as it is,
    since each change of it can be measured.
-6. Silence that the sender left out takes up what is owed: what follows it lies where it arrived.
+6. Silence that the sender left out takes up what is owed: what follows it lies where it arrived, and is compared with
+   nothing before it.
 """
 
 from __future__ import annotations
@@ -59,8 +60,6 @@ class Drift:
         """Whether the clock was ever so far off that it counts (rule 4)."""
         self.is_seen = False
         """Whether the clock drifts, by what is known now: delays are to be compared with ``behind_us``."""
-        self.known_us = 0
-        """Over how long the clock was watched."""
         self._rate_hz = rate_hz
         self._opened_us: int | None = None
         """When the window that is open has begun."""
@@ -76,8 +75,10 @@ class Drift:
         """How far above the line the last windows were, if they were too far."""
         self._points: deque[tuple[int, int]] = deque(maxlen=_WINDOWS)
         """(moment, smallest delay) of windows."""
-        self._first: tuple[int, int] | None = None
-        """The first point of all."""
+        self._fitted: tuple[int, int] | None = None
+        """The first point since silence, once there is a line."""
+        self._ended_us = 0, 0
+        """How much later it became, and in which time, in all that silence has ended."""
         self._line: tuple[int, int, float] | None = None
         """(moment, delay there, slope)."""
         self._is_straight = False
@@ -96,15 +97,15 @@ class Drift:
         """What silence has taken up (rule 6)."""
 
     @property
+    def known_us(self) -> int:
+        """Over how long the clock was watched."""
+        return self._watched_us()[1]
+
+    @property
     def ppm(self) -> int:
         """Millionths by which the sender is faster than we are; 0 while it was watched for less than 20 s."""
-        if self.known_us < _KNOWN_AFTER_US or self._line is None or self._first is None:
-            return 0
-        at_us, level_us, slope = self._line
-        first_us, first_level_us = self._first
-        if first_us >= self._points[0][0]:
-            return round(-slope * 1e6)
-        return round(-(level_us - first_level_us) * 1e6 / (at_us - first_us))
+        later_us, known_us = self._watched_us()
+        return 0 if known_us < _KNOWN_AFTER_US else round(-later_us * 1e6 / known_us)
 
     @property
     def bent(self) -> int:
@@ -130,11 +131,11 @@ class Drift:
 
         (n,) and (n,), in order of arrival; the last one is on time.
         """
-        first_us, first_delay_us = int(arrival_us[0]), int(delay_us[0])
+        first_us, first_delay_us, last_us = int(arrival_us[0]), int(delay_us[0]), int(arrival_us[-1])
         if self._opened_us is None:
             self._opened_us = first_us
         # Nearly always all frames are of one window.
-        while int(arrival_us[-1]) - self._opened_us >= _WINDOW_US:
+        while last_us - self._opened_us >= _WINDOW_US:
             count = self._count_in_window(arrival_us)
             if count:
                 self._look(arrival_us[:count], delay_us[:count])
@@ -147,7 +148,7 @@ class Drift:
             self._look(arrival_us, delay_us)
         self._has_on_time = True
         if self._line is not None:
-            self._steer(first_us, first_delay_us)
+            self._steer(first_us, first_delay_us, last_us)
 
     def bend(self, samples: int) -> Bend | None:
         """Return how the next samples of the track are to be bent; None: not at all."""
@@ -161,10 +162,25 @@ class Drift:
         self._bent += bend.change
         return bend
 
-    def take_up(self, owed_us: int) -> None:
-        """Owe so much less: what follows is placed that much later (rule 6)."""
+    def end_at_silence(self, owed_us: int) -> None:
+        """Begin anew: what follows is placed where it arrived, ``owed_us`` later than it would be (rule 6)."""
         self._taken_up_us += owed_us
         self._base_us -= owed_us
+        self._ended_us, self._fitted = self._watched_us(), None
+        self._points.clear()
+        self._above.clear()
+        self._opened_us, self._frames, self._has_on_time = None, 0, False
+        if not self.is_seen:
+            self._line = None
+
+    def _watched_us(self) -> tuple[int, int]:
+        """Return by how much later the sender has become, and in which time."""
+        later_us, known_us = self._ended_us
+        if self._fitted is not None and self._line is not None:
+            at_us, level_us, _ = self._line
+            later_us += level_us - self._fitted[1]
+            known_us += at_us - self._fitted[0]
+        return later_us, known_us
 
     def _count_in_window(self, arrival_us: NDArray[np.int64]) -> int:
         """Return how many of these frames belong to the window that is open (rule 1)."""
@@ -183,12 +199,13 @@ class Drift:
         """Keep the smallest delay of the window, if it tells anything."""
         at_us, delay_us, has_on_time = self._least_at_us, self._least_us, self._has_on_time
         self._frames, self._has_on_time = 0, False
-        if self._first is None:
+        if not (self._points or self._line):
             # A track may begin later than its delays would have it (it was put off): that is no drift.
             off_us = delay_us if abs(delay_us) > _ABOVE_US else 0
         else:
             off_us = delay_us - self._expected_us(at_us)
-            below_us = _BELOW_US + (at_us - self._points[-1][0]) * _STEEPEST
+            before_us = self._points[-1][0] if self._points else self._line[0] if self._line else at_us
+            below_us = _BELOW_US + (at_us - before_us) * _STEEPEST
             if off_us > _ABOVE_US:
                 # Frames that waited until one was on time again were delayed, which tells nothing.
                 if has_on_time:
@@ -201,9 +218,7 @@ class Drift:
         self._above.clear()
         self._base_us += off_us  # rule 3
         point = at_us, delay_us - off_us
-        self._first = self._first or point
         self._points.append(point)
-        self.known_us = at_us - self._first[0]
         span_us = at_us - self._points[0][0]
         if len(self._points) >= _LEAST_WINDOWS and span_us >= _LEAST_SPAN_US:
             self._fit()
@@ -232,23 +247,26 @@ class Drift:
         if abs(slope) <= _STEEPEST:
             end = points[-1][0]
             self._line = end, level_0 + round((end - at_0) * slope), slope
+            # Of a hull that has lost its first points the first one of all is on the line still.
+            self._fitted = self._fitted or (points[0][0], level_0 + round((points[0][0] - at_0) * slope))
             # Two thirds of the points lie so near to the line that its slope is no accident.
             above = sorted(level - level_0 - (at - at_0) * slope for at, level in points)
             self._is_straight = 4 * above[2 * len(above) // 3] <= abs(slope) * (end - points[0][0])
             self.is_seen = self.is_off or (self._is_straight and abs(slope) > _SAME_SLOPE)
 
-    def _steer(self, arrival_us: int, delay_us: int) -> None:
-        """Set how fast the track is bent from a frame on that came then, with that delay."""
+    def _steer(self, arrival_us: int, delay_us: int, last_us: int) -> None:
+        """Set how fast the track is bent from a frame on that came then, with that delay, to the last one."""
         assert self._line is not None
         slope = self._line[2]
         # By what the clock had added when the frame should have come, not when a stall let it.
         at_us = arrival_us - max(0, delay_us - self._base_us - self._expected_us(arrival_us))
         owed_us = self._expected_us(at_us) - self._taken_up_us - self.bent_us
         if not self.is_off:  # rule 4
+            most_us = max(abs(owed_us), abs(owed_us + self._expected_us(last_us) - self._expected_us(at_us)))
             is_known = len(self._points) >= _MANY_WINDOWS
-            if abs(owed_us) <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
+            if most_us <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
                 return
-            if not (self._is_straight or (is_known and abs(owed_us) > _TOLERATED_MOST_US)):
+            if not (self._is_straight or (is_known and most_us > _TOLERATED_MOST_US)):
                 return
             self.is_off = self.is_seen = True
         # rule 5

@@ -295,11 +295,10 @@ class Source:
 
     def _move(self, moved_us: int, arrival_us: NDArray[np.int64]) -> None:
         """Let what follows, from a frame that came then (1,), lie where the clock has moved it."""
-        if self.drift.is_seen:
-            owed_us = int(self.drift.behind_us(arrival_us)[0])
-            self.drift.take_up(owed_us)
-            self._clock.move_to(self._clock.offset_us + owed_us)
-            moved_us += owed_us
+        owed_us = int(self.drift.behind_us(arrival_us)[0])
+        self.drift.end_at_silence(owed_us)
+        self._clock.move_to(self._clock.offset_us + owed_us)
+        moved_us += owed_us
         self._unbent_us += moved_us
         if self._clock_kind is not TrackClock.ARRIVAL:
             for lane in self.lanes:
