@@ -279,7 +279,7 @@ class Source:
                     continue
             # Repaired where positions count; measured, for the receipt, where timestamps do.
             elif self._clock_kind is not TrackClock.ARRIVAL:
-                drift.watch(arrivals_us[:count], lag[at : at + count] - self._unbent_us)
+                drift.watch(arrivals_us[:count], lag[at : at + count], offset_us=self._unbent_us)
             self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
             at += count
 
