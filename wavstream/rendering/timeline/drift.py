@@ -2,7 +2,7 @@
 
 A network only ever adds delay. So the smallest delays show the sender's clock, and nothing else does.
 
-1. The smallest delay of each *window* is kept, of 2.5 s with 12 frames at least, or of 10 s: the last 24 of them.
+1. The smallest delay of each *window* is kept, of 2 s with 12 frames at least, or of 10 s: the last 30 of them.
 2. The *line* is the straight one beneath all of them that is nearest to them. It tells the clock from the third window
    on. Jitter and stalls lie above it. What is steeper than 2000 ppm is no clock.
 3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
@@ -23,19 +23,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.stretch import ONE, Bend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WINDOW_US = 2_500_000
+_WINDOW_US = 2_000_000
 _WINDOW_FRAMES = 12
 _LONGEST_US = 10_000_000
-_WINDOWS = 24
+_WINDOWS = 30
 _LEAST_WINDOWS = 3
-_LEAST_SPAN_US = 4_000_000
+_LEAST_SPAN_US = 3_500_000
 _MANY_WINDOWS = 8
-_AT_ONCE = 4
+_NEWS = 3
+_MUCH_NEWS = 15
 _SURPRISE_US = 1_000
 _STEEPEST = 2_200e-6
 """What is measured of a clock of 2000 ppm may be a little more."""
@@ -63,7 +65,7 @@ class Drift:
         self.is_seen = False
         """Whether the clock drifts, by what is known now: delays are to be compared with ``behind_us``."""
         self._rate_hz = rate_hz
-        self._opened_us: int | None = None
+        self._opened_us = 0
         """When the window that is open has begun."""
         self._frames = 0
         """Of that window, as the next ones."""
@@ -81,8 +83,8 @@ class Drift:
         """The first point since silence, once there is a line."""
         self._ended_us = 0, 0
         """How much later it became, and in which time, in all that silence has ended."""
-        self._new_points = 0
-        """Since the line was drawn."""
+        self._news = 0
+        """How much came since the line was drawn."""
         self._line: tuple[int, int, float] | None = None
         """(moment, delay there, slope)."""
         self._is_straight = False
@@ -135,18 +137,15 @@ class Drift:
 
         The last one is on time. Their delay is what their lag is above the offset, which is that of a track not bent.
         """
-        first_us = int(arrival_us[0])
-        if self._opened_us is None:
-            self._opened_us = first_us
-        last_us = first_us if len(arrival_us) == 1 else int(arrival_us[-1])
-        if last_us - self._opened_us < _WINDOW_US:  # nearly always
-            self._look(arrival_us, lag_us, offset_us)
-            self._has_on_time = True
-            if not self.is_off:
-                return
+        first_us, last_us = int(arrival_us[0]), int(arrival_us[-1])
+        if last_us - first_us < _WINDOW_US:  # nearly always
+            closes = self._look(arrival_us, lag_us, offset_us, first_us, last_us)
         else:
-            self._look_and_close(arrival_us, lag_us, offset_us)
-        if self._line is not None:
+            closes = self._look_in_parts(arrival_us, lag_us, offset_us)
+        self._has_on_time = True
+        if closes:
+            self._close()
+        if self._line is not None and (closes or self.is_off):
             self._steer(first_us, int(lag_us[0]) - offset_us, last_us)
 
     def bend(self, samples: int) -> Bend | None:
@@ -168,7 +167,7 @@ class Drift:
         self._ended_us, self._fitted = self._watched_us(), None
         self._points.clear()
         self._above.clear()
-        self._opened_us, self._frames, self._has_on_time = None, 0, False
+        self._frames, self._has_on_time = 0, False
         if not self.is_seen:
             self._line = None
 
@@ -181,27 +180,33 @@ class Drift:
             known_us += at_us - self._fitted[0]
         return later_us, known_us
 
-    def _look_and_close(self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], offset_us: int) -> None:
-        """Take in frames of more than one window (rule 1)."""
+    def _look_in_parts(self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], offset_us: int) -> bool:
+        """Take in frames of more than one window; return whether the last one is full."""
+        closes = False
         while len(arrival_us):
-            opened_us = self._opened_us
-            assert opened_us is not None
-            enough, most = np.searchsorted(arrival_us, (opened_us + _WINDOW_US, opened_us + _LONGEST_US))
-            count = min(max(int(enough), _WINDOW_FRAMES - self._frames), int(most))
-            if count:
-                self._look(arrival_us[:count], lag_us[:count], offset_us)
-            arrival_us, lag_us = arrival_us[count:], lag_us[count:]
-            if len(arrival_us):
+            if closes:
                 self._close()
-                self._opened_us = int(arrival_us[0])
-        self._has_on_time = True
+            first_us = int(arrival_us[0])
+            count = int(np.searchsorted(arrival_us, first_us + _WINDOW_US))
+            last_us = int(arrival_us[count - 1])
+            closes = self._look(arrival_us[:count], lag_us[:count], offset_us, first_us, last_us)
+            arrival_us, lag_us = arrival_us[count:], lag_us[count:]
+        return closes
 
-    def _look(self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], offset_us: int) -> None:
+    def _look(
+        self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], offset_us: int, first_us: int, last_us: int
+    ) -> bool:
+        """Take in frames that came between two moments; return whether the window is full (rule 1)."""
         at = int(lag_us.argmin())
         least_us = int(lag_us[at]) - offset_us - self._base_us
+        if not self._frames:
+            self._opened_us = first_us
         if not self._frames or least_us < self._least_us:
             self._least_us, self._least_at_us = least_us, int(arrival_us[at])
         self._frames += len(arrival_us)
+        # A window ends with the frames that are placed together: those of about a second.
+        length_us = last_us - self._opened_us + NOMINAL_PTIME_US
+        return length_us >= _LONGEST_US or (length_us >= _WINDOW_US and self._frames >= _WINDOW_FRAMES)
 
     def _close(self) -> None:
         """Keep the smallest delay of the window, if it tells anything."""
@@ -229,12 +234,11 @@ class Drift:
         self._points.append(point)
         span_us = at_us - self._points[0][0]
         if len(self._points) >= _LEAST_WINDOWS and span_us >= _LEAST_SPAN_US:
-            # What lies on or above the line, where many do, changes little: four windows at once are a quarter of the
-            # work.
-            self._new_points += 1
-            is_below = point[1] < self._expected_us(at_us) - _SURPRISE_US
-            if len(self._points) <= _MANY_WINDOWS or self._new_points >= _AT_ONCE or is_below:
-                self._new_points = 0
+            # What lies on the line, or above it, changes little: drawn seldom, it costs nothing where nothing drifts.
+            above_us = point[1] - self._expected_us(at_us)
+            self._news += _NEWS if self.is_off or above_us > _SURPRISE_US else 1
+            if len(self._points) <= _MANY_WINDOWS or self._news >= _MUCH_NEWS or above_us < -_SURPRISE_US:
+                self._news = 0
                 self._fit()
 
     def _expected_us(self, at_us: int) -> int:
