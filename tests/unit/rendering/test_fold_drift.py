@@ -10,7 +10,8 @@ import pytest
 from tests.support.folding import Folded, folded, noise
 from tests.support.journal_script import Script
 from tests.support.tones import levels_db, purity_db, tone
-from wavstream.model.options import RecordingOptions
+from wavstream.model.options import PauseBehavior, RecordingOptions
+from wavstream.rendering.fold import Fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,3 +128,63 @@ def test_a_sender_whose_clock_is_exact_is_not_touched(jitter_s: float) -> None:
     made = recorded(sound, 0, jitter_s=jitter_s, stalls=((50, 3.0),))
     begin = int(np.flatnonzero(made.left)[0])
     assert (made.left[begin : begin + len(sound)] == sound).all()
+
+
+def drifting(ppm: float, length_s: float, *, close: bool = False) -> Script:
+    """Return a script of one leg whose clock is ``ppm`` fast, that is paused and put back to work at 30 s."""
+    script = Script().start(RecordingOptions(pause_behavior=PauseBehavior.SILENCE))
+    leg = script.open("a").send(noise(length_s), at_s=0.0, speed=1 + ppm / 1e6)
+    script.pause(30.0)
+    script.resume(35.0)
+    if close:
+        leg.close(length_s + 0.2)
+    return script.stop(length_s + 0.5)
+
+
+@pytest.mark.parametrize("ppm", [-1500, 1500])
+def test_how_the_journal_of_a_drifting_sender_was_cut_changes_nothing(ppm: int) -> None:
+    script = drifting(ppm, 60.0)
+    whole = folded(script)
+    fold = Fold(script.recording_id)
+    pieces = b"".join(fold.feed([item]) for item in script.items(batch_s=0.02))
+    assert pieces == whole.samples.tobytes()
+    assert fold.account() == whole.account
+
+
+def test_whether_somebody_listens_changes_nothing_of_a_drifting_sender() -> None:
+    script = Script().start()
+    script.open("a").send(noise(60.0), at_s=0.0, speed=0.9985)
+    # Where one leg is behind, a copy of the fold goes ahead for who listens.
+    script.open("b").send(noise(10.0, seed=2), at_s=0.0).send(noise(20.0, seed=3), at_s=40.0)
+    script.stop(60.5)
+    alone = folded(script)
+    fold = Fold(script.recording_id)
+    fold.tap.switch(True)
+    assert fold.feed(script.items()) == alone.samples.tobytes()
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_the_end_of_a_bent_track_is_in_the_file(close: bool) -> None:
+    made = folded(drifting(1500, 60.0, close=close))
+    said = np.flatnonzero(made.left)
+    assert (said[-1] + 1) / RATE_HZ == pytest.approx(60 / 1.0015, abs=0.003)
+    assert made.integrity.late_ms == 0
+
+
+def test_a_pause_takes_up_what_the_clock_drifts_in_it() -> None:
+    script = Script().start(RecordingOptions(pause_behavior=PauseBehavior.SILENCE))
+    sound, speed = noise(180.0), 0.9985
+    leg = script.open("a")
+    for number in range(len(sound) // _FRAME):
+        at_s = number * 0.02 / speed
+        if 40 <= at_s < 140:
+            leg.withhold(_FRAME, at_s=at_s)
+        else:
+            leg.frame(sound[number * _FRAME : (number + 1) * _FRAME], at_us=round(at_s * 1e6))
+    script.pause(40.0)
+    script.resume(140.0)
+    made = folded(script.stop(180.5))
+    errors = errors_ms(made, sound, -1500)
+    assert len(errors) > 700
+    assert np.abs(errors).max() < 16
+    assert np.abs(errors[-350:]).max() < 5

@@ -137,16 +137,18 @@ class Drift:
 
         The last one is on time. Their delay is what their lag is above the offset, which is that of a track not bent.
         """
-        first_us, last_us = int(arrival_us[0]), int(arrival_us[-1])
-        if last_us - first_us < _WINDOW_US:  # nearly always
-            closes = self._look(arrival_us, lag_us, offset_us, first_us, last_us)
-        else:
+        first_us, last_us, delay_us = int(arrival_us[0]), int(arrival_us[-1]), int(lag_us[0]) - offset_us
+        is_long = last_us - first_us >= _WINDOW_US
+        if is_long:
             closes = self._look_in_parts(arrival_us, lag_us, offset_us)
+        else:
+            closes = self._look(arrival_us, lag_us, offset_us, first_us, last_us)
         self._has_on_time = True
         if closes:
             self._close()
-        if self._line is not None and (closes or self.is_off):
-            self._steer(first_us, int(lag_us[0]) - offset_us, last_us)
+        # The usual case first: nothing has become known.
+        if self._line is not None and (closes or is_long or self.is_off or delay_us - self._base_us > _ABOVE_US):
+            self._steer(first_us, delay_us, last_us)
 
     def bend(self, samples: int) -> Bend | None:
         """Return how the next samples of the track are to be bent; None: not at all."""
