@@ -100,6 +100,14 @@ def test_a_slow_link_that_catches_up_is_no_drift() -> None:
     assert drift.bend(4000) is None
 
 
+@pytest.mark.parametrize("ppm", [0, 300, 1500])
+def test_a_link_that_is_slow_at_first_hides_no_clock(ppm: int) -> None:
+    drift = Drift(8000)
+    watch(drift, seconds=300, delay_ms=lambda at_s: clock(ppm)(at_s) + np.interp(at_s, [0, 10, 12], [0, 100, 0]))
+    assert drift.ppm == pytest.approx(ppm, abs=5)
+    assert drift.bent_us / 1000 == pytest.approx(-ppm * 0.3, abs=4)
+
+
 def test_the_speed_of_a_bend_stays_where_nothing_is_owed() -> None:
     rng, drift = np.random.default_rng(7), Drift(8000)
     watch(drift, seconds=200, delay_ms=lambda at_s: -1500 * at_s / 1000 + rng.uniform(0, 30, len(at_s)))

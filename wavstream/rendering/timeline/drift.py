@@ -7,6 +7,7 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
    on. Jitter and stalls lie above it. What is steeper than 2000 ppm is no clock.
 3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
    route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
+   Before there is a line, windows far above a later one were delayed, and are forgotten.
 4. A track is bent from when the line is more than 8 ms off, or 6 ms once it is known from 8 windows, if two thirds of
    the windows are near it; and else from 10 ms on, from 8 windows. One that keeps nearer than that is never bent.
 5. From then on it is bent as fast as the clock drifts. What is owed is paid within 10 s or so, from when it is more
@@ -214,13 +215,15 @@ class Drift:
         """Keep the smallest delay of the window, if it tells anything."""
         at_us, delay_us, has_on_time = self._least_at_us, self._least_us, self._has_on_time
         self._frames, self._has_on_time = 0, False
+        while self._line is None and self._points and self._is_below(at_us, delay_us, *self._points[-1]):
+            # A network only adds (rule 3).
+            self._points.pop()
         if not (self._points or self._line):
             # A track may begin later than its delays would have it (it was put off): that is no drift.
             off_us = delay_us if abs(delay_us) > _ABOVE_US else 0
         else:
             off_us = delay_us - self._expected_us(at_us)
             before_us = self._points[-1][0] if self._points else self._line[0] if self._line else at_us
-            below_us = _BELOW_US + (at_us - before_us) * _STEEPEST
             if off_us > _ABOVE_US:
                 # Frames that waited until one was on time again were delayed, which tells nothing.
                 if has_on_time:
@@ -228,7 +231,7 @@ class Drift:
                 if len(self._above) < _ABOVE_WINDOWS:
                     return
                 off_us = min(self._above)
-            elif off_us >= -below_us:
+            elif not self._is_below(at_us, off_us, before_us, 0):
                 off_us = 0
         self._above.clear()
         self._base_us += off_us  # rule 3
@@ -242,6 +245,11 @@ class Drift:
             if len(self._points) <= _MANY_WINDOWS or self._news >= _MUCH_NEWS or above_us < -_SURPRISE_US:
                 self._news = 0
                 self._fit()
+
+    @staticmethod
+    def _is_below(at_us: int, delay_us: int, before_us: int, level_us: int) -> bool:
+        """Return whether a delay is so far below one before it that no clock has made it smaller (rule 3)."""
+        return level_us - delay_us > _BELOW_US + (at_us - before_us) * _STEEPEST
 
     def _expected_us(self, at_us: int) -> int:
         if self._line is None:
