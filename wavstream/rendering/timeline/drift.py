@@ -215,7 +215,7 @@ class Drift:
         """Keep the smallest delay of the window, if it tells anything."""
         at_us, delay_us, has_on_time = self._least_at_us, self._least_us, self._has_on_time
         self._frames, self._has_on_time = 0, False
-        while self._line is None and self._points and self._is_below(at_us, delay_us, *self._points[-1]):
+        while not self._line and self._points and self._is_below(at_us, delay_us, *self._points[-1]):
             # A network only adds (rule 3).
             self._points.pop()
         if not (self._points or self._line):
@@ -285,18 +285,18 @@ class Drift:
     def _steer(self, arrival_us: int, delay_us: int, last_us: int) -> None:
         """Set how fast the track is bent from a frame on that came then, with that delay, to the last one."""
         assert self._line is not None
+        if not self.is_off:  # rule 4
+            off_us = abs(self._expected_us(last_us) - self._taken_up_us)
+            is_known = len(self._points) >= _MANY_WINDOWS
+            if off_us <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
+                return
+            if not (self._is_straight or (is_known and off_us > _TOLERATED_MOST_US)):
+                return
+            self.is_off = self.is_seen = True
         slope = self._line[2]
         # By what the clock had added when the frame should have come, not when a stall let it.
         at_us = arrival_us - max(0, delay_us - self._base_us - self._expected_us(arrival_us))
         owed_us = self._expected_us(at_us) - self._taken_up_us - self.bent_us
-        if not self.is_off:  # rule 4
-            most_us = max(abs(owed_us), abs(owed_us + self._expected_us(last_us) - self._expected_us(at_us)))
-            is_known = len(self._points) >= _MANY_WINDOWS
-            if most_us <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
-                return
-            if not (self._is_straight or (is_known and most_us > _TOLERATED_MOST_US)):
-                return
-            self.is_off = self.is_seen = True
         # rule 5
         pay = 0.0
         if abs(owed_us) > (_PAID_US if self._pay else _OWED_US):
