@@ -61,11 +61,6 @@ def test_a_frame_up_to_20_ms_behind_is_on_time_and_all_before_it_were_delayed() 
     assert a_clock().due(lags(21, 40)) == 0
 
 
-def test_a_slow_clock_is_on_time_by_as_much_as_it_drifts() -> None:
-    assert a_clock().due(lags(25, 30), drift_us=10 * MS) == 2
-    assert a_clock().due(lags(25, 30), drift_us=-10 * MS) == 0
-
-
 def test_what_is_behind_waits_for_as_long_as_the_file_can() -> None:
     clock = a_clock()
     assert clock.due(lags(0)) == 1

@@ -145,12 +145,16 @@ class LagClock:
         """Begin at an offset (rule 1)."""
         self.offset_us = self._grown_us = self._last_us = offset_us
 
-    def due(self, lag: NDArray[np.int64], *, drift_us: int = 0) -> int:
-        """Return how many frames there are up to the last one that is on time (rule 2).
+    def move_to(self, offset_us: int) -> None:
+        """Let the offset be here, and all that is compared with it as far away as before: the track was bent."""
+        moved_us = offset_us - self.offset_us
+        self.offset_us = offset_us
+        self._grown_us += moved_us
+        self._last_us += moved_us
 
-        ``drift_us``: how much later than the offset the sender's clock is by now.
-        """
-        limit_us = max(self.offset_us, self._grown_us) + ON_TIME_US + max(0, drift_us)
+    def due(self, lag: NDArray[np.int64]) -> int:
+        """Return how many frames there are up to the last one that is on time (rule 2)."""
+        limit_us = max(self.offset_us, self._grown_us) + ON_TIME_US
         # The usual case first: nearly always all are on time. A ufunc's reduce is cheaper than the method max().
         if np.maximum.reduce(lag) <= limit_us:
             count = len(lag)

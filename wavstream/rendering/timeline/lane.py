@@ -66,8 +66,8 @@ class Lane:
     def release(self, *, now_us: int, final: bool) -> None:
         """Let what waits for an overtaken frame go on, if it has waited long enough; ``final``: everything."""
 
-    def place(self, count: int) -> int:
-        """Place the first frames of those that wait; return by how many samples they were stretched."""
+    def place(self, count: int) -> None:
+        """Place the first frames of those that wait."""
         frames = self.frames
         assert frames is not None
         if count == len(frames):
@@ -76,7 +76,7 @@ class Lane:
             due, self.frames = frames.cut(count, self._step_bytes)
             self.frames.payload = detached(self.frames.payload)
         self.arrived_us = int(due.arrival_us[-1])
-        return self.placement.place(due)
+        self.placement.place(due)
 
     def learn(self, later_us: int) -> None:
         """Note that frames came so much later than the source's offset and what is usual for this lane."""

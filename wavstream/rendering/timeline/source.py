@@ -94,8 +94,7 @@ class Source:
         self._first: tuple[int, int] | None = None
         """Of the first frame with a timestamp: media time less that, and its arrival."""
         self._is_anchored = False
-        self._unslewed_us = 0
-        self._slewed_samples = 0
+        self._unbent_us = 0
 
     @property
     def sinks(self) -> list[TrackSink]:
@@ -140,12 +139,14 @@ class Source:
         """Place what the clock can place by now; ``final``: everything."""
         for lane in self.lanes:
             lane.release(now_us=now_us, final=final)
-        if all(lane.frames is None for lane in self.lanes):
-            return
-        if not self._is_anchored:
-            self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
-        if self._is_anchored:
-            self._place(now_us=now_us, written_us=written_us, final=final)
+        if any(lane.frames is not None for lane in self.lanes):
+            if not self._is_anchored:
+                self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
+            if self._is_anchored:
+                self._place(now_us=now_us, written_us=written_us, final=final)
+        if final:
+            for sink in self.sinks:
+                sink.buffer.end_stretch()
 
     # ---- within ----------------------------------------------------------------------------------------------------
 
@@ -181,7 +182,7 @@ class Source:
             floor = least if int(lag[0]) - least <= ON_TIME_US else int(lag[0])
         floor = self._borne_out(floor, lasts=lasts)
         starts_us = floor + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None)
-        self._unslewed_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
+        self._unbent_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
         self._clock.start(floor)
         self._anchor()
         return True
@@ -252,7 +253,7 @@ class Source:
 
     def _anchor(self) -> None:
         for lane in self.lanes:
-            lane.placement.anchor(self._unslewed_us)
+            lane.placement.anchor(self._unbent_us)
 
     def _heads(self, lanes: Sequence[Lane]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
         """Return arrivals and lags of what waits, in order of arrival, and which of the lanes each is of; None: one."""
@@ -266,35 +267,38 @@ class Source:
         return arrival_us.take(order), lag.take(order), lane_of.take(order)
 
     def _place(self, *, now_us: int, written_us: int, final: bool) -> None:
-        if len(self.lanes) > 1 and self._place_on_time(now_us):
+        if len(self.lanes) > 1 and self._place_on_time():
             return
         arrival_us, lag, lane_of = self._heads(self.lanes)
-        at, clock = 0, self._clock
+        at, clock, drift = 0, self._clock, self.drift
         while at < len(lag):
+            arrivals_us, lags = arrival_us[at:], lag[at:]
+            if drift.is_seen:
+                # What the sender's clock adds by then is neither delay nor silence.
+                lags = lags - drift.behind_us(arrivals_us)
             # Timestamps that count silence tell of every frame when it was said: a delay is only a delay.
-            count = len(lag) - at if self._counts_silence else clock.due(lag[at:], drift_us=self.drift.behind_us)
-            if count:
-                delay_us = int(np.minimum.reduce(lag[at : at + count])) - clock.offset_us
-                if lane_of is not None:
-                    self._learn(lag[at : at + count], lane_of[at : at + count])
-                self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
+            count = len(lags) if self._counts_silence else clock.due(lags)
+            if not count:
+                decision = clock.decide(arrivals_us, lags, now_us=now_us, written_us=written_us, final=final)
+                if decision is None:
+                    break
+                count, moved_us = decision
+                if not count:
+                    self._move(moved_us, arrivals_us[:1])
+                    continue
+            else:
                 # Repaired where positions count; measured, for the receipt, where timestamps do.
                 if self._clock_kind is not TrackClock.ARRIVAL:
-                    self.drift.observe(now_us=now_us, delay_us=delay_us)
-                at += count
-                continue
-            decision = clock.decide(arrival_us[at:], lag[at:], now_us=now_us, written_us=written_us, final=final)
-            if decision is None:
-                break
-            count, moved_us = decision
-            if count:
-                self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
-                at += count
-            else:
-                self._move(moved_us)
+                    drift.watch(arrivals_us[:count], lag[at : at + count], offset_us=self._unbent_us)
+                if lane_of is not None:
+                    self._learn(lags[:count], lane_of[at : at + count])
+            self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
+            at += count
 
-    def _place_on_time(self, now_us: int) -> bool:
+    def _place_on_time(self) -> bool:
         """Place what waits in several lanes if all of it is on time; return False if not: nothing is placed then."""
+        if self.drift.is_seen:
+            return False
         limit_us, least_us = self._clock.offset_us + ON_TIME_US, []
         waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
         for lane, frames in waiting:
@@ -302,7 +306,8 @@ class Source:
                 return False
             least_us.append(int(np.minimum.reduce(frames.lag_us)) - lane.usual_us)
         self._clock.due(np.array(least_us, np.int64))
-        self.drift.observe(now_us=now_us, delay_us=min(least_us) - self._clock.offset_us)
+        lane, frames = waiting[0]
+        self.drift.watch(frames.arrival_us, frames.lag_us - (lane.usual_us or 0), offset_us=self._unbent_us)
         for (lane, frames), least in zip(waiting, least_us, strict=True):
             lane.learn(least - self._clock.offset_us)
             lane.place(len(frames))
@@ -313,11 +318,10 @@ class Source:
         for number, lane in enumerate(self.lanes):
             of_lane = count if lane_of is None else int(np.count_nonzero(lane_of == number))
             if of_lane:
-                slewed = lane.place(of_lane)
-                if slewed:
-                    # The sum is converted, not each slew: roundings would add up over the hours of a call.
-                    self._slewed_samples += slewed
-                    self._clock.offset_us = self._unslewed_us + us_of(self._slewed_samples, self._rate_hz)
+                lane.place(of_lane)
+        if self.drift.is_off:
+            # The sum is converted, not each bend: roundings would add up over the hours of a call.
+            self._clock.move_to(self._unbent_us + self.drift.bent_us)
 
     def _learn(self, lag: NDArray[np.int64], lane_of: NDArray[np.int64]) -> None:
         """Note how much later than the offset the frames of each lane come, of these lags."""
@@ -326,9 +330,13 @@ class Source:
             if len(of_lane):
                 lane.learn(int(np.minimum.reduce(of_lane)) - self._clock.offset_us)
 
-    def _move(self, moved_us: int) -> None:
-        """Let what follows lie where the clock has moved it."""
-        self._unslewed_us += moved_us
+    def _move(self, moved_us: int, arrival_us: NDArray[np.int64]) -> None:
+        """Let what follows, from a frame that came then (1,), lie where the clock has moved it."""
+        owed_us = int(self.drift.behind_us(arrival_us)[0])
+        self.drift.end_at_silence(owed_us)
+        self._clock.move_to(self._clock.offset_us + owed_us)
+        moved_us += owed_us
+        self._unbent_us += moved_us
         if self._clock_kind is not TrackClock.ARRIVAL:
             for lane in self.lanes:
                 for sink in lane.sinks:

@@ -4,7 +4,8 @@
    file's rate is known they wait as they are. From then on they are kept at the file's rate, where an unbroken stretch
    of another rate passes one resampler.
 2. What lies before the beginning of the file is cut. Until the file's rate is known that is as early as it may begin.
-3. What lies before the point up to which the file is written, or where samples lie already, is *late*. Once the rest of
+3. A stretch that is bent (``stretch``) passes a stretcher first, and with it all that continues it.
+4. What lies before the point up to which the file is written, or where samples lie already, is *late*. Once the rest of
    its burst has been put, it goes where the file goes on if the buffer has silence enough there, and else it is counted
    late.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import detached
+from wavstream.rendering.timeline.stretch import ONE, Bend, Stretcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +68,11 @@ class TrackBuffer:
         """Where the next sample of the resampler belongs, at the file's rate."""
         self._continues_at = 0
         """Where a stretch must start to pass the same resampler, at the track's own rate."""
+        self._stretcher: Stretcher | None = None
+        self._stretched_from = 0
+        """Where the stretcher has begun, at the track's own rate."""
+        self._stretched_to = 0
+        """Where the next sample from it belongs."""
         self._waiting: list[tuple[int, NDArray[np.int16], int]] = []
         """(start, samples, frames) until the file's rate is known, at the track's own rate."""
         self._pieces: deque[tuple[int, NDArray[np.int16]]] = deque()
@@ -75,13 +82,17 @@ class TrackBuffer:
 
     @property
     def held_at(self) -> int | None:
-        """Where the samples belong that a resampler holds back; None: nothing is held back."""
-        return self._resampled_to if self._resampler is not None else None
+        """Where the samples belong that a resampler or a stretcher holds back; None: nothing is held back."""
+        if self._resampler is not None:
+            return self._resampled_to
+        if self._stretcher is not None and self._file_hz is not None:
+            return self._stretched_to * self._file_hz // self._own_hz
+        return None
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits to be written."""
-        return not (self._pieces or self._waiting or self._resampler or self._late)
+        return not (self._pieces or self._waiting or self._resampler or self._stretcher or self._late)
 
     def open(self, file_hz: int, written: int, *, begin_us: int = 0) -> None:
         """Set the file's rate, how far the file is written, and where it begins."""
@@ -93,32 +104,28 @@ class TrackBuffer:
         for start, samples, frames in waiting:
             self._queue(start, samples, frames)
 
-    def put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
+    def put(self, start: int, samples: NDArray[np.int16], frames: int, bend: Bend | None = None) -> None:
         """Place samples, (n,), of so many frames at a time of the recording, both at the track's own rate."""
-        if start < self._begin:  # rule 2
-            before = min(self._begin - start, len(samples))
-            self._stats.before_us += us_of(before, self._own_hz)
-            samples, start = samples[before:], start + before
-        if not len(samples):
-            return
-        self._frame_us = max(1, us_of(len(samples), self._own_hz) // max(1, frames))
-        if self.first_us is None:
-            self.first_us = us_of(start, self._own_hz)
-        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
-        if self._file_hz is None:  # rule 1
-            self._waiting.append((start, samples, frames))
-            self.end = max(self.end, start + len(samples))
+        if self._stretcher is not None or (bend is not None and (bend.change or bend.fraction)):
+            self._put_bent(start, samples, frames, bend or Bend(0, 0))  # rule 3
         else:
-            self._queue(start, samples, frames)
+            self._put(start, samples, frames)
+
+    def end_stretch(self) -> None:
+        """Bring out what the stretcher holds back; what follows is bent anew."""
+        if self._stretcher is not None:
+            rest, self._stretcher = self._stretcher.finish()[:, 0], None
+            self._put(self._stretched_to, rest, 1)
 
     def flush(self) -> None:
-        """Bring out what the resampler holds back; what follows begins a new stretch."""
+        """Bring out what is held back; what follows begins a new stretch."""
+        self.end_stretch()
         if self._resampler is not None:
             rest, self._resampler = self._resampler.finish(), None
             self._append(self._resampled_to, rest, 1)
 
     def settle_late(self) -> None:
-        """Give what came too late its place in the silence right at the point of writing, or count it (rule 3)."""
+        """Give what came too late its place in the silence right at the point of writing, or count it (rule 4)."""
         for samples, frames in self._late:
             if not self._pieces or self._pieces[0][0] >= self.written + len(samples):
                 self._pieces.appendleft((self.written, samples))
@@ -130,8 +137,9 @@ class TrackBuffer:
 
     def take(self, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
         """Return all before ``upto``, as (row after the point of writing, samples); the point moves to ``upto``."""
-        # The file does not wait for a resampler any longer: what comes now begins a new stretch.
-        if self._resampler is not None and upto > self._resampled_to:
+        # The file does not wait for what is held back any longer: what comes now begins a new stretch.
+        held_at = self.held_at
+        if held_at is not None and upto > held_at:
             self.flush()
         taken = []
         written, pieces = self.written, self._pieces
@@ -164,6 +172,36 @@ class TrackBuffer:
         self._late.clear()
         return us_of(waiting, self._own_hz) + us_of(queued, self._file_hz or self._own_hz)
 
+    def _put_bent(self, start: int, samples: NDArray[np.int16], frames: int, bend: Bend) -> None:
+        stretcher = self._stretcher
+        begin = start * ONE + bend.fraction
+        if stretcher is None or begin != self._stretched_from * ONE + stretcher.end:
+            self.end_stretch()
+            self._stretcher = stretcher = Stretcher(1, fraction=bend.fraction)
+            self._stretched_from, self._stretched_to = start, -(-begin // ONE)
+        ready = stretcher.feed(samples[:, None], bend.change)[:, 0]
+        at, self._stretched_to = self._stretched_to, self._stretched_to + len(ready)
+        self._put(at, ready, frames)
+        if stretcher.is_done(bend.change):
+            self.end_stretch()
+
+    def _put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
+        if start < self._begin:  # rule 2
+            before = min(self._begin - start, len(samples))
+            self._stats.before_us += us_of(before, self._own_hz)
+            samples, start = samples[before:], start + before
+        if not len(samples):
+            return
+        self._frame_us = max(1, us_of(len(samples), self._own_hz) // max(1, frames))
+        if self.first_us is None:
+            self.first_us = us_of(start, self._own_hz)
+        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
+        if self._file_hz is None:  # rule 1
+            self._waiting.append((start, samples, frames))
+            self.end = max(self.end, start + len(samples))
+        else:
+            self._queue(start, samples, frames)
+
     def _queue(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         file_hz, own_hz = self._file_hz, self._own_hz
         if file_hz is None or file_hz == own_hz:
@@ -183,7 +221,7 @@ class TrackBuffer:
 
     def _append(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         free = max(self.end, self.written)
-        if start < free and len(samples):  # rule 3
+        if start < free and len(samples):  # rule 4
             late = min(free - start, len(samples))
             self._late.append((samples[:late], -(-frames * late // len(samples))))
             start, samples = free, samples[late:]
