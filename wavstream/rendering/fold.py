@@ -193,6 +193,7 @@ class Fold:
             origin_us=self._origin_us,
             patience=self._patience,
             may_begin_earlier=may_begin_earlier,
+            trails=not self._output.listens,
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
@@ -253,6 +254,8 @@ class Fold:
             self._decide_rate()
         out = self._write_known(now_us)
         self._look_ahead(now_us)
+        if self.tap.is_on and self._ahead is None and self.ended is None:
+            self._let_hear(now_us)
         return out
 
     def _write_known(self, now_us: int) -> bytes:
@@ -268,13 +271,34 @@ class Fold:
 
     def _look_ahead(self, now_us: int) -> None:
         """Have a fold ahead of this one while it waits for longer than listeners and timeouts can (rule 7)."""
-        is_wanted = self.ended is None and (self._output.may_end or self.tap.is_on)
+        may_end = self._output.may_end_by(now_us)
+        if self.ended is not None or self._patience.is_early or not (may_end or self.tap.is_on):
+            self._ahead = None
+            return
+        known_us = self._timeline.known_us(now_us, trails=False)
+        # Listeners hear what is placed already. What is to end there has to be written.
+        reached_us = self._output.written_us if may_end or known_us is None else known_us
         if self._ahead is not None:
-            if not is_wanted or self._output.written_us >= self._ahead._output.written_us:
+            if reached_us >= self._ahead._output.written_us:
                 self._ahead = None
-        elif is_wanted and not self._patience.is_early and now_us - self._timeline.written_us > EARLY_SETTLE_US:
+        elif now_us - reached_us > EARLY_SETTLE_US:
             self._ahead = self._twin()
             self._ahead._write_known(now_us)
+
+    def _let_hear(self, now_us: int) -> None:
+        """Let those who listen hear what is placed, which the file only gets a little later (rule 7)."""
+        known_us = self._timeline.known_us(now_us, trails=False)
+        if known_us is None or not self._output.is_open or self._output.listens:
+            return
+        upto = samples_at(known_us, self._output.sample_rate_hz)
+        if self._options.max_length_s:
+            upto = min(upto, samples_at(round(self._options.max_length_s * 1_000_000), self._output.sample_rate_hz))
+        heard, cover = self._output.preview(), self._timeline.cover()
+        begin = heard.written
+        if upto > begin:
+            for end, pause in heard.parts(upto):
+                heard.write(end, self._timeline.peek(begin, end, cover), pause=pause)
+                begin = end
 
     def _twin(self) -> Fold:
         """Return a fold that has folded the same, but writes no file and waits for less."""

@@ -21,8 +21,9 @@ from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
 from wavstream.rendering.encoders.wav import WavEncoder
 from wavstream.rendering.mixer.mix import BEEP_HZ, StereoLayout, Voice, add, beep, mix
-from wavstream.rendering.speech.endpointer import Endpointer, needs_endpointer
+from wavstream.rendering.speech.endpointer import Endpointer, listens, needs_endpointer
 from wavstream.rendering.timeline.clock import samples_at, us_of
+from wavstream.rendering.timeline.render_stats import RenderStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,10 +84,25 @@ class Output:
         return twin
 
     @property
-    def may_end(self) -> bool:
-        """Whether an option may end the recording by itself."""
+    def listens(self) -> bool:
+        """Whether the end or the beginning of the file depends on what is said."""
+        return listens(self._options)
+
+    def may_end_by(self, now_us: int) -> bool:
+        """Return whether an option may have ended the recording by then."""
         options = self._options
-        return bool(options.max_length_s or options.initial_timeout_s or options.end_silence_timeout_s)
+        timeouts = options.initial_timeout_s > 0 or options.end_silence_timeout_s > 0
+        return timeouts or 0 < options.max_length_s * 1_000_000 <= now_us
+
+    def preview(self) -> Output:
+        """Return an output that goes on from here and writes to no file: what it would write is only heard."""
+        seen = Output.__new__(Output)
+        seen.__dict__.update(self.__dict__)
+        seen.pauses, seen.layout, seen._columns = self.pauses.copy(), copy.deepcopy(self.layout), {**self._columns}
+        seen._stats, seen._endpointer, seen._is_ahead = RenderStats(), None, True
+        # Nothing is trimmed from a file that is previewed, so recorded time is file time.
+        seen._encoded = self._recorded
+        return seen
 
     @property
     def written_us(self) -> int:
@@ -216,7 +232,7 @@ class Output:
             block, clipped = add(block, self._beep[start : start + len(block)], self._beep_columns)
             self._stats.clipped_samples += clipped
         self._tap.pass_on(at, block, is_ahead=self._is_ahead)
-        return self._encoder.encode(block)
+        return b"" if self._is_ahead else self._encoder.encode(block)
 
 
 class Pauses:
@@ -231,6 +247,13 @@ class Pauses:
         """What each leaves in the file, the one that lasts last."""
         self._first = 0
         """The first span that may lie ahead of the point of writing."""
+
+    def copy(self) -> Pauses:
+        """Return the same pauses, to be split independently."""
+        same = Pauses()
+        same.spans, same.since_us, same._behaviors = [*self.spans], self.since_us, [*self._behaviors]
+        same._first = self._first
+        return same
 
     def begin(self, at_us: int, behavior: PauseBehavior) -> None:
         """Begin a pause, unless one lasts already."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from wavstream.rendering.timeline.clock import Patience
 from wavstream.rendering.timeline.timeline import watermark
 
 S = 1_000_000
@@ -26,6 +25,6 @@ def test_the_watermark_waits_for_the_slowest_within_bounds(
 ) -> None:
     covered_us = [round(s * S) for s in covered_s]
     mark_us = watermark(
-        covered_us, now_us=round(now_s * S), written_us=round(written_s * S), patience=Patience(hold_us=3 * S)
+        covered_us, now_us=round(now_s * S), written_us=round(written_s * S), latest_us=round(now_s * S), hold_us=3 * S
     )
     assert mark_us == round(expected_s * S)

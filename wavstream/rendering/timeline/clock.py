@@ -60,6 +60,8 @@ class Patience:
     """For the floor of a track's first frames."""
     hold_us: int = 30_000_000
     """The file waits for a leg that is behind, or away."""
+    trail_us: int = 2_000_000
+    """The file stays so far behind even if all legs are on time: one that joins may bring what it said before."""
     early_hold_us: int = 3_000_000
     """The same for what cannot wait so long: listeners, and what ends a recording by itself."""
     is_early: bool = False
@@ -80,6 +82,7 @@ class Patience:
         """Become the patience of those who cannot wait."""
         self.hold_us = min(self.hold_us, self.early_hold_us)
         self.settle_us = min(EARLY_SETTLE_US, self.hold_us)
+        self.trail_us = 0
         self.is_early = True
 
 

@@ -17,8 +17,8 @@ timestamped  what its timestamp is worth     a gap, listed          the last sam
 
 Where a source begins in the call:
 
-1. At the floor of its first 5 s; while that still falls (a backlog, a link that catches up), or little came, it waits
-   for longer. What brings more than 4 MiB, or falls by more than the hold, is no backlog.
+1. At the floor of its first 5 s; while the last of them are not there (a backlog, a link that is slow or catches up),
+   or little came, it waits for longer. What brings more than 4 MiB, or falls by more than the hold, is no backlog.
 2. What was said by a party itself (inbound) is never ahead of real time; what is played to it (outbound) may be. So
    where both have one clock, the floor is that of the inbound track.
 3. A source that was there before the recording brings its floor along. It is believed if the first frames bear it out.
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 _SETTLE_BYTES = 4 << 20
 """No sender in real time has sent that much by then; one that is faster is not kept in memory for so long."""
-_FALLS_US = 20_000
 _BELIEVED_LATE_US = 3_000_000
 _LANES_APART_US = 2_000_000
 
@@ -113,7 +112,8 @@ class Source:
         is_impatient = self._patience.is_early and self._clock_kind is TrackClock.ARRIVAL
         if not self._is_anchored:
             is_silent = is_impatient and all(lane.frames is None for lane in self.lanes)
-            return now_us - LATE_US if is_silent else self._begins_us
+            # What is still to come of a backlog may show that it began earlier, but not by more than the file trails.
+            return now_us - LATE_US if is_silent else self._begins_us - self._patience.trail_us
         lanes = [lane for lane in self.lanes if lane.is_heard]
         known_us = min(lane.end_us for lane in lanes)
         if len(self.lanes) > 1:
@@ -172,7 +172,7 @@ class Source:
         if not (final or is_ahead or kept_bytes >= _SETTLE_BYTES):  # rule 1
             if now_us < first_us + self._patience.settle_us:
                 return False
-            is_plain = self._is_unbroken(arrival_us, lag, now_us) and not _falls(arrival_us, lag, now_us)
+            is_plain = self._is_unbroken(arrival_us, lag, now_us) and _is_level(arrival_us, lag, now_us)
             if now_us < first_us + self._patience.decide_us and not is_plain:
                 return False
         floor = None if is_ahead else floor_us(arrival_us, lag)
@@ -385,9 +385,9 @@ def new_sources(
     return sources
 
 
-def _falls(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
-    """Return whether the smallest lag of the last second is smaller than that of all before (rule 1)."""
+def _is_level(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
+    """Return whether the smallest lag of the last second is that of all before: no link catches up, or is slow."""
     is_new = arrival_us > now_us - 1_000_000
     if is_new.all() or not is_new.any():
-        return False
-    return int(lag[is_new].min()) < int(lag[~is_new].min()) - _FALLS_US
+        return True
+    return abs(int(lag[is_new].min()) - int(lag[~is_new].min())) <= ON_TIME_US

@@ -21,13 +21,15 @@ How far the call is known (the watermark):
 5. It is known as far as every source that is waited for is. One that is behind is waited for, but for no longer than
    the hold. So is a leg that was lost: it may come back with what it has said meanwhile.
 6. The file is not written past the last clock record, so that a pause or a stop that comes next still finds its place
-   unwritten. Only a sender that is faster than real time by more than the lead is written sooner, or what it sends
-   would pile up in memory.
+   unwritten; and it trails 2 s behind that, for what a leg that joins next may have said while it connected. Only a
+   sender that is faster than real time by more than the lead is written sooner, or what it sends would pile up in
+   memory.
 7. What a resampler holds back is not known yet.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Track
@@ -75,6 +77,7 @@ class Timeline:
         origin_us: int,
         patience: Patience,
         may_begin_earlier: bool,
+        trails: bool = True,
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
@@ -83,7 +86,7 @@ class Timeline:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
-        the hold. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
+        the hold. ``trails``: rule 6 leaves room for backlogs. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
@@ -93,6 +96,7 @@ class Timeline:
         self._choice = choice
         self._origin_us = origin_us
         self._patience = patience
+        self._trails = trails
         self._begin_us = -patience.hold_us if may_begin_earlier else 0
         """What was said before this is not in the file."""
         self._stats = stats
@@ -120,6 +124,15 @@ class Timeline:
         """Tracks that have, or may still get, something to write."""
         self._live: set[TrackBuffer] = set()
         """The buffers of open streams."""
+
+    @property
+    def _hears(self) -> bool:
+        """Whether a track is what a leg hears."""
+        return any(sink.track is Track.OUTBOUND for sink in self._sinks)
+
+    @property
+    def _trail_us(self) -> int:
+        return self._patience.trail_us if self._trails else 0
 
     @property
     def written_us(self) -> int:
@@ -200,15 +213,21 @@ class Timeline:
         self._advance(now_us)
         return self.known_us(now_us)
 
-    def known_us(self, now_us: int) -> int | None:
-        """Return up to when the call is known by what is placed; None: nobody is waited for."""
+    def known_us(self, now_us: int, *, trails: bool = True) -> int | None:
+        """Return up to when the call is known by what is placed; None: nobody is waited for.
+
+        ``trails``: leaves room for what a leg that joins next may have said before.
+        """
         patience = self._patience
         self._away = [span for span in self._away if now_us - (span.closed_us or 0) < patience.hold_us]
         covered_us = [source.covered_us(now_us) for source in self._awaited]
         covered_us += [us for span in self._away if (us := span.placed_us()) is not None]
         if not covered_us:
             return None
-        known_us = watermark(covered_us, now_us=now_us, written_us=self.written_us, patience=patience)
+        latest_us = now_us - self._trail_us if trails else now_us
+        known_us = watermark(
+            covered_us, now_us=now_us, latest_us=latest_us, written_us=self.written_us, hold_us=patience.hold_us
+        )
         for buffer in self._live:
             held_at = buffer.held_at
             if held_at is not None and self._file_hz is not None:  # rule 7
@@ -223,13 +242,28 @@ class Timeline:
         """Place all that was fed, decided or not: the recording ends here."""
         self._advance(now_us, final=True)
 
+    def peek(self, begin: int, upto: int, cover: Cover) -> list[tuple[TrackKey, Pieces]]:
+        """Return what ``take`` would, between two samples of the file, and leave it here; ``cover`` goes on to there."""
+        seen: list[tuple[TrackKey, Pieces]] = [
+            ((sink.leg, sink.track), sink.buffer.peek(begin, upto)) for sink in self._sinks
+        ]
+        if not self._hears:
+            return seen
+        uncovered = cover.uncovered(begin, upto, seen)
+        return [(track, pieces) for (track, _), (pieces, _) in zip(seen, uncovered, strict=True)]
+
+    def cover(self) -> Cover:
+        """Return what was said up to where the file is written, as a copy that a peek may go on with."""
+        assert self._cover is not None
+        return copy.deepcopy(self._cover)
+
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
         written, self.written = self.written, upto
         taken: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
         ]
-        if self._cover is not None and any(sink.track is Track.OUTBOUND for sink in self._sinks):  # rule 3
+        if self._cover is not None and self._hears:  # rule 3
             uncovered = self._cover.uncovered(written, upto, taken)
             for sink, (_, redundant) in zip(self._sinks, uncovered, strict=True):
                 sink.buffer.count_redundant(redundant)
@@ -363,8 +397,11 @@ class Timeline:
                     sink.handover_us = self._track_end_us(sink.leg, sink.track)
 
 
-def watermark(covered_us: Iterable[int], *, now_us: int, written_us: int, patience: Patience) -> int:
-    """Return up to when may be written, given up to when each track of the open streams is known (at least one)."""
+def watermark(covered_us: Iterable[int], *, now_us: int, latest_us: int, written_us: int, hold_us: int) -> int:
+    """Return up to when may be written, given up to when each track of the open streams is known (at least one).
+
+    ``latest_us``: no later than that, but of a sender that is ahead of the clock.
+    """
     known_us = min(covered_us)
-    known_us = min(known_us, max(now_us, known_us - _LEAD_US))  # rule 6
-    return max(written_us, known_us, now_us - patience.hold_us)  # rule 5
+    known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6
+    return max(written_us, known_us, now_us - hold_us)  # rule 5

@@ -153,6 +153,15 @@ class TrackBuffer:
         self.written = upto
         return taken
 
+    def peek(self, begin: int, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
+        """Return all between two samples of the file, as (row after ``begin``, samples), and keep it."""
+        seen = []
+        for start, samples in self._pieces:
+            low, high = max(0, begin - start), max(0, upto - start)
+            if low < len(samples) and high > low:
+                seen.append((start + low - begin, samples[low:high]))
+        return seen
+
     def count_redundant(self, samples: int) -> None:
         """Count samples that were taken but are said by another leg too; a frame counts with the last of them."""
         if samples:
