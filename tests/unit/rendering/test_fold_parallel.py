@@ -69,10 +69,10 @@ def test_a_stream_that_was_only_ever_beside_another_leaves_no_trace() -> None:
 
 def test_a_stream_beside_another_holds_nobody_up() -> None:
     script = Script().start()
-    a_stream(script, tracks=BOTH[:1]).send_numbers(noise(6.0), range(300))
+    a_stream(script, tracks=BOTH[:1]).send_numbers(noise(8.0), range(400))
     a_stream(script, at_s=1.0, tracks=BOTH[:1])
     audio = folded(script).samples
-    assert audio.shape[0] > 5.5 * 8000
+    assert audio.shape[0] > (7.5 - 2) * 8000
 
 
 def test_tracks_of_two_streams_of_one_leg_are_both_mixed() -> None:

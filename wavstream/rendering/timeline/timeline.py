@@ -86,7 +86,8 @@ class Timeline:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
-        the hold. ``trails``: rule 6 leaves room for backlogs. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not know.
+        the hold. ``trails``: rule 6 leaves room for backlogs. ``decode`` and ``resampler`` are those of the room
+        ``codecs``, which this one does not know.
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
@@ -243,7 +244,7 @@ class Timeline:
         self._advance(now_us, final=True)
 
     def peek(self, begin: int, upto: int, cover: Cover) -> list[tuple[TrackKey, Pieces]]:
-        """Return what ``take`` would, between two samples of the file, and leave it here; ``cover`` goes on to there."""
+        """Return what ``take`` would, between two samples of the file, but keep it; ``cover`` goes on to there."""
         seen: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.peek(begin, upto)) for sink in self._sinks
         ]
