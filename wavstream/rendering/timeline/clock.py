@@ -41,13 +41,13 @@ REORDER_US = 200_000
 LATE_US = 100_000
 _STEP_US = 15_000
 _LEVEL_US = 20_000
-_STAYS_US = 100_000
+_STAYS_US = 150_000
 _TAIL_US = 500_000
 _LASTS_US = 200_000
 _WORD_US = 40_000
 _PLATEAU_US = 60_000
 _SOONEST_US = 2_000_000
-_LAST_US = 1_000_000
+_LAST_US = 1_500_000
 _JITTERS_US = 40_000
 _S = 1_000_000
 
@@ -207,7 +207,7 @@ def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int
 
     Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not stay
     there, it is no level at which they have settled. What jumps as high as they do right after that, at the very end,
-    is no silence either. The last second falls and rises by less if the link begins to jitter in it.
+    is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in it.
     """
     near = np.flatnonzero(lag <= least + _LEVEL_US)
     if _stays(arrival_us, near, _STAYS_US):

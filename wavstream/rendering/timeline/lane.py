@@ -58,13 +58,21 @@ class Lane:
         """Whether something that it carries is to be heard in the file."""
         return not all(sink.is_shadowed for sink in self.sinks)
 
+    @property
+    def waits_us(self) -> int | None:
+        """Where the first frame begins that is not placed yet, in media time; None: all are."""
+        return None if self.frames is None else us_of(int(self.frames.start[0]), self._rate_hz)
+
     def receive(self, frames: Frames) -> None:
         """Take in frames."""
         frames.lag_us = lag_us(frames, self._rate_hz)
         self.frames = _joined(self.frames, frames)
 
-    def release(self, *, now_us: int, final: bool) -> None:
-        """Let what waits for an overtaken frame go on, if it has waited long enough; ``final``: everything."""
+    def release(self, *, now_us: int, offset_us: int, final: bool) -> None:
+        """Let what waits for an overtaken frame go on, if it has waited long enough; ``final``: everything.
+
+        ``offset_us``: where media time 0 lies, as far as that is known.
+        """
 
     def place(self, count: int) -> None:
         """Place the first frames of those that wait."""
@@ -115,6 +123,13 @@ class StampedLane(Lane):
         self._ordered: int | None = None
         """Media time up to which frames are in order; None: nothing came yet."""
 
+    @property
+    def waits_us(self) -> int | None:
+        """The same, also of what may still have been overtaken."""
+        if self.frames is None and self._waiting is not None:
+            return us_of(int(np.minimum.reduce(self._waiting.start)), self._rate_hz)
+        return super().waits_us
+
     def receive(self, frames: Frames) -> None:
         """Take in frames at the positions that their timestamps are worth."""
         frames = self.mapper.place(frames)
@@ -124,7 +139,7 @@ class StampedLane(Lane):
         if len(frames):
             self._waiting = _joined(self._waiting, frames)
 
-    def release(self, *, now_us: int, final: bool) -> None:
+    def release(self, *, now_us: int, offset_us: int, final: bool) -> None:
         """Put in order what came, up to the first hole that may still be filled."""
         frames, self._waiting = self._waiting, None
         if frames is None:
@@ -132,8 +147,13 @@ class StampedLane(Lane):
         start, end = frames.start, frames.end
         may_be_pulled = None if final or not self.mapper.is_stamped_when_sent else self.mapper.behind_hole
         if may_be_pulled is not None:
-            behind = frames.arrival_us[start >= may_be_pulled]
-            if not len(behind) or now_us - int(behind[0]) > self._patience.decide_us:
+            behind = np.flatnonzero(start >= may_be_pulled)
+            # From when they came, or from where they would lie: the file waits no longer for what was delayed.
+            since_us = now_us
+            if len(behind):
+                lies_us = us_of(int(start[behind[0]]), self._rate_hz) + offset_us
+                since_us = min(int(frames.arrival_us[behind[0]]), lies_us)
+            if not len(behind) or now_us - since_us > self._patience.decide_us:
                 may_be_pulled = None
         if self._ordered is None:
             # The first frames may be out of order too: what lies before the earliest is no hole.

@@ -119,7 +119,8 @@ class Source:
         if len(self.lanes) > 1:
             # One socket keeps order. But what is sent ahead of real time tells nothing of what the other is to bring.
             told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
-            known_us = max(known_us, max(told_us, default=known_us) - _LANES_APART_US)
+            waits_us = (self._clock.offset_us + us for lane in lanes if (us := lane.waits_us) is not None)
+            known_us = max(known_us, min(max(told_us, default=known_us) - _LANES_APART_US, *waits_us, now_us))
         if is_impatient:
             # A longer frame ends where one of 20 ms would, so it begins that much further back.
             longest_us = max(lane.placement.longest_us for lane in self.lanes)
@@ -138,7 +139,7 @@ class Source:
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what the clock can place by now; ``final``: everything."""
         for lane in self.lanes:
-            lane.release(now_us=now_us, final=final)
+            lane.release(now_us=now_us, offset_us=self._clock.offset_us, final=final)
         if any(lane.frames is not None for lane in self.lanes):
             if not self._is_anchored:
                 self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
@@ -173,7 +174,9 @@ class Source:
             if now_us < first_us + self._patience.settle_us:
                 return False
             is_plain = self._is_unbroken(arrival_us, lag, now_us) and _is_level(arrival_us, lag, now_us)
-            if now_us < first_us + self._patience.decide_us and not is_plain:
+            # What would lie before it came is decided sooner: the file waits no longer for it.
+            said_us = min(first_us, least + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None))
+            if now_us < said_us + self._patience.decide_us and not is_plain:
                 return False
         floor = None if is_ahead else floor_us(arrival_us, lag)
         lasts = floor is not None
@@ -210,6 +213,11 @@ class Source:
         lanes = [lane for lane in self.lanes if lane.frames is not None]
         inbound = [lane for lane in lanes if any(sink.track is Track.INBOUND for sink in lane.sinks)]
         return inbound or lanes
+
+    def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
+        """Return whether one of the frames, of these lanes, tells where the source is (rule 2)."""
+        is_inbound = [any(sink.track is Track.INBOUND for sink in lane.sinks) for lane in self.lanes]
+        return not any(is_inbound) or any(is_inbound[number] for number in np.unique(lane_of).tolist())
 
     def _media_offset(self, frames: Frames) -> int:
         """Return media time less timestamp, in samples, for a lane whose first frames these are (rule 5)."""
@@ -276,8 +284,10 @@ class Source:
             if drift.is_seen:
                 # What the sender's clock adds by then is neither delay nor silence.
                 lags = lags - drift.behind_us(arrivals_us)
-            # Timestamps that count silence tell of every frame when it was said: a delay is only a delay.
-            count = len(lags) if self._counts_silence else clock.due(lags)
+            # Timestamps that count silence tell of every frame when it was said: a delay is only a delay. And where one
+            # clock stamps two tracks, what only one of them brings at the end cannot tell of silence.
+            is_delay = self._counts_silence or (final and lane_of is not None and not self._has_leading(lane_of[at:]))
+            count = len(lags) if is_delay else clock.due(lags)
             if not count:
                 decision = clock.decide(arrivals_us, lags, now_us=now_us, written_us=written_us, final=final)
                 if decision is None:

@@ -165,7 +165,10 @@ class Timeline:
                 self._step_bytes[number] = facts.format.step_bytes
                 self._sinks += heard
             number += len(tracks)
-        ends_us = [sink.handover_us for heard in sinks.values() for sink in heard if sink.handover_us is not None]
+        # What was played to a leg may have been ahead of what it has said itself.
+        tracks_us = [(sink.track, sink.handover_us) for heard in sinks.values() for sink in heard]
+        said_us = [us for track, us in tracks_us if us is not None and track is Track.INBOUND]
+        ends_us = said_us or [us for _, us in tracks_us if us is not None]
         source_facts = SourceFacts(facts, max(ends_us, default=None), joined_us, reference_us)
         made = new_sources(
             source_facts, sinks, position=position, decode=self._decode, patience=self._patience, stats=self._stats
