@@ -11,7 +11,10 @@ nothing else is needed.
 Whatever the clock:
 
 4. a delay that a socket has from its first frame to its last is not seen at all;
-5. who is behind for longer than the file waits is not waited for.
+5. who is not on time again while the file waits is not waited for.
+
+6. Where less than 0.2 s came on time between the last silence and a delay that lasts to the end, or less than that
+   after it began, nothing tells the two apart.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ ON_TIME_US = 40_000
 _WAITS_US = 27_000_000
 _SILENCE_US = 5_000
 _TELLS_US = 100_000
+_WORD_US = 200_000
 
 INSIDE_DELAY = "silence inside a delay"
 NEVER_ON_TIME = "nothing on time between silences"
@@ -47,7 +51,9 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
             continue
         due_us = sent.due_us
         late_us = arrival_us - due_us
-        if int(late_us.max()) > _WAITS_US:  # rule 5
+        is_told = sender.is_marked and link.lasts_from_us is None
+        waits_us = int(late_us.max()) if is_told else _catches_up_after_us(late_us, arrival_us, due_us, stream)
+        if waits_us > _WAITS_US:  # rule 5
             why.add(BEYOND_HOLD)
         # What is played to a party may be sent before it is heard.
         if sent.track is Track.INBOUND:
@@ -62,9 +68,27 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
             begins = np.flatnonzero(np.concatenate(([True], is_silence | (stream[1:] != stream[:-1]))))
             if int(np.minimum.reduceat(late_us, begins).max()) > ON_TIME_US:  # rule 2
                 why.add(NEVER_ON_TIME)
+            last = late_us[int(begins[-1]) :]
+            on_time_us = int(np.count_nonzero(last <= ON_TIME_US)) * sender.ptime_us
+            is_short = len(last) * sender.ptime_us - on_time_us < _WORD_US
+            if int(last[-1]) > ON_TIME_US and (on_time_us < _WORD_US or is_short):  # rule 6
+                why.add(NEVER_ON_TIME)
     if link.lasts_from_us is not None and not _is_told(sender, arrivals, link.lasts_from_us):  # rule 3
         why.add(LASTING_STEP)
     return sorted(why)
+
+
+def _catches_up_after_us(late_us: Ints, arrival_us: Ints, due_us: Ints, stream: Ints) -> int:
+    """Return how long after it was said anything that was late was followed by something on time, at most."""
+    longest_us = 0
+    for socket in np.unique(stream):
+        late, arrival, due = late_us[stream == socket], arrival_us[stream == socket], due_us[stream == socket]
+        on_time = np.flatnonzero(late <= ON_TIME_US)
+        behind = np.flatnonzero(late > ON_TIME_US)
+        # The end of a socket ends the wait.
+        known_us = np.append(arrival[on_time], arrival[-1])[np.searchsorted(on_time, behind)]
+        longest_us = max(longest_us, int((known_us - due[behind]).max(initial=0)))
+    return longest_us
 
 
 def _is_told(sender: Sender, arrivals: list[Ints], before_us: int) -> bool:

@@ -310,7 +310,7 @@ def test_a_clock_that_runs_backwards_makes_a_file_as_long_as_the_call() -> None:
     leg, sound = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED)), frames(len(said_s))
     send_stamped(leg, sound, 3600 - said_s, said_s, track=0)
     made = folded(script.stop(60))
-    assert made.account.samples / HZ == pytest.approx(60, abs=0.1)
+    assert made.account.samples / HZ == pytest.approx(60, abs=0.25)
     assert made.integrity.clock_restarts > 0
     assert any("ran backwards" in remark for remark in made.fold.remarks)
 

@@ -116,12 +116,25 @@ def floor_us(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> int | Non
     # The usual case first: the smallest of all lasts.
     if _lasts(arrival_us, lag <= least + _LEVEL_US):
         return least
+    found = _lowest_level(arrival_us, lag)
+    if found is None:
+        return None
+    first, level = found
+    # What came first, and lower, is a backlog before silence: a level that was left before is needed to be ahead of it.
+    before = int(lag[: first + 1].argmin())
+    return int(lag[before]) if _lowest_level(arrival_us[:before], lag[:before]) is None else level
+
+
+def _lowest_level(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the number of the first frame at the lowest lag that lasts, and that lag; None: none does."""
+    if not len(lag):
+        return None
     # Frames of one level and the next one, so that a level that lies across a border is seen.
-    level = (lag - least) // _LEVEL_US
+    level = (lag - np.minimum.reduce(lag)) // _LEVEL_US
     for number in np.unique(level).tolist():
         near = (level == number) | (level == number + 1)
         if _lasts(arrival_us, near):
-            return int(np.minimum.reduce(lag[near]))
+            return int(np.flatnonzero(near)[0]), int(np.minimum.reduce(lag[near]))
     return None
 
 
@@ -143,6 +156,8 @@ class LagClock:
         """The lag to which it grew without a step; below the offset: it did not."""
         self._last_us = 0
         """The lag of the last frame that was placed."""
+        self._shortest_us = _TAIL_US
+        """The shortest silence that was left out so far, if one is shorter than this."""
 
     def start(self, offset_us: int) -> None:
         """Begin at an offset (rule 1)."""
@@ -185,13 +200,14 @@ class LagClock:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
         least = int(np.minimum.reduce(lag[:known]))
-        if final and known == len(lag) and (delayed := _unsettled(arrival_us, lag, least, self.offset_us)):  # rule 5
+        if final and known == len(lag) and (delayed := self._unsettled(arrival_us, lag, least)):  # rule 5
             self._last_us = int(lag[delayed - 1])
             return delayed, 0
         would_end_us = self.offset_us + int(arrival_us[0]) - int(lag[0]) + NOMINAL_PTIME_US
         is_step = int(lag[0]) - self._last_us >= _STEP_US
         if is_step or would_end_us < written_us:  # rules 3 and 4
             moved_us = least - self.offset_us
+            self._shortest_us = min(self._shortest_us, moved_us)
             self.offset_us = self._grown_us = self._last_us = least
             return 0, moved_us
         decided = len(lag) if final else int(np.searchsorted(arrival_us, now_us - self._patience.decide_us, "right"))
@@ -201,28 +217,29 @@ class LagClock:
         self._last_us = int(lag[count - 1])
         return count, 0
 
+    def _unsettled(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
+        """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
 
-def _unsettled(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int, offset_us: int) -> int:
-    """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
-
-    Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not stay
-    there, it is no level at which they have settled. What jumps as high as they do right after that, at the very end,
-    is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in it.
-    """
-    near = np.flatnonzero(lag <= least + _LEVEL_US)
-    if _stays(arrival_us, near, _STAYS_US):
-        return 0
-    fallen_us = np.maximum.accumulate(lag) - lag
-    is_short = int(arrival_us[-1] - arrival_us[0]) <= _LAST_US and least - offset_us <= _TAIL_US
-    if is_short and int(np.maximum.reduce(fallen_us)) >= _JITTERS_US:
-        return len(lag)
-    plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
-    if int(np.maximum.reduce(fallen_us[:plateau])) < _PLATEAU_US:
-        return 0
-    if plateau == len(lag) or int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
-        return plateau
-    beyond = np.flatnonzero(lag[plateau:] > int(np.maximum.reduce(lag[:plateau])) + _PLATEAU_US)
-    return plateau + int(beyond[0]) if len(beyond) else len(lag)
+        Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not
+        stay there, it is no level at which they have settled. What jumps as high as they do right after that, at the
+        very end, is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in them. And
+        the last few frames alone do not show a silence that is shorter than any before.
+        """
+        near = np.flatnonzero(lag <= least + _LEVEL_US)
+        if _stays(arrival_us, near, _STAYS_US):
+            return 0
+        fallen_us = np.maximum.accumulate(lag) - lag
+        length_us, later_us = int(arrival_us[-1] - arrival_us[0]), least - self.offset_us
+        jitters = later_us <= _TAIL_US and int(np.maximum.reduce(fallen_us)) >= _JITTERS_US
+        if (length_us <= _LAST_US and jitters) or (length_us < _STAYS_US and later_us < self._shortest_us):
+            return len(lag)
+        plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
+        if int(np.maximum.reduce(fallen_us[:plateau])) < _PLATEAU_US:
+            return 0
+        if plateau == len(lag) or int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
+            return plateau
+        beyond = np.flatnonzero(lag[plateau:] > int(np.maximum.reduce(lag[:plateau])) + _PLATEAU_US)
+        return plateau + int(beyond[0]) if len(beyond) else len(lag)
 
 
 def _stays(arrival_us: NDArray[np.int64], near: NDArray[np.int64], time_us: int) -> bool:
