@@ -18,7 +18,7 @@ from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,8 +74,8 @@ class Placement:
         """After the last sample that was placed."""
         self.longest_us = NOMINAL_PTIME_US
         """The longest frame so far."""
-        self.silences: Iterable[tuple[int, int]] = ()
-        """(start, end) of holes in media time in which nobody sent anything."""
+        self.leaves_silence_out: Callable[[], bool] = lambda: False
+        """Whether by now a hole in media time is taken for silence that nobody sent."""
         self._sinks = sinks
         self._form = form
         self._rate_hz = form.rate_hz
@@ -156,17 +156,13 @@ class Placement:
 
     def _pass_over(self, samples: int) -> None:
         """Count a hole in media time: what lacks there is lost, unless nobody has sent it."""
-        begin, end = self.position, self.position + samples
-        silent = sum(max(0, min(end, high) - max(begin, low)) for low, high in self.silences)
-        lost = samples - silent
+        start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
+        is_silence = self.leaves_silence_out()
         for sink in self._sinks:
             if not sink.is_shadowed:
-                self._stats.lost_us += us_of(lost, self._rate_hz)
-        if self._lists_losses:
-            start_us, length_us = us_of(begin + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
-            for sink in self._sinks:
-                if not sink.is_shadowed:
-                    self._stats.add_gap(sink.gap(start_us, length_us, "loss" if lost > silent else "silence"))
+                self._stats.lost_us += 0 if is_silence else length_us
+                if self._lists_losses:
+                    self._stats.add_gap(sink.gap(start_us, length_us, "silence" if is_silence else "loss"))
 
     def _count_redundant(self, samples: int, frames: int) -> None:
         self._stats.redundant_frames += frames

@@ -32,6 +32,7 @@ buffer. That is no delay, so the lags of a lane count from the smallest that it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,8 @@ class SourceFacts:
     """When its stream opened."""
     reference_us: int | None
     """The smallest lag so far, by the sender's own count; None: not known yet."""
+    leaves_silence_out: bool = False
+    """Whether an earlier stream of its leg has shown that it does."""
 
 
 class Source:
@@ -130,7 +133,11 @@ class Source:
     def receive(self, lane: Lane, frames: Frames) -> None:
         """Take in frames of one of the lanes; they are placed by ``advance``."""
         if isinstance(lane, StampedLane) and not lane.mapper.has_begun:
-            lane.mapper.begin(self._media_offset(frames), late_us=self._away_us(int(frames.arrival_us[0])))
+            lane.mapper.begin(
+                self._media_offset(frames),
+                late_us=self._away_us(int(frames.arrival_us[0])),
+                leaves_silence_out=self._facts.leaves_silence_out,
+            )
         lane.receive(frames)
         if isinstance(lane, StampedLane) and lane.mapper.remark is not None:
             who = f"leg {self._facts.stream.leg}, {' and '.join(sink.track for sink in lane.sinks)}"
@@ -203,6 +210,11 @@ class Source:
         if written_us > arrived_us or 0 < written_us - starts_us <= ON_TIME_US:
             put_off_us = max(put_off_us, written_us - starts_us)
         return max(0, put_off_us)
+
+    @property
+    def leaves_silence_out(self) -> bool:
+        """Whether its timestamps have shown that nothing is sent while nobody speaks."""
+        return any(isinstance(lane, StampedLane) and lane.mapper.leaves_silence_out for lane in self.lanes)
 
     @property
     def _counts_silence(self) -> bool:
@@ -385,7 +397,7 @@ def new_sources(
             placement.position = position
             if is_stamped:
                 mapper = TimestampMapper(form.rate_hz, form.step_bytes, stats)
-                placement.silences = mapper.silences
+                placement.leaves_silence_out = partial(_leaves_silence_out, mapper)
                 lanes[number] = StampedLane(
                     sinks[number], form, placement, mapper=mapper, patience=patience, stats=stats
                 )
@@ -393,6 +405,10 @@ def new_sources(
                 lanes[number] = Lane(sinks[number], form, placement)
         sources.append((Source(facts, [*lanes.values()], drift=drift, patience=patience, stats=stats), lanes))
     return sources
+
+
+def _leaves_silence_out(mapper: TimestampMapper) -> bool:
+    return mapper.leaves_silence_out
 
 
 def _is_level(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:

@@ -169,7 +169,14 @@ class Timeline:
         tracks_us = [(sink.track, sink.handover_us) for heard in sinks.values() for sink in heard]
         said_us = [us for track, us in tracks_us if us is not None and track is Track.INBOUND]
         ends_us = said_us or [us for _, us in tracks_us if us is not None]
-        source_facts = SourceFacts(facts, max(ends_us, default=None), joined_us, reference_us)
+        earlier = (span for span in self._streams if span.facts.leg == facts.leg)
+        source_facts = SourceFacts(
+            facts,
+            free_us=max(ends_us, default=None),
+            joined_us=joined_us,
+            reference_us=reference_us,
+            leaves_silence_out=any(source.leaves_silence_out for span in earlier for source in span.sources),
+        )
         made = new_sources(
             source_facts, sinks, position=position, decode=self._decode, patience=self._patience, stats=self._stats
         )

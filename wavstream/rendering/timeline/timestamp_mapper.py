@@ -26,9 +26,10 @@ frame gets a position such that no frame lies on another and none is lost to its
    Until its timestamps have followed each other directly for 2 s they say nothing: no frame is a duplicate or out of
    order, each follows directly, or, if that is more than 100 ms before where it arrived, it lies there. Where a frame
    arrived is counted from that restart, so a burst does not push what comes after it.
-6. A hole of 0.1 s at least is silence, and no loss, if nothing arrived for as long as it is; and so is every other one
-   of a sender that has left silence out before, also where a delay brings both sides at once. If nothing arrived for
-   just as long as a hole is, these timestamps count silence.
+6. A hole of 0.1 s at least is silence, and no loss, if nothing arrived for at least half of it, which a link that
+   catches up leaves of it. So are shorter ones that are 0.3 s of a second, and from then on every hole of that leg,
+   also where a delay brings both sides at once. If nothing arrived for just as long as a hole is, these timestamps
+   count silence.
 7. A sender that stamps at the moment of sending leaves a hole where it was held up, and then stamps what it catches up
    with one upon another. A frame that starts before the end of the one before it is pulled back into the last hole,
    with all that came since, as long as none of that is placed. From the first such frame on what follows a hole waits
@@ -69,9 +70,10 @@ _STEADY_US = 2_000_000
 _REMEMBERED_US = 2_000_000
 _DOUBLED_US = 500_000
 _SILENCE_US = 100_000
+_SILENT_OF_A_SECOND_US = 300_000
+_SHORT_HOLES = 32
 _HELD_UP_US = 30_000_000
 _MOST_HOLES = 64
-_MOST_SILENCES = 512
 _MOST_OFFSETS = 4
 
 
@@ -111,9 +113,10 @@ class TimestampMapper:
         """(start, end) in media time, oldest first."""
         self.counts_silence = False
         """Whether silence was seen that the timestamps count (rule 6)."""
-        self._leaves_silence_out = False
-        self.silences: deque[tuple[int, int]] = deque(maxlen=_MOST_SILENCES)
-        """(start, end) of holes in media time that are silence."""
+        self.leaves_silence_out = False
+        """Whether the sender was seen to send nothing for a while: what lacks is silence then (rule 6)."""
+        self._short_holes: deque[tuple[int, int]] = deque(maxlen=_SHORT_HOLES)
+        """(arrival after it, length) of the last holes, in microseconds."""
         self.released = 0
         """Media time up to which frames have gone on: they are not pulled any more. Set by whoever holds them."""
         self._pulled: list[tuple[int, int]] = []
@@ -145,9 +148,13 @@ class TimestampMapper:
         """Where the frames begin that came since the last hole; None: there is none that they may be pulled into."""
         return self._behind_hole
 
-    def begin(self, offset: int, *, late_us: int = 0) -> None:
-        """Let media time be timestamps plus this, in samples, until they go wild; the first may be so late."""
+    def begin(self, offset: int, *, late_us: int = 0, leaves_silence_out: bool = False) -> None:
+        """Let media time be timestamps plus this, in samples, until they go wild; the first may be so late.
+
+        ``leaves_silence_out``: as an earlier stream of the leg has shown.
+        """
         self._offsets = [(offset, 0)]
+        self.leaves_silence_out = leaves_silence_out
         self._late_us = max(_GAIN_US, late_us)
 
     def place(self, frames: Frames) -> Frames:
@@ -247,8 +254,6 @@ class TimestampMapper:
         self._behind_hole = begin - over
         self._end -= over
         self._holes[-1] = low, high - over
-        if self.silences and self.silences[-1][1] == high:
-            self.silences[-1] = low, high - over
         if low == high - over:
             self._behind_hole = None
             self._holes.pop()
@@ -339,17 +344,23 @@ class TimestampMapper:
                 self._behind_hole = start
                 silent_us = us_of(start - self._end, self._rate_hz)
                 paused_us = arrival_us - arrived_us - us_of(samples, self._rate_hz)
-                if silent_us >= _SILENCE_US:  # rule 6
-                    self.counts_silence |= abs(silent_us - paused_us) <= _SILENCE_US // 2
-                    self._leaves_silence_out |= paused_us >= silent_us - _SILENCE_US // 2
-                    if self._leaves_silence_out:
-                        self.silences.append((self._end, start))
+                self._judge_hole(arrival_us, silent_us, paused_us)
                 self._holes = [*self._holes[1 - _MOST_HOLES :], (self._end, start)]
             self._end = end
         else:
             # It has filled a hole, or a part of it.
             rests = [(low, high) for hole in self._holes for low, high in _without(hole, start, end) if low < high]
             self._holes = rests[-_MOST_HOLES:]
+
+    def _judge_hole(self, arrival_us: int, silent_us: int, paused_us: int) -> None:
+        """Learn from a hole, and the time in which nothing came, whether the sender leaves silence out (rule 6)."""
+        if silent_us >= _SILENCE_US:
+            self.counts_silence |= abs(silent_us - paused_us) <= _SILENCE_US // 2
+            self.leaves_silence_out |= 2 * paused_us >= silent_us
+        elif not self.leaves_silence_out and paused_us > 0:
+            self._short_holes.append((arrival_us, silent_us))
+            recent_us = sum(length_us for came_us, length_us in self._short_holes if came_us > arrival_us - _S)
+            self.leaves_silence_out = recent_us >= _SILENT_OF_A_SECOND_US
 
     def _lag_us(self, arrival_us: int, end: int) -> int:
         return arrival_us - us_of(end, self._rate_hz) + NOMINAL_PTIME_US
