@@ -63,6 +63,11 @@ class Lane:
         """Where the first frame begins that is not placed yet, in media time; None: all are."""
         return None if self.frames is None else us_of(int(self.frames.start[0]), self._rate_hz)
 
+    @property
+    def waiting_lag_us(self) -> int | None:
+        """The smallest lag of what waits for what was overtaken; None: nothing does."""
+        return None
+
     def receive(self, frames: Frames) -> None:
         """Take in frames."""
         frames.lag_us = lag_us(frames, self._rate_hz)
@@ -129,6 +134,11 @@ class StampedLane(Lane):
         if self.frames is None and self._waiting is not None:
             return us_of(int(np.minimum.reduce(self._waiting.start)), self._rate_hz)
         return super().waits_us
+
+    @property
+    def waiting_lag_us(self) -> int | None:
+        """The smallest lag of what waits for what was overtaken, or may be pulled back; None: nothing does."""
+        return None if self._waiting is None else int(np.minimum.reduce(self._waiting.lag_us))
 
     def receive(self, frames: Frames) -> None:
         """Take in frames at the positions that their timestamps are worth."""

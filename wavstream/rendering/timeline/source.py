@@ -180,7 +180,7 @@ class Source:
         if not (final or is_ahead or kept_bytes >= _SETTLE_BYTES):  # rule 1
             if now_us < first_us + self._patience.settle_us:
                 return False
-            is_plain = self._is_unbroken(arrival_us, lag, now_us) and _is_level(arrival_us, lag, now_us)
+            is_plain = self._is_unbroken(arrival_us, lag, now_us) and _is_at_floor(arrival_us, lag, now_us)
             # What would lie before it came is decided sooner: the file waits no longer for it.
             said_us = min(first_us, least + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None))
             if now_us < said_us + self._patience.decide_us and not is_plain:
@@ -225,6 +225,11 @@ class Source:
         lanes = [lane for lane in self.lanes if lane.frames is not None]
         inbound = [lane for lane in lanes if any(sink.track is Track.INBOUND for sink in lane.sinks)]
         return inbound or lanes
+
+    def _is_followed_on_time(self) -> bool:
+        """Return whether something is on time that cannot be placed yet: all that can be was only delayed."""
+        least_us = min((us for lane in self.lanes if (us := lane.waiting_lag_us) is not None), default=None)
+        return least_us is not None and least_us <= self._clock.offset_us + ON_TIME_US
 
     def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
         """Return whether one of the frames, of these lanes, tells where the source is (rule 2)."""
@@ -299,7 +304,7 @@ class Source:
             # Timestamps that count silence tell of every frame when it was said: a delay is only a delay. And where one
             # clock stamps two tracks, what only one of them brings at the end cannot tell of silence.
             is_delay = self._counts_silence or (final and lane_of is not None and not self._has_leading(lane_of[at:]))
-            count = len(lags) if is_delay else clock.due(lags)
+            count = len(lags) if is_delay or self._is_followed_on_time() else clock.due(lags)
             if not count:
                 decision = clock.decide(arrivals_us, lags, now_us=now_us, written_us=written_us, final=final)
                 if decision is None:
@@ -411,9 +416,10 @@ def _leaves_silence_out(mapper: TimestampMapper) -> bool:
     return mapper.leaves_silence_out
 
 
-def _is_level(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
-    """Return whether the smallest lag of the last second is that of all before: no link catches up, or is slow."""
-    is_new = arrival_us > now_us - 1_000_000
-    if is_new.all() or not is_new.any():
-        return True
-    return abs(int(lag[is_new].min()) - int(lag[~is_new].min())) <= ON_TIME_US
+def _is_at_floor(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
+    """Return whether the lags of the last second are the level of all before: no link catches up, or is slow."""
+    recent = lag[arrival_us > now_us - 1_000_000]
+    if not len(recent) or floor_us(arrival_us, lag) is None:
+        return False
+    least = int(np.minimum.reduce(recent))
+    return least - int(np.minimum.reduce(lag)) <= ON_TIME_US and int(np.maximum.reduce(recent)) - least <= LATE_US
