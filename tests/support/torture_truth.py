@@ -4,7 +4,7 @@ A leg that counts what it sends does not tell the silence that it leaves out. It
 
 1. silence was left out while something that was said before was still on its way: it may have been anywhere in that;
 2. nothing between two silences (or a silence and the end) came on time: it may have been said at any time of that;
-3. a delay came in a step and lasts to the end: so does silence.
+3. a delay came in a step and lasts to the end of a socket: so does silence.
 
 Where timestamps count silence, that they do so is known once a pause on the wire was as long as the hole in them, and
 nothing else is needed.
@@ -65,6 +65,8 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
         if not sender.is_marked:
             if (is_silence & (late_us[:-1] > ON_TIME_US)).any():  # rule 1
                 why.add(INSIDE_DELAY)
+            if _ends_at_a_level(late_us, stream):  # rule 3
+                why.add(LASTING_STEP)
             begins = np.flatnonzero(np.concatenate(([True], is_silence | (stream[1:] != stream[:-1]))))
             if int(np.minimum.reduceat(late_us, begins).max()) > ON_TIME_US:  # rule 2
                 why.add(NEVER_ON_TIME)
@@ -89,6 +91,17 @@ def _catches_up_after_us(late_us: Ints, arrival_us: Ints, due_us: Ints, stream: 
         known_us = np.append(arrival[on_time], arrival[-1])[np.searchsorted(on_time, behind)]
         longest_us = max(longest_us, int((known_us - due[behind]).max(initial=0)))
     return longest_us
+
+
+def _ends_at_a_level(late_us: Ints, stream: Ints) -> bool:
+    """Return whether what came last on a socket was all late, by as much."""
+    for socket in np.unique(stream):
+        late = late_us[stream == socket]
+        on_time = np.flatnonzero(late <= ON_TIME_US)
+        last = late[on_time[-1] + 1 :] if len(on_time) else late[:0]
+        if len(last) and int(last.max() - last.min()) <= ON_TIME_US:
+            return True
+    return False
 
 
 def _is_told(sender: Sender, arrivals: list[Ints], before_us: int) -> bool:

@@ -417,9 +417,12 @@ def _leaves_silence_out(mapper: TimestampMapper) -> bool:
 
 
 def _is_at_floor(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
-    """Return whether the lags of the last second are the level of all before: no link catches up, or is slow."""
-    recent = lag[arrival_us > now_us - 1_000_000]
-    if not len(recent) or floor_us(arrival_us, lag) is None:
+    """Return whether each of the last two seconds was at the smallest lag: no link catches up, or is slow."""
+    if floor_us(arrival_us, lag) is None:
         return False
-    least = int(np.minimum.reduce(recent))
-    return least - int(np.minimum.reduce(lag)) <= ON_TIME_US and int(np.maximum.reduce(recent)) - least <= LATE_US
+    near_us = int(np.minimum.reduce(lag)) + ON_TIME_US
+    for end_us in (now_us, now_us - 1_000_000):
+        of_second = lag[(arrival_us > end_us - 1_000_000) & (arrival_us <= end_us)]
+        if not len(of_second) or int(np.minimum.reduce(of_second)) > near_us:
+            return False
+    return True
