@@ -50,6 +50,7 @@ _SAMPLES = struct.Struct("<I")
 _HEADER_DTYPE = np.dtype(
     [("length", "<u4"), ("kind", "u1"), ("zero", "u1"), ("track", "<u2"), ("arrival", "<i8"), ("position", "<i8")]
 )
+_LENGTH_AND_KIND = (1 << 40) - 1
 _SHORT_RUN = 4
 """A run shorter than this many frames is worth trying to make longer by sorting."""
 _SAMPLES_DTYPE = np.dtype("<u4")
@@ -89,8 +90,15 @@ class FrameRun:
         """Return a run that keeps nothing of the batch in memory."""
         if self.payload.base is None:
             return self
-        track, arrival_us, position = self.track.copy(), self.arrival_us.copy(), self.position.copy()
-        return replace(self, track=track, arrival_us=arrival_us, position=position, payload=self.payload.copy())
+        # Not dataclasses.replace, which takes as long as the copies.
+        return FrameRun(
+            self.withheld,
+            self.track.copy(),
+            self.arrival_us.copy(),
+            self.position.copy(),
+            self.payload.copy(),
+            self.samples,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +277,9 @@ def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRu
     possible = (len(view) - offset) // stride
     rows = np.frombuffer(view, np.uint8, possible * stride, offset).reshape(possible, stride)
     heads = np.ndarray((possible,), _HEADER_DTYPE, view, offset, (stride,))
-    # A head like the first proves where the next one lies, so the first head that differs ends the run.
-    differs = (heads["length"] != length) | (heads["kind"] != kind)
+    # A head like the first proves where the next one lies, so the first head that differs ends the run. Length and kind
+    # are the lowest five of its first eight bytes.
+    differs = (np.ndarray((possible,), "<u8", view, offset, (stride,)) & _LENGTH_AND_KIND) != (length | kind << 32)
     count = int(differs.argmax()) if differs.any() else possible
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]

@@ -89,6 +89,8 @@ class Fold:
         self._rate_hz: int | None = None
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
+        self._is_ahead_for_end = False
+        """Whether it may find the end, and not only be heard."""
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
 
     @property
@@ -118,7 +120,11 @@ class Fold:
         for item in items:
             if self.complete:
                 break
-            out.append(self._take(item))
+            # The usual case first, without a call.
+            if isinstance(item, FrameRun) and self._ahead is None and self.ended is None and self.started is not None:
+                self._runs.append(item)
+            else:
+                out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         self._runs = [run.owned() for run in self._runs]
         if self._ahead is not None:
@@ -193,7 +199,7 @@ class Fold:
             origin_us=self._origin_us,
             patience=self._patience,
             may_begin_earlier=may_begin_earlier,
-            trails=not self._output.listens,
+            trails=not self._output.may_time_out,
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
@@ -275,9 +281,13 @@ class Fold:
         if self.ended is not None or self._patience.is_early or not (may_end or self.tap.is_on):
             self._ahead = None
             return
+        if may_end and not self._is_ahead_for_end:
+            # One that was only heard so far knows what a fold without listeners does not: it may not decide.
+            self._ahead, self._is_ahead_for_end = None, True
         known_us = self._timeline.known_us(now_us, trails=False)
-        # Listeners hear what is placed already. What is to end there has to be written.
-        reached_us = self._output.written_us if may_end or known_us is None else known_us
+        # Listeners hear what is placed already. What is to end there, or is to be trimmed, has to be written.
+        has_to_write = may_end or self._output.listens or known_us is None
+        reached_us = self._output.written_us if has_to_write or known_us is None else known_us
         if self._ahead is not None:
             if reached_us >= self._ahead._output.written_us:
                 self._ahead = None

@@ -88,11 +88,14 @@ class Output:
         """Whether the end or the beginning of the file depends on what is said."""
         return listens(self._options)
 
+    @property
+    def may_time_out(self) -> bool:
+        """Whether silence may end the recording."""
+        return self._options.initial_timeout_s > 0 or self._options.end_silence_timeout_s > 0
+
     def may_end_by(self, now_us: int) -> bool:
         """Return whether an option may have ended the recording by then."""
-        options = self._options
-        timeouts = options.initial_timeout_s > 0 or options.end_silence_timeout_s > 0
-        return timeouts or 0 < options.max_length_s * 1_000_000 <= now_us
+        return self.may_time_out or 0 < self._options.max_length_s * 1_000_000 <= now_us
 
     def preview(self) -> Output:
         """Return an output that goes on from here and writes to no file: what it would write is only heard."""

@@ -63,21 +63,10 @@ class Lane:
         """Where the first frame begins that is not placed yet, in media time; None: all are."""
         return None if self.frames is None else us_of(int(self.frames.start[0]), self._rate_hz)
 
-    @property
-    def waiting_lag_us(self) -> int | None:
-        """The smallest lag of what waits for what was overtaken; None: nothing does."""
-        return None
-
     def receive(self, frames: Frames) -> None:
         """Take in frames."""
         frames.lag_us = lag_us(frames, self._rate_hz)
         self.frames = _joined(self.frames, frames)
-
-    def release(self, *, now_us: int, offset_us: int, final: bool) -> None:
-        """Let what waits for an overtaken frame go on, if it has waited long enough; ``final``: everything.
-
-        ``offset_us``: where media time 0 lies, as far as that is known.
-        """
 
     def place(self, count: int) -> None:
         """Place the first frames of those that wait."""
@@ -150,7 +139,10 @@ class StampedLane(Lane):
             self._waiting = _joined(self._waiting, frames)
 
     def release(self, *, now_us: int, offset_us: int, final: bool) -> None:
-        """Put in order what came, up to the first hole that may still be filled."""
+        """Put in order what came, up to the first hole that may still be filled; ``final``: everything.
+
+        ``offset_us``: where media time 0 lies, as far as that is known.
+        """
         frames, self._waiting = self._waiting, None
         if frames is None:
             return

@@ -73,6 +73,8 @@ class SourceFacts:
     """When its stream opened."""
     reference_us: int | None
     """The smallest lag so far, by the sender's own count; None: not known yet."""
+    trail_us: int = 0
+    """How far the file stays behind for the backlogs of those who join."""
     leaves_silence_out: bool = False
     """Whether an earlier stream of its leg has shown that it does."""
 
@@ -84,6 +86,7 @@ class Source:
         self, facts: SourceFacts, lanes: Sequence[Lane], *, drift: Drift, patience: Patience, stats: RenderStats
     ) -> None:
         self.lanes = lanes
+        self._stamped = [lane for lane in lanes if isinstance(lane, StampedLane)]
         self.was_unheard = False
         """Whether there was a time when nothing that it carries was to be heard: the file did not wait for it."""
         self.drift = drift
@@ -116,10 +119,12 @@ class Source:
         if not self._is_anchored:
             is_silent = is_impatient and all(lane.frames is None for lane in self.lanes)
             # What is still to come of a backlog may show that it began earlier, but not by more than the file trails.
-            return now_us - LATE_US if is_silent else self._begins_us - self._patience.trail_us
-        lanes = [lane for lane in self.lanes if lane.is_heard]
-        known_us = min(lane.end_us for lane in lanes)
-        if len(self.lanes) > 1:
+            return now_us - LATE_US if is_silent else self._begins_us - self._trail_us
+        if len(self.lanes) == 1:
+            known_us = self.lanes[0].end_us
+        else:
+            lanes = [lane for lane in self.lanes if lane.is_heard]
+            known_us = min(lane.end_us for lane in lanes)
             # One socket keeps order. But what is sent ahead of real time tells nothing of what the other is to bring.
             told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
             waits_us = (self._clock.offset_us + us for lane in lanes if (us := lane.waits_us) is not None)
@@ -129,6 +134,10 @@ class Source:
             longest_us = max(lane.placement.longest_us for lane in self.lanes)
             known_us = max(known_us, now_us - LATE_US + NOMINAL_PTIME_US - longest_us)
         return known_us
+
+    @property
+    def _trail_us(self) -> int:
+        return 0 if self._patience.is_early else self._facts.trail_us
 
     def receive(self, lane: Lane, frames: Frames) -> None:
         """Take in frames of one of the lanes; they are placed by ``advance``."""
@@ -145,13 +154,13 @@ class Source:
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what the clock can place by now; ``final``: everything."""
-        for lane in self.lanes:
+        for lane in self._stamped:
             lane.release(now_us=now_us, offset_us=self._clock.offset_us, final=final)
-        if any(lane.frames is not None for lane in self.lanes):
-            if not self._is_anchored:
-                self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
-            if self._is_anchored:
-                self._place(now_us=now_us, written_us=written_us, final=final)
+        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
+        if waiting and not self._is_anchored:
+            self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
+        if waiting and self._is_anchored and not self._place_on_time(waiting):
+            self._place(now_us=now_us, written_us=written_us, final=final)
         if final:
             for sink in self.sinks:
                 sink.buffer.end_stretch()
@@ -207,18 +216,20 @@ class Source:
         put_off_us = 0
         if own_us is not None and (own_us >= self._facts.joined_us or own_us - starts_us <= ON_TIME_US):
             put_off_us = own_us - starts_us
-        if written_us > arrived_us or 0 < written_us - starts_us <= ON_TIME_US:
+        # The backlog of a new leg that is longer than the file trails is too late rather than lost.
+        is_too_long = own_us is None and starts_us < self._facts.joined_us - self._trail_us and written_us > 0
+        if written_us > arrived_us or is_too_long or 0 < written_us - starts_us <= ON_TIME_US:
             put_off_us = max(put_off_us, written_us - starts_us)
         return max(0, put_off_us)
 
     @property
     def leaves_silence_out(self) -> bool:
         """Whether its timestamps have shown that nothing is sent while nobody speaks."""
-        return any(isinstance(lane, StampedLane) and lane.mapper.leaves_silence_out for lane in self.lanes)
+        return any(lane.mapper.leaves_silence_out for lane in self._stamped)
 
     @property
     def _counts_silence(self) -> bool:
-        return any(isinstance(lane, StampedLane) and lane.mapper.counts_silence for lane in self.lanes)
+        return any(lane.mapper.counts_silence for lane in self._stamped)
 
     def _leading_lanes(self) -> list[Lane]:
         """Return the lanes whose lags tell where the source begins (rule 2)."""
@@ -228,7 +239,7 @@ class Source:
 
     def _is_followed_on_time(self) -> bool:
         """Return whether something is on time that cannot be placed yet: all that can be was only delayed."""
-        least_us = min((us for lane in self.lanes if (us := lane.waiting_lag_us) is not None), default=None)
+        least_us = min((us for lane in self._stamped if (us := lane.waiting_lag_us) is not None), default=None)
         return least_us is not None and least_us <= self._clock.offset_us + ON_TIME_US
 
     def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
@@ -292,8 +303,6 @@ class Source:
         return arrival_us.take(order), lag.take(order), lane_of.take(order)
 
     def _place(self, *, now_us: int, written_us: int, final: bool) -> None:
-        if len(self.lanes) > 1 and self._place_on_time():
-            return
         arrival_us, lag, lane_of = self._heads(self.lanes)
         at, clock, drift = 0, self._clock, self.drift
         while at < len(lag):
@@ -322,22 +331,35 @@ class Source:
             self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
             at += count
 
-    def _place_on_time(self) -> bool:
-        """Place what waits in several lanes if all of it is on time; return False if not: nothing is placed then."""
-        if self.drift.is_seen:
+    def _place_on_time(self, waiting: Sequence[tuple[Lane, Frames]]) -> bool:
+        """Place what waits if all of it is on time; return False if not: nothing is placed then.
+
+        The usual case: no lane is merged with another one, and nothing is looked at twice.
+        """
+        drift, clock = self.drift, self._clock
+        if drift.is_seen:
             return False
-        limit_us, least_us = self._clock.offset_us + ON_TIME_US, []
-        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
-        for lane, frames in waiting:
-            if lane.usual_us is None or int(np.maximum.reduce(frames.lag_us)) - lane.usual_us > limit_us:
+        if len(self.lanes) == 1:
+            lane, frames = waiting[0]
+            if clock.due(frames.lag_us) < len(frames.lag_us):
                 return False
-            least_us.append(int(np.minimum.reduce(frames.lag_us)) - lane.usual_us)
-        self._clock.due(np.array(least_us, np.int64))
-        lane, frames = waiting[0]
-        self.drift.watch(frames.arrival_us, frames.lag_us - (lane.usual_us or 0), offset_us=self._unbent_us)
-        for (lane, frames), least in zip(waiting, least_us, strict=True):
-            lane.learn(least - self._clock.offset_us)
-            lane.place(len(frames))
+            if self._clock_kind is not TrackClock.ARRIVAL:
+                drift.watch(frames.arrival_us, frames.lag_us, offset_us=self._unbent_us)
+            lane.place(len(frames.lag_us))
+        else:
+            limit_us, least_us = clock.offset_us + ON_TIME_US, []
+            for lane, frames in waiting:
+                if lane.usual_us is None or int(np.maximum.reduce(frames.lag_us)) - lane.usual_us > limit_us:
+                    return False
+                least_us.append(int(np.minimum.reduce(frames.lag_us)) - lane.usual_us)
+            clock.due(np.array(least_us, np.int64))
+            lane, frames = waiting[0]
+            drift.watch(frames.arrival_us, frames.lag_us - (lane.usual_us or 0), offset_us=self._unbent_us)
+            for (lane, frames), least in zip(waiting, least_us, strict=True):
+                lane.learn(least - clock.offset_us)
+                lane.place(len(frames))
+        if drift.is_off:
+            self._clock.move_to(self._unbent_us + drift.bent_us)
         return True
 
     def _place_frames(self, count: int, lane_of: NDArray[np.int64] | None) -> None:

@@ -175,6 +175,7 @@ class Timeline:
             free_us=max(ends_us, default=None),
             joined_us=joined_us,
             reference_us=reference_us,
+            trail_us=self._trail_us,
             leaves_silence_out=any(source.leaves_silence_out for span in earlier for source in span.sources),
         )
         made = new_sources(

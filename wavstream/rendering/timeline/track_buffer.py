@@ -104,18 +104,41 @@ class TrackBuffer:
         for start, samples, frames in waiting:
             self._queue(start, samples, frames)
 
-    def put(self, start: int, samples: NDArray[np.int16], frames: int, bend: Bend | None = None) -> None:
+    def put(
+        self,
+        start: int,
+        samples: NDArray[np.int16],
+        frames: int,
+        bend: Bend | None = None,
+        *,
+        is_stretched: bool = False,
+    ) -> None:
         """Place samples, (n,), of so many frames at a time of the recording, both at the track's own rate."""
-        if self._stretcher is not None or (bend is not None and (bend.change or bend.fraction)):
+        is_bent = self._stretcher is not None or (bend is not None and (bend.change or bend.fraction))
+        if is_bent and not is_stretched:
             self._put_bent(start, samples, frames, bend or Bend(0, 0))  # rule 3
+            return
+        if start < self._begin:  # rule 2
+            before = min(self._begin - start, len(samples))
+            self._stats.before_us += us_of(before, self._own_hz)
+            samples, start = samples[before:], start + before
+        if not len(samples):
+            return
+        self._frame_us = max(1, us_of(len(samples), self._own_hz) // max(1, frames))
+        if self.first_us is None:
+            self.first_us = us_of(start, self._own_hz)
+        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
+        if self._file_hz is None:  # rule 1
+            self._waiting.append((start, samples, frames))
+            self.end = max(self.end, start + len(samples))
         else:
-            self._put(start, samples, frames)
+            self._queue(start, samples, frames)
 
     def end_stretch(self) -> None:
         """Bring out what the stretcher holds back; what follows is bent anew."""
         if self._stretcher is not None:
             rest, self._stretcher = self._stretcher.finish()[:, 0], None
-            self._put(self._stretched_to, rest, 1)
+            self.put(self._stretched_to, rest, 1, is_stretched=True)
 
     def flush(self) -> None:
         """Bring out what is held back; what follows begins a new stretch."""
@@ -190,26 +213,9 @@ class TrackBuffer:
             self._stretched_from, self._stretched_to = start, -(-begin // ONE)
         ready = stretcher.feed(samples[:, None], bend.change)[:, 0]
         at, self._stretched_to = self._stretched_to, self._stretched_to + len(ready)
-        self._put(at, ready, frames)
+        self.put(at, ready, frames, is_stretched=True)
         if stretcher.is_done(bend.change):
             self.end_stretch()
-
-    def _put(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
-        if start < self._begin:  # rule 2
-            before = min(self._begin - start, len(samples))
-            self._stats.before_us += us_of(before, self._own_hz)
-            samples, start = samples[before:], start + before
-        if not len(samples):
-            return
-        self._frame_us = max(1, us_of(len(samples), self._own_hz) // max(1, frames))
-        if self.first_us is None:
-            self.first_us = us_of(start, self._own_hz)
-        self.last_us = max(self.last_us, us_of(start + len(samples), self._own_hz))
-        if self._file_hz is None:  # rule 1
-            self._waiting.append((start, samples, frames))
-            self.end = max(self.end, start + len(samples))
-        else:
-            self._queue(start, samples, frames)
 
     def _queue(self, start: int, samples: NDArray[np.int16], frames: int) -> None:
         file_hz, own_hz = self._file_hz, self._own_hz
