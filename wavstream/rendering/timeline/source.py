@@ -199,6 +199,9 @@ class Source:
         if floor is None:
             # None that lasts: a few frames, whose smallest lag it is; or a sender that is ahead of real time.
             floor = least if int(lag[0]) - least <= ON_TIME_US else int(lag[0])
+        if is_ahead:
+            # One message may be a minute of a file that is played: nothing of it was said before.
+            floor = max(floor, first_us - min(self._first_us(lane) for lane in self.lanes if lane.frames is not None))
         floor = self._borne_out(floor, lasts=lasts)
         starts_us = floor + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None)
         self._unbent_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
@@ -217,8 +220,9 @@ class Source:
         if own_us is not None and (own_us >= self._facts.joined_us or own_us - starts_us <= ON_TIME_US):
             put_off_us = own_us - starts_us
         # The backlog of a new leg that is longer than the file trails is too late rather than lost.
-        is_too_long = own_us is None and starts_us < self._facts.joined_us - self._trail_us and written_us > 0
-        if written_us > arrived_us or is_too_long or 0 < written_us - starts_us <= ON_TIME_US:
+        is_too_long = own_us is None and starts_us < self._facts.joined_us - self._trail_us
+        is_in_the_way = written_us > 0 and (written_us > arrived_us or is_too_long)
+        if is_in_the_way or 0 < written_us - starts_us <= ON_TIME_US:
             put_off_us = max(put_off_us, written_us - starts_us)
         return max(0, put_off_us)
 
