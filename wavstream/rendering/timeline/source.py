@@ -15,15 +15,11 @@ timestamped  what its timestamp is worth     a gap, listed          the last sam
                                                                     or 2 s before another lane
 ===========  ==============================  =====================  ==========================
 
-Where a source begins in the call:
+Where it begins in the call is said in ``beginning``. Of several lanes:
 
-1. At the floor of its first 5 s; while the last of them are not there (a backlog, a link that is slow or catches up),
-   or little came, it waits for longer. What brings more than 4 MiB, or falls by more than the hold, is no backlog.
-2. What was said by a party itself (inbound) is never ahead of real time; what is played to it (outbound) may be. So
-   where both have one clock, the floor is that of the inbound track.
-3. A source that was there before the recording brings its floor along. It is believed if the first frames bear it out.
-4. It does not begin before what its leg has said already. What it has said before the file is not in it.
-5. A lane whose first frame is far from the others' lag has a clock of its own, which starts when it does.
+1. What was said by a party itself (inbound) is never ahead of real time; what is played to it (outbound) may be. So
+   where both have one clock, the inbound track tells where they begin, and what its end means.
+2. A lane whose first frame is far from the others' lag has a clock of its own, which starts when it does.
 
 One lane may always come later than another: what is played to a party is stamped before it has been through a jitter
 buffer. That is no delay, so the lags of a lane count from the smallest that it had so far.
@@ -31,14 +27,14 @@ buffer. That is no delay, so the lags of a lane count from the smallest that it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US, Track, TrackClock
-from wavstream.rendering.timeline.clock import LATE_US, ON_TIME_US, LagClock, floor_us, samples_at, us_of
+from wavstream.rendering.timeline.beginning import FirstFrames, beginning_us
+from wavstream.rendering.timeline.clock import LATE_US, ON_TIME_US, LagClock, samples_at, us_of
 from wavstream.rendering.timeline.drift import Drift
 from wavstream.rendering.timeline.lane import Lane, StampedLane
 from wavstream.rendering.timeline.placement import Placement
@@ -49,34 +45,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wavstream.journal.events import StreamFacts
+    from wavstream.rendering.timeline.beginning import SourceFacts
     from wavstream.rendering.timeline.clock import Patience
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.placement import Decode, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
 
 
-_SETTLE_BYTES = 4 << 20
-"""No sender in real time has sent that much by then; one that is faster is not kept in memory for so long."""
-_BELIEVED_LATE_US = 3_000_000
 _LANES_APART_US = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """What is known of a source when its stream joins the recording."""
-
-    stream: StreamFacts
-    free_us: int | None
-    """What its leg had said before ends here: nothing of it is before that; None: it had said nothing."""
-    joined_us: int
-    """When its stream opened."""
-    reference_us: int | None
-    """The smallest lag so far, by the sender's own count; None: not known yet."""
-    trail_us: int = 0
-    """How far the file stays behind for the backlogs of those who join."""
-    leaves_silence_out: bool = False
-    """Whether an earlier stream of its leg has shown that it does."""
 
 
 class Source:
@@ -181,50 +157,24 @@ class Source:
 
     def _settle(self, *, now_us: int, written_us: int, final: bool) -> bool:
         """Fix where the source is in the call, once that is known; return whether it is."""
-        arrival_us, lag, _ = self._heads(self._leading_lanes())
-        first_us = int(arrival_us[0])
-        least = int(np.minimum.reduce(lag))
-        is_ahead = int(lag[0]) - least > self._patience.hold_us
-        kept_bytes = sum(len(lane.frames.payload) for lane in self.lanes if lane.frames is not None)
-        if not (final or is_ahead or kept_bytes >= _SETTLE_BYTES):  # rule 1
-            if now_us < first_us + self._patience.settle_us:
-                return False
-            is_plain = self._is_unbroken(arrival_us, lag, now_us) and _is_at_floor(arrival_us, lag, now_us)
-            # What would lie before it came is decided sooner: the file waits no longer for it.
-            said_us = min(first_us, least + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None))
-            if now_us < said_us + self._patience.decide_us and not is_plain:
-                return False
-        floor = None if is_ahead else floor_us(arrival_us, lag)
-        lasts = floor is not None
-        if floor is None:
-            # None that lasts: a few frames, whose smallest lag it is; or a sender that is ahead of real time.
-            floor = least if int(lag[0]) - least <= ON_TIME_US else int(lag[0])
-        if is_ahead:
-            # One message may be a minute of a file that is played: nothing of it was said before.
-            floor = max(floor, first_us - min(self._first_us(lane) for lane in self.lanes if lane.frames is not None))
-        floor = self._borne_out(floor, lasts=lasts)
-        starts_us = floor + min(self._first_us(lane) for lane in self.lanes if lane.frames is not None)
-        self._unbent_us = floor = floor + self._put_off_us(starts_us, first_us, 0 if self.was_unheard else written_us)
-        self._clock.start(floor)
+        arrival_us, lag_us, _ = self._heads(self._leading_lanes())
+        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
+        stamped = self._stamped[0] if self._stamped else None
+        first = FirstFrames(
+            arrival_us,
+            lag_us,
+            start_us=min(self._first_us(lane) for lane, _ in waiting),
+            kept_bytes=sum(len(frames.payload) for _, frames in waiting),
+            stamp_offset_us=None if stamped is None else us_of(stamped.mapper.offset, self._rate_hz),
+        )
+        written_us = 0 if self.was_unheard else written_us
+        begins_us = beginning_us(self._facts, first, self._patience, now_us=now_us, written_us=written_us, final=final)
+        if begins_us is None:
+            return False
+        self._unbent_us = begins_us
+        self._clock.start(begins_us)
         self._anchor()
         return True
-
-    def _put_off_us(self, starts_us: int, arrived_us: int, written_us: int) -> int:
-        """Return how much later than its floor the source begins (rule 4); its first frame came at ``arrived_us``.
-
-        What its leg has sent ahead of real time, and what is written ahead of it, is in the way. What is before the
-        end of either otherwise was sent again, or comes too late: only for a few frames it is worth to be late.
-        """
-        own_us = self._facts.free_us
-        put_off_us = 0
-        if own_us is not None and (own_us >= self._facts.joined_us or own_us - starts_us <= ON_TIME_US):
-            put_off_us = own_us - starts_us
-        # The backlog of a new leg that is longer than the file trails is too late rather than lost.
-        is_too_long = own_us is None and starts_us < self._facts.joined_us - self._trail_us
-        is_in_the_way = written_us > 0 and (written_us > arrived_us or is_too_long)
-        if is_in_the_way or 0 < written_us - starts_us <= ON_TIME_US:
-            put_off_us = max(put_off_us, written_us - starts_us)
-        return max(0, put_off_us)
 
     @property
     def leaves_silence_out(self) -> bool:
@@ -236,7 +186,7 @@ class Source:
         return any(lane.mapper.counts_silence for lane in self._stamped)
 
     def _leading_lanes(self) -> list[Lane]:
-        """Return the lanes whose lags tell where the source begins (rule 2)."""
+        """Return the lanes whose lags tell where the source begins (rule 1)."""
         lanes = [lane for lane in self.lanes if lane.frames is not None]
         inbound = [lane for lane in lanes if any(sink.track is Track.INBOUND for sink in lane.sinks)]
         return inbound or lanes
@@ -247,12 +197,12 @@ class Source:
         return least_us is not None and least_us <= self._clock.offset_us + ON_TIME_US
 
     def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
-        """Return whether one of the frames, of these lanes, tells where the source is (rule 2)."""
+        """Return whether one of the frames, of these lanes, tells where the source is (rule 1)."""
         is_inbound = [any(sink.track is Track.INBOUND for sink in lane.sinks) for lane in self.lanes]
         return not any(is_inbound) or any(is_inbound[number] for number in np.unique(lane_of).tolist())
 
     def _media_offset(self, frames: Frames) -> int:
-        """Return media time less timestamp, in samples, for a lane whose first frames these are (rule 5)."""
+        """Return media time less timestamp, in samples, for a lane whose first frames these are (rule 2)."""
         stamp, arrival_us = int(frames.start[0]), int(frames.arrival_us[0])
         if self._first is None:
             self._first = -stamp, arrival_us
@@ -267,25 +217,6 @@ class Source:
         """Return for how long the leg had not been heard when this came, but no longer than the file waits for it."""
         free_us = self._facts.free_us
         return 0 if free_us is None else min(arrival_us - free_us, self._patience.hold_us)
-
-    def _is_unbroken(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
-        """Return whether most of the time since the first frame was filled with frames."""
-        sent_us = int((arrival_us[-1] - lag[-1]) - (arrival_us[0] - lag[0]))
-        return 5 * sent_us >= 4 * (now_us - int(arrival_us[0]))
-
-    def _borne_out(self, floor: int, *, lasts: bool) -> int:
-        """Return the floor from before the recording, unless the first frames show that it was wild (rule 3)."""
-        reference_us = self._facts.reference_us
-        if reference_us is None:
-            return floor
-        # By the sender's own count; media time may begin elsewhere.
-        lane = self.lanes[0]
-        if isinstance(lane, StampedLane):
-            reference_us -= us_of(lane.mapper.offset, self._rate_hz)
-            if not reference_us - LATE_US <= floor <= reference_us + _BELIEVED_LATE_US:
-                return floor
-        # A sender that is ahead of real time goes on behind what it has sent before.
-        return min(reference_us, floor) if lasts else reference_us
 
     def _first_us(self, lane: Lane) -> int:
         assert lane.frames is not None
@@ -440,15 +371,3 @@ def new_sources(
 
 def _leaves_silence_out(mapper: TimestampMapper) -> bool:
     return mapper.leaves_silence_out
-
-
-def _is_at_floor(arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
-    """Return whether each of the last two seconds was at the smallest lag: no link catches up, or is slow."""
-    if floor_us(arrival_us, lag) is None:
-        return False
-    near_us = int(np.minimum.reduce(lag)) + ON_TIME_US
-    for end_us in (now_us, now_us - 1_000_000):
-        of_second = lag[(arrival_us > end_us - 1_000_000) & (arrival_us <= end_us)]
-        if not len(of_second) or int(np.minimum.reduce(of_second)) > near_us:
-            return False
-    return True

@@ -34,11 +34,12 @@ from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Track
 from wavstream.model.options import TrackChoice
+from wavstream.rendering.timeline.beginning import SourceFacts
 from wavstream.rendering.timeline.clock import us_of
 from wavstream.rendering.timeline.cover import Cover
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
-from wavstream.rendering.timeline.source import SourceFacts, new_sources
+from wavstream.rendering.timeline.source import new_sources
 from wavstream.rendering.timeline.spans import StreamSpan, TrackReceipt, drift_ppm, reconnect_gaps, track_receipts
 from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
