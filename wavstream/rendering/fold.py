@@ -15,8 +15,9 @@
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
    until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.
 7. The file waits long for a leg that is behind. Listeners, and what ends a recording by itself, cannot: for them a copy
-   of the fold goes ahead, with the same items and less patience. It writes nothing. If it finds the end, that is the
-   end of the file too. Whether somebody listens changes nothing in the file.
+   of the fold goes ahead, with the same items and less patience. It writes nothing. Whether somebody listens changes
+   nothing in the file: so a copy that was made for who listens decides nothing. One that was made because the recording
+   may end by itself is made at the same moments whoever listens, and if it finds the end, that is the end of the file.
 """
 
 from __future__ import annotations
@@ -89,6 +90,10 @@ class Fold:
         self._rate_hz: int | None = None
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
+        self._ahead_may_end = False
+        """Whether that one was made because the recording may end by itself."""
+        self._decides_rate = True
+        """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
 
     @property
@@ -156,7 +161,9 @@ class Fold:
         else:
             out = self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:
+            self._ahead._rate_hz = self._rate_hz
             self._ahead._take(item)
+            self._rate_hz = self._ahead._rate_hz
             out += self._obey(item.arrival_us - self._origin_us if not isinstance(item, FrameRun) else 0)
         return out
 
@@ -254,7 +261,7 @@ class Fold:
             self._decide_rate()
         out = self._write_known(now_us)
         self._look_ahead(now_us)
-        if self.tap.is_on and self._ahead is None and self.ended is None:
+        if self.tap.is_on and self._ahead is None and self.ended is None and not self._patience.is_early:
             self._let_hear(now_us)
         return out
 
@@ -272,17 +279,20 @@ class Fold:
     def _look_ahead(self, now_us: int) -> None:
         """Have a fold ahead of this one while it waits for longer than listeners and timeouts can (rule 7)."""
         may_end = self._output.may_end_by(now_us)
-        if self.ended is not None or self._patience.is_early or not (may_end or self.tap.is_on):
-            self._ahead = None
-            return
         known_us = self._timeline.known_us(now_us, trails=False)
+        is_wanted = may_end or self.tap.is_on
+        if self.ended is not None or self._patience.is_early or known_us is None or not is_wanted:
+            self._ahead = None  # rule 4: where nobody is waited for there is nothing to be ahead of.
+            return
         # Listeners hear what is placed already. What is to end there has to be written.
-        reached_us = self._output.written_us if may_end or known_us is None else known_us
-        if self._ahead is not None:
-            if reached_us >= self._ahead._output.written_us:
-                self._ahead = None
-        elif now_us - reached_us > EARLY_SETTLE_US:
-            self._ahead = self._twin()
+        reached_us = self._output.written_us if may_end else known_us
+        if self._ahead is not None and (
+            may_end is not self._ahead_may_end or reached_us >= self._ahead._output.written_us
+        ):
+            self._ahead = None
+        if self._ahead is None and now_us - reached_us > EARLY_SETTLE_US:
+            self._ahead, self._ahead_may_end = self._twin(), may_end
+            self._ahead._decides_rate = may_end
             self._ahead._write_known(now_us)
 
     def _let_hear(self, now_us: int) -> None:
@@ -290,9 +300,9 @@ class Fold:
         known_us = self._timeline.known_us(now_us, trails=False)
         if known_us is None or not self._output.is_open or self._output.listens:
             return
-        upto = samples_at(known_us, self._output.sample_rate_hz)
-        if self._options.max_length_s:
-            upto = min(upto, samples_at(round(self._options.max_length_s * 1_000_000), self._output.sample_rate_hz))
+        upto, room = samples_at(known_us, self._output.sample_rate_hz), self._output.room
+        if room is not None:
+            upto = min(upto, self._output.written + room)
         heard, cover = self._output.preview(), self._timeline.cover()
         begin = heard.written
         if upto > begin:
@@ -309,7 +319,7 @@ class Fold:
 
     def _obey(self, now_us: int) -> bytes:
         """End where the fold ahead has found the end: what was decided for those who cannot wait stays (rule 7)."""
-        end = self._ahead.ended if self._ahead is not None else None
+        end = self._ahead.ended if self._ahead is not None and self._ahead_may_end else None
         if end is None or self.ended is not None:
             return b""
         self._ahead = None
@@ -369,7 +379,7 @@ class Fold:
 
     def _decide_rate(self) -> int | None:
         """Decide the file's rate, once (rule 5): in time for who listens, so that the file has the same."""
-        if self._rate_hz is None:
+        if self._rate_hz is None and self._decides_rate:
             self._rate_hz = self._options.sample_rate or self._timeline.highest_rate_hz
         return self._rate_hz
 

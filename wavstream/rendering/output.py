@@ -92,7 +92,16 @@ class Output:
         """Return whether an option may have ended the recording by then."""
         options = self._options
         timeouts = options.initial_timeout_s > 0 or options.end_silence_timeout_s > 0
-        return timeouts or 0 < options.max_length_s * 1_000_000 <= now_us
+        # Time 2: a file that begins before the recording is longer by then, one whose pauses are skipped is shorter.
+        recorded_us = us_of(self._recorded, self.sample_rate_hz) + now_us - self.written_us
+        return timeouts or 0 < options.max_length_s * 1_000_000 <= recorded_us
+
+    @property
+    def room(self) -> int | None:
+        """Samples that the file can still take before it has its greatest length; None: there is no such length."""
+        if not self._options.max_length_s:
+            return None
+        return max(0, round(self._options.max_length_s * self.sample_rate_hz) - self._recorded)
 
     def preview(self) -> Output:
         """Return an output that goes on from here and writes to no file: what it would write is only heard."""
