@@ -15,9 +15,9 @@
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
    until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.
 7. The file waits long for a leg that is behind. Listeners, and what ends a recording by itself, cannot: for them a copy
-   of the fold goes ahead, with the same items and less patience. It writes nothing. Whether somebody listens changes
-   nothing in the file: so a copy that was made for who listens decides nothing. One that was made because the recording
-   may end by itself is made at the same moments whoever listens, and if it finds the end, that is the end of the file.
+   of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
+   nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
+   end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from wavstream.rendering.account import FileAccount, file_account
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.inspection.inspector import Inspector
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.rendering.output import Output
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import EARLY_SETTLE_US, Patience, samples_at
@@ -125,9 +126,8 @@ class Fold:
                 break
             out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
-        self._runs = [run.owned() for run in self._runs]
-        if self._ahead is not None:
-            self._ahead._runs = [run.owned() for run in self._ahead._runs]
+        for fold in (self, self._ahead or self):
+            fold._runs = [run.owned() for run in fold._runs]
         return b"".join(out)
 
     def header(self) -> bytes:
@@ -136,13 +136,8 @@ class Fold:
 
     def account(self) -> FileAccount:
         """Return what there is to say of the file so far; final once the recording has ended."""
-        return file_account(
-            self._output,
-            self._timeline,
-            self._inspector,
-            self._stats,
-            has_pause_in_journal=self._has_pause_in_journal,
-        )
+        journaled = self._has_pause_in_journal
+        return file_account(self._output, self._timeline, self._inspector, self._stats, has_pause_in_journal=journaled)
 
     def _take(self, item: Item) -> bytes:
         """Take in an item, and return the file bytes that it completes."""
@@ -164,7 +159,8 @@ class Fold:
             self._ahead._rate_hz = self._rate_hz
             self._ahead._take(item)
             self._rate_hz = self._ahead._rate_hz
-            out += self._obey(item.arrival_us - self._origin_us if not isinstance(item, FrameRun) else 0)
+            if not isinstance(item, FrameRun):
+                out += self._obey(item.arrival_us - self._origin_us)
         return out
 
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
@@ -201,6 +197,7 @@ class Fold:
             patience=self._patience,
             may_begin_earlier=may_begin_earlier,
             trails=not self._output.listens,
+            beep_hz=BEEP_HZ if options.beep else None,
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
@@ -210,14 +207,13 @@ class Fold:
     def _apply(self, event: JournalEvent, now_us: int) -> bytes:
         """Apply what happened; return the bytes of the file that it completes."""
         pauses = self._output.pauses
-        if isinstance(event, StreamOpened):
+        if isinstance(event, StreamOpened | StreamClosed | ServerStarted):
             self._feed_timeline()  # rule 2
+        if isinstance(event, StreamOpened):
             self._open_stream(event.facts, joined_us=now_us)
         elif isinstance(event, StreamClosed):
-            self._feed_timeline()
             self._timeline.close_stream(event.stream, now_us=now_us, is_lost=not event.clean)
         elif isinstance(event, ServerStarted):
-            self._feed_timeline()
             self._timeline.lose_all_streams(now_us=now_us)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
@@ -260,9 +256,10 @@ class Fold:
         if heard_us is not None and now_us - heard_us >= EARLY_SETTLE_US:
             self._decide_rate()
         out = self._write_known(now_us)
-        self._look_ahead(now_us)
-        if self.tap.is_on and self._ahead is None and self.ended is None and not self._patience.is_early:
-            self._let_hear(now_us)
+        if not self._patience.is_early:
+            self._look_ahead(now_us)
+            if self.tap.is_on and self._ahead is None and self.ended is None:
+                self._let_hear(now_us)
         return out
 
     def _write_known(self, now_us: int) -> bytes:
@@ -279,17 +276,17 @@ class Fold:
     def _look_ahead(self, now_us: int) -> None:
         """Have a fold ahead of this one while it waits for longer than listeners and timeouts can (rule 7)."""
         may_end = self._output.may_end_by(now_us)
-        known_us = self._timeline.known_us(now_us, trails=False)
-        is_wanted = may_end or self.tap.is_on
-        if self.ended is not None or self._patience.is_early or known_us is None or not is_wanted:
-            self._ahead = None  # rule 4: where nobody is waited for there is nothing to be ahead of.
+        is_wanted = self.ended is None and (may_end or self.tap.is_on)
+        known_us = self._timeline.known_us(now_us, trails=False) if is_wanted else None
+        if known_us is None:  # rule 4
+            self._ahead = None
             return
         # Listeners hear what is placed already. What is to end there has to be written.
         reached_us = self._output.written_us if may_end else known_us
-        if self._ahead is not None and (
-            may_end is not self._ahead_may_end or reached_us >= self._ahead._output.written_us
-        ):
-            self._ahead = None
+        if self._ahead is not None:
+            is_reached = self._output.is_open and reached_us >= self._ahead._output.written_us
+            if is_reached or may_end is not self._ahead_may_end:
+                self._ahead = None
         if self._ahead is None and now_us - reached_us > EARLY_SETTLE_US:
             self._ahead, self._ahead_may_end = self._twin(), may_end
             self._ahead._decides_rate = may_end
@@ -300,11 +297,8 @@ class Fold:
         known_us = self._timeline.known_us(now_us, trails=False)
         if known_us is None or not self._output.is_open or self._output.listens:
             return
-        upto, room = samples_at(known_us, self._output.sample_rate_hz), self._output.room
-        if room is not None:
-            upto = min(upto, self._output.written + room)
         heard, cover = self._output.preview(), self._timeline.cover()
-        begin = heard.written
+        begin, upto = heard.written, heard.reach(samples_at(known_us, heard.sample_rate_hz))
         if upto > begin:
             for end, pause in heard.parts(upto):
                 heard.write(end, self._timeline.peek(begin, end, cover), pause=pause)
@@ -345,9 +339,8 @@ class Fold:
         self._timeline.place_all(now_us)
         self._timeline.flush()
         said_us = self._timeline.said_us(event.stream)
-        return self._write_to_end(
-            EndReason.TERMINATOR, max(self._output.written_us, now_us if said_us is None else said_us)
-        )
+        end_us = now_us if said_us is None else said_us
+        return self._write_to_end(EndReason.TERMINATOR, max(self._output.written_us, end_us))
 
     def _write_to_end(self, reason: EndReason, end_us: int) -> bytes:
         """Write what is before this end; writing may find one that is before it."""

@@ -96,12 +96,12 @@ class Output:
         recorded_us = us_of(self._recorded, self.sample_rate_hz) + now_us - self.written_us
         return timeouts or 0 < options.max_length_s * 1_000_000 <= recorded_us
 
-    @property
-    def room(self) -> int | None:
-        """Samples that the file can still take before it has its greatest length; None: there is no such length."""
+    def reach(self, upto: int) -> int:
+        """Return how far the file can be written before it has its greatest length, if that is before this sample."""
         if not self._options.max_length_s:
-            return None
-        return max(0, round(self._options.max_length_s * self.sample_rate_hz) - self._recorded)
+            return upto
+        room = round(self._options.max_length_s * self.sample_rate_hz) - self._recorded
+        return min(upto, self.written + max(0, room))
 
     def preview(self) -> Output:
         """Return an output that goes on from here and writes to no file: what it would write is only heard."""

@@ -78,6 +78,7 @@ class Timeline:
         patience: Patience,
         may_begin_earlier: bool,
         trails: bool = True,
+        beep_hz: int | None = None,
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
@@ -86,8 +87,9 @@ class Timeline:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
-        the hold. ``trails``: rule 6 leaves room for backlogs. ``decode`` and ``resampler`` are those of the room
-        ``codecs``, which this one does not know.
+        the hold. ``trails``: rule 6 leaves room for backlogs. ``beep_hz``: of the beep that a leg is played which joins
+        later, if there is one. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not
+        know.
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
@@ -98,6 +100,9 @@ class Timeline:
         self._origin_us = origin_us
         self._patience = patience
         self._trails = trails
+        self._beep_hz = beep_hz
+        self._beeps_us: dict[str, int] = {}
+        """When each leg joined that was played the beep then."""
         self._begin_us = -patience.hold_us if may_begin_earlier else 0
         """What was said before this is not in the file."""
         self._stats = stats
@@ -169,7 +174,9 @@ class Timeline:
         tracks_us = [(sink.track, sink.handover_us) for heard in sinks.values() for sink in heard]
         said_us = [us for track, us in tracks_us if us is not None and track is Track.INBOUND]
         ends_us = said_us or [us for _, us in tracks_us if us is not None]
-        earlier = (span for span in self._streams if span.facts.leg == facts.leg)
+        earlier = [span for span in self._streams if span.facts.leg == facts.leg]
+        if self._beep_hz is not None and joined_us > 0 and not earlier:
+            self._beeps_us[facts.leg] = joined_us
         source_facts = SourceFacts(
             facts,
             free_us=max(ends_us, default=None),
@@ -315,7 +322,8 @@ class Timeline:
 
     def open_file(self, file_hz: int, begin: int) -> None:
         """Set the file's rate, and its first sample: the first block is about to be written."""
-        self._file_hz, self.written, self._cover = file_hz, begin, Cover(file_hz)
+        self._file_hz, self.written = file_hz, begin
+        self._cover = Cover(file_hz, beep_hz=self._beep_hz, beeps_us=self._beeps_us)
         self._begin_us = us_of(begin, file_hz)
         for sink in self._sinks:
             sink.buffer.open(file_hz, begin, begin_us=self._begin_us)
@@ -329,13 +337,9 @@ class Timeline:
 
         That is the last track of a stream: the outbound one, or the only one.
         """
-        return [
-            (sink.leg, sink.track)
-            for span in (self._open[stream] for stream in streams if stream in self._open)
-            for source in span.sources
-            for sink in source.sinks
-            if sink.track is span.facts.tracks[-1]
-        ]
+        spans = [self._open[stream] for stream in streams if stream in self._open]
+        sinks = [(sink, span.facts.tracks[-1]) for span in spans for sink in span.sinks()]
+        return [(sink.leg, sink.track) for sink, last in sinks if sink.track is last]
 
     # ---- what there is to say ----------------------------------------------------------------------------------------
 
