@@ -257,9 +257,9 @@ class Fold:
             self._decide_rate()
         out = self._write_known(now_us)
         if not self._patience.is_early:
-            self._look_ahead(now_us)
-            if self.tap.is_on and self._ahead is None and self.ended is None:
-                self._let_hear(now_us)
+            known_us = self._look_ahead(now_us)
+            if known_us is not None and self._ahead is None and self.tap.is_on and self._output.is_open:
+                self._let_hear(known_us)
         return out
 
     def _write_known(self, now_us: int) -> bytes:
@@ -273,14 +273,14 @@ class Fold:
             ready_us = self._timeline.known_us(now_us) or 0
         return self._write(samples_at(ready_us, self._output.sample_rate_hz))
 
-    def _look_ahead(self, now_us: int) -> None:
-        """Have a fold ahead of this one while it waits for longer than listeners and timeouts can (rule 7)."""
+    def _look_ahead(self, now_us: int) -> int | None:
+        """Have a fold ahead while this one waits longer than some can (rule 7); return up to when the call is known."""
         may_end = self._output.may_end_by(now_us)
         is_wanted = self.ended is None and (may_end or self.tap.is_on)
         known_us = self._timeline.known_us(now_us, trails=False) if is_wanted else None
         if known_us is None:  # rule 4
             self._ahead = None
-            return
+            return None
         # Listeners hear what is placed already. What is to end there has to be written.
         reached_us = self._output.written_us if may_end else known_us
         if self._ahead is not None:
@@ -291,18 +291,15 @@ class Fold:
             self._ahead, self._ahead_may_end = self._twin(), may_end
             self._ahead._decides_rate = may_end
             self._ahead._write_known(now_us)
+        return known_us
 
-    def _let_hear(self, now_us: int) -> None:
+    def _let_hear(self, known_us: int) -> None:
         """Let those who listen hear what is placed, which the file only gets a little later (rule 7)."""
-        known_us = self._timeline.known_us(now_us, trails=False)
-        if known_us is None or not self._output.is_open or self._output.listens:
-            return
-        heard, cover = self._output.preview(), self._timeline.cover()
-        begin, upto = heard.written, heard.reach(samples_at(known_us, heard.sample_rate_hz))
-        if upto > begin:
-            for end, pause in heard.parts(upto):
-                heard.write(end, self._timeline.peek(begin, end, cover), pause=pause)
-                begin = end
+        output, timeline = self._output, self._timeline
+        if not output.listens:
+            ahead, cover = output.preview(is_whole=timeline.hears), timeline.cover()
+            upto = samples_at(known_us, output.sample_rate_hz)
+            ahead.let_hear(upto, lambda begin, end: timeline.peek(begin, end, cover))
 
     def _twin(self) -> Fold:
         """Return a fold that has folded the same, but writes no file and waits for less."""

@@ -51,6 +51,12 @@ class Cover:
         self._recent: dict[str, NDArray[np.int32]] = {}
         """The peaks of the last blocks of each leg, up to the one in which the last call has ended."""
 
+    def copy(self) -> Cover:
+        """Return one that has heard the same, to go on independently."""
+        same = Cover(self._file_hz, beep_hz=self._beep_hz, beeps_us=self._beeps_us)
+        same._recent = {**self._recent}  # its arrays are never written to again
+        return same
+
     def uncovered(self, written: int, upto: int, tracks: Sequence[tuple[TrackKey, Pieces]]) -> list[tuple[Pieces, int]]:
         """Return for each track what is to be mixed of it, and how many samples are redundant.
 

@@ -29,7 +29,6 @@ How far the call is known (the watermark):
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Track
@@ -132,7 +131,7 @@ class Timeline:
         """The buffers of open streams."""
 
     @property
-    def _hears(self) -> bool:
+    def hears(self) -> bool:
         """Whether a track is what a leg hears."""
         return any(sink.track is Track.OUTBOUND for sink in self._sinks)
 
@@ -265,7 +264,7 @@ class Timeline:
         seen: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.peek(begin, upto)) for sink in self._sinks
         ]
-        if not self._hears:
+        if not self.hears:
             return seen
         uncovered = cover.uncovered(begin, upto, seen)
         return [(track, pieces) for (track, _), (pieces, _) in zip(seen, uncovered, strict=True)]
@@ -273,7 +272,7 @@ class Timeline:
     def cover(self) -> Cover:
         """Return what was said up to where the file is written, as a copy that a peek may go on with."""
         assert self._cover is not None
-        return copy.deepcopy(self._cover)
+        return self._cover.copy()
 
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
@@ -281,7 +280,7 @@ class Timeline:
         taken: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
         ]
-        if self._cover is not None and self._hears:  # rule 3
+        if self._cover is not None and self.hears:  # rule 3
             uncovered = self._cover.uncovered(written, upto, taken)
             for sink, (_, redundant) in zip(self._sinks, uncovered, strict=True):
                 sink.buffer.count_redundant(redundant)
