@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
 from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.spans import drift_ppm, reconnect_gaps, track_receipts
 
 if TYPE_CHECKING:
     from wavstream.rendering.inspection.inspector import Inspector
@@ -50,6 +51,7 @@ def file_account(
     """Return what those who make the file have to say of it so far."""
     # Times of a receipt count from the beginning of the file.
     begin_ms = us_of(output.begin, output.sample_rate_hz) // 1000
+    gaps = sorted([*stats.gaps, *reconnect_gaps(timeline.streams)], key=lambda gap: gap.start_ms)
     integrity = Integrity(
         samples=output.samples * output.channels,
         lost_ms=stats.lost_us // 1000,
@@ -63,18 +65,24 @@ def file_account(
         paused_ms=stats.paused_us // 1000,
         after_limit_ms=stats.after_limit_us // 1000,
         clipped_samples=stats.clipped_samples,
-        gaps=tuple(replace(gap, start_ms=gap.start_ms - begin_ms) for gap in timeline.gaps()),
+        gaps=tuple(
+            replace(gap, start_ms=gap.start_ms - begin_ms) for gap in sorted(gaps, key=lambda gap: gap.start_ms)
+        ),
         gaps_omitted=stats.gaps_omitted,
         pauses=tuple(Pause(start // 1000 - begin_ms, (end - start) // 1000) for start, end in output.pauses.spans),
-        drift_ppm=timeline.drift_ppm(),
+        drift_ppm=drift_ppm(timeline.streams),
         trimmed_ms=output.trimmed,
         paused_audio_in_journal=has_pause_in_journal,
     )
+    tracks = track_receipts(timeline.streams, output.written_us)
     return FileAccount(
         sample_rate=output.sample_rate_hz,
         channels=output.channels,
         samples=output.samples,
-        legs=tuple(_leg_receipt(track, output, inspector, begin_ms) for track in timeline.receipts(output.written_us)),
+        legs=tuple(
+            _leg_receipt(track, output, inspector, begin_ms)
+            for track in track_receipts(timeline.streams, output.written_us)
+        ),
         integrity=integrity,
         before_start_ms=stats.before_us // 1000,
     )

@@ -15,8 +15,9 @@
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
    until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.
 7. The file waits long for a leg that is behind. Listeners, and what ends a recording by itself, cannot: for them a copy
-   of the fold goes ahead, with the same items and less patience. It writes nothing. If it finds the end, that is the
-   end of the file too. Whether somebody listens changes nothing in the file.
+   of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
+   nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
+   end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from wavstream.rendering.account import FileAccount, file_account
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.inspection.inspector import Inspector
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.rendering.output import Output
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import EARLY_SETTLE_US, Patience, samples_at
@@ -89,8 +91,10 @@ class Fold:
         self._rate_hz: int | None = None
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
-        self._is_ahead_for_end = False
-        """Whether it may find the end, and not only be heard."""
+        self._ahead_may_end = False
+        """Whether that one was made because the recording may end by itself."""
+        self._decides_rate = True
+        """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
 
     @property
@@ -126,9 +130,8 @@ class Fold:
             else:
                 out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
-        self._runs = [run.owned() for run in self._runs]
-        if self._ahead is not None:
-            self._ahead._runs = [run.owned() for run in self._ahead._runs]
+        for fold in (self, self._ahead or self):
+            fold._runs = [run.owned() for run in fold._runs]
         return b"".join(out)
 
     def header(self) -> bytes:
@@ -137,13 +140,8 @@ class Fold:
 
     def account(self) -> FileAccount:
         """Return what there is to say of the file so far; final once the recording has ended."""
-        return file_account(
-            self._output,
-            self._timeline,
-            self._inspector,
-            self._stats,
-            has_pause_in_journal=self._has_pause_in_journal,
-        )
+        journaled = self._has_pause_in_journal
+        return file_account(self._output, self._timeline, self._inspector, self._stats, has_pause_in_journal=journaled)
 
     def _take(self, item: Item) -> bytes:
         """Take in an item, and return the file bytes that it completes."""
@@ -162,8 +160,11 @@ class Fold:
         else:
             out = self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:
+            self._ahead._rate_hz = self._rate_hz
             self._ahead._take(item)
-            out += self._obey(item.arrival_us - self._origin_us if not isinstance(item, FrameRun) else 0)
+            self._rate_hz = self._ahead._rate_hz
+            if not isinstance(item, FrameRun):
+                out += self._obey(item.arrival_us - self._origin_us)
         return out
 
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
@@ -200,6 +201,7 @@ class Fold:
             patience=self._patience,
             may_begin_earlier=may_begin_earlier,
             trails=not self._output.may_time_out,
+            beep_hz=BEEP_HZ if options.beep else None,
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
@@ -209,14 +211,13 @@ class Fold:
     def _apply(self, event: JournalEvent, now_us: int) -> bytes:
         """Apply what happened; return the bytes of the file that it completes."""
         pauses = self._output.pauses
-        if isinstance(event, StreamOpened):
+        if isinstance(event, StreamOpened | StreamClosed | ServerStarted):
             self._feed_timeline()  # rule 2
+        if isinstance(event, StreamOpened):
             self._open_stream(event.facts, joined_us=now_us)
         elif isinstance(event, StreamClosed):
-            self._feed_timeline()
             self._timeline.close_stream(event.stream, now_us=now_us, is_lost=not event.clean)
         elif isinstance(event, ServerStarted):
-            self._feed_timeline()
             self._timeline.lose_all_streams(now_us=now_us)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
@@ -259,9 +260,10 @@ class Fold:
         if heard_us is not None and now_us - heard_us >= EARLY_SETTLE_US:
             self._decide_rate()
         out = self._write_known(now_us)
-        self._look_ahead(now_us)
-        if self.tap.is_on and self._ahead is None and self.ended is None:
-            self._let_hear(now_us)
+        if not self._patience.is_early:
+            known_us = self._look_ahead(now_us)
+            if known_us is not None and self._ahead is None and self.tap.is_on and self._output.is_open:
+                self._let_hear(known_us)
         return out
 
     def _write_known(self, now_us: int) -> bytes:
@@ -275,40 +277,32 @@ class Fold:
             ready_us = self._timeline.known_us(now_us) or 0
         return self._write(samples_at(ready_us, self._output.sample_rate_hz))
 
-    def _look_ahead(self, now_us: int) -> None:
-        """Have a fold ahead of this one while it waits for longer than listeners and timeouts can (rule 7)."""
+    def _look_ahead(self, now_us: int) -> int | None:
+        """Have a fold ahead while this one waits longer than some can (rule 7); return up to when the call is known."""
         may_end = self._output.may_end_by(now_us)
-        if self.ended is not None or self._patience.is_early or not (may_end or self.tap.is_on):
+        is_wanted = self.ended is None and (may_end or self.tap.is_on)
+        known_us = self._timeline.known_us(now_us, trails=False) if is_wanted else None
+        if known_us is None:  # rule 4
             self._ahead = None
-            return
-        if may_end and not self._is_ahead_for_end:
-            # One that was only heard so far knows what a fold without listeners does not: it may not decide.
-            self._ahead, self._is_ahead_for_end = None, True
-        known_us = self._timeline.known_us(now_us, trails=False)
+            return None
         # Listeners hear what is placed already. What is to end there, or is to be trimmed, has to be written.
-        has_to_write = may_end or self._output.listens or known_us is None
-        reached_us = self._output.written_us if has_to_write or known_us is None else known_us
+        reached_us = self._output.written_us if may_end or self._output.listens else known_us
         if self._ahead is not None:
-            if reached_us >= self._ahead._output.written_us:
+            is_reached = self._output.is_open and reached_us >= self._ahead._output.written_us
+            if is_reached or may_end is not self._ahead_may_end:
                 self._ahead = None
-        elif now_us - reached_us > EARLY_SETTLE_US:
-            self._ahead = self._twin()
+        if self._ahead is None and now_us - reached_us > EARLY_SETTLE_US:
+            self._ahead, self._ahead_may_end = self._twin(), may_end
+            self._ahead._decides_rate = may_end
             self._ahead._write_known(now_us)
+        return known_us
 
-    def _let_hear(self, now_us: int) -> None:
+    def _let_hear(self, known_us: int) -> None:
         """Let those who listen hear what is placed, which the file only gets a little later (rule 7)."""
-        known_us = self._timeline.known_us(now_us, trails=False)
-        if known_us is None or not self._output.is_open or self._output.listens:
-            return
-        upto = samples_at(known_us, self._output.sample_rate_hz)
-        if self._options.max_length_s:
-            upto = min(upto, samples_at(round(self._options.max_length_s * 1_000_000), self._output.sample_rate_hz))
-        heard, cover = self._output.preview(), self._timeline.cover()
-        begin = heard.written
-        if upto > begin:
-            for end, pause in heard.parts(upto):
-                heard.write(end, self._timeline.peek(begin, end, cover), pause=pause)
-                begin = end
+        output, timeline = self._output, self._timeline
+        if not output.listens:
+            ahead, cover = output.preview(is_whole=timeline.hears), timeline.cover()
+            ahead.let_hear(samples_at(known_us, output.sample_rate_hz), lambda at, end: timeline.peek(at, end, cover))
 
     def _twin(self) -> Fold:
         """Return a fold that has folded the same, but writes no file and waits for less."""
@@ -319,7 +313,7 @@ class Fold:
 
     def _obey(self, now_us: int) -> bytes:
         """End where the fold ahead has found the end: what was decided for those who cannot wait stays (rule 7)."""
-        end = self._ahead.ended if self._ahead is not None else None
+        end = self._ahead.ended if self._ahead is not None and self._ahead_may_end else None
         if end is None or self.ended is not None:
             return b""
         self._ahead = None
@@ -345,9 +339,8 @@ class Fold:
         self._timeline.place_all(now_us)
         self._timeline.flush()
         said_us = self._timeline.said_us(event.stream)
-        return self._write_to_end(
-            EndReason.TERMINATOR, max(self._output.written_us, now_us if said_us is None else said_us)
-        )
+        end_us = now_us if said_us is None else said_us
+        return self._write_to_end(EndReason.TERMINATOR, max(self._output.written_us, end_us))
 
     def _write_to_end(self, reason: EndReason, end_us: int) -> bytes:
         """Write what is before this end; writing may find one that is before it."""
@@ -379,7 +372,7 @@ class Fold:
 
     def _decide_rate(self) -> int | None:
         """Decide the file's rate, once (rule 5): in time for who listens, so that the file has the same."""
-        if self._rate_hz is None:
+        if self._rate_hz is None and self._decides_rate:
             self._rate_hz = self._options.sample_rate or self._timeline.highest_rate_hz
         return self._rate_hz
 

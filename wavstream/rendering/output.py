@@ -26,7 +26,7 @@ from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.render_stats import RenderStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,17 +95,39 @@ class Output:
 
     def may_end_by(self, now_us: int) -> bool:
         """Return whether an option may have ended the recording by then."""
-        return self.may_time_out or 0 < self._options.max_length_s * 1_000_000 <= now_us
+        # Time 2: a file that begins before the recording is longer by then, one whose pauses are skipped is shorter.
+        recorded_us = us_of(self._recorded, self.sample_rate_hz) + now_us - self.written_us
+        return self.may_time_out or 0 < self._options.max_length_s * 1_000_000 <= recorded_us
 
-    def preview(self) -> Output:
-        """Return an output that goes on from here and writes to no file: what it would write is only heard."""
+    def reach(self, upto: int) -> int:
+        """Return how far the file can be written before it has its greatest length, if that is before this sample."""
+        if not self._options.max_length_s:
+            return upto
+        room = round(self._options.max_length_s * self.sample_rate_hz) - self._recorded
+        return min(upto, self.written + max(0, room))
+
+    def preview(self, *, is_whole: bool) -> Output:
+        """Return an output that goes on from here and writes to no file: what it would write is only heard.
+
+        ``is_whole``: it goes on where this one has ended, although that was heard already.
+        """
         seen = Output.__new__(Output)
         seen.__dict__.update(self.__dict__)
-        seen.pauses, seen.layout, seen._columns = self.pauses.copy(), copy.deepcopy(self.layout), {**self._columns}
+        seen.pauses, seen.layout, seen._columns = self.pauses.copy(), self.layout.copy(), {**self._columns}
         seen._stats, seen._endpointer, seen._is_ahead = RenderStats(), None, True
         # Nothing is trimmed from a file that is previewed, so recorded time is file time.
         seen._encoded = self._recorded
+        if not is_whole and not seen.pauses.lie_ahead:
+            heard = max(0, self._tap.samples - self._recorded)
+            seen.written, seen._recorded, seen._encoded = (
+                n + heard for n in (seen.written, seen._recorded, seen._encoded)
+            )
         return seen
+
+    def let_hear(self, upto: int, said: Callable[[int, int], list[tuple[TrackKey, Pieces]]]) -> None:
+        """Let a part of the call be heard up to a sample; ``said`` returns what is said between two."""
+        for end, pause in self.parts(self.reach(upto)):
+            self.write(end, said(self.written, end), pause=pause)
 
     @property
     def written_us(self) -> int:
@@ -257,6 +279,11 @@ class Pauses:
         same.spans, same.since_us, same._behaviors = [*self.spans], self.since_us, [*self._behaviors]
         same._first = self._first
         return same
+
+    @property
+    def lie_ahead(self) -> bool:
+        """Whether one lasts, or lies ahead of the point of writing."""
+        return bool(self._behaviors[self._first :])
 
     def begin(self, at_us: int, behavior: PauseBehavior) -> None:
         """Begin a pause, unless one lasts already."""

@@ -1,9 +1,9 @@
 """What goes to the encoder, as it is, for those who listen while the file is made.
 
-While nobody listens only samples are counted. Who listens may be ahead of the file: a fold that waits for less sends
-what it has, and what the file gets later, at the same samples, is not heard again. So what the file lacks is remembered
-while somebody listens, and so are the samples that an encoder holds back: what can be read of the file so far can
-always be continued from here.
+Who listens may be ahead of the file: a fold that waits for less sends what it has, and what the file gets later, at the
+same samples, is not heard again. So what the file lacks is remembered until it has it, also when nobody listens any
+more, since the next one may listen before; and so are the samples that an encoder holds back. What can be read of the
+file so far can always be continued from here.
 """
 
 from __future__ import annotations
@@ -51,8 +51,6 @@ class Tap:
     def switch(self, on: bool) -> None:
         """Start or stop collecting what goes by."""
         self._heard = [] if on else None
-        if not on:
-            self._forget_ahead()
 
     def pass_on(self, start: int, block: NDArray[np.int16], *, is_ahead: bool = False) -> None:
         """Take in a block, (samples, channels), that begins at a sample of the file; collect it while the tap is on.
@@ -86,9 +84,3 @@ class Tap:
         """Return the newest samples: what the file lacks, and before it what its encoder holds back, if it does."""
         first = self.filed - self._held_back
         return b"".join(pcm_bytes(block[max(0, first - start) :]) for start, block in self._recent)
-
-    def _forget_ahead(self) -> None:
-        """Let what is ahead of the file be heard when it gets there: nobody has listened to it."""
-        self.samples = min(self.samples, self.filed)
-        kept = [(start, block[: max(0, self.filed - start)]) for start, block in self._recent]
-        self._recent = deque((start, block) for start, block in kept if len(block))

@@ -8,7 +8,9 @@ may send nothing, or silence while music is played. So:
    or up to 0.5 s before. What is heard comes later than it was said, and its last syllable later still.
 2. Sound is what is at least a quarter as loud. A microphone that is open while music is played covers nothing; two legs
    whose gains differ by 12 dB are still one voice.
-3. Everything else that an outbound track brings is mixed.
+3. So is the recording's beep, which the file has at its start: a leg that joins later is played it too, and may bring
+   it back. A block is taken for it of which half the power is that tone, in the first 5 s of such a leg.
+4. Everything else that an outbound track brings is mixed.
 
 Blocks count in samples of the file from the start of the recording, so they do not depend on how far it is written.
 """
@@ -21,9 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.model.audio import Track
+from wavstream.rendering.timeline.clock import us_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,15 +36,26 @@ if TYPE_CHECKING:
 _BLOCKS_PER_S = 50
 _LASTS_BLOCKS = 25
 _AS_LOUD_ONE_IN = 4
+_BEEPS_US = 5_000_000
 
 
 class Cover:
     """What was said lately on the inbound tracks of each leg."""
 
-    def __init__(self, file_hz: int) -> None:
+    def __init__(self, file_hz: int, *, beep_hz: int | None = None, beeps_us: Mapping[str, int] | None = None) -> None:
+        """Begin with nothing said. ``beeps_us``: when each leg joined that is played a beep of ``beep_hz`` then."""
+        self._file_hz = file_hz
+        self._beep_hz = beep_hz
+        self._beeps_us = beeps_us or {}
         self._block = file_hz // _BLOCKS_PER_S
         self._recent: dict[str, NDArray[np.int32]] = {}
         """The peaks of the last blocks of each leg, up to the one in which the last call has ended."""
+
+    def copy(self) -> Cover:
+        """Return one that has heard the same, to go on independently."""
+        same = Cover(self._file_hz, beep_hz=self._beep_hz, beeps_us=self._beeps_us)
+        same._recent = {**self._recent}  # its arrays are never written to again
+        return same
 
     def uncovered(self, written: int, upto: int, tracks: Sequence[tuple[TrackKey, Pieces]]) -> list[tuple[Pieces, int]]:
         """Return for each track what is to be mixed of it, and how many samples are redundant.
@@ -52,13 +66,18 @@ class Cover:
         found = []
         for (leg, track), pieces in tracks:
             others = [peaks for other, peaks in said.items() if other != leg]
-            if track is Track.INBOUND or not pieces or not others:
+            beeps = self._may_beep(leg, written)
+            if track is Track.INBOUND or not pieces or not (others or beeps):
                 found.append((pieces, 0))
-            else:
+                continue
+            heard = self._peaks(written, upto, pieces)
+            is_redundant = np.zeros(len(heard), bool)
+            if others:
                 loudest: NDArray[np.int32] = np.maximum.reduce(others)
-                heard = self._peaks(written, upto, pieces)
-                is_redundant = (loudest > 0) & (heard <= loudest * _AS_LOUD_ONE_IN)  # rule 2
-                found.append(self._without(pieces, is_redundant, written))
+                is_redundant |= (loudest > 0) & (heard <= loudest * _AS_LOUD_ONE_IN)  # rule 2
+            if beeps:
+                is_redundant |= self._beep(written, len(heard), pieces)  # rule 3
+            found.append(self._without(pieces, is_redundant, written))
         return found
 
     def _said(self, written: int, upto: int, tracks: Sequence[tuple[TrackKey, Pieces]]) -> dict[str, NDArray[np.int32]]:
@@ -101,6 +120,27 @@ class Cover:
             of_piece = peaks[low : low + len(loud)]
             np.maximum(of_piece, loud, out=of_piece)
         return peaks
+
+    def _may_beep(self, leg: str, written: int) -> bool:
+        """Return whether the beep may come back to this leg from here on."""
+        joined_us = self._beeps_us.get(leg)
+        return joined_us is not None and us_of(written, self._file_hz) < joined_us + _BEEPS_US
+
+    def _beep(self, written: int, blocks: int, pieces: Pieces) -> NDArray[np.bool_]:
+        """Return which blocks are the beep (rule 3)."""
+        assert self._beep_hz is not None
+        sound = np.zeros(blocks * self._block)
+        for row, samples in pieces:
+            start = written % self._block + row
+            sound[start : start + len(samples)] = samples
+        # By quarters, of whole periods: a block may begin or end in the middle of the beep.
+        quarter = self._block // 4
+        parts = sound.reshape(blocks, self._block)[:, : 4 * quarter].reshape(blocks, 4, quarter)
+        turning = np.exp(-2j * np.pi * self._beep_hz / self._file_hz * np.arange(quarter))
+        of_beep = (np.abs(parts @ turning) ** 2).sum(axis=1) * 2 / quarter
+        whole = (parts**2).sum(axis=(1, 2))
+        is_beep: NDArray[np.bool_] = (whole > 0) & (2 * of_beep >= whole)
+        return is_beep
 
     def _without(self, pieces: Pieces, is_redundant: NDArray[np.bool_], written: int) -> tuple[Pieces, int]:
         """Return the pieces without the blocks that are redundant, and how many samples that leaves out."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wavstream.journal.events import StreamFacts
     from wavstream.model.audio import Track
@@ -77,6 +77,24 @@ def by_track(streams: Iterable[StreamSpan]) -> dict[tuple[str, Track], list[Trac
             if not sink.is_shadowed:
                 spans.setdefault((sink.leg, sink.track), []).append(TrackSpan(stream, sink))
     return spans
+
+
+def track_end_us(streams: Iterable[StreamSpan], leg: str, track: Track) -> int | None:
+    """Return where a track ends so far, whichever streams brought it; None: none has."""
+    of_leg = (stream for stream in streams if stream.facts.leg == leg)
+    buffers = (sink.buffer for stream in of_leg for sink in stream.sinks() if sink.track is track)
+    return max((buffer.last_us for buffer in buffers if buffer.first_us is not None), default=None)
+
+
+def cast_shadows(streams: Iterable[StreamSpan], all_streams: Sequence[StreamSpan]) -> None:
+    """Let only the oldest of the open streams of each track be heard; the next one goes on where that has ended."""
+    brought: set[tuple[str, Track]] = set()
+    for stream in streams:
+        for sink in stream.sinks():
+            was_shadowed, sink.is_shadowed = sink.is_shadowed, (sink.leg, sink.track) in brought
+            brought.add((sink.leg, sink.track))
+            if was_shadowed and not sink.is_shadowed:
+                sink.handover_us = track_end_us(all_streams, sink.leg, sink.track)
 
 
 def track_receipts(streams: Iterable[StreamSpan], end_us: int) -> list[TrackReceipt]:

@@ -29,7 +29,6 @@ How far the call is known (the watermark):
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from wavstream.model.audio import Track
@@ -40,7 +39,7 @@ from wavstream.rendering.timeline.cover import Cover
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
 from wavstream.rendering.timeline.source import new_sources
-from wavstream.rendering.timeline.spans import StreamSpan, TrackReceipt, drift_ppm, reconnect_gaps, track_receipts
+from wavstream.rendering.timeline.spans import StreamSpan, cast_shadows, track_end_us
 from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 
     from wavstream.journal.events import StreamFacts
     from wavstream.journal.records import FrameRun
-    from wavstream.model.recording import Gap
     from wavstream.rendering.timeline.clock import Patience
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.lane import Lane
@@ -79,6 +77,7 @@ class Timeline:
         patience: Patience,
         may_begin_earlier: bool,
         trails: bool = True,
+        beep_hz: int | None = None,
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
@@ -87,8 +86,9 @@ class Timeline:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
         ``may_begin_earlier``: the file begins with what was said first, also if that is before the start: as much as
-        the hold. ``trails``: rule 6 leaves room for backlogs. ``decode`` and ``resampler`` are those of the room
-        ``codecs``, which this one does not know.
+        the hold. ``trails``: rule 6 leaves room for backlogs. ``beep_hz``: of the beep that a leg is played which joins
+        later, if there is one. ``decode`` and ``resampler`` are those of the room ``codecs``, which this one does not
+        know.
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
@@ -99,6 +99,9 @@ class Timeline:
         self._origin_us = origin_us
         self._patience = patience
         self._trails = trails
+        self._beep_hz = beep_hz
+        self._beeps_us: dict[str, int] = {}
+        """When each leg joined that was played the beep then."""
         self._begin_us = -patience.hold_us if may_begin_earlier else 0
         """What was said before this is not in the file."""
         self._stats = stats
@@ -110,7 +113,7 @@ class Timeline:
         """None: the file is not open."""
         self._step_bytes: dict[int, int] = {}
         """Bytes of one sample of all channels, by the number that frames carry, of all streams so far."""
-        self._streams: list[StreamSpan] = []
+        self.streams: list[StreamSpan] = []
         """All so far."""
         self._open: dict[int, StreamSpan] = {}
         """Those that are open, by number, in order of arrival."""
@@ -128,7 +131,7 @@ class Timeline:
         """The buffers of open streams."""
 
     @property
-    def _hears(self) -> bool:
+    def hears(self) -> bool:
         """Whether a track is what a leg hears."""
         return any(sink.track is Track.OUTBOUND for sink in self._sinks)
 
@@ -144,7 +147,7 @@ class Timeline:
     @property
     def highest_rate_hz(self) -> int | None:
         """The highest rate of all streams so far; None: there was none."""
-        return max((span.facts.format.rate_hz for span in self._streams if span.sources), default=None)
+        return max((span.facts.format.rate_hz for span in self.streams if span.sources), default=None)
 
     # ---- streams ---------------------------------------------------------------------------------------------------
 
@@ -170,7 +173,9 @@ class Timeline:
         tracks_us = [(sink.track, sink.handover_us) for heard in sinks.values() for sink in heard]
         said_us = [us for track, us in tracks_us if us is not None and track is Track.INBOUND]
         ends_us = said_us or [us for _, us in tracks_us if us is not None]
-        earlier = (span for span in self._streams if span.facts.leg == facts.leg)
+        earlier = [span for span in self.streams if span.facts.leg == facts.leg]
+        if self._beep_hz is not None and joined_us > 0 and not earlier:
+            self._beeps_us[facts.leg] = joined_us
         source_facts = SourceFacts(
             facts,
             free_us=max(ends_us, default=None),
@@ -184,7 +189,7 @@ class Timeline:
         )
         lanes = {number: (source, lane) for source, of_source in made for number, lane in of_source.items()}
         span = StreamSpan(facts, joined_us, [source for source, _ in made], lanes)
-        self._streams.append(span)
+        self.streams.append(span)
         self._open[facts.stream] = span
         self._away = [away for away in self._away if not away.is_replaced_by(span)]
         self._regroup()
@@ -260,7 +265,7 @@ class Timeline:
         seen: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.peek(begin, upto)) for sink in self._sinks
         ]
-        if not self._hears:
+        if not self.hears:
             return seen
         uncovered = cover.uncovered(begin, upto, seen)
         return [(track, pieces) for (track, _), (pieces, _) in zip(seen, uncovered, strict=True)]
@@ -268,7 +273,7 @@ class Timeline:
     def cover(self) -> Cover:
         """Return what was said up to where the file is written, as a copy that a peek may go on with."""
         assert self._cover is not None
-        return copy.deepcopy(self._cover)
+        return self._cover.copy()
 
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
@@ -276,7 +281,7 @@ class Timeline:
         taken: list[tuple[TrackKey, Pieces]] = [
             ((sink.leg, sink.track), sink.buffer.take(upto)) for sink in self._sinks
         ]
-        if self._cover is not None and self._hears:  # rule 3
+        if self._cover is not None and self.hears:  # rule 3
             uncovered = self._cover.uncovered(written, upto, taken)
             for sink, (_, redundant) in zip(self._sinks, uncovered, strict=True):
                 sink.buffer.count_redundant(redundant)
@@ -304,7 +309,7 @@ class Timeline:
 
     def drop_all(self) -> int:
         """Forget what is not taken yet; return how much audio that is, in microseconds over all tracks."""
-        not_placed_us = sum(lane.drop() for span in self._streams for _, lane in span.lanes.values())
+        not_placed_us = sum(lane.drop() for span in self.streams for _, lane in span.lanes.values())
         return not_placed_us + sum(sink.buffer.drop() for sink in self._sinks)
 
     # ---- the file --------------------------------------------------------------------------------------------------
@@ -317,7 +322,8 @@ class Timeline:
 
     def open_file(self, file_hz: int, begin: int) -> None:
         """Set the file's rate, and its first sample: the first block is about to be written."""
-        self._file_hz, self.written, self._cover = file_hz, begin, Cover(file_hz)
+        self._file_hz, self.written = file_hz, begin
+        self._cover = Cover(file_hz, beep_hz=self._beep_hz, beeps_us=self._beeps_us)
         self._begin_us = us_of(begin, file_hz)
         for sink in self._sinks:
             sink.buffer.open(file_hz, begin, begin_us=self._begin_us)
@@ -331,13 +337,9 @@ class Timeline:
 
         That is the last track of a stream: the outbound one, or the only one.
         """
-        return [
-            (sink.leg, sink.track)
-            for span in (self._open[stream] for stream in streams if stream in self._open)
-            for source in span.sources
-            for sink in source.sinks
-            if sink.track is span.facts.tracks[-1]
-        ]
+        spans = [self._open[stream] for stream in streams if stream in self._open]
+        sinks = [(sink, span.facts.tracks[-1]) for span in spans for sink in span.sinks()]
+        return [(sink.leg, sink.track) for sink, last in sinks if sink.track is last]
 
     # ---- what there is to say ----------------------------------------------------------------------------------------
 
@@ -350,20 +352,8 @@ class Timeline:
     def length_us(self, runs: Sequence[FrameRun]) -> int:
         """Return how much audio frames are, of all tracks that are part of the recording."""
         frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
-        lanes = (pair for span in self._streams for pair in span.lanes.items())
+        lanes = (pair for span in self.streams for pair in span.lanes.items())
         return sum(lane.length_us(frames[number]) for number, (_, lane) in lanes if number in frames)
-
-    def receipts(self, end_us: int) -> list[TrackReceipt]:
-        """Return what was recorded of each track; ``end_us``: the end of the recording so far."""
-        return track_receipts(self._streams, end_us)
-
-    def gaps(self) -> list[Gap]:
-        """Return silence that the call did not have, in order."""
-        return sorted([*self._stats.gaps, *reconnect_gaps(self._streams)], key=lambda gap: gap.start_ms)
-
-    def drift_ppm(self) -> dict[str, int]:
-        """Return how fast the clock of each leg ran."""
-        return drift_ppm(self._streams)
 
     # ---- within ----------------------------------------------------------------------------------------------------
 
@@ -372,18 +362,12 @@ class Timeline:
         for source in self._sources:
             source.advance(now_us=now_us, written_us=written_us, final=final)
 
-    def _track_end_us(self, leg: str, track: Track) -> int | None:
-        """Return where a track ends so far, whichever streams brought it; None: none has."""
-        spans = (span for span in self._streams if span.facts.leg == leg)
-        buffers = (sink.buffer for span in spans for sink in span.sinks() if sink.track is track)
-        return max((buffer.last_us for buffer in buffers if buffer.first_us is not None), default=None)
-
     def _new_sink(self, facts: StreamFacts, track: Track, column: int) -> TrackSink:
         buffer = TrackBuffer(facts.format.rate_hz, self._stats, self._resampler, begin_us=self._begin_us)
         if self._file_hz is not None:
             buffer.open(self._file_hz, self.written, begin_us=self._begin_us)
         # A leg that is back may send again what it has said already.
-        return TrackSink(facts.leg, track, column, buffer, handover_us=self._track_end_us(facts.leg, track))
+        return TrackSink(facts.leg, track, column, buffer, handover_us=track_end_us(self.streams, facts.leg, track))
 
     def _regroup(self) -> None:
         """Decide anew who is heard, and who is waited for: the streams that are open have changed."""
@@ -391,23 +375,13 @@ class Timeline:
         self._sources = [source for span in spans for source in span.sources]
         self._lanes = {number: pair for span in spans for number, pair in span.lanes.items()}
         self._live = {sink.buffer for span in spans for sink in span.sinks()}
-        self._cast_shadows(spans)
+        cast_shadows(spans, self.streams)  # rules 1 and 2
         self._awaited = []
         for source in self._sources:
             if not all(sink.is_shadowed for sink in source.sinks):  # rule 4
                 self._awaited.append(source)
             else:
                 source.was_unheard = True
-
-    def _cast_shadows(self, spans: Sequence[StreamSpan]) -> None:
-        """Let only the oldest stream of each track be heard."""
-        brought: set[tuple[str, Track]] = set()
-        for span in spans:
-            for sink in span.sinks():
-                was_shadowed, sink.is_shadowed = sink.is_shadowed, (sink.leg, sink.track) in brought  # rule 1
-                brought.add((sink.leg, sink.track))
-                if was_shadowed and not sink.is_shadowed:  # rule 2
-                    sink.handover_us = self._track_end_us(sink.leg, sink.track)
 
 
 def watermark(covered_us: Iterable[int], *, now_us: int, latest_us: int, written_us: int, hold_us: int) -> int:
