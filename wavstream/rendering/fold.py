@@ -130,7 +130,7 @@ class Fold:
             else:
                 out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
-        for fold in (self, self._ahead or self):
+        for fold in (self,) if self._ahead is None else (self, self._ahead):
             fold._runs = [run.owned() for run in fold._runs]
         return b"".join(out)
 
