@@ -79,10 +79,7 @@ def file_account(
         sample_rate=output.sample_rate_hz,
         channels=output.channels,
         samples=output.samples,
-        legs=tuple(
-            _leg_receipt(track, output, inspector, begin_ms)
-            for track in track_receipts(timeline.streams, output.written_us)
-        ),
+        legs=tuple(_leg_receipt(track, output, inspector, begin_ms) for track in tracks),
         integrity=integrity,
         before_start_ms=stats.before_us // 1000,
     )
