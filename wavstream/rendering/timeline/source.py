@@ -175,7 +175,7 @@ class Source:
         arrival_us, lag, _ = self._heads(self._leading_lanes())
         first_us = int(arrival_us[0])
         least = int(np.minimum.reduce(lag))
-        is_ahead = int(lag[0]) - least > self._patience.hold_us
+        is_ahead = int(lag[0]) - least > self._patience.backlog_us
         kept_bytes = sum(len(lane.frames.payload) for lane in self.lanes if lane.frames is not None)
         if not (final or is_ahead or kept_bytes >= _SETTLE_BYTES):  # rule 1
             if now_us < first_us + self._patience.settle_us:
@@ -240,13 +240,13 @@ class Source:
         if self._is_anchored:
             expected_us = self._clock.offset_us
         apart_us = arrival_us - us_of(stamp + offset, self._rate_hz) - expected_us
-        is_its_own = abs(apart_us) > self._patience.hold_us
+        is_its_own = abs(apart_us) > self._patience.backlog_us
         return offset + samples_at(apart_us, self._rate_hz) if is_its_own else offset
 
     def _away_us(self, arrival_us: int) -> int:
         """Return for how long the leg had not been heard when this came, but no longer than the file waits for it."""
         free_us = self._facts.free_us
-        return 0 if free_us is None else min(arrival_us - free_us, self._patience.hold_us)
+        return 0 if free_us is None else min(arrival_us - free_us, self._patience.backlog_us)
 
     def _is_unbroken(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], now_us: int) -> bool:
         """Return whether most of the time since the first frame was filled with frames."""
