@@ -22,6 +22,7 @@ from tests.support.listened import (
     stalled,
     whole,
 )
+from tests.support.torture import draw_call
 from wavstream.model.audio import Track, TrackClock
 from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 
@@ -202,6 +203,21 @@ def test_listening_changes_no_byte_of_the_file(sender: Callable[[Script], None],
         made = listened(script, listens)
         assert made.audio == audio
         assert (made.fold.ended, made.fold.account()) == (fold.ended, fold.account())
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_listening_to_a_call_of_the_torture_bench_changes_no_byte_and_nothing_is_heard_that_is_not_in_the_file(
+    number: int,
+) -> None:
+    call = draw_call(31, number, longest_s=30.0)
+    audio, fold = whole(call.script)
+    random = np.random.default_rng(number)
+    turns = random.uniform(0, 30, 6)
+    made = listened(call.script)
+    assert (made.audio, made.fold.account()) == (audio, fold.account())
+    assert len(made.heard) == len(audio)
+    made = listened(call.script, lambda at_s: bool((turns < at_s).sum() % 2))
+    assert (made.audio, made.fold.account()) == (audio, fold.account())
 
 
 def test_who_listens_never_hears_more_than_the_greatest_length() -> None:
