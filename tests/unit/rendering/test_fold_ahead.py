@@ -22,6 +22,7 @@ from tests.support.listened import (
     stalled,
     whole,
 )
+from tests.support.torture import draw_call
 from wavstream.model.audio import Track, TrackClock
 from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 
@@ -133,6 +134,34 @@ def test_who_listens_goes_on_without_a_leg_that_stalls_and_the_file_has_it_where
     assert not made.sound[10 * HZ : 16 * HZ, 1].any()
 
 
+def test_a_backlog_longer_than_those_wait_who_cannot_is_not_heard_ahead_of_the_call() -> None:
+    said = noise(40.0, seed=2)
+    script = Script().start()
+    script.open("b").send(said[: 10 * HZ], at_s=0.0).close(10.0, clean=False)
+    came_s = np.maximum(17.0 + in_real_time(30.0) / 6, in_real_time(30.0) + 10.0)
+    script.open("b", at_s=16.9).send(said[10 * HZ :], at_s=17.0, arrivals_s=came_s)
+    made = listened(script.stop(40.0))
+
+    assert np.array_equal(made.file[:, 1], said)
+    assert len(made.sound) == len(made.file)
+    assert np.array_equal(made.sound[25 * HZ :], made.file[25 * HZ :])
+    assert all(heard_s <= at_s for at_s, heard_s in made.heard_s.items())
+    assert made.fold._ahead is None
+
+
+def test_what_a_leg_hears_is_heard_as_the_file_has_it() -> None:
+    script = Script().start()
+    script.open("a").send(noise(20.0) * (np.arange(20 * HZ) % 19_000 < 9000), at_s=0.0)
+    facts = script.facts("b", clock=TrackClock.TIMESTAMPED, tracks=(Track.INBOUND, Track.OUTBOUND))
+    leg = script.open(facts).send(noise(20.0, seed=2), at_s=0.0)
+    leg.position = 0
+    leg.send(noise(20.0, seed=3) // 3 * (np.arange(20 * HZ) % 15_000 < 9000), at_s=0.0, track=1)
+    made = listened(script.stop(20.0))
+
+    assert made.heard == made.audio
+    assert made.fold.account().integrity.redundant_ms > 1000
+
+
 def test_no_copy_is_made_while_nobody_listens() -> None:
     made = listened(a_call(came_s=stalled(20.0, from_s=5.0, for_s=10.0)).stop(20.0), never)
     assert (made.copies, made.heard) == (0, b"")
@@ -174,6 +203,21 @@ def test_listening_changes_no_byte_of_the_file(sender: Callable[[Script], None],
         made = listened(script, listens)
         assert made.audio == audio
         assert (made.fold.ended, made.fold.account()) == (fold.ended, fold.account())
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_listening_to_a_call_of_the_torture_bench_changes_no_byte_and_nothing_is_heard_that_is_not_in_the_file(
+    number: int,
+) -> None:
+    call = draw_call(31, number, longest_s=30.0)
+    audio, fold = whole(call.script)
+    random = np.random.default_rng(number)
+    turns = random.uniform(0, 30, 6)
+    made = listened(call.script)
+    assert (made.audio, made.fold.account()) == (audio, fold.account())
+    assert len(made.heard) == len(audio)
+    made = listened(call.script, lambda at_s: bool((turns < at_s).sum() % 2))
+    assert (made.audio, made.fold.account()) == (audio, fold.account())
 
 
 def test_who_listens_never_hears_more_than_the_greatest_length() -> None:

@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from tests.support.folding import noise
 from tests.support.journal_script import T0_US, Script
-from tests.support.listened import CLOCK_S, EARLY_S, Switch, a_call, always, listened, never, slow, stalled, whole
+from tests.support.listened import (
+    CLOCK_S,
+    EARLY_S,
+    Switch,
+    a_call,
+    always,
+    in_real_time,
+    listened,
+    never,
+    slow,
+    stalled,
+    whole,
+)
 from tests.support.speech import hello, spoken
 from wavstream.journal.events import Digit
 from wavstream.journal.records import Item
@@ -112,6 +124,21 @@ def test_the_greatest_length_is_exact_with_a_leg_that_is_ten_seconds_behind(list
     assert made.ended_s <= 12.3 + EARLY_S + 1 + CLOCK_S
     assert np.array_equal(made.file[:, 0], noise(20.0)[: len(made.file)])
     assert len(made.heard) in (0, len(made.audio))
+
+
+def test_a_word_of_a_backlog_is_no_silence_to_those_who_wait_for_less_than_it_is_long() -> None:
+    script = Script().start(TIMEOUT)
+    script.open("a").send(words(1.0, length_s=30.0), at_s=0.0)
+    voice = words(8.0, length_s=30.0)
+    script.open("b").send(voice[: 5 * HZ], at_s=0.0).close(5.0, clean=False)
+    came_s = np.maximum(9.0 + in_real_time(25.0) / 6, in_real_time(25.0) + 5.0)
+    script.open("b", at_s=8.9).send(voice[5 * HZ :], at_s=9.0, arrivals_s=came_s)
+    made = listened(script.stop(30.0), never)
+
+    assert made.fold.ended is not None
+    assert (made.fold.ended.end_us - T0_US) / 1e6 == pytest.approx(LAST_WORD_S + 5.0, abs=0.15)
+    assert made.ended_s is not None
+    assert made.ended_s <= LAST_WORD_S + 5.0 + EARLY_S + 1 + CLOCK_S
 
 
 def test_nobody_has_said_anything_for_the_time_set_beside_a_leg_that_sends_nothing() -> None:

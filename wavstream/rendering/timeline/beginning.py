@@ -2,7 +2,7 @@
 
 1. It begins at the floor of its first 5 s: the smallest lag that lasts. While the last of them are not there (a
    backlog, a link that is slow or catches up), or little came, it waits for longer. What brings more than 4 MiB, or
-   falls by more than the hold, is no backlog but a file that is played: it begins where its first frame arrived.
+   falls by more than the file waits, is no backlog but a file that is played: it begins where its first frame arrived.
 2. A source that was there before the recording brings its floor along. It is believed if the first frames bear it out.
 3. It does not begin before what its leg has said already.
 4. Nor, if it is new and its backlog is longer than the file trails, before what is written: it is too late rather than
@@ -70,7 +70,7 @@ def beginning_us(
     """Return where media time 0 lies in the call; None: it is not known yet. ``final``: nothing more comes."""
     arrival_us, lag_us, first_us = first.arrival_us, first.lag_us, int(first.arrival_us[0])
     least = int(np.minimum.reduce(lag_us))
-    is_played = int(lag_us[0]) - least > patience.hold_us
+    is_played = int(lag_us[0]) - least > patience.backlog_us
     if not (final or is_played or first.kept_bytes >= _SETTLE_BYTES):  # rule 1
         if now_us < first_us + patience.settle_us:
             return None

@@ -60,6 +60,9 @@ class Patience:
     """For the floor of a track's first frames."""
     hold_us: int = 30_000_000
     """The file waits for a leg that is behind, or away."""
+    backlog_us: int = 30_000_000
+    """What falls by more than this was not late: the same for all, or those who cannot wait would take a backlog for a
+    sender that is ahead of real time, and be ahead of the call from then on."""
     trail_us: int = 2_000_000
     """The file stays so far behind even if all legs are on time: one that joins may bring what it said before."""
     early_hold_us: int = 3_000_000
@@ -71,7 +74,7 @@ class Patience:
     def of(cls, *, file_s: float, early_s: float) -> Patience:
         """Return that of a file that waits ``file_s``, and of others who wait ``early_s``."""
         hold_us, early_us = int(file_s * _S), int(early_s * _S)
-        return cls(settle_us=min(cls.settle_us, hold_us), hold_us=hold_us, early_hold_us=early_us)
+        return cls(settle_us=min(cls.settle_us, hold_us), hold_us=hold_us, backlog_us=hold_us, early_hold_us=early_us)
 
     @property
     def decide_us(self) -> int:

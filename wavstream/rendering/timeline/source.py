@@ -210,13 +210,13 @@ class Source:
         if self._is_anchored:
             expected_us = self._clock.offset_us
         apart_us = arrival_us - us_of(stamp + offset, self._rate_hz) - expected_us
-        is_its_own = abs(apart_us) > self._patience.hold_us
+        is_its_own = abs(apart_us) > self._patience.backlog_us
         return offset + samples_at(apart_us, self._rate_hz) if is_its_own else offset
 
     def _away_us(self, arrival_us: int) -> int:
         """Return for how long the leg had not been heard when this came, but no longer than the file waits for it."""
         free_us = self._facts.free_us
-        return 0 if free_us is None else min(arrival_us - free_us, self._patience.hold_us)
+        return 0 if free_us is None else min(arrival_us - free_us, self._patience.backlog_us)
 
     def _first_us(self, lane: Lane) -> int:
         assert lane.frames is not None
