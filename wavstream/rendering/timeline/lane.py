@@ -39,8 +39,8 @@ class Lane:
         self.placement = placement
         self.frames: Frames | None = None
         """What was received and is not placed yet, in order of media time."""
-        self.arrived_us = 0
-        """When the last frame that was placed came."""
+        self.arrived_us: int | None = None
+        """When the last frame that was placed came; None: none was."""
         self.usual_us: int | None = None
         """How much later than the source's offset its frames come at best; None: none was placed."""
         self.is_ahead = False

@@ -323,7 +323,8 @@ class Source:
         self._unbent_us += moved_us
         if self._clock_kind is not TrackClock.ARRIVAL:
             for lane in self.lanes:
-                for sink in lane.sinks:
+                # A track of which nothing is placed yet begins later, which is no gap.
+                for sink in lane.sinks if lane.arrived_us is not None else ():
                     self._stats.add_gap(sink.gap(lane.end_us, moved_us, "stall"))
         self._anchor()
 
