@@ -35,7 +35,7 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun
+from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, owned
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
@@ -131,7 +131,7 @@ class Fold:
                 out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         for fold in (self,) if self._ahead is None else (self, self._ahead):
-            fold._runs = [run.owned() for run in fold._runs]
+            fold._runs = owned(fold._runs)
         return b"".join(out)
 
     def header(self) -> bytes:

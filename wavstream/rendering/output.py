@@ -95,9 +95,11 @@ class Output:
 
     def may_end_by(self, now_us: int) -> bool:
         """Return whether an option may have ended the recording by then."""
+        if not self._options.max_length_s:
+            return self.may_time_out
         # Time 2: a file that begins before the recording is longer by then, one whose pauses are skipped is shorter.
         recorded_us = us_of(self._recorded, self.sample_rate_hz) + now_us - self.written_us
-        return self.may_time_out or 0 < self._options.max_length_s * 1_000_000 <= recorded_us
+        return self.may_time_out or self._options.max_length_s * 1_000_000 <= recorded_us
 
     def reach(self, upto: int) -> int:
         """Return how far the file can be written before it has its greatest length, if that is before this sample."""

@@ -237,9 +237,10 @@ class Timeline:
         ``trails``: leaves room for what a leg that joins next may have said before.
         """
         patience = self._patience
-        self._away = [span for span in self._away if now_us - (span.closed_us or 0) < patience.hold_us]
         covered_us = [source.covered_us(now_us) for source in self._awaited]
-        covered_us += [us for span in self._away if (us := span.placed_us()) is not None]
+        if self._away:
+            self._away = [span for span in self._away if now_us - (span.closed_us or 0) < patience.hold_us]
+            covered_us += [us for span in self._away if (us := span.placed_us()) is not None]
         if not covered_us:
             return None
         latest_us = now_us - self._trail_us if trails else now_us
