@@ -65,6 +65,8 @@ def unknowable(sender: Sender, link: Link, arrivals: list[Ints], streams: list[I
         if not sender.is_marked:
             if (is_silence & (late_us[:-1] > ON_TIME_US)).any():  # rule 1
                 why.add(INSIDE_DELAY)
+            if _is_silent_in_the_last_delay(late_us, sender.ptime_us):  # rule 1
+                why.add(INSIDE_DELAY)
             if _ends_at_a_level(late_us, stream):  # rule 3
                 why.add(LASTING_STEP)
             begins = np.flatnonzero(np.concatenate(([True], is_silence | (stream[1:] != stream[:-1]))))
@@ -91,6 +93,13 @@ def _catches_up_after_us(late_us: Ints, arrival_us: Ints, due_us: Ints, stream: 
         known_us = np.append(arrival[on_time], arrival[-1])[np.searchsorted(on_time, behind)]
         longest_us = max(longest_us, int((known_us - due[behind]).max(initial=0)))
     return longest_us
+
+
+def _is_silent_in_the_last_delay(late_us: Ints, ptime_us: int) -> bool:
+    """Return whether what came in the delay at the end is less audio than half of the delay."""
+    on_time = np.flatnonzero(late_us <= ON_TIME_US)
+    last = late_us[on_time[-1] + 1 :] if len(on_time) else late_us
+    return len(last) > 0 and 2 * len(last) * ptime_us < int(last.max())
 
 
 def _ends_at_a_level(late_us: Ints, stream: Ints) -> bool:

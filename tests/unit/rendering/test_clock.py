@@ -97,14 +97,26 @@ def test_a_lag_that_grew_until_its_audio_would_lie_in_the_past_moves() -> None:
     assert clock.decide(at, lag, now_us=100 * S, written_us=40 * S, final=False) == (0, 35 * S)
 
 
-@pytest.mark.parametrize("fallen_ms", [900, 300])
-def test_a_burst_with_which_the_track_ends_is_a_delay(fallen_ms: float) -> None:
+@pytest.mark.parametrize(("fallen_ms", "is_delay"), [(3900, True), (2100, True), (1900, False), (300, False)])
+def test_a_burst_with_which_the_track_ends_is_a_delay_if_it_takes_half_of_it_back(
+    fallen_ms: float, is_delay: bool
+) -> None:
     clock = a_clock()
     clock.due(lags(0))
-    lag = np.linspace(4000 * MS, (4000 - fallen_ms) * MS, 50).astype(np.int64)
-    at = np.full(50, 8000 * MS) + np.arange(50) * 100
-    assert clock.decide(at, lag, now_us=8100 * MS, written_us=0, final=True) == (50, 0)
-    assert clock.offset_us == 0
+    lag = np.linspace(4000 * MS, (4000 - fallen_ms) * MS, 200).astype(np.int64)
+    at = np.full(200, 8000 * MS) + np.arange(200) * 100
+    decided = clock.decide(at, lag, now_us=8100 * MS, written_us=0, final=True)
+    # Else it is a word that was sent when it had been said, after silence.
+    assert decided == ((200, 0) if is_delay else (0, (4000 - fallen_ms) * MS))
+
+
+def test_a_word_that_came_in_a_burst_before_other_words_is_no_end_of_the_input() -> None:
+    clock = a_clock()
+    clock.due(lags(0))
+    burst = np.linspace(5300 * MS, 5000 * MS, 15).astype(np.int64)
+    at, lag = arrivals((9000, 9500, 7000))
+    at = np.concatenate((np.full(15, 7000 * MS), at))
+    assert clock.decide(at, np.concatenate((burst, lag)), now_us=9600 * MS, written_us=0, final=True) == (0, 5000 * MS)
 
 
 def test_a_level_with_which_the_track_ends_was_silence() -> None:

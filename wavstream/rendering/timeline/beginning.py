@@ -70,7 +70,8 @@ def beginning_us(
     """Return where media time 0 lies in the call; None: it is not known yet. ``final``: nothing more comes."""
     arrival_us, lag_us, first_us = first.arrival_us, first.lag_us, int(first.arrival_us[0])
     least = int(np.minimum.reduce(lag_us))
-    is_played = int(lag_us[0]) - least > patience.backlog_us
+    falls_us, before_us = int(lag_us[0]) - least, first_us - least - first.start_us
+    is_played = max(falls_us, before_us) > patience.backlog_us
     if not (final or is_played or first.kept_bytes >= _SETTLE_BYTES):  # rule 1
         if now_us < first_us + patience.settle_us:
             return None

@@ -223,8 +223,9 @@ class LagClock:
     def _unsettled(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
         """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
 
-        Silence only raises lags. If the frames up to the last one near the smallest lag have fallen to it, and do not
-        stay there, it is no level at which they have settled. What jumps as high as they do right after that, at the
+        Silence only raises lags. If the last frames have fallen to the smallest lag, by half of what they were late at
+        least, and do not stay there, it is no level at which they have settled. (What falls by less is a word that was
+        sent when it had been said.) What jumps as high as they do right after that, at the
         very end, is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in them. And
         the last few frames alone do not show a silence that is shorter than any before.
         """
@@ -237,10 +238,12 @@ class LagClock:
         if (length_us <= _LAST_US and jitters) or (length_us < _STAYS_US and later_us < self._shortest_us):
             return len(lag)
         plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
-        if int(np.maximum.reduce(fallen_us[:plateau])) < _PLATEAU_US:
+        if int(np.maximum.reduce(fallen_us[:plateau])) < max(_PLATEAU_US, later_us):
             return 0
-        if plateau == len(lag) or int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
+        if plateau == len(lag):
             return plateau
+        if int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
+            return 0
         beyond = np.flatnonzero(lag[plateau:] > int(np.maximum.reduce(lag[:plateau])) + _PLATEAU_US)
         return plateau + int(beyond[0]) if len(beyond) else len(lag)
 

@@ -11,8 +11,8 @@ clock        media time of a frame           a lag that lasts is    known up to
 contiguous   its position                    a gap, listed          the last sample placed
 arrival      its position                    silence, not listed    the same; whoever cannot
                                                                     wait: 100 ms ago
-timestamped  what its timestamp is worth     a gap, listed          the last sample placed,
-                                                                    or 2 s before another lane
+timestamped  what its timestamp is worth     a gap, listed          the last sample placed; they:
+                                                                    0.4 s before another lane
 ===========  ==============================  =====================  ==========================
 
 Where it begins in the call is said in ``beginning``. Of several lanes:
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.render_stats import RenderStats
 
 
-_LANES_APART_US = 2_000_000
+_LANES_APART_US = 400_000
+"""More than a jitter buffer has one track come later than another (0.3 s)."""
 
 
 class Source:
@@ -101,10 +102,12 @@ class Source:
         else:
             lanes = [lane for lane in self.lanes if lane.is_heard]
             known_us = min(lane.end_us for lane in lanes)
-            # One socket keeps order. But what is sent ahead of real time tells nothing of what the other is to bring.
-            told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
-            waits_us = (self._clock.offset_us + us for lane in lanes if (us := lane.waits_us) is not None)
-            known_us = max(known_us, min(max(told_us, default=known_us) - _LANES_APART_US, *waits_us, now_us))
+            if self._patience.is_early:
+                # One track may stall without the other: the file waits for both. Whoever cannot wait takes one that is
+                # not behind for news of the other, but not what is sent ahead of real time.
+                told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
+                waits_us = (self._clock.offset_us + us for lane in lanes if (us := lane.waits_us) is not None)
+                known_us = max(known_us, min(max(told_us, default=known_us) - _LANES_APART_US, *waits_us, now_us))
         if is_impatient:
             # A longer frame ends where one of 20 ms would, so it begins that much further back.
             longest_us = max(lane.placement.longest_us for lane in self.lanes)
