@@ -202,12 +202,15 @@ def whole_batches(chunk: bytes, first_number: int) -> tuple[list[memoryview], in
 
 
 def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:
-    """Return the same frames in runs that keep nothing of their batches in memory; runs that are alike become one."""
+    """Return the same frames in runs that keep nothing of their batches in memory; views that are alike become one.
+
+    Each is copied once, however often this is asked: the hours of a sender that is ahead of the clock wait for it.
+    """
     kept: list[FrameRun] = []
-    for (_, withheld), alike in groupby(runs, _kind):
+    for (_, withheld, is_owned), alike in groupby(runs, _kind):
         parts = [*alike]
-        if len(parts) == 1 and parts[0].payload.base is None:
-            kept.append(parts[0])
+        if is_owned:
+            kept += parts
             continue
         samples = [run.samples for run in parts if run.samples is not None]
         kept.append(
@@ -223,8 +226,8 @@ def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:
     return kept
 
 
-def _kind(run: FrameRun) -> tuple[int, bool]:
-    return run.payload.shape[1], run.withheld
+def _kind(run: FrameRun) -> tuple[int, bool, bool]:
+    return run.payload.shape[1], run.withheld, run.payload.base is None
 
 
 def items(payload: memoryview | bytes) -> Iterator[Item]:

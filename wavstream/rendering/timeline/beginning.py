@@ -1,8 +1,9 @@
 """Where a source begins in the call: the offset of its first frames.
 
 1. It begins at the floor of its first 5 s: the smallest lag that lasts. While the last of them are not there (a
-   backlog, a link that is slow or catches up), or little came, it waits for longer. What brings more than 4 MiB, or
-   falls by more than the file waits, is no backlog but a file that is played: it begins where its first frame arrived.
+   backlog, a link that is slow or catches up), or little came, it waits for longer. What begins with
+   more than 5 s in one message, brings more than 4 MiB, or falls by more than the file waits, is no backlog but a file
+   that is played: it begins where its first frame arrived.
 2. A source that was there before the recording brings its floor along. It is believed if the first frames bear it out.
 3. It does not begin before what its leg has said already.
 4. Nor, if it is new and its backlog is longer than the file trails, before what is written: it is too late rather than
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _SETTLE_BYTES = 4 << 20
 """No sender in real time has sent that much by then; one that is faster is not kept in memory for so long."""
+_LONGEST_MESSAGE_US = 5_000_000
+"""FreeSWITCH holds 4 s at most before a stream begins."""
 _BELIEVED_LATE_US = 3_000_000
 _S = 1_000_000
 
@@ -70,8 +73,8 @@ def beginning_us(
     """Return where media time 0 lies in the call; None: it is not known yet. ``final``: nothing more comes."""
     arrival_us, lag_us, first_us = first.arrival_us, first.lag_us, int(first.arrival_us[0])
     least = int(np.minimum.reduce(lag_us))
-    falls_us, before_us = int(lag_us[0]) - least, first_us - least - first.start_us
-    is_played = max(falls_us, before_us) > patience.backlog_us
+    message_us = first_us - int(lag_us[0]) - first.start_us
+    is_played = int(lag_us[0]) - least > patience.backlog_us or message_us > _LONGEST_MESSAGE_US
     if not (final or is_played or first.kept_bytes >= _SETTLE_BYTES):  # rule 1
         if now_us < first_us + patience.settle_us:
             return None
@@ -84,10 +87,9 @@ def beginning_us(
     lasts = floor is not None
     if floor is None:
         # None that lasts: a few frames, whose smallest lag it is; or a sender that is ahead of real time.
-        floor = least if int(lag_us[0]) - least <= ON_TIME_US else int(lag_us[0])
-    if is_played:
-        # One message may be a minute of a file: nothing of it was said before it came.
-        floor = max(floor, first_us - first.start_us)
+        is_played = is_played or int(lag_us[0]) - least > ON_TIME_US
+        # One frame may be seconds of what is played: nothing of it was said before it came.
+        floor = max(int(lag_us[0]), first_us - first.start_us) if is_played else least
     floor = _borne_out(facts.reference_us, floor, first.stamp_offset_us, lasts=lasts)
     return floor + _put_off_us(facts, floor + first.start_us, first_us, written_us)
 
