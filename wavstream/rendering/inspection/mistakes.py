@@ -42,7 +42,8 @@ def wrong_pace(pace: float | None, form: MediaFormat, dialect: str, *, has_two_c
     ratio = next(
         (_AMOUNTS[amount] for amount in _AMOUNTS if abs(pace / amount - 1) <= _TOLERANCE), f"{pace:g} times as much"
     )
-    return f"{ratio} audio as time: {causes}. {names.who} should set {settings}"
+    advice = f"{ratio} audio as time: {causes}. {names.who} should set {settings}"
+    return advice if pace > 1 else f"{advice}; if that is right already, the sender or its link is too slow"
 
 
 def wrong_byte_order(form: MediaFormat, dialect: str) -> str:
