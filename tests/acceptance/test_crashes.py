@@ -19,6 +19,7 @@ from tests.support.speech import hello, noise, silence
 from tests.support.talking import RATE_HZ, speak
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import check
+from wavstream.rendering.timeline.clock import Patience
 from wavstream.storage.sidecar import read_sidecar
 
 LOST_S = 0.25
@@ -109,7 +110,7 @@ async def test_a_kill_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> Non
     # The journal that the kill left, replayed, gives the same file.
     (segment, *_) = sorted((tmp_path / "kept").iterdir())
     replayed = tmp_path / "replayed.wav"
-    run_replay(segment, output=replayed, recording_id=None, stall_wait_s=3.0, console=Console(quiet=True))
+    run_replay(segment, output=replayed, recording_id=None, patience=Patience(), console=Console(quiet=True))
     check(replayed, read_sidecar(msgspec.json.encode(done), object_key=replayed.name))
     assert not list((tmp_path / "data" / "journal").iterdir())
     assert not list((tmp_path / "data" / "spool").iterdir())

@@ -84,16 +84,29 @@ async def test_frames_that_are_lost_doubled_and_swapped_come_out_in_place(tmp_pa
 
 
 @real_time
-@pytest.mark.parametrize("quirk", [Stall(at_s=1.5, for_s=3.0), Delay(at_s=1.5, for_s=3.0)], ids=["burst", "no burst"])
-async def test_a_delivery_gap_of_three_seconds_with_continuous_time_moves_nothing(tmp_path: Path, quirk: Quirk) -> None:
-    # A second more than the call needs is for the machine: what is later than the hold is late.
-    async with recorder(tmp_path, stall_wait_s=4.0) as (client, _):
-        samples, rate_hz, done, truth = await client.record(call(6.0, quirk), dialect="twilio")
+async def test_a_stall_of_three_seconds_that_is_caught_up_moves_nothing(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        samples, rate_hz, done, truth = await client.record(call(6.0, Stall(at_s=1.5, for_s=3.0)), dialect="twilio")
     assert rate_hz == RATE_HZ
     said_s = truth.said("a", 0.3, 1.3, 2.3, 3.3, 4.3, 5.3)
     assert find_beeps(samples[:, 0], RATE_HZ, SAID_HZ) == pytest.approx(said_s, abs=truth.within_s)
     assert truth.gaps(done) == []
     assert done["integrity"]["late_frames"] == 0
+
+
+@real_time
+async def test_timestamps_that_go_on_uncounted_over_a_mute_of_three_seconds_leave_it_silent(tmp_path: Path) -> None:
+    """A link that was late catches up; what never does was not said before it came."""
+    async with recorder(tmp_path) as (client, _):
+        samples, rate_hz, done, truth = await client.record(call(6.0, Delay(at_s=1.5, for_s=3.0)), dialect="twilio")
+    assert rate_hz == RATE_HZ
+    for channel, pitch_hz, first_s in ((0, SAID_HZ, 0.3), (1, HEARD_HZ, 0.6)):
+        said_s = truth.said("a", *(first_s + second + (3.0 if second + first_s > 1.5 else 0.0) for second in range(6)))
+        assert find_beeps(samples[:, channel], RATE_HZ, pitch_hz) == pytest.approx(said_s, abs=truth.within_s)
+    muted = [(gap["cause"], gap["track"]) for gap in truth.gaps(done)]
+    assert muted == [("stall", "inbound"), ("stall", "outbound")]
+    assert all(gap["length_ms"] == pytest.approx(3000, abs=1000 * truth.within_s) for gap in truth.gaps(done))
+    assert (done["integrity"]["late_frames"], done["integrity"]["lost_ms"]) == (0, 0)
 
 
 async def test_a_second_stream_of_a_call_stands_beside_the_first(tmp_path: Path) -> None:

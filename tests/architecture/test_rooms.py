@@ -19,7 +19,6 @@ LONGER = {
 SHORTER = {
     "A line each, for what is looked up there": ("api/registry.py", "dialects/registry.py"),
     "An interface, which its implementations import": (
-        "dialects/base.py",
         "rendering/encoders/encoder.py",
         "sessions/openers/base.py",
         "sessions/ports.py",
@@ -37,10 +36,8 @@ SHORTER = {
         "model/ids.py",
         "model/operation.py",
         "model/origin.py",
-        "model/session.py",
         "model/times.py",
         "rendering/timeline/render_stats.py",
-        "rendering/tap.py",
         "sessions/keyed_locks.py",
         "simulator/address.py",
         "storage/object_keys.py",
@@ -80,7 +77,6 @@ SHORTER = {
         "api/translation.py",
         "rendering/codecs/decode.py",
         "rendering/codecs/encode.py",
-        "rendering/codecs/resample.py",
         "rendering/encoders/wav.py",
         "retention/expiry.py",
         "retention/holds.py",

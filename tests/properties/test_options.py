@@ -19,7 +19,7 @@ from wavstream.journal.reader import JournalReader
 from wavstream.journal.segments import segment_path
 from wavstream.model.recording import Receipt, Recording, Status
 from wavstream.recorder.render_job import RenderJob
-from wavstream.rendering.timeline.clock import STALL_WAIT_US
+from wavstream.rendering.timeline.clock import Patience
 
 KEY = "0" * 32
 
@@ -27,9 +27,7 @@ KEY = "0" * 32
 def rendered(folder: Path, recording: Recording, journal: bytes, cuts: list[int]) -> tuple[bytes, Receipt]:
     """Fold the journal while it grows to each of these lengths; the published file and its receipt."""
     reader = JournalReader(folder, KEY)
-    job = RenderJob(
-        recording, reader=reader, spool=folder / "spool", stall_wait_us=STALL_WAIT_US, on_automatic_end=nothing
-    )
+    job = RenderJob(recording, reader=reader, spool=folder / "spool", patience=Patience(), on_automatic_end=nothing)
     segment = segment_path(folder, KEY, 1)
     segment.write_bytes(b"")
     for length in [*cuts, len(journal)]:
@@ -55,7 +53,7 @@ def test_one_journal_is_one_file_in_any_slices_after_a_kill_and_in_a_replay(talk
         made, receipt = whole
         if made:
             fold = replay(
-                folder, KEY, recording.id, output=folder / "replayed", stall_wait_us=STALL_WAIT_US, last_us=0,
+                folder, KEY, recording.id, output=folder / "replayed", patience=Patience(), last_us=0,
                 console=Console(file=io.StringIO()),
             )  # fmt: skip
             assert (folder / "replayed").read_bytes() == made

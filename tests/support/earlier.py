@@ -34,7 +34,16 @@ _MADE_ANEW = (
 
 
 _YOUNGER = frozenset(
-    ("api", "updated_at", "transcription", "transcription_language", "vendor_accounts", "webhook_event_failover_url")
+    (
+        "api",
+        "updated_at",
+        "transcription",
+        "transcription_language",
+        "vendor_accounts",
+        "webhook_event_failover_url",
+        "pace",
+        "suspicions",
+    )
 )
 """Fields of today's answers that the version before did not have; what was there is as it was."""
 
@@ -100,6 +109,11 @@ def delivered(requests: list[Received]) -> list[dict[str, str]]:
     """Return the webhooks that a receiver got, by their ids."""
     got = [{"id": each.headers["webhook-id"], "body": each.body.decode()} for each in requests]
     return sorted(got, key=lambda each: each["id"])
+
+
+def without_younger(value: Any) -> Any:
+    """Return a value of JSON without the fields that are younger than the version before."""
+    return json.loads(_without_younger(json.dumps(value)))
 
 
 def _without_younger(text: str) -> str:

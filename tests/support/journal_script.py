@@ -82,16 +82,19 @@ class Leg:
         track: int = 0,
         stamps: Callable[[int], int] = int,
     ) -> Leg:
-        """Send the frames of 20 ms of samples that have these numbers, in this order, one each 20 ms.
+        """Send the frames of 20 ms of samples that have these numbers, in this order, each when it has been said.
 
-        A number that lacks is a frame lost, one that comes again a frame doubled. ``stamps``: the timestamp of each
-        frame, from its position; default: the position.
+        A number that lacks is a frame lost, one that comes again a frame doubled. One that was overtaken comes right
+        behind. ``stamps``: the timestamp of each frame, from its position; default: the position.
         """
         frame = self.rate_hz // 50
-        for turn, number in enumerate(numbers):
+        ordered = [*numbers]
+        first, furthest = min(ordered, default=0), 0
+        for number in ordered:
+            furthest = max(furthest, number - first)
             self.position = stamps(number * frame)
             sound = samples[number * frame : (number + 1) * frame]
-            self.frame(sound, at_us=round((at_s + turn * 0.02) * 1e6), track=track)
+            self.frame(sound, at_us=round((at_s + furthest * 0.02) * 1e6), track=track)
         return self
 
     def frame(self, samples: NDArray[np.int16], *, at_us: int, track: int = 0) -> Leg:

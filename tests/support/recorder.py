@@ -72,10 +72,14 @@ class Recorder:
         return answer.json()  # type: ignore[no-any-return]
 
     async def only_recording(self, session_id: str) -> dict[str, Any]:
-        """Return the recording of a session that has one."""
-        answer = await self.http.get("/v1/recordings", params={"session_id": session_id})
-        (found,) = answer.json()["data"]
-        return found  # type: ignore[no-any-return]
+        """Return the recording of a session that has one, or is about to."""
+
+        async def listed() -> list[dict[str, Any]]:
+            answer = await self.http.get("/v1/recordings", params={"session_id": session_id})
+            return answer.json()["data"]  # type: ignore[no-any-return]
+
+        (found,) = await until(listed)
+        return found
 
     async def until(self, recording: dict[str, Any], *statuses: str) -> dict[str, Any]:
         """Wait for one of these states."""

@@ -32,6 +32,7 @@ from wavstream.recorder.recorder import Folders, Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.recovery.recovery import Recovery
+from wavstream.rendering.timeline.clock import Patience
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import Ticker
@@ -91,7 +92,7 @@ class RecorderHarness:
             Folders(self.journals, self.spool),
             writer=self.writer,
             publisher=publisher,
-            stall_wait_us=3_000_000,
+            patience=Patience(),
             slice_bytes=slice_bytes,
         )
         self.recorder.set_automatic_end_handler(self._end_automatically)

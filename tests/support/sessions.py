@@ -16,7 +16,7 @@ from tests.support import recordings
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
-from wavstream.journal.events import JournalEvent
+from wavstream.journal.events import JournalEvent, StreamFacts
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.journal.writer import JournalWriter
@@ -29,7 +29,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.session import Restored, Session, SessionStream
-from wavstream.sessions.stream import Stream
+from wavstream.sessions.stream import Stream, facts_of
 
 T0_US = 1_800_000_000_000_000
 """When every call starts."""
@@ -56,6 +56,7 @@ class Handle:
     """A media socket that remembers what was done to it."""
 
     dialect: str = "pcm"
+    heard_us: int = 0
     closed: list[tuple[int, str]] = field(default_factory=list)
     alive: bool | None = None
     """What it was last told of silence."""
@@ -282,13 +283,25 @@ def restore(
     next_track: int = 1,
     last_us: int,
     now_us: int,
+    is_named: bool = True,
 ) -> None:
-    """Bring a session back as a recovery does, with these recordings, which ran."""
+    """Bring a session back as a recovery does, with these recordings, which ran; ``is_named``: the legs it has lost."""
     live = [recorder.begin(replace(row, status=Status.ONGOING), journal, first_segment=1) for row in running]
     left = Restored(
-        journal=journal, legs=[*legs], lost=lost, next_stream=next_stream, next_track=next_track, last_us=last_us
+        journal=journal,
+        legs=[*legs],
+        lost=[lost_stream(leg, is_named=is_named) for leg in lost],
+        next_stream=next_stream,
+        next_track=next_track,
+        last_us=last_us,
     )
     session.restore(left, live, now_us)
+
+
+def lost_stream(leg: str = "a", *, is_named: bool = True, dialect: str = "pcm", **said: object) -> StreamFacts:
+    """Return what is known of a stream of this leg that was lost; ``said``: in its introduction."""
+    started = introduction(leg if is_named else None, **said)  # type: ignore[arg-type]
+    return facts_of(started, leg=leg, dialect=dialect, stream=1, first_track=0)
 
 
 def journaled(journal: Journal) -> list[object]:
@@ -316,6 +329,9 @@ def journaled(journal: Journal) -> list[object]:
 
 def talk(stream: Stream, *, from_s: float, frames: int = 1, arrivals_s: list[float] | None = None) -> None:
     """Send frames of 20 ms that go on where the stream is, in real time or when ``arrivals_s`` says."""
+    handle = stream.handle
+    assert isinstance(handle, Handle)
     for number in range(frames):
         arrival_s = from_s + number * 0.02 if arrivals_s is None else arrivals_s[number]
-        stream.frame(Frame(0, stream.position, 160, FRAME), at(arrival_s))
+        handle.heard_us = at(arrival_s)
+        stream.frame(Frame(0, stream.position, 160, FRAME), handle.heard_us)

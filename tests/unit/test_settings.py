@@ -36,6 +36,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "announced_wait_s": ("600", 600.0),
     "orphan_after_s": ("0", 0.0),
     "stall_wait_s": ("1", 1.0),
+    "behind_wait_s": ("10", 10.0),
     "auto_record": ("true", True),
     "object_key": ("{recording_id}.{ext}", "{recording_id}.{ext}"),
     "sidecar": ("false", False),

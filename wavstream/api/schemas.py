@@ -98,6 +98,8 @@ RECORDING_EXAMPLE: dict[str, Any] = {
             "rate": 8000,
             "joined_ms": 0,
             "left_ms": 61240,
+            "pace": 1.0,
+            "suspicions": [],
         }
     ],
     "integrity": {
@@ -156,6 +158,8 @@ SESSION_EXAMPLE: dict[str, Any] = {
             "received_ms": 12340,
             "silent_because": None,
             "levels": [{"track": "inbound", "rms_dbfs": -23.1, "peak_dbfs": -9.8}],
+            "paces": [{"track": "inbound", "pace": 1.0}],
+            "suspicions": [],
         }
     ],
     "recordings": [{"id": "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42", "status": "ongoing"}],

@@ -143,10 +143,11 @@ def replay(
 ) -> None:
     """Fold a journal to a file again: the same bytes as live."""
     from wavstream.cli.replay import run_replay
+    from wavstream.rendering.timeline.clock import Patience
 
-    run_replay(
-        journal, output=output, recording_id=recording, stall_wait_s=load_settings(config).stall_wait_s, console=console
-    )
+    settings = load_settings(config)
+    patience = Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s)
+    run_replay(journal, output=output, recording_id=recording, patience=patience, console=console)
 
 
 @app.command()

@@ -18,10 +18,11 @@ from wavstream.recorder.render_job import SLICE_BYTES
 from wavstream.recorder.spool_file import SpoolFile
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
 from wavstream.rendering.fold import Fold
+from wavstream.rendering.timeline.clock import Patience
 
 
 def run_replay(
-    journal: Path, *, output: Path | None, recording_id: str | None, stall_wait_s: float, console: Console
+    journal: Path, *, output: Path | None, recording_id: str | None, patience: Patience, console: Console
 ) -> None:
     """Write the file of one recording of the journal that the segment belongs to; raise OperatorError."""
     folder, key = journal.parent, journal.name.rpartition("-")[0]
@@ -33,11 +34,8 @@ def run_replay(
         raise OperatorError(f"{journal} cannot be read: {error}") from error
     chosen = _choose(summary, recording_id, journal)
     output = output or Path(f"{chosen}.{summary.recordings[chosen].options.format}")
-    stall_wait_us = int(stall_wait_s * 1e6)
     try:
-        fold = replay(
-            folder, key, chosen, output=output, stall_wait_us=stall_wait_us, last_us=summary.last_us, console=console
-        )
+        fold = replay(folder, key, chosen, output=output, patience=patience, last_us=summary.last_us, console=console)
     except OSError as error:
         raise OperatorError(
             f"{output} cannot be written ({error.strerror}): name another file with --output"
@@ -50,10 +48,10 @@ def run_replay(
 
 
 def replay(
-    folder: Path, key: str, recording_id: str, *, output: Path, stall_wait_us: int, last_us: int, console: Console
+    folder: Path, key: str, recording_id: str, *, output: Path, patience: Patience, last_us: int, console: Console
 ) -> Fold:
     """Fold the recording into ``output``; if the journal has no stop of it, it ends where the journal ends."""
-    fold = Fold(recording_id, stall_wait_us=stall_wait_us)
+    fold = Fold(recording_id, patience=patience)
     file = SpoolFile(output)
     reader = JournalReader(folder, key)
 

@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import msgspec
 
 from wavstream.dialects.events import Event
+from wavstream.model.audio import Codec
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,23 @@ class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """Names in lower case."""
+
+
+class FormatNames(NamedTuple):
+    """What the settings of a stream's format are called, for whoever has set one wrongly."""
+
+    who: str
+    """Whoever sets them, at the beginning of a sentence."""
+    rate: str
+    little_endian: str
+    """The setting that has 16-bit samples read so."""
+    big_endian: str
+    codec: str | None = None
+    """None: all streams have one."""
+    channels: str | None = None
+    """None: all streams have one a track."""
+    codecs: Mapping[Codec, str] = {}
+    """What codecs are called, where it is not their own name."""
 
 
 class Outgoing(NamedTuple):
@@ -48,6 +66,7 @@ class Dialect(Protocol):
     """Audio in a message to the peer, if its protocol fixes that; None: as much as in the stream's own frames."""
     whole_sounds: ClassVar[bool]
     """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
+    format_names: ClassVar[FormatNames]
 
     def __init__(self, request: UpgradeRequest) -> None: ...
 

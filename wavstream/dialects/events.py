@@ -86,7 +86,7 @@ class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None
     """None: the path must name it."""
     leg: str | None
-    """None: the session gives the next free letter."""
+    """None: it is the leg without a name that is away, if there is one; else the session gives the next free letter."""
     format: MediaFormat
     clock: TrackClock
     tracks: tuple[Track, ...]

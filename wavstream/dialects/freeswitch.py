@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from wavstream.dialects.base import Outgoing, UpgradeRequest
+from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
     CallInfo,
     Dtmf,
@@ -55,6 +55,13 @@ class AudioForkDialect:
     """The module buffers what it plays to the channel."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    format_names: ClassVar[FormatNames] = FormatNames(
+        who="Whoever starts the stream",
+        rate="rate",
+        little_endian="byteorder=little",
+        big_endian="byteorder=big",
+        channels="channels",
+    )
     _empty_is_end: ClassVar[bool] = True
     """``graceful-shutdown`` sends an empty message; the module then waits until we close."""
 

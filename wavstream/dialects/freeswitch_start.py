@@ -19,9 +19,18 @@ import msgspec
 
 from wavstream.dialects.base import UpgradeRequest
 from wavstream.dialects.events import StreamStarted
-from wavstream.dialects.parameters import ACCEPTED, StreamParameters, customer_ids, read_id, read_parameters
+from wavstream.dialects.parameters import (
+    ACCEPTED,
+    BYTE_ORDERS,
+    ByteOrder,
+    StreamParameters,
+    customer_ids,
+    ordered,
+    read_id,
+    read_parameters,
+)
 from wavstream.errors import BadParameter
-from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, MediaFormat, Track, TrackClock
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
 
@@ -35,6 +44,7 @@ class _Parameters(StreamParameters, frozen=True, kw_only=True):
     rate: _Rate = MIN_RATE_HZ
     mix: Literal["mono", "mixed", "stereo"] | None = None
     channels: Literal[1, 2] | None = None
+    byteorder: ByteOrder = "little"
     clock: Literal["contiguous", "arrival"] = "contiguous"
     two_way: bool = False
     return_rate: _Rate | None = None
@@ -45,6 +55,7 @@ _FORMAT = {"rate": _RATE, "mix": "mono, mixed or stereo", "channels": "1 or 2"}
 _ACCEPTED = {
     **ACCEPTED,
     **_FORMAT,
+    "byteorder": BYTE_ORDERS,
     "clock": "contiguous or arrival",
     "two_way": "0 or 1",
     "return_rate": f"one of {', '.join(map(str, PLAYBACK_RATES_HZ))}",
@@ -86,8 +97,9 @@ class StreamMetadata:
         """Return the stream's start, from the URL and these metadata; raise BadParameter."""
         parameters = read_parameters(self._merged(metadata), _Parameters, _ACCEPTED)
         channels = _channels(parameters)
-        self._format = MediaFormat(rate_hz=parameters.rate, channels=channels)
-        self.playback = MediaFormat(rate_hz=_playback_rate(parameters))
+        codec = ordered(Codec.L16, parameters.byteorder)  # both modules send and play samples in their host's order
+        self._format = MediaFormat(codec=codec, rate_hz=parameters.rate, channels=channels)
+        self.playback = MediaFormat(codec=codec, rate_hz=_playback_rate(parameters))
         return StreamStarted(
             session_id=self._request.session_id or self._session_id(metadata),
             leg=self._request.leg or read_id(self._query, "leg") or _id(metadata.get("leg")),

@@ -9,9 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from wavstream.errors import BadParameter
-from wavstream.model.audio import Channel
+from wavstream.model.audio import Channel, Codec
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
+
+ByteOrder = Literal["little", "big"]
+"""Of 16-bit samples: a parameter of the dialects that carry them, where it is called ``byteorder``."""
+BYTE_ORDERS = "little or big"
+"""Its accepted values, for a person."""
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _MAX_CUSTOMER_IDS = 16
@@ -59,6 +64,13 @@ def read_parameters(fields: Mapping[str, Any], kind: type[AnyParameters], accept
         where = _FIELD.search(str(error))
         field = where.group(1) if where else "settings"
         raise BadParameter(field, f"{_shown(known.get(field))} is not accepted; {accepted[field]} is") from error
+
+
+def ordered(codec: Codec, order: ByteOrder) -> Codec:
+    """Return the codec whose samples, if they have two bytes, are in this order."""
+    if codec.sample_bytes == 1:
+        return codec
+    return Codec.L16BE if order == "big" else Codec.L16
 
 
 def read_id(fields: Mapping[str, Any], field: str) -> str | None:

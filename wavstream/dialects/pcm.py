@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from wavstream.dialects.base import Outgoing, UpgradeRequest
+from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
     Dtmf,
     Event,
@@ -28,7 +28,15 @@ from wavstream.dialects.events import (
     StreamStarted,
     StreamStopped,
 )
-from wavstream.dialects.parameters import ACCEPTED, StreamParameters, read_id, read_parameters
+from wavstream.dialects.parameters import (
+    ACCEPTED,
+    BYTE_ORDERS,
+    ByteOrder,
+    StreamParameters,
+    ordered,
+    read_id,
+    read_parameters,
+)
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
@@ -37,6 +45,7 @@ from wavstream.model.options import DTMF_DIGITS
 
 class _Settings(StreamParameters, frozen=True, kw_only=True):
     codec: Codec = Codec.L16
+    byteorder: ByteOrder | None = None
     rate: Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] = MIN_RATE_HZ
     channels: Literal[1, 2] = 1
     track: Track = Track.INBOUND
@@ -48,6 +57,7 @@ class _Settings(StreamParameters, frozen=True, kw_only=True):
 _ACCEPTED = {
     **ACCEPTED,
     "codec": "l16, l16be, pcmu or pcma",
+    "byteorder": BYTE_ORDERS,
     "rate": f"a whole number of hertz, {MIN_RATE_HZ} to {MAX_RATE_HZ}",
     "channels": "1 or 2",
     "track": "inbound or outbound",
@@ -68,6 +78,14 @@ class PcmDialect:
     """The documented room of a peer: a write each 20 ms would cost ten times as much."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    format_names: ClassVar[FormatNames] = FormatNames(
+        who="Whoever opens the stream",
+        rate="rate",
+        little_endian="codec=l16",
+        big_endian="byteorder=big",
+        codec="codec",
+        channels="channels",
+    )
 
     __slots__ = ("_position", "_request", "_step_bytes")
 
@@ -133,7 +151,10 @@ class PcmDialect:
         settings = read_parameters({**self._request.query, **message}, _Settings, _ACCEPTED)
         if settings.channels == 2 and settings.track is Track.OUTBOUND:
             raise BadParameter("track", "with channels=2 the left channel is inbound and the right one outbound")
-        audio = MediaFormat(codec=settings.codec, rate_hz=settings.rate, channels=settings.channels)
+        codec = settings.codec if settings.byteorder is None else ordered(settings.codec, settings.byteorder)
+        if settings.codec is Codec.L16BE and codec is Codec.L16:
+            raise BadParameter("byteorder", "l16be is big-endian; codec=l16 is little-endian")
+        audio = MediaFormat(codec=codec, rate_hz=settings.rate, channels=settings.channels)
         tracks = (Track.INBOUND, Track.OUTBOUND) if settings.channels == 2 else (settings.track,)
         started = StreamStarted(
             session_id=self._request.session_id or read_id(message, "session_id"),

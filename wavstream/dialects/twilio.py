@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from wavstream.dialects.base import Outgoing, UpgradeRequest
+from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
 from wavstream.dialects.events import (
     Dtmf,
     Event,
@@ -32,7 +32,16 @@ from wavstream.dialects.events import (
     StreamStarted,
     StreamStopped,
 )
-from wavstream.dialects.parameters import ACCEPTED, StreamParameters, customer_ids, read_id, read_parameters
+from wavstream.dialects.parameters import (
+    ACCEPTED,
+    BYTE_ORDERS,
+    ByteOrder,
+    StreamParameters,
+    customer_ids,
+    ordered,
+    read_id,
+    read_parameters,
+)
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.ids import is_customer_id
@@ -115,9 +124,10 @@ class _Start(msgspec.Struct, rename="camel"):
 
 class _Parameters(StreamParameters, frozen=True, kw_only=True):
     two_way: bool = False
+    byteorder: ByteOrder = "little"
 
 
-_ACCEPTED = {**ACCEPTED, "two_way": "0 or 1"}
+_ACCEPTED = {**ACCEPTED, "two_way": "0 or 1", "byteorder": BYTE_ORDERS}
 _NO_VENDOR_ID = _ACCEPTED.keys() | {"session_id", "leg", "app", "token"}
 
 
@@ -130,6 +140,14 @@ class TwilioDialect:
     """Twilio buffers audio, and drops it on ``clear``."""
     ptime_ms: ClassVar[int | None] = 20
     whole_sounds: ClassVar[bool] = False
+    format_names: ClassVar[FormatNames] = FormatNames(
+        who="Whoever sends the stream's start",
+        rate="mediaFormat.sampleRate",
+        little_endian="the custom parameter byteorder=little",
+        big_endian="the custom parameter byteorder=big",
+        codec="mediaFormat.encoding",
+        codecs={codec: name for name, codec in _CODECS.items()} | {Codec.L16BE: "audio/x-l16"},
+    )
 
     __slots__ = ("_ends", "_origin_ms", "_rate_hz", "_request", "_step_bytes", "_stream_sid", "_tracks")
 
@@ -282,7 +300,7 @@ def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSt
         or known.get("callSid")
         or known.get("streamSid"),
         leg=request.leg or read_id(custom, "leg") or known.get("callSid"),  # rule 4
-        format=MediaFormat(codec=codec, rate_hz=start.media_format.sample_rate),
+        format=MediaFormat(codec=ordered(codec, parameters.byteorder), rate_hz=start.media_format.sample_rate),
         clock=TrackClock.TIMESTAMPED,
         tracks=_read_tracks(start.tracks),
         channel=parameters.channel,

@@ -27,6 +27,8 @@ class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
     tracks: tuple[Track, ...]
     first_track: int
     channel: Channel | None = None
+    is_named: bool = True
+    """Whether it named its leg; False: the session did. Journals of before this field do not tell."""
 
 
 class StreamSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,9 @@
 """The close frame of a stream: its code, which an error's class says, and its reason.
 
+Whether a stream was hung up or lost is one rule, ``is_hang_up``: it was hung up where the side that ended it said that
+all is done, and lost, so that it may come back, in every other case. To take a hang-up for a loss costs the reconnect
+wait; to take a loss for a hang-up costs the rest of the call.
+
 The reason is for the person who configures the media server, so it says what to change. Our own faults and those
 of the machine are not the peer's business: it gets no details, and the log gets them all.
 """
@@ -12,12 +16,16 @@ from wavstream.errors import DependencyError, InternalError, PeerError
 
 NORMAL = 1000
 GOING_AWAY = 1001
+NO_CODE = 1005
+"""A close frame without a code, as browsers and Node send where ``close()`` is given none."""
 ABNORMAL = 1006
 SERVICE_RESTART = 1012
 
-CLEAN_CODES = frozenset({NORMAL, GOING_AWAY})
-"""Closed with one of these, a stream ended by will; with any other it was lost, and may come back."""
 
+_DONE_BY_PEER = frozenset({NORMAL, NO_CODE})
+"""Not 1001: proxies that are reloaded, and pages that are left, close so in the middle of a call."""
+_DONE_BY_US = frozenset({NORMAL, GOING_AWAY})
+"""With 1001 the ticker closes streams of a session whose files are finished."""
 _POLICY = 1008
 _INTERNAL_ERROR = 1011
 
@@ -38,6 +46,14 @@ class Closing(NamedTuple):
 FRAME_RATE = Closing(_POLICY, "frame rate: more frames than the limit of this server")
 IDLE = Closing(_POLICY, "idle: no message for too long")
 NO_PONG = Closing(_INTERNAL_ERROR, "keepalive ping timeout")
+
+
+def is_hang_up(code: int | None, *, by_peer: bool) -> bool:
+    """Return whether a stream that ended so is over, not lost; ``code`` of the first close frame, None: there was none.
+
+    ``by_peer``: whether that frame was the peer's.
+    """
+    return code in (_DONE_BY_PEER if by_peer else _DONE_BY_US)
 
 
 def closing_for(error: Exception) -> Closing:

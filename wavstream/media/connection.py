@@ -33,7 +33,6 @@ from wavstream.dialects.events import Event, Frame, StreamStopped
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.closing import (
     ABNORMAL,
-    CLEAN_CODES,
     FRAME_RATE,
     IDLE,
     NO_PONG,
@@ -42,6 +41,7 @@ from wavstream.media.closing import (
     Closing,
     closing_for,
     fitting_reason,
+    is_hang_up,
 )
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.media_stream import MediaStream, State
@@ -165,6 +165,11 @@ class MediaConnection(asyncio.Protocol):
         return self._dialect.name
 
     @property
+    def heard_us(self) -> int:
+        """When the socket was read last, for anything at all."""
+        return self._arrival_us
+
+    @property
     def takes_audio(self) -> bool:
         """Whether the peer plays what it is sent."""
         return self._live_audio_sender() is not None
@@ -242,8 +247,8 @@ class MediaConnection(asyncio.Protocol):
 
     def _end(self, state: State) -> None:
         """Tell the session that its stream is over, if it was not told yet."""
-        sent = self._core.close_sent
-        clean = sent is not None and sent.code in CLEAN_CODES
+        sent = self._core.close_sent  # the peer's code, where we only answered
+        clean = is_hang_up(None if sent is None else sent.code, by_peer=bool(self._core.close_rcvd_then_sent))
         try:
             self._stream.end(state, clean=clean, arrival_us=self._arrival_us)
         except Exception:

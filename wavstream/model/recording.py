@@ -98,6 +98,10 @@ class LegReceipt:
     """From the start of the recording to the leg's first sample."""
     left_ms: int
     """From the start of the recording to the leg's end."""
+    pace: float | None = None
+    """How much audio came in how much time: 1 is real time; null: not known, as before 10 s of steady audio."""
+    suspicions: tuple[str, ...] = ()
+    """What was probably described wrongly of its stream, and who has to set what: a sentence or two each."""
 
 
 @dataclass(frozen=True, slots=True)

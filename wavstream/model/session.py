@@ -30,6 +30,13 @@ class Level(Document):
     peak_dbfs: float | None
 
 
+class TrackPace(Document):
+    """How much audio of a track comes in how much time: 1 is real time. Null: not known, as in the first 10 s."""
+
+    track: Track
+    pace: float | None
+
+
 class StreamView(Document):
     """One open media stream."""
 
@@ -51,6 +58,10 @@ class StreamView(Document):
     """`nothing_yet` (no audio since it opened), `stalled` (none for a second); null: audio is coming in."""
     levels: tuple[Level, ...]
     """One for each track."""
+    paces: tuple[TrackPace, ...]
+    """One for each track."""
+    suspicions: tuple[str, ...]
+    """What was probably described wrongly of it, and who has to set what: a sentence or two each."""
 
 
 class RunningRecording(Document):

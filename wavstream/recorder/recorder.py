@@ -19,6 +19,7 @@ from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.recorder.render_thread import Priority, RenderThread
+from wavstream.rendering.timeline.clock import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,15 @@ class Recorder:
         *,
         writer: JournalWriter,
         publisher: Publisher,
-        stall_wait_us: int,
+        patience: Patience,
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
-        """Prepare to record; a fold waits ``stall_wait_us`` for a stalled track and reads ``slice_bytes`` in one go."""
+        """Prepare to record; a fold waits as ``patience`` says, and reads ``slice_bytes`` in one go."""
         loop = asyncio.get_running_loop()
         self.render = RenderThread(loop, retry_s=publisher.retry_s)
         self._folders = folders
         self._publisher = publisher
-        self._stall_wait_us = stall_wait_us
+        self._patience = patience
         self.slice_bytes = slice_bytes
         self._leases = JournalLeases(writer, loop)
         self._live: dict[str, LiveRecording] = {}
@@ -71,7 +72,7 @@ class Recorder:
             row,
             reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment)),
             spool=self._folders.spool / f"{row.id}.{row.options.format}",
-            stall_wait_us=self._stall_wait_us,
+            patience=self._patience,
             on_automatic_end=partial(self._found_end, recording),
             slice_bytes=self.slice_bytes,
         )

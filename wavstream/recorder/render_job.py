@@ -19,6 +19,7 @@ from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.spool_file import SpoolFile
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.tap import Tap
+from wavstream.rendering.timeline.clock import Patience
 
 SLICE_BYTES = 1 << 20
 """Journal read in one go: about 15 ms of folding, which is what a stop may have to wait for a recovery."""
@@ -33,7 +34,7 @@ class RenderJob:
         *,
         reader: JournalReader,
         spool: Path,
-        stall_wait_us: int,
+        patience: Patience,
         on_automatic_end: Callable[[RecordingStopped], None],
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
@@ -50,7 +51,7 @@ class RenderJob:
         self.broken: Exception | None = None
         """An error of ours: the fold cannot go on."""
         self._reader = reader
-        self._fold = Fold(recording.id, stall_wait_us=stall_wait_us)
+        self._fold = Fold(recording.id, patience=patience)
         self._file = SpoolFile(spool)
         self._slice_bytes = slice_bytes
         self._is_end_taken = False
@@ -135,7 +136,7 @@ class RenderJob:
             file=None if number is None else SharedFd(number),
             header_bytes=file.size_bytes - file.audio_bytes,
             audio_bytes=file.audio_bytes,
-            rest=tap.recent() if is_mp3 else file.owed,
+            rest=tap.recent() if is_mp3 else file.owed + tap.recent(),
         )
 
     # ---- the end ---------------------------------------------------------------------------------------------------

@@ -38,9 +38,10 @@ class JournalSummary:
     """What could not be read, a sentence each."""
 
     @property
-    def lost_legs(self) -> list[str]:
-        """Legs that were there at the end, and may come back."""
-        return sorted({facts.leg for facts in self.streams.values()})
+    def lost(self) -> list[events.StreamFacts]:
+        """The newest stream of each leg that was there at the end, and may come back; by name."""
+        newest = {facts.leg: facts for facts in self.streams.values()}
+        return [newest[leg] for leg in sorted(newest)]
 
     def take(self, item: records.Item, *, segment: int) -> None:
         """Learn from one item, read from ``segment`` or a later one."""

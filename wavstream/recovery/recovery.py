@@ -188,7 +188,7 @@ class Recovery:
             left = Restored(
                 journal=journal,
                 legs=summary.legs,
-                lost=summary.lost_legs,
+                lost=summary.lost,
                 next_stream=summary.next_stream,
                 next_track=summary.next_track,
                 last_us=summary.last_us,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
+from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.spans import drift_ppm, reconnect_gaps, track_receipts
 
 if TYPE_CHECKING:
+    from wavstream.rendering.inspection.inspector import Inspector
     from wavstream.rendering.output import Output
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.spans import TrackReceipt
@@ -42,8 +45,13 @@ class FileAccount:
         )
 
 
-def file_account(output: Output, timeline: Timeline, stats: RenderStats, *, has_pause_in_journal: bool) -> FileAccount:
+def file_account(
+    output: Output, timeline: Timeline, inspector: Inspector, stats: RenderStats, *, has_pause_in_journal: bool
+) -> FileAccount:
     """Return what those who make the file have to say of it so far."""
+    # Times of a receipt count from the beginning of the file.
+    begin_ms = us_of(output.begin, output.sample_rate_hz) // 1000
+    gaps = sorted([*stats.gaps, *reconnect_gaps(timeline.streams)], key=lambda gap: gap.start_ms)
     integrity = Integrity(
         samples=output.samples * output.channels,
         lost_ms=stats.lost_us // 1000,
@@ -57,24 +65,27 @@ def file_account(output: Output, timeline: Timeline, stats: RenderStats, *, has_
         paused_ms=stats.paused_us // 1000,
         after_limit_ms=stats.after_limit_us // 1000,
         clipped_samples=stats.clipped_samples,
-        gaps=tuple(timeline.gaps()),
+        gaps=tuple(
+            replace(gap, start_ms=gap.start_ms - begin_ms) for gap in sorted(gaps, key=lambda gap: gap.start_ms)
+        ),
         gaps_omitted=stats.gaps_omitted,
-        pauses=tuple(Pause(start // 1000, (end - start) // 1000) for start, end in output.pauses.spans),
-        drift_ppm=timeline.drift_ppm(),
+        pauses=tuple(Pause(start // 1000 - begin_ms, (end - start) // 1000) for start, end in output.pauses.spans),
+        drift_ppm=drift_ppm(timeline.streams),
         trimmed_ms=output.trimmed,
         paused_audio_in_journal=has_pause_in_journal,
     )
+    tracks = track_receipts(timeline.streams, output.written_us)
     return FileAccount(
         sample_rate=output.sample_rate_hz,
         channels=output.channels,
         samples=output.samples,
-        legs=tuple(_leg_receipt(track, output) for track in timeline.receipts(output.written_us)),
+        legs=tuple(_leg_receipt(track, output, inspector, begin_ms) for track in tracks),
         integrity=integrity,
         before_start_ms=stats.before_us // 1000,
     )
 
 
-def _leg_receipt(track: TrackReceipt, output: Output) -> LegReceipt:
+def _leg_receipt(track: TrackReceipt, output: Output, inspector: Inspector, begin_ms: int) -> LegReceipt:
     facts = track.first
     return LegReceipt(
         leg=facts.leg,
@@ -84,6 +95,8 @@ def _leg_receipt(track: TrackReceipt, output: Output) -> LegReceipt:
         dialect=facts.dialect,
         codec=facts.format.codec,
         rate=facts.format.rate_hz,
-        joined_ms=max(0, track.joined_us) // 1000,
-        left_ms=max(0, track.left_us) // 1000,
+        joined_ms=max(0, track.joined_us // 1000 - begin_ms),
+        left_ms=max(0, track.left_us // 1000 - begin_ms),
+        pace=inspector.pace(facts.leg, track.track),
+        suspicions=inspector.suspicions(facts.leg, track.track),
     )

@@ -9,14 +9,20 @@
    up to there is mixed, encoded and never touched again.
 4. While no stream is waited for, what is placed is written and nothing else. It is not known whether silence follows or
    the end: a stop may lie before this moment.
-5. The file's rate and the channels of legs are decided when there is something to write for the first time.
+5. The file's rate is decided 2 s after the first frame; the channels of legs when there is something to write for the
+   first time.
 6. A recording ends at its stop record, or before by itself: at a limit or a timeout, which the output finds to the
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
    until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.
+7. The file waits long for a leg that is behind. Listeners, and what ends a recording by itself, cannot: for them a copy
+   of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
+   nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
+   end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from wavstream.journal.events import (
@@ -29,15 +35,17 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun
+from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, owned
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.resample import Resampler
+from wavstream.rendering.inspection.inspector import Inspector
+from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.rendering.output import Output
 from wavstream.rendering.tap import Tap
-from wavstream.rendering.timeline.clock import STALL_WAIT_US, samples_at
+from wavstream.rendering.timeline.clock import EARLY_SETTLE_US, Patience, samples_at
 from wavstream.rendering.timeline.render_stats import RenderStats
 from wavstream.rendering.timeline.timeline import Timeline
 
@@ -57,7 +65,7 @@ TICK_US = 800_000
 class Fold:
     """One recording, folded from its session's journal."""
 
-    def __init__(self, recording_id: str, *, stall_wait_us: int = STALL_WAIT_US) -> None:
+    def __init__(self, recording_id: str, *, patience: Patience | None = None) -> None:
         self.started: Recording | None = None
         """The recording as its start record has it; None: that record was not fed yet."""
         self.ended: RecordingStopped | None = None
@@ -71,7 +79,7 @@ class Fold:
         self.tap = Tap()
         """Where what goes into the file can be listened to."""
         self._recording_id = recording_id
-        self._stall_wait_us = stall_wait_us
+        self._patience = patience or Patience()
         self._origin_us = 0
         self._ticked_us = 0
         """The last canonical point."""
@@ -80,7 +88,14 @@ class Fold:
         self._stats = RenderStats(remarks=self.remarks)
         self._has_pause_in_journal = False
         self._returns_beep: tuple[int, ...] = ()
-        self._begin(RecordingOptions(), ())
+        self._rate_hz: int | None = None
+        self._ahead: Fold | None = None
+        """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
+        self._ahead_may_end = False
+        """Whether that one was made because the recording may end by itself."""
+        self._decides_rate = True
+        """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
+        self._begin(RecordingOptions(), (), may_begin_earlier=False)
 
     @property
     def has_audio(self) -> bool:
@@ -109,21 +124,14 @@ class Fold:
         for item in items:
             if self.complete:
                 break
-            if self.ended is not None:
-                self._take_after_end(item)
-            elif self.started is None:
-                self._await_start(item)
-            elif isinstance(item, FrameRun):
+            # The usual case first, without a call.
+            if isinstance(item, FrameRun) and self._ahead is None and self.ended is None and self.started is not None:
                 self._runs.append(item)
-            elif isinstance(item, ClockRecord):
-                now_us = item.arrival_us - self._origin_us
-                if now_us - self._ticked_us >= TICK_US:  # rule 1
-                    self._ticked_us = now_us
-                    out.append(self._tick(now_us))
             else:
-                out.append(self._apply(item.event, item.arrival_us - self._origin_us))
+                out.append(self._take(item))
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
-        self._runs = [run.owned() for run in self._runs]
+        for fold in (self,) if self._ahead is None else (self, self._ahead):
+            fold._runs = owned(fold._runs)
         return b"".join(out)
 
     def header(self) -> bytes:
@@ -132,7 +140,32 @@ class Fold:
 
     def account(self) -> FileAccount:
         """Return what there is to say of the file so far; final once the recording has ended."""
-        return file_account(self._output, self._timeline, self._stats, has_pause_in_journal=self._has_pause_in_journal)
+        journaled = self._has_pause_in_journal
+        return file_account(self._output, self._timeline, self._inspector, self._stats, has_pause_in_journal=journaled)
+
+    def _take(self, item: Item) -> bytes:
+        """Take in an item, and return the file bytes that it completes."""
+        out = b""
+        if self.ended is not None:
+            self._take_after_end(item)
+        elif self.started is None:
+            self._await_start(item)
+        elif isinstance(item, FrameRun):
+            self._runs.append(item)
+        elif isinstance(item, ClockRecord):
+            now_us = item.arrival_us - self._origin_us
+            if now_us - self._ticked_us >= TICK_US:  # rule 1
+                self._ticked_us = now_us
+                out = self._tick(now_us)
+        else:
+            out = self._apply(item.event, item.arrival_us - self._origin_us)
+        if self._ahead is not None:
+            self._ahead._rate_hz = self._rate_hz
+            self._ahead._take(item)
+            self._rate_hz = self._ahead._rate_hz
+            if not isinstance(item, FrameRun):
+                out += self._obey(item.arrival_us - self._origin_us)
+        return out
 
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
@@ -144,7 +177,9 @@ class Fold:
             return
         self.started = start.recording
         self._origin_us = item.arrival_us
-        self._begin(start.recording.options, start.leg_order)
+        # Where nothing was sent yet the recording starts with the first frame, and has what that brings.
+        is_first = all(stream.floor_us is None for stream in start.streams)
+        self._begin(start.recording.options, start.leg_order, may_begin_earlier=is_first)
         self._returns_beep = start.returns_beep
         for stream in start.streams:
             floor_us = stream.floor_us
@@ -155,30 +190,34 @@ class Fold:
                 reference_us=None if floor_us is None else floor_us - self._origin_us,
             )
 
-    def _begin(self, options: RecordingOptions, leg_order: Iterable[str]) -> None:
+    def _begin(self, options: RecordingOptions, leg_order: Iterable[str], *, may_begin_earlier: bool) -> None:
         """Make the parts anew: before the start record those of a recording with default options, for its header."""
         self._options = options
+        self._inspector = Inspector()
         self._output = Output(options, leg_order, stats=self._stats, tap=self.tap)
         self._timeline = Timeline(
             options.track,
             origin_us=self._origin_us,
-            stall_wait_us=self._stall_wait_us,
+            patience=self._patience,
+            may_begin_earlier=may_begin_earlier,
+            trails=not self._output.may_time_out,
+            beep_hz=BEEP_HZ if options.beep else None,
             stats=self._stats,
             decode=decode,
             resampler=Resampler,
+            inspect=self._inspector.look,
         )
 
     def _apply(self, event: JournalEvent, now_us: int) -> bytes:
         """Apply what happened; return the bytes of the file that it completes."""
         pauses = self._output.pauses
-        if isinstance(event, StreamOpened):
+        if isinstance(event, StreamOpened | StreamClosed | ServerStarted):
             self._feed_timeline()  # rule 2
+        if isinstance(event, StreamOpened):
             self._open_stream(event.facts, joined_us=now_us)
         elif isinstance(event, StreamClosed):
-            self._feed_timeline()
             self._timeline.close_stream(event.stream, now_us=now_us, is_lost=not event.clean)
         elif isinstance(event, ServerStarted):
-            self._feed_timeline()
             self._timeline.lose_all_streams(now_us=now_us)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
@@ -198,6 +237,7 @@ class Fold:
     def _open_stream(
         self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None
     ) -> None:
+        self._inspector.open(facts)
         self._output.layout.add(facts.leg, facts.channel)
         self._timeline.open_stream(facts, joined_us=joined_us, position=position, reference_us=reference_us)
 
@@ -216,6 +256,17 @@ class Fold:
 
     def _tick(self, now_us: int) -> bytes:
         self._feed_timeline()
+        heard_us = self._timeline.heard_us
+        if heard_us is not None and now_us - heard_us >= EARLY_SETTLE_US:
+            self._decide_rate()
+        out = self._write_known(now_us)
+        if not self._patience.is_early:
+            known_us = self._look_ahead(now_us)
+            if known_us is not None and self._ahead is None and self.tap.is_on and self._output.is_open:
+                self._let_hear(known_us)
+        return out
+
+    def _write_known(self, now_us: int) -> bytes:
         ready_us = self._timeline.ready(now_us)  # rule 3
         if ready_us is None:
             return self._write_all(0)  # rule 4
@@ -225,6 +276,52 @@ class Fold:
             # Only now that the file has a rate do resamplers hold samples back.
             ready_us = self._timeline.known_us(now_us) or 0
         return self._write(samples_at(ready_us, self._output.sample_rate_hz))
+
+    def _look_ahead(self, now_us: int) -> int | None:
+        """Have a fold ahead while this one waits longer than some can (rule 7); return up to when the call is known."""
+        may_end = self._output.may_end_by(now_us)
+        is_wanted = self.ended is None and (may_end or self.tap.is_on)
+        known_us = self._timeline.known_us(now_us, trails=False) if is_wanted else None
+        if known_us is None:  # rule 4
+            self._ahead = None
+            return None
+        # Listeners hear what is placed already. What is to end there, or is to be trimmed, has to be written.
+        reached_us = self._output.written_us if may_end or self._output.listens else known_us
+        if self._ahead is not None:
+            is_reached = self._output.is_open and reached_us >= self._ahead._output.written_us
+            if is_reached or may_end is not self._ahead_may_end:
+                self._ahead = None
+        if self._ahead is None and now_us - reached_us > EARLY_SETTLE_US:
+            self._ahead, self._ahead_may_end = self._twin(), may_end
+            self._ahead._decides_rate = may_end
+            self._ahead._write_known(now_us)
+        return known_us
+
+    def _let_hear(self, known_us: int) -> None:
+        """Let those who listen hear what is placed, which the file only gets a little later (rule 7)."""
+        output, timeline = self._output, self._timeline
+        if not output.listens:
+            ahead, cover = output.preview(is_whole=timeline.hears), timeline.cover()
+            ahead.let_hear(samples_at(known_us, output.sample_rate_hz), lambda at, end: timeline.peek(at, end, cover))
+
+    def _twin(self) -> Fold:
+        """Return a fold that has folded the same, but writes no file and waits for less."""
+        shared = (self.tap, self.started)
+        twin = copy.deepcopy(self, {id(one): one for one in shared})
+        twin._patience.shorten()
+        return twin
+
+    def _obey(self, now_us: int) -> bytes:
+        """End where the fold ahead has found the end: what was decided for those who cannot wait stays (rule 7)."""
+        end = self._ahead.ended if self._ahead is not None and self._ahead_may_end else None
+        if end is None or self.ended is not None:
+            return b""
+        self._ahead = None
+        self._feed_timeline()
+        self._timeline.place_all(now_us)
+        self._timeline.flush()
+        end_us = max(self._output.written_us, end.end_us - self._origin_us)
+        return self._write_to_end(end.reason, end_us)
 
     def _end(self, event: RecordingStopped, now_us: int) -> bytes:
         """End the recording with its stop record, unless it ended before by itself."""
@@ -242,9 +339,13 @@ class Fold:
         self._timeline.place_all(now_us)
         self._timeline.flush()
         said_us = self._timeline.said_us(event.stream)
-        end_us = max(self._output.written_us, now_us if said_us is None else said_us)
+        end_us = now_us if said_us is None else said_us
+        return self._write_to_end(EndReason.TERMINATOR, max(self._output.written_us, end_us))
+
+    def _write_to_end(self, reason: EndReason, end_us: int) -> bytes:
+        """Write what is before this end; writing may find one that is before it."""
         out = self._write(samples_at(end_us, self._output.sample_rate_hz)) if self._open() else b""
-        return out if self.ended is not None else out + self._end_by_itself(EndReason.TERMINATOR, end_us)
+        return out if self.ended is not None else out + self._end_by_itself(reason, end_us)
 
     def _end_by_itself(self, reason: EndReason, end_us: int) -> bytes:
         """End the recording without a stop record: what is placed, or waits to be, is not in it (rule 6)."""
@@ -254,21 +355,26 @@ class Fold:
         return self._finish(end)
 
     def _finish(self, end: RecordingStopped) -> bytes:
-        self.ended = end
+        self.ended, self._ahead = end, None
         return self._output.finish()
 
     def _open(self) -> bool:
         """Open the file, if it is not open; return False if its rate cannot be known yet (rule 5)."""
         if self._output.is_open:
             return True
-        rate_hz = self._options.sample_rate
-        if rate_hz is None:
-            rate_hz = self._timeline.highest_rate_hz
+        rate_hz = self._decide_rate()
         if rate_hz is None:
             return False
-        self._output.open(rate_hz, returned=self._timeline.returning_tracks(self._returns_beep))
-        self._timeline.open_file(self._output.sample_rate_hz)
+        output, timeline = self._output, self._timeline
+        output.open(rate_hz, begin_us=timeline.begin_us, returned=timeline.returning_tracks(self._returns_beep))
+        timeline.open_file(output.sample_rate_hz, output.begin)
         return True
+
+    def _decide_rate(self) -> int | None:
+        """Decide the file's rate, once (rule 5): in time for who listens, so that the file has the same."""
+        if self._rate_hz is None and self._decides_rate:
+            self._rate_hz = self._options.sample_rate or self._timeline.highest_rate_hz
+        return self._rate_hz
 
     def _write_all(self, end_us: int) -> bytes:
         """Write everything that is placed, and silence up to ``end_us``."""

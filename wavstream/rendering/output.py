@@ -2,14 +2,16 @@
 
 Three times are counted here, all in samples of the file's rate:
 
-1. *Call time* runs from the start of the recording and never stops.
+1. *Call time* runs from the start of the recording and never stops. The file may begin before it, with what was said
+   while a stream connected.
 2. *Recorded time* leaves out the pauses that the file skips: limits, timeouts and the beep count in it.
 3. *File time* leaves out the silence that is trimmed from the beginning, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +19,14 @@ from wavstream.model.audio import MIN_RATE_HZ, Channel
 from wavstream.model.options import FileFormat, PauseBehavior, RecordingOptions, Trim
 from wavstream.model.recording import Trimmed
 from wavstream.rendering.encoders.encoder import file_rate_hz, new_encoder
+from wavstream.rendering.encoders.wav import WavEncoder
 from wavstream.rendering.mixer.mix import BEEP_HZ, StereoLayout, Voice, add, beep, mix
-from wavstream.rendering.speech.endpointer import Endpointer, needs_endpointer
+from wavstream.rendering.speech.endpointer import Endpointer, listens, needs_endpointer
 from wavstream.rendering.timeline.clock import samples_at, us_of
+from wavstream.rendering.timeline.render_stats import RenderStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,10 +48,14 @@ class Output:
         self.sample_rate_hz = file_rate_hz(options.format, options.sample_rate or MIN_RATE_HZ)
         """Of the file; only a guess until ``open``."""
         self.is_open = False
+        self.begin = 0
+        """The first sample of the file (time 1)."""
         self.written = 0
         """The point of writing (time 1)."""
         self.ended: EndReason | None = None
         """Why the recording ended by itself, at the point of writing; nothing more is written then."""
+        self._is_ahead = False
+        """Whether what is written is only heard."""
         self._options = options
         self._stats = stats
         self._tap = tap
@@ -64,6 +72,64 @@ class Output:
         self._was_heard = False
         self._said: list[tuple[int, int]] = []
         """(start, end) of what was said lately (time 2)."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Output:
+        """Return an output that writes to no file: what it would write is only heard, and the encoder stays here."""
+        memo[id(self._encoder)] = WavEncoder(sample_rate_hz=self.sample_rate_hz, channels=self.channels)
+        memo[id(self._tap)] = self._tap
+        twin = Output.__new__(Output)
+        memo[id(self)] = twin
+        twin.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        twin._is_ahead = True
+        return twin
+
+    @property
+    def listens(self) -> bool:
+        """Whether the end or the beginning of the file depends on what is said."""
+        return listens(self._options)
+
+    @property
+    def may_time_out(self) -> bool:
+        """Whether silence may end the recording."""
+        return self._options.initial_timeout_s > 0 or self._options.end_silence_timeout_s > 0
+
+    def may_end_by(self, now_us: int) -> bool:
+        """Return whether an option may have ended the recording by then."""
+        if not self._options.max_length_s:
+            return self.may_time_out
+        # Time 2: a file that begins before the recording is longer by then, one whose pauses are skipped is shorter.
+        recorded_us = us_of(self._recorded, self.sample_rate_hz) + now_us - self.written_us
+        return self.may_time_out or self._options.max_length_s * 1_000_000 <= recorded_us
+
+    def reach(self, upto: int) -> int:
+        """Return how far the file can be written before it has its greatest length, if that is before this sample."""
+        if not self._options.max_length_s:
+            return upto
+        room = round(self._options.max_length_s * self.sample_rate_hz) - self._recorded
+        return min(upto, self.written + max(0, room))
+
+    def preview(self, *, is_whole: bool) -> Output:
+        """Return an output that goes on from here and writes to no file: what it would write is only heard.
+
+        ``is_whole``: it goes on where this one has ended, although that was heard already.
+        """
+        seen = Output.__new__(Output)
+        seen.__dict__.update(self.__dict__)
+        seen.pauses, seen.layout, seen._columns = self.pauses.copy(), self.layout.copy(), {**self._columns}
+        seen._stats, seen._endpointer, seen._is_ahead = RenderStats(), None, True
+        # Nothing is trimmed from a file that is previewed, so recorded time is file time.
+        seen._encoded = self._recorded
+        if not is_whole and not seen.pauses.lie_ahead:
+            heard = max(0, self._tap.samples - self._recorded)
+            seen.written, seen._recorded, seen._encoded = (
+                n + heard for n in (seen.written, seen._recorded, seen._encoded)
+            )
+        return seen
+
+    def let_hear(self, upto: int, said: Callable[[int, int], list[tuple[TrackKey, Pieces]]]) -> None:
+        """Let a part of the call be heard up to a sample; ``said`` returns what is said between two."""
+        for end, pause in self.parts(self.reach(upto)):
+            self.write(end, said(self.written, end), pause=pause)
 
     @property
     def written_us(self) -> int:
@@ -108,15 +174,17 @@ class Output:
             column = self._columns[track] = 1 if self.channel(track) is Channel.RIGHT else 0
         return column
 
-    def open(self, wanted_hz: int, *, returned: Iterable[TrackKey] = ()) -> None:
-        """Decide the file's rate: the nearest that its format has.
+    def open(self, wanted_hz: int, *, begin_us: int = 0, returned: Iterable[TrackKey] = ()) -> None:
+        """Decide the file's rate: the nearest that its format has. It begins at ``begin_us``, at 0 or before.
 
         ``returned``: tracks that bring the beep back because their streams are sent it.
         """
         options, channels = self._options, self.channels
         self.sample_rate_hz = rate_hz = file_rate_hz(options.format, wanted_hz)
         self.is_open = True
-        self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
+        self.begin = self.written = samples_at(begin_us, rate_hz)
+        if not self._is_ahead:
+            self._encoder = new_encoder(options.format, sample_rate_hz=rate_hz, channels=channels)
         # LAME holds samples back, so who listens needs some that are not in the file yet.
         self._tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=options.format is FileFormat.MP3)
         beep_is_in = {self.column(track) for track in returned}
@@ -186,12 +254,12 @@ class Output:
 
     def _encode(self, start: int, block: NDArray[np.int16]) -> bytes:
         """Encode a block that starts at a sample of the recorded time."""
-        self._encoded += len(block)
+        at, self._encoded = self._encoded, self._encoded + len(block)
         if start < len(self._beep):  # time 2: a beginning that is trimmed takes its part of the beep along
             block, clipped = add(block, self._beep[start : start + len(block)], self._beep_columns)
             self._stats.clipped_samples += clipped
-        self._tap.pass_on(block)
-        return self._encoder.encode(block)
+        self._tap.pass_on(at, block, is_ahead=self._is_ahead)
+        return b"" if self._is_ahead else self._encoder.encode(block)
 
 
 class Pauses:
@@ -206,6 +274,18 @@ class Pauses:
         """What each leaves in the file, the one that lasts last."""
         self._first = 0
         """The first span that may lie ahead of the point of writing."""
+
+    def copy(self) -> Pauses:
+        """Return the same pauses, to be split independently."""
+        same = Pauses()
+        same.spans, same.since_us, same._behaviors = [*self.spans], self.since_us, [*self._behaviors]
+        same._first = self._first
+        return same
+
+    @property
+    def lie_ahead(self) -> bool:
+        """Whether one lasts, or lies ahead of the point of writing."""
+        return bool(self._behaviors[self._first :])
 
     def begin(self, at_us: int, behavior: PauseBehavior) -> None:
         """Begin a pause, unless one lasts already."""

@@ -33,6 +33,7 @@ from wavstream.model.recording import Recording
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
 from wavstream.recovery.recovery import Recovery
+from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
@@ -142,7 +143,7 @@ class Service:
             Folders(journal=self.folder.journal, spool=self.folder.spool),
             writer=self._writer,
             publisher=publisher,
-            stall_wait_us=int(settings.stall_wait_s * 1e6),
+            patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
         self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners)

@@ -30,7 +30,7 @@ class StreamSink(Protocol):
     def closed(self, clean: bool, arrival_us: int) -> None:
         """End the stream; called exactly once, and nothing after it.
 
-        ``clean``: by the peer's will, not by a loss.
+        ``clean``: hung up, not lost (``media.closing``).
         """
 
 
@@ -40,6 +40,10 @@ class StreamHandle(Protocol):
     @property
     def dialect(self) -> str:
         """The name of the stream's dialect."""
+
+    @property
+    def heard_us(self) -> int:
+        """When anything came from the peer last: audio, text, a ping, or the answer to one of ours."""
 
     @property
     def takes_audio(self) -> bool:
@@ -63,5 +67,5 @@ class StreamHandle(Protocol):
     def close(self, code: int, reason: str) -> None:
         """End the stream: no event follows, and ``closed`` is called later, when the socket is done.
 
-        It is clean if ``code`` is 1000 or 1001.
+        It is clean if ``code`` is 1000 or 1001; then nobody waits for the peer to come back.
         """

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
@@ -37,6 +38,8 @@ from wavstream.sessions.legs import Legs, RecordingTone
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
@@ -46,8 +49,8 @@ class Restored:
     """Made anew for what follows."""
     legs: list[str]
     """In order of arrival."""
-    lost: list[str]
-    """Those that may come back."""
+    lost: list[StreamFacts]
+    """The streams of those that may come back, one for each leg."""
     next_stream: int
     next_track: int
     last_us: int
@@ -73,7 +76,7 @@ class Session:
         self.session_id = session_id
         self.created_us = now_us
         self.active_us = now_us
-        """When something other than a frame came last; see ``StalledSessions``."""
+        """When something came last, as far as that is known without asking the streams; see ``StalledSessions``."""
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[SessionStream] = []
@@ -94,12 +97,15 @@ class Session:
         self._deadlines = SessionDeadlines(timing)
         self._schedule = FoldSchedule(now_us, turn)
         self._tone = RecordingTone()
+        self._inspect_us = now_us
+        """When one of the streams is to be looked at, at the earliest."""
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
     def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> SessionStream:
         """Take in a stream that has introduced itself."""
-        leg = started.leg or self.legs.free_letter()
+        self.active_us = now_us
+        leg = self.legs.name_of(started, dialect=handle.dialect)
         facts = facts_of(
             started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
         )
@@ -111,6 +117,7 @@ class Session:
         self.legs.arrive(leg)
         stream = SessionStream(self, facts=facts, handle=handle, joined_us=now_us, started=started)
         self.streams.append(stream)
+        self._inspect_us = now_us
         self._streams_gone.clear()
         if self.is_recording:
             self.note(now_us, events.StreamOpened(facts=facts))
@@ -130,7 +137,7 @@ class Session:
         self.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:
-            self.legs.lose(stream.facts.leg, deadline_us=now_us + self._timing.reconnect_wait_us)
+            self.legs.lose(stream.facts, deadline_us=now_us + self._timing.reconnect_wait_us)
         if not self.streams:
             self._streams_gone.set()
         if not self.streams and not self.legs.away:
@@ -302,6 +309,8 @@ class Session:
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
+        if now_us >= self._inspect_us:
+            self._inspect(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -326,6 +335,19 @@ class Session:
         for stream in self.streams:
             stream.forget_frames()
         return was_running
+
+    def _inspect(self, now_us: int) -> None:
+        """Look at the streams where that is due, and note when it will be next."""
+        for stream in self.streams:
+            for suspicion in stream.inspect(now_us):
+                log.warning(
+                    "stream_suspicious",
+                    session_id=self.session_id,
+                    app_id=self.app_id,
+                    leg=stream.facts.leg,
+                    suspicion=suspicion,
+                )
+        self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)
@@ -357,8 +379,8 @@ class Session:
         for recording in running:
             self.learn(recording.row.call)
         self._last_stream_end_us = left.last_us
-        for leg in left.lost:
-            self.legs.lose(leg, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
+        for facts in left.lost:
+            self.legs.lose(facts, deadline_us=now_us + self._timing.reconnect_wait_us, by_restart=True)
         self.note(now_us, events.ServerStarted())
         if not left.lost:
             self._end_recordings(EndReason.RECOVERED, now_us)

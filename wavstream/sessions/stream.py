@@ -15,12 +15,13 @@ the fold does with the whole journal, and it may only err by withholding a frame
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.journal.events import StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, RecordKind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
+from wavstream.sessions.inspection import StreamInspection
 from wavstream.sessions.ports import StreamHandle
 
 _NEVER = math.inf
@@ -41,10 +42,12 @@ class Stream:
         "_last_floor_us",
         "_rule",
         "_sample_us",
+        "_sent",
         "_stream_id",
         "facts",
         "frames",
         "handle",
+        "inspection",
         "joined_us",
         "last_arrival_us",
         "latest",
@@ -66,6 +69,9 @@ class Stream:
         self.last_arrival_us = joined_us
         self.latest: list[Frame | None] = [None] * len(facts.tracks)
         """The last frame of each track: what its level is told of, when somebody asks."""
+        self.inspection = StreamInspection(facts)
+        # Positions count samples, but timestamps do not.
+        self._sent = [0] * len(facts.tracks) if facts.clock is TrackClock.TIMESTAMPED else None
         self._first_track = facts.first_track
         self._sample_us = 1_000_000 / facts.format.rate_hz
         self._floor_us = _NEVER
@@ -126,6 +132,13 @@ class Stream:
         if self._floor_us != _NEVER:
             self._last_floor_us, self._floor_us = self._floor_us, _NEVER
 
+    def inspect(self, now_us: int) -> Sequence[str]:
+        """Look at what has come by now, about every 150 ms; return what has become suspicious."""
+        if not self.frames or now_us < self.inspection.next_us:
+            return ()
+        samples = (self.position,) if self._sent is None else self._sent
+        return self.inspection.visit(now_us, arrived_us=self.last_arrival_us, samples=samples, latest=self.latest)
+
     # ---- once a frame ------------------------------------------------------------------------------------------
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
@@ -141,6 +154,8 @@ class Stream:
         self.last_arrival_us = arrival_us
         self.latest[frame.track] = frame
         self.frames += 1
+        if self._sent is not None:
+            self._sent[frame.track] += frame.samples
         if rule == _JOURNAL:  # rule 2: twice append, of a packed head and of the payload, is the cheapest record
             payload = frame.payload
             append = self._append
@@ -161,6 +176,7 @@ def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, fir
     return StreamFacts(
         stream=stream,
         leg=leg,
+        is_named=started.leg is not None,
         dialect=dialect,
         format=started.format,
         clock=started.clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
+from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView, TrackPace
 from wavstream.model.times import utc
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.mixer.mix import levels_dbfs
@@ -57,6 +57,10 @@ def _stream_view(stream: Stream, now_us: int) -> StreamView:
         received_ms=stream.position * 1000 // facts.format.rate_hz,
         silent_because=silence,
         levels=tuple(_level(stream, index, silence) for index in range(len(facts.tracks))),
+        paces=tuple(
+            TrackPace(track=track, pace=stream.inspection.pace(index)) for index, track in enumerate(facts.tracks)
+        ),
+        suspicions=stream.inspection.suspicions,
     )
 
 

@@ -73,9 +73,11 @@ class Settings(BaseSettings):
     announced_wait_s: Seconds = 14_400.0
     """Seconds that an announced session waits for a stream or a recording; four hours, since calls are that long."""
     orphan_after_s: SecondsOrZero = 120.0
-    """Seconds that nothing comes from any stream of a session, after which it is ended; 0: never, for quiet streams."""
+    """Seconds in which nothing comes from any peer of a session, no answer to a ping either, that end it; 0: never."""
     stall_wait_s: SecondsOrZero = 3.0
-    """Seconds that the fold waits behind a stalled leg before it writes silence; most stalls are shorter."""
+    """Seconds that listeners, and what ends a recording by itself, wait for a leg that is behind."""
+    behind_wait_s: SecondsOrZero = 30.0
+    """Seconds that the file waits for a leg that is behind, or was lost, so that all is where it was said."""
     auto_record: bool = False
     """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""
     object_key: Annotated[str, Field(min_length=1)] = "{app}/{date}/{recording_id}.{ext}"

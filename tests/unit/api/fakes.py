@@ -29,7 +29,7 @@ from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, Gap, Integrity, LegalHold, LegReceipt, Receipt, Recording, Status
-from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView
+from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView, TrackPace
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.local import LocalStorage
@@ -38,7 +38,7 @@ START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
 """Those of the first key's app."""
 KEYS = {"key-one": "one", "key-two": "two"}
-LEG = LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 61240)
+LEG = LegReceipt("a", Track.INBOUND, Channel.LEFT, "pcm", "l16", 8000, 0, 61240, 1.0)
 INTEGRITY = Integrity(
     samples=979_840, gaps=(Gap("b", Track.INBOUND, 20_300, 480, "stall"),), drift_ppm={"a": 3, "b": -11}
 )
@@ -294,6 +294,8 @@ def live_view(session_id: str, app_id: str = "one", *, running: Recording | None
             Level(track=Track.INBOUND, rms_dbfs=-23.1, peak_dbfs=-9.8),
             Level(track=Track.OUTBOUND, rms_dbfs=None, peak_dbfs=None),
         ),
+        paces=(TrackPace(track=Track.INBOUND, pace=2.0), TrackPace(track=Track.OUTBOUND, pace=None)),
+        suspicions=("twice as much audio as time",),
     )
     recordings = () if running is None else (RunningRecording(id=running.id, status=running.status),)
     return SessionView(

@@ -122,3 +122,12 @@ async def test_a_session_shows_how_loud_each_track_is_and_null_where_nothing_com
         {"track": "inbound", "rms_dbfs": -23.1, "peak_dbfs": -9.8},
         {"track": "outbound", "rms_dbfs": None, "peak_dbfs": None},
     ]
+
+
+async def test_a_session_shows_the_pace_of_each_track_and_what_was_probably_described_wrongly(
+    world: ApiHarness, client: httpx.AsyncClient
+) -> None:
+    world.commands.views["one", "call-77"] = live_view("call-77")
+    (stream,) = (await client.get("/v1/sessions/call-77")).json()["streams"]
+    assert stream["paces"] == [{"track": "inbound", "pace": 2.0}, {"track": "outbound", "pace": None}]
+    assert stream["suspicions"] == ["twice as much audio as time"]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, put, record, segment_bytes
 from wavstream.journal.reader import JournalReader, read_header
-from wavstream.journal.records import BATCH, BATCH_MAGIC, BrokenSegment, FrameRun, batch
+from wavstream.journal.records import BATCH, BATCH_MAGIC, BrokenSegment, FrameRun, batch, owned
 from wavstream.journal.segments import Position, delete_segments, segment_path
 
 
@@ -249,7 +251,19 @@ def test_a_run_that_is_kept_does_not_keep_all_that_was_read(tmp_path: Path) -> N
     put(tmp_path, 1, segment_bytes(1, [two(0)]))
     (run,) = JournalReader(tmp_path, KEY).read()
     assert isinstance(run, FrameRun)
-    own = run.owned()
+    (own,) = owned([run])
     assert flat([own]) == frames(range(2))
     assert [array.base for array in (own.track, own.arrival_us, own.position, own.payload)] == [None] * 4
-    assert own.owned() is own
+    assert owned([own])[0] is own
+
+
+def test_runs_that_are_kept_and_are_alike_become_one(tmp_path: Path) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    (run,) = JournalReader(tmp_path, KEY).read()
+    assert isinstance(run, FrameRun)
+    withheld = replace(run, withheld=True, payload=run.payload[:, :0], samples=np.array([160, 160]))
+    kept = owned([run, run, withheld, withheld, run])
+    assert [(len(each.track), each.withheld) for each in kept] == [(4, False), (4, True), (2, False)]
+    assert flat([kept[0]]) == [*frames(range(2)), *frames(range(2))]
+    assert kept[1].samples is not None
+    assert kept[1].samples.tolist() == [160] * 4

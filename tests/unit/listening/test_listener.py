@@ -19,7 +19,7 @@ from wavstream.model.options import ChannelLayout, FileFormat, RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 
 MONO = RecordingOptions(channels=ChannelLayout.MONO)
-VOICE = noise(6.0)
+VOICE = noise(12.0)
 
 
 class Ear:

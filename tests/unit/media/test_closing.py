@@ -15,7 +15,7 @@ from wavstream.errors import (
     OperatorError,
     Unauthenticated,
 )
-from wavstream.media.closing import closing_for, fitting_reason
+from wavstream.media.closing import closing_for, fitting_reason, is_hang_up
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,16 @@ def test_an_error_of_ours_is_to_be_logged_and_keeps_its_details(error: Exception
     closing = closing_for(error)
     assert (closing.code, closing.ours) == (code, True)
     assert str(error) not in closing.reason
+
+
+@pytest.mark.parametrize("code", [None, *range(1000, 1016), 3000, 3999, 4000, 4999])
+def test_a_peer_hangs_up_with_1000_or_without_a_code_and_is_lost_with_any_other(code: int | None) -> None:
+    assert is_hang_up(code, by_peer=True) is (code in (1000, 1005))
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1001, 1008, 1011, 1012, 1013])
+def test_a_stream_that_we_end_because_the_call_is_over_is_not_waited_for(code: int | None) -> None:
+    assert is_hang_up(code, by_peer=False) is (code in (1000, 1001))
 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 200, "ä" * 100, "x" + "€" * 60, "😀" * 40, "bad \ud800 half"])

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.media_plane import MediaHarness, client_frame, media_plane, text_frame
+from tests.support.waiting import until
 from wavstream.dialects.events import Dtmf, StreamStopped
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
@@ -36,7 +37,7 @@ async def test_frames_of_a_call_reach_the_sink_in_order_with_their_arrival(plane
     assert sink.arrivals[0] >= 1_000_000
 
 
-@pytest.mark.parametrize(("code", "clean"), [(1000, True), (1001, True), (1011, False), (4000, False)])
+@pytest.mark.parametrize(("code", "clean"), [(1000, True), (1001, False), (1011, False), (4000, False)])
 async def test_a_peer_that_closes_ends_its_stream_by_its_code(plane: MediaHarness, code: int, clean: bool) -> None:
     peer = await plane.connect("/media/pcm/s/a?rate=8000")
     await peer.close(code)
@@ -44,12 +45,12 @@ async def test_a_peer_that_closes_ends_its_stream_by_its_code(plane: MediaHarnes
     assert peer.close_code == code
 
 
-async def test_a_close_frame_without_a_code_is_not_a_clean_end(plane: MediaHarness) -> None:
+async def test_a_close_frame_without_a_code_is_a_hang_up(plane: MediaHarness) -> None:
     peer = await plane.raw()
     peer.send(client_frame(CLOSE))
     assert await peer.receive() == (CLOSE, b"")
     await peer.gone()
-    assert await (await plane.sink()).end() is False
+    assert await (await plane.sink()).end() is True
     assert plane.endpoint.counters.closed[1005] == 1
 
 
@@ -342,6 +343,15 @@ async def test_a_peer_that_answers_pings_is_asked_again() -> None:
             peer.send(client_frame(PONG, payload))
 
 
+@pytest.mark.parametrize("sign", [client_frame(PING), client_frame(PONG), text_frame({"event": "hello"}), b"\x82"])
+async def test_a_peer_is_heard_in_whatever_it_sends(plane: MediaHarness, sign: bytes) -> None:
+    peer = await plane.raw()
+    handle = (await plane.sink()).handle
+    opened_us = handle.heard_us
+    peer.send(sign)
+    await until(lambda: handle.heard_us > opened_us)
+
+
 async def test_a_pong_that_comes_late_does_not_put_off_the_end_of_a_stream_that_stopped() -> None:
     limits = MediaLimits(ping_interval_s=0.01, ping_timeout_s=60, close_timeout_s=0.05)
     async with media_plane(limits=limits) as plane:
@@ -384,7 +394,7 @@ async def test_a_session_that_closes_a_stream_hears_nothing_more_but_the_end(pla
     assert sink.frames == []
 
 
-@pytest.mark.parametrize(("code", "clean"), [(1000, True), (4001, False)])
+@pytest.mark.parametrize(("code", "clean"), [(1000, True), (1001, True), (1012, False), (4001, False)])
 async def test_a_peer_that_ignores_our_close_is_cut_off_after_the_timeout(code: int, clean: bool) -> None:
     async with media_plane(limits=MediaLimits(close_timeout_s=0.05)) as plane:
         await plane.raw()

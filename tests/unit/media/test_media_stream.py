@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.media_plane import RememberingSessions, RememberingSink, endpoint_of, only_key_is_good
-from wavstream.dialects.base import Outgoing, UpgradeRequest
+from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
 from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
 from wavstream.errors import BadParameter, InternalError, LimitReached
 from wavstream.media.endpoint import MediaCounters
@@ -35,6 +35,7 @@ class Script:
     playout_ms: ClassVar[int] = 20
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    format_names: ClassVar[FormatNames] = FormatNames("Nobody", "rate", "byteorder=little", "byteorder=big")
 
     def __init__(self, request: UpgradeRequest) -> None:
         self.events: Sequence[Event] = ()

@@ -22,7 +22,7 @@ def so_far(folder: Path, rate_hz: int, channels: int, cuts: list[int]) -> tuple[
     encoder, tap, encoded = Mp3Encoder(sample_rate_hz=rate_hz, channels=channels), Tap(), b""
     tap.open(sample_rate_hz=rate_hz, channels=channels, is_held_back=True)
     for start, end in zip([0, *cuts], cuts, strict=False):
-        tap.pass_on(recorded[start:end])
+        tap.pass_on(start, recorded[start:end])
         encoded += encoder.encode(recorded[start:end])
     path = folder / "spool"
     path.write_bytes(b"head" + encoded)

@@ -69,7 +69,7 @@ async def test_a_recording_can_be_asked_for_at_every_moment_of_its_end(harness: 
 async def test_a_recording_is_folded_while_it_runs(harness: RecorderHarness) -> None:
     journal = harness.journal()
     (recording,) = await harness.begin(journal, a_recording())
-    harness.write(journal, call(recording, length_s=5.0))
+    harness.write(journal, call(recording, length_s=8.0))
     await written(harness, journal)
 
     harness.recorder.fold([journal])

@@ -14,9 +14,9 @@ from tests.support.journals import a_started_recording, call, leave, noise, noth
 from wavstream.journal.reader import JournalReader
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
+from wavstream.rendering.timeline.clock import Patience
 
 RECORDING = a_started_recording()
-STALL_WAIT_US = 3_000_000
 
 
 def a_job(tmp_path: Path, key: str, recording: Recording = RECORDING, *, slice_bytes: int = SLICE_BYTES) -> RenderJob:
@@ -25,7 +25,7 @@ def a_job(tmp_path: Path, key: str, recording: Recording = RECORDING, *, slice_b
         recording,
         reader=reader,
         spool=tmp_path / "rec.wav",
-        stall_wait_us=STALL_WAIT_US,
+        patience=Patience(),
         on_automatic_end=nothing,
         slice_bytes=slice_bytes,
     )

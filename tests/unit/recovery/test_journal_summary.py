@@ -35,6 +35,10 @@ def facts_of(*told: events.JournalEvent) -> JournalSummary:
     return facts
 
 
+def lost_legs(facts: JournalSummary) -> list[str]:
+    return [stream.leg for stream in facts.lost]
+
+
 def test_a_start_tells_of_the_recording_its_segment_and_the_streams_that_were_there() -> None:
     snapshot = events.StreamSnapshot(facts=a_leg("a", stream=4), joined_us=at(0), position=0, floor_us=None)
 
@@ -44,7 +48,7 @@ def test_a_start_tells_of_the_recording_its_segment_and_the_streams_that_were_th
 
     assert facts.recordings == {RECORDING.id: RECORDING}
     assert facts.first_segments == {RECORDING.id: 2}
-    assert (facts.legs, facts.lost_legs) == (["b", "a"], ["a"])
+    assert (facts.legs, lost_legs(facts)) == (["b", "a"], ["a"])
     assert (facts.next_stream, facts.next_track) == (5, 9)
     assert facts.last_us == at(1)
 
@@ -87,7 +91,7 @@ def test_what_is_told_of_a_recording_whose_start_was_deleted_is_passed_over() ->
 def test_a_leg_whose_stream_is_over_may_come_back_only_if_it_was_lost(clean: bool, lost: list[str]) -> None:
     facts = facts_of(START, events.StreamOpened(facts=a_leg("a")), events.StreamClosed(stream=1, clean=clean))
 
-    assert facts.lost_legs == lost
+    assert lost_legs(facts) == lost
     assert facts.legs == ["b", "a"]
 
 
@@ -99,7 +103,7 @@ def test_a_leg_that_came_back_and_then_ended_is_not_lost() -> None:
         events.StreamClosed(stream=2, clean=True),
     )
 
-    assert facts.lost_legs == []
+    assert lost_legs(facts) == []
 
 
 def test_a_leg_of_which_one_of_two_streams_ended_is_still_there() -> None:
@@ -109,7 +113,19 @@ def test_a_leg_of_which_one_of_two_streams_ended_is_still_there() -> None:
         events.StreamClosed(stream=2, clean=True),
     )
 
-    assert facts.lost_legs == ["a"]
+    assert lost_legs(facts) == ["a"]
+
+
+def test_each_leg_that_was_lost_is_told_of_once_by_its_newest_stream() -> None:
+    facts = facts_of(
+        START,
+        events.StreamOpened(facts=a_leg("b", stream=1)),
+        events.StreamOpened(facts=a_leg("a", stream=2)),
+        events.StreamClosed(stream=1, clean=False),
+        events.StreamOpened(facts=a_leg("b", stream=3)),
+    )
+
+    assert [(stream.leg, stream.stream) for stream in facts.lost] == [("a", 2), ("b", 3)]
 
 
 def test_time_tells_when_the_journal_ends() -> None:

@@ -2,62 +2,146 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from wavstream.rendering.timeline.drift import Drift, stretched
+from wavstream.rendering.timeline.drift import Drift
+from wavstream.rendering.timeline.stretch import ONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Delays = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """What a sender has said by then, in seconds, to delays in ms."""
 
 S = 1_000_000
 
 
-def watch(drift: Drift, *, seconds: int, ppm: float, jump_us: int = 0, jump_at_s: int = 0) -> list[int]:
-    """Tell a drift the delays of a sender that is ``ppm`` fast, twice a second; what delay was left each time."""
-    left, slewed = [], 0
-    for half in range(2 * seconds):
-        now_us = half * S // 2
-        delay_us = round(-ppm * now_us / 1e6) + slewed * -125
-        delay_us += jump_us if now_us >= jump_at_s * S else 0
-        drift.observe(now_us=now_us, delay_us=delay_us)
-        slewed += drift.slew(4000)
-        left.append(delay_us)
-    return left
+def watch(drift: Drift, *, seconds: float, delay_ms: Delays, tick_s: float = 0.8) -> list[float]:
+    """Tell a drift the delays of a frame each 20 ms, and bend what came; how far off the track was each time, in ms."""
+    off, frames = [], round(tick_s * 50)
+    for tick in range(round(seconds / tick_s)):
+        at_s = np.arange(tick * frames, (tick + 1) * frames, dtype=np.float64) * 0.02
+        delays_us = np.rint(delay_ms(at_s) * 1000).astype(np.int64)
+        arrivals_us = np.rint(at_s * S).astype(np.int64) + delays_us
+        on_time = delays_us - drift.bent_us - drift.behind_us(arrivals_us)
+        if (on_time <= 20_000).any():
+            drift.watch(arrivals_us, delays_us)
+        drift.bend(frames * 160)
+        off.append(float(delay_ms(at_s)[-1]) - drift.bent_us / 1000)
+    return off
 
 
-@pytest.mark.parametrize("ppm", [200, -200, 30, -500])
+def clock(ppm: float) -> Delays:
+    """Return the delays of a sender that is ``ppm`` fast."""
+    return lambda at_s: (at_s / (1 + ppm / 1e6) - at_s) * 1000
+
+
+@pytest.mark.parametrize("ppm", [200, -200, 30, -500, 1500, -1500, 2000, -2000])
 def test_a_clock_that_drifts_is_measured_and_kept_within_20_ms(ppm: int) -> None:
     drift = Drift(8000)
-    assert max(map(abs, watch(drift, seconds=3600, ppm=ppm))) < 20_000
+    off = watch(drift, seconds=3600, delay_ms=clock(ppm))
+    assert max(map(abs, off)) < 18
+    assert max(map(abs, off[100:])) < 7, "it is found soon"
     assert drift.ppm == pytest.approx(ppm, abs=1)
+
+
+@pytest.mark.parametrize("ppm", [300, -300, 1500, -1500])
+def test_jitter_and_stalls_do_not_hide_a_clock(ppm: int) -> None:
+    rng = np.random.default_rng(3)
+
+    def delay_ms(at_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        stall = np.maximum(0, 2000 - 1000 * (at_s % 30))
+        return clock(ppm)(at_s) + rng.uniform(0, 30, len(at_s)) + np.where(at_s >= 30, stall, 0)
+
+    drift = Drift(8000)
+    watch(drift, seconds=600, delay_ms=delay_ms)
+    assert drift.bent_us / 1000 == pytest.approx(-ppm * 0.6, abs=4)
+    assert drift.ppm == pytest.approx(ppm, abs=5)
 
 
 def test_a_clock_is_unknown_before_20_s() -> None:
     drift = Drift(8000)
-    watch(drift, seconds=25, ppm=200)
+    watch(drift, seconds=21, delay_ms=clock(200))
     assert drift.ppm == 0
-    assert drift.slew(4000) == 0
+    assert drift.bend(4000) is None
 
 
-@pytest.mark.parametrize(("ppm", "jump_us"), [(9e6, 0), (0, -5 * S), (0, 80_000), (0, -80_000)])
-def test_a_fast_sender_a_backlog_and_a_new_route_are_no_clocks(ppm: float, jump_us: int) -> None:
+@pytest.mark.parametrize(("ppm", "jump_ms"), [(9e6, 0), (9e3, 0), (0, -5000), (0, 80), (0, -80)])
+def test_a_fast_sender_a_backlog_and_a_new_route_are_no_clocks(ppm: float, jump_ms: float) -> None:
     drift = Drift(8000)
-    watch(drift, seconds=120, ppm=ppm, jump_us=jump_us, jump_at_s=45)
-    assert drift.slew(1_000_000) == 0
-
-
-def test_jitter_above_the_smallest_delay_is_no_drift() -> None:
-    drift = Drift(8000)
-    for half in range(600):
-        drift.observe(now_us=half * S // 2, delay_us=(half * 7919) % 60_000 if half % 10 else 0)
-        assert drift.slew(4000) == 0
+    watch(drift, seconds=120, delay_ms=lambda at_s: clock(ppm)(at_s) + np.where(at_s >= 45, jump_ms, 0))
+    assert drift.bend(1_000_000) is None
     assert drift.ppm == 0
 
 
-@pytest.mark.parametrize("change", [-4, 4])
-def test_a_stretched_tone_keeps_its_shape(change: int) -> None:
-    time = np.arange(4000)
-    tone = np.rint(8000 * np.sin(2 * np.pi * time / 80)).astype(np.int16)
-    out = stretched(np.stack((tone, -tone), axis=1), change)
-    at = np.arange(4000 + change) * 4000 / (4000 + change)
-    assert out.shape == (4000 + change, 2)
-    assert np.abs(out[:, 0] - 8000 * np.sin(2 * np.pi * at / 80)).max() < 8000 * 0.05
-    assert (out[:, 1] == -out[:, 0]).all()
+def test_a_route_that_got_worse_for_good_hides_no_clock() -> None:
+    drift = Drift(8000)
+    watch(drift, seconds=600, delay_ms=lambda at_s: clock(300)(at_s) + np.where(at_s >= 45, 80, 0))
+    assert drift.bent_us / 1000 == pytest.approx(-180, abs=4)
+    assert drift.ppm == pytest.approx(300, abs=3)
+
+
+@pytest.mark.parametrize("jitter_ms", [5.0, 30.0])
+def test_jitter_above_the_smallest_delay_is_no_drift(jitter_ms: float) -> None:
+    rng, drift = np.random.default_rng(5), Drift(8000)
+    watch(drift, seconds=600, delay_ms=lambda at_s: rng.uniform(0, jitter_ms, len(at_s)))
+    assert drift.bend(4000) is None
+    assert drift.ppm == pytest.approx(0, abs=1)
+
+
+def test_a_slow_link_that_catches_up_is_no_drift() -> None:
+    drift = Drift(8000)
+    watch(drift, seconds=120, delay_ms=lambda at_s: np.interp(at_s, [20, 44, 46], [0, 1200, 0]))
+    assert drift.bend(4000) is None
+
+
+@pytest.mark.parametrize("ppm", [0, 300, 1500])
+def test_a_link_that_is_slow_at_first_hides_no_clock(ppm: int) -> None:
+    drift = Drift(8000)
+    watch(drift, seconds=300, delay_ms=lambda at_s: clock(ppm)(at_s) + np.interp(at_s, [0, 10, 12], [0, 100, 0]))
+    assert drift.ppm == pytest.approx(ppm, abs=5)
+    assert drift.bent_us / 1000 == pytest.approx(-ppm * 0.3, abs=4)
+
+
+def test_the_speed_of_a_bend_stays_where_nothing_is_owed() -> None:
+    rng, drift = np.random.default_rng(7), Drift(8000)
+    watch(drift, seconds=200, delay_ms=lambda at_s: -1500 * at_s / 1000 + rng.uniform(0, 30, len(at_s)))
+    bend = drift.bend(8000)
+    changes = set()
+    for second in range(200, 400):
+        at_s = second + np.arange(50) * 0.02
+        delays_us = np.rint((-1.5 * at_s + rng.uniform(0, 30, 50)) * 1000).astype(np.int64)
+        drift.watch(np.rint(at_s * S).astype(np.int64) + delays_us, delays_us)
+        bend = drift.bend(8000)
+        assert bend is not None
+        changes.add(bend.change)
+    assert len(changes) <= 3
+
+
+def test_what_waited_pays_no_more_than_is_owed() -> None:
+    drift = Drift(8000)
+    off = watch(drift, seconds=8.0, delay_ms=clock(-2000))
+    assert off[-1] > 10
+    # Half a minute that came at once.
+    drift.bend(30 * 8000)
+    assert drift.bent_us / 1000 == pytest.approx(2.0 * 38.0, abs=2.5)
+
+
+def test_silence_takes_up_what_is_owed() -> None:
+    drift = Drift(8000)
+    watch(drift, seconds=60, delay_ms=clock(-1000))
+    behind = drift.behind_us(np.array([80 * S]))
+    assert behind[0] == pytest.approx(20_000, abs=2_500)
+    drift.end_at_silence(int(behind[0]))
+    assert drift.behind_us(np.array([80 * S]))[0] == 0
+    # Nothing but what the clock drifts from here on is to be made up for.
+    delays_us = np.arange(50) * 20 + 80_000 - int(behind[0])
+    drift.watch(80 * S + np.arange(50) * 20_000, delays_us.astype(np.int64))
+    bend = drift.bend(8000)
+    assert bend is not None
+    assert bend.change / ONE == pytest.approx(8, abs=0.4)

@@ -197,3 +197,36 @@ def test_frames_are_counted_until_the_stop_that_follows() -> None:
     for item in items:
         fold.feed([item])
     assert fold.account().integrity.after_limit_ms == 3000
+
+
+@pytest.mark.parametrize("at_s", [1.31, 1.5, 4.0])
+@pytest.mark.parametrize("is_new", [True, False], ids=["a leg that joins", "a leg that was there"])
+def test_a_beep_that_comes_back_to_a_leg_that_joins_later_is_not_in_the_file_again(is_new: bool, at_s: float) -> None:
+    script = Script().start(RecordingOptions(beep=True))
+    script.open("left").send(np.zeros(10 * RATE_HZ, np.int16), at_s=0.0)
+    facts = script.facts("b", channels=2, tracks=(Track.INBOUND, Track.OUTBOUND))
+    if not is_new:
+        script.open("b").send(np.zeros(RATE_HZ, np.int16), at_s=0.0).close(1.0)
+    sound = np.zeros((5 * RATE_HZ, 2), np.int16)
+    at = round(at_s * RATE_HZ)
+    sound[at : at + 1600, 1] = beep(RATE_HZ) // 2 + white_noise(0.2, -50)
+    script.open(facts, at_s=3.0).send(sound, at_s=3.0)
+    made = folded(script.stop(10.0))
+
+    assert all(channel[:1600].any() for channel in (made.left, made.right))
+    again = made.left[3 * RATE_HZ + at - 200 : 3 * RATE_HZ + at + 1800]
+    assert bool(np.abs(again).max() < 300) is is_new
+    assert bool(made.integrity.redundant_ms) is is_new
+
+
+def test_a_voice_that_a_leg_that_joins_later_hears_is_in_the_file() -> None:
+    script = Script().start(RecordingOptions(beep=True))
+    script.open("left").send(np.zeros(10 * RATE_HZ, np.int16), at_s=0.0)
+    facts = script.facts("b", channels=2, tracks=(Track.INBOUND, Track.OUTBOUND))
+    sound = np.zeros((5 * RATE_HZ, 2), np.int16)
+    sound[RATE_HZ : RATE_HZ + len(spoken()), 1] = spoken()
+    script.open(facts, at_s=3.0).send(sound, at_s=3.0)
+    made = folded(script.stop(10.0))
+
+    assert np.array_equal(made.left[4 * RATE_HZ : 4 * RATE_HZ + len(spoken())], spoken())
+    assert made.integrity.redundant_ms == 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.timeline.render_stats import RenderStats
+from wavstream.rendering.timeline.stretch import ONE, Bend
 from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
 
@@ -113,3 +115,54 @@ def test_stretches_of_another_rate_that_follow_each_other_never_overlap() -> Non
         at += length
     buffer.settle_late()
     assert stats.late_us == 0
+
+
+def test_a_bent_stretch_is_in_one_piece_and_holds_back_what_is_not_known_yet() -> None:
+    buffer, stats = a_buffer()
+    buffer.put(100, ones(800), 5)
+    assert buffer.held_at is None, "a track that is not bent holds nothing back"
+    buffer.put(900, ones(800), 5, Bend(0, ONE // 2))
+    assert buffer.held_at == pytest.approx(1700 - 16, abs=1)
+    buffer.put(1700, ones(800), 5, Bend(ONE // 2, ONE))
+    buffer.flush()
+    assert buffer.held_at is None
+    pieces = rows(buffer, 3000)
+    assert all(row + length == after for (row, length), (after, _) in pairwise(pieces))
+    assert (pieces[0][0], sum(length for _, length in pieces)) == (100, 2402)
+    assert stats.late_us == 0
+
+
+def test_a_bent_stretch_that_breaks_off_is_written_whole_and_the_next_one_begins_anew() -> None:
+    buffer, stats = a_buffer()
+    buffer.put(0, ones(800), 5, Bend(0, ONE // 2))
+    buffer.put(1000, ones(800), 5, Bend(ONE // 2, ONE))
+    before = rows(buffer, 1500)
+    assert (before[0][0], sum(length for _, length in before[:-1])) == (0, 801)
+    assert before[-1] == (1001, 499)
+    assert not buffer.is_empty, "what is held back is to be written"
+    # The file does not wait for it any longer.
+    assert sum(length for _, length in rows(buffer, 4000)) == 801 - 499
+    assert buffer.is_empty
+    assert stats.late_us == 0
+
+
+def test_a_bent_stretch_passes_the_resampler_that_the_one_before_has_passed() -> None:
+    buffer, stats = a_buffer(rate_hz=8000, file_hz=16000)
+    buffer.put(0, ones(800), 5)
+    buffer.put(800, ones(800), 5, Bend(0, ONE // 2))
+    held = buffer.held_at
+    assert held is not None
+    assert held < 3200
+    buffer.flush()
+    pieces = rows(buffer, 4000)
+    assert all(row + length == after for (row, length), (after, _) in pairwise(pieces))
+    assert sum(length for _, length in pieces) == 3202
+    assert stats.late_us == 0
+
+
+def test_a_track_that_is_not_bent_any_more_holds_nothing_back() -> None:
+    buffer, _ = a_buffer()
+    buffer.put(0, ones(800), 5, Bend(0, ONE))
+    buffer.put(801, ones(800), 5, Bend(0, 0))
+    assert buffer.held_at is None
+    assert sum(length for _, length in rows(buffer, 1601)) == 1601

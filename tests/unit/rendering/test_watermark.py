@@ -13,7 +13,7 @@ S = 1_000_000
     ("covered_s", "now_s", "written_s", "expected_s"),
     [
         ([9.9, 9.7], 10, 9, 9.7),  # as far as every track is known
-        ([9.9, 2.0], 10, 6.5, 7),  # but no longer behind than the stall wait
+        ([9.9, 2.0], 10, 6.5, 7),  # but no longer behind than the hold
         ([9.9, 2.0], 10, 8, 8),  # and never back
         ([10.5], 10, 9, 10),  # not past the clock
         ([3600], 10, 9, 3598),  # unless a sender is far ahead of it
@@ -24,5 +24,7 @@ def test_the_watermark_waits_for_the_slowest_within_bounds(
     covered_s: list[float], now_s: float, written_s: float, expected_s: float
 ) -> None:
     covered_us = [round(s * S) for s in covered_s]
-    mark_us = watermark(covered_us, now_us=round(now_s * S), written_us=round(written_s * S), stall_wait_us=3 * S)
+    mark_us = watermark(
+        covered_us, now_us=round(now_s * S), written_us=round(written_s * S), latest_us=round(now_s * S), hold_us=3 * S
+    )
     assert mark_us == round(expected_s * S)

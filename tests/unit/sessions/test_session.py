@@ -235,6 +235,27 @@ async def test_legs_without_names_get_letters() -> None:
     assert [call.open(None).facts.leg for _ in range(3)] == ["a", "b", "c"]
 
 
+async def test_a_leg_without_a_name_that_was_lost_is_the_same_leg_when_it_is_back() -> None:
+    call = LiveCall()
+    a, b = call.open(None), call.open(None)
+    call.start()
+    b.closed(False, at(1.0))
+    a.closed(False, at(2.0))
+
+    back = [call.open(None, at_s=3.0).facts.leg, call.open(None, at_s=4.0).facts.leg]
+
+    assert (back, call.session.legs.names, call.session.legs.away) == (["b", "a"], ["a", "b"], {})
+
+
+async def test_a_leg_without_a_name_that_hung_up_does_not_come_back() -> None:
+    call = LiveCall()
+    a, _ = call.open(None), call.open(None)
+    call.start()
+    a.closed(True, at(1.0))
+
+    assert call.open(None, at_s=2.0).facts.leg == "c"
+
+
 async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_asked_for_it() -> None:
     call = LiveCall()
     asked, other = Handle(), Handle()
@@ -447,7 +468,9 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
 # ---- restarts ------------------------------------------------------------------------------------------------------
 
 
-def restored(call: LiveCall, *, lost: list[str], last_s: float = 9.0, now_s: float = 10.0) -> Journal:
+def restored(
+    call: LiveCall, *, lost: list[str], last_s: float = 9.0, now_s: float = 10.0, is_named: bool = True
+) -> Journal:
     journal = Journal(key="k", app_id="default", session_id="call-77", segment=3)
     call.writer.journals.append(journal)
     recording = a_recording()
@@ -462,6 +485,7 @@ def restored(call: LiveCall, *, lost: list[str], last_s: float = 9.0, now_s: flo
         next_track=9,
         last_us=at(last_s),
         now_us=at(now_s),
+        is_named=is_named,
     )
     return journal
 
@@ -480,6 +504,16 @@ async def test_a_restored_session_goes_on_with_the_leg_that_comes_back() -> None
     ]  # fmt: skip
     assert ("frame", 9, 0) in journaled(journal)
     assert call.recorder.ended == {}
+
+
+@pytest.mark.parametrize(("is_named", "back"), [(False, ["a", "b"]), (True, ["c", "d"])])
+async def test_legs_that_named_themselves_before_a_restart_come_back_by_name_only(
+    is_named: bool, back: list[str]
+) -> None:
+    call = LiveCall()
+    restored(call, lost=["a", "b"], is_named=is_named)
+
+    assert [call.open(None, at_s=11.0 + number).facts.leg for number in range(2)] == back
 
 
 async def test_a_restored_session_ends_as_recovered_at_the_last_that_it_has_when_nobody_comes_back() -> None:

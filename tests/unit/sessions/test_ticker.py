@@ -34,15 +34,20 @@ class Watched(LiveCall):
         return [code for handle in (self.a, self.b) for code, _ in handle.closed]
 
 
-@pytest.mark.parametrize("last", ["frame", "event", "command", "stream"])
-async def test_whatever_comes_last_of_a_session_is_what_it_is_idle_since(last: str) -> None:
+@pytest.mark.parametrize("last", ["frame", "answer to a ping", "event", "command", "stream"])
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["recorded", "not recorded"])
+async def test_whatever_comes_last_of_a_session_is_what_it_is_idle_since(last: str, is_recorded: bool) -> None:
     call = Watched()
     talk(call.open("a"), from_s=0.02)
-    stream = call.open("b")
-    call.start(1.0)
+    stream = call.open("b", handle=call.b)
+    if is_recorded or last == "command":
+        call.start(1.0)
     if last == "frame":
         talk(stream, from_s=50.0)
+    elif last == "answer to a ping":
+        call.b.heard_us = at(50.0)
     elif last == "event":
+        call.b.heard_us = at(50.0)
         stream.event(Dtmf("5"), at(50.0))
     elif last == "command":
         call.session.pause_all(at(50.0))
@@ -81,6 +86,19 @@ async def test_an_orphan_that_records_nothing_is_closed_too_and_one_without_stre
 
     assert call.closed == [GOING_AWAY]
     assert list(waiting.session.waiting)
+
+
+async def test_a_party_on_hold_whose_media_server_answers_pings_is_no_orphan_for_hours() -> None:
+    call = Watched()
+    call.open("a", handle=call.a)
+    call.start()
+
+    for at_s in range(0, 10_000, 20):
+        call.a.heard_us = at(at_s)
+        await call.visit(at_s + 19.9)
+    assert call.running
+    await call.visit(9_980 + AFTER_S)
+    assert call.recorder.ends == [EndReason.DISCONNECTED]
 
 
 async def test_streams_that_come_to_life_while_the_files_are_finished_stay() -> None:

@@ -46,6 +46,12 @@ class StereoLayout:
         self._has_new = True
         """Whether a leg may have no channel yet."""
 
+    def copy(self) -> StereoLayout:
+        """Return the same layout, to be asked independently."""
+        same = StereoLayout()
+        same._wishes, same._channels, same._has_new = {**self._wishes}, {**self._channels}, self._has_new
+        return same
+
     def add(self, leg: str, wish: Channel | None) -> None:
         """Note that a leg is there, or is there again, and which channel it asks for."""
         self._wishes[leg] = wish or self._wishes.get(leg)

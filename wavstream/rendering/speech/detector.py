@@ -17,8 +17,10 @@ So a verdict is settled at most 80 ms after the end of its frame.
 
 from __future__ import annotations
 
+import copy
+from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import webrtcvad
@@ -86,7 +88,10 @@ class _ChannelDetector:
     """Listens to one channel."""
 
     def __init__(self, rate_hz: int, sensitivity: float, tone_hz: int | None) -> None:
-        self._vad = webrtcvad.Vad(vad_mode(sensitivity))
+        self._mode = vad_mode(sensitivity)
+        self._vad = webrtcvad.Vad(self._mode)
+        self._lately: deque[bytes] = deque(maxlen=_FRAMES_PER_S)
+        """What webrtcvad has heard lately."""
         self._vad_rate_hz = next(rate for rate in _VAD_RATES_HZ if rate >= rate_hz)
         self._is_vad_rate = rate_hz == self._vad_rate_hz
         self._gate = (_FULL_SCALE * 10 ** (gate_dbfs(sensitivity) / 20)) ** 2
@@ -98,6 +103,16 @@ class _ChannelDetector:
         """Voiced frames that are not settled yet."""
         self.verdicts: list[bool] = []
         """Of the frames that are settled, oldest first; whoever takes them removes them."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ChannelDetector:
+        """Return a detector that has heard the same; webrtcvad, which cannot be copied, hears the last second again."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        twin._vad = webrtcvad.Vad(self._mode)
+        twin._lately, twin.verdicts = self._lately.copy(), self.verdicts.copy()
+        for frame in twin._lately:
+            twin._vad.is_speech(frame, self._vad_rate_hz)
+        return twin
 
     def hear(self, samples: NDArray[np.int16], edges: list[int]) -> None:
         """Settle what whole frames settle; they start at all edges but the last."""
@@ -121,7 +136,9 @@ class _ChannelDetector:
             frames: Iterator[bytes] = (data[2 * start : 2 * end] for start, end in pairwise(edges))
         else:
             frames = (self._at_vad_rate(samples[start:end]).tobytes() for start, end in pairwise(edges))
-        return [self._vad.is_speech(frame, self._vad_rate_hz) for frame in frames]
+        heard = [*frames]
+        self._lately.extend(heard)
+        return [self._vad.is_speech(frame, self._vad_rate_hz) for frame in heard]
 
     def _at_vad_rate(self, frame: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the frame at the next higher rate that webrtcvad has.

@@ -32,10 +32,11 @@ _MARGIN_S = 0.2
 
 def needs_endpointer(options: RecordingOptions) -> bool:
     """Return whether a recording with these options may end by itself, or is trimmed."""
-    return options.max_length_s > 0 or _listens(options)
+    return options.max_length_s > 0 or listens(options)
 
 
-def _listens(options: RecordingOptions) -> bool:
+def listens(options: RecordingOptions) -> bool:
+    """Return whether what is said decides where such a recording begins or ends."""
     timeouts = options.initial_timeout_s > 0 or options.end_silence_timeout_s > 0
     return timeouts or options.trim is Trim.SILENCE
 
@@ -59,7 +60,7 @@ class Endpointer:
         self._trims = options.trim is Trim.SILENCE
         self._margin = round(_MARGIN_S * rate_hz)
         self._detector: Detector | None = None
-        if _listens(options):
+        if listens(options):
             self._detector = Detector(rate_hz, channels, options.sensitivity, tone_hz=tone_hz)
         self._frames = 0
         """Whose verdict is settled."""

@@ -1,32 +1,30 @@
-"""Track clocks: which frames may be placed, and when what follows moves against the frames before.
+"""Lags, and what they say: is a sender late, or was it silent?
 
 The *lag* of a frame is its arrival less the media time of its end, plus 20 ms: the moment at which position 0 would
 have been said if this frame had come without delay. A frame of 20 ms thus starts where it arrived, and a longer one
-ends where a frame of 20 ms would end, because legs whose frames have different lengths must stay aligned. The network
-only ever adds to a lag, so the smallest of a track's first 2 s is its *reference*: what is above it is delay.
+ends where a frame of 20 ms would end, because legs whose frames have different lengths must stay aligned.
 
-*Contiguous*: every sample is sent, so position counts. A frame at most 100 ms above the reference is on time. Frames
-behind that are kept until one of three things happens:
+A sender that leaves out silence raises the lag, for good. The network raises it too, but takes back what it has added
+(docs/timeline.md). So a frame is placed at media time plus *offset*, and:
 
-1. A frame is on time again. It was a stall and then a burst, and nothing moves.
-2. For a second nothing was on time, and the delay has stopped shrinking. The sender said nothing for a while. What
-   follows, and the reference, move by the smallest delay of the frames that were kept: a gap.
-3. The stream or the recording ends: the same.
-
-*Arrival*: silence is not sent.
-
-4. A late frame is the start of a new talk spurt, where it arrived, at once.
-5. Frames that come early follow the spurt that they belong to.
-
-*Timestamped*: position is the vendor's own media time, so a delay is only a delay, however long, and nothing moves.
-
-6. A hole may still be filled by a frame that was overtaken. So what lies behind it waits until the first frame from
-   there came 200 ms ago; then the hole is loss.
+1. The offset begins at the *floor* of the first frames: the smallest lag that lasts, be it for a word. Frames that come
+   faster than real time pass through lags without resting at one. A backlog ends at the floor; a sender that never
+   comes to real time has none, and starts where its first frame arrived.
+2. A frame at most 20 ms above the offset is on time, and all before it are then known to have been delayed: nothing
+   moves.
+3. What is above that waits until the smallest lag of the time of patience that follows it is known. If that is still
+   above, it was silence: what follows moves to that lag. It moves where the lag rose in a *step*, of 15 ms at least
+   between two frames.
+4. A lag that grew without a step (a slow link) moves nothing, unless its audio would come to lie where the file is
+   written already.
+5. The end of the input proves nothing. The last frames may be a burst that did not get back to real time, or may jump
+   up and down: frames whose smallest lag does not last are delayed, and stay where they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,14 +35,61 @@ if TYPE_CHECKING:
 
     from wavstream.rendering.timeline.frames import Frames
 
-STALL_WAIT_US = 3_000_000
-"""How long the file waits for a stream that is behind, unless a setting says otherwise."""
-SETTLE_US = 2_000_000
-LATE_US = 100_000
+ON_TIME_US = 20_000
+"""Silence that a sender leaves out is missed up to this, and the next one makes up for it."""
 REORDER_US = 200_000
-_GAP_AFTER_US = 1_000_000
-_CATCHING_UP_US = 25_000
+LATE_US = 100_000
+_STEP_US = 15_000
+_LEVEL_US = 20_000
+_STAYS_US = 150_000
+_TAIL_US = 500_000
+_LASTS_US = 200_000
+_WORD_US = 40_000
+_PLATEAU_US = 60_000
+_SOONEST_US = 2_000_000
+_LAST_US = 1_500_000
+_JITTERS_US = 35_000
 _S = 1_000_000
+
+
+@dataclass
+class Patience:
+    """How long what is not known is waited for, in microseconds."""
+
+    settle_us: int = 5_000_000
+    """For the floor of a track's first frames."""
+    hold_us: int = 30_000_000
+    """The file waits for a leg that is behind, or away."""
+    backlog_us: int = 30_000_000
+    """What falls by more than this was not late: the same for all, or those who cannot wait would take a backlog for a
+    sender that is ahead of real time, and be ahead of the call from then on."""
+    trail_us: int = 2_000_000
+    """The file stays so far behind even if all legs are on time: one that joins may bring what it said before."""
+    early_hold_us: int = 3_000_000
+    """The same for what cannot wait so long: listeners, and what ends a recording by itself."""
+    is_early: bool = False
+    """Whether this is the patience of those: a track that suppresses silence is not waited for."""
+
+    @classmethod
+    def of(cls, *, file_s: float, early_s: float) -> Patience:
+        """Return that of a file that waits ``file_s``, and of others who wait ``early_s``."""
+        hold_us, early_us = int(file_s * _S), int(early_s * _S)
+        return cls(settle_us=min(cls.settle_us, hold_us), hold_us=hold_us, backlog_us=hold_us, early_hold_us=early_us)
+
+    @property
+    def decide_us(self) -> int:
+        """How long after a frame it is decided where it lies: soon enough for the file, which waits a little longer."""
+        return self.hold_us - min(2_000_000, self.hold_us // 3)
+
+    def shorten(self) -> None:
+        """Become the patience of those who cannot wait."""
+        self.hold_us = min(self.hold_us, self.early_hold_us)
+        self.settle_us = min(EARLY_SETTLE_US, self.hold_us)
+        self.trail_us = 0
+        self.is_early = True
+
+
+EARLY_SETTLE_US = 2_000_000
 
 
 def samples_at(time_us: int, rate_hz: int) -> int:
@@ -64,115 +109,147 @@ def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:
     return lag
 
 
-class Clock(Protocol):
-    """Decides over frames that have come and are not placed yet."""
+def floor_us(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> int | None:
+    """Return the smallest lag that lasts, of frames in order of arrival; None: none does (rule 1)."""
+    # A lag is passed by where the next frame brings more than twice the time that it took: nothing rests there.
+    rests = np.ones(len(lag), bool)
+    np.less_equal(lag[:-1] - lag[1:], arrival_us[1:] - arrival_us[:-1], out=rests[:-1])
+    arrival_us, lag = arrival_us[rests], lag[rests]
+    least = int(np.minimum.reduce(lag))
+    # The usual case first: the smallest of all lasts.
+    if _lasts(arrival_us, lag <= least + _LEVEL_US):
+        return least
+    found = _lowest_level(arrival_us, lag)
+    if found is None:
+        return None
+    first, level = found
+    # What came first, and lower, is a backlog before silence: a level that was left before is needed to be ahead of it.
+    before = int(lag[: first + 1].argmin())
+    return int(lag[before]) if _lowest_level(arrival_us[:before], lag[:before]) is None else level
 
-    reference_us: int
-    """The lag of a frame without delay."""
-    anchor_us: int
-    """Where position 0 is in the call, were the track never slewed."""
 
-    def due(self, lag_us: NDArray[np.int64]) -> int:
-        """Return how many of these frames may be placed as they follow."""
+def _lowest_level(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the number of the first frame at the lowest lag that lasts, and that lag; None: none does."""
+    if not len(lag):
+        return None
+    # Frames of one level and the next one, so that a level that lies across a border is seen.
+    level = (lag - np.minimum.reduce(lag)) // _LEVEL_US
+    for number in np.unique(level).tolist():
+        near = (level == number) | (level == number + 1)
+        if _lasts(arrival_us, near):
+            return int(np.flatnonzero(near)[0]), int(np.minimum.reduce(lag[near]))
+    return None
 
-    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
-        """Return by how much the kept frames move, or None: wait.
 
-        ``fresh``: the first that came since the last call.
-        """
+def _lasts(arrival_us: NDArray[np.int64], near: NDArray[np.bool_]) -> bool:
+    """Return whether frames at one lag are enough to be a level: over 0.2 s, or some in a row over 40 ms (a word)."""
+    numbers = np.flatnonzero(near)
+    of_level = arrival_us[numbers]
+    return int(of_level[-1] - of_level[0]) >= _LASTS_US or _stays(arrival_us, numbers, _WORD_US)
 
 
-class ContiguousClock:
-    """Every sample is sent."""
+class LagClock:
+    """Tells delay from silence for frames of one clock, by their lags, in order of arrival."""
 
-    def __init__(self, *, reference_us: int, anchor_us: int, rate_hz: int) -> None:
-        self.reference_us = reference_us
-        self.anchor_us = anchor_us
-        self._rate_hz = rate_hz
-        self._unslewed_us = reference_us
-        self._slewed_samples = 0
-        self._behind_us: int | None = None
-        """The smallest lag of what came last while nothing was on time."""
+    def __init__(self, patience: Patience) -> None:
+        self.offset_us = 0
+        """Where media time 0 lies, of what is placed next."""
+        self._patience = patience
+        self._grown_us = 0
+        """The lag to which it grew without a step; below the offset: it did not."""
+        self._last_us = 0
+        """The lag of the last frame that was placed."""
+        self._shortest_us = _TAIL_US
+        """The shortest silence that was left out so far, if one is shorter than this."""
 
-    def due(self, lag_us: NDArray[np.int64]) -> int:
-        """Return how many frames there are up to the last one that is on time."""
-        limit_us = self.reference_us + LATE_US
+    def start(self, offset_us: int) -> None:
+        """Begin at an offset (rule 1)."""
+        self.offset_us = self._grown_us = self._last_us = offset_us
+
+    def move_to(self, offset_us: int) -> None:
+        """Let the offset be here, and all that is compared with it as far away as before: the track was bent."""
+        moved_us = offset_us - self.offset_us
+        self.offset_us = offset_us
+        self._grown_us += moved_us
+        self._last_us += moved_us
+
+    def due(self, lag: NDArray[np.int64]) -> int:
+        """Return how many frames there are up to the last one that is on time (rule 2)."""
+        limit_us = max(self.offset_us, self._grown_us) + ON_TIME_US
         # The usual case first: nearly always all are on time. A ufunc's reduce is cheaper than the method max().
-        if np.maximum.reduce(lag_us) <= limit_us:
-            self._behind_us = None
-            return len(lag_us)
-        on_time = np.flatnonzero(lag_us <= limit_us)
-        return int(on_time[-1]) + 1 if len(on_time) else 0  # rule 1
+        if np.maximum.reduce(lag) <= limit_us:
+            count = len(lag)
+        else:
+            on_time = np.flatnonzero(lag <= limit_us)
+            count = int(on_time[-1]) + 1 if len(on_time) else 0
+        if count:
+            self._last_us = int(lag[count - 1])
+            if self._grown_us > self.offset_us:
+                self._grown_us = min(self._grown_us, int(np.minimum.reduce(lag[:count])))
+        return count
 
-    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
-        """Return the smallest delay of the kept frames, once it is sure that it was a gap."""
-        before_us = self._behind_us
-        if not final:  # rule 3
-            # While nothing comes, it is not known whether a burst will.
-            if fresh >= len(kept):
-                return None
-            self._behind_us = now_behind_us = int(kept.lag_us[fresh:].min())
-            shrinks = before_us is None or now_behind_us < before_us - _CATCHING_UP_US
-            if shrinks or now_us - int(kept.arrival_us[0]) < _GAP_AFTER_US:  # rule 2
-                return None
-        delay_us = int(kept.lag_us.min()) - self.reference_us
-        self._unslewed_us += delay_us
-        self.reference_us += delay_us
-        self.anchor_us += delay_us
-        self._behind_us = None
-        return delay_us
+    def decide(
+        self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], *, now_us: int, written_us: int, final: bool
+    ) -> tuple[int, int] | None:
+        """Decide over frames (at least one) of which none is on time; None: wait.
 
-    def slew(self, samples: int) -> None:
-        """Take in that the track was stretched by so many samples."""
-        # The sum is converted, not each slew: roundings would add up over the hours of a call.
-        self._slewed_samples += samples
-        self.reference_us = self._unslewed_us + us_of(self._slewed_samples, self._rate_hz)
-
-
-class ArrivalClock:
-    """Silence is suppressed."""
-
-    def __init__(self, *, reference_us: int, anchor_us: int) -> None:
-        self.reference_us = reference_us
-        self.anchor_us = anchor_us
-
-    def due(self, lag_us: NDArray[np.int64]) -> int:
-        """Return how many frames belong to the spurt that is being said."""
-        limit_us = self.reference_us + LATE_US
-        if np.maximum.reduce(lag_us) <= limit_us:  # rule 5
-            return len(lag_us)
-        return int(np.argmax(lag_us > limit_us))
-
-    def move(self, kept: Frames, fresh: int, *, now_us: int, final: bool) -> int | None:
-        """Return how far a new spurt lies behind the one before: it is where its first frame arrived."""
-        spurt_us = int(kept.lag_us[0])
-        moved_us = spurt_us - self.reference_us
-        self.reference_us = self.anchor_us = spurt_us  # rule 4
-        return moved_us
-
-
-class TimestampedClock:
-    """The vendor gives media time."""
-
-    def __init__(self, *, reference_us: int) -> None:
-        self.reference_us = reference_us
-
-    def due(self, frames: Frames, placed: int, *, now_us: int, final: bool) -> tuple[NDArray[np.int64], int] | None:
-        """Return the rows of frames in the order of media time, and how many of them may be placed.
-
-        None: all may, as they are. No two frames lie on each other. ``placed``: the position after the last sample
-        that was placed.
+        Else return how many of them lie where they follow, and by how much what follows moves before them. One of the
+        two is 0.
         """
-        start, end = frames.start, frames.end
-        # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
-        if start[0] <= placed and start[1:].tobytes() == end[:-1].tobytes():
+        # What would lie far back is decided sooner: the file does not wait for it any longer.
+        behind_us = max(0, int(lag[0]) - self.offset_us)
+        decided_us = int(arrival_us[0]) + max(_SOONEST_US, self._patience.decide_us - behind_us)
+        if not final and now_us < decided_us:
             return None
-        order = start.argsort(kind="stable")
-        if final:
-            return order, len(order)
-        known = np.maximum.accumulate(np.concatenate(([placed], end.take(order))))
-        holes = np.flatnonzero(start.take(order) > known[:-1])
-        # rule 6: a hole in front of a frame that came long enough ago is not filled any more.
-        old = np.flatnonzero(frames.arrival_us.take(order) <= now_us - REORDER_US)
-        waiting = holes[holes > old[-1]] if len(old) else holes
-        return order, int(waiting[0]) if len(waiting) else len(order)
+        known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
+        least = int(np.minimum.reduce(lag[:known]))
+        if final and known == len(lag) and (delayed := self._unsettled(arrival_us, lag, least)):  # rule 5
+            self._last_us = int(lag[delayed - 1])
+            return delayed, 0
+        would_end_us = self.offset_us + int(arrival_us[0]) - int(lag[0]) + NOMINAL_PTIME_US
+        is_step = int(lag[0]) - self._last_us >= _STEP_US
+        if is_step or would_end_us < written_us:  # rules 3 and 4
+            moved_us = least - self.offset_us
+            self._shortest_us = min(self._shortest_us, moved_us)
+            self.offset_us = self._grown_us = self._last_us = least
+            return 0, moved_us
+        decided = len(lag) if final else int(np.searchsorted(arrival_us, now_us - self._patience.decide_us, "right"))
+        steps = np.flatnonzero(np.diff(lag[:decided]) >= _STEP_US)
+        count = int(steps[0]) + 1 if len(steps) else max(1, decided)
+        self._grown_us = max(self._grown_us, int(np.minimum.reduce(lag[:count])))
+        self._last_us = int(lag[count - 1])
+        return count, 0
+
+    def _unsettled(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
+        """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
+
+        Silence only raises lags. If the last frames have fallen to the smallest lag, by half of what they were late at
+        least, and do not stay there, it is no level at which they have settled. (What falls by less is a word that was
+        sent when it had been said.) What jumps as high as they do right after that, at the
+        very end, is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in them. And
+        the last few frames alone do not show a silence that is shorter than any before.
+        """
+        near = np.flatnonzero(lag <= least + _LEVEL_US)
+        if _stays(arrival_us, near, _STAYS_US):
+            return 0
+        fallen_us = np.maximum.accumulate(lag) - lag
+        length_us, later_us = int(arrival_us[-1] - arrival_us[0]), least - self.offset_us
+        jitters = later_us <= _TAIL_US and int(np.maximum.reduce(fallen_us)) >= _JITTERS_US
+        if (length_us <= _LAST_US and jitters) or (length_us < _STAYS_US and later_us < self._shortest_us):
+            return len(lag)
+        plateau = int(np.flatnonzero(lag <= least + _PLATEAU_US)[-1]) + 1
+        if int(np.maximum.reduce(fallen_us[:plateau])) < max(_PLATEAU_US, later_us):
+            return 0
+        if plateau == len(lag):
+            return plateau
+        if int(arrival_us[-1] - arrival_us[plateau]) > _TAIL_US:
+            return 0
+        beyond = np.flatnonzero(lag[plateau:] > int(np.maximum.reduce(lag[:plateau])) + _PLATEAU_US)
+        return plateau + int(beyond[0]) if len(beyond) else len(lag)
+
+
+def _stays(arrival_us: NDArray[np.int64], near: NDArray[np.int64], time_us: int) -> bool:
+    """Return whether these frames, by number, have some in a row that are so much of the call."""
+    breaks = np.flatnonzero(np.diff(near) > 1)
+    firsts, lasts = np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [len(near) - 1]))
+    return bool((arrival_us[near[lasts]] - arrival_us[near[firsts]] >= time_us).any())

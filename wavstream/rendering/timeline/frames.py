@@ -32,8 +32,6 @@ class Fate(IntEnum):
     MIXED = 0
     WITHHELD = 1
     """It has no payload: a pause kept it out of the journal."""
-    REDUNDANT = 2
-    """What it carries of outbound tracks is not mixed: another leg's inbound track has it."""
 
 
 @dataclass(slots=True, eq=False)

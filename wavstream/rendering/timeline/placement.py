@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.model.audio import NOMINAL_PTIME_US, Track
+from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.model.recording import Gap
 from wavstream.rendering.timeline.clock import samples_at, us_of
-from wavstream.rendering.timeline.drift import stretched
 from wavstream.rendering.timeline.frames import Fate
 
 if TYPE_CHECKING:
@@ -23,10 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wavstream.model.audio import Codec, MediaFormat
+    from wavstream.model.audio import Codec, MediaFormat, Track
     from wavstream.rendering.timeline.drift import Drift
     from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.stretch import Bend
     from wavstream.rendering.timeline.track_buffer import TrackBuffer
 
     Decode = Callable[[Codec, int, NDArray[np.uint8]], NDArray[np.int16]]
@@ -44,19 +44,12 @@ class TrackSink:
     buffer: TrackBuffer
     is_shadowed: bool = False
     """An older stream brings the same track: nothing of this one is mixed."""
-    is_redundant: bool = False
-    """Another leg says the same itself: nothing of this track is mixed."""
     handover_us: int | None = None
     """Up to when an older stream has brought the track, once this one has taken over."""
 
-    @property
-    def is_mixed(self) -> bool:
-        """Whether what comes now is to be heard in the file."""
-        return not (self.is_shadowed or self.is_redundant)
-
     def gap(self, start_us: int, length_us: int, cause: str) -> Gap:
         """Return a gap of this track; its start counts from that of the recording."""
-        return Gap(self.leg, self.track, max(0, start_us) // 1000, length_us // 1000, cause)
+        return Gap(self.leg, self.track, start_us // 1000, length_us // 1000, cause)
 
 
 class Placement:
@@ -81,6 +74,8 @@ class Placement:
         """After the last sample that was placed."""
         self.longest_us = NOMINAL_PTIME_US
         """The longest frame so far."""
+        self.leaves_silence_out: Callable[[], bool] = lambda: False
+        """Whether by now a hole in media time is taken for silence that nobody sent."""
         self._sinks = sinks
         self._form = form
         self._rate_hz = form.rate_hz
@@ -89,20 +84,21 @@ class Placement:
         self._stats = stats
         self._drift = drift
         self._lists_losses = lists_losses
-        self._slewed = 0
+        self._anchored_at = 0
 
     def anchor(self, anchor_us: int) -> None:
         """Let position 0 be here, had nothing been bent."""
-        self.shift = samples_at(anchor_us, self._rate_hz) + self._slewed
+        self.shift = self._anchored_at = samples_at(anchor_us, self._rate_hz)
+        if self._drift is not None:
+            self.shift += self._drift.bent
 
-    def place(self, frames: Frames) -> int:
-        """Place frames, in order of media time; return by how many samples they were stretched."""
+    def place(self, frames: Frames) -> None:
+        """Place frames, in order of media time."""
         start, end, fate = frames.start, frames.end, frames.fate
-        before = self._slewed
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
         if fate is None and start[1:].tobytes() == end[:-1].tobytes():
             self._place_stretch(frames, None)
-            return self._slewed - before
+            return
         breaks = start[1:] != end[:-1]
         if fate is not None:
             breaks |= fate[1:] != fate[:-1]
@@ -111,7 +107,6 @@ class Placement:
             stretch, rest = rest.cut(at - done, self._step_bytes)
             self._place_stretch(stretch, None if fate is None else fate[done])
             done = at
-        return self._slewed - before
 
     def _place_stretch(self, frames: Frames, fate: int | None) -> None:
         """Place frames of one fate that follow each other without a break."""
@@ -119,10 +114,13 @@ class Placement:
         length = end - start
         if start > self.position:
             self._pass_over(start - self.position)
+            self._bend(start - self.position)
         # A frame that was overtaken may lie before the furthest one.
         self.position = max(self.position, end)
         self.longest_us = max(self.longest_us, us_of(-(-length // count), self._rate_hz))
         at = start + self.shift
+        # What is not heard is bent too: the sender's clock went on in it.
+        bend = self._bend(length)
         if fate == Fate.WITHHELD:
             for sink in self._sinks:
                 # What follows does not continue what a resampler has heard.
@@ -130,37 +128,41 @@ class Placement:
                 self._stats.paused_us += us_of(length, self._rate_hz)
         else:
             samples = self._decode(self._form.codec, self._form.channels, frames.payload)
-            change = 0 if self._drift is None else self._drift.slew(length)
-            if change:
-                samples = stretched(samples, change)
-                self._slewed += change
-                self.shift += change
-            is_redundant = fate == Fate.REDUNDANT
             for sink in self._sinks:
-                if sink.is_shadowed or (is_redundant and sink.track is Track.OUTBOUND):
+                if sink.is_shadowed:
                     sink.buffer.flush()
                     self._count_redundant(length, count)
                     continue
-                said, repeated = 0, 0
+                said, repeated, put_at, rest = 0, 0, at, bend
                 if sink.handover_us is not None:
                     # An older stream has brought this much already; a frame that is cut counts as redundant.
                     said = max(0, min(samples_at(sink.handover_us, self._rate_hz) - at, length))
                     repeated = -(-count * said // max(1, length))
                     self._count_redundant(said, repeated)
-                sink.buffer.put(at + said, samples[said:, sink.column], count - repeated)
-        # Bending has moved the shift by as much as it stretched, so this is the end of what was put.
+                    put_at += said
+                    if bend is not None:
+                        whole, rest = bend.behind(said, length)
+                        put_at += whole
+                sink.buffer.put(put_at, samples[said:, sink.column], count - repeated, rest)
+        # Bending has moved the shift by as much as it stretched, so this is the end of what was put or is held back.
         self.end = max(self.end, end + self.shift)
 
+    def _bend(self, samples: int) -> Bend | None:
+        """Return how so many samples are bent, and move what follows."""
+        bend = None if self._drift is None else self._drift.bend(samples)
+        if bend is not None and self._drift is not None:
+            self.shift = self._anchored_at + self._drift.bent
+        return bend
+
     def _pass_over(self, samples: int) -> None:
-        """Count a hole in media time."""
+        """Count a hole in media time: what lacks there is lost, unless nobody has sent it."""
+        start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
+        is_silence = self.leaves_silence_out()
         for sink in self._sinks:
             if not sink.is_shadowed:
-                self._stats.lost_us += us_of(samples, self._rate_hz)
-        if self._lists_losses:
-            start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
-            for sink in self._sinks:
-                if sink.is_mixed:
-                    self._stats.add_gap(sink.gap(start_us, length_us, "loss"))
+                self._stats.lost_us += 0 if is_silence else length_us
+                if self._lists_losses:
+                    self._stats.add_gap(sink.gap(start_us, length_us, "silence" if is_silence else "loss"))
 
     def _count_redundant(self, samples: int, frames: int) -> None:
         self._stats.redundant_frames += frames

@@ -1,346 +1,377 @@
-"""One sequence of frames of a stream, with one clock, on its way to the buffers of the tracks that it carries.
+"""The frames of one clock of a stream, on their way to the buffers of the tracks that it carries.
 
-A mono stream has a source for each track; a stream of two interleaved channels has one source for both. All times
+Where one clock stamps both tracks of a stream, they are the lanes of one source: they have one origin, and what delays
+one of them is seen by the other. Where positions only count, each track counts for itself, and has a source. All times
 here, those of arrival too, count from the start of the recording, in microseconds or in samples of the source's own
-rate. There is a class for each clock that a stream may have (``wavstream.rendering.timeline.clock``):
+rate.
 
-=============  ==============================  ===========================  =========================
-class          media time of a frame           a delay that lasts           known up to
-=============  ==============================  ===========================  =========================
-Contiguous     its position                    is a gap: all moves          the last sample placed
-Arrival        its position                    is a new talk spurt          100 ms before the clock
-Timestamped    what its timestamp is worth     is a delay: nothing moves    the last sample placed
-=============  ==============================  ===========================  =========================
+===========  ==============================  =====================  ==========================
+clock        media time of a frame           a lag that lasts is    known up to
+===========  ==============================  =====================  ==========================
+contiguous   its position                    a gap, listed          the last sample placed
+arrival      its position                    silence, not listed    the same; whoever cannot
+                                                                    wait: 100 ms ago
+timestamped  what its timestamp is worth     a gap, listed          the last sample placed; they:
+                                                                    0.4 s before another lane
+===========  ==============================  =====================  ==========================
 
-Where a source begins in the call:
+Where it begins in the call is said in ``beginning``. Of several lanes:
 
-1. The anchor is the smallest lag of its first 2 s. Until they are over its frames are kept.
-2. Nothing was said on a stream before it opened, nor can be heard before what is written already. But the file did not
-   wait for a source of which nothing was mixed, so for such a one what is written does not count.
-3. A stream that was there before the recording brings its reference along, and is anchored at once. Where timestamps
-   are given it is only believed as far as the first frames bear it out.
+1. What was said by a party itself (inbound) is never ahead of real time; what is played to it (outbound) may be. So
+   where both have one clock, the inbound track tells where they begin, and what its end means.
+2. A lane whose first frame is far from the others' lag has a clock of its own, which starts when it does.
+
+One lane may always come later than another: what is played to a party is stamped before it has been through a jitter
+buffer. That is no delay, so the lags of a lane count from the smallest that it had so far.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
-from wavstream.rendering.timeline.clock import (
-    LATE_US,
-    SETTLE_US,
-    STALL_WAIT_US,
-    ArrivalClock,
-    Clock,
-    ContiguousClock,
-    TimestampedClock,
-    lag_us,
-    us_of,
-)
+from wavstream.model.audio import NOMINAL_PTIME_US, Track, TrackClock
+from wavstream.rendering.timeline.beginning import FirstFrames, beginning_us
+from wavstream.rendering.timeline.clock import LATE_US, ON_TIME_US, LagClock, samples_at, us_of
 from wavstream.rendering.timeline.drift import Drift
-from wavstream.rendering.timeline.frames import Fate, Frames, detached, join
+from wavstream.rendering.timeline.lane import Lane, StampedLane
 from wavstream.rendering.timeline.placement import Placement
 from wavstream.rendering.timeline.timestamp_mapper import TimestampMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from wavstream.journal.events import StreamFacts
-    from wavstream.model.audio import Track
+    from wavstream.rendering.timeline.beginning import SourceFacts
+    from wavstream.rendering.timeline.clock import Patience
+    from wavstream.rendering.timeline.frames import Frames
     from wavstream.rendering.timeline.placement import Decode, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
 
 
-_SETTLE_BYTES = 4 << 20
-"""No sender in real time has sent that much by then; one that is faster is not kept in memory for so long."""
+_LANES_APART_US = 400_000
+"""More than a jitter buffer has one track come later than another (0.3 s)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """What is known of a source when its stream joins the recording."""
-
-    stream: StreamFacts
-    tracks: tuple[Track, ...]
-    """All that its frames carry, also those that are not part of the recording."""
-    joined_us: int
-    """When its stream opened, or what its leg had said before ends: nothing of it is before that."""
-    position: int
-    """Of the next sample."""
-    reference_us: int | None
-    """The smallest lag so far; None: not known yet."""
-
-
-class Source(ABC):
+class Source:
     """Frames in, placed samples out."""
 
-    _follows_drift: ClassVar[bool] = False
-    """Whether the drift of the sender's clock is repaired."""
-    _lists_losses: ClassVar[bool] = False
-    """Whether a hole in media time is a loss, to be listed as a gap."""
-
-    def __init__(self, facts: SourceFacts, sinks: Sequence[TrackSink], *, decode: Decode, stats: RenderStats) -> None:
-        form = facts.stream.format
-        self.sinks = sinks
-        """The tracks that are part of the recording."""
-        self.step_bytes = form.step_bytes
-        self.is_redundant = False
-        """Whether what it carries of outbound tracks is said by another leg's inbound track."""
+    def __init__(
+        self, facts: SourceFacts, lanes: Sequence[Lane], *, drift: Drift, patience: Patience, stats: RenderStats
+    ) -> None:
+        self.lanes = lanes
+        self._stamped = [lane for lane in lanes if isinstance(lane, StampedLane)]
         self.was_unheard = False
-        """Whether there was a time when nothing that it carries was mixed: the file did not wait for it."""
-        self.drift = Drift(form.rate_hz)
+        """Whether there was a time when nothing that it carries was to be heard: the file did not wait for it."""
+        self.drift = drift
         self._facts = facts
-        self._rate_hz = form.rate_hz
+        self._rate_hz = facts.stream.format.rate_hz
+        self._clock_kind = facts.stream.clock
+        self._patience = patience
         self._stats = stats
-        self._placement = Placement(
-            sinks,
-            form,
-            decode=decode,
-            stats=stats,
-            drift=self.drift if self._follows_drift else None,
-            lists_losses=self._lists_losses,
-        )
-        self._placement.position = facts.position
+        self._clock = LagClock(patience)
+        self._first: tuple[int, int] | None = None
+        """Of the first frame with a timestamp: media time less that, and its arrival."""
         self._is_anchored = False
-        self._kept: Frames | None = None
-        """What was received and is not placed yet."""
+        self._unbent_us = 0
+
+    @property
+    def sinks(self) -> list[TrackSink]:
+        """The tracks that are part of the recording."""
+        return [sink for lane in self.lanes for sink in lane.sinks]
 
     @property
     def said_us(self) -> int | None:
         """The end of what was placed, where media time tells more than arrival does; None: it does not."""
-        return us_of(self._placement.end, self._rate_hz) if self._is_anchored else None
+        if not self._is_anchored or self._clock_kind is TrackClock.ARRIVAL:
+            return None
+        return max(lane.end_us for lane in self.lanes)
 
     def covered_us(self, now_us: int) -> int:
         """Return up to when the call is known as far as this source is concerned."""
-        return us_of(self._placement.end, self._rate_hz) if self._is_anchored else self._facts.joined_us
+        is_impatient = self._patience.is_early and self._clock_kind is TrackClock.ARRIVAL
+        if not self._is_anchored:
+            is_silent = is_impatient and all(lane.frames is None for lane in self.lanes)
+            # What is still to come of a backlog may show that it began earlier, but not by more than the file trails.
+            return now_us - LATE_US if is_silent else self._begins_us - self._trail_us
+        if len(self.lanes) == 1:
+            known_us = self.lanes[0].end_us
+        else:
+            lanes = [lane for lane in self.lanes if lane.is_heard]
+            known_us = min(lane.end_us for lane in lanes)
+            if self._patience.is_early:
+                # One track may stall without the other: the file waits for both. Whoever cannot wait takes one that is
+                # not behind for news of the other, but not what is sent ahead of real time.
+                told_us = (lane.end_us for lane in self.lanes if not lane.is_ahead)
+                waits_us = (self._clock.offset_us + us for lane in lanes if (us := lane.waits_us) is not None)
+                known_us = max(known_us, min(max(told_us, default=known_us) - _LANES_APART_US, *waits_us, now_us))
+        if is_impatient:
+            # A longer frame ends where one of 20 ms would, so it begins that much further back.
+            longest_us = max(lane.placement.longest_us for lane in self.lanes)
+            known_us = max(known_us, now_us - LATE_US + NOMINAL_PTIME_US - longest_us)
+        return known_us
 
-    def receive(self, frames: Frames) -> None:
-        """Take in frames; they are placed by ``advance``."""
-        frames.lag_us = lag_us(frames, self._rate_hz)
-        self._keep(frames)
+    @property
+    def _trail_us(self) -> int:
+        return 0 if self._patience.is_early else self._facts.trail_us
+
+    def receive(self, lane: Lane, frames: Frames) -> None:
+        """Take in frames of one of the lanes; they are placed by ``advance``."""
+        if isinstance(lane, StampedLane) and not lane.mapper.has_begun:
+            lane.mapper.begin(
+                self._media_offset(frames),
+                late_us=self._away_us(int(frames.arrival_us[0])),
+                leaves_silence_out=self._facts.leaves_silence_out,
+            )
+        lane.receive(frames)
+        if isinstance(lane, StampedLane) and lane.mapper.remark is not None:
+            who = f"leg {self._facts.stream.leg}, {' and '.join(sink.track for sink in lane.sinks)}"
+            self._stats.add_remark(self._facts.stream.stream, f"{who}: {lane.mapper.remark}")
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what the clock can place by now; ``final``: everything."""
-        frames = self._kept
-        if frames is None:
-            return
-        if not self._is_anchored:
-            self._is_anchored = self._settle(frames, now_us=now_us, written_us=written_us, final=final)
-        if self._is_anchored:
-            self._place(frames, now_us=now_us, written_us=written_us, final=final)
+        for lane in self._stamped:
+            lane.release(now_us=now_us, offset_us=self._clock.offset_us, final=final)
+        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
+        if waiting and not self._is_anchored:
+            self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
+        if waiting and self._is_anchored and not self._place_on_time(waiting):
+            self._place(now_us=now_us, written_us=written_us, final=final)
+        if final:
+            for sink in self.sinks:
+                sink.buffer.end_stretch()
 
-    def length_us(self, frames: Frames) -> int:
-        """Return how much audio frames are, of all tracks that are part of the recording."""
-        return len(self.sinks) * us_of(int((frames.end - frames.start).sum()), self._rate_hz)
-
-    def drop(self) -> int:
-        """Forget what is not placed yet; return how much audio that is, in microseconds over all tracks."""
-        frames, self._kept = self._kept, None
-        return 0 if frames is None else self.length_us(frames)
-
-    def _keep(self, frames: Frames) -> None:
-        if self.is_redundant:
-            # Marked as they come: what is redundant now stays so, whoever speaks when it is placed.
-            fate = frames.fates()
-            fate[fate == Fate.MIXED] = Fate.REDUNDANT
-            frames.fate = fate
-        self._kept = frames if self._kept is None else join(self._kept, frames)
-
-    def _settle(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> bool:
-        """Fix where the source is in the call, once that is known; return whether it is."""
-        until_us = int(frames.arrival_us[0]) + SETTLE_US
-        if now_us < until_us and len(frames.payload) < _SETTLE_BYTES and not final:  # rule 1
-            return False
-        reference_us = int(frames.lag_us[frames.arrival_us <= until_us].min())
-        joined_us = self._facts.joined_us
-        free_us = joined_us if self.was_unheard else max(joined_us, written_us)  # rule 2
-        first_us = us_of(int(frames.start.min()), self._rate_hz)
-        self._anchor(reference_us=reference_us, anchor_us=max(reference_us, free_us - first_us))
-        return True
-
-    @abstractmethod
-    def _anchor(self, *, reference_us: int, anchor_us: int) -> None:
-        """Start the clock, and fix where position 0 is."""
-
-    @abstractmethod
-    def _place(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> None:
-        """Place what the clock can place of the frames; keep the others."""
-
-
-class _LagSource(Source):
-    """A source whose clock decides by lags alone, and may move what follows."""
-
-    _clock: Clock
-
-    def __init__(self, facts: SourceFacts, sinks: Sequence[TrackSink], *, decode: Decode, stats: RenderStats) -> None:
-        super().__init__(facts, sinks, decode=decode, stats=stats)
-        self._seen = 0
-        """How many of the kept frames the clock has decided over before."""
-        if facts.reference_us is not None:  # rule 3
-            self._anchor(reference_us=facts.reference_us, anchor_us=facts.reference_us)
-            self._placement.end = facts.position + self._placement.shift
-            self._is_anchored = True
-
-    def _place(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> None:
-        seen = self._seen
-        while len(frames):
-            count = self._clock.due(frames.lag_us)
-            if count:
-                due, frames = (frames, _NONE) if count == len(frames) else frames.cut(count, self.step_bytes)
-                self._place_due(due, now_us)
-                seen = max(0, seen - count)
-                continue
-            moved_us = self._clock.move(frames, seen, now_us=now_us, final=final)
-            if moved_us is None:
-                break
-            self._move(int(frames.start[0]), moved_us, written_us)
-        self._kept, self._seen = None, 0
-        if len(frames):
-            frames.payload = detached(frames.payload)
-            self._kept, self._seen = frames, len(frames)
-
-    @abstractmethod
-    def _place_due(self, due: Frames, now_us: int) -> None:
-        """Place frames that are due."""
-
-    @abstractmethod
-    def _move(self, position: int, moved_us: int, written_us: int) -> None:
-        """Let what follows, from ``position`` on, lie where the clock has moved it."""
-
-
-class ContiguousSource(_LagSource):
-    """Every sample is sent."""
-
-    _follows_drift = True
-    _clock: ContiguousClock
-
-    def _anchor(self, *, reference_us: int, anchor_us: int) -> None:
-        self._placement.anchor(anchor_us)
-        self._clock = ContiguousClock(reference_us=reference_us, anchor_us=anchor_us, rate_hz=self._rate_hz)
-
-    def _place_due(self, due: Frames, now_us: int) -> None:
-        # Before the frames are placed: a slew moves the reference.
-        delay_us = int(np.minimum.reduce(due.lag_us)) - self._clock.reference_us
-        slewed = self._placement.place(due)
-        if slewed:
-            self._clock.slew(slewed)
-        self.drift.observe(now_us=now_us, delay_us=delay_us)
-
-    def _move(self, position: int, moved_us: int, written_us: int) -> None:
-        end_us = us_of(self._placement.end, self._rate_hz)
-        self._placement.anchor(self._clock.anchor_us)
-        for sink in self.sinks:
-            self._stats.add_gap(sink.gap(end_us, moved_us, "stall"))
-
-
-class ArrivalSource(_LagSource):
-    """Silence is not sent."""
-
-    _clock: ArrivalClock
+    # ---- within ----------------------------------------------------------------------------------------------------
 
     @property
-    def said_us(self) -> int | None:
-        """None: media time stands still while nobody speaks, so it does not tell where the call is."""
-        return None
+    def _begins_us(self) -> int:
+        """Before this nothing of it can be heard, by what has come so far."""
+        free_us = self._facts.free_us
+        begins_us = self._facts.joined_us if free_us is None else free_us
+        starts_us = (
+            self._first_us(lane) + int(np.minimum.reduce(lane.frames.lag_us))
+            for lane in self.lanes
+            if lane.frames is not None
+        )
+        return min(begins_us, *starts_us, begins_us)
 
-    def covered_us(self, now_us: int) -> int:
-        """Return the end of what was placed, or 100 ms ago: what has not come by then is silence."""
-        if not self._is_anchored:
-            return now_us - LATE_US if self._kept is None else self._facts.joined_us
-        # A longer frame ends where one of 20 ms would, so it begins that much further back.
-        silent_us = now_us - LATE_US + NOMINAL_PTIME_US - self._placement.longest_us
-        return max(us_of(self._placement.end, self._rate_hz), silent_us)
-
-    def _anchor(self, *, reference_us: int, anchor_us: int) -> None:
-        self._placement.anchor(anchor_us)
-        self._clock = ArrivalClock(reference_us=reference_us, anchor_us=anchor_us)
-
-    def _place_due(self, due: Frames, now_us: int) -> None:
-        self._placement.place(due)
-
-    def _move(self, position: int, moved_us: int, written_us: int) -> None:
-        placement = self._placement
-        placement.anchor(self._clock.anchor_us)
-        # A spurt never begins before the end of the one before it, nor before what is written.
-        free = max(placement.end, -(-written_us * self._rate_hz // 1_000_000))
-        placement.shift = max(placement.shift, free - position)
-
-
-class TimestampedSource(Source):
-    """The vendor gives media time."""
-
-    _lists_losses = True
-    _clock: TimestampedClock
-
-    def __init__(self, facts: SourceFacts, sinks: Sequence[TrackSink], *, decode: Decode, stats: RenderStats) -> None:
-        super().__init__(facts, sinks, decode=decode, stats=stats)
-        self._mapper = TimestampMapper(self._rate_hz, self.step_bytes, stats)
-
-    def receive(self, frames: Frames) -> None:
-        """Take in frames at the positions that their timestamps are worth; they are placed by ``advance``."""
-        frames = self._mapper.place(frames)
-        if self._mapper.remark is not None:
-            who = f"leg {self._facts.stream.leg}, {' and '.join(self._facts.tracks)}"
-            self._stats.add_remark(self._facts.stream.stream, f"{who}: {self._mapper.remark}")
-        if len(frames):
-            self._keep(frames)
-
-    def _settle(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> bool:
-        # The first frames may be out of order: what lies before the earliest is no hole.
-        self._placement.position = int(frames.start.min())
-        if self._facts.reference_us is not None and self._settle_on(self._facts.reference_us, frames):
-            return True
-        return super()._settle(frames, now_us=now_us, written_us=written_us, final=final)
-
-    def _settle_on(self, reference_us: int, frames: Frames) -> bool:
-        """Take the smallest lag from before the recording, unless the first frames show that it was wild (rule 3)."""
-        # It was counted by timestamps; media time begins elsewhere.
-        reference_us -= us_of(self._mapper.offset, self._rate_hz)
-        least_us = int(frames.lag_us.min())
-        if not reference_us - LATE_US <= least_us <= reference_us + STALL_WAIT_US:
+    def _settle(self, *, now_us: int, written_us: int, final: bool) -> bool:
+        """Fix where the source is in the call, once that is known; return whether it is."""
+        arrival_us, lag_us, _ = self._heads(self._leading_lanes())
+        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
+        stamped = self._stamped[0] if self._stamped else None
+        first = FirstFrames(
+            arrival_us,
+            lag_us,
+            start_us=min(self._first_us(lane) for lane, _ in waiting),
+            kept_bytes=sum(len(frames.payload) for _, frames in waiting),
+            stamp_offset_us=None if stamped is None else us_of(stamped.mapper.offset, self._rate_hz),
+        )
+        written_us = 0 if self.was_unheard else written_us
+        begins_us = beginning_us(self._facts, first, self._patience, now_us=now_us, written_us=written_us, final=final)
+        if begins_us is None:
             return False
-        reference_us = min(reference_us, least_us)
-        self._anchor(reference_us=reference_us, anchor_us=reference_us)
+        self._unbent_us = begins_us
+        self._clock.start(begins_us)
+        self._anchor()
         return True
 
-    def _anchor(self, *, reference_us: int, anchor_us: int) -> None:
-        self._placement.anchor(anchor_us)
-        self._clock = TimestampedClock(reference_us=reference_us)
+    @property
+    def leaves_silence_out(self) -> bool:
+        """Whether its timestamps have shown that nothing is sent while nobody speaks."""
+        return any(lane.mapper.leaves_silence_out for lane in self._stamped)
 
-    def _place(self, frames: Frames, *, now_us: int, written_us: int, final: bool) -> None:
-        due, self._kept = frames, None
-        placed = self._placement.position
-        order = self._clock.due(frames, placed, now_us=now_us, final=final)
-        if order is not None:
-            rows, waiting = order[0][: order[1]], order[0][order[1] :]
-            overtaken = frames.start < np.maximum.accumulate(frames.start)
-            # One that lies before what was placed did not come out in place: the buffer counts it late.
-            self._stats.reordered_frames += int((overtaken & (frames.start >= placed))[rows].sum())
-            due = frames.take(rows, self.step_bytes)
-            if len(waiting):
-                # In order of arrival again, so that what is overtaken is seen next time too.
-                self._kept = frames.take(np.sort(waiting), self.step_bytes)
-        if len(due):
-            # Measured, for the receipt; never repaired.
-            self.drift.observe(now_us=now_us, delay_us=int(np.minimum.reduce(due.lag_us)) - self._clock.reference_us)
-            self._placement.place(due)
+    @property
+    def _counts_silence(self) -> bool:
+        return any(lane.mapper.counts_silence for lane in self._stamped)
+
+    def _leading_lanes(self) -> list[Lane]:
+        """Return the lanes whose lags tell where the source begins (rule 1)."""
+        lanes = [lane for lane in self.lanes if lane.frames is not None]
+        inbound = [lane for lane in lanes if any(sink.track is Track.INBOUND for sink in lane.sinks)]
+        return inbound or lanes
+
+    def _is_followed_on_time(self) -> bool:
+        """Return whether something is on time that cannot be placed yet: all that can be was only delayed."""
+        least_us = min((us for lane in self._stamped if (us := lane.waiting_lag_us) is not None), default=None)
+        return least_us is not None and least_us <= self._clock.offset_us + ON_TIME_US
+
+    def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
+        """Return whether one of the frames, of these lanes, tells where the source is (rule 1)."""
+        is_inbound = [any(sink.track is Track.INBOUND for sink in lane.sinks) for lane in self.lanes]
+        return not any(is_inbound) or any(is_inbound[number] for number in np.unique(lane_of).tolist())
+
+    def _media_offset(self, frames: Frames) -> int:
+        """Return media time less timestamp, in samples, for a lane whose first frames these are (rule 2)."""
+        stamp, arrival_us = int(frames.start[0]), int(frames.arrival_us[0])
+        if self._first is None:
+            self._first = -stamp, arrival_us
+        offset, expected_us = self._first
+        if self._is_anchored:
+            expected_us = self._clock.offset_us
+        apart_us = arrival_us - us_of(stamp + offset, self._rate_hz) - expected_us
+        is_its_own = abs(apart_us) > self._patience.backlog_us
+        return offset + samples_at(apart_us, self._rate_hz) if is_its_own else offset
+
+    def _away_us(self, arrival_us: int) -> int:
+        """Return for how long the leg had not been heard when this came, but no longer than the file waits for it."""
+        free_us = self._facts.free_us
+        return 0 if free_us is None else min(arrival_us - free_us, self._patience.backlog_us)
+
+    def _first_us(self, lane: Lane) -> int:
+        assert lane.frames is not None
+        return us_of(int(lane.frames.start[0]), self._rate_hz)
+
+    def _anchor(self) -> None:
+        for lane in self.lanes:
+            lane.placement.anchor(self._unbent_us)
+
+    def _heads(self, lanes: Sequence[Lane]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+        """Return arrivals and lags of what waits, in order of arrival, and which of the lanes each is of; None: one."""
+        waiting = [(number, lane.frames) for number, lane in enumerate(lanes) if lane.frames is not None]
+        if len(waiting) == 1 and len(lanes) == 1:
+            return waiting[0][1].arrival_us, waiting[0][1].lag_us, None
+        arrival_us = np.concatenate([frames.arrival_us for _, frames in waiting])
+        order = arrival_us.argsort(kind="stable")
+        lag = np.concatenate([frames.lag_us - (lanes[number].usual_us or 0) for number, frames in waiting])
+        lane_of = np.concatenate([np.full(len(frames), number) for number, frames in waiting])
+        return arrival_us.take(order), lag.take(order), lane_of.take(order)
+
+    def _place(self, *, now_us: int, written_us: int, final: bool) -> None:
+        arrival_us, lag, lane_of = self._heads(self.lanes)
+        at, clock, drift = 0, self._clock, self.drift
+        while at < len(lag):
+            arrivals_us, lags = arrival_us[at:], lag[at:]
+            if drift.is_seen:
+                # What the sender's clock adds by then is neither delay nor silence.
+                lags = lags - drift.behind_us(arrivals_us)
+            # Timestamps that count silence tell of every frame when it was said: a delay is only a delay. And where one
+            # clock stamps two tracks, what only one of them brings at the end cannot tell of silence.
+            is_delay = self._counts_silence or (final and lane_of is not None and not self._has_leading(lane_of[at:]))
+            count = len(lags) if is_delay or self._is_followed_on_time() else clock.due(lags)
+            if not count:
+                decision = clock.decide(arrivals_us, lags, now_us=now_us, written_us=written_us, final=final)
+                if decision is None:
+                    break
+                count, moved_us = decision
+                if not count:
+                    self._move(moved_us, arrivals_us[:1])
+                    continue
+            else:
+                # Repaired where positions count; measured, for the receipt, where timestamps do.
+                if self._clock_kind is not TrackClock.ARRIVAL:
+                    drift.watch(arrivals_us[:count], lag[at : at + count], offset_us=self._unbent_us)
+                if lane_of is not None:
+                    self._learn(lags[:count], lane_of[at : at + count])
+            self._place_frames(count, None if lane_of is None else lane_of[at : at + count])
+            at += count
+
+    def _place_on_time(self, waiting: Sequence[tuple[Lane, Frames]]) -> bool:
+        """Place what waits if all of it is on time; return False if not: nothing is placed then.
+
+        The usual case: no lane is merged with another one, and nothing is looked at twice.
+        """
+        drift, clock = self.drift, self._clock
+        if drift.is_seen:
+            return False
+        if len(self.lanes) == 1:
+            lane, frames = waiting[0]
+            if clock.due(frames.lag_us) < len(frames.lag_us):
+                return False
+            if self._clock_kind is not TrackClock.ARRIVAL:
+                drift.watch(frames.arrival_us, frames.lag_us, offset_us=self._unbent_us)
+            lane.place(len(frames.lag_us))
+        else:
+            limit_us, least_us = clock.offset_us + ON_TIME_US, []
+            for lane, frames in waiting:
+                if lane.usual_us is None or int(np.maximum.reduce(frames.lag_us)) - lane.usual_us > limit_us:
+                    return False
+                least_us.append(int(np.minimum.reduce(frames.lag_us)) - lane.usual_us)
+            clock.due(np.array(least_us, np.int64))
+            lane, frames = waiting[0]
+            drift.watch(frames.arrival_us, frames.lag_us - (lane.usual_us or 0), offset_us=self._unbent_us)
+            for (lane, frames), least in zip(waiting, least_us, strict=True):
+                lane.learn(least - clock.offset_us)
+                lane.place(len(frames))
+        if drift.is_off:
+            self._clock.move_to(self._unbent_us + drift.bent_us)
+        return True
+
+    def _place_frames(self, count: int, lane_of: NDArray[np.int64] | None) -> None:
+        """Place the next frames in order of arrival."""
+        for number, lane in enumerate(self.lanes):
+            of_lane = count if lane_of is None else int(np.count_nonzero(lane_of == number))
+            if of_lane:
+                lane.place(of_lane)
+        if self.drift.is_off:
+            # The sum is converted, not each bend: roundings would add up over the hours of a call.
+            self._clock.move_to(self._unbent_us + self.drift.bent_us)
+
+    def _learn(self, lag: NDArray[np.int64], lane_of: NDArray[np.int64]) -> None:
+        """Note how much later than the offset the frames of each lane come, of these lags."""
+        for number, lane in enumerate(self.lanes):
+            of_lane = lag[lane_of == number]
+            if len(of_lane):
+                lane.learn(int(np.minimum.reduce(of_lane)) - self._clock.offset_us)
+
+    def _move(self, moved_us: int, arrival_us: NDArray[np.int64]) -> None:
+        """Let what follows, from a frame that came then (1,), lie where the clock has moved it."""
+        owed_us = int(self.drift.behind_us(arrival_us)[0])
+        self.drift.end_at_silence(owed_us)
+        self._clock.move_to(self._clock.offset_us + owed_us)
+        moved_us += owed_us
+        self._unbent_us += moved_us
+        if self._clock_kind is not TrackClock.ARRIVAL:
+            for lane in self.lanes:
+                # A track of which nothing is placed yet begins later, which is no gap.
+                for sink in lane.sinks if lane.arrived_us is not None else ():
+                    self._stats.add_gap(sink.gap(lane.end_us, moved_us, "stall"))
+        self._anchor()
 
 
-def new_source(facts: SourceFacts, sinks: Sequence[TrackSink], *, decode: Decode, stats: RenderStats) -> Source:
-    """Return the source of frames with the clock of their stream."""
-    match facts.stream.clock:
-        case TrackClock.CONTIGUOUS:
-            return ContiguousSource(facts, sinks, decode=decode, stats=stats)
-        case TrackClock.ARRIVAL:
-            return ArrivalSource(facts, sinks, decode=decode, stats=stats)
-        case TrackClock.TIMESTAMPED:
-            return TimestampedSource(facts, sinks, decode=decode, stats=stats)
+def new_sources(
+    facts: SourceFacts,
+    sinks: Mapping[int, Sequence[TrackSink]],
+    *,
+    position: int,
+    decode: Decode,
+    patience: Patience,
+    stats: RenderStats,
+) -> list[tuple[Source, dict[int, Lane]]]:
+    """Return the sources of a stream, each with its lanes by the numbers that their frames carry.
+
+    ``sinks``: of each sequence of frames, by its number. ``position``: of the next sample.
+    """
+    form, is_stamped = facts.stream.format, facts.stream.clock is TrackClock.TIMESTAMPED
+    groups = [[*sinks]] if is_stamped and sinks else [[number] for number in sinks]
+    sources = []
+    for numbers in groups:
+        drift = Drift(form.rate_hz)
+        lanes: dict[int, Lane] = {}
+        for number in numbers:
+            placement = Placement(
+                sinks[number],
+                form,
+                decode=decode,
+                stats=stats,
+                drift=drift if facts.stream.clock is TrackClock.CONTIGUOUS else None,
+                lists_losses=is_stamped,
+            )
+            placement.position = position
+            if is_stamped:
+                mapper = TimestampMapper(form.rate_hz, form.step_bytes, stats)
+                placement.leaves_silence_out = partial(_leaves_silence_out, mapper)
+                lanes[number] = StampedLane(
+                    sinks[number], form, placement, mapper=mapper, patience=patience, stats=stats
+                )
+            else:
+                lanes[number] = Lane(sinks[number], form, placement)
+        sources.append((Source(facts, [*lanes.values()], drift=drift, patience=patience, stats=stats), lanes))
+    return sources
 
 
-_NOTHING: NDArray[np.int64] = np.empty(0, np.int64)
-_NONE = Frames(_NOTHING, _NOTHING, _NOTHING, np.empty(0, np.uint8))
+def _leaves_silence_out(mapper: TimestampMapper) -> bool:
+    return mapper.leaves_silence_out

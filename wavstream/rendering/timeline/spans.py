@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wavstream.journal.events import StreamFacts
     from wavstream.model.audio import Track
     from wavstream.model.recording import Gap
+    from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.placement import TrackSink
     from wavstream.rendering.timeline.source import Source
 
@@ -25,7 +26,8 @@ class StreamSpan:
 
     facts: StreamFacts
     joined_us: int
-    sources: dict[int, Source]
+    sources: list[Source]
+    lanes: dict[int, tuple[Source, Lane]]
     """By the number that their frames carry."""
     closed_us: int | None = None
     """None: it is open."""
@@ -34,8 +36,17 @@ class StreamSpan:
 
     def sinks(self) -> Iterator[TrackSink]:
         """Yield the tracks that are part of the recording."""
-        for source in self.sources.values():
+        for source in self.sources:
             yield from source.sinks
+
+    def is_replaced_by(self, other: StreamSpan) -> bool:
+        """Return whether the other one brings a track of this one's leg."""
+        return self.facts.leg == other.facts.leg and not set(self.facts.tracks).isdisjoint(other.facts.tracks)
+
+    def placed_us(self) -> int | None:
+        """Return up to when it was heard; None: nothing of it is in the file."""
+        buffers = [sink.buffer for sink in self.sinks() if not sink.is_shadowed and sink.buffer.first_us is not None]
+        return min((buffer.last_us for buffer in buffers), default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +77,24 @@ def by_track(streams: Iterable[StreamSpan]) -> dict[tuple[str, Track], list[Trac
             if not sink.is_shadowed:
                 spans.setdefault((sink.leg, sink.track), []).append(TrackSpan(stream, sink))
     return spans
+
+
+def track_end_us(streams: Iterable[StreamSpan], leg: str, track: Track) -> int | None:
+    """Return where a track ends so far, whichever streams brought it; None: none has."""
+    of_leg = (stream for stream in streams if stream.facts.leg == leg)
+    buffers = (sink.buffer for stream in of_leg for sink in stream.sinks() if sink.track is track)
+    return max((buffer.last_us for buffer in buffers if buffer.first_us is not None), default=None)
+
+
+def cast_shadows(streams: Iterable[StreamSpan], all_streams: Sequence[StreamSpan]) -> None:
+    """Let only the oldest of the open streams of each track be heard; the next one goes on where that has ended."""
+    brought: set[tuple[str, Track]] = set()
+    for stream in streams:
+        for sink in stream.sinks():
+            was_shadowed, sink.is_shadowed = sink.is_shadowed, (sink.leg, sink.track) in brought
+            brought.add((sink.leg, sink.track))
+            if was_shadowed and not sink.is_shadowed:
+                sink.handover_us = track_end_us(all_streams, sink.leg, sink.track)
 
 
 def track_receipts(streams: Iterable[StreamSpan], end_us: int) -> list[TrackReceipt]:
@@ -115,7 +144,7 @@ def drift_ppm(streams: Iterable[StreamSpan]) -> dict[str, int]:
     """Return how fast the clock of each leg ran, taken from the source that was watched the longest."""
     watched: dict[str, Source] = {}
     for stream in streams:
-        for source in stream.sources.values():
+        for source in stream.sources:
             best = watched.get(stream.facts.leg)
             if best is None or source.drift.known_us > best.drift.known_us:
                 watched[stream.facts.leg] = source
