@@ -294,12 +294,12 @@ def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRu
     """Return the longest run of records of one kind and length at ``offset``, as strided views, and where it ends."""
     stride = RECORD.size + length
     possible = (len(view) - offset) // stride
-    rows = np.frombuffer(view, np.uint8, possible * stride, offset).reshape(possible, stride)
+    rows = np.ndarray((possible, stride), np.uint8, view, offset)
     heads = np.ndarray((possible,), _HEADER_DTYPE, view, offset, (stride,))
     # A head like the first proves where the next one lies, so the first head that differs ends the run. Length and kind
     # are the lowest five of its first eight bytes.
     differs = (np.ndarray((possible,), "<u8", view, offset, (stride,)) & _LENGTH_AND_KIND) != (length | kind << 32)
-    count = int(differs.argmax()) if differs.any() else possible
+    count = int(differs.argmax()) or possible  # the first one does not differ; 0: none does
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]
     run = _frames(heads, payload)
