@@ -75,15 +75,17 @@ def beginning_us(
     least = int(np.minimum.reduce(lag_us))
     message_us = first_us - int(lag_us[0]) - first.start_us
     is_played = int(lag_us[0]) - least > patience.backlog_us or message_us > _LONGEST_MESSAGE_US
-    if not (final or is_played or first.kept_bytes >= _SETTLE_BYTES):  # rule 1
-        if now_us < first_us + patience.settle_us:
-            return None
-        is_plain = _is_unbroken(arrival_us, lag_us, now_us) and _is_at_floor(arrival_us, lag_us, now_us)
+    waits = not (final or is_played or first.kept_bytes >= _SETTLE_BYTES)  # rule 1
+    if waits and now_us < first_us + patience.settle_us:
+        return None
+    floor = None if is_played else floor_us(arrival_us, lag_us)
+    if waits:
+        is_at_floor = floor is not None and _is_at_floor(arrival_us, lag_us, now_us)
+        is_plain = is_at_floor and _is_unbroken(arrival_us, lag_us, now_us)
         # What would lie before it came is decided sooner: the file waits no longer for it.
         said_us = min(first_us, least + first.start_us)
         if now_us < said_us + patience.decide_us and not is_plain:
             return None
-    floor = None if is_played else floor_us(arrival_us, lag_us)
     lasts = floor is not None
     if floor is None:
         # None that lasts: a few frames, whose smallest lag it is; or a sender that is ahead of real time.
@@ -127,8 +129,6 @@ def _is_unbroken(arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], now_u
 
 def _is_at_floor(arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], now_us: int) -> bool:
     """Return whether each of the last two seconds was at the smallest lag: no link catches up, or is slow."""
-    if floor_us(arrival_us, lag_us) is None:
-        return False
     near_us = int(np.minimum.reduce(lag_us)) + ON_TIME_US
     for end_us in (now_us, now_us - _S):
         of_second = lag_us[(arrival_us > end_us - _S) & (arrival_us <= end_us)]

@@ -225,9 +225,9 @@ class LagClock:
 
         Silence only raises lags. If the last frames have fallen to the smallest lag, by half of what they were late at
         least, and do not stay there, it is no level at which they have settled. (What falls by less is a word that was
-        sent when it had been said.) What jumps as high as they do right after that, at the
-        very end, is no silence either. The last 1.5 s fall and rise by less if the link begins to jitter in them. And
-        the last few frames alone do not show a silence that is shorter than any before.
+        sent when it had been said.) What jumps as high as they do right after that, at the very end, is no silence
+        either. The last 1.5 s fall and rise by less if the link begins to jitter in them. And the last few frames alone
+        do not show a silence that is shorter than any before.
         """
         near = np.flatnonzero(lag <= least + _LEVEL_US)
         if _stays(arrival_us, near, _STAYS_US):

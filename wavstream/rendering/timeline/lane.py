@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wavstream.model.audio import Track
 from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, us_of
 from wavstream.rendering.timeline.frames import Frames, detached, join
 
@@ -52,6 +53,11 @@ class Lane:
     def end_us(self) -> int:
         """The end of what was placed."""
         return us_of(self.placement.end, self._rate_hz)
+
+    @property
+    def is_inbound(self) -> bool:
+        """Whether a party itself says something of what it carries."""
+        return any(sink.track is Track.INBOUND for sink in self.sinks)
 
     @property
     def is_heard(self) -> bool:

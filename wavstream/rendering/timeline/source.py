@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wavstream.model.audio import NOMINAL_PTIME_US, Track, TrackClock
+from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
 from wavstream.rendering.timeline.beginning import FirstFrames, beginning_us
 from wavstream.rendering.timeline.clock import LATE_US, ON_TIME_US, LagClock, samples_at, us_of
 from wavstream.rendering.timeline.drift import Drift
@@ -137,7 +137,7 @@ class Source:
             lane.release(now_us=now_us, offset_us=self._clock.offset_us, final=final)
         waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
         if waiting and not self._is_anchored:
-            self._is_anchored = self._settle(now_us=now_us, written_us=written_us, final=final)
+            self._is_anchored = self._settle(waiting, now_us=now_us, written_us=written_us, final=final)
         if waiting and self._is_anchored and not self._place_on_time(waiting):
             self._place(now_us=now_us, written_us=written_us, final=final)
         if final:
@@ -156,12 +156,11 @@ class Source:
             for lane in self.lanes
             if lane.frames is not None
         )
-        return min(begins_us, *starts_us, begins_us)
+        return min((begins_us, *starts_us))
 
-    def _settle(self, *, now_us: int, written_us: int, final: bool) -> bool:
+    def _settle(self, waiting: Sequence[tuple[Lane, Frames]], *, now_us: int, written_us: int, final: bool) -> bool:
         """Fix where the source is in the call, once that is known; return whether it is."""
         arrival_us, lag_us, _ = self._heads(self._leading_lanes())
-        waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
         stamped = self._stamped[0] if self._stamped else None
         first = FirstFrames(
             arrival_us,
@@ -191,8 +190,7 @@ class Source:
     def _leading_lanes(self) -> list[Lane]:
         """Return the lanes whose lags tell where the source begins (rule 1)."""
         lanes = [lane for lane in self.lanes if lane.frames is not None]
-        inbound = [lane for lane in lanes if any(sink.track is Track.INBOUND for sink in lane.sinks)]
-        return inbound or lanes
+        return [lane for lane in lanes if lane.is_inbound] or lanes
 
     def _is_followed_on_time(self) -> bool:
         """Return whether something is on time that cannot be placed yet: all that can be was only delayed."""
@@ -201,7 +199,7 @@ class Source:
 
     def _has_leading(self, lane_of: NDArray[np.int64]) -> bool:
         """Return whether one of the frames, of these lanes, tells where the source is (rule 1)."""
-        is_inbound = [any(sink.track is Track.INBOUND for sink in lane.sinks) for lane in self.lanes]
+        is_inbound = [lane.is_inbound for lane in self.lanes]
         return not any(is_inbound) or any(is_inbound[number] for number in np.unique(lane_of).tolist())
 
     def _media_offset(self, frames: Frames) -> int:
@@ -296,8 +294,7 @@ class Source:
             for (lane, frames), least in zip(waiting, least_us, strict=True):
                 lane.learn(least - clock.offset_us)
                 lane.place(len(frames))
-        if drift.is_off:
-            self._clock.move_to(self._unbent_us + drift.bent_us)
+        self._follow_bend()
         return True
 
     def _place_frames(self, count: int, lane_of: NDArray[np.int64] | None) -> None:
@@ -306,6 +303,10 @@ class Source:
             of_lane = count if lane_of is None else int(np.count_nonzero(lane_of == number))
             if of_lane:
                 lane.place(of_lane)
+        self._follow_bend()
+
+    def _follow_bend(self) -> None:
+        """Let the clock compare with where the track lies, bent by what was placed."""
         if self.drift.is_off:
             # The sum is converted, not each bend: roundings would add up over the hours of a call.
             self._clock.move_to(self._unbent_us + self.drift.bent_us)
