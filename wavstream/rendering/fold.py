@@ -18,6 +18,8 @@
    of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
    nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
    end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
+8. Time in which the server did not read its sockets is counted by nobody who waits: what was said in it is on its way.
+   A stop that comes then is written when all that was said before it has been read, and cuts off what follows it.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Fold:
         self.tap = Tap()
         """Where what goes into the file can be listened to."""
         self._recording_id = recording_id
-        self._patience = patience or Patience()
+        self._patience = copy.deepcopy(patience or Patience())  # each goes over its own journal's unread time
         self._origin_us = 0
         self._ticked_us = 0
         """The last canonical point."""
@@ -154,6 +156,8 @@ class Fold:
             self._runs.append(item)
         elif isinstance(item, ClockRecord):
             now_us = item.arrival_us - self._origin_us
+            if item.unread_us:  # rule 8
+                self._patience.was_unread(now_us - item.unread_us, now_us)
             if now_us - self._ticked_us >= TICK_US:  # rule 1
                 self._ticked_us = now_us
                 out = self._tick(now_us)
@@ -328,6 +332,9 @@ class Fold:
         self._feed_timeline()
         self._timeline.place_all(now_us)
         end_us = event.end_us - self._origin_us
+        if event.cuts:  # rule 8
+            self._timeline.flush()
+            return self._write_to_end(event.reason, max(self._output.written_us, end_us))
         out = self._write_all(end_us)
         self._output.pauses.end(max(end_us, self._output.written_us))
         # rule 6: writing may have found an end that lies before this one.

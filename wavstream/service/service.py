@@ -330,7 +330,7 @@ class Service:
         now = time.monotonic()  # uvloop's own time counts whole milliseconds
         self.metrics.loop_delay.observe(now - due)
         try:
-            self._ticker.tick(self.clock.now_us())
+            self._ticker.tick(self.clock.now_us(), late_us=int((now - due) * 1e6))
             self.live.tick()
         except Exception:  # one session's fault must not stop the tick of all
             log.exception("tick_failed")

@@ -17,6 +17,7 @@ from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
 from wavstream.sessions.ports import StreamHandle
+from wavstream.sessions.reading import ReadingTime
 from wavstream.sessions.session import Session, SessionStream
 
 TICK_SLOTS = 10
@@ -52,8 +53,8 @@ class Sessions:
         self.timing = timing
         self.is_stopping = False
         """The server is going down: what streams end now is not a hang-up."""
-        self.is_backpressured = False
-        """The journal's queue is full: the peers' audio waits in the kernel meanwhile."""
+        self.reading = ReadingTime()
+        """When we do not read: the peers' audio waits in the kernel meanwhile."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
         self._limits = limits
@@ -109,6 +110,7 @@ class Sessions:
                 recorder=self._recorder,
                 writer=self._writer,
                 turn=self._made,
+                unread_us=self.reading.unread_us,
             )
             self._made += 1
             self._sessions[app_id, session_id] = session
@@ -162,7 +164,7 @@ class Sessions:
         if records:
             self._new_recordings.check_room()
         stream = session.open_stream(started, handle=handle, now_us=now_us)
-        if self.is_backpressured:
+        if self.reading.is_paused:
             handle.pause_reading()
         if records:
             options = self._options_of(app_id)
@@ -189,12 +191,12 @@ class Sessions:
                 deferred.handle.close(error.close_code, str(error))
             else:
                 deferred.attach(stream, now_us)
-                if self.is_backpressured:
+                if self.reading.is_paused:
                     deferred.handle.pause_reading()
 
     def apply_backpressure(self, full: bool) -> None:
         """Stop reading from all streams while the journal's queue is full, and read on when it has room again."""
-        self.is_backpressured = full
+        self.reading.pause(full)
         for session in self._sessions.values():
             for stream in session.streams:
                 if full:

@@ -45,19 +45,19 @@ class Ticker:
         self._slot = 0
         self._stalled = StalledSessions(after_us=sessions.timing.orphan_after_us)
 
-    def tick(self, now_us: int) -> None:
-        """Visit the sessions of the next slot."""
+    def tick(self, now_us: int, *, late_us: int = 0) -> None:
+        """Visit the sessions of the next slot; ``late_us``: by how much the loop has come too late to do it."""
         sessions = self._sessions
+        sessions.reading.tick(now_us, late_us=late_us)
+        unread_us = sessions.reading.unread_us
         slot = sessions.slots[self._slot]
         self._slot = (self._slot + 1) % len(sessions.slots)
         journals: list[Journal] = []
         due: list[Journal] = []
         over: list[Session] = []
         for session in slot:
-            is_fold_due = session.tick(now_us)
-            if sessions.is_backpressured or sessions.is_stopping:
-                session.active_us = now_us  # it is we who do not read
-            else:
+            is_fold_due = session.tick(now_us, unread_us=unread_us)
+            if not sessions.is_stopping:
                 self._stalled.visit(session, now_us)
             journal = session.journal
             if journal is not None:
