@@ -214,6 +214,11 @@ class ServerProcess:
                     return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def end(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code."""
         process = self._process
