@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.recorder import Recorder, ServerProcess, hear, recorder
-from tests.support.speech import noise
+from tests.support.speech import noise, spoken
 from tests.support.talking import RATE_HZ, speak
 from tests.support.waiting import until
 from wavstream.settings.tables import JournalSettings
@@ -22,8 +22,9 @@ LEGS = ("a", "b")
 
 
 def loud(length_s: float, *, seed: int) -> NDArray[np.int16]:
-    """Return a voice without a pause, no sample of which is zero: what is missing shows."""
-    voice = noise(length_s, seed=seed)
+    """Return a voice that never pauses for long, no two alike, no sample of which is zero: what is missing shows."""
+    words = np.resize(spoken(), round(length_s * RATE_HZ))
+    voice = words + noise(length_s, seed=seed) // 100
     return np.where(voice == 0, np.int16(1), voice)
 
 
@@ -45,8 +46,8 @@ async def test_a_process_that_stands_still_for_some_seconds_loses_and_moves_noth
     tmp_path: Path, options: dict[str, float]
 ) -> None:
     calls = {f"call-{n}": {leg: loud(8.0, seed=2 * n + k) for k, leg in enumerate(LEGS)} for n in range(3)}
-    # Listeners, and what ends a recording, wait for less than the server stands still.
-    async with ServerProcess(tmp_path, stall_wait_s=1) as server:
+    # The file, listeners and timers wait for less than the server stands still.
+    async with ServerProcess(tmp_path, stall_wait_s=1, behind_wait_s=1) as server:
         client = await server.start()
         recordings = {session_id: await client.start(session_id, **options) for session_id in calls}
         talking = asyncio.gather(*(both_speak(client, session_id, voices) for session_id, voices in calls.items()))
@@ -72,7 +73,7 @@ async def test_a_journal_whose_disk_hangs_loses_nothing_and_a_stop_meanwhile_end
     voices = {leg: loud(9.0, seed=seed) for seed, leg in enumerate(LEGS, 1)}
     # Two seconds of two legs, and then sockets are not read.
     small = JournalSettings(queue_bytes=65_536)
-    async with recorder(tmp_path, journal=small, stall_wait_s=1) as (client, service):
+    async with recorder(tmp_path, journal=small, stall_wait_s=1, behind_wait_s=1) as (client, service):
         disk_is_well = threading.Event()
         disk_is_well.set()
 
