@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from websockets.exceptions import InvalidStatus
 
 from tests.support.recorder import Recorder, ServerProcess, hear, recorder
 from tests.support.speech import noise, spoken
 from tests.support.talking import RATE_HZ, speak
 from tests.support.waiting import until
-from wavstream.settings.tables import JournalSettings
+from wavstream.settings.tables import JournalSettings, Limits
 
 LEGS = ("a", "b")
 
@@ -53,9 +54,9 @@ async def test_a_process_that_stands_still_for_some_seconds_loses_and_moves_noth
         talking = asyncio.gather(*(both_speak(client, session_id, voices) for session_id, voices in calls.items()))
         for session_id in calls:
             await client.until_received(session_id, 1500, legs=2)
-        server.signal(signal.SIGSTOP)
+        server.freeze()
         await asyncio.sleep(4.0)
-        server.signal(signal.SIGCONT)
+        server.thaw()
         await talking
         for session_id, voices in calls.items():
             done = await client.until(recordings[session_id])
@@ -77,7 +78,7 @@ async def test_a_journal_whose_disk_hangs_loses_nothing_and_a_stop_meanwhile_end
         disk_is_well = threading.Event()
         disk_is_well.set()
 
-        def write_at(descriptor: int, content: bytes, offset: int) -> int:
+        def write_at(descriptor: int, content: memoryview, offset: int) -> int:
             disk_is_well.wait()
             return os.pwrite(descriptor, content, offset)
 
@@ -114,3 +115,50 @@ async def test_a_journal_whose_disk_hangs_loses_nothing_and_a_stop_meanwhile_end
             assert where(ended[:, channel], voices[leg][: length - 160]) in begins
         assert 4.0 < said_s < 8.0
         assert done["end_reason"] == "stopped"
+
+
+async def test_a_server_without_headroom_refuses_new_calls_and_keeps_those_that_it_has(tmp_path: Path) -> None:
+    limits = Limits(loop_delay_s=0.02)
+    async with recorder(tmp_path, limits=limits) as (client, _):
+        recording = await client.start("call-77")
+        talking = asyncio.create_task(both_speak(client, "call-77", {leg: loud(6.0, seed=7) for leg in LEGS}))
+        await client.until_received("call-77", 500, legs=2)
+
+        async def is_ready() -> bool:
+            return (await client.http.get("/readyz")).status_code == 200
+
+        async def is_not_ready() -> bool:
+            return not await is_ready()
+
+        busy = asyncio.create_task(keep_the_loop_busy())
+        try:
+            await until(is_not_ready)
+            with pytest.raises(InvalidStatus) as refusal:
+                await client.connect("/media/pcm/call-78/a")
+            assert refusal.value.response.status_code == 503
+            assert b"limits.loop_delay_s" in refusal.value.response.body
+            (reason,) = (await client.http.get("/readyz")).json()["reasons"]
+            assert "limits.loop_delay_s" in reason
+            metrics = (await client.http.get("/metrics")).text
+            assert "wavstream_overloaded 1.0" in metrics
+            async with client.connect("/media/pcm/call-77/c"):
+                pass
+        finally:
+            busy.cancel()
+        await talking
+        await until(is_ready)
+        async with client.connect("/media/pcm/call-78/a"):
+            pass
+        samples, _ = hear(await client.fetch(await client.until(recording)))
+        assert len({where(samples[:, channel], loud(6.0, seed=7)) for channel in range(2)}) <= 2
+
+
+def _stand_still() -> None:
+    time.sleep(0.06)
+
+
+async def keep_the_loop_busy() -> None:
+    """Take most of the loop's time, a turn at a time."""
+    while True:
+        _stand_still()
+        await asyncio.sleep(0.001)

@@ -214,10 +214,15 @@ class ServerProcess:
                     return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send the signal."""
+    def freeze(self) -> None:
+        """Let the process stand still."""
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     async def end(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code."""

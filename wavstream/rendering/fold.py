@@ -18,8 +18,8 @@
    of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
    nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
    end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
-8. Time in which the server did not read its sockets is counted by nobody who waits: what was said in it is on its way.
-   A stop that comes then is written when all that was said before it has been read, and cuts off what follows it.
+8. Time in which the server did not read its sockets is counted by nobody who waits. A stop in it is written when all
+   that was said before has been read, and cuts off what follows.
 """
 
 from __future__ import annotations
@@ -83,18 +83,15 @@ class Fold:
         self._recording_id = recording_id
         self._patience = copy.deepcopy(patience or Patience())  # each goes over its own journal's unread time
         self._origin_us = 0
-        self._ticked_us = 0
-        """The last canonical point."""
-        self._runs: list[FrameRun] = []
-        """What was collected since the last canonical point, or event that cuts."""
+        self._ticked_us = 0  # the last canonical point
+        self._runs: list[FrameRun] = []  # since the last canonical point, or event that cuts
         self._stats = RenderStats(remarks=self.remarks)
         self._has_pause_in_journal = False
         self._returns_beep: tuple[int, ...] = ()
         self._rate_hz: int | None = None
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
-        self._ahead_may_end = False
-        """Whether that one was made because the recording may end by itself."""
+        self._ahead_may_end = False  # whether that one was made because the recording may end by itself
         self._decides_rate = True
         """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
@@ -323,9 +320,7 @@ class Fold:
         self._ahead = None
         self._feed_timeline()
         self._timeline.place_all(now_us)
-        self._timeline.flush()
-        end_us = max(self._output.written_us, end.end_us - self._origin_us)
-        return self._write_to_end(end.reason, end_us)
+        return self._cut(end.reason, end.end_us - self._origin_us)
 
     def _end(self, event: RecordingStopped, now_us: int) -> bytes:
         """End the recording with its stop record, unless it ended before by itself."""
@@ -333,8 +328,7 @@ class Fold:
         self._timeline.place_all(now_us)
         end_us = event.end_us - self._origin_us
         if event.cuts:  # rule 8
-            self._timeline.flush()
-            return self._write_to_end(event.reason, max(self._output.written_us, end_us))
+            return self._cut(event.reason, end_us)
         out = self._write_all(end_us)
         self._output.pauses.end(max(end_us, self._output.written_us))
         # rule 6: writing may have found an end that lies before this one.
@@ -344,13 +338,13 @@ class Fold:
         """End the recording where its stream was when the key was pressed, which a stall may have made late."""
         self._feed_timeline()
         self._timeline.place_all(now_us)
-        self._timeline.flush()
         said_us = self._timeline.said_us(event.stream)
-        end_us = now_us if said_us is None else said_us
-        return self._write_to_end(EndReason.TERMINATOR, max(self._output.written_us, end_us))
+        return self._cut(EndReason.TERMINATOR, now_us if said_us is None else said_us)
 
-    def _write_to_end(self, reason: EndReason, end_us: int) -> bytes:
-        """Write what is before this end; writing may find one that is before it."""
+    def _cut(self, reason: EndReason, end_us: int) -> bytes:
+        """Write what is before this end, of all that is placed; writing may find one that is before it."""
+        self._timeline.flush()
+        end_us = max(self._output.written_us, end_us)
         out = self._write(samples_at(end_us, self._output.sample_rate_hz)) if self._open() else b""
         return out if self.ended is not None else out + self._end_by_itself(reason, end_us)
 

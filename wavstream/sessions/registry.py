@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,6 +16,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
+from wavstream.sessions.load import Headroom, Load
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.reading import ReadingTime
 from wavstream.sessions.session import Session, SessionStream
@@ -32,6 +33,7 @@ class SessionLimits:
 
     sessions: int
     streams_per_session: int
+    headroom: Headroom = field(default_factory=Headroom)
     auto_record: bool = False
     """Whether each session is recorded from its first stream on."""
 
@@ -55,6 +57,8 @@ class Sessions:
         """The server is going down: what streams end now is not a hang-up."""
         self.reading = ReadingTime()
         """When we do not read: the peers' audio waits in the kernel meanwhile."""
+        self.load = Load(limits.headroom)
+        """Whether there is room for more streams."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
         self._limits = limits
@@ -172,6 +176,13 @@ class Sessions:
             # The row follows by itself: the journal has all of the recording already.
             session.start(recording, now_us).save_journaled_later()
         return stream
+
+    def check_load(self, app_id: str, session_id: str | None) -> None:
+        """Raise LimitReached if the server has no headroom for a stream, and none of its session's is live."""
+        session = None if session_id is None else self.find(app_id, session_id)
+        is_live = session is not None and not session.is_idle
+        if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
+            self.load.check()
 
     def check_open(self) -> None:
         """Raise LimitReached if the server is going down: what began now would be lost."""

@@ -233,9 +233,7 @@ class LagClock:
         # What would lie far back is decided sooner: the file does not wait for it any longer.
         behind_us = max(0, int(lag[0]) - self.offset_us)
         patience, came_us = self._patience, int(arrival_us[0])
-        decided_us = max(
-            patience.until(came_us, _SOONEST_US), patience.until(came_us - behind_us, patience.decide_us)
-        )
+        decided_us = max(patience.until(came_us, _SOONEST_US), patience.until(came_us - behind_us, patience.decide_us))
         if not final and now_us < decided_us:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
