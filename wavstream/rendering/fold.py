@@ -171,10 +171,8 @@ class Fold:
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
     def _await_start(self, item: Item) -> None:
-        if isinstance(item, FrameRun | ClockRecord) or not isinstance(item.event, RecordingStarted):
-            return
-        start = item.event
-        if start.recording.id != self._recording_id:
+        start = item.event if isinstance(item, EventRecord) else None
+        if not isinstance(start, RecordingStarted) or start.recording.id != self._recording_id:
             return
         self.started = start.recording
         self._origin_us = item.arrival_us
