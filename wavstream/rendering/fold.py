@@ -171,8 +171,9 @@ class Fold:
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
     def _await_start(self, item: Item) -> None:
-        start = item.event if isinstance(item, EventRecord) else None
-        if not isinstance(start, RecordingStarted) or start.recording.id != self._recording_id:
+        if not isinstance(item, EventRecord) or not isinstance(start := item.event, RecordingStarted):
+            return
+        if start.recording.id != self._recording_id:
             return
         self.started = start.recording
         self._origin_us = item.arrival_us
