@@ -29,7 +29,7 @@ def held(thread: RenderThread) -> threading.Event:
         entered.set()
         release.wait(30)
 
-    thread.run(job, Priority.URGENT)
+    thread.run(job, Priority.URGENT, app_id="shop")
     assert entered.wait(30)
     return release
 
@@ -41,8 +41,8 @@ async def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: Rende
 
     for lane in (Priority.BACKLOG, Priority.DUE, Priority.URGENT):
         for number in (1, 2):
-            thread.run(functools.partial(ran.append, f"{lane.name} {number}"), lane)
-    thread.run(done.set, Priority.BACKLOG)
+            thread.run(functools.partial(ran.append, f"{lane.name} {number}"), lane, app_id="shop")
+    thread.run(done.set, Priority.BACKLOG, app_id="shop")
     waiting = thread.waiting
     release.set()
 
@@ -56,7 +56,7 @@ async def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
     ran: list[Priority] = []
     release = held(thread)
     for lane in Priority:
-        thread.run(functools.partial(ran.append, lane), lane)
+        thread.run(functools.partial(ran.append, lane), lane, app_id="shop")
 
     stopping = asyncio.create_task(thread.stop())
     await until(lambda: thread._is_stopping)
@@ -70,8 +70,8 @@ async def test_a_task_that_raises_is_logged_and_costs_itself_only(thread: Render
     done = threading.Event()
 
     with capture_logs() as logs:
-        thread.run(lambda: 1 // 0, Priority.DUE)  # type: ignore[arg-type]
-        thread.run(done.set, Priority.DUE)
+        thread.run(lambda: 1 // 0, Priority.DUE, app_id="shop")  # type: ignore[arg-type]
+        thread.run(done.set, Priority.DUE, app_id="shop")
         assert done.wait(30)
 
     assert [(line["event"], line["log_level"]) for line in logs] == [("render_task_failed", "error")]
