@@ -227,7 +227,8 @@ class _Reader:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with path.open("rb") as file:  # unlike os.open it refuses a folder
+        return os.dup(file.fileno())
 
 
 _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")

@@ -62,7 +62,7 @@ def test_the_urgent_goes_first_but_each_fourth_turn_is_for_what_is_less_so_and_e
 
     turns = "".join(item[0] for item in order(queue, 32))
 
-    assert turns == "SSSLSSSLSSSLSSSK" * 2
+    assert turns == "SSSLSSSLSSSLSSSK" + "LSSSLSSSLSSSLSSK"
 
 
 def test_a_stop_does_not_wait_while_only_live_calls_and_recoveries_do() -> None:
