@@ -33,10 +33,12 @@ class Work:
     async def end(self, count: int) -> None:
         """Let so many end, one after the other, so that each is followed by one."""
         for _ in range(count):
-            begun, self_waits = len(self.begun), any(not task.done() for task in self.tasks)
+            before = len(self.begun)
             self.go_on.release()
-            assert self_waits
-            await until(lambda before=begun: len(self.begun) > before or all(task.done() for task in self.tasks))
+            await until(functools.partial(self._has_begun_more, before))
+
+    def _has_begun_more(self, before: int) -> bool:
+        return len(self.begun) > before
 
     def _do(self, name: str) -> str:
         self.begun.append(name)

@@ -14,7 +14,7 @@ def put(queue: FairQueue[str], app_id: str, *keys: str, priority: int = 0) -> No
 
 def order(queue: FairQueue[str], turns: int = 1_000) -> list[str]:
     """Return what was next, that many times."""
-    taken = []
+    taken: list[str] = []
     while len(taken) < turns and (item := queue.take()) is not None:
         taken.append(item)
     return taken
