@@ -253,6 +253,7 @@ class Service:
             operations=self.catalog.operations,
             deliveries=self.catalog.deliveries,
             signing_keys=signing_keys,
+            sounds=pools.sounds,
             now=self._wall,
             rules=facade_rules(settings),
             body_limit_bytes=settings.limits.body_bytes,

@@ -33,6 +33,8 @@ DOWNLOAD_THREADS = 8
 """Each waits for the disk."""
 LIVE_READ_THREADS = 2
 """They decode, so more than there are cores gain nothing."""
+SOUND_THREADS = 2
+"""So too; a sound of ten minutes takes more than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Pools:
     """Finished files."""
     live_reads: FairPool
     """Files that grow."""
+    sounds: FairPool
+    """What is played to calls; each plays one sound at a time."""
 
     @classmethod
     def of(cls, limits: Limits) -> Pools:
@@ -52,12 +56,14 @@ class Pools:
         return cls(
             downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads),
             live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges),
+            sounds=FairPool("sound", threads=SOUND_THREADS),
         )
 
     async def stop(self) -> None:
         """End their threads."""
         await self.downloads.stop()
         await self.live_reads.stop()
+        await self.sounds.stop()
 
 
 def conversion_places(limits: Limits) -> Places:

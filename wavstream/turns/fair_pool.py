@@ -50,8 +50,13 @@ class Place:
 class FairPool:
     """A pool of threads. Lives on the event loop."""
 
-    def __init__(self, name: str, *, threads: int, places: Places, threads_of_app: int | None = None) -> None:
-        """Make a pool whose threads are called ``name``; one app has at most ``threads_of_app`` of them."""
+    def __init__(
+        self, name: str, *, threads: int, places: Places | None = None, threads_of_app: int | None = None
+    ) -> None:
+        """Make a pool whose threads are called ``name``; one app has at most ``threads_of_app`` of them.
+
+        ``places`` is None where nobody enters, because what can wait is bounded elsewhere.
+        """
         self.places = places
         self._threads = threads
         self._threads_of_app = threads if threads_of_app is None else threads_of_app
@@ -67,6 +72,7 @@ class FairPool:
     def enter(self, app_id: str) -> Place:
         """Take a place for something that is to be done; raise LimitReached, or TooSoon if the app has too many."""
         places, of_app = self.places, self._taken[app_id]
+        assert places is not None
         if of_app >= places.of_app:
             text = f"the app has {of_app} of these under way, and {places.setting}_per_app is {places.of_app}"
             raise TooSoon(f"{text}: try again in a moment", retry_after_s=places.retry_after_s)

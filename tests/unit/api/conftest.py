@@ -121,6 +121,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             operations=catalog.operations,
             deliveries=catalog.deliveries,
             signing_keys=SigningKeys(b"m" * 32),
+            sounds=FairPool("sound", threads=2),
             now=clock,
         ),
     )
