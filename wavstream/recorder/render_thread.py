@@ -8,8 +8,9 @@
    most every second turn, however many they are (``turns.fair_queue`` has the rules).
 3. A recording waits at most once. What it is asked for while it waits is done in that turn.
 4. A turn folds slices of the journal until ``TURN_S`` has passed; what is left then is behind. A slice is small, so a
-   turn is at most a slice longer than that. (What comes between two clock records is one piece of work, however
-   much it is: how much that can be is bounded where streams are read.) A stop waits for as many turns as there are apps with stops, and a third.
+   turn is at most a slice longer than that. (What comes between two clock records is one piece of work, however much
+   it is: how much that can be is bounded where streams are read.) A stop waits for as many turns as there are apps
+   with stops, and a third.
 
 One thread and not more: folding holds the interpreter lock, and with one thread there is nothing to lock (decision 6).
 
