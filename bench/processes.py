@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ SERVER_CORE, GENERATOR_CORE = 0, 1
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 30.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class MostMemory:
+    """The most memory that was seen by now."""
+
+    bytes = 0
 
 
 class Measured:
@@ -34,6 +41,27 @@ class Measured:
         """Return the user and system time of all its threads."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    @contextmanager
+    def most_memory(self) -> Iterator[MostMemory]:
+        """Watch its memory while the context lasts."""
+        most, is_over = MostMemory(), threading.Event()
+
+        def watch() -> None:
+            while not is_over.wait(0.1):
+                most.bytes = max(most.bytes, self.memory_bytes())
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield most
+        finally:
+            is_over.set()
+            thread.join()
 
 
 def can_pin() -> bool:

@@ -16,6 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.fairness import SETTINGS as TWO_APPS
+from bench.fairness import flood_of_ranges, flood_of_recordings
 from bench.listeners import listeners_cost
 from bench.long_call import stop_to_fetchable_ms
 from bench.mp3 import lame_cpu_s, run_calls
@@ -29,13 +31,14 @@ from wavstream.simulator.load_report import load_table, percentile
 from wavstream.simulator.signal import PTIME_S
 
 RECORDER = Path(__file__).parent / "peers" / "recorder"
-SCENARIOS = ("legs", "peers", "burst", "stop", "mp3", "twilio", "live", "silence", "stops")
+SCENARIOS = ("legs", "peers", "burst", "stop", "mp3", "twilio", "live", "silence", "stops", "fairness")
 PEER_LEGS = 1_000
 SHORT_CALL_S, LONG_CALL_S = 10, 4 * 3600
 MP3_CALLS = 100
 LIVE_CALLS = 100
 SILENT_STREAMS = 1_000
 STOPS = 200
+FLOOD_RECORDINGS = 1_000
 console = Console()
 
 
@@ -183,6 +186,25 @@ def stops_scenario(bench: Bench) -> None:
     bench.note("  addresses that could not be fetched", result.broken, "", 0)
 
 
+def fairness_scenario(bench: Bench) -> None:
+    with wavstream_server(bench.pinned, **TWO_APPS) as server:
+        console.print(f"{FLOOD_RECORDINGS} recordings of one session, and another app ...")
+        flood = flood_of_recordings(server, recordings=FLOOD_RECORDINGS)
+    for name, seen in (("alone", flood.alone), ("flooded", flood.flooded)):
+        bench.note(f"{name}: a limit is found late by, at most", seen.worst("limit_late_s"), "s")
+        bench.note(f"{name}: stop to its answer, at most", seen.worst("stop_s") * 1000, "ms")
+        bench.note(f"{name}: download of 100 bytes, at most", seen.worst("download_s") * 1000, "ms")
+    bench.note("  recordings of the flood that were taken", flood.started, "")
+    bench.note("  memory of each", (flood.flooded_bytes - flood.idle_bytes) / max(flood.started, 1) / 1000, "kB")
+    with wavstream_server(bench.pinned, **TWO_APPS) as server:
+        console.print("20 ranges of a live MP3 recording of an hour, and another app ...")
+        ranges = flood_of_ranges(server)
+    bench.note("live MP3: one range alone", ranges.alone_s * 1000, "ms")
+    bench.note("live MP3: the slowest of 20 ranges", max(ranges.ranges_s, default=0.0) * 1000, "ms")
+    bench.note("live MP3: another app's download of 100 bytes", max(ranges.download_s) * 1000, "ms")
+    bench.note("  ranges refused", ranges.refused, "")
+
+
 def _against_c(bench: Bench, cpu_us: float, *, burst: bool, budget: float) -> None:
     if not RECORDER.exists():
         bench.rows.append(("  C recorder", "not built", "make -C bench/peers recorder", ""))
@@ -217,6 +239,7 @@ def main() -> int:
         "live": live_scenario,
         "silence": silence_scenario,
         "stops": stops_scenario,
+        "fairness": fairness_scenario,
     }
     for name in chosen.only or SCENARIOS:
         scenarios[name](bench)

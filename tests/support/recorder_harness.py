@@ -38,6 +38,7 @@ from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import Ticker
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
+from wavstream.turns.fair_pool import FairPool, Places
 from wavstream.webhooks import gateway
 
 KEPT = timedelta(hours=24)
@@ -96,7 +97,8 @@ class RecorderHarness:
             slice_bytes=slice_bytes,
         )
         self.recorder.set_automatic_end_handler(self._end_automatically)
-        self.live = Live(self.recorder, max_listeners=MAX_LISTENERS, queue_bytes=queue_bytes)
+        self.reads = FairPool("live-read", threads=2, places=Places(in_all=4, of_app=3, setting="limits.live_ranges"))
+        self.live = Live(self.recorder, reads=self.reads, max_listeners=MAX_LISTENERS, queue_bytes=queue_bytes)
         self.sessions = Sessions(
             timing=replace(TIMING, reconnect_wait_us=int(reconnect_wait_s * 1e6)),
             limits=SessionLimits(sessions=1, streams_per_session=4),
@@ -252,6 +254,7 @@ async def harness(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) ->
     yield harness
     ticks.cancel()
     await harness.recorder.stop(0.0)
+    await harness.reads.stop()
     await asyncio.to_thread(harness.writer.stop)
 
 

@@ -19,6 +19,7 @@ from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
 
 
@@ -36,6 +37,8 @@ class ApiDependencies:
     """The rows of all apps: links name no app."""
     storage: LocalStorage
     conversions: Conversions
+    downloads: FairPool
+    """Reads the finished files that are sent."""
     live: Live
     messages: MessageBuilder
     """Makes the webhooks that are shown."""

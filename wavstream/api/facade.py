@@ -47,6 +47,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.target import check_url
 from wavstream.webhooks.vocabulary import Vocabulary
 
@@ -77,6 +78,8 @@ class FacadeDependencies:
     operations: Operations
     deliveries: Deliveries
     signing_keys: SigningKeys = field(repr=False)
+    sounds: FairPool
+    """Reads, speaks and resamples what is played to calls."""
     now: Callable[[], datetime]
     """Aware, UTC."""
     rules: FacadeRules = FacadeRules()

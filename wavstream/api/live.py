@@ -80,6 +80,8 @@ async def heard(request: Request, listener: Listener | None) -> Response | None:
     if listener is None:
         return None
     try:
+        if _asked(request.headers) is not None:
+            listener.take_place()
         return _answer(request, listener) if await listener.begin() else None
     except BaseException:
         listener.leave()

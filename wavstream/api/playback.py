@@ -10,24 +10,22 @@ The order of the checks is part of the contract, since each answer tells its rea
 A link whose name ends otherwise than the recording's file is to its copy in that format, which is made on the first
 request and sent while it is made: its size is known, so ranges of it are what they will be of the whole copy.
 
+Files are read by the threads of a pool of their own, a chunk in each turn; who is sent one has a place there until its
+last byte, and beyond the places there are the answer is 429 or 503.
+
 Links are secrets, so nothing here logs the address of a request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import string
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
-import aiofiles.threadpool
 import structlog
-from aiofiles.threadpool.binary import AsyncBufferedReader
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
@@ -40,9 +38,11 @@ from wavstream.conversion.conversion import Conversion
 from wavstream.errors import DependencyError, Forbidden, InternalError, WavstreamError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
+from wavstream.recorder.file_snapshot import SharedFd
 from wavstream.retention.expiry import is_expired
 from wavstream.storage.links import file_name_as
 from wavstream.storage.object_keys import copy_key
+from wavstream.turns.fair_pool import FairPool
 
 CHUNK_BYTES = 262_144
 """A read is a trip to a worker thread and back: this makes a 4-hour stereo call 1,800 of them."""
@@ -67,7 +67,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             200: {"description": "The file", "content": _AUDIO},
             206: {"description": "The range that was asked for", "content": _AUDIO},
             304: {"description": "The caller's copy is right"},
-            **problems(403, 404, 412, 416, 422, 503),
+            **problems(403, 404, 412, 416, 422, 429, 503),
         },
     )
     @router.head("/{link:path}", include_in_schema=False)
@@ -118,8 +118,24 @@ async def _file(parts: ApiDependencies, recording: Recording, request: Request, 
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
-    opened = await _opened(parts.storage.path(recording.object_key))
-    if opened is None:
+    reader = _Reader(parts.downloads, recording.app_id)
+    answer: Response | None = None
+    try:
+        answer = await _answer(parts, recording, request, ext, reader)
+    finally:
+        if not isinstance(answer, FilePart):
+            reader.close()
+    return answer
+
+
+async def _answer(
+    parts: ApiDependencies, recording: Recording, request: Request, ext: str, reader: _Reader
+) -> Response:
+    receipt = recording.receipt
+    assert receipt is not None
+    assert recording.ended_at is not None
+    size_bytes = await reader.open(parts.storage.path(recording.object_key))
+    if size_bytes is None:
         log.error(
             "recording_file_missing",
             recording_id=recording.id,
@@ -127,7 +143,6 @@ async def _file(parts: ApiDependencies, recording: Recording, request: Request, 
             app_id=recording.app_id,
         )
         return Response(status_code=404)
-    file, size_bytes = opened
     is_copy = ext != recording.options.format
     etag = f'"{receipt.audio_sha256}-{ext}"' if is_copy else f'"{receipt.audio_sha256}"'
     validators = Validators(etag, recording.ended_at.replace(microsecond=0))
@@ -140,14 +155,11 @@ async def _file(parts: ApiDependencies, recording: Recording, request: Request, 
         try:
             part = byte_range(asked, size_bytes=size_bytes)
         except Unsatisfiable:
-            await file.close()
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
         if not is_copy:
-            return FilePart(file, part, size_bytes=size_bytes, headers=headers)
-        await file.close()
-        return await _copy(parts, recording, ext, part, size_bytes=size_bytes, headers=headers)
-    await file.close()
+            return FilePart(reader, part, size_bytes=size_bytes, headers=headers)
+        return await _copy(parts, recording, ext, part, reader, size_bytes=size_bytes, headers=headers)
     if verdict is Verdict.PRECONDITION_FAILED:
         return problem(412, "The file is another one than the caller means.")
     if verdict is Verdict.NOT_MODIFIED:
@@ -160,41 +172,63 @@ async def _copy(
     recording: Recording,
     ext: str,
     part: ByteRange | None,
+    reader: _Reader,
     *,
     size_bytes: int,
     headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
-    if (opened := await _opened(path)) is not None:
-        return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers)
+    if await reader.open(path) is not None:
+        return FilePart(reader, part, size_bytes=size_bytes, headers=headers)
     growing = parts.conversions.begin(recording)
     await growing.past(part.start if part else 0)
-    opened = await _opened(growing.path) or await _opened(path)  # moved there as soon as it is whole
-    if opened is None:
+    # It moves to its path as soon as it is whole.
+    if await reader.open(growing.path) is None and await reader.open(path) is None:
         await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
         return Response(status_code=404)
-    return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers, past=growing.past)
+    return FilePart(reader, part, size_bytes=size_bytes, headers=headers, past=growing.past)
 
 
-class _OpenFile(NamedTuple):
-    file: AsyncBufferedReader
-    size_bytes: int
+class _Reader:
+    """A file that is read for one answer, in turns of the app that it belongs to."""
+
+    def __init__(self, pool: FairPool, app_id: str) -> None:
+        """Take a place among those who are sent files, until ``close``; raise LimitReached."""
+        self._pool = pool
+        self._app_id = app_id
+        self._place = pool.enter(app_id)
+        self._file: SharedFd | None = None
+
+    async def open(self, path: Path) -> int | None:
+        """Open the file in place of the one before and return its size; None: there is none."""
+        self._close_file()
+        try:
+            self._file = SharedFd(await self._pool.run(self._app_id, _open, path))
+            return await self._pool.run(self._app_id, self._file.size_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
+
+    async def read(self, length_bytes: int, offset: int) -> bytes:
+        """Return what lies there, less at the end of the file."""
+        assert self._file is not None
+        return await self._pool.run(self._app_id, self._file.read, length_bytes, offset)
+
+    def close(self) -> None:
+        """Close the file and give the place back."""
+        self._close_file()
+        self._place.leave()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._pool.later(self._file.close)
+            self._file = None
 
 
-async def _opened(path: Path) -> _OpenFile | None:
-    """Return the file, opened and measured on a thread; None: there is none."""
-    try:
-        file, size_bytes = await asyncio.to_thread(_open, path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
-    return _OpenFile(aiofiles.threadpool.wrap(file), size_bytes)
-
-
-def _open(path: Path) -> tuple[BufferedReader, int]:
-    file = path.open("rb")
-    return file, os.fstat(file.fileno()).st_size
+def _open(path: Path) -> int:
+    with path.open("rb") as file:  # unlike os.open it refuses a folder
+        return os.dup(file.fileno())
 
 
 _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")
@@ -233,7 +267,7 @@ class FilePart(Response):
 
     def __init__(
         self,
-        file: AsyncBufferedReader,
+        reader: _Reader,
         part: ByteRange | None,
         *,
         size_bytes: int,
@@ -241,7 +275,7 @@ class FilePart(Response):
         past: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
         """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many."""
-        self._file = file
+        self._reader = reader
         self._part = part or ByteRange(0, size_bytes)
         self._past = past
         more = {"Content-Length": str(self._part.length_bytes)}
@@ -256,7 +290,6 @@ class FilePart(Response):
         there = end if self._past is None else offset
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._file.seek(offset)
             while offset < end:
                 # Without a look at it the rest of a large file would be read for a caller who has gone.
                 if await request.is_disconnected():
@@ -266,11 +299,11 @@ class FilePart(Response):
                         there = await self._past(offset)
                     except WavstreamError:
                         return
-                chunk = await self._file.read(min(CHUNK_BYTES, end - offset, there - offset))
+                chunk = await self._reader.read(min(CHUNK_BYTES, end - offset, there - offset), offset)
                 if not chunk:
                     raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
                 offset += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            await self._file.close()
+            self._reader.close()

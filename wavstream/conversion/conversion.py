@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from wavstream.conversion.reading import Forward
 from wavstream.errors import InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording
+from wavstream.recorder.file_snapshot import Forward
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.encoders.encoder import Encoder, file_rate_hz, new_encoder
 

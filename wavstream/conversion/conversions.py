@@ -2,14 +2,17 @@
 
 Whoever asks is sent the file while it grows. When it is whole it moves beside the recording's own file, and stays as
 long as that does. One that fails leaves nothing, and the next request begins it anew.
+
+Apps take turns, a whole conversion in each; one app never has all threads, so another's is begun at once as long as one
+app asks for more than its share. What waits is bounded in count, and in bytes by what the disk has room for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -19,11 +22,13 @@ from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamErr
 from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool, Place, Places
 
 log = structlog.get_logger(__name__)
 
-MAX_CONCURRENT_CONVERSIONS = 2
-"""Threads that convert; who comes later waits for a turn."""
+THREADS = 3
+THREADS_OF_APP = 2
+"""Who comes later waits for a turn."""
 RETRY_AFTER_S = 60
 
 
@@ -62,13 +67,19 @@ class GrowingFile:
 class Conversions:
     """Converts files in threads of its own. Its methods are for the event loop."""
 
-    def __init__(self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve) -> None:
+    def __init__(
+        self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve, places: Places, max_bytes: int
+    ) -> None:
+        """Convert as much at once as ``places`` says, and ``max_bytes`` of new files in all."""
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_CONVERSIONS, thread_name_prefix="convert")
+        self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places)
+        self._max_bytes = max_bytes
+        self._begun_bytes = 0
+        """Of the whole files that are made, or wait to be."""
         self._stopping = threading.Event()
 
     def begin(self, recording: Recording) -> GrowingFile:
@@ -77,23 +88,38 @@ class Conversions:
         if growing is None:
             conversion = Conversion.of(recording)
             self._check_room(conversion.size_bytes)
+            place = self._pool.enter(recording.app_id)
+            self._begun_bytes += conversion.size_bytes
             path = self._spool / f"{recording.id}.{conversion.file_format}-copy"
             growing = self._growing[recording.id] = GrowingFile(path)
             task = asyncio.create_task(self._make(recording, conversion, growing), name=f"convert {recording.id}")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(functools.partial(self._end, place, conversion.size_bytes))
         return growing
 
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
-        await asyncio.to_thread(self._pool.shutdown)
+        await self._pool.stop()
+
+    def _end(self, place: Place, size_bytes: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._begun_bytes -= size_bytes
+        place.leave()
 
     def _check_room(self, size_bytes: int) -> None:
         if self._stopping.is_set():
             raise LimitReached("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-        if not self._reserve.has_room(size_bytes):
+        begun_bytes = self._begun_bytes + size_bytes
+        if self._begun_bytes and begun_bytes > self._max_bytes:  # one by itself may be larger
+            raise LimitReached(
+                f"{self._begun_bytes} bytes are being converted, and limits.conversion_bytes is {self._max_bytes}: "
+                "try again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        # What was begun is counted in full, though some of it is on the disk already.
+        if not self._reserve.has_room(begun_bytes):
             raise LimitReached(
                 "The disk has no room for the recording in a second format: ask for the one it was made in.",
                 retry_after_s=RETRY_AFTER_S,
@@ -108,7 +134,7 @@ class Conversions:
             loop.call_soon_threadsafe(growing.grow, made_bytes)
 
         try:
-            await loop.run_in_executor(self._pool, self._convert, recording.object_key, conversion, growing.path, grown)
+            await self._pool.run(recording.app_id, self._convert, recording.object_key, conversion, growing.path, grown)
         except _Stopped:
             growing.fail(LimitReached("The server is shutting down.", retry_after_s=RETRY_AFTER_S))
         except FileNotFoundError:

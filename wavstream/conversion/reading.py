@@ -13,6 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from wavstream.errors import InternalError, NotFound
+from wavstream.recorder.file_snapshot import Forward
 from wavstream.rendering.codecs.resample import Resampler
 
 BLOCK_SAMPLES = 65_536
@@ -47,15 +48,6 @@ class Sound(NamedTuple):
             return self
         scaled = np.rint(self.samples * np.float32(10 ** (gain_db / 20)))
         return self._replace(samples=_cut_off(scaled))
-
-
-class Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read from its start to its end. After each read of one that is seekable, soundfile seeks to where it is:
-    an MP3 is then decoded anew from some frames before, of which mpg123 complains on stderr (soundfile 0.14)."""
-
-    def seekable(self) -> bool:
-        """Return False, whatever the file is."""
-        return False
 
 
 def read_sound(path: Path, *, at_most_s: float) -> Sound:

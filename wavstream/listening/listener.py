@@ -25,14 +25,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from wavstream.model.audio import MIN_RATE_HZ
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.recording import LiveRecording
 from wavstream.rendering.encoders.encoder import file_rate_hz
+from wavstream.turns.fair_pool import FairPool, Place
+
+T = TypeVar("T")
 
 QUEUE_BYTES = 1 << 20
 """For each listener: 33 s of stereo at 8 kHz. One piece that is larger still finds room in an empty queue."""
@@ -72,10 +75,12 @@ class Listener:
         join: Callable[[Listener], None],
         on_left: Callable[[Listener], None],
         close: Callable[[SharedFd], None],
+        reads: FairPool,
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
     ) -> None:
-        """Prepare to listen: ``join`` asks for a snapshot, ``close`` closes one, ``on_left`` is told of the end."""
+        """Prepare to listen: ``join`` asks for a snapshot, ``reads`` reads it, ``close`` closes it; ``on_left`` is told
+        of the end."""
         assert recording.job is not None
         self.recording = recording.row
         self.snapshot: FileSnapshot | None = None
@@ -88,6 +93,8 @@ class Listener:
         self._join = join
         self._on_left = on_left
         self._close = close
+        self._reads = reads
+        self._place: Place | None = None
         self._queue_bytes = queue_bytes
         self._slow_s = slow_s
         self._loop = asyncio.get_running_loop()
@@ -102,6 +109,10 @@ class Listener:
         self._given_s: float | None = None
         self._caught_up_s: float | None = None
         self._woken = asyncio.Event()
+
+    def take_place(self) -> None:
+        """Take a place among those who read a part, until it leaves; raise LimitReached."""
+        self._place = self._reads.enter(self.recording.app_id)
 
     async def begin(self) -> bool:
         """Join; return False if the recording is over and its file is being finished."""
@@ -121,7 +132,7 @@ class Listener:
         """Yield what there was from ``start`` to ``end`` (None: all) when it joined; raises as ``audio`` does."""
         assert self.snapshot is not None
         pieces = self.snapshot.pieces(start, end)
-        while not self._has_left() and (piece := await asyncio.to_thread(next, pieces, b"")):
+        while not self._has_left() and (piece := await self._read(next, pieces, b"")):
             self._given_s = self._loop.time()
             yield piece
             self._given_s = None
@@ -194,6 +205,8 @@ class Listener:
         self.state = State.LEFT
         self._clear()
         self._forget_files()
+        if self._place is not None:
+            self._place.leave()
         self.end()
         self._on_left(self)
 
@@ -252,7 +265,7 @@ class Listener:
         if with_file is None:
             self.cut_off()  # over before there was a file: what it missed is in the one that is finished now
             return
-        snapshot = await asyncio.to_thread(with_file.whole, self._tap.samples)
+        snapshot = await self._read(with_file.whole, self._tap.samples)
         if not self._has_left():
             self.snapshot, self.state = snapshot, State.QUEUED
 
@@ -267,6 +280,9 @@ class Listener:
         if self.snapshot is not None and self.snapshot.file is None and not self._has_asked_later:
             self._has_asked_later = True
             self._join(self)
+
+    def _read(self, function: Callable[..., T], *arguments: Any) -> Coroutine[Any, Any, T]:
+        return self._reads.run(self.recording.app_id, function, *arguments)
 
     def _has_left(self) -> bool:
         return self.state is State.LEFT

@@ -28,6 +28,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
+from wavstream.turns.fair_pool import FairPool
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +53,24 @@ class Live:
     """Who listens to what. Lives on the event loop, but for what says otherwise."""
 
     def __init__(
-        self, recorder: Recorder, *, max_listeners: int, queue_bytes: int = QUEUE_BYTES, slow_s: float = SLOW_S
+        self,
+        recorder: Recorder,
+        *,
+        reads: FairPool,
+        max_listeners: int,
+        queue_bytes: int = QUEUE_BYTES,
+        slow_s: float = SLOW_S,
     ) -> None:
-        """Bound each listener by ``queue_bytes`` and ``slow_s``, and their number by ``max_listeners``."""
+        """Bound each listener by ``queue_bytes`` and ``slow_s``, and their number by ``max_listeners``; ``reads``
+        reads the files that grow, and bounds how many read a part of one."""
         self.cut_off = 0
         """Listeners that were cut off."""
         self._recorder = recorder
         self._render = recorder.render
+        self._render.tell = self._tell
         self._loop = asyncio.get_running_loop()
         self._max_listeners = max_listeners
+        self._reads = reads
         self.queue_bytes = queue_bytes
         self.slow_s = slow_s
         self._audiences: dict[str, _Audience] = {}
@@ -98,7 +108,8 @@ class Live:
             recording,
             join=functools.partial(self._join, audience),
             on_left=functools.partial(self._left, audience),
-            close=self._close,
+            close=functools.partial(self._close, recording.row.app_id),
+            reads=self._reads,
             queue_bytes=self.queue_bytes,
             slow_s=self.slow_s,
         )
@@ -133,7 +144,6 @@ class Live:
             due += _taken(self._due)
         if due:
             self._render.fold_all(due, Priority.DUE)
-            self._render.run(self._tell, Priority.DUE)
 
     # ---- within ------------------------------------------------------------------------------------------------
 
@@ -159,14 +169,16 @@ class Live:
             del self._audiences[listener.recording.id]
             audience.job.is_followed = False
             self._follow()
-            self._render.run(functools.partial(audience.job.set_listener, None), Priority.DUE)
+            stop = functools.partial(audience.job.set_listener, None)
+            self._render.run(stop, Priority.DUE, app_id=audience.job.app_id)
 
     def _join(self, audience: _Audience, listener: Listener) -> None:
-        self._render.run(functools.partial(self._look, audience, listener), Priority.DUE)
+        look = functools.partial(self._look, audience, listener)
+        self._render.run(look, Priority.DUE, app_id=audience.job.app_id)
 
-    def _close(self, file: SharedFd) -> None:
+    def _close(self, app_id: str, file: SharedFd) -> None:
         """Close it on the render thread: the disk may make that wait."""
-        self._render.run(file.close, Priority.URGENT)
+        self._render.run(file.close, Priority.URGENT, app_id=app_id)
 
     def _look(self, audience: _Audience, listener: Listener) -> None:
         """Take a snapshot of what there is so far, and hear what follows. Runs on the render thread."""
@@ -181,6 +193,7 @@ class Live:
 
     def _heard(self, audience: _Audience, chunk: bytes) -> None:
         self._news.append(functools.partial(audience.hear, chunk))
+        self._render.tell_soon()
 
     def _tell(self) -> None:
         self._loop.call_soon_threadsafe(self._take_news)

@@ -1,8 +1,8 @@
 """What there is of a recording at one moment, as samples, read from the file that is being made. All of it blocks.
 
-A WAV file is read as it lies there. An MP3 file is decoded, always from its first frame: a decoder that starts in the
-middle lacks what the frames before lend to the first ones. What the encoder still holds back, or the disk has not
-taken, comes from memory.
+A WAV file is read as it lies there. Of an MP3 file what is asked for is decoded, with the few frames before it that
+lend something to its first (see ``Mp3Frames``): the end of a call of an hour costs what its beginning does. What the
+encoder still holds back, or the disk has not taken, comes from memory.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 import soundfile
 
 from wavstream.errors import DependencyError
-from wavstream.rendering.encoders.mp3 import DELAY
+from wavstream.rendering.encoders.mp3 import DELAY, Mp3Frames
 
 PIECE_BYTES = 65_536
 _DECODER_DELAY = 529
 """Samples that an MP3 decoder puts before the first, on top of the encoder's; libsndfile (mpg123) as measured."""
 _SAMPLE_BYTES = 2
+_MORE_FRAMES = 2
 
 
 class SharedFd:
@@ -91,7 +92,7 @@ class FileSnapshot:
         """
         end = self.size_bytes if end is None else min(end, self.size_bytes)
         done = start
-        for at, piece in self._decoded() if self.is_mp3 else self._read(start, end):
+        for at, piece in self._decoded(start, end) if self.is_mp3 else self._read(start, end):
             if at > done:
                 break
             part = piece[done - at : end - at] if at + len(piece) > done else b""
@@ -118,21 +119,30 @@ class FileSnapshot:
         assert self.file is not None
         return self.file.read(length_bytes, self.header_bytes + at)
 
-    def _decoded(self) -> Iterator[tuple[int, bytes]]:
-        if self.file is None:
+    def _decoded(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        if self.file is None or not self.audio_bytes or start >= self.size_bytes - len(self.rest):
             return
+        frames = Mp3Frames(sample_rate_hz=self.sample_rate_hz, channels=self.channels)
+        delay = DELAY + _DECODER_DELAY
+        first = frames.start_for((start // self._step_bytes + delay) // frames.samples)
+        # Two frames more than needed: a decoder that is told the end may hold back what it has.
+        after = (end // self._step_bytes + delay) // frames.samples + 1 + _MORE_FRAMES
+        at_bytes = frames.offset_bytes(first)
+        upto_bytes = min(self.audio_bytes, frames.offset_bytes(after))
+        opening = frames.opening(first, self._pread(frames.opening_bytes(first), at_bytes))
         try:
-            file = soundfile.SoundFile(_Part(self.file, self.header_bytes, self.audio_bytes))
+            part = _Part(self.file, self.header_bytes + at_bytes, upto_bytes - at_bytes, opening=opening)
+            file = Forward(part)
         except soundfile.LibsndfileError:
             return  # less than the frame or two that it takes to be known as MP3
         with file:
-            at = -(DELAY + _DECODER_DELAY) * self._step_bytes
+            at = (first * frames.samples - delay) * self._step_bytes
             while len(block := file.read(PIECE_BYTES // self._step_bytes, dtype="int16", always_2d=True)):
                 piece = block.astype("<i2", copy=False).tobytes()
-                if at >= 0:
+                if at >= start:
                     yield at, piece
-                elif at + len(piece) > 0:
-                    yield 0, piece[-at:]
+                elif at + len(piece) > start:
+                    yield start, piece[start - at :]
                 at += len(piece)
 
     @property
@@ -140,16 +150,27 @@ class FileSnapshot:
         return self.channels * _SAMPLE_BYTES
 
 
+class Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read from its start to its end. After each read of one that is seekable, soundfile seeks to where it is:
+    an MP3 is then decoded anew from some frames before, of which mpg123 complains on stderr (soundfile 0.14)."""
+
+    def seekable(self) -> bool:
+        """Return False, whatever the file is."""
+        return False
+
+
 class _Part(io.RawIOBase):
     """A part of a file as a file of its own, which is what libsndfile can be given."""
 
-    def __init__(self, file: SharedFd, offset: int, size_bytes: int) -> None:
+    def __init__(self, file: SharedFd, offset: int, size_bytes: int, *, opening: bytes) -> None:
+        """Take a part of a file; ``opening`` stands in place of its first bytes."""
         self._file, self._offset, self._size_bytes = file, offset, size_bytes
+        self._opening = opening
         self._at = 0
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         wanted = max(0, min(len(buffer), self._size_bytes - self._at))
-        piece = self._file.read(wanted, self._offset + self._at)
+        piece = self._opening[self._at : self._at + wanted] or self._file.read(wanted, self._offset + self._at)
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)

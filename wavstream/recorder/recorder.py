@@ -86,12 +86,14 @@ class Recorder:
 
     def fold(self, journals: Iterable[Journal]) -> None:
         """Fold what these journals have, for all recordings but those that are folded for their listeners."""
+        jobs: list[RenderJob] = []
         for journal in journals:
             for recording_id in self._leases.holders(journal.key):
                 recording = self._live.get(recording_id)
                 # None: it failed; its journal is kept, and it is left as it is.
                 if recording is not None and recording.job is not None and not recording.job.is_followed:
-                    self.render.fold(recording.job, Priority.DUE)
+                    jobs.append(recording.job)
+        self.render.fold_all(jobs, Priority.DUE)
 
     async def save(self, row: Recording) -> None:
         """Write a row and the facts that its change announces, for as long as it takes."""

@@ -21,8 +21,9 @@ from wavstream.rendering.fold import Fold
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import Patience
 
-SLICE_BYTES = 1 << 20
-"""Journal read in one go: about 15 ms of folding, which is what a stop may have to wait for a recovery."""
+SLICE_BYTES = 1 << 17
+"""Journal read in one go: a few milliseconds of folding, and what each of many recordings that are behind has in memory
+of what it reads."""
 
 
 class RenderJob:
@@ -41,6 +42,7 @@ class RenderJob:
         """Prepare to fold; ``on_automatic_end`` is called once, on the event loop, if the fold ends the recording."""
         self.recording_id = recording.id
         self.session_id = recording.session_id
+        self.app_id = recording.app_id
         self.file_format = recording.options.format
         self.spool = spool
         self.on_automatic_end = on_automatic_end

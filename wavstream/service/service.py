@@ -42,7 +42,9 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
+    Pools,
     command_rules,
+    conversion_places,
     facade_rules,
     gateway_dependencies,
     make_default_app,
@@ -147,10 +149,18 @@ class Service:
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
-        self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners)
+        pools = Pools.of(settings.limits)
+        self._closing.push_async_callback(pools.stop)
+        self.live = Live(self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         await reserve.look()
-        conversions = Conversions(storage=storage, spool=self.folder.spool, reserve=reserve)
+        conversions = Conversions(
+            storage=storage,
+            spool=self.folder.spool,
+            reserve=reserve,
+            places=conversion_places(settings.limits),
+            max_bytes=settings.limits.conversion_bytes,
+        )
         self._closing.push_async_callback(conversions.stop)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
@@ -229,6 +239,7 @@ class Service:
             recordings=self.catalog.recordings,
             storage=storage,
             conversions=conversions,
+            downloads=pools.downloads,
             live=self.live,
             messages=self.webhooks.messages,
             readiness=self._not_ready_because,
@@ -248,6 +259,7 @@ class Service:
             operations=self.catalog.operations,
             deliveries=self.catalog.deliveries,
             signing_keys=signing_keys,
+            sounds=pools.sounds,
             now=self._wall,
             rules=facade_rules(settings),
             body_limit_bytes=settings.limits.body_bytes,

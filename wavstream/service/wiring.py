@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from wavstream.access.app_cache import AppCache
@@ -17,6 +18,7 @@ from wavstream.api.gateway.commands import CommandRules, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.apps import Apps
+from wavstream.conversion.conversions import RETRY_AFTER_S
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
@@ -24,6 +26,54 @@ from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.settings.tables import Limits
+from wavstream.turns.fair_pool import FairPool, Places
+
+DOWNLOAD_THREADS = 8
+"""Each waits for the disk."""
+LIVE_READ_THREADS = 2
+"""They decode, so more than there are cores gain nothing."""
+SOUND_THREADS = 2
+"""So too; a sound of ten minutes takes more than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The threads that read for requests."""
+
+    downloads: FairPool
+    """Finished files."""
+    live_reads: FairPool
+    """Files that grow."""
+    sounds: FairPool
+    """What is played to calls; each plays one sound at a time."""
+
+    @classmethod
+    def of(cls, limits: Limits) -> Pools:
+        """Return the pools with their bounds."""
+        downloads = Places(in_all=limits.downloads, of_app=limits.downloads_per_app, setting="limits.downloads")
+        ranges = Places(in_all=limits.live_ranges, of_app=limits.live_ranges_per_app, setting="limits.live_ranges")
+        return cls(
+            downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads),
+            live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges),
+            sounds=FairPool("sound", threads=SOUND_THREADS),
+        )
+
+    async def stop(self) -> None:
+        """End their threads."""
+        await self.downloads.stop()
+        await self.live_reads.stop()
+        await self.sounds.stop()
+
+
+def conversion_places(limits: Limits) -> Places:
+    """Return how many conversions there may be."""
+    return Places(
+        in_all=limits.conversions,
+        of_app=limits.conversions_per_app,
+        setting="limits.conversions",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def media_endpoint(

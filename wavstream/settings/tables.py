@@ -86,6 +86,20 @@ class Limits(Table):
     """Media streams of one session; a conference leg more is a loop of the switch."""
     live_listeners: Annotated[int, Field(ge=0)] = 1_000
     """Who may listen to recordings while they are made, together; each may keep 1 MiB waiting. 0: nobody."""
+    live_ranges: Annotated[int, Field(ge=1)] = 200
+    """Ranges of recordings that are being made, read at once; each also counts as a listener."""
+    live_ranges_per_app: Annotated[int, Field(ge=1)] = 100
+    """Of these, ranges of one app's recordings: half, so that one app cannot take all."""
+    downloads: Annotated[int, Field(ge=1)] = 400
+    """Finished files that are being sent, together; each takes two descriptors and up to 256 KiB."""
+    downloads_per_app: Annotated[int, Field(ge=1)] = 300
+    """Of these, files of one app; many times what a busy one fetches at once."""
+    conversions: Annotated[int, Field(ge=1)] = 200
+    """Finished files that are made in the other format, or wait for it, together."""
+    conversions_per_app: Annotated[int, Field(ge=1)] = 100
+    """Of these, files of one app: half, so that one app cannot take all."""
+    conversion_bytes: Annotated[int, Field(ge=1)] = 8_589_934_592
+    """Bytes of these files, together; 8 GiB is 18 calls of four hours as stereo WAV."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
     """Bytes free on the disk below which new recordings are refused, so that running ones can finish."""
     loop_delay_s: SecondsOrZero = 0.1

@@ -36,6 +36,7 @@ from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool, Places
 from wavstream.webhooks.message import MessageBuilder
 
 BASE = "https://rec.example.com"
@@ -52,6 +53,7 @@ class ApiHarness:
     registry: CollectorRegistry
     links: LinkKeys
     conversions: Conversions
+    downloads: FairPool
     catalog: Catalog
     reasons: list[str] = field(default_factory=list)
 
@@ -66,7 +68,14 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
-    conversions = Conversions(storage=storage, spool=spool, reserve=DiskReserve(spool, 0))
+    conversions = Conversions(
+        storage=storage,
+        spool=spool,
+        reserve=DiskReserve(spool, 0),
+        places=Places(in_all=3, of_app=2, setting="limits.conversions"),
+        max_bytes=1 << 40,
+    )
+    downloads = FairPool("download", threads=2, places=Places(in_all=4, of_app=3, setting="limits.downloads"))
     commands = FakeCommands(clock, storage)
     authenticator, registry, reasons = FakeAuthenticator(), CollectorRegistry(), list[str]()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
@@ -86,6 +95,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             recordings=FakeRecordings(commands),
             storage=storage,
             conversions=conversions,
+            downloads=downloads,
             live=NobodyLive(),
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
@@ -111,11 +121,13 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             operations=catalog.operations,
             deliveries=catalog.deliveries,
             signing_keys=SigningKeys(b"m" * 32),
+            sounds=FairPool("sound", threads=2),
             now=clock,
         ),
     )
-    yield ApiHarness(app, commands, authenticator, clock, registry, links, conversions, catalog, reasons)
+    yield ApiHarness(app, commands, authenticator, clock, registry, links, conversions, downloads, catalog, reasons)
     await conversions.stop()
+    await downloads.stop()
 
 
 @pytest.fixture

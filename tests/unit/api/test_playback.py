@@ -221,6 +221,42 @@ async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
     assert url.split("/")[3] not in str(line)
 
 
+async def test_beyond_the_downloads_of_an_app_and_of_all_the_answer_names_the_limit_and_when_to_try_again(
+    world: ApiHarness, client: httpx.AsyncClient, url: str
+) -> None:
+    others = [world.downloads.enter("two"), world.downloads.enter("two")]
+    places = [world.downloads.enter("one"), world.downloads.enter("one")]
+    in_all = await client.get(url)
+    for place in others:
+        place.leave()
+    places.append(world.downloads.enter("one"))
+    of_app = await client.get(url)
+    for place in places:
+        place.leave()
+
+    assert (in_all.status_code, of_app.status_code) == (503, 429)
+    assert in_all.headers["retry-after"] == of_app.headers["retry-after"] == "1"
+    assert "limits.downloads is" in in_all.json()["detail"]
+    assert "limits.downloads_per_app is 3" in of_app.json()["detail"]
+    assert (await client.get(url)).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["whole", "range", "head", "unchanged", "unsatisfiable", "gone"])
+async def test_an_answer_gives_its_place_back_however_it_ends(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, how: str
+) -> None:
+    if how == "gone":
+        world.commands.storage.path(finished.object_key).unlink()
+    headers = {"range": {"Range": "bytes=1-2"}, "unsatisfiable": {"Range": "bytes=99999999-"}}.get(how, {})
+    if how == "unchanged":
+        headers = {"If-None-Match": (await client.get(url)).headers["etag"]}
+    for _ in range(5):  # more than there are places
+        answer = await client.request("HEAD" if how == "head" else "GET", url, headers=headers)
+        assert answer.status_code not in (429, 503)
+
+    assert world.downloads.under_way == 0
+
+
 async def test_a_file_that_cannot_be_read_answers_503(
     world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:

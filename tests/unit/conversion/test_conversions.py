@@ -17,13 +17,14 @@ from tests.support.files import recorded_file
 from tests.support.sessions import a_recording
 from tests.support.waiting import begun
 from wavstream.conversion.conversion import Conversion
-from wavstream.conversion.conversions import MAX_CONCURRENT_CONVERSIONS, Conversions
-from wavstream.errors import InternalError, LimitReached, NotFound
+from wavstream.conversion.conversions import THREADS_OF_APP, Conversions
+from wavstream.errors import InternalError, LimitReached, NotFound, TooSoon
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import copy_key
+from wavstream.turns.fair_pool import Places
 
 Write = Callable[[Conversion, Path, Path, Callable[[int], None]], None]
 
@@ -35,14 +36,28 @@ class ConversionsHarness:
         self.spool = folder / "spool"
         self.storage = LocalStorage(folder / "recordings")
         self.storage.prepare(self.spool)
-        self.conversions = Conversions(storage=self.storage, spool=self.spool, reserve=DiskReserve(self.spool, 0))
+        self.conversions = self.new()
 
-    def recorded(self, recording_id: str = "0d6c") -> Recording:
+    def new(self, *, reserve: DiskReserve | None = None, max_bytes: int = 1 << 40) -> Conversions:
+        return Conversions(
+            storage=self.storage,
+            spool=self.spool,
+            reserve=reserve or DiskReserve(self.spool, 0),
+            places=Places(in_all=5, of_app=4, setting="limits.conversions"),
+            max_bytes=max_bytes,
+        )
+
+    def recorded(self, recording_id: str = "0d6c", app_id: str = "shop") -> Recording:
         """Return an available recording of 30 s, with its file."""
         said = np.random.default_rng(1).normal(0, 3000, (240_000, 1)).astype(np.int16)
         file, receipt = recorded_file(said, 8000, FileFormat.WAV)
         recording = replace(
-            a_recording(), id=recording_id, status=Status.AVAILABLE, receipt=receipt, object_key=f"a/{recording_id}.wav"
+            a_recording(),
+            id=recording_id,
+            app_id=app_id,
+            status=Status.AVAILABLE,
+            receipt=receipt,
+            object_key=f"a/{recording_id}.wav",
         )
         path = self.storage.path(recording.object_key)
         path.parent.mkdir(exist_ok=True)
@@ -119,7 +134,7 @@ async def test_those_beyond_the_first_few_wait_for_their_turn(
 ) -> None:
     gate = Gate()
     replace_write(gate)
-    recordings = [harness.recorded(f"{number}") for number in range(MAX_CONCURRENT_CONVERSIONS + 1)]
+    recordings = [harness.recorded(f"{number}") for number in range(THREADS_OF_APP + 1)]
 
     *first, last = [harness.conversions.begin(recording) for recording in recordings]
     await asyncio.gather(*(growing.past(0) for growing in first))
@@ -128,8 +143,53 @@ async def test_those_beyond_the_first_few_wait_for_their_turn(
     await last.past(0)
     await harness.ended()
 
-    assert begun == MAX_CONCURRENT_CONVERSIONS
+    assert begun == THREADS_OF_APP
     assert all(harness.copy(recording).exists() for recording in recordings)
+
+
+async def test_one_apps_conversions_leave_a_thread_for_anothers(
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate = Gate()
+    replace_write(gate)
+    flood = [harness.conversions.begin(harness.recorded(f"{number}")) for number in range(THREADS_OF_APP + 2)]
+    await asyncio.gather(*(growing.past(0) for growing in flood[:THREADS_OF_APP]))
+
+    await harness.conversions.begin(harness.recorded("other", app_id="other")).past(0)
+
+    assert len(gate.begun) == THREADS_OF_APP + 1
+    gate.open.set()
+    await harness.ended()
+
+
+async def test_what_is_converted_or_waits_is_bounded_for_an_app_in_all_and_in_bytes(
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate = Gate()
+    replace_write(gate)
+    first = harness.recorded("0")
+    for number in range(4):
+        harness.conversions.begin(harness.recorded(f"{number}"))
+    with pytest.raises(TooSoon, match=r"limits\.conversions_per_app is 4"):
+        harness.conversions.begin(harness.recorded("4"))
+    harness.conversions.begin(first)  # under way already: the same
+    harness.conversions.begin(harness.recorded("a", app_id="other"))
+    with pytest.raises(LimitReached, match=r"limits\.conversions is") as refused:
+        harness.conversions.begin(harness.recorded("b", app_id="third"))
+    assert (refused.value.http_status, refused.value.retry_after_s) == (503, 1)
+    gate.open.set()
+    await harness.ended()
+
+    small = harness.new(max_bytes=Conversion.of(first).size_bytes)
+    gate.open.clear()
+    small.begin(harness.recorded("c"))
+    with pytest.raises(LimitReached, match=r"limits\.conversion_bytes is"):
+        small.begin(harness.recorded("d"))
+    gate.open.set()
+    await harness.ended()
+    await small.begin(harness.recorded("d")).past(0)
+    await harness.ended()
+    await small.stop()
 
 
 async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succeeds(
@@ -201,10 +261,9 @@ async def test_the_reserve_of_the_disk_is_not_for_copies(tmp_path: Path) -> None
     harness = ConversionsHarness(tmp_path)
     reserve = DiskReserve(harness.spool, 1 << 60)
     await reserve.look()
-    conversions = Conversions(storage=harness.storage, spool=harness.spool, reserve=reserve)
 
     with pytest.raises(LimitReached, match="no room"):
-        conversions.begin(harness.recorded())
+        harness.new(reserve=reserve).begin(harness.recorded())
 
 
 async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
@@ -212,7 +271,7 @@ async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
 ) -> None:
     gate = Gate()
     replace_write(gate)
-    recordings = [harness.recorded(f"{number}") for number in range(MAX_CONCURRENT_CONVERSIONS + 1)]
+    recordings = [harness.recorded(f"{number}") for number in range(THREADS_OF_APP + 1)]
     *first, last = [harness.conversions.begin(recording) for recording in recordings]
     await asyncio.gather(*(growing.past(0) for growing in first))
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tests.support.journals import a_started_recording, call, noise
 from tests.support.recorder_harness import MAX_LISTENERS, RecorderHarness, written
 from tests.support.sessions import at
 from tests.support.waiting import until
-from wavstream.errors import LimitReached
+from wavstream.api.live import LiveAudio, heard
+from wavstream.errors import LimitReached, TooSoon
 from wavstream.journal.journal import Journal
 from wavstream.listening.listener import Listener, State
 from wavstream.model.options import ChannelLayout, FileFormat, RecordingOptions
@@ -200,6 +205,30 @@ async def test_no_more_listen_at_once_than_may(harness: RecorderHarness) -> None
     assert listeners[0] is not None
     listeners[0].leave()
     assert calls[1].listen() is not None
+
+
+async def test_who_asks_for_a_range_has_a_place_until_it_leaves_and_beyond_them_is_told_the_limit(
+    harness: RecorderHarness,
+) -> None:
+    live = Call(harness)
+    await live.begin()
+    await live.go_on(0.5)
+
+    def ask(asked: str | None) -> Coroutine[Any, Any, Response | None]:
+        headers = [] if asked is None else [(b"range", asked.encode())]
+        return heard(Request({"type": "http", "method": "GET", "headers": headers}), live.listen())
+
+    answers = [await ask("bytes=0-9") for _ in range(3)]
+    with pytest.raises(TooSoon, match=r"limits\.live_ranges_per_app is 3"):
+        await ask("bytes=0-9")
+    answers.append(await ask(None))  # who listens to everything is bounded as a listener
+    assert (harness.reads.under_way, harness.live.listeners) == (3, 4)
+
+    for answer in answers[:3]:
+        assert isinstance(answer, LiveAudio)
+        answer._listener.leave()
+    assert (harness.reads.under_way, harness.live.listeners) == (0, 1)
+    assert await ask("bytes=0-9") is not None
 
 
 async def test_a_recording_is_folded_as_usual_once_nobody_listens_any_more(harness: RecorderHarness) -> None:

@@ -34,6 +34,7 @@ from wavstream.model.session import SessionView
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool
 
 MASTER = b"m" * 32
 KEYS = {"shop": "the-key-of-the-shop-app", "bank": "the-key-of-the-bank-app"}
@@ -231,6 +232,7 @@ async def signalwire(catalog: Catalog, tmp_path: Path) -> SignalWire:
         operations=catalog.operations,
         deliveries=catalog.deliveries,
         signing_keys=SigningKeys(MASTER),
+        sounds=FairPool("sound", threads=2),
         now=clock,
         body_limit_bytes=20_000,
     )

@@ -35,6 +35,7 @@ from wavstream.service.service import Service
 from wavstream.settings import Settings
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.turns.fair_pool import FairPool
 
 ADMIN = {"X-Admin-API-Key": "key-of-the-administrators"}
 KEYS = {"shop": "the-key-of-the-shop-app", "bank": "the-key-of-the-bank-app"}
@@ -192,6 +193,7 @@ async def calls(tmp_path: Path, catalog: Catalog) -> AsyncIterator[Calls]:
         operations=catalog.operations,
         deliveries=catalog.deliveries,
         signing_keys=SigningKeys(b"m" * 32),
+        sounds=FairPool("sound", threads=2),
         now=clock,
     )
     async with AsyncExitStack() as stack:

@@ -17,6 +17,7 @@ from wavstream.conversion.reading import Sound
 from wavstream.errors import Forbidden, LimitReached, NotFound
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.keyed_locks import KeyedLocks
+from wavstream.turns.fair_pool import FairPool
 
 LOOK_EVERY_S = 0.25
 PIECE_S = 5
@@ -42,12 +43,15 @@ REAL_TIME = Time()
 class LiveCall:
     """One call of an app, as a run sees it."""
 
-    def __init__(self, commands: Commands, *, app_id: str, call_id: str, turns: KeyedLocks, time: Time) -> None:
+    def __init__(
+        self, commands: Commands, *, app_id: str, call_id: str, turns: KeyedLocks, sounds: FairPool, time: Time
+    ) -> None:
         """Begin while the call is there, or before it is; ``turns`` are shared by all runs (rule 3)."""
         self.app_id = app_id
         self.call_id = call_id
         self._commands = commands
         self._turns = turns
+        self._sounds = sounds
         self._time = time
         self._was_there = commands.is_known(app_id, call_id)
 
@@ -101,7 +105,7 @@ class LiveCall:
         rates = self._commands.playable_rates(self.app_id, self.call_id)
         if not rates:
             return 0
-        by_rate = await asyncio.to_thread(lambda: {rate_hz: sound.at(rate_hz).samples for rate_hz in rates})
+        by_rate = await self._sounds.run(self.app_id, lambda: {rate_hz: sound.at(rate_hz).samples for rate_hz in rates})
         start_s = self._time.clock()
         most = 0
         pieces = max(-(-len(samples) // (rate_hz * PIECE_S)) for rate_hz, samples in by_rate.items())

@@ -6,7 +6,7 @@ storage. So a document cannot make the server ask another one for anything.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -65,19 +65,20 @@ class Player:
         return list(dict.fromkeys(notes))
 
     async def _speak(self, call: LiveCall, text: str, asked: Play) -> list[str]:
-        if not await asyncio.to_thread(speech.can_speak):
+        if not await self._parts.sounds.run(call.app_id, speech.can_speak):
             return [f"say: was skipped, nothing speaks here: install {speech.EXTRA}"]
         try:
-            spoken = await asyncio.to_thread(speech.speak, text, asked.say_language)
+            spoken = await self._parts.sounds.run(call.app_id, speech.speak, text, asked.say_language)
         except speech.NoSuchLanguage:
             return [f"say: was skipped, there is no voice for the language {asked.say_language}"]
-        return await _heard(call, spoken, asked)
+        return await self._heard(call, spoken, asked)
 
     async def _play_back(self, call: LiveCall, url: str, asked: Play, made: Mapping[str, Made]) -> list[str]:
         recording = await self._ended(call, await self._recording(call, url, made))
         path = self._parts.storage.path(recording.object_key)
-        recorded = await asyncio.to_thread(read_sound, path, at_most_s=LONGEST_S)
-        notes = await _heard(call, recorded, asked)
+        read = functools.partial(read_sound, at_most_s=LONGEST_S)
+        recorded = await self._parts.sounds.run(call.app_id, read, path)
+        notes = await self._heard(call, recorded, asked)
         return notes if recorded.is_whole else [*notes, f"only the first {LONGEST_S} s were played"]
 
     async def _recording(self, call: LiveCall, url: str, made: Mapping[str, Made]) -> Recording:
@@ -107,7 +108,7 @@ class Player:
             raise CannotPlay(f"the recording has no file: it is {recording.status}")
         return recording
 
-
-async def _heard(call: LiveCall, played: Sound, asked: Play) -> list[str]:
-    louder = await asyncio.to_thread(played.louder, asked.volume) if asked.volume else played
-    return [] if await call.play(louder) else [NOBODY]
+    async def _heard(self, call: LiveCall, played: Sound, asked: Play) -> list[str]:
+        if asked.volume:
+            played = await self._parts.sounds.run(call.app_id, played.louder, asked.volume)
+        return [] if await call.play(played) else [NOBODY]

@@ -57,7 +57,10 @@ class Runs:
         if (earlier := self._last_of(app_id, call_id)) is not None:
             run.inherit(earlier)  # rule 3
         self._running[run.id] = run
-        call = LiveCall(self._parts.commands, app_id=app_id, call_id=call_id, turns=self._turns, time=self._time)
+        parts = self._parts
+        call = LiveCall(
+            parts.commands, app_id=app_id, call_id=call_id, turns=self._turns, sounds=parts.sounds, time=self._time
+        )
         task = asyncio.create_task(self._run(run, call), name=f"swml {run.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
