@@ -164,7 +164,11 @@ class Recovery:
             await asyncio.to_thread(delete_segments, self._folder, header.key)
             return
         journal = self._writer.open(
-            key=header.key, app_id=header.app_id, session_id=header.session_id, segment=summary.last_segment + 1
+            key=header.key,
+            app_id=header.app_id,
+            session_id=header.session_id,
+            segment=summary.last_segment + 1,
+            number=summary.next_number,
         )
         for row in failed:
             log.error("failed_recording_kept", recording_id=row.id, journal=journal.key)

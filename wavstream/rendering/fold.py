@@ -35,7 +35,7 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, owned
+from wavstream.journal.records import ClockRecord, Damage, EventRecord, FrameRun, owned
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
@@ -157,6 +157,8 @@ class Fold:
             if now_us - self._ticked_us >= TICK_US:  # rule 1
                 self._ticked_us = now_us
                 out = self._tick(now_us)
+        elif isinstance(item, Damage):
+            self._stats.damage_us.append((item.after_us - self._origin_us, item.arrival_us - self._origin_us))
         else:
             out = self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:
@@ -170,7 +172,7 @@ class Fold:
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
     def _await_start(self, item: Item) -> None:
-        if isinstance(item, FrameRun | ClockRecord) or not isinstance(item.event, RecordingStarted):
+        if not isinstance(item, EventRecord) or not isinstance(item.event, RecordingStarted):
             return
         start = item.event
         if start.recording.id != self._recording_id:
