@@ -59,6 +59,7 @@ class JournalReader:
         self.is_damaged = False
         """Whether more is missing than a crash tears."""
         self._folder = folder
+        self._start = start
         self._tag = tag_of(key)
         self._open: SegmentReader | None = None
         self._next_path = ""
@@ -102,6 +103,10 @@ class JournalReader:
             last = found[-1]
             self._last_us = int(last.arrival_us[-1]) if isinstance(last, FrameRun) else last.arrival_us
         return found
+
+    def again(self) -> JournalReader:
+        """Return a reader that begins where this one began."""
+        return JournalReader(self._folder, self.key, start=self._start)
 
     def end(self) -> None:
         """Note what is left at the end of a journal that nobody writes to any more."""

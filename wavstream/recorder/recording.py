@@ -178,7 +178,10 @@ class LiveRecording:
                 finally:
                     self.folded.set_result(None)
                 self.row = as_it_ended(self.row, self.job.ended)
-                finished = await self._publisher.publish(self.job, self.row)
+                while (published := await self._publisher.publish(self.job, self.row)) is None:
+                    await asyncio.sleep(self._publisher.retry_s)
+                    await self._render.fold_to_end(self.job)  # anew, into another file
+                finished = published
             except Exception as error:  # ours: the journal is kept for whoever looks into it
                 log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
                 finished = replace(self.row, status=Status.FAILED, error=f"{type(error).__name__}: {error}")

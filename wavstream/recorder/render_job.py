@@ -1,13 +1,14 @@
 """The making of one file: a journal is read, folded and appended to a spool file, a slice at a time.
 
 A job does the same in a live call and after a crash: it reads what the journal has. Its methods run on the render
-thread, one at a time, but for ``finish`` and ``discard``, which run when nothing is folded any more. What may be read
+thread, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is folded. What may be read
 from any thread says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class RenderJob:
         self.broken: Exception | None = None
         """An error of ours: the fold cannot go on."""
         self._reader = reader
+        self._patience = patience
         self._fold = Fold(recording.id, patience=patience)
         self._file = SpoolFile(spool)
         self._slice_bytes = slice_bytes
@@ -154,6 +156,16 @@ class RenderJob:
             status, size_bytes, sha256 = Status.AVAILABLE, self._file.size_bytes, self._file.audio_sha256
         receipt = self._fold.account().receipt(audio_sha256=sha256, size_bytes=size_bytes)
         return replace(recording, status=status, receipt=receipt)
+
+    def begin_again(self) -> None:
+        """Begin anew, with another file: what was written may be lost. Nothing may be folded now."""
+        with suppress(OSError):  # what is left in the spool goes at the next start
+            self.discard()
+        stem, _, number = self.spool.stem.partition("~")
+        self.spool = self.spool.with_stem(f"{stem}~{int(number or 1) + 1}")
+        self._reader = self._reader.again()
+        self._fold = Fold(self.recording_id, patience=self._patience)
+        self._file = SpoolFile(self.spool)
 
     def discard(self) -> None:
         """Close the journal and remove the spool file."""
