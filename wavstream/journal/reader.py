@@ -192,6 +192,8 @@ class JournalReader:
             self.problems.append(f"segment {number}: its last {unread_bytes} bytes are broken, from {offset} on")
         if segment.form is not None and segment.form.version == 1:
             self._expected = None
+        elif number == FIRST.segment:
+            self._expected = self._expected or 0
         self._is_broken |= is_broken and self._expected is None  # else a number will tell
         self.close()
         self.position = Position(following, 0, self._expected or 0)
