@@ -57,6 +57,12 @@ def segment_path(folder: Path, key: str, segment: int) -> Path:
     return folder / f"{key}-{segment:06d}.wsj"
 
 
+def told_by(name: str) -> tuple[str, int] | None:
+    """Return the key and the number that the name of a segment's file tells; None: it is none."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (match["key"], int(match["segment"]))
+
+
 def journals_in(folder: Path) -> FolderContents:
     """Return every journal of a folder; a folder that does not exist has none."""
     found: defaultdict[str, list[int]] = defaultdict(list)

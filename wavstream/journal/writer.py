@@ -27,6 +27,7 @@ import structlog
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.journal.journal import SEGMENT_BYTES, Journal
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
+from wavstream.journal.set_aside import SetAside
 from wavstream.journal.sync import KEEP_BYTES, Flush, FolderSync, Unsynced
 
 QUEUE_BYTES = 64 * 1024 * 1024
@@ -62,6 +63,8 @@ class JournalWriter:
         it; with False when half of it is written, in either thread.
         """
         self.folder = folder
+        self.set_aside = SetAside(folder)
+        """Where journals go that are damaged: nothing deletes them."""
         self._on_written = on_written
         self._on_pressure = on_pressure
         self._queue_limit_bytes = queue_bytes
@@ -145,11 +148,16 @@ class JournalWriter:
         """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
-    def close(self, journal: Journal, *, delete: bool = False) -> None:
-        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one."""
+    def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
+        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one.
+
+        What ``is_damaged`` is not deleted but set aside: a person may get more out of it.
+        """
         below = journal.rotate()
         self._submit_action(journal, partial(self._close, journal))
-        if delete:
+        if delete and is_damaged:
+            self._submit_action(journal, partial(self._keep_aside, journal))
+        elif delete:
             self._submit_action(journal, partial(self._delete_all, journal, below))
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
@@ -321,6 +329,15 @@ class JournalWriter:
         """Delete all segments; what was written before is not written again."""
         journal.first_number = journal.next_number
         self._delete(journal, below + journal.shift)
+
+    def _keep_aside(self, journal: Journal) -> None:
+        journal.first_number = journal.next_number
+        try:
+            self.set_aside.take_journal(journal.key)
+        except OSError as error:
+            log.error("journal_not_set_aside", journal=journal.key, error=str(error))
+        else:
+            log.error("damaged_journal_kept", journal=journal.key, folder=str(self.set_aside.path))
 
     def _delete(self, journal: Journal, below: int) -> None:
         if journal.file is not None and journal.file.position.segment < below:

@@ -112,6 +112,10 @@ class Recorder:
         self._leases.acquire(failed.id, journal, first_segment=first_segment)
         self._leases.retain(failed.id, for_s=for_s)
 
+    def note_damage(self, journal: Journal) -> None:
+        """Have a journal that recordings need set aside in the end, instead of deleted: it is damaged."""
+        self._leases.note_damage(journal.key)
+
     def release_failed(self, recording_id: str) -> None:
         """Delete the journal of a recording that failed, as soon as no other needs it."""
         self._leases.release_failed(recording_id)

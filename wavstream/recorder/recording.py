@@ -192,6 +192,8 @@ class LiveRecording:
         self.row = finished
         del self._registry[finished.id]
         self.ended.set_result(finished)
+        if self.job.is_journal_damaged:
+            self._leases.note_damage(self.journal.key)
         if finished.status is not Status.FAILED:
             self._leases.release(finished.id)
         elif await self._publisher.is_held(finished):

@@ -88,6 +88,11 @@ class RenderJob:
         """Whether the stop record has been folded."""
         return self._fold.complete
 
+    @property
+    def is_journal_damaged(self) -> bool:
+        """Whether something is missing in what was read of the journal."""
+        return self._reader.is_damaged
+
     def take_automatic_end(self) -> RecordingStopped | None:
         """Return the end that the fold has found by itself: once, and only if nobody has stopped the recording."""
         if self._is_end_taken or self.ended is None or self.is_complete:

@@ -10,8 +10,9 @@ For each session that has journals:
    stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
    ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
 4. A journal of finished recordings is deleted. One of a recording that failed is kept, unread, until the recording's
-   retention ends or it is deleted. One that cannot be read is left alone and named at every start: only a person can
-   tell what to do with it.
+   retention ends or it is deleted. One that is damaged is set aside instead of deleted (``journal.set_aside``), and one
+   that tells nothing at all is set aside at once. One that the disk does not give, or that another version has
+   written, is left alone and named at every start: only a person can tell what to do with it.
 
 Then the rows: one that is unfinished and has no journal cannot be finished, unless it still waits for its first
 stream. Last, rows and files are reconciled.
@@ -29,8 +30,9 @@ from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import read_header
-from wavstream.journal.records import BrokenSegment
+from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
+from wavstream.journal.set_aside import FOLDER as SET_ASIDE
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -86,17 +88,26 @@ class Recovery:
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
+        for odd in self._writer.set_aside.put_in_order():
+            log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
         contents = journals_in(self._folder)
         for name in contents.strangers:
-            log.warning("journal_folder_stranger", file=str(self._folder / name))
+            if name != SET_ASIDE:
+                log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, segments in contents.journals.items():
             try:
                 header = read_header(self._folder, key)
+            except UnknownVersion as error:
+                self._leave(key, error)
+                self._may_be_readable = True
             except BrokenSegment as error:
-                if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
-                    self._leave(key, error)
-                else:  # the crash came between the making of the file and its first batch
-                    delete_segments(self._folder, key)
+                try:
+                    if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
+                        self._set_aside(key, error)
+                    else:  # the crash came between the making of the file and its first batch
+                        delete_segments(self._folder, key)
+                except OSError as lasting:
+                    self._leave(key, lasting)
             except OSError as error:
                 self._leave(key, error)
             else:
@@ -161,7 +172,10 @@ class Recovery:
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, now_us)]
         header = summary.header
         if not unfinished and not failed:  # step 4
-            await asyncio.to_thread(delete_segments, self._folder, header.key)
+            if summary.is_damaged:
+                await asyncio.to_thread(self._set_aside, header.key, "; ".join(summary.problems))
+            else:
+                await asyncio.to_thread(delete_segments, self._folder, header.key)
             return
         journal = self._writer.open(
             key=header.key,
@@ -188,6 +202,8 @@ class Recovery:
             else:
                 recording.save_later()
                 running.append(recording)
+        if summary.is_damaged:
+            self._recorder.note_damage(journal)
         if running:
             left = Restored(
                 journal=journal,
@@ -206,6 +222,11 @@ class Recovery:
             return row
         await self._recordings.add(recording)
         return recording
+
+    def _set_aside(self, key: str, problem: object) -> None:
+        self._writer.set_aside.take_journal(key)
+        log.error("journal_set_aside", journal=key, error=str(problem))
+        self.unreadable += 1
 
     def _leave(self, key: str, error: Exception) -> None:
         log.error("journal_unreadable", journal=key, error=str(error))

@@ -265,7 +265,8 @@ async def test_a_journal_of_which_the_crash_left_only_the_name_is_removed(harnes
     await harness.recover()
 
     assert harness.recovery.unreadable == 1
-    assert harness.left() == [headless.name, stranger.name]
+    assert harness.left() == [stranger.name, "set-aside"]
+    assert [path.name for path in (harness.journals / "set-aside").iterdir()] == [headless.name]
 
 
 async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(harness: RecorderHarness) -> None:
