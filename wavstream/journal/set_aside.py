@@ -91,20 +91,32 @@ class SetAside:
         moving = []
         for path, right in misplaced:
             waiting = path if path.name.endswith(_MOVING) else path.with_name(path.name + _MOVING)
-            os.rename(path, waiting)
-            moving.append((waiting, right))
-        for waiting, right in moving:
-            if os.path.lexists(right):
-                odd.append(self._take(waiting, f"it is a copy of {right.name}", keep=_MOVING))
+            try:
+                os.rename(path, waiting)
+            except OSError as error:
+                odd.append(Oddity(path.name, f"it is {right.name}, and cannot be moved ({error.strerror})"))
             else:
+                moving.append((waiting, right))
+        for waiting, right in moving:
+            was = waiting.name.removesuffix(_MOVING)
+            if os.path.lexists(right):
+                odd.append(self._take(waiting, f"it is a copy of {right.name}"))
+                continue
+            try:
                 os.rename(waiting, right)
-                was = waiting.name.removesuffix(_MOVING)
+            except OSError as error:
+                odd.append(Oddity(was, f"it is {right.name}, and cannot be moved ({error.strerror})"))
+            else:
                 odd.append(Oddity(was, f"it is {right.name}, and has that name again"))
         return odd
 
-    def _take(self, path: Path, problem: str, *, keep: str = "") -> Oddity:
-        self._move(path, path.name.removesuffix(keep))
-        return Oddity(path.name.removesuffix(keep), f"{problem}, and was set aside")
+    def _take(self, path: Path, problem: str) -> Oddity:
+        name = path.name.removesuffix(_MOVING)
+        try:
+            self._move(path, name)
+        except OSError as error:
+            return Oddity(name, f"{problem}, and cannot be set aside ({error.strerror})")
+        return Oddity(name, f"{problem}, and was set aside")
 
     def _move(self, path: Path, name: str | None = None) -> None:
         self.path.mkdir(mode=0o700, exist_ok=True)
