@@ -16,7 +16,7 @@ from tests.support import recordings
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
-from wavstream.journal.events import JournalEvent, StreamFacts
+from wavstream.journal.events import JournalEvent, SessionState, StreamFacts
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.journal.writer import JournalWriter
@@ -268,8 +268,8 @@ class LiveCall:
 
     @property
     def events(self) -> list[JournalEvent]:
-        """The events of it."""
-        return [row for row in self.journal if not isinstance(row, tuple)]  # type: ignore[misc]
+        """The events of it that say something new."""
+        return [row for row in self.journal if not isinstance(row, tuple | SessionState)]  # type: ignore[misc]
 
 
 def restore(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from wavstream.journal.batches import Batch, tag_of
@@ -30,8 +31,10 @@ from wavstream.journal.records import (
     UnknownVersion,
     items,
 )
+from wavstream.journal.restated import Restated
 from wavstream.journal.segment_reader import SegmentReader, read_header_of
 from wavstream.journal.segments import Position, segment_path, segments_of
+from wavstream.model.recording import Recording
 
 READ_BYTES = 4 * 1024 * 1024
 """Memory of one read; a single batch may be larger, and behind damage up to a segment is looked at."""
@@ -47,8 +50,13 @@ _OUR_LACK = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 class JournalReader:
     """Reads the items of one journal in order, from a position on. For one thread at a time."""
 
-    def __init__(self, folder: Path, key: str, *, start: Position = FIRST) -> None:
-        """Prepare to read from ``start``; nothing is opened before the first read, and no segment need exist yet."""
+    def __init__(
+        self, folder: Path, key: str, *, start: Position = FIRST, known: Sequence[Recording] = ()
+    ) -> None:
+        """Prepare to read from ``start``; nothing is opened before the first read, and no segment need exist yet.
+
+        ``known``: recordings of the journal, as the catalog has them; used where their start cannot be read.
+        """
         self.key = key
         self.position = start
         """The position after the last batch that was read; another reader may start there."""
@@ -60,6 +68,8 @@ class JournalReader:
         """Whether more is missing than a crash tears."""
         self._folder = folder
         self._start = start
+        self._known = known
+        self._told = Restated(known)
         self._tag = tag_of(key)
         self._open: SegmentReader | None = None
         self._next_path = ""
@@ -68,8 +78,6 @@ class JournalReader:
         self._last_us = 0
         self._is_broken = False
         """Whether something was passed over whose loss no number will tell."""
-        self._was_idle = False
-        """Whether the last read has found nothing."""
         self._failures = 0
 
     @property
@@ -98,7 +106,6 @@ class JournalReader:
                 raise
         else:
             self._failures = 0
-        self._was_idle = not found
         if found:
             last = found[-1]
             self._last_us = int(last.arrival_us[-1]) if isinstance(last, FrameRun) else last.arrival_us
@@ -106,7 +113,7 @@ class JournalReader:
 
     def again(self) -> JournalReader:
         """Return a reader that begins where this one began."""
-        return JournalReader(self._folder, self.key, start=self._start)
+        return JournalReader(self._folder, self.key, start=self._start, known=self._known)
 
     def end(self) -> None:
         """Note what is left at the end of a journal that nobody writes to any more."""
@@ -139,7 +146,7 @@ class JournalReader:
             room_bytes -= taken_bytes
             if not is_exhausted:
                 continue
-            following = self.position.segment + 1 if is_followed else self._after_gone(segment)
+            following = self.position.segment + 1 if is_followed else self._after_gone(segment, is_idle=not found)
             if following is None:  # rule 1: more may come
                 self.at_end = True
                 break
@@ -176,9 +183,9 @@ class JournalReader:
     def _next_existing(self, segment: int) -> int | None:
         return next((number for number in segments_of(self._folder, self.key) if number > segment), None)
 
-    def _after_gone(self, segment: SegmentReader) -> int | None:
+    def _after_gone(self, segment: SegmentReader, *, is_idle: bool) -> int | None:
         """Return the segment to go on with if the open one was deleted, or the next is missing; else None."""
-        if segment.is_deleted or self._was_idle:  # a folder is not listed for every read of a live journal
+        if segment.is_deleted or is_idle:  # a folder is not listed where a live journal has something new
             return self._next_existing(self.position.segment)
         return None
 
@@ -231,7 +238,7 @@ class JournalReader:
             if self._is_broken:
                 self._add_damage(batch, found)
             if self._expected is None or number >= self._expected:  # rule 3: else it is a copy
-                found.extend(items(batch.payload))
+                self._add(batch, found)
                 self._expected = number + 1
             self.position = Position(self.position.segment, batch.end, self._expected)
         end = self.position.offset_bytes
@@ -262,7 +269,7 @@ class JournalReader:
             if len(copies) < behind.number - expected and segment.form is not None and segment.form.version == 2:
                 copies = {**self._copies_ahead(number, expected, behind.number), **copies}
             for each in sorted(copies):
-                found.extend(items(copies[each].payload))
+                self._add(copies[each], found)
             missing = behind.number - expected - len(copies)
             if missing:
                 self.problems.append(f"segment {number}: {missing} batches are missing, from {offset} on")
@@ -288,13 +295,23 @@ class JournalReader:
             copies.update(found)
         return copies
 
+    def _add(self, batch: Batch, found: list[Item]) -> None:
+        """Add the items of a batch."""
+        for item in items(batch.payload):
+            if isinstance(item, EventRecord):
+                found.extend(self._told.take(item))
+            else:
+                found.append(item)
+
     def _add_damage(self, behind: Batch, found: list[Item]) -> None:
         """Say in place of what is lost between which arrivals it was."""
         after_us = self._last_us
         if found:
             last = found[-1]
             after_us = int(last.arrival_us[-1]) if isinstance(last, FrameRun) else last.arrival_us
-        found.append(Damage(after_us, RECORD.unpack_from(behind.payload)[4]))
+        damage = Damage(after_us, RECORD.unpack_from(behind.payload)[4])
+        found.append(damage)
+        found.extend(self._told.after_damage(damage))
         self.is_damaged, self._is_broken = True, False
 
     def _note_damage(self, problem: str, *, once: bool = False) -> None:

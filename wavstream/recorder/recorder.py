@@ -70,7 +70,7 @@ class Recorder:
         recording = self._live.get(row.id) or self.accept(row)
         job = RenderJob(
             row,
-            reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment)),
+            reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment), known=(row,)),
             spool=self._folders.spool / f"{row.id}.{row.options.format}",
             patience=self._patience,
             on_automatic_end=partial(self._found_end, recording),

@@ -47,6 +47,8 @@ class RenderJob:
         self.on_automatic_end = on_automatic_end
         self.is_followed = False
         """Whether it is folded for its listeners, at each clock record that decides something, and not with others."""
+        self.awaits_stop = False
+        """Whether the journal has its stop record, so that nothing that is there is too much to look for it."""
         self.stuck: OSError | None = None
         """The disk's error of the last slice; it is tried again."""
         self.broken: Exception | None = None
@@ -76,7 +78,9 @@ class RenderJob:
             # Only the first header is used; that of an MP3 file costs more than appending does.
             header = b"" if self._file.size_bytes else fold.header()
             self._file.append(header, audio, kept_bytes=fold.kept_bytes)
-        return not self._reader.at_end and not self.is_complete
+        # A segment that is missing is seen by a read that finds nothing.
+        is_more = not self._reader.at_end or (self.awaits_stop and bool(items))
+        return is_more and not self.is_complete
 
     @property
     def ended(self) -> RecordingStopped | None:

@@ -113,6 +113,7 @@ class RenderThread:
 
     def _fold_to_end(self, job: RenderJob, folded: asyncio.Future[None]) -> None:
         again = functools.partial(self._fold_to_end, job, folded)
+        job.awaits_stop = True
         more = job.broken is None and self._fold_slice(job)
         if job.broken is not None:
             self._loop.call_soon_threadsafe(_fail, folded, job.broken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,10 +111,13 @@ class JournalSummary:
             )
 
 
-def read_summary(folder: Path, key: str) -> JournalSummary:
-    """Read a journal for its facts; raise BrokenSegment if it cannot be understood, or OSError."""
+def read_summary(folder: Path, key: str, *, known: Sequence[Recording] = ()) -> JournalSummary:
+    """Read a journal for its facts; raise BrokenSegment if it cannot be understood, or OSError.
+
+    ``known``: what the catalog has of recordings whose start may be damaged.
+    """
     facts = JournalSummary(read_header(folder, key))
-    reader = JournalReader(folder, key)
+    reader = JournalReader(folder, key, known=known)
     try:
         for segment, found in read_patiently(reader):
             for item in found:

@@ -149,6 +149,9 @@ class Recovery:
         for key in keys:
             try:
                 summary = await asyncio.to_thread(read_summary, self._folder, key)  # step 2
+                if summary.is_damaged:
+                    known = await self._known(summary.header.app_id, summary.header.session_id)
+                    summary = await asyncio.to_thread(read_summary, self._folder, key, known=known)
             except (BrokenSegment, OSError) as error:
                 self._leave(key, error)
                 continue
@@ -215,6 +218,11 @@ class Recovery:
             )
             session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
             session.restore(left, running, now_us)
+
+    async def _known(self, app_id: str, session_id: str) -> list[Recording]:
+        """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
+        rows = await self._recordings.unfinished()
+        return [row for row in rows if (row.app_id, row.session_id) == (app_id, session_id)]
 
     async def _row(self, recording: Recording) -> Recording:
         row = await self._recordings.get(recording.id)

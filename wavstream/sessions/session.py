@@ -306,6 +306,8 @@ class Session:
         if self.journal is not None and self.is_recording and self._schedule.clock_is_due(now_us):
             self.journal.append(records.clock_record(now_us))
             due = due or self._schedule.fold_is_due
+            if self._schedule.state_is_due(now_us, self.journal.segment):
+                self.journal.append(records.event_record(now_us, self._state()))
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
@@ -316,6 +318,13 @@ class Session:
         if self._deadlines.run_out(now_us):
             self._give_up_waiting(now_us)
         return due
+
+    def _state(self) -> events.SessionState:
+        return events.SessionState(
+            recordings=tuple(recording.row for recording in self.running),
+            streams=tuple(stream.snapshot() for stream in self.streams),
+            leg_order=tuple(self.legs.names),
+        )
 
     @property
     def is_idle(self) -> bool:
