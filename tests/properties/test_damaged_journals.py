@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.journals import FRAME, a_started_recording, a_writer, call, noise
+from tests.support.journals import FRAME, a_started_recording, a_writer, append, call, noise
 from tests.support.records import frame_record
 from tests.unit.journal.support import KEY, Flat, flat, head_bytes, packed
 from wavstream.journal.events import Digit
@@ -129,7 +129,7 @@ def places(path: Path) -> Iterator[tuple[str, int]]:
     """Yield damages over the whole file, each kind at other bytes; they are many, and a fold is slow."""
     size = path.stat().st_size
     kinds = ["flipped", "zeroed", "removed", "inserted"]
-    for number, at in enumerate(range(0, size, 23)):
+    for number, at in enumerate(range(0, size, 41)):
         yield kinds[number % len(kinds)], at
 
 
@@ -165,8 +165,7 @@ def leave_in_batches(folder: Path, rows: list[bytes]) -> str:
     writer = a_writer(folder)
     journal = writer.open(key=KEY, app_id="default", session_id="call-77")
     for at in range(0, len(rows), 4):
-        for row in rows[at : at + 4]:
-            journal.append(row)
+        append(journal, rows[at : at + 4])
         writer.submit([journal])
     writer.close(journal)
     writer.stop()

@@ -30,8 +30,6 @@ MAGIC_1, MAGIC_2 = b"WSB1", b"WSB2"
 
 _CHECKED = struct.Struct("<4sQIIII")
 """What the checksum of a head covers."""
-_EVENT_MARK = b'{"type":"'
-"""What the payload of an event starts with. Audio that holds it is written twice, and nothing else comes of it."""
 _MAX_JUMP = 1 << 16
 """A batch of version 1 that is found by looking for it cannot be further on than hours."""
 _MAX_GUESSES = 1_000
@@ -69,11 +67,6 @@ def batch(number: int, payload: bytes, *, tag: int, segment: int) -> bytes:
 def batch_1(number: int, payload: bytes) -> bytes:
     """Return a batch of version 1, as wavstream wrote it before."""
     return BATCH_1.pack(MAGIC_1, number, len(payload), zlib.crc32(payload)) + payload
-
-
-def has_event(payload: bytes) -> bool:
-    """Return whether the payload holds an event: what it says is lost for a whole call if it is lost."""
-    return _EVENT_MARK in payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Journal:
     """One session's journal, as the loop sees it. Made by ``JournalWriter.open``."""
 
     __slots__ = (
+        "_has_event",
         "_segment_bytes",
         "_segment_limit_bytes",
         "app_id",
@@ -60,8 +61,9 @@ class Journal:
         """Records, or their heads and payloads by turns, since the last flush. Always the same list."""
         self.append: Callable[[bytes], None] = self.pending.append
         """Append a record, or its next part: one C call on the hot path."""
-        self.queue: deque[tuple[int, bytes] | Callable[[], None]] = deque()
-        """Batches with their segment, and actions between them: filled by the loop, emptied by the writer."""
+        self.queue: deque[tuple[int, bytes, bool] | Callable[[], None]] = deque()
+        """Batches with their segment and whether they hold an event, and actions between them: filled by the loop,
+        emptied by the writer."""
         self.unsubmitted_bytes = 0
         """Bytes of the queue that were not submitted to the writer yet."""
         self.written = Position(segment)
@@ -79,15 +81,23 @@ class Journal:
         """Bytes of records written since this object was made; set by the writer."""
         self.file: SegmentFile | None = None
         """The open segment; used by the writer alone."""
+        self._has_event = False
+        """Whether one of the pending records is an event."""
         self._segment_bytes = 0
         self._segment_limit_bytes = segment_bytes
+
+    def append_event(self, record: bytes) -> None:
+        """Append an EVENT record: its batch is written twice, since more hangs on it than on audio."""
+        self._has_event = True
+        self.append(record)
 
     def flush(self) -> bool:
         """Cut a batch from the pending records, if any; return whether there is something to submit."""
         if self.pending:
             payload = b"".join(self.pending)
             self.pending.clear()
-            self.queue.append((self.segment, payload))
+            self.queue.append((self.segment, payload, self._has_event))
+            self._has_event = False
             self.unsubmitted_bytes += len(payload)
             self._segment_bytes += len(payload)
             if self._segment_bytes >= self._segment_limit_bytes:

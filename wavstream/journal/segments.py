@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wavstream.journal.batches import batch, has_event, tag_of
+from wavstream.journal.batches import batch, tag_of
 from wavstream.journal.records import SegmentHeader, segment_header
 
 WriteAt = Callable[[int, memoryview, int], int]
@@ -116,12 +116,15 @@ class SegmentFile:
         )
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def write(self, number: int, payload: bytes) -> None:
-        """Write one batch of whole records, with the header before the first; after an OSError call it again."""
+    def write(self, number: int, payload: bytes, *, is_twice: bool = False) -> None:
+        """Write one batch of whole records, with the header before the first; after an OSError call it again.
+
+        ``is_twice``: behind the next one too.
+        """
         segment, offset, _ = self.position
         packed = batch(number, payload, tag=self._tag, segment=segment)
         self._put(packed + self._owed if offset else self._head + packed)
-        self._owed = packed if has_event(payload) else b""
+        self._owed = packed if is_twice else b""
         self.position = Position(segment, self.position.offset_bytes, number + 1)
 
     def close(self) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Flush = Callable[[Path, Iterable[Path]], None]
 """Takes a folder and its written files; on return they are on the disk. Raises OSError."""
 
+Written = tuple[int, bytes, bool]
+"""A batch: number, payload, and whether it holds an event."""
+
 KEEP_BYTES = 64 * 1024 * 1024
 """Two seconds of 2,000 legs of 8 kHz L16: what comes between two syncs, and while one lasts."""
 _LAST_RETRY_S = 60.0
@@ -39,21 +42,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Unsynced:
-    """What was written since a sync began, in order."""
+    """What was written since a sync began, in order, with the journal of each."""
 
-    batches: list[tuple[Journal, int, bytes]] = field(default_factory=list)
-    """Journal, number and payload of each."""
+    batches: list[tuple[Journal, Written]] = field(default_factory=list)
     kept_bytes: int = 0
     given_up_bytes: int = 0
     """Of batches that are not kept, since there were too many."""
     files: set[Path] = field(default_factory=set)
-
-    def add(self, later: Unsynced) -> None:
-        """Add what was written later."""
-        self.batches += later.batches
-        self.kept_bytes += later.kept_bytes
-        self.given_up_bytes += later.given_up_bytes
-        self.files |= later.files
 
 
 class FolderSync:
@@ -87,15 +82,15 @@ class FolderSync:
         """Start the thread."""
         self._thread.start()
 
-    def written(self, path: Path, journal: Journal, number: int, payload: bytes) -> None:
+    def written(self, path: Path, journal: Journal, batch: Written) -> None:
         """Note that a batch was written. May be called in any thread."""
         with self._lock:
-            unsynced, size_bytes = self._unsynced, len(payload)
+            unsynced, size_bytes = self._unsynced, len(batch[1])
             unsynced.files.add(path)
             if self._kept_bytes + size_bytes > self._keep_bytes:  # rule 1
                 unsynced.given_up_bytes += size_bytes
             else:
-                unsynced.batches.append((journal, number, payload))
+                unsynced.batches.append((journal, batch))
                 unsynced.kept_bytes += size_bytes
                 self._kept_bytes += size_bytes
 

@@ -234,10 +234,10 @@ class JournalWriter:
     def _write_unsafe(self) -> None:
         while not self._unsafe.empty():
             again: dict[Journal, list[Callable[[], None]]] = {}
-            for journal, number, payload in self._unsafe.get().batches:
-                if number >= journal.first_number:
+            for journal, batch in self._unsafe.get().batches:
+                if batch[0] >= journal.first_number:
                     actions = again.setdefault(journal, [partial(self._begin_segment, journal)])
-                    actions.append(partial(self._put_batch, journal, number, payload))
+                    actions.append(partial(self._put_batch, journal, *batch))
             for journal, actions in again.items():
                 if journal.file is None:  # nobody writes to it any more
                     actions.append(partial(self._close, journal))
@@ -291,16 +291,16 @@ class JournalWriter:
             return False
         return True
 
-    def _write_batch(self, journal: Journal, segment: int, payload: bytes) -> None:
+    def _write_batch(self, journal: Journal, segment: int, payload: bytes, has_event: bool) -> None:
         if segment > journal.loop_segment:
             journal.loop_segment = segment
             self._close(journal)
-        self._put_batch(journal, journal.next_number, payload)
+        self._put_batch(journal, journal.next_number, payload, has_event)
         journal.next_number += 1
         journal.written_bytes += len(payload)
         self._written_bytes += len(payload)
 
-    def _put_batch(self, journal: Journal, number: int, payload: bytes) -> None:
+    def _put_batch(self, journal: Journal, number: int, payload: bytes, has_event: bool) -> None:
         file = journal.file
         if file is None:
             file = journal.file = SegmentFile(
@@ -311,9 +311,9 @@ class JournalWriter:
                 segment=journal.loop_segment + journal.shift,
                 write_at=self._write_at,
             )
-        file.write(number, payload)
+        file.write(number, payload, is_twice=has_event)
         journal.written = file.position
-        self._sync.written(file.path, journal, number, payload)
+        self._sync.written(file.path, journal, (number, payload, has_event))
 
     def _begin_segment(self, journal: Journal) -> None:
         """Begin a segment between two of the loop."""

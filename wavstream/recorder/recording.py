@@ -152,7 +152,7 @@ class LiveRecording:
     def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
         """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
         assert self.journal is not None
-        self.journal.append(event_record(now_us, stop))
+        self.journal.append_event(event_record(now_us, stop))
         return self.finish(
             self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=utc(now_us)),
         )

@@ -294,7 +294,7 @@ class Session:
         """Put what happened into the journal, if a recording runs."""
         self.active_us = now_us
         if self.journal is not None and self.is_recording:
-            self.journal.append(records.event_record(now_us, event))
+            self.journal.append_event(records.event_record(now_us, event))
             if isinstance(event, events.Digit):
                 self._schedule.hurry()
 
@@ -307,7 +307,7 @@ class Session:
             self.journal.append(records.clock_record(now_us))
             due = due or self._schedule.fold_is_due
             if self._schedule.state_is_due(now_us, self.journal.segment):
-                self.journal.append(records.event_record(now_us, self._state()))
+                self.journal.append_event(records.event_record(now_us, self._state()))
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()

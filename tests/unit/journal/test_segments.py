@@ -126,9 +126,9 @@ def test_a_segment_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
 def test_a_batch_with_an_event_is_written_again_behind_the_next_one_and_the_last_one_at_the_end(tmp_path: Path) -> None:
     event = event_record(1, ServerStopped())
     file = make_file(tmp_path, FaultyDisk(os.pwrite, []))
-    file.write(0, event)
+    file.write(0, event, is_twice=True)
     file.write(1, record(1))
-    file.write(2, record(2) + event)
+    file.write(2, record(2) + event, is_twice=True)
     file.close()
     written = [(0, event), (1, record(1)), (0, event), (2, record(2) + event), (2, record(2) + event)]
     assert file.path.read_bytes().endswith(b"".join(packed(number, payload) for number, payload in written))
@@ -137,7 +137,7 @@ def test_a_batch_with_an_event_is_written_again_behind_the_next_one_and_the_last
 def test_a_copy_that_the_disk_does_not_take_at_the_end_is_left_out(tmp_path: Path) -> None:
     disk = FaultyDisk(os.pwrite, [])
     file = make_file(tmp_path, disk)
-    file.write(0, event_record(1, ServerStopped()))
+    file.write(0, event_record(1, ServerStopped()), is_twice=True)
     disk.faults.append(OSError(errno.ENOSPC, "full"))
     file.close()
     assert disk.faults == []

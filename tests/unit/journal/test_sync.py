@@ -32,7 +32,7 @@ class Recorder:
 
 def write(sync: FolderSync, path: Path) -> None:
     """Note a batch."""
-    sync.written(path, Journal(key=path.name, app_id="default", session_id="call-77"), 7, b"payload")
+    sync.written(path, Journal(key=path.name, app_id="default", session_id="call-77"), (7, b"payload", False))
 
 
 def test_files_that_were_touched_are_synced_once_and_others_not_at_all(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_sync_that_fails_is_told_once_and_what_it_covered_is_handed_back_each_
         assert flush.done.wait(PATIENCE_S)
         sync.stop(timeout_s=PATIENCE_S)
     assert flush.calls == [{tmp_path / "a"}, {tmp_path / "b"}, {tmp_path / "b"}]
-    assert [each.batches[0][1:] for each in handed_back] == [(7, b"payload")] * 2
+    assert [each.batches[0][1] for each in handed_back] == [(7, b"payload", False)] * 2
     assert [line["event"] for line in logs] == ["journal_sync_failing", "journal_sync_recovered"]
     assert sync.failing is None
 
