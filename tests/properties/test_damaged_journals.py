@@ -14,7 +14,7 @@ from tests.unit.journal.support import KEY, Flat, flat, head_bytes, packed
 from wavstream.journal.events import Digit
 from wavstream.journal.reader import JournalReader
 from wavstream.journal.records import clock_record, event_record
-from wavstream.journal.segments import Position, segment_path
+from wavstream.journal.segments import segment_path
 from wavstream.model.recording import EndReason
 from wavstream.recovery.journal_summary import read_patiently, read_summary
 from wavstream.rendering.fold import Fold
@@ -55,8 +55,8 @@ def rows_of(payload: bytes, folder: Path) -> list[Flat]:
     return rows
 
 
-def read_dead(folder: Path, *, start: Position = Position(1)) -> tuple[list[Flat], JournalReader]:
-    reader = JournalReader(folder, KEY, start=start)
+def read_dead(folder: Path) -> tuple[list[Flat], JournalReader]:
+    reader = JournalReader(folder, KEY)
     rows = [row for _, found in read_patiently(reader) for row in flat(found)]
     reader.end()
     reader.close()

@@ -9,8 +9,8 @@ those of a segment. Rules:
 
 1. A batch counts only if it is whole and its checksums are right.
 2. Behind one that is not, the next that counts is looked for at every byte. In version 2 it is known by magic and tag,
-   which no audio can hold by design of whoever sent it: keys are random, and nobody is told them. In version 1 by magic,
-   a number that is not lower than the next one, and the checksum.
+   which nobody can put into audio on purpose: keys are random, and nobody is told them. In version 1 by magic, a number
+   that is not lower than the next one, and the checksum.
 3. A number that was read before is a copy: batches with events are written twice, and what a failed sync may have lost
    is written again.
 """

@@ -50,9 +50,7 @@ _OUR_LACK = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 class JournalReader:
     """Reads the items of one journal in order, from a position on. For one thread at a time."""
 
-    def __init__(
-        self, folder: Path, key: str, *, start: Position = FIRST, known: Sequence[Recording] = ()
-    ) -> None:
+    def __init__(self, folder: Path, key: str, *, start: Position = FIRST, known: Sequence[Recording] = ()) -> None:
         """Prepare to read from ``start``; nothing is opened before the first read, and no segment need exist yet.
 
         ``known``: recordings of the journal, as the catalog has them; used where their start cannot be read.

@@ -101,9 +101,7 @@ class Restated:
                 yield Damage(started_us, now_us)
             if is_paused and not was_paused:
                 behavior = recording.options.pause_behavior
-                yield EventRecord(
-                    now_us, RecordingPaused(recording_id=recording.id, journaled=True, behavior=behavior)
-                )
+                yield EventRecord(now_us, RecordingPaused(recording_id=recording.id, journaled=True, behavior=behavior))
             elif was_paused and not is_paused:
                 yield EventRecord(now_us, RecordingResumed(recording_id=recording.id))
 

@@ -1,10 +1,10 @@
 """What is odd in the journal folder, put in order or set aside: a start neither fails nor waits for it.
 
-1. A segment's header says whose it is, and which. A file with a wrong name is given the right one, unless that is taken:
-   exchanged segments change places, and a copy is set aside. All that are misplaced get a name of their own first
-   (``.moving``), which the next start knows if a crash comes between.
-2. What has the name of a segment and is no file (a FIFO, a folder, a link, a socket) is set aside. Nothing is opened that
-   could make its opener wait.
+1. A segment's header says whose it is, and which. A file with a wrong name is given the right one, unless that is
+   taken: exchanged segments change places, and a copy is set aside. All that are misplaced get a name of their own
+   first (``.moving``), which the next start knows if a crash comes between.
+2. What has the name of a segment and is no file (a FIFO, a folder, a link, a socket) is set aside. Nothing is opened
+   that could make its opener wait.
 3. A whole header of another version is left where it is: another wavstream can read it.
 4. A damaged header is none of this: the batches say whose they are, and a reader passes over those of others.
 5. What is set aside keeps its name, in a folder beside the journals, and is never deleted from there.

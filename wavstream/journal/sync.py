@@ -6,8 +6,8 @@ took 120 to 170 ms. Elsewhere each file is synced in turn.
 A sync that fails says so once, and what it covered may be lost: Linux marks the pages as clean, drops them when it
 likes, and the next sync of the same files succeeds. So it is never simply repeated:
 
-1. Until a sync has succeeded, what was written is kept in memory, at most ``keep_bytes`` of it. It is not read back from
-   the file: what the file has then is what the disk has lost, or soon will have.
+1. Until a sync has succeeded, what was written is kept in memory, at most ``keep_bytes`` of it. It is not read back
+   from the file: what the file has then is what the disk has lost, or soon will have.
 2. When one fails, everything that is kept is written again, by the writer, to a new segment of each journal.
 3. A sync that goes on failing is tried ever more seldom: each try writes all of it again.
 """

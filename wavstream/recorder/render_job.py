@@ -1,8 +1,8 @@
 """The making of one file: a journal is read, folded and appended to a spool file, a slice at a time.
 
 A job does the same in a live call and after a crash: it reads what the journal has. Its methods run on the render
-thread, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is folded. What may be read
-from any thread says so.
+thread, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is folded. What may
+be read from any thread says so.
 """
 
 from __future__ import annotations

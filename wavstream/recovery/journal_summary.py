@@ -133,9 +133,7 @@ def read_summary(folder: Path, key: str, *, known: Sequence[Recording] = ()) -> 
     return facts
 
 
-def read_patiently(
-    reader: JournalReader, *, max_bytes: int = READ_BYTES
-) -> Iterator[tuple[int, list[records.Item]]]:
+def read_patiently(reader: JournalReader, *, max_bytes: int = READ_BYTES) -> Iterator[tuple[int, list[records.Item]]]:
     """Yield what is read of a journal that nobody writes to, each with the segment in which that read began.
 
     What the disk refuses is tried again, until the reader takes it for damaged; raise OSError if it is we who lack

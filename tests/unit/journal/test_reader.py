@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.records import frame_record
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, packed, put, record, segment_bytes
-from wavstream.journal.reader import TRIES, JournalReader, read_header
 from wavstream.journal.batches import BATCH_1, MAGIC_1, batch, tag_of
+from wavstream.journal.reader import TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, FrameRun, owned
 from wavstream.journal.segments import Position, delete_segments, segment_path
 
