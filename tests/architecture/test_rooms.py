@@ -80,6 +80,7 @@ SHORTER = {
         "rendering/encoders/wav.py",
         "retention/expiry.py",
         "retention/holds.py",
+        "sessions/reading.py",
         "sessions/views.py",
         "webhooks/gateway.py",
         "webhooks/message.py",
@@ -89,8 +90,8 @@ SHORTER = {
     ),
     "One command, or one part of the composition": (
         "__main__.py",
+        "cli/journals.py",
         "cli/recover.py",
-        "service/collect_metrics.py",
         "service/logs.py",
         "simulator/voices/make_voices.py",
     ),

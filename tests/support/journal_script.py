@@ -144,6 +144,7 @@ class Script:
     _lines: list[tuple[int, int, int, bytes]] = field(default_factory=list)
     _streams: int = 0
     _last_us: int = 0
+    _unread: list[tuple[int, int, bool]] = field(default_factory=list)
 
     def start(
         self,
@@ -208,6 +209,14 @@ class Script:
         stopped = events.RecordingStopped(recording_id=self.recording_id, reason=EndReason.STOPPED, end_us=end_us)
         return self.event(at_s, stopped, rank=_AFTER)
 
+    def unread(self, from_s: float, to_s: float, *, stands_still: bool = False) -> Script:
+        """Let the server read nothing for so long; ``stands_still``: it does nothing else either.
+
+        What arrives meanwhile has to be given the arrival ``to_s`` or later.
+        """
+        self._unread.append((round(from_s * 1e6), round(to_s * 1e6), stands_still))
+        return self
+
     def add(self, at_us: int, rank: int, record: bytes) -> Script:
         """Add a record at its time; events come before frames of the same instant, ends after them."""
         self._lines.append((at_us, rank, len(self._lines), record))
@@ -218,8 +227,17 @@ class Script:
         """Return the journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
         lines = list(self._lines)
         step = round(clock_s * 1e6)
-        ticks = range(step, self._last_us + step, step)
-        lines += [(at_us, _BEFORE - 1, 0, records.clock_record(T0_US + at_us)) for at_us in ticks]
+        ticks = {*range(step, self._last_us + step, step)}
+        for from_us, to_us, stands_still in self._unread:
+            ticks -= {at_us for at_us in ticks if stands_still and from_us <= at_us < to_us}
+            ticks |= {to_us}
+        before_us = 0
+        for at_us in sorted(ticks):
+            parts_us = [min(at_us, to_us) - max(before_us, from_us) for from_us, to_us, _ in self._unread]
+            unread_us = sum(part_us for part_us in parts_us if part_us > 0)
+            record = records.clock_record(T0_US + at_us, unread_us=unread_us)
+            lines.append((at_us, _BEFORE - 1, 0, record))
+            before_us = at_us
         lines.sort(key=lambda line: line[:3])
         width = round(batch_s * 1e6)
         return [b"".join(line[3] for line in lines_of) for _, lines_of in groupby(lines, lambda line: line[0] // width)]

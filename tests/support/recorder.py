@@ -214,6 +214,16 @@ class ServerProcess:
                     return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
 
+    def freeze(self) -> None:
+        """Let the process stand still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     async def end(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code."""
         process = self._process

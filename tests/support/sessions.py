@@ -129,6 +129,10 @@ class QuietRecorder(Recorder):
         """Where rows are saved that somebody waits for; None: nowhere."""
         self._live = {}
 
+    @property
+    def fold_delay_s(self) -> float:
+        return 0.0
+
     def accept(self, row: Recording) -> LiveRecording:
         quiet: Any = self
         recording = QuietRecording(row, registry=self._live, leases=quiet, render=quiet, publisher=quiet)

@@ -64,6 +64,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "limits.streams_per_session": ("2", 2),
     "limits.live_listeners": ("0", 0),
     "limits.min_free_bytes": ("0", 0),
+    "limits.loop_delay_s": ("0.3", 0.3),
+    "limits.fold_delay_s": ("0", 0.0),
     "limits.page_size": ("20", 20),
     "limits.body_bytes": ("4096", 4_096),
     "journal.segment_bytes": ("8192", 8_192),

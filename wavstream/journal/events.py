@@ -98,6 +98,8 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     recording_id: str
     reason: EndReason
     end_us: int
+    cuts: bool = False
+    """Whether audio after ``end_us`` is not in the file either: it was read after the command, which had waited."""
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):

@@ -56,7 +56,7 @@ class RecordKind(IntEnum):
     FRAME = 1
     """Payload: the frame's bytes, in the codec of its stream."""
     CLOCK = 2
-    """No payload: time has passed."""
+    """No payload: time has passed. Position: for how many microseconds before it no socket was read, by our fault."""
     WITHHELD = 3
     """Payload: a u32, how many samples of each channel a pause kept out of the journal."""
     EVENT = 4
@@ -89,6 +89,8 @@ class ClockRecord:
     """A CLOCK record: time has passed."""
 
     arrival_us: int
+    unread_us: int = 0
+    """How much of the time since the last one nothing was read that may have arrived: it was we who were late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,9 @@ def withheld_record(*, track: int, arrival_us: int, position: int, samples: int)
     return RECORD.pack(_SAMPLES.size, RecordKind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
 
 
-def clock_record(arrival_us: int) -> bytes:
-    """Return a CLOCK record."""
-    return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, 0)
+def clock_record(arrival_us: int, *, unread_us: int = 0) -> bytes:
+    """Return a CLOCK record; ``unread_us``: how much of the time since the last one no socket was read."""
+    return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, unread_us)
 
 
 def event_record(arrival_us: int, event: JournalEvent) -> bytes:
@@ -228,7 +230,7 @@ def items(payload: memoryview | bytes) -> Iterator[Item]:
     view = memoryview(payload)
     offset = 0
     while offset < len(view):
-        length, kind, _, _, arrival_us, _ = RECORD.unpack_from(view, offset)
+        length, kind, _, _, arrival_us, position = RECORD.unpack_from(view, offset)
         body = offset + RECORD.size
         if kind == RecordKind.FRAME or kind == RecordKind.WITHHELD:
             run, end = _run(view, offset, length, kind)
@@ -240,7 +242,7 @@ def items(payload: memoryview | bytes) -> Iterator[Item]:
             offset = end
             continue
         if kind == RecordKind.CLOCK:
-            yield ClockRecord(arrival_us)
+            yield ClockRecord(arrival_us, position)
         elif kind == RecordKind.EVENT:
             yield EventRecord(arrival_us, decode(view[body : body + length]))
         offset = body + length

@@ -114,7 +114,8 @@ class Handshake(asyncio.Protocol):
             self._refuse(error)
             return
         self._authentication = asyncio.create_task(self._authenticate(asked.credentials), name="key of a media stream")
-        self._authentication.add_done_callback(lambda done: self._authenticated(dialect, response, done))
+        session_id = asked.upgrade.session_id
+        self._authentication.add_done_callback(lambda done: self._authenticated(dialect, session_id, response, done))
 
     async def _authenticate(self, credentials: MediaCredentials) -> str:
         """Return the id of the app that the stream belongs to; raise PeerError or DependencyError."""
@@ -131,14 +132,18 @@ class Handshake(asyncio.Protocol):
         await self._endpoint.app_cache.get(app_id)
         return app_id
 
-    def _authenticated(self, dialect: Dialect, response: Response, done: asyncio.Task[str]) -> None:
+    def _authenticated(
+        self, dialect: Dialect, session_id: str | None, response: Response, done: asyncio.Task[str]
+    ) -> None:
         if done.cancelled():
             return
-        error = done.exception()
-        if isinstance(error, Exception):
+        try:
+            app_id = done.result()
+            self._endpoint.sessions.check_load(app_id, session_id)
+        except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
         else:
-            self._open(dialect, response, done.result())
+            self._open(dialect, response, app_id)
 
     def _open(self, dialect: Dialect, response: Response, app_id: str) -> None:
         if self._decided or self._transport.is_closing():

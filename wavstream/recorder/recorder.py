@@ -79,6 +79,11 @@ class Recorder:
         recording.begin(row, journal, job, first_segment=first_segment)
         return recording
 
+    @property
+    def fold_delay_s(self) -> float:
+        """For how long live recordings have waited for their turn without a break, in seconds; 0: none waits."""
+        return self.render.delay_s
+
     def fold(self, journals: Iterable[Journal]) -> None:
         """Fold what these journals have, for all recordings but those that are folded for their listeners."""
         for journal in journals:

@@ -153,8 +153,9 @@ class LiveRecording:
         """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
         assert self.journal is not None
         self.journal.append_event(event_record(now_us, stop))
+        ended_at = utc(stop.end_us if stop.cuts else now_us)
         return self.finish(
-            self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=utc(now_us)),
+            self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=ended_at),
         )
 
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:

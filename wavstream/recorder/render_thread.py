@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -46,6 +47,7 @@ class RenderThread:
         self._queues: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in Priority)
         self._wake = threading.Condition()
         self._is_stopping = False
+        self._due_since_s: float | None = None
         self._thread = threading.Thread(target=self._run_tasks, name="render", daemon=True)
         self._thread.start()
 
@@ -66,8 +68,16 @@ class RenderThread:
     def run(self, task: Callable[[], None], priority: Priority) -> None:
         """Queue a small task. One that raises is logged, and costs only itself."""
         with self._wake:
+            if priority is Priority.DUE and not self._queues[priority]:
+                self._due_since_s = time.monotonic()
             self._queues[priority].append(task)
             self._wake.notify()
+
+    @property
+    def delay_s(self) -> float:
+        """For how long live recordings have waited without a break; 0: none waits."""
+        since_s = self._due_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     @property
     def waiting(self) -> int:
@@ -95,7 +105,10 @@ class RenderThread:
             while True:
                 for queue in self._queues[:1] if self._is_stopping else self._queues:
                     if queue:
-                        return queue.popleft()
+                        task = queue.popleft()
+                        if not self._queues[Priority.DUE]:
+                            self._due_since_s = None
+                        return task
                 if self._is_stopping:
                     return None
                 self._wake.wait()

@@ -1,9 +1,8 @@
 """The fold: a session's journal in, one recording's file bytes and facts out.
 
 1. Nothing is decided between two *canonical points*: a clock record 0.8 s or more after the last one that was one, or
-   the recording's stop. Frames are only collected until one of them comes, so that the file does not depend on how the
-   journal was cut on its way here, and so that the work is a fixed number of array operations for each stretch between
-   them, not one for each frame.
+   the stop. Frames are only collected until one comes, so that the file does not depend on how the journal was cut on
+   its way here, and the work is a fixed number of array operations for each stretch, not for each frame.
 2. What happens in between (a stream opens, a pause begins) cuts the collected frames where it happened.
 3. At a canonical point the timeline places what its clocks let it place and says how far the call is known. Everything
    up to there is mixed, encoded and never touched again.
@@ -18,6 +17,8 @@
    of the fold goes ahead, with the same items and less patience, that writes nothing. Whether somebody listens changes
    nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
    end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
+8. Time in which the server did not read its sockets is counted by nobody who waits. A stop in it is written when all
+   that was said before has been read, and cuts off what follows.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from wavstream.journal.records import Item
     from wavstream.model.recording import Recording
 
-
 TICK_US = 800_000
 """Clock records that follow a canonical point sooner than this are no such point: array operations cost the same for
 40 frames as for 20, so twice the stretch is half the work."""
@@ -79,20 +79,17 @@ class Fold:
         self.tap = Tap()
         """Where what goes into the file can be listened to."""
         self._recording_id = recording_id
-        self._patience = patience or Patience()
+        self._patience = copy.deepcopy(patience or Patience())  # each goes over its own journal's unread time
         self._origin_us = 0
-        self._ticked_us = 0
-        """The last canonical point."""
-        self._runs: list[FrameRun] = []
-        """What was collected since the last canonical point, or event that cuts."""
+        self._ticked_us = 0  # the last canonical point
+        self._runs: list[FrameRun] = []  # since the last canonical point, or event that cuts
         self._stats = RenderStats(remarks=self.remarks)
         self._has_pause_in_journal = False
         self._returns_beep: tuple[int, ...] = ()
         self._rate_hz: int | None = None
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
-        self._ahead_may_end = False
-        """Whether that one was made because the recording may end by itself."""
+        self._ahead_may_end = False  # whether that one was made because the recording may end by itself
         self._decides_rate = True
         """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
@@ -154,6 +151,8 @@ class Fold:
             self._runs.append(item)
         elif isinstance(item, ClockRecord):
             now_us = item.arrival_us - self._origin_us
+            if item.unread_us:  # rule 8
+                self._patience.was_unread(now_us - item.unread_us, now_us)
             if now_us - self._ticked_us >= TICK_US:  # rule 1
                 self._ticked_us = now_us
                 out = self._tick(now_us)
@@ -172,9 +171,8 @@ class Fold:
     # ---- what the journal tells; times count from the start of the recording, in microseconds ----------------------
 
     def _await_start(self, item: Item) -> None:
-        if not isinstance(item, EventRecord) or not isinstance(item.event, RecordingStarted):
+        if not isinstance(item, EventRecord) or not isinstance(start := item.event, RecordingStarted):
             return
-        start = item.event
         if start.recording.id != self._recording_id:
             return
         self.started = start.recording
@@ -321,15 +319,15 @@ class Fold:
         self._ahead = None
         self._feed_timeline()
         self._timeline.place_all(now_us)
-        self._timeline.flush()
-        end_us = max(self._output.written_us, end.end_us - self._origin_us)
-        return self._write_to_end(end.reason, end_us)
+        return self._cut(end.reason, end.end_us - self._origin_us)
 
     def _end(self, event: RecordingStopped, now_us: int) -> bytes:
         """End the recording with its stop record, unless it ended before by itself."""
         self._feed_timeline()
         self._timeline.place_all(now_us)
         end_us = event.end_us - self._origin_us
+        if event.cuts:  # rule 8
+            return self._cut(event.reason, end_us)
         out = self._write_all(end_us)
         self._output.pauses.end(max(end_us, self._output.written_us))
         # rule 6: writing may have found an end that lies before this one.
@@ -339,13 +337,13 @@ class Fold:
         """End the recording where its stream was when the key was pressed, which a stall may have made late."""
         self._feed_timeline()
         self._timeline.place_all(now_us)
-        self._timeline.flush()
         said_us = self._timeline.said_us(event.stream)
-        end_us = now_us if said_us is None else said_us
-        return self._write_to_end(EndReason.TERMINATOR, max(self._output.written_us, end_us))
+        return self._cut(EndReason.TERMINATOR, now_us if said_us is None else said_us)
 
-    def _write_to_end(self, reason: EndReason, end_us: int) -> bytes:
-        """Write what is before this end; writing may find one that is before it."""
+    def _cut(self, reason: EndReason, end_us: int) -> bytes:
+        """Write what is before this end, of all that is placed; writing may find one that is before it."""
+        self._timeline.flush()
+        end_us = max(self._output.written_us, end_us)
         out = self._write(samples_at(end_us, self._output.sample_rate_hz)) if self._open() else b""
         return out if self.ended is not None else out + self._end_by_itself(reason, end_us)
 

@@ -30,6 +30,13 @@ def collect_metrics(
         yield from _media(counters)
         running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
+        overloaded = float(sessions.load.overloaded_by is not None)
+        yield MetricSample("wavstream_overloaded", "1 while streams of new calls are refused for load.", overloaded)
+        refused = "Streams of new calls that were refused for load."
+        yield MetricSample("wavstream_overload_refusals_total", refused, sessions.load.refused, MetricType.COUNTER)
+        unread_s = sessions.reading.unread_us / 1e6
+        late = "Seconds in which the server did not read its media sockets, by its own fault."
+        yield MetricSample("wavstream_unread_seconds_total", late, unread_s, MetricType.COUNTER)
         yield MetricSample("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)
         unfinished = "Recordings that run or are being finished."
         yield MetricSample("wavstream_recordings_unfinished", unfinished, recorder.unfinished)

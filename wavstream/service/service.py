@@ -52,6 +52,7 @@ from wavstream.service.wiring import (
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.deadlines import Timing
+from wavstream.sessions.load import Headroom
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
@@ -162,6 +163,11 @@ class Service:
             limits=SessionLimits(
                 sessions=settings.limits.sessions,
                 streams_per_session=settings.limits.streams_per_session,
+                headroom=Headroom(
+                    loop_delay_s=settings.limits.loop_delay_s,
+                    fold_delay_s=settings.limits.fold_delay_s,
+                    queue_bytes=settings.journal.queue_bytes // 2,
+                ),
                 auto_record=settings.auto_record,
             ),
             recorder=self.recorder,
@@ -313,6 +319,8 @@ class Service:
         reasons = []
         if self.sessions.is_stopping:
             reasons.append("the server is shutting down")
+        if self.sessions.load.overloaded_by is not None:
+            reasons.append(f"new calls are refused, the server is too late: {self.sessions.load.overloaded_by}")
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
@@ -330,7 +338,7 @@ class Service:
         now = time.monotonic()  # uvloop's own time counts whole milliseconds
         self.metrics.loop_delay.observe(now - due)
         try:
-            self._ticker.tick(self.clock.now_us())
+            self._ticker.tick(self.clock.now_us(), late_us=int((now - due) * 1e6))
             self.live.tick()
         except Exception:  # one session's fault must not stop the tick of all
             log.exception("tick_failed")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -147,9 +148,14 @@ class Commands:
 
         ``end_us`` is when it was to end; None: now. Raises NotFound, Conflict, or LimitReached while it is recovered.
         """
+        asked_us = self._now_us()
         session, recording = await self._running(app_id, recording_id, "stopped")
+        is_behind = recording.is_under_way and await self._wait_until_read()
+        if is_behind and recording_id not in session.recordings:
+            return recording.ended  # by itself, or by another command
         if recording.is_under_way:
-            stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us)
+            end_us = asked_us if end_us is None else end_us
+            stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us, cuts=is_behind)
             self._opened.release(recording.row)
             await recording.journaled()
             return stopped
@@ -324,6 +330,15 @@ class Commands:
         if started.row.status is not recording.status:
             await started.save_journaled()
         return started.row
+
+    async def _wait_until_read(self) -> bool:
+        """Wait until what was said before now has been read, if we are behind; return whether we were."""
+        caught_up = self._sessions.reading.caught_up
+        if caught_up.is_set():
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(caught_up.wait(), STOP_WAIT_S)
+        return True
 
     def _ended(self, recording_id: str) -> Recording | None:
         """Return a recording whose file is being made, as it is: its row is written last."""

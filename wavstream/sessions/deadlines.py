@@ -140,6 +140,13 @@ class SessionDeadlines:
         if self.stream_by_us == expectation.until_us:
             self.stream_by_us = expectation.before_us
 
+    def put_off(self, by_us: int) -> None:
+        """Wait so much longer."""
+        if self.stream_by_us is not None:
+            self.stream_by_us += by_us
+        if self.announced_until_us is not None:
+            self.announced_until_us += by_us
+
     def end(self) -> None:
         """End both waits: a stream is there."""
         self.announced_until_us = self.stream_by_us = None

@@ -18,7 +18,7 @@ leg that joins while it runs, by the leg's first stream. A leg that comes back h
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wavstream.dialects.events import StreamStarted
 from wavstream.journal.events import StreamFacts
@@ -64,6 +64,10 @@ class Legs:
     def lose(self, stream: StreamFacts, *, deadline_us: int, by_restart: bool = False) -> None:
         """Note that the last stream of a leg is lost; the leg may come back until the deadline."""
         self.away[stream.leg] = Away(stream, deadline_us, by_restart)
+
+    def put_off(self, by_us: int) -> None:
+        """Wait so much longer for all that are away."""
+        self.away = {name: replace(away, deadline_us=away.deadline_us + by_us) for name, away in self.away.items()}
 
     def give_up(self, now_us: int) -> list[Away]:
         """Stop waiting for those whose time is over; return them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,7 +16,9 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
+from wavstream.sessions.load import Headroom, Load
 from wavstream.sessions.ports import StreamHandle
+from wavstream.sessions.reading import ReadingTime
 from wavstream.sessions.session import Session, SessionStream
 
 TICK_SLOTS = 10
@@ -31,6 +33,7 @@ class SessionLimits:
 
     sessions: int
     streams_per_session: int
+    headroom: Headroom = field(default_factory=Headroom)
     auto_record: bool = False
     """Whether each session is recorded from its first stream on."""
 
@@ -52,8 +55,10 @@ class Sessions:
         self.timing = timing
         self.is_stopping = False
         """The server is going down: what streams end now is not a hang-up."""
-        self.is_backpressured = False
-        """The journal's queue is full: the peers' audio waits in the kernel meanwhile."""
+        self.reading = ReadingTime()
+        """When we do not read: the peers' audio waits in the kernel meanwhile."""
+        self.load = Load(limits.headroom)
+        """Whether there is room for more streams."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
         self._limits = limits
@@ -109,6 +114,7 @@ class Sessions:
                 recorder=self._recorder,
                 writer=self._writer,
                 turn=self._made,
+                unread_us=self.reading.unread_us,
             )
             self._made += 1
             self._sessions[app_id, session_id] = session
@@ -162,7 +168,7 @@ class Sessions:
         if records:
             self._new_recordings.check_room()
         stream = session.open_stream(started, handle=handle, now_us=now_us)
-        if self.is_backpressured:
+        if self.reading.is_paused:
             handle.pause_reading()
         if records:
             options = self._options_of(app_id)
@@ -170,6 +176,13 @@ class Sessions:
             # The row follows by itself: the journal has all of the recording already.
             session.start(recording, now_us).save_journaled_later()
         return stream
+
+    def check_load(self, app_id: str, session_id: str | None) -> None:
+        """Raise LimitReached if the server has no headroom for a stream, and none of its session's is live."""
+        session = None if session_id is None else self.find(app_id, session_id)
+        is_live = session is not None and not session.is_idle
+        if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
+            self.load.check()
 
     def check_open(self) -> None:
         """Raise LimitReached if the server is going down: what began now would be lost."""
@@ -189,12 +202,12 @@ class Sessions:
                 deferred.handle.close(error.close_code, str(error))
             else:
                 deferred.attach(stream, now_us)
-                if self.is_backpressured:
+                if self.reading.is_paused:
                     deferred.handle.pause_reading()
 
     def apply_backpressure(self, full: bool) -> None:
         """Stop reading from all streams while the journal's queue is full, and read on when it has room again."""
-        self.is_backpressured = full
+        self.reading.pause(full)
         for session in self._sessions.values():
             for stream in session.streams:
                 if full:

@@ -70,8 +70,9 @@ class Session:
         recorder: Recorder,
         writer: JournalWriter,
         turn: int = 0,
+        unread_us: int = 0,
     ) -> None:
-        """Begin without a stream; ``FoldSchedule`` says what ``turn`` is."""
+        """Begin without a stream; ``FoldSchedule`` says what ``turn`` is, ``tick`` what ``unread_us`` is."""
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
@@ -99,6 +100,9 @@ class Session:
         self._tone = RecordingTone()
         self._inspect_us = now_us
         """When one of the streams is to be looked at, at the earliest."""
+        self._unread_us = unread_us
+        self._untold_us = 0
+        """How much of it the journal was not told."""
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -207,13 +211,23 @@ class Session:
                 recording.save_later()
 
     def stop(
-        self, recording: LiveRecording, reason: EndReason, now_us: int, *, end_us: int | None = None
+        self,
+        recording: LiveRecording,
+        reason: EndReason,
+        now_us: int,
+        *,
+        end_us: int | None = None,
+        cuts: bool = False,
     ) -> asyncio.Task[Recording]:
-        """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio."""
+        """End a running recording; silence is written up to ``end_us`` (default: now) where there is no audio.
+
+        ``cuts``: audio after it is not in the file either.
+        """
         end_us = now_us if end_us is None else end_us
         recording_id = recording.row.id
         self.active_us = now_us
-        end = recording.stop(events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us), now_us)
+        stop = events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts)
+        end = recording.stop(stop, now_us)
         del self.recordings[recording_id]
         self._tone.end(recording_id)
         self._apply_rules()
@@ -300,11 +314,17 @@ class Session:
 
     # ---- time --------------------------------------------------------------------------------------------------
 
-    def tick(self, now_us: int) -> bool:
-        """Let time pass, about every 150 ms; return whether enough has been journaled to be worth a fold."""
+    def tick(self, now_us: int, *, unread_us: int = 0) -> bool:
+        """Let time pass, about every 150 ms; return whether enough has been journaled to be worth a fold.
+
+        ``unread_us``: how much time there has been in all, since the server's start, in which nothing was read.
+        """
         due = self._schedule.hurries()
+        if unread_us != self._unread_us:
+            self._put_off(unread_us)
         if self.journal is not None and self.is_recording and self._schedule.clock_is_due(now_us):
-            self.journal.append(records.clock_record(now_us))
+            self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))
+            self._untold_us = 0
             due = due or self._schedule.fold_is_due
             if self._schedule.state_is_due(now_us, self.journal.segment):
                 self.journal.append_event(records.event_record(now_us, self._state()))
@@ -357,6 +377,14 @@ class Session:
                     suspicion=suspicion,
                 )
         self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
+
+    def _put_off(self, unread_us: int) -> None:
+        """Wait so much longer for what may come: meanwhile it could not."""
+        lost_us, self._unread_us = unread_us - self._unread_us, unread_us
+        self._untold_us += lost_us
+        self.active_us += lost_us
+        self.legs.put_off(lost_us)
+        self._deadlines.put_off(lost_us)
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)

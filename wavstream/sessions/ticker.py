@@ -45,19 +45,21 @@ class Ticker:
         self._slot = 0
         self._stalled = StalledSessions(after_us=sessions.timing.orphan_after_us)
 
-    def tick(self, now_us: int) -> None:
-        """Visit the sessions of the next slot."""
+    def tick(self, now_us: int, *, late_us: int = 0) -> None:
+        """Visit the sessions of the next slot; ``late_us``: by how much the loop has come too late to do it."""
         sessions = self._sessions
+        sessions.reading.tick(now_us, late_us=late_us)
+        if sessions.load.tick(now_us, late_us=late_us):
+            self._look_at_load(now_us)
+        unread_us = sessions.reading.unread_us
         slot = sessions.slots[self._slot]
         self._slot = (self._slot + 1) % len(sessions.slots)
         journals: list[Journal] = []
         due: list[Journal] = []
         over: list[Session] = []
         for session in slot:
-            is_fold_due = session.tick(now_us)
-            if sessions.is_backpressured or sessions.is_stopping:
-                session.active_us = now_us  # it is we who do not read
-            else:
+            is_fold_due = session.tick(now_us, unread_us=unread_us)
+            if not sessions.is_stopping:
                 self._stalled.visit(session, now_us)
             journal = session.journal
             if journal is not None:
@@ -72,6 +74,15 @@ class Ticker:
             self._recorder.fold(due)
         for session in over:
             sessions.drop_if_over(session)
+
+    def _look_at_load(self, now_us: int) -> None:
+        load = self._sessions.load
+        fold_delay_us = int(self._recorder.fold_delay_s * 1e6)
+        if load.look(now_us, fold_delay_us=fold_delay_us, queued_bytes=self._writer.queued_bytes):
+            if load.overloaded_by is not None:
+                log.warning("new_streams_refused", reason=load.overloaded_by)
+            else:
+                log.warning("new_streams_let_in", refused=load.refused)
 
     def shut_down(self, now_us: int) -> None:
         """Leave what runs in the journals: the server goes down, and streams that end from now on are no hang-up."""

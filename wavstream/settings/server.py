@@ -24,13 +24,12 @@ from wavstream.settings.tables import (
     RecordingDefaults,
     RetentionSettings,
     Seconds,
+    SecondsOrZero,
     TwilioSettings,
     WebhookSettings,
 )
 
 PREFIX = "WAVSTREAM_"
-
-SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):

@@ -10,6 +10,7 @@ from wavstream.model.app import DEFAULT_APP
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import OF_ONE_CALL, RecordingOptions, RetentionHours, with_options
 
+SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -87,6 +88,11 @@ class Limits(Table):
     """Who may listen to recordings while they are made, together; each may keep 1 MiB waiting. 0: nobody."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
     """Bytes free on the disk below which new recordings are refused, so that running ones can finish."""
+    loop_delay_s: SecondsOrZero = 0.1
+    """Seconds that the event loop is late on average, three seconds in a row, from which on streams of new calls are
+    refused: then there is little headroom, and nobody has lost anything yet. 0: however late it is."""
+    fold_delay_s: SecondsOrZero = 5.0
+    """Seconds for which live recordings have waited for their turn, likewise; a timeout is found that much later."""
     page_size: Annotated[int, Field(ge=1, le=1_000)] = 200
     """Recordings in one page of a list, at most."""
     body_bytes: Annotated[int, Field(ge=1_024)] = 65_536

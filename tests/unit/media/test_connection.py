@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import cast
 
 import numpy as np
@@ -510,6 +511,23 @@ async def test_a_pong_that_waits_behind_a_pause_of_ours_does_not_end_the_stream(
         assert sink.ends == []
         sink.handle.resume_reading()
         await sink.hear(lambda sink: sink.frames)
+
+
+async def test_a_pong_that_came_while_the_loop_stood_still_does_not_end_the_stream() -> None:
+    limits = MediaLimits(ping_interval_s=0.01, ping_timeout_s=0.05)
+    async with media_plane(limits=limits) as plane:
+        peer = await plane.raw()
+        sink = await plane.sink()
+        opcode, payload = await peer.receive()
+        assert opcode == PING
+        peer.send(client_frame(PONG, payload), client_frame(BINARY, SAMPLES))
+        stand_still(0.5)  # beyond the deadline of the pong, whose timer runs before the socket is read
+        await sink.hear(lambda sink: sink.frames)
+        assert sink.ends == []
+
+
+def stand_still(length_s: float) -> None:
+    time.sleep(length_s)
 
 
 async def test_counters_tell_what_came(plane: MediaHarness) -> None:

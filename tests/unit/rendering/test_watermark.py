@@ -25,6 +25,6 @@ def test_the_watermark_waits_for_the_slowest_within_bounds(
 ) -> None:
     covered_us = [round(s * S) for s in covered_s]
     mark_us = watermark(
-        covered_us, now_us=round(now_s * S), written_us=round(written_s * S), latest_us=round(now_s * S), hold_us=3 * S
+        covered_us, written_us=round(written_s * S), latest_us=round(now_s * S), given_up_us=round(now_s * S) - 3 * S
     )
     assert mark_us == round(expected_s * S)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from tests.support.faulty_database import FOREVER, FaultyDatabase
-from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction
-from tests.support.waiting import begun
+from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction, journaled, talk
+from tests.support.waiting import WAIT_S, begun
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
+from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import PauseBehavior, RecordingOptions
@@ -164,6 +165,36 @@ class CommandsHarness:
 @pytest.fixture
 def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> CommandsHarness:
     return CommandsHarness(tmp_path, catalog, database)
+
+
+async def test_a_stop_while_nothing_is_read_waits_until_all_that_was_said_before_it_has_been(
+    office: CommandsHarness,
+) -> None:
+    stream = office.stream()
+    recording = await office.start()
+    office.sessions.reading.pause(True)
+    office.now_s = 20.0
+    stop = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
+    again = asyncio.create_task(office.commands.stop(app_id="one", recording_id=recording.id))
+    for _ in range(20):
+        await asyncio.sleep(0)
+        office.tick_round()
+    assert recording.id not in office.recorder.ended
+    office.now_s = 23.0
+    office.sessions.reading.pause(False)
+    talk(stream, from_s=23.0, frames=100)
+    office.tick_round()
+    office.now_s = 23.2
+    office.tick_round()
+    async with asyncio.timeout(WAIT_S):
+        while recording.id not in office.recorder.ended:
+            await asyncio.sleep(0)
+    finished = await office.finished(recording)
+    assert await stop == await again == finished
+    (journal,) = office.writer.journals
+    (stopped,) = [event for event in journaled(journal) if isinstance(event, RecordingStopped)]
+    assert (stopped.end_us, stopped.cuts) == (at(20.0), True)
+    assert office.recorder.ended[recording.id].ended_at == utc(at(20.0))
 
 
 # ---- start ---------------------------------------------------------------------------------------------------------

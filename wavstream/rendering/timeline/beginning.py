@@ -76,7 +76,7 @@ def beginning_us(
     message_us = first_us - int(lag_us[0]) - first.start_us
     is_played = int(lag_us[0]) - least > patience.backlog_us or message_us > _LONGEST_MESSAGE_US
     waits = not (final or is_played or first.kept_bytes >= _SETTLE_BYTES)  # rule 1
-    if waits and now_us < first_us + patience.settle_us:
+    if waits and now_us < patience.until(first_us, patience.settle_us):
         return None
     floor = None if is_played else floor_us(arrival_us, lag_us)
     if waits:
@@ -84,7 +84,7 @@ def beginning_us(
         is_plain = is_at_floor and _is_unbroken(arrival_us, lag_us, now_us)
         # What would lie before it came is decided sooner: the file waits no longer for it.
         said_us = min(first_us, least + first.start_us)
-        if now_us < said_us + patience.decide_us and not is_plain:
+        if now_us < patience.until(said_us, patience.decide_us) and not is_plain:
             return None
     lasts = floor is not None
     if floor is None:

@@ -23,7 +23,7 @@ A sender that leaves out silence raises the lag, for good. The network raises it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,9 +52,17 @@ _JITTERS_US = 35_000
 _S = 1_000_000
 
 
+_UNREAD_KEPT = 64
+"""Stretches of unread time that patience goes back over: half a minute of one at each clock record."""
+
+
 @dataclass
 class Patience:
-    """How long what is not known is waited for, in microseconds."""
+    """How long what is not known is waited for, in microseconds.
+
+    Time in which we did not read (a full queue, a process that stood still) is not time in which the peer said nothing:
+    what it said lies in the kernel. So no wait counts it. ``until`` and ``since`` go over the stretches of it.
+    """
 
     settle_us: int = 5_000_000
     """For the floor of a track's first frames."""
@@ -69,6 +77,8 @@ class Patience:
     """The same for what cannot wait so long: listeners, and what ends a recording by itself."""
     is_early: bool = False
     """Whether this is the patience of those: a track that suppresses silence is not waited for."""
+    _unread: list[tuple[int, int]] = field(default_factory=list)
+    """When nothing was read, (from, to), in order; the oldest are forgotten."""
 
     @classmethod
     def of(cls, *, file_s: float, early_s: float) -> Patience:
@@ -80,6 +90,30 @@ class Patience:
     def decide_us(self) -> int:
         """How long after a frame it is decided where it lies: soon enough for the file, which waits a little longer."""
         return self.hold_us - min(2_000_000, self.hold_us // 3)
+
+    def was_unread(self, from_us: int, to_us: int) -> None:
+        """Count nothing of this stretch, which is later than those before, as time that was waited."""
+        if self._unread and self._unread[-1][1] >= from_us:
+            from_us = self._unread.pop()[0]
+        self._unread.append((from_us, to_us))
+        del self._unread[:-_UNREAD_KEPT]
+
+    def until(self, from_us: int, wait_us: int) -> int:
+        """Return when so much has been waited since ``from_us``, by what is known of unread time by now."""
+        end_us = from_us + wait_us
+        for begin_us, over_us in self._unread:
+            if over_us > from_us and begin_us < end_us:
+                end_us += over_us - max(begin_us, from_us)
+        return end_us
+
+    def since(self, now_us: int, wait_us: int) -> int:
+        """Return the moment since which so much has been waited by ``now_us``."""
+        start_us = now_us - wait_us
+        for begin_us, over_us in reversed(self._unread):
+            if over_us <= start_us:
+                break
+            start_us -= over_us - begin_us
+        return start_us
 
     def shorten(self) -> None:
         """Become the patience of those who cannot wait."""
@@ -198,7 +232,8 @@ class LagClock:
         """
         # What would lie far back is decided sooner: the file does not wait for it any longer.
         behind_us = max(0, int(lag[0]) - self.offset_us)
-        decided_us = int(arrival_us[0]) + max(_SOONEST_US, self._patience.decide_us - behind_us)
+        patience, came_us = self._patience, int(arrival_us[0])
+        decided_us = max(patience.until(came_us, _SOONEST_US), patience.until(came_us - behind_us, patience.decide_us))
         if not final and now_us < decided_us:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
@@ -213,7 +248,8 @@ class LagClock:
             self._shortest_us = min(self._shortest_us, moved_us)
             self.offset_us = self._grown_us = self._last_us = least
             return 0, moved_us
-        decided = len(lag) if final else int(np.searchsorted(arrival_us, now_us - self._patience.decide_us, "right"))
+        since_us = self._patience.since(now_us, self._patience.decide_us)
+        decided = len(lag) if final else int(np.searchsorted(arrival_us, since_us, "right"))
         steps = np.flatnonzero(np.diff(lag[:decided]) >= _STEP_US)
         count = int(steps[0]) + 1 if len(steps) else max(1, decided)
         self._grown_us = max(self._grown_us, int(np.minimum.reduce(lag[:count])))

@@ -161,14 +161,15 @@ class StampedLane(Lane):
             if len(behind):
                 lies_us = us_of(int(start[behind[0]]), self._rate_hz) + offset_us
                 since_us = min(int(frames.arrival_us[behind[0]]), lies_us)
-            if not len(behind) or now_us - since_us > self._patience.decide_us:
+            if not len(behind) or now_us > self._patience.until(since_us, self._patience.decide_us):
                 may_be_pulled = None
         if self._ordered is None:
             # The first frames may be out of order too: what lies before the earliest is no hole.
             self._ordered = self.placement.position = int(start.min())
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
         if start[0] > self._ordered or start[1:].tobytes() != end[:-1].tobytes():
-            frames = self._in_order(frames, self._ordered, may_be_pulled, now_us=now_us, final=final)
+            old_us = self._patience.since(now_us, REORDER_US)
+            frames = self._in_order(frames, self._ordered, may_be_pulled, old_us=old_us, final=final)
         if len(frames):
             self._ordered = self.mapper.released = max(self._ordered, int(np.maximum.reduce(frames.end)))
             self.frames = _joined(self.frames, frames)
@@ -185,9 +186,9 @@ class StampedLane(Lane):
         frames.end[rows] -= samples
         frames.lag_us = lag_us(frames, self._rate_hz)
 
-    def _in_order(self, frames: Frames, ordered: int, may_be_pulled: int | None, *, now_us: int, final: bool) -> Frames:
+    def _in_order(self, frames: Frames, ordered: int, may_be_pulled: int | None, *, old_us: int, final: bool) -> Frames:
         order = frames.start.argsort(kind="stable")
-        count = len(order) if final else _settled(frames, order, ordered, now_us)
+        count = len(order) if final else _settled(frames, order, ordered, old_us)
         if may_be_pulled is not None:
             count = min(count, int(np.count_nonzero(frames.start < may_be_pulled)))
         rows, waiting = order[:count], order[count:]
@@ -203,12 +204,14 @@ class StampedLane(Lane):
         return ready
 
 
-def _settled(frames: Frames, order: NDArray[np.int64], ordered: int, now_us: int) -> int:
-    """Return how many frames, in this order, lie before the first hole that may still be filled."""
+def _settled(frames: Frames, order: NDArray[np.int64], ordered: int, old_us: int) -> int:
+    """Return how many frames, in this order, lie before the first hole that may still be filled.
+
+    A hole is not filled any more by what comes after a frame from behind it that came at ``old_us`` or before.
+    """
     known = np.maximum.accumulate(np.concatenate(([ordered], frames.end.take(order))))
     holes = np.flatnonzero(frames.start.take(order) > known[:-1])
-    # A hole in front of a frame that came long enough ago is not filled any more.
-    old = np.flatnonzero(frames.arrival_us.take(order) <= now_us - REORDER_US)
+    old = np.flatnonzero(frames.arrival_us.take(order) <= old_us)
     waiting = holes[holes > old[-1]] if len(old) else holes
     return int(waiting[0]) if len(waiting) else len(order)
 

@@ -96,7 +96,7 @@ class Source:
         if not self._is_anchored:
             is_silent = is_impatient and all(lane.frames is None for lane in self.lanes)
             # What is still to come of a backlog may show that it began earlier, but not by more than the file trails.
-            return now_us - LATE_US if is_silent else self._begins_us - self._trail_us
+            return self._patience.since(now_us, LATE_US) if is_silent else self._begins_us - self._trail_us
         if len(self.lanes) == 1:
             known_us = self.lanes[0].end_us
         else:
@@ -111,7 +111,8 @@ class Source:
         if is_impatient:
             # A longer frame ends where one of 20 ms would, so it begins that much further back.
             longest_us = max(lane.placement.longest_us for lane in self.lanes)
-            known_us = max(known_us, now_us - LATE_US + NOMINAL_PTIME_US - longest_us)
+            heard_us = self._patience.since(now_us, LATE_US)
+            known_us = max(known_us, heard_us + NOMINAL_PTIME_US - longest_us)
         return known_us
 
     @property

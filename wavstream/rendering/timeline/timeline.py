@@ -19,7 +19,8 @@ Which streams are heard:
 How far the call is known (the watermark):
 
 5. It is known as far as every source that is waited for is. One that is behind is waited for, but for no longer than
-   the hold. So is a leg that was lost: it may come back with what it has said meanwhile.
+   the hold. So is a leg that was lost: it may come back with what it has said meanwhile. Time in which we did not
+   read is no part of the hold.
 6. The file is not written past the last clock record, so that a pause or a stop that comes next still finds its place
    unwritten; and it trails 2 s behind that, for what a leg that joins next may have said while it connected. Only a
    sender that is faster than real time by more than the lead is written sooner, or what it sends would pile up in
@@ -237,21 +238,20 @@ class Timeline:
         ``trails``: leaves room for what a leg that joins next may have said before.
         """
         patience = self._patience
+        given_up_us = patience.since(now_us, patience.hold_us)
         covered_us = [source.covered_us(now_us) for source in self._awaited]
         if self._away:
-            self._away = [span for span in self._away if now_us - (span.closed_us or 0) < patience.hold_us]
+            self._away = [span for span in self._away if (span.closed_us or 0) > given_up_us]
             covered_us += [us for span in self._away if (us := span.placed_us()) is not None]
         if not covered_us:
             return None
-        latest_us = now_us - self._trail_us if trails else now_us
-        known_us = watermark(
-            covered_us, now_us=now_us, latest_us=latest_us, written_us=self.written_us, hold_us=patience.hold_us
-        )
+        latest_us = patience.since(now_us, self._trail_us) if trails else now_us
+        known_us = watermark(covered_us, latest_us=latest_us, written_us=self.written_us, given_up_us=given_up_us)
         for buffer in self._live:
             held_at = buffer.held_at
             if held_at is not None and self._file_hz is not None:  # rule 7
                 known_us = min(known_us, us_of(held_at, self._file_hz))
-        known_us = max(known_us, now_us - patience.hold_us)  # rule 5
+        known_us = max(known_us, given_up_us)  # rule 5
         # While no stream is open it is not known whether silence follows, or the recording ended at the loss.
         if not self._open:
             known_us = min(known_us, max((sink.buffer.last_us for sink in self._sinks), default=self.written_us))
@@ -385,11 +385,12 @@ class Timeline:
                 source.was_unheard = True
 
 
-def watermark(covered_us: Iterable[int], *, now_us: int, latest_us: int, written_us: int, hold_us: int) -> int:
+def watermark(covered_us: Iterable[int], *, latest_us: int, written_us: int, given_up_us: int) -> int:
     """Return up to when may be written, given up to when each track of the open streams is known (at least one).
 
-    ``latest_us``: no later than that, but of a sender that is ahead of the clock.
+    ``latest_us``: no later than that, but of a sender that is ahead of the clock. ``given_up_us``: what is not known up
+    to here is not waited for any longer.
     """
     known_us = min(covered_us)
     known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6
-    return max(written_us, known_us, now_us - hold_us)  # rule 5
+    return max(written_us, known_us, given_up_us)  # rule 5

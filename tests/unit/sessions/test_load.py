@@ -1,0 +1,91 @@
+"""A server that is late with what it has refuses more, and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.sessions.test_registry import RegistryHarness
+from wavstream.errors import LimitReached
+from wavstream.sessions.load import Headroom, Load
+
+HEADROOM = Headroom(loop_delay_s=0.1, fold_delay_s=5.0, queue_bytes=1_000)
+CALM = {"late_us": 1_000, "fold_delay_us": 0, "queued_bytes": 0}
+BAD = {
+    "loop": {**CALM, "late_us": 150_000},
+    "folds": {**CALM, "fold_delay_us": 5_000_000},
+    "journal": {**CALM, "queued_bytes": 1_000},
+}
+
+
+class Seconds:
+    """Seconds of a server's life."""
+
+    def __init__(self, headroom: Headroom = HEADROOM) -> None:
+        self.load = Load(headroom)
+        self.now_us = 0
+        self.load.tick(self.now_us, late_us=0)
+
+    def second(self, *, late_us: int, fold_delay_us: int, queued_bytes: int) -> bool:
+        """Let one pass, and return whether that changed what is let in."""
+        is_over = False
+        while not is_over:
+            self.now_us += 15_000 + late_us
+            is_over = self.load.tick(self.now_us, late_us=late_us)
+        return self.load.look(self.now_us, fold_delay_us=fold_delay_us, queued_bytes=queued_bytes)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_three_bad_seconds_in_a_row_close_the_door_and_three_others_open_it(what: str) -> None:
+    seconds = Seconds()
+    changes = [seconds.second(**BAD[what]) for _ in range(4)]
+    assert changes == [False, False, True, False]
+    with pytest.raises(LimitReached, match=r"limits\.|journal\.queue_bytes"):
+        seconds.load.check()
+    assert seconds.load.refused == 1
+    changes = [seconds.second(**CALM) for _ in range(4)]
+    assert changes == [False, False, True, False]
+    seconds.load.check()
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_one_stall_is_no_overload(what: str) -> None:
+    seconds = Seconds()
+    for _ in range(5):
+        assert not seconds.second(**BAD[what])
+        assert not seconds.second(**BAD[what])
+        assert not seconds.second(**CALM)
+    seconds.load.check()
+
+
+def test_a_process_that_stood_still_for_a_minute_is_not_overloaded() -> None:
+    seconds = Seconds()
+    seconds.second(**{**CALM, "late_us": 60_000_000})
+    seconds.second(**CALM)
+    seconds.load.check()
+
+
+@pytest.mark.parametrize("what", ["loop", "folds"])
+def test_a_limit_of_zero_is_none(what: str) -> None:
+    seconds = Seconds(replace(HEADROOM, loop_delay_s=0.0, fold_delay_s=0.0))
+    for _ in range(10):
+        seconds.second(**BAD[what])
+    seconds.load.check()
+
+
+async def test_streams_of_calls_that_are_live_are_let_in_all_the_same() -> None:
+    board = RegistryHarness()
+    board.open(session_id="call-77")
+    board.sessions.load.overloaded_by = "its event loop by 200 ms"
+    board.sessions.check_load("default", "call-77")
+    for app_id, session_id in (("default", "call-78"), ("two", "call-77"), ("default", None)):
+        with pytest.raises(LimitReached, match="200 ms"):
+            board.sessions.check_load(app_id, session_id)
+
+
+async def test_a_call_that_a_restart_is_bringing_back_is_let_in() -> None:
+    board = RegistryHarness()
+    board.sessions.load.overloaded_by = "its event loop by 200 ms"
+    board.sessions.defer("default", "call-77")
+    board.sessions.check_load("default", "call-77")

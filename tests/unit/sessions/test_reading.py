@@ -1,0 +1,121 @@
+"""Time in which nothing is read is told from time in which nothing comes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.sessions import TIMING, LiveCall, at
+from wavstream.journal.records import ClockRecord, items
+from wavstream.model.recording import EndReason
+from wavstream.sessions.reading import LATE_US, ReadingTime
+
+S = 1_000_000
+TICK_US = 15_000
+
+
+class Ticking:
+    """A reading time and its ticks."""
+
+    def __init__(self) -> None:
+        self.reading = ReadingTime()
+        self.now_us = 100 * S
+        self.reading.tick(self.now_us)
+
+    def tick(self, *, late_us: int = 0, times: int = 1) -> None:
+        for _ in range(times):
+            self.now_us += TICK_US + late_us
+            self.reading.tick(self.now_us, late_us=late_us)
+
+
+@pytest.mark.parametrize("late_us", [0, 1_000, 20_000, LATE_US - 1])
+def test_a_loop_that_is_late_as_loops_are_reads_all_the_time(late_us: int) -> None:
+    ticking = Ticking()
+    ticking.tick(late_us=late_us, times=100)
+    assert ticking.reading.unread_us == 0
+    assert ticking.reading.caught_up.is_set()
+
+
+@pytest.mark.parametrize("late_s", [LATE_US / S, 1, 5, 3600])
+def test_a_loop_that_stood_still_has_not_read_for_as_long_as_it_is_late(late_s: float) -> None:
+    ticking = Ticking()
+    ticking.tick(times=10)
+    ticking.tick(late_us=int(late_s * S))
+    assert ticking.reading.unread_us == int(late_s * S)
+    assert not ticking.reading.caught_up.is_set()
+    ticking.tick(times=10)
+    assert ticking.reading.unread_us == int(late_s * S)
+    assert ticking.reading.caught_up.is_set()
+
+
+def test_a_pause_of_reading_counts_from_the_tick_before_it_to_the_tick_after_it() -> None:
+    ticking = Ticking()
+    ticking.reading.pause(True)
+    assert not ticking.reading.caught_up.is_set()
+    ticking.tick(times=10)
+    assert ticking.reading.unread_us == 10 * TICK_US
+    ticking.reading.pause(False)
+    assert not ticking.reading.caught_up.is_set()
+    ticking.tick()
+    assert ticking.reading.unread_us == 11 * TICK_US
+    ticking.tick(times=10)
+    assert ticking.reading.unread_us == 11 * TICK_US
+    assert ticking.reading.caught_up.is_set()
+
+
+def test_a_loop_that_stands_still_in_a_pause_counts_once() -> None:
+    ticking = Ticking()
+    ticking.reading.pause(True)
+    ticking.tick(late_us=2 * S)
+    assert ticking.reading.unread_us == 2 * S + TICK_US
+
+
+def test_a_pause_shorter_than_a_tick_is_seen() -> None:
+    ticking = Ticking()
+    ticking.reading.pause(True)
+    ticking.reading.pause(False)
+    ticking.tick()
+    assert ticking.reading.unread_us == TICK_US
+
+
+def clocks(call: LiveCall) -> list[ClockRecord]:
+    (journal,) = call.writer.journals
+    journal.flush()
+    batches = [entry[1] for entry in journal.queue if isinstance(entry, tuple)]
+    return [item for batch in batches for item in items(batch) if isinstance(item, ClockRecord)]
+
+
+async def test_the_clock_record_tells_what_was_not_read_since_the_one_before() -> None:
+    call = LiveCall(timing=TIMING)
+    call.open("a")
+    call.start(0.0)
+    call.session.tick(at(0.5), unread_us=0)
+    call.session.tick(at(0.65), unread_us=100_000)
+    call.session.tick(at(1.0), unread_us=150_000)
+    call.session.tick(at(6.5), unread_us=5_150_000)
+    call.session.tick(at(7.0), unread_us=5_150_000)
+    assert [clock.unread_us for clock in clocks(call)] == [0, 150_000, 5_000_000, 0]
+
+
+async def test_a_lost_leg_is_waited_for_so_much_longer() -> None:
+    call = LiveCall(timing=TIMING)
+    wait_s = TIMING.reconnect_wait_us / S
+    stream = call.open("a")
+    call.start(0.0)
+    stream.closed(False, at(5.0))
+    call.session.tick(at(5.0 + wait_s + 40.0), unread_us=41 * S)
+    assert call.recorder.ends == []
+    call.session.tick(at(5.0 + wait_s + 41.5), unread_us=41 * S)
+    await asyncio.sleep(0)
+    assert call.recorder.ends == [EndReason.DISCONNECTED]
+
+
+async def test_a_start_waits_so_much_longer_for_its_stream() -> None:
+    call = LiveCall(timing=TIMING)
+    wait_s = TIMING.start_wait_us / S
+    call.start(0.0)
+    call.session.tick(at(wait_s + 29.0), unread_us=30 * S)
+    assert call.session.waiting
+    call.session.tick(at(wait_s + 30.5), unread_us=30 * S)
+    assert not call.session.waiting
