@@ -90,6 +90,7 @@ SHORTER = {
     ),
     "One command, or one part of the composition": (
         "__main__.py",
+        "cli/journals.py",
         "cli/recover.py",
         "service/logs.py",
         "simulator/voices/make_voices.py",

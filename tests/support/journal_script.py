@@ -21,6 +21,7 @@ import numpy as np
 from tests.support.recordings import a_recording
 from tests.support.records import frame_record
 from wavstream.journal import events, records
+from wavstream.journal.batches import batch, tag_of
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
@@ -239,7 +240,7 @@ class Script:
             before_us = at_us
         lines.sort(key=lambda line: line[:3])
         width = round(batch_s * 1e6)
-        return [b"".join(line[3] for line in batch) for _, batch in groupby(lines, lambda line: line[0] // width)]
+        return [b"".join(line[3] for line in lines_of) for _, lines_of in groupby(lines, lambda line: line[0] // width)]
 
     def items(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[records.Item]:
         """Return the items that a reader of the journal gives."""
@@ -251,7 +252,8 @@ class Script:
         header = records.SegmentHeader(
             key="0" * 32, app_id="default", session_id="call-77", segment=1, created_us=T0_US
         )
-        batches = [records.batch(number, payload) for number, payload in enumerate(self.payloads())]
+        tag = tag_of(header.key)
+        batches = [batch(number, payload, tag=tag, segment=1) for number, payload in enumerate(self.payloads())]
         return records.segment_header(header) + b"".join(batches)
 
 

@@ -14,7 +14,7 @@ from tests.support.sessions import T0_US, a_recording, at
 from tests.support.speech import noise as noise
 from wavstream.journal import events
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import clock_record, event_record
+from wavstream.journal.records import RecordKind, clock_record, event_record
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.audio import MediaFormat, Track, TrackClock
 from wavstream.model.ids import new_id
@@ -85,8 +85,7 @@ def leave(folder: Path, *parts: Iterable[bytes], session_id: str = "call-77", ap
     journal = writer.open(key=new_id(), app_id=app_id, session_id=session_id)
     for part in parts:
         journal.rotate()
-        for row in part:
-            journal.append(row)
+        append(journal, part)
         writer.submit([journal])
     writer.stop()
     return journal.key
@@ -95,7 +94,10 @@ def leave(folder: Path, *parts: Iterable[bytes], session_id: str = "call-77", ap
 def append(journal: Journal, rows: Iterable[bytes]) -> None:
     """Add records to a live journal."""
     for row in rows:
-        journal.append(row)
+        if row[4] == RecordKind.EVENT:
+            journal.append_event(row)
+        else:
+            journal.append(row)
 
 
 def a_started_recording(**more: str) -> Recording:

@@ -16,9 +16,9 @@ from tests.support import recordings
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
-from wavstream.journal.events import JournalEvent, StreamFacts
+from wavstream.journal.events import JournalEvent, SessionState, StreamFacts
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import ClockRecord, EventRecord, items
+from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, items
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
@@ -184,8 +184,8 @@ class QuietWriter(JournalWriter):
         """Those that were opened."""
         self.submitted: list[list[Journal]] = []
 
-    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1) -> Journal:
-        journal = super().open(key=key, app_id=app_id, session_id=session_id, segment=segment)
+    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1, number: int | None = None) -> Journal:
+        journal = super().open(key=key, app_id=app_id, session_id=session_id, segment=segment, number=number)
         self.journals.append(journal)
         return journal
 
@@ -272,8 +272,8 @@ class LiveCall:
 
     @property
     def events(self) -> list[JournalEvent]:
-        """The events of it."""
-        return [row for row in self.journal if not isinstance(row, tuple)]  # type: ignore[misc]
+        """The events of it that say something new."""
+        return [row for row in self.journal if not isinstance(row, tuple | SessionState)]  # type: ignore[misc]
 
 
 def restore(
@@ -321,6 +321,8 @@ def journaled(journal: Journal) -> list[object]:
                 rows.append(item.event)
             elif isinstance(item, ClockRecord):
                 rows.append(("clock", (item.arrival_us - T0_US) / 1e6))
+            elif not isinstance(item, FrameRun):
+                raise AssertionError(f"a writer writes no {item}")
             elif item.samples is not None:
                 places = zip(item.track.tolist(), item.position.tolist(), item.samples.tolist(), strict=True)
                 rows.extend(("withheld", *place) for place in places)

@@ -162,6 +162,14 @@ def recover(config: Config = None) -> None:
 
 
 @app.command()
+def journals(config: Config = None) -> None:
+    """List the journals, and what was set aside from them with what is wrong."""
+    from wavstream.cli.journals import run_journals
+
+    run_journals(load_settings(config), console)
+
+
+@app.command()
 def verify(
     what: Annotated[str, typer.Argument(help="A recording's id, or a file with its sidecar beside it.")],
     config: Config = None,

@@ -16,7 +16,7 @@ from wavstream.journal.segments import segments_of
 from wavstream.model.recording import EndReason
 from wavstream.recorder.render_job import SLICE_BYTES
 from wavstream.recorder.spool_file import SpoolFile
-from wavstream.recovery.journal_summary import JournalSummary, read_summary
+from wavstream.recovery.journal_summary import JournalSummary, read_patiently, read_summary
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.timeline.clock import Patience
 
@@ -62,9 +62,11 @@ def replay(
 
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("folding", total=len(segments_of(folder, key)))
-        while not reader.at_end and not fold.complete:
-            feed(reader.read(max_bytes=SLICE_BYTES))
-            progress.update(bar, completed=reader.position.segment)
+        for segment, found in read_patiently(reader, max_bytes=SLICE_BYTES):
+            feed(found)
+            progress.update(bar, completed=segment)
+            if fold.complete:
+                break
     reader.close()
     if fold.ended is None:
         stop = RecordingStopped(recording_id=recording_id, reason=EndReason.RECOVERED, end_us=last_us)

@@ -66,6 +66,16 @@ class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     """Streams that were sent the recording's beep and return it on their outbound track."""
 
 
+class SessionState(msgspec.Struct, frozen=True, kw_only=True, tag="session_state"):
+    """What lasts, said again: for a reader that could not read the event that said it first (see ``restated``)."""
+
+    recordings: tuple[Recording, ...]
+    """Those that run, as they are."""
+    streams: tuple[StreamSnapshot, ...]
+    """The open ones."""
+    leg_order: tuple[str, ...]
+
+
 class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_paused"):
     """A recording was paused: nothing belongs to it until it is resumed."""
 
@@ -118,6 +128,7 @@ JournalEvent = (
     StreamOpened
     | StreamClosed
     | RecordingStarted
+    | SessionState
     | RecordingPaused
     | RecordingResumed
     | RecordingStopped

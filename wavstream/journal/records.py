@@ -1,23 +1,16 @@
 """The journal's record format: pure, no files.
 
-A journal is a chain of segments. A segment is a header and then batches; a batch is a header and then records.
+A journal is a chain of segments. A segment is a header and then batches (see ``batches``), a batch is records.
 
     segment  := magic "WAVSJRNL" | version u16 | header_length u16 | header (JSON) | crc32 u32 (of all before it)
-    batch    := magic "WSB1" | number u32 | payload_length u32 | crc32 u32 (of the payload) | payload
-    payload  := record *
+    payload  := record *                                                            (of a batch)
     record   := payload_length u32 | kind u8 | 0 u8 | track u16 | arrival_us u64 | position u64 | payload
 
-All integers are little-endian. ``number`` counts the batches of a segment from 0. ``arrival_us`` is Unix time in
-microseconds and never decreases within a session. ``position`` is the media time of the payload's first sample in
-samples of its track.
+All integers are little-endian. ``arrival_us`` is Unix time in microseconds and never decreases within a session.
+``position`` is the media time of the payload's first sample in samples of its track.
 
-Two rules make the format safe to read at any moment:
-
-1. A batch counts only if it is whole and its checksum is right. The first that is not ends the segment: a crash tore
-   it, or it is still being written.
-2. A record never spans two batches, so whoever reads whole batches reads whole records.
-
-The checksum is per batch: that costs 0.08 us a frame, one per record 0.2 us or more.
+A record never spans two batches, so whoever reads whole batches reads whole records. The checksum is per batch: that
+costs 0.08 us a frame, one per record 0.2 us or more.
 """
 
 from __future__ import annotations
@@ -39,11 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEGMENT_MAGIC = b"WAVSJRNL"
-BATCH_MAGIC = b"WSB1"
-VERSION = 1
+VERSION = 2
+"""What is written; ``READABLE`` is read."""
+READABLE = (1, 2)
 
 RECORD = struct.Struct("<IBBHQQ")
-BATCH = struct.Struct("<4sIII")
 _SEGMENT = struct.Struct("<8sHH")
 _CRC = struct.Struct("<I")
 _SAMPLES = struct.Struct("<I")
@@ -108,7 +101,17 @@ class EventRecord:
     event: JournalEvent
 
 
-Item = FrameRun | ClockRecord | EventRecord
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was written here cannot be read any more; of a reader, in no journal."""
+
+    after_us: int
+    """The last arrival before it; 0: there is none."""
+    arrival_us: int
+    """The first arrival after it."""
+
+
+Item = FrameRun | ClockRecord | EventRecord | Damage
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,19 +133,22 @@ class BrokenSegment(Exception):
     """The header of a segment is not one of ours, or is damaged; the text says how."""
 
 
+class HeaderCutShort(BrokenSegment):
+    """There are too few bytes for a header: it is being written, or a crash came then."""
+
+
+class UnknownVersion(BrokenSegment):
+    """The header is whole, and of a version that is not read here: what follows it is for another wavstream."""
+
+
 # ---- writing ---------------------------------------------------------------------------------------------------
 
 
-def segment_header(header: SegmentHeader) -> bytes:
+def segment_header(header: SegmentHeader, *, version: int = VERSION) -> bytes:
     """Return the bytes that a segment starts with."""
     body = msgspec.json.encode(header)
-    head = _SEGMENT.pack(SEGMENT_MAGIC, VERSION, len(body)) + body
+    head = _SEGMENT.pack(SEGMENT_MAGIC, version, len(body)) + body
     return head + _CRC.pack(zlib.crc32(head))
-
-
-def batch(number: int, payload: bytes) -> bytes:
-    """Return a batch of whole records; the payload must not be empty."""
-    return BATCH.pack(BATCH_MAGIC, number, len(payload), zlib.crc32(payload)) + payload
 
 
 def withheld_record(*, track: int, arrival_us: int, position: int, samples: int) -> bytes:
@@ -164,43 +170,26 @@ def event_record(arrival_us: int, event: JournalEvent) -> bytes:
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
-def read_segment_header(head: bytes) -> tuple[SegmentHeader, int]:
-    """Return the header at the start of ``head`` and its size in bytes; raise BrokenSegment."""
+def read_segment_header(head: bytes) -> tuple[SegmentHeader, int, int]:
+    """Return the header at the start of ``head``, its size in bytes and its version; raise BrokenSegment."""
     if len(head) < _SEGMENT.size:
-        raise BrokenSegment("shorter than a segment header")
+        raise HeaderCutShort("shorter than a segment header")
     magic, version, length = _SEGMENT.unpack_from(head)
     if magic != SEGMENT_MAGIC:
         raise BrokenSegment("not a wavstream journal")
-    if version != VERSION:
-        raise BrokenSegment(f"journal version {version}; this wavstream reads version {VERSION}")
     end = _SEGMENT.size + length
     if len(head) < end + _CRC.size:
-        raise BrokenSegment("header cut short")
+        raise HeaderCutShort("header cut short")
     if _CRC.unpack_from(head, end)[0] != zlib.crc32(head[:end]):
         raise BrokenSegment("header checksum is wrong")
-    return _decode_header(head[_SEGMENT.size : end]), end + _CRC.size
-
-
-def whole_batches(chunk: bytes, first_number: int) -> tuple[list[memoryview], int]:
-    """Return the payloads of the whole, right batches at the start of ``chunk``, and how many bytes they take.
-
-    ``first_number`` is the number that the first one must have. Stop without an error at the first batch that is cut
-    short or wrong (rule 1).
-    """
-    payloads: list[memoryview] = []
-    view = memoryview(chunk)
-    offset = 0
-    while len(view) - offset >= BATCH.size:
-        magic, number, length, checksum = BATCH.unpack_from(view, offset)
-        end = offset + BATCH.size + length
-        if magic != BATCH_MAGIC or number != first_number + len(payloads) or end > len(view):
-            break  # rule 1
-        payload = view[offset + BATCH.size : end]
-        if zlib.crc32(payload) != checksum:
-            break  # rule 1
-        payloads.append(payload)
-        offset = end
-    return payloads, offset
+    # After the checksum: a damaged version is damage, and not a version.
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise UnknownVersion(f"journal version {version}; this wavstream reads versions {known}")
+    try:
+        return _decode_header(head[_SEGMENT.size : end]), end + _CRC.size, version
+    except msgspec.MsgspecError as error:
+        raise BrokenSegment(f"header is not understood: {error}") from error
 
 
 def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:

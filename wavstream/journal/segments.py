@@ -4,6 +4,8 @@
    end of segment n only has to look for n + 1.
 2. A segment is written at offsets that the writer knows, not appended to. A write that failed half way is repeated with
    the same bytes at the same place; until then it is a torn tail, which every reader ignores.
+3. A batch with events is written a second time, behind the next one: who does not know of a stream or a start cannot
+   use what follows, for as long as it lasts. Behind it, so that a damaged sector seldom takes both.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wavstream.journal.records import SegmentHeader, batch, segment_header
+from wavstream.journal.batches import batch, tag_of
+from wavstream.journal.records import SegmentHeader, segment_header
 
 WriteAt = Callable[[int, memoryview, int], int]
 """``os.pwrite``: takes descriptor, bytes and offset; returns how many bytes it took, or raises OSError."""
@@ -34,7 +37,7 @@ class Position(NamedTuple):
     offset_bytes: int = 0
     """In the file; 0: before the segment's header."""
     batch: int = 0
-    """Number within the segment of the batch that follows."""
+    """Number of the batch that follows; 0 before a header: any but in segment 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,12 @@ def segment_path(folder: Path, key: str, segment: int) -> Path:
     if _KEY.fullmatch(key) is None:
         raise ValueError(f"not a journal key: {key!r}")
     return folder / f"{key}-{segment:06d}.wsj"
+
+
+def told_by(name: str) -> tuple[str, int] | None:
+    """Return the key and the number that the name of a segment's file tells; None: it is none."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (match["key"], int(match["segment"]))
 
 
 def journals_in(folder: Path) -> FolderContents:
@@ -91,6 +100,10 @@ class SegmentFile:
     ) -> None:
         self.path = segment_path(folder, key, segment)
         self.position = Position(segment)
+        """Behind the last batch; the number is that of the next one."""
+        self._tag = tag_of(key)
+        self._owed = b""
+        """The batch that is to be written a second time."""
         self._write_at = write_at
         self._head = segment_header(
             SegmentHeader(
@@ -103,21 +116,30 @@ class SegmentFile:
         )
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def write(self, payload: bytes) -> None:
-        """Write one batch of whole records, with the header before the first; after an OSError call it again."""
+    def write(self, number: int, payload: bytes, *, is_twice: bool = False) -> None:
+        """Write one batch of whole records, with the header before the first; after an OSError call it again.
+
+        ``is_twice``: behind the next one too.
+        """
+        segment, offset, _ = self.position
+        packed = batch(number, payload, tag=self._tag, segment=segment)
+        self._put(packed + self._owed if offset else self._head + packed)
+        self._owed = packed if is_twice else b""
+        self.position = Position(segment, self.position.offset_bytes, number + 1)
+
+    def close(self) -> None:
+        """Write what is owed (rule 3), as far as the disk takes it, and close the descriptor."""
+        with suppress(OSError):
+            self._put(self._owed)
+        os.close(self._fd)
+
+    def _put(self, chunk: bytes) -> None:
         segment, offset, number = self.position
-        chunk = batch(number, payload)
-        if not offset:
-            chunk = self._head + chunk
         view = memoryview(chunk)
         written = 0  # rule 2: always from the start of the batch
         while written < len(chunk):
             written += self._write_at(self._fd, view[written:], offset + written)
-        self.position = Position(segment, offset + written, number + 1)
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._fd)
+        self.position = Position(segment, offset + written, number)
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,7 +6,9 @@ Three rules:
    urgent submission overtakes other journals, never the earlier batches of its own.
 2. Nothing is dropped. A write that fails is kept and tried again, ever more slowly, while other journals go on. Waiting
    bytes are counted: from ``queue_bytes`` on, the feeders of the journals must stop until half of that is written.
-3. Callbacks run in the writer thread, except where it is said otherwise. They must be quick: hand over and return.
+3. What a failed sync may have lost is written again, with the numbers that it had, to a segment of its own, before
+   anything that still waits (see ``sync``).
+4. Callbacks run in the writer thread, except where it is said otherwise. They must be quick: hand over and return.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ import structlog
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.journal.journal import SEGMENT_BYTES, Journal
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
-from wavstream.journal.sync import Flush, FolderSync
+from wavstream.journal.set_aside import SetAside
+from wavstream.journal.sync import KEEP_BYTES, Flush, FolderSync, Unsynced
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """A second of 2,000 legs of 16 kHz L16."""
@@ -51,6 +54,7 @@ class JournalWriter:
         sync_interval_s: float = 1.0,
         write_at: WriteAt = os.pwrite,
         flush: Flush | None = None,
+        keep_bytes: int = KEEP_BYTES,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
@@ -59,12 +63,18 @@ class JournalWriter:
         it; with False when half of it is written, in either thread.
         """
         self.folder = folder
+        self.set_aside = SetAside(folder)
+        """Where journals go that are damaged: nothing deletes them."""
         self._on_written = on_written
         self._on_pressure = on_pressure
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
-        self._sync = FolderSync(folder, interval_s=sync_interval_s, flush=flush)
+        self._sync = FolderSync(
+            folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
+        )
+        self._unsafe: queue.SimpleQueue[Unsynced] = queue.SimpleQueue()
+        """What a failed sync may have lost."""
         # Each counter has one thread that changes it, so neither needs a lock.
         self._submitted_bytes = 0
         self._written_bytes = 0
@@ -100,11 +110,21 @@ class JournalWriter:
         self._sync.start()
         self._thread.start()
 
-    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1) -> Journal:
-        """Return a journal to append to. ``segment`` must not exist: after a crash it is the last one's number + 1."""
+    def open(self, *, key: str, app_id: str, session_id: str, segment: int = 1, number: int | None = None) -> Journal:
+        """Return a journal to append to. ``segment`` must not exist: after a crash it is the last one's number + 1.
+
+        ``number``: that of its next batch, which readers take for a copy if there was one with it.
+        """
         segment_path(self.folder, key, segment)
+        if number is None and segment > 1:
+            raise InternalError(f"journal {key} goes on in segment {segment}, and nobody says with which number")
         return Journal(
-            key=key, app_id=app_id, session_id=session_id, segment=segment, segment_bytes=self._segment_bytes
+            key=key,
+            app_id=app_id,
+            session_id=session_id,
+            segment=segment,
+            number=number or 0,
+            segment_bytes=self._segment_bytes,
         )
 
     def submit(self, journals: Sequence[Journal]) -> None:
@@ -128,12 +148,17 @@ class JournalWriter:
         """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
-    def close(self, journal: Journal, *, delete: bool = False) -> None:
-        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one."""
+    def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
+        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one.
+
+        What ``is_damaged`` is not deleted but set aside: a person may get more out of it.
+        """
         below = journal.rotate()
         self._submit_action(journal, partial(self._close, journal))
-        if delete:
-            self.delete_before(journal, below)
+        if delete and is_damaged:
+            self._submit_action(journal, partial(self._keep_aside, journal))
+        elif delete:
+            self._submit_action(journal, partial(self._delete_all, journal, below))
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Write all submissions, sync, end the threads; block for it. Raise DependencyError if the disk refuses."""
@@ -141,6 +166,9 @@ class JournalWriter:
         self._jobs.put(None)
         self._thread.join(timeout_s + _LAST_RETRY_S)
         self._sync.stop(timeout_s=timeout_s)
+        if not self._unsafe.empty():  # the last sync has failed: once more, in the place of the threads that have ended
+            self._write_unsafe()
+            self._sync.sync()
         if self.queued_bytes:
             raise DependencyError(
                 f"{self.queued_bytes} bytes of journals in {self.folder} could not be written: {_WHAT_TO_DO}"
@@ -186,6 +214,7 @@ class JournalWriter:
                 job = ()
             if job is None:
                 break
+            self._write_unsafe()
             self._write_urgent()
             self._write_all([journal for journal in job if journal not in self._stuck])
             if self._stuck and not self._until_retry_s():
@@ -196,6 +225,24 @@ class JournalWriter:
 
     def _until_retry_s(self) -> float:
         return max(self._retry_at - time.monotonic(), 0.0)
+
+    def _write_again(self, unsynced: Unsynced) -> None:
+        """Have written again what a failed sync has covered; called in the thread that syncs."""
+        self._unsafe.put(unsynced)
+        self._jobs.put(())
+
+    def _write_unsafe(self) -> None:
+        while not self._unsafe.empty():
+            again: dict[Journal, list[Callable[[], None]]] = {}
+            for journal, batch in self._unsafe.get().batches:
+                if batch[0] >= journal.first_number:
+                    actions = again.setdefault(journal, [partial(self._begin_segment, journal)])
+                    actions.append(partial(self._put_batch, journal, *batch))
+            for journal, actions in again.items():
+                if journal.file is None:  # nobody writes to it any more
+                    actions.append(partial(self._close, journal))
+                journal.queue.extendleft(reversed(actions))  # rule 3
+            self._write_all([journal for journal in again if journal not in self._stuck])
 
     def _write_urgent(self) -> None:
         while self._urgent:
@@ -244,28 +291,53 @@ class JournalWriter:
             return False
         return True
 
-    def _write_batch(self, journal: Journal, segment: int, payload: bytes) -> None:
-        file = journal.file
-        if file is None or file.position.segment != segment:
+    def _write_batch(self, journal: Journal, segment: int, payload: bytes, has_event: bool) -> None:
+        if segment > journal.loop_segment:
+            journal.loop_segment = segment
             self._close(journal)
+        self._put_batch(journal, journal.next_number, payload, has_event)
+        journal.next_number += 1
+        journal.written_bytes += len(payload)
+        self._written_bytes += len(payload)
+
+    def _put_batch(self, journal: Journal, number: int, payload: bytes, has_event: bool) -> None:
+        file = journal.file
+        if file is None:
             file = journal.file = SegmentFile(
                 self.folder,
                 key=journal.key,
                 app_id=journal.app_id,
                 session_id=journal.session_id,
-                segment=segment,
+                segment=journal.loop_segment + journal.shift,
                 write_at=self._write_at,
             )
-        file.write(payload)
+        file.write(number, payload, is_twice=has_event)
         journal.written = file.position
-        journal.written_bytes += len(payload)
-        self._written_bytes += len(payload)
-        self._sync.touched(file.path)
+        self._sync.written(file.path, journal, (number, payload, has_event))
+
+    def _begin_segment(self, journal: Journal) -> None:
+        """Begin a segment between two of the loop."""
+        self._close(journal)
+        journal.shift += 1
 
     def _close(self, journal: Journal) -> None:
         if journal.file is not None:
             file, journal.file = journal.file, None
             file.close()
+
+    def _delete_all(self, journal: Journal, below: int) -> None:
+        """Delete all segments; what was written before is not written again."""
+        journal.first_number = journal.next_number
+        self._delete(journal, below + journal.shift)
+
+    def _keep_aside(self, journal: Journal) -> None:
+        journal.first_number = journal.next_number
+        try:
+            self.set_aside.take_journal(journal.key)
+        except OSError as error:
+            log.error("journal_not_set_aside", journal=journal.key, error=str(error))
+        else:
+            log.error("damaged_journal_kept", journal=journal.key, folder=str(self.set_aside.path))
 
     def _delete(self, journal: Journal, below: int) -> None:
         if journal.file is not None and journal.file.position.segment < below:
@@ -278,7 +350,7 @@ class JournalWriter:
 
 
 def _call(callback: Callable[[], None]) -> None:
-    """Run the callback of another room (rule 3): its failure must not end the thread or the batch."""
+    """Run the callback of another room (rule 4): its failure must not end the thread or the batch."""
     try:
         callback()
     except Exception:

@@ -113,7 +113,8 @@ class Gap:
     start_ms: int
     length_ms: int
     cause: str
-    """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away) or ``loss`` (media time jumped)."""
+    """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away), ``loss`` (media time jumped),
+    ``silence`` (it jumped, and what lacks was never sent) or ``damage`` (it came, and the journal lost it)."""
 
 
 @dataclass(frozen=True, slots=True)

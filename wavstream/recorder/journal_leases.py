@@ -4,6 +4,8 @@ A recording *leases* its session's journal from the segment in which it starts. 
 published. The lease of a recording that failed is *retained*, so that its audio can still be had from the journal,
 until its retention ends or it is deleted. Segments are deleted from the lowest up, so a retained lease also keeps what
 the session journals after it: the price of a fault that is rare, and bounded by the retention.
+
+A journal that is damaged is not deleted, not even in part: it is set aside when nobody needs it any more.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ class _Leased:
     journal: Journal
     first_segments: dict[str, int] = field(default_factory=dict)
     """By recording: a segment at or before its start."""
+    is_damaged: bool = False
 
 
 class JournalLeases:
@@ -42,6 +45,12 @@ class JournalLeases:
         leased = self._leased.get(journal_key)
         return list(leased.first_segments) if leased is not None else []
 
+    def note_damage(self, journal_key: str) -> None:
+        """Have the journal set aside, where it would be deleted."""
+        leased = self._leased.get(journal_key)
+        if leased is not None:
+            leased.is_damaged = True
+
     def flush(self, journal: Journal) -> asyncio.Future[None]:
         """Write what the journal has queued before the queues of others; the future is done when it is in the file."""
         written: asyncio.Future[None] = self._loop.create_future()
@@ -57,11 +66,11 @@ class JournalLeases:
         key = self._journal_of.pop(recording_id)
         leased = self._leased[key]
         del leased.first_segments[recording_id]
-        if leased.first_segments:
-            self._writer.delete_before(leased.journal, min(leased.first_segments.values()))
-        else:
+        if not leased.first_segments:
             del self._leased[key]
-            self._writer.close(leased.journal, delete=True)
+            self._writer.close(leased.journal, delete=True, is_damaged=leased.is_damaged)
+        elif not leased.is_damaged:
+            self._writer.delete_before(leased.journal, min(leased.first_segments.values()))
 
     def retain(self, recording_id: str, *, for_s: float | None) -> None:
         """Keep the lease of a recording that failed for so many seconds; None: until ``release_failed``."""

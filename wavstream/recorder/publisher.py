@@ -1,5 +1,6 @@
 """Finished files go into storage and rows into the catalog, tried again until the disk and the database take them.
-Meanwhile a recording that has ended is ``completed`` and its journal stays, so nothing is lost.
+Meanwhile a recording that has ended is ``completed`` and its journal stays, so nothing is lost. A file whose sync has
+failed is not synced again, but made anew from the journal: what was lost of it, no later sync would say.
 
 The file of a recording is published before its row says so, and its row is written together with the facts that are
 announced of it.
@@ -22,7 +23,7 @@ from wavstream.errors import DependencyError
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.render_job import RenderJob
-from wavstream.storage.local import LocalStorage
+from wavstream.storage.local import LocalStorage, NotOnDisk
 
 log = structlog.get_logger(__name__)
 
@@ -62,11 +63,14 @@ class Publisher:
         """Return when a recording that has just stopped expires; None: never."""
         return await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
 
-    async def publish(self, job: RenderJob, recording: Recording) -> Recording:
-        """Complete the job's file and move it into storage; return the recording as it ends up."""
+    async def publish(self, job: RenderJob, recording: Recording) -> Recording | None:
+        """Complete the job's file and move it into storage; return the recording as it ends up.
+
+        None: a sync has failed, and the job has to be folded to its end again, as it begins anew.
+        """
         loop = asyncio.get_running_loop()
 
-        def try_once() -> Awaitable[Recording]:
+        def try_once() -> Awaitable[Recording | None]:
             return loop.run_in_executor(self._pool, self._put_in_storage, job, recording)
 
         return await retry_forever(
@@ -118,11 +122,16 @@ class Publisher:
     async def _ask_catalog(self, ask: Callable[[], Awaitable[T]], recording: Recording) -> T:
         return await retry_forever(ask, on_first_failure=partial(_log_catalog_failure, recording), delay_s=self.retry_s)
 
-    def _put_in_storage(self, job: RenderJob, recording: Recording) -> Recording:
-        recording = job.finish(recording)
-        if recording.status is Status.AVAILABLE:
-            sidecar = self._sidecar(recording) if self._sidecar is not None else None
-            self._storage.publish(job.spool, recording.object_key, sidecar=sidecar)
+    def _put_in_storage(self, job: RenderJob, recording: Recording) -> Recording | None:
+        try:
+            recording = job.finish(recording)
+            if recording.status is Status.AVAILABLE:
+                sidecar = self._sidecar(recording) if self._sidecar is not None else None
+                self._storage.publish(job.spool, recording.object_key, sidecar=sidecar)
+        except NotOnDisk as error:
+            log.error("recording_made_anew", recording_id=recording.id, error=str(error))
+            job.begin_again()
+            return None
         return recording
 
 

@@ -70,7 +70,7 @@ class Recorder:
         recording = self._live.get(row.id) or self.accept(row)
         job = RenderJob(
             row,
-            reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment)),
+            reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment), known=(row,)),
             spool=self._folders.spool / f"{row.id}.{row.options.format}",
             patience=self._patience,
             on_automatic_end=partial(self._found_end, recording),
@@ -118,6 +118,10 @@ class Recorder:
         """Go on keeping the journal of a recording that failed before the restart; None: for an unknown time."""
         self._leases.acquire(failed.id, journal, first_segment=first_segment)
         self._leases.retain(failed.id, for_s=for_s)
+
+    def note_damage(self, journal: Journal) -> None:
+        """Have a journal that recordings need set aside in the end, instead of deleted: it is damaged."""
+        self._leases.note_damage(journal.key)
 
     def release_failed(self, recording_id: str) -> None:
         """Delete the journal of a recording that failed, as soon as no other needs it."""

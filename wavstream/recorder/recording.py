@@ -152,7 +152,7 @@ class LiveRecording:
     def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
         """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
         assert self.journal is not None
-        self.journal.append(event_record(now_us, stop))
+        self.journal.append_event(event_record(now_us, stop))
         ended_at = utc(stop.end_us if stop.cuts else now_us)
         return self.finish(
             self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=ended_at),
@@ -179,7 +179,10 @@ class LiveRecording:
                 finally:
                     self.folded.set_result(None)
                 self.row = as_it_ended(self.row, self.job.ended)
-                finished = await self._publisher.publish(self.job, self.row)
+                while (published := await self._publisher.publish(self.job, self.row)) is None:
+                    await asyncio.sleep(self._publisher.retry_s)
+                    await self._render.fold_to_end(self.job)  # anew, into another file
+                finished = published
             except Exception as error:  # ours: the journal is kept for whoever looks into it
                 log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
                 finished = replace(self.row, status=Status.FAILED, error=f"{type(error).__name__}: {error}")
@@ -190,6 +193,8 @@ class LiveRecording:
         self.row = finished
         del self._registry[finished.id]
         self.ended.set_result(finished)
+        if self.job.is_journal_damaged:
+            self._leases.note_damage(self.journal.key)
         if finished.status is not Status.FAILED:
             self._leases.release(finished.id)
         elif await self._publisher.is_held(finished):

@@ -1,13 +1,14 @@
 """The making of one file: a journal is read, folded and appended to a spool file, a slice at a time.
 
 A job does the same in a live call and after a crash: it reads what the journal has. Its methods run on the render
-thread, one at a time, but for ``finish`` and ``discard``, which run when nothing is folded any more. What may be read
-from any thread says so.
+thread, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is folded. What may
+be read from any thread says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,11 +49,14 @@ class RenderJob:
         self.on_automatic_end = on_automatic_end
         self.is_followed = False
         """Whether it is folded for its listeners, at each clock record that decides something, and not with others."""
+        self.awaits_stop = False
+        """Whether the journal has its stop record, so that nothing that is there is too much to look for it."""
         self.stuck: OSError | None = None
         """The disk's error of the last slice; it is tried again."""
         self.broken: Exception | None = None
         """An error of ours: the fold cannot go on."""
         self._reader = reader
+        self._patience = patience
         self._fold = Fold(recording.id, patience=patience)
         self._file = SpoolFile(spool)
         self._slice_bytes = slice_bytes
@@ -76,7 +80,9 @@ class RenderJob:
             # Only the first header is used; that of an MP3 file costs more than appending does.
             header = b"" if self._file.size_bytes else fold.header()
             self._file.append(header, audio, kept_bytes=fold.kept_bytes)
-        return not self._reader.at_end and not self.is_complete
+        # A segment that is missing is seen by a read that finds nothing.
+        is_more = not self._reader.at_end or (self.awaits_stop and bool(items))
+        return is_more and not self.is_complete
 
     @property
     def ended(self) -> RecordingStopped | None:
@@ -87,6 +93,11 @@ class RenderJob:
     def is_complete(self) -> bool:
         """Whether the stop record has been folded."""
         return self._fold.complete
+
+    @property
+    def is_journal_damaged(self) -> bool:
+        """Whether something is missing in what was read of the journal."""
+        return self._reader.is_damaged
 
     def take_automatic_end(self) -> RecordingStopped | None:
         """Return the end that the fold has found by itself: once, and only if nobody has stopped the recording."""
@@ -156,6 +167,16 @@ class RenderJob:
             status, size_bytes, sha256 = Status.AVAILABLE, self._file.size_bytes, self._file.audio_sha256
         receipt = self._fold.account().receipt(audio_sha256=sha256, size_bytes=size_bytes)
         return replace(recording, status=status, receipt=receipt)
+
+    def begin_again(self) -> None:
+        """Begin anew, with another file: what was written may be lost. Nothing may be folded now."""
+        with suppress(OSError):  # what is left in the spool goes at the next start
+            self.discard()
+        stem, _, number = self.spool.stem.partition("~")
+        self.spool = self.spool.with_stem(f"{stem}~{int(number or 1) + 1}")
+        self._reader = self._reader.again()
+        self._fold = Fold(self.recording_id, patience=self._patience)
+        self._file = SpoolFile(self.spool)
 
     def discard(self) -> None:
         """Close the journal and remove the spool file."""

@@ -168,6 +168,7 @@ class RenderThread:
             self._loop.call_soon_threadsafe(job.on_automatic_end, end)
 
     def _fold_to_end(self, job: RenderJob, folded: asyncio.Future[None]) -> None:
+        job.awaits_stop = True
         more = job.broken is None and self._fold_turn(job)
         if job.broken is not None:
             self._loop.call_soon_threadsafe(_fail, folded, job.broken)

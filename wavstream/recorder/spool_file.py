@@ -13,6 +13,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from wavstream.storage.local import sync
+
 
 class SpoolFile:
     """One growing file in the spool. After an OSError from any method, call it again: nothing is lost."""
@@ -54,9 +56,10 @@ class SpoolFile:
             self._owed = self._owed[written:]
 
     def finish(self, header: bytes) -> None:
-        """Cut the file where its audio ends, write the right header and close; the file is then ready to be published.
+        """Cut the file where its audio ends, write the right header, sync and close; it is then ready to be published.
 
-        A second call does nothing.
+        A second call does nothing. Raise NotOnDisk if the file may have lost something: it is closed, and no more of
+        use. It is synced by the descriptor that wrote it, which is told of every error since it was opened.
         """
         self.settle()
         if self._fd is None:
@@ -67,7 +70,10 @@ class SpoolFile:
         self._write_header(header)
         # Closed for good even where close reports an error: the number may be another file's by the next try.
         fd, self._fd = self._fd, None
-        os.close(fd)
+        try:
+            sync(fd, self.path)
+        finally:
+            os.close(fd)
 
     def discard(self) -> None:
         """Close and remove the file."""

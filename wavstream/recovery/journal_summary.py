@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from wavstream.journal import events, records
-from wavstream.journal.reader import JournalReader, read_header
+from wavstream.journal.reader import READ_BYTES, TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
 from wavstream.journal.segments import segments_of
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
+
+RETRY_S = 0.1
+"""A second in all, before something counts as damaged: it runs beside live calls, and nobody waits."""
 
 
 @dataclass(slots=True)
@@ -34,8 +39,12 @@ class JournalSummary:
     last_us: int = 0
     """The last arrival."""
     last_segment: int = 0
+    next_number: int = 0
+    """Of the batch that is to follow."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, a sentence each."""
+    is_damaged: bool = False
+    """Whether more of it is missing than a crash tears."""
 
     @property
     def lost(self) -> list[events.StreamFacts]:
@@ -102,21 +111,47 @@ class JournalSummary:
             )
 
 
-def read_summary(folder: Path, key: str) -> JournalSummary:
-    """Read a journal for its facts; raises BrokenSegment if it cannot be understood, or OSError."""
+def read_summary(folder: Path, key: str, *, known: Sequence[Recording] = ()) -> JournalSummary:
+    """Read a journal for its facts; raise BrokenSegment if it cannot be understood, or OSError.
+
+    ``known``: what the catalog has of recordings whose start may be damaged.
+    """
     facts = JournalSummary(read_header(folder, key))
-    reader = JournalReader(folder, key)
+    reader = JournalReader(folder, key, known=known)
     try:
-        while not reader.at_end:
-            segment = reader.position.segment
-            for item in reader.read():
+        for segment, found in read_patiently(reader):
+            for item in found:
                 facts.take(item, segment=segment)
-        if reader.unread_bytes:
-            reader.problems.append(f"its last {reader.unread_bytes} bytes are torn or broken")
+        reader.end()
+        facts.next_number = reader.next_number
     except msgspec.MsgspecError as error:
         raise BrokenSegment(f"segment {reader.position.segment}: an event that is not known here ({error})") from error
     finally:
         reader.close()
     facts.last_segment = max(segments_of(folder, key))
-    facts.problems = reader.problems
+    facts.problems, facts.is_damaged = reader.problems, reader.is_damaged
     return facts
+
+
+def read_patiently(reader: JournalReader, *, max_bytes: int = READ_BYTES) -> Iterator[tuple[int, list[records.Item]]]:
+    """Yield what is read of a journal that nobody writes to, each with the segment in which that read began.
+
+    What the disk refuses is tried again, until the reader takes it for damaged; raise OSError if it is we who lack
+    something.
+    """
+    failures = 0
+    while True:
+        segment = reader.position.segment
+        try:
+            found = reader.read(max_bytes=max_bytes)
+        except OSError:
+            failures += 1
+            if failures > TRIES:
+                raise
+            time.sleep(RETRY_S)
+            continue
+        failures = 0
+        if found:
+            yield segment, found
+        elif reader.at_end:  # a second look, that finds nothing: no later segment is there
+            return

@@ -10,8 +10,9 @@ For each session that has journals:
    stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
    ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
 4. A journal of finished recordings is deleted. One of a recording that failed is kept, unread, until the recording's
-   retention ends or it is deleted. One that cannot be read is left alone and named at every start: only a person can
-   tell what to do with it.
+   retention ends or it is deleted. One that is damaged is set aside instead of deleted (``journal.set_aside``), and one
+   that tells nothing at all is set aside at once. One that the disk does not give, or that another version has
+   written, is left alone and named at every start: only a person can tell what to do with it.
 
 Then the rows: one that is unfinished and has no journal cannot be finished, unless it still waits for its first
 stream. Last, rows and files are reconciled.
@@ -29,8 +30,9 @@ from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import read_header
-from wavstream.journal.records import BrokenSegment
+from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
+from wavstream.journal.set_aside import FOLDER as SET_ASIDE
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -86,17 +88,26 @@ class Recovery:
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
+        for odd in self._writer.set_aside.put_in_order():
+            log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
         contents = journals_in(self._folder)
         for name in contents.strangers:
-            log.warning("journal_folder_stranger", file=str(self._folder / name))
+            if name != SET_ASIDE:
+                log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, segments in contents.journals.items():
             try:
                 header = read_header(self._folder, key)
+            except UnknownVersion as error:
+                self._leave(key, error)
+                self._may_be_readable = True
             except BrokenSegment as error:
-                if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
-                    self._leave(key, error)
-                else:  # the crash came between the making of the file and its first batch
-                    delete_segments(self._folder, key)
+                try:
+                    if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
+                        self._set_aside(key, error)
+                    else:  # the crash came between the making of the file and its first batch
+                        delete_segments(self._folder, key)
+                except OSError as lasting:
+                    self._leave(key, lasting)
             except OSError as error:
                 self._leave(key, error)
             else:
@@ -138,6 +149,9 @@ class Recovery:
         for key in keys:
             try:
                 summary = await asyncio.to_thread(read_summary, self._folder, key)  # step 2
+                if summary.is_damaged:
+                    known = await self._known(summary.header.app_id, summary.header.session_id)
+                    summary = await asyncio.to_thread(read_summary, self._folder, key, known=known)
             except (BrokenSegment, OSError) as error:
                 self._leave(key, error)
                 continue
@@ -161,10 +175,17 @@ class Recovery:
         failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, now_us)]
         header = summary.header
         if not unfinished and not failed:  # step 4
-            await asyncio.to_thread(delete_segments, self._folder, header.key)
+            if summary.is_damaged:
+                await asyncio.to_thread(self._set_aside, header.key, "; ".join(summary.problems))
+            else:
+                await asyncio.to_thread(delete_segments, self._folder, header.key)
             return
         journal = self._writer.open(
-            key=header.key, app_id=header.app_id, session_id=header.session_id, segment=summary.last_segment + 1
+            key=header.key,
+            app_id=header.app_id,
+            session_id=header.session_id,
+            segment=summary.last_segment + 1,
+            number=summary.next_number,
         )
         for row in failed:
             log.error("failed_recording_kept", recording_id=row.id, journal=journal.key)
@@ -184,6 +205,8 @@ class Recovery:
             else:
                 recording.save_later()
                 running.append(recording)
+        if summary.is_damaged:
+            self._recorder.note_damage(journal)
         if running:
             left = Restored(
                 journal=journal,
@@ -196,12 +219,22 @@ class Recovery:
             session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
             session.restore(left, running, now_us)
 
+    async def _known(self, app_id: str, session_id: str) -> list[Recording]:
+        """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
+        rows = await self._recordings.unfinished()
+        return [row for row in rows if (row.app_id, row.session_id) == (app_id, session_id)]
+
     async def _row(self, recording: Recording) -> Recording:
         row = await self._recordings.get(recording.id)
         if row is not None:
             return row
         await self._recordings.add(recording)
         return recording
+
+    def _set_aside(self, key: str, problem: object) -> None:
+        self._writer.set_aside.take_journal(key)
+        log.error("journal_set_aside", journal=key, error=str(problem))
+        self.unreadable += 1
 
     def _leave(self, key: str, error: Exception) -> None:
         log.error("journal_unreadable", journal=key, error=str(error))

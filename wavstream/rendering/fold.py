@@ -1,9 +1,8 @@
 """The fold: a session's journal in, one recording's file bytes and facts out.
 
 1. Nothing is decided between two *canonical points*: a clock record 0.8 s or more after the last one that was one, or
-   the recording's stop. Frames are only collected until one of them comes, so that the file does not depend on how the
-   journal was cut on its way here, and so that the work is a fixed number of array operations for each stretch between
-   them, not one for each frame.
+   the stop. Frames are only collected until one comes, so that the file does not depend on how the journal was cut on
+   its way here, and the work is a fixed number of array operations for each stretch, not for each frame.
 2. What happens in between (a stream opens, a pause begins) cuts the collected frames where it happened.
 3. At a canonical point the timeline places what its clocks let it place and says how far the call is known. Everything
    up to there is mixed, encoded and never touched again.
@@ -37,7 +36,7 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, owned
+from wavstream.journal.records import ClockRecord, Damage, EventRecord, FrameRun, owned
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from wavstream.journal.events import JournalEvent, StreamFacts
     from wavstream.journal.records import Item
     from wavstream.model.recording import Recording
-
 
 TICK_US = 800_000
 """Clock records that follow a canonical point sooner than this are no such point: array operations cost the same for
@@ -158,6 +156,8 @@ class Fold:
             if now_us - self._ticked_us >= TICK_US:  # rule 1
                 self._ticked_us = now_us
                 out = self._tick(now_us)
+        elif isinstance(item, Damage):
+            self._stats.damage_us.append((item.after_us - self._origin_us, item.arrival_us - self._origin_us))
         else:
             out = self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:

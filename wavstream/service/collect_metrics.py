@@ -52,6 +52,8 @@ def collect_metrics(
         yield MetricSample("wavstream_live_cut_off_total", slow, live.cut_off, MetricType.COUNTER)
         pending = "Journals of before the last start that are not brought back yet."
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
+        aside = "Journals, and what is none, that were set aside."
+        yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count)
         yield from _webhooks(dispatcher)
 
     return read

@@ -26,6 +26,8 @@ CLOCKS_PER_FOLD = 4
 CLOCKS_BEFORE_FOLD = 7
 """Until the first one. A track is placed when 2 s of it are known: to read it before would only keep it in memory."""
 FLOOR_WINDOW_US = 10_000_000
+STATE_EVERY_US = 60_000_000
+"""What a damaged part of a journal can cost that is larger than a batch; the state of a session is about 2 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class FoldSchedule:
         self._clocks = 0
         self._hurried_visits = 0
         self._window_us = now_us
+        self._state_us = now_us
+        self._state_segment = 0
 
     def restart(self, now_us: int) -> None:
         """Count from here: a recording starts where none ran."""
@@ -64,6 +68,13 @@ class FoldSchedule:
             return False
         self._clock_us = now_us
         self._clocks += 1
+        return True
+
+    def state_is_due(self, now_us: int, segment: int) -> bool:
+        """Return whether the session's state is to be said again, in this segment; True once for each time."""
+        if segment == self._state_segment and now_us - self._state_us < STATE_EVERY_US:
+            return False
+        self._state_us, self._state_segment = now_us, segment
         return True
 
     @property

@@ -308,7 +308,7 @@ class Session:
         """Put what happened into the journal, if a recording runs."""
         self.active_us = now_us
         if self.journal is not None and self.is_recording:
-            self.journal.append(records.event_record(now_us, event))
+            self.journal.append_event(records.event_record(now_us, event))
             if isinstance(event, events.Digit):
                 self._schedule.hurry()
 
@@ -326,6 +326,8 @@ class Session:
             self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))
             self._untold_us = 0
             due = due or self._schedule.fold_is_due
+            if self._schedule.state_is_due(now_us, self.journal.segment):
+                self.journal.append_event(records.event_record(now_us, self._state()))
         if self._schedule.window_is_over(now_us):
             for stream in self.streams:
                 stream.turn_window()
@@ -336,6 +338,13 @@ class Session:
         if self._deadlines.run_out(now_us):
             self._give_up_waiting(now_us)
         return due
+
+    def _state(self) -> events.SessionState:
+        return events.SessionState(
+            recordings=tuple(recording.row for recording in self.running),
+            streams=tuple(stream.snapshot() for stream in self.streams),
+            leg_order=tuple(self.legs.names),
+        )
 
     @property
     def is_idle(self) -> bool:

@@ -1,7 +1,9 @@
 """Finished files in a folder of this machine, published by rename.
 
 1. A file appears under its key whole or not at all, and its sidecar before it. Both are on the disk when ``publish``
-   returns.
+   returns. A sync that fails is not repeated: Linux says once that pages are lost, and takes them for written from then
+   on. So it raises ``NotOnDisk``, and whoever has made the file has to make it anew, under another inode; that its name
+   is on the disk needs a rename anew, which the new file brings.
 2. A file is moved, never copied: a copy of a 4-hour call takes longer than a stop may take. So the spool must be on
    the same filesystem.
 3. Every function blocks: call it from a worker thread.
@@ -22,6 +24,10 @@ from wavstream.model.options import FileFormat
 from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
 
 
+class NotOnDisk(OSError):
+    """A sync has failed: what it covered may be lost, and no later sync will say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """Size and age of a finished file, as the filesystem has them."""
@@ -38,6 +44,8 @@ class LocalStorage:
         self._root = root
         # Held while a folder is made and filled, or found empty and removed, so that neither undoes the other.
         self._folders = threading.Lock()
+        self._unsynced: set[Path] = set()
+        """Folders in which something was made, or moved to."""
 
     def prepare(self, spool: Path) -> None:
         """Make the folder and check that files can be moved into it from the spool; raise OperatorError if not."""
@@ -60,12 +68,13 @@ class LocalStorage:
     def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
         """Move the finished file ``spool`` to its key; on return it and its sidecar are on the disk.
 
-        Raise OSError if the disk refuses; it can be tried again until it succeeds.
+        Whoever wrote the file has synced it, by the descriptor that wrote it: that one is told of every error.
+
+        Raise OSError if the disk refuses; it can be tried again until it succeeds. Raise NotOnDisk if it cannot: the
+        file has to be made anew, and takes the place of this one.
         """
         target = self.path(object_key)
         moved_before = not spool.exists() and target.exists()
-        if not moved_before:
-            _sync_file(spool)
         spooled_sidecar = None if sidecar is None else _write_synced(spool.with_name(sidecar_key(spool.name)), sidecar)
         with self._folders:
             made_in = _make_folders(target.parent)
@@ -73,11 +82,13 @@ class LocalStorage:
                 os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
             if not moved_before:
                 os.rename(spool, target)
-        if moved_before:
-            # An earlier try moved the file and failed after that: which folders it had synced is not known.
-            made_in = [folder for folder in target.parent.parents if folder.is_relative_to(self._root)]
-        for folder in (target.parent, *made_in):
+            # A folder stays here until it was synced: a later try finds it made, and the file moved.
+            self._unsynced.update((target.parent, *made_in))
+            owed = self._unsynced.intersection((target.parent, *target.parent.parents))
+        for folder in owed:
             _sync_folder(folder)
+        with self._folders:
+            self._unsynced -= owed
 
     def publish_copy(self, spool: Path, object_key: str, ext: str) -> None:
         """Move a copy of the file in another format to its place beside it; if the file is gone, delete the copy.
@@ -157,7 +168,11 @@ def _write_synced(path: Path, content: bytes) -> Path:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
+        try:
+            sync(descriptor, path)
+        except NotOnDisk:
+            path.unlink(missing_ok=True)
+            raise
     return path
 
 
@@ -180,9 +195,17 @@ def _sync_nearest_folder(folder: Path) -> None:
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def sync(descriptor: int, path: Path) -> None:
+    """Sync an open file; raise NotOnDisk."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise NotOnDisk(error.errno, error.strerror, str(path)) from error
 
 
 _sync_folder = _sync_file

@@ -9,7 +9,7 @@ import pytest
 from tests.support.command_line import CommandLine
 from wavstream import __version__
 
-COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "verify", "apps", "webhooks")
+COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "apps", "webhooks")
 SUBCOMMANDS = ("apps add", "apps list", "apps rotate-key", "apps remove", "webhooks list", "webhooks replay")
 
 

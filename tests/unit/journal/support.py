@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tests.support.records import frame_record
-from wavstream.journal.records import ClockRecord, EventRecord, Item, SegmentHeader, batch, segment_header
+from wavstream.journal.batches import batch, batch_1, tag_of
+from wavstream.journal.records import ClockRecord, Damage, EventRecord, Item, SegmentHeader, segment_header
 from wavstream.journal.segments import segment_path
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -34,6 +35,8 @@ def flat(items: Iterable[Item]) -> list[Flat]:
     for item in items:
         if isinstance(item, ClockRecord):
             rows.append(("clock", item.arrival_us))
+        elif isinstance(item, Damage):
+            rows.append(("damage", item.after_us, item.arrival_us))
         elif isinstance(item, EventRecord):
             rows.append(("event", item.arrival_us, item.event))
         else:
@@ -46,16 +49,23 @@ def flat(items: Iterable[Item]) -> list[Flat]:
     return rows
 
 
-def head_bytes(segment: int, *, session_id: str = "call-77") -> bytes:
+def head_bytes(segment: int, *, session_id: str = "call-77", version: int = 2, key: str = KEY) -> bytes:
     """Return a segment's header."""
-    return segment_header(
-        SegmentHeader(key=KEY, app_id="default", session_id=session_id, segment=segment, created_us=1)
+    header = SegmentHeader(key=key, app_id="default", session_id=session_id, segment=segment, created_us=1)
+    return segment_header(header, version=version)
+
+
+def packed(number: int, payload: bytes, *, segment: int = 1, version: int = 2) -> bytes:
+    """Return a batch."""
+    return batch_1(number, payload) if version == 1 else batch(number, payload, tag=tag_of(KEY), segment=segment)
+
+
+def segment_bytes(segment: int, batches: Sequence[bytes], *, first: int = 0, version: int = 2) -> bytes:
+    """Return a whole segment; ``first``: the number of its first batch."""
+    numbered = enumerate(batches, 0 if version == 1 else first)
+    return head_bytes(segment, version=version) + b"".join(
+        packed(number, payload, segment=segment, version=version) for number, payload in numbered
     )
-
-
-def segment_bytes(segment: int, batches: Sequence[bytes]) -> bytes:
-    """Return a whole segment."""
-    return head_bytes(segment) + b"".join(batch(number, payload) for number, payload in enumerate(batches))
 
 
 def put(folder: Path, segment: int, content: bytes) -> Path:

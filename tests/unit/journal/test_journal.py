@@ -18,7 +18,7 @@ def test_a_flush_cuts_one_batch_of_what_was_appended_and_the_append_method_stays
     append(b"more")
     assert journal.flush()
 
-    assert list(journal.queue) == [(1, b"headpayload"), (1, b"more")]
+    assert list(journal.queue) == [(1, b"headpayload", False), (1, b"more", False)]
     assert journal.unsubmitted_bytes == 15
 
 
@@ -40,7 +40,7 @@ def test_a_segment_ends_with_the_batch_that_fills_it() -> None:
     for payload in (b"12345", b"67890", b"abc"):
         journal.append(payload)
         journal.flush()
-    assert list(journal.queue) == [(1, b"12345"), (1, b"67890"), (2, b"abc")]
+    assert list(journal.queue) == [(1, b"12345", False), (1, b"67890", False), (2, b"abc", False)]
 
 
 def test_a_rotation_keeps_what_was_appended_before_it_in_the_old_segment() -> None:
@@ -49,7 +49,7 @@ def test_a_rotation_keeps_what_was_appended_before_it_in_the_old_segment() -> No
     assert journal.rotate() == journal.segment == 2
     journal.append(b"after")
     journal.flush()
-    assert list(journal.queue) == [(1, b"before"), (2, b"after")]
+    assert list(journal.queue) == [(1, b"before", False), (2, b"after", False)]
 
 
 def test_a_rotation_of_an_empty_segment_leaves_no_gap_in_the_numbers() -> None:
@@ -58,3 +58,13 @@ def test_a_rotation_of_an_empty_segment_leaves_no_gap_in_the_numbers() -> None:
     journal.append(b"x")
     assert journal.rotate() == 2
     assert journal.rotate() == 2
+
+
+def test_the_batch_of_an_event_says_so_and_the_next_one_does_not() -> None:
+    journal = make_journal()
+    journal.append(b"audio")
+    journal.append_event(b"event")
+    journal.flush()
+    journal.append(b"audio")
+    journal.flush()
+    assert list(journal.queue) == [(1, b"audioevent", True), (1, b"audio", False)]

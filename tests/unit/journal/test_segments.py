@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.journal.support import KEY, FaultyDisk, head_bytes, record
-from wavstream.journal.records import batch
+from tests.unit.journal.support import KEY, FaultyDisk, head_bytes, packed, record
+from wavstream.journal.events import ServerStopped
+from wavstream.journal.records import event_record
 from wavstream.journal.segments import (
     Position,
     SegmentFile,
@@ -86,20 +87,20 @@ def test_a_write_that_was_short_or_failed_leaves_the_same_bytes_once_repeated(
 ) -> None:
     disk = FaultyDisk(os.pwrite, [])
     file = make_file(tmp_path, disk)
-    file.write(record(1))
+    file.write(0, record(1))
     first = file.position
     failures = sum(isinstance(fault, OSError) for fault in faults)
     disk.faults += faults
 
     for _ in range(failures):
         with pytest.raises(OSError, match=r"full|broken"):
-            file.write(record(2))
+            file.write(1, record(2))
         assert file.position == first
-    file.write(record(2))
+    file.write(1, record(2))
     file.close()
 
     written = file.path.read_bytes()
-    batches = batch(0, record(1)) + batch(1, record(2))
+    batches = packed(0, record(1)) + packed(1, record(2))
     assert written.endswith(batches)
     assert file.position == Position(1, len(written), 2)
     assert disk.faults == []
@@ -108,15 +109,35 @@ def test_a_write_that_was_short_or_failed_leaves_the_same_bytes_once_repeated(
 def test_a_first_write_that_failed_writes_its_header_again(tmp_path: Path) -> None:
     file = make_file(tmp_path, FaultyDisk(os.pwrite, [OSError(errno.ENOSPC, "full")]))
     with pytest.raises(OSError, match="full"):
-        file.write(record(1))
-    file.write(record(1))
+        file.write(0, record(1))
+    file.write(0, record(1))
     file.close()
     written = file.path.read_bytes()
     assert written[:8] == head_bytes(1)[:8]
-    assert written.endswith(batch(0, record(1)))
+    assert written.endswith(packed(0, record(1)))
 
 
 def test_a_segment_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
     file = make_file(tmp_path, FaultyDisk(os.pwrite, []))
     file.close()
     assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_batch_with_an_event_is_written_again_behind_the_next_one_and_the_last_one_at_the_end(tmp_path: Path) -> None:
+    event = event_record(1, ServerStopped())
+    file = make_file(tmp_path, FaultyDisk(os.pwrite, []))
+    file.write(0, event, is_twice=True)
+    file.write(1, record(1))
+    file.write(2, record(2) + event, is_twice=True)
+    file.close()
+    written = [(0, event), (1, record(1)), (0, event), (2, record(2) + event), (2, record(2) + event)]
+    assert file.path.read_bytes().endswith(b"".join(packed(number, payload) for number, payload in written))
+
+
+def test_a_copy_that_the_disk_does_not_take_at_the_end_is_left_out(tmp_path: Path) -> None:
+    disk = FaultyDisk(os.pwrite, [])
+    file = make_file(tmp_path, disk)
+    file.write(0, event_record(1, ServerStopped()), is_twice=True)
+    disk.faults.append(OSError(errno.ENOSPC, "full"))
+    file.close()
+    assert disk.faults == []

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.unit.journal.support import PATIENCE_S
-from wavstream.journal.sync import FolderSync, flush_each, system_flush
+from tests.unit.journal.support import PATIENCE_S, nothing
+from wavstream.journal.journal import Journal
+from wavstream.journal.sync import FolderSync, Unsynced, flush_each, system_flush
 
 
 class Recorder:
@@ -29,12 +30,17 @@ class Recorder:
             raise self._faults.pop(0)
 
 
+def write(sync: FolderSync, path: Path) -> None:
+    """Note a batch."""
+    sync.written(path, Journal(key=path.name, app_id="default", session_id="call-77"), (7, b"payload", False))
+
+
 def test_files_that_were_touched_are_synced_once_and_others_not_at_all(tmp_path: Path) -> None:
     flush = Recorder(calls_wanted=1)
-    sync = FolderSync(tmp_path, interval_s=0.001, flush=flush)
-    sync.touched(tmp_path / "a")
-    sync.touched(tmp_path / "a")
-    sync.touched(tmp_path / "b")
+    sync = FolderSync(tmp_path, interval_s=0.001, write_again=nothing, flush=flush)
+    write(sync, tmp_path / "a")
+    write(sync, tmp_path / "a")
+    write(sync, tmp_path / "b")
     sync.start()
     assert flush.done.wait(PATIENCE_S)
     sync.stop(timeout_s=PATIENCE_S)
@@ -43,31 +49,39 @@ def test_files_that_were_touched_are_synced_once_and_others_not_at_all(tmp_path:
 
 def test_what_was_touched_since_the_last_round_is_synced_at_the_stop(tmp_path: Path) -> None:
     flush = Recorder(calls_wanted=1)
-    sync = FolderSync(tmp_path, interval_s=3600.0, flush=flush)
+    sync = FolderSync(tmp_path, interval_s=3600.0, write_again=nothing, flush=flush)
     sync.start()
-    sync.touched(tmp_path / "a")
+    write(sync, tmp_path / "a")
     sync.stop(timeout_s=PATIENCE_S)
     assert flush.calls == [{tmp_path / "a"}]
 
 
-def test_a_sync_that_fails_is_told_once_and_repeated_until_it_succeeds(tmp_path: Path) -> None:
+def test_a_sync_that_fails_is_told_once_and_what_it_covered_is_handed_back_each_time(tmp_path: Path) -> None:
     broken = OSError(errno.EIO, "broken")
     flush = Recorder(calls_wanted=3, faults=[broken, broken])
-    sync = FolderSync(tmp_path, interval_s=0.001, flush=flush)
-    sync.touched(tmp_path / "a")
+    handed_back: list[Unsynced] = []
+
+    def write_again(unsynced: Unsynced) -> None:
+        handed_back.append(unsynced)
+        write(sync, tmp_path / "b")
+
+    sync = FolderSync(tmp_path, interval_s=0.001, write_again=write_again, flush=flush)
+    write(sync, tmp_path / "a")
     with capture_logs() as logs:
         sync.start()
         assert flush.done.wait(PATIENCE_S)
         sync.stop(timeout_s=PATIENCE_S)
-    assert flush.calls == [{tmp_path / "a"}] * 3
+    assert flush.calls == [{tmp_path / "a"}, {tmp_path / "b"}, {tmp_path / "b"}]
+    assert [each.batches[0][1] for each in handed_back] == [(7, b"payload", False)] * 2
     assert [line["event"] for line in logs] == ["journal_sync_failing", "journal_sync_recovered"]
     assert sync.failing is None
 
 
 def test_a_sync_that_fails_to_the_end_leaves_the_reason(tmp_path: Path) -> None:
     broken = OSError(errno.EIO, "broken")
-    sync = FolderSync(tmp_path, interval_s=3600.0, flush=Recorder(calls_wanted=1, faults=[broken]))
-    sync.touched(tmp_path / "a")
+    flush = Recorder(calls_wanted=1, faults=[broken])
+    sync = FolderSync(tmp_path, interval_s=3600.0, write_again=nothing, flush=flush)
+    write(sync, tmp_path / "a")
     sync.start()
     with capture_logs():
         sync.stop(timeout_s=PATIENCE_S)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,8 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
         segment_bytes: int = 1 << 20,
         write_at: WriteAt = os.pwrite,
         flush: Flush | None = None,
+        sync_interval_s: float = 1.0,
+        keep_bytes: int = 1 << 20,
     ) -> JournalWriter:
         writer = JournalWriter(
             tmp_path,
@@ -44,6 +46,8 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
             segment_bytes=segment_bytes,
             write_at=write_at,
             flush=flush,
+            sync_interval_s=sync_interval_s,
+            keep_bytes=keep_bytes,
         )
         writer.start()
         writers.append(writer)
@@ -69,8 +73,8 @@ class GatedDisk:
         return os.pwrite(fd, chunk, offset)
 
 
-def open_journal(writer: JournalWriter, key: str = KEY, *, segment: int = 1) -> Journal:
-    return writer.open(key=key, app_id="default", session_id=f"call-{key}", segment=segment)
+def open_journal(writer: JournalWriter, key: str = KEY, *, segment: int = 1, number: int | None = None) -> Journal:
+    return writer.open(key=key, app_id="default", session_id=f"call-{key}", segment=segment, number=number)
 
 
 def settle(writer: JournalWriter, journal: Journal) -> None:
@@ -312,7 +316,7 @@ def test_a_delete_that_fails_is_told_and_the_journal_goes_on(tmp_path: Path, mak
     writer = make_writer()
     journal = open_journal(writer)
     segment_path(tmp_path, KEY, 1).mkdir()
-    journal = open_journal(writer, segment=2)
+    journal = open_journal(writer, segment=2, number=0)
     with capture_logs() as logs:
         writer.delete_before(journal, 2)
         journal.append(record(0))
@@ -383,7 +387,7 @@ def test_a_journal_that_is_opened_again_after_a_crash_leaves_the_torn_segment_al
     torn = path.read_bytes()[:-3]
     path.write_bytes(torn)
 
-    after = open_journal(writer, segment=segments_of(tmp_path, KEY)[-1] + 1)
+    after = open_journal(writer, segment=segments_of(tmp_path, KEY)[-1] + 1, number=1)
     after.append(record(2))
     settle(writer, after)
 
@@ -413,3 +417,141 @@ def test_a_folder_that_cannot_be_made_is_the_operators_to_repair(tmp_path: Path)
     writer = JournalWriter(tmp_path / "file" / "journal", on_written=nothing, on_pressure=nothing)
     with pytest.raises(OperatorError, match="cannot be made"):
         writer.start()
+
+
+# ---- a disk that lies ----------------------------------------------------------------------------------------------
+
+
+class LyingDisk:
+    """A disk whose sync says once that it failed; what was written since the one before is gone then."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._safe: dict[Path, bytes] = {}
+        self.faults: list[bool] = []
+        self.syncs = 0
+
+    def __call__(self, folder: Path, files: Iterable[Path]) -> None:
+        self.syncs += 1
+        if self.faults and self.faults.pop(0):
+            for path in self._folder.iterdir():
+                path.write_bytes(self._safe.get(path, b"").ljust(path.stat().st_size, b"\0"))
+            raise OSError(errno.EIO, "Input/output error")
+        self._safe = {path: path.read_bytes() for path in self._folder.iterdir()}
+
+
+def sync_now(writer: JournalWriter, journal: Journal) -> None:
+    """Sync, as the thread does every second, and wait for what is written again."""
+    writer._sync.sync()
+    settle(writer, journal)
+
+
+@pytest.mark.parametrize("faults", [[True], [False, True], [True, True], [False, True, True, False, True]])
+def test_what_a_failed_sync_has_lost_is_written_again_and_read_once(
+    tmp_path: Path, make_writer: MakeWriter, faults: list[bool]
+) -> None:
+    disk = LyingDisk(tmp_path)
+    writer = make_writer(flush=disk, sync_interval_s=3600.0)
+    journal = open_journal(writer)
+    follower = JournalReader(tmp_path, KEY)
+    followed: list[tuple[object, ...]] = []
+    disk.faults += faults
+    for number in range(2 * len(faults)):
+        journal.append(record(number))
+        settle(writer, journal)
+        followed += flat(follower.read())
+        if number % 2:
+            sync_now(writer, journal)
+    journal.append(record(100))
+    settle(writer, journal)
+    followed += flat(follower.read())
+    follower.close()
+
+    assert read(tmp_path) == followed == frames([*range(2 * len(faults)), 100])
+    assert segments_of(tmp_path, KEY) == tuple(range(1, 2 + sum(faults)))
+
+
+def test_a_sync_that_fails_at_the_stop_has_everything_written_again_and_synced(
+    tmp_path: Path, make_writer: MakeWriter
+) -> None:
+    disk = LyingDisk(tmp_path)
+    writer = make_writer(flush=disk, sync_interval_s=3600.0)
+    journal = open_journal(writer)
+    journal.append(record(0))
+    settle(writer, journal)
+    disk.faults.append(True)
+    writer.stop(timeout_s=PATIENCE_S)
+    assert read(tmp_path) == frames([0])
+    assert (disk.syncs, writer.failing) == (2, None)
+
+
+def test_what_waits_for_a_disk_that_writes_again_follows_what_is_written_again(
+    tmp_path: Path, make_writer: MakeWriter
+) -> None:
+    sync_disk, write_disk = LyingDisk(tmp_path), FaultyDisk(os.pwrite, [])
+    writer = make_writer(flush=sync_disk, sync_interval_s=3600.0, write_at=write_disk)
+    journal = open_journal(writer)
+    journal.append(record(0))
+    settle(writer, journal)
+    sync_disk.faults.append(True)
+    write_disk.faults += [OSError(errno.ENOSPC, "full")] * 2
+    with capture_logs():
+        writer._sync.sync()
+        journal.append(record(1))
+        settle(writer, journal)
+    assert read(tmp_path) == frames([0, 1])
+
+
+def test_a_journal_that_was_deleted_is_not_written_again(tmp_path: Path, make_writer: MakeWriter) -> None:
+    disk = LyingDisk(tmp_path)
+    writer = make_writer(flush=disk, sync_interval_s=3600.0)
+    journal, other = open_journal(writer), open_journal(writer, "other")
+    for each in (journal, other):
+        each.append(record(0))
+        settle(writer, each)
+    disk.faults.append(True)
+    sync_now(writer, other)
+    writer.close(journal, delete=True)
+    settle(writer, journal)
+    disk.faults.append(True)
+    sync_now(writer, other)
+    assert segments_of(tmp_path, KEY) == ()
+    assert read(tmp_path, "other") == frames([0])
+
+
+def test_a_journal_goes_on_behind_the_segments_that_were_written_again(tmp_path: Path, make_writer: MakeWriter) -> None:
+    disk = LyingDisk(tmp_path)
+    writer = make_writer(flush=disk, sync_interval_s=3600.0)
+    journal = open_journal(writer)
+    for number in range(3):
+        journal.append(record(number))
+        settle(writer, journal)
+        disk.faults.append(True)
+        sync_now(writer, journal)
+        journal.rotate()
+    writer.delete_before(journal, journal.segment)
+    journal.append(record(3))
+    settle(writer, journal)
+    reader = JournalReader(tmp_path, KEY)
+    rows = flat(reader.read())
+    reader.close()
+    assert rows[-1:] == frames([3])
+    writer.close(journal, delete=True)
+    settle(writer, journal)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_kept_for_a_failed_sync_has_a_bound(tmp_path: Path, make_writer: MakeWriter) -> None:
+    writer = make_writer(flush=LyingDisk(tmp_path), sync_interval_s=3600.0, keep_bytes=3 * len(record(0)))
+    journal = open_journal(writer)
+    disk = writer._sync._flush
+    assert isinstance(disk, LyingDisk)
+    disk.faults.append(True)
+    for number in range(5):
+        journal.append(record(number))
+        settle(writer, journal)
+    with capture_logs() as logs:
+        sync_now(writer, journal)
+    (said,) = [line for line in logs if line["event"] == "journal_sync_failing"]
+    assert said["not_kept_bytes"] == 2 * len(record(0))
+    assert read(tmp_path) == frames([0, 1, 2])

@@ -17,9 +17,9 @@ class Deletions:
     def delete_before(self, journal: Journal, segment: int) -> None:
         self.done.append((journal.key, segment))
 
-    def close(self, journal: Journal, *, delete: bool = False) -> None:
+    def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
         assert delete
-        self.done.append((journal.key, None))
+        self.done.append((f"{journal.key}, damaged" if is_damaged else journal.key, None))
 
 
 def leases() -> tuple[JournalLeases, Deletions, Journal]:
@@ -77,3 +77,16 @@ async def test_nothing_is_deleted_after_a_stop() -> None:
     await over.wait()
 
     assert writer.done == []
+
+
+async def test_a_damaged_journal_is_kept_whole_until_the_last_recording_and_then_set_aside() -> None:
+    journals, writer, journal = leases()
+    journals.acquire("early", journal, first_segment=1)
+    journals.acquire("late", journal, first_segment=2)
+    journals.note_damage("k")
+    journals.note_damage("of another")
+
+    journals.release("early")
+    journals.release("late")
+
+    assert writer.done == [("k, damaged", None)]

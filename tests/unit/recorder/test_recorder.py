@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +100,49 @@ async def test_a_file_that_could_not_be_published_twice_is_published_whole(harne
 
     assert finished.status is Status.AVAILABLE
     check(harness.storage.path(recording.object_key), finished)
+    assert harness.left() == []
+
+
+class LyingDisk:
+    """``os.fsync`` of a disk that fails the calls with these numbers: what they should have kept is gone then."""
+
+    def __init__(self, *failing: int) -> None:
+        self.calls = 0
+        self.failed: list[tuple[int, str]] = []
+        """Inode and path."""
+        self.repeated: list[str] = []
+        self._failing = failing
+
+    def __call__(self, fd: int) -> None:
+        self.calls += 1
+        path = Path(f"/proc/self/fd/{fd}").resolve()
+        if path.is_file() and (os.fstat(fd).st_ino, str(path)) in self.failed:
+            self.repeated.append(str(path))
+        if self.calls in self._failing:
+            self.failed.append((os.fstat(fd).st_ino, str(path)))
+            if path.is_file():
+                path.write_bytes(bytes(path.stat().st_size))
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("failing", [(1,), (2,), (3,), (4,), (1, 2), (2, 4, 7), (4, 8)])
+async def test_a_file_whose_sync_has_failed_is_made_anew_and_not_synced_again(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch, failing: tuple[int, ...]
+) -> None:
+    recording = await recorded(harness, 3.0)
+    disk = LyingDisk(*failing)
+    monkeypatch.setattr("wavstream.storage.local.os.fsync", disk)
+
+    finished = await harness.end(recording)
+    monkeypatch.undo()
+
+    assert len(disk.failed) == len(failing)
+    assert disk.repeated == []
+    assert finished.status is Status.AVAILABLE
+    check(harness.storage.path(recording.object_key), finished)
+    heard, _ = soundfile.read(harness.storage.path(recording.object_key), dtype="int16")
+    assert np.array_equal(heard[:, 0], noise(3.0))
+    assert list(harness.spool.iterdir()) == []
     assert harness.left() == []
 
 

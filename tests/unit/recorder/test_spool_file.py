@@ -121,10 +121,11 @@ def test_a_file_that_could_not_be_closed_is_not_closed_twice(tmp_path: Path, mon
         closed.append(fd)
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "close", fail_after_closing)
-    with pytest.raises(OSError, match="Input/output"):
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", fail_after_closing)
+        with pytest.raises(OSError, match="Input/output"):
+            file.finish(RIGHT_HEADER)
         file.finish(RIGHT_HEADER)
-    file.finish(RIGHT_HEADER)
 
     assert len(closed) == 1
     assert file.path.read_bytes() == RIGHT_HEADER + b"one"

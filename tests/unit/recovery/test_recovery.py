@@ -265,7 +265,8 @@ async def test_a_journal_of_which_the_crash_left_only_the_name_is_removed(harnes
     await harness.recover()
 
     assert harness.recovery.unreadable == 1
-    assert harness.left() == [headless.name, stranger.name]
+    assert harness.left() == [stranger.name, "set-aside"]
+    assert [path.name for path in (harness.journals / "set-aside").iterdir()] == [headless.name]
 
 
 async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(harness: RecorderHarness) -> None:
@@ -281,6 +282,187 @@ async def test_a_torn_journal_gives_what_is_whole_in_it_and_says_what_is_not(har
     assert (await harness.row(recording)).status is Status.ONGOING
     (said,) = [line for line in logs if line["event"] == "journal_damaged"]
     assert "torn" in said["problem"]
+
+
+# ---- what is damaged -----------------------------------------------------------------------------------------------
+
+
+def damage(harness: RecorderHarness, key: str, *hit: bytes, segment: int = 1) -> None:
+    """Change a byte of each place of the segment that looks so."""
+    path = segment_path(harness.journals, key, segment)
+    content = path.read_bytes()
+    for each in hit:
+        assert each in content
+        content = content.replace(each, bytes(len(each)))
+    path.write_bytes(content)
+
+
+def parts(rows: list[bytes], size: int = 10) -> list[list[bytes]]:
+    """Cut into segments: each is one batch."""
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
+
+
+def aside(harness: RecorderHarness) -> list[str]:
+    harness.left()
+    return sorted(path.name for path in (harness.journals / "set-aside").iterdir())
+
+
+async def test_a_damaged_recording_has_the_rest_in_place_and_a_gap_and_its_journal_is_set_aside(
+    harness: RecorderHarness,
+) -> None:
+    recording, samples = a_started_recording(), noise(1.0)
+    rows = call(recording, samples=samples, stop=EndReason.HANGUP)
+    key = leave(harness.journals, *parts(rows))
+    await harness.catalog.recordings.add(recording)
+    damage(harness, key, samples[20 * 160 : 20 * 160 + 8].tobytes(), segment=3)
+    names = sorted(path.name for path in harness.journals.iterdir())
+
+    await harness.recover()
+    await harness.settled()
+
+    row = await harness.row(recording)
+    assert row.status is Status.AVAILABLE
+    assert row.receipt is not None
+    (gap,) = row.receipt.integrity.gaps
+    assert gap.cause == "damage"
+    left = heard(harness, recording)
+    start, end = gap.start_ms * 8, (gap.start_ms + gap.length_ms) * 8
+    assert start <= 20 * 160 < end <= start + 10 * 160
+    assert not left[start:end].any()
+    assert np.array_equal(left[:start], samples[:start])
+    assert np.array_equal(left[end:], samples[end:])
+    assert aside(harness) == names
+
+
+async def test_a_segment_that_is_missing_is_a_gap_and_fails_nothing(harness: RecorderHarness) -> None:
+    recording, samples = a_started_recording(), noise(1.0)
+    key = leave(harness.journals, *parts(call(recording, samples=samples, stop=EndReason.HANGUP)))
+    await harness.catalog.recordings.add(recording)
+    for number in (3, 4):
+        segment_path(harness.journals, key, number).unlink()
+
+    await harness.recover()
+    await harness.settled()
+
+    row = await harness.row(recording)
+    assert row.status is Status.AVAILABLE
+    assert row.receipt is not None
+    assert [gap.cause for gap in row.receipt.integrity.gaps] == ["damage"]
+    left = heard(harness, recording)
+    assert len(left) == len(samples)
+    assert np.array_equal(left[-800:], samples[-800:])
+
+
+async def test_a_recording_whose_start_is_lost_starts_where_its_session_says_it_again(harness: RecorderHarness) -> None:
+    recording, samples = a_started_recording(), noise(2.0)
+    rows = call(recording, samples=samples, stop=EndReason.HANGUP)
+    stream = events.StreamSnapshot(facts=a_leg("a"), joined_us=at(0), position=50 * 160, floor_us=at(0.02))
+    state = events.SessionState(recordings=(recording,), streams=(stream,), leg_order=("a",))
+    key = leave(harness.journals, rows[:40], [*rows[40:54], happened(1.0, state), *rows[54:]])
+    await harness.catalog.recordings.add(recording)
+    segment_path(harness.journals, key, 1).unlink()
+
+    await harness.recover()
+    await harness.settled()
+
+    row = await harness.row(recording)
+    assert row.status is Status.AVAILABLE
+    assert row.receipt is not None
+    (gap,) = row.receipt.integrity.gaps
+    assert (gap.cause, gap.leg) == ("damage", "a")
+    left = heard(harness, recording)
+    assert len(left) == len(samples)
+    assert np.array_equal(left[-8000:], samples[-8000:])
+    assert not left[:6000].any()
+
+
+async def test_a_recording_whose_start_is_lost_and_not_said_again_starts_as_its_row_says(
+    harness: RecorderHarness,
+) -> None:
+    recording, samples = a_started_recording(), noise(1.0)
+    other = a_started_recording()
+    rows = call(other, samples=samples, stop=EndReason.HANGUP)
+    lost = happened(0.2, events.RecordingStarted(recording=recording, streams=(), leg_order=()))
+    stop = happened(1.0, events.RecordingStopped(recording_id=recording.id, reason=EndReason.HANGUP, end_us=at(1)))
+    key = leave(harness.journals, rows[:12], [lost], [*rows[12:-1], stop, rows[-1]])
+    await harness.catalog.recordings.add(replace(recording, started_at=utc(at(0.2))))
+    await harness.catalog.recordings.add(other)
+    segment_path(harness.journals, key, 2).unlink()
+
+    await harness.recover()
+    await harness.settled()
+
+    rows_of = [await harness.row(each) for each in (recording, other)]
+    assert [row.status for row in rows_of] == [Status.AVAILABLE] * 2
+    left = heard(harness, recording)
+    assert np.array_equal(left[-4000:], samples[-4000:])
+
+
+async def test_a_damaged_journal_of_what_was_finished_is_set_aside(harness: RecorderHarness) -> None:
+    recording, samples = a_started_recording(), noise(1.0)
+    key = leave(harness.journals, *parts(call(recording, samples=samples, stop=EndReason.STOPPED)))
+    await harness.catalog.recordings.add(replace(recording, status=Status.ABSENT))
+    damage(harness, key, samples[20 * 160 : 20 * 160 + 8].tobytes(), segment=3)
+
+    with capture_logs() as logs:
+        await harness.recover()
+
+    assert len(aside(harness)) == len(parts(call(recording, samples=samples, stop=EndReason.STOPPED)))
+    assert harness.writer.set_aside.count == len(aside(harness))
+    assert [line["journal"] for line in logs if line["event"] == "journal_set_aside"] == [key]
+
+
+async def test_a_segment_that_the_disk_does_not_give_is_tried_again_and_then_a_gap(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.recovery.journal_summary.RETRY_S", 0.0)
+    recording, samples = a_started_recording(), noise(1.0)
+    key = leave(harness.journals, *parts(call(recording, samples=samples, stop=EndReason.HANGUP)))
+    await harness.catalog.recordings.add(recording)
+    bad, opened, tries = segment_path(harness.journals, key, 3), os.open, 0
+
+    def denied(path: str | Path, flags: int, *more: object, **named: object) -> int:
+        nonlocal tries
+        if str(path) == str(bad):
+            tries += 1
+            raise OSError(5, "Input/output error")
+        return opened(path, flags, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", denied)
+    await harness.recover()
+    await harness.settled()
+
+    row = await harness.row(recording)
+    assert row.status is Status.AVAILABLE
+    assert tries > 20
+    assert row.receipt is not None
+    assert [gap.cause for gap in row.receipt.integrity.gaps] == ["damage"]
+    monkeypatch.undo()
+    assert bad.name in aside(harness)
+
+
+async def test_odd_things_in_the_folder_neither_fail_nor_stop_a_start(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    key = leave(harness.journals, *parts(call(recording, stop=EndReason.HANGUP)))
+    await harness.catalog.recordings.add(recording)
+    first, second = (segment_path(harness.journals, key, number) for number in (1, 2))
+    other = first.with_name("other-000001.wsj")
+    other.write_bytes(first.read_bytes())
+    first.rename(first.with_name("moved"))
+    second.rename(first)
+    first.with_name("moved").rename(second)
+    os.mkfifo(segment_path(harness.journals, "fifo", 1))
+    segment_path(harness.journals, "folder", 1).mkdir()
+    segment_path(harness.journals, "link", 1).symlink_to(first)
+
+    with capture_logs() as logs:
+        await harness.recover()
+        await harness.settled()
+
+    assert np.array_equal(heard(harness, recording), noise(1.0))
+    assert len([line for line in logs if line["event"] == "journal_odd"]) == 6
+    assert aside(harness) == ["fifo-000001.wsj", "folder-000001.wsj", "link-000001.wsj", "other-000001.wsj"]
+    assert harness.left() == ["set-aside"]
 
 
 # ---- what failed ---------------------------------------------------------------------------------------------------

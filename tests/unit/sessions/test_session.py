@@ -25,6 +25,7 @@ from wavstream.journal.events import (
     RecordingStopped,
     ServerStarted,
     ServerStopped,
+    SessionState,
     StreamClosed,
     StreamOpened,
 )
@@ -490,6 +491,23 @@ def restored(
     return journal
 
 
+async def test_what_lasts_is_said_again_in_each_segment_and_once_a_minute() -> None:
+    call = LiveCall()
+    stream = call.open("a")
+    recording = call.start()
+    for at_s in (0.5, 1.0, 59.0, 61.0, 62.0):
+        call.session.tick(at(at_s))
+    assert call.session.journal is not None
+    call.session.journal.rotate()
+    call.session.tick(at(63.0))
+
+    said = [row for row in call.journal if isinstance(row, SessionState)]
+    assert len(said) == 3
+    assert [each.id for each in said[0].recordings] == [recording]
+    assert [each.facts for each in said[0].streams] == [stream.facts]
+    assert said[0].leg_order == ("a",)
+
+
 async def test_a_restored_session_goes_on_with_the_leg_that_comes_back() -> None:
     call = LiveCall()
     journal = restored(call, lost=["a"])
@@ -499,7 +517,7 @@ async def test_a_restored_session_goes_on_with_the_leg_that_comes_back() -> None
     call.session.tick(at(10.0 + GIVEN_UP_S))
 
     assert (stream.facts.stream, stream.facts.first_track) == (7, 9)
-    assert [row for row in journaled(journal) if not isinstance(row, tuple)] == [
+    assert [row for row in journaled(journal) if not isinstance(row, tuple | SessionState)] == [
         ServerStarted(), StreamOpened(facts=stream.facts),
     ]  # fmt: skip
     assert ("frame", 9, 0) in journaled(journal)

@@ -85,6 +85,8 @@ class Placement:
         self._drift = drift
         self._lists_losses = lists_losses
         self._anchored_at = 0
+        self._arrived_us = 0
+        """When what was placed last arrived."""
 
     def anchor(self, anchor_us: int) -> None:
         """Let position 0 be here, had nothing been bent."""
@@ -113,10 +115,11 @@ class Placement:
         count, start, end = len(frames), int(frames.start[0]), int(frames.end[-1])
         length = end - start
         if start > self.position:
-            self._pass_over(start - self.position)
+            self._pass_over(start - self.position, arrival_us=int(frames.arrival_us[0]))
             self._bend(start - self.position)
         # A frame that was overtaken may lie before the furthest one.
         self.position = max(self.position, end)
+        self._arrived_us = int(frames.arrival_us[-1])
         self.longest_us = max(self.longest_us, us_of(-(-length // count), self._rate_hz))
         at = start + self.shift
         # What is not heard is bent too: the sender's clock went on in it.
@@ -154,15 +157,17 @@ class Placement:
             self.shift = self._anchored_at + self._drift.bent
         return bend
 
-    def _pass_over(self, samples: int) -> None:
-        """Count a hole in media time: what lacks there is lost, unless nobody has sent it."""
+    def _pass_over(self, samples: int, *, arrival_us: int) -> None:
+        """Count a hole in media time before what arrived then: what lacks is lost, unless nobody has sent it."""
         start_us, length_us = us_of(self.position + self.shift, self._rate_hz), us_of(samples, self._rate_hz)
-        is_silence = self.leaves_silence_out()
+        is_damage = bool(self._stats.damage_us) and self._stats.is_damage(self._arrived_us, arrival_us)
+        is_silence = not is_damage and self.leaves_silence_out()
         for sink in self._sinks:
             if not sink.is_shadowed:
                 self._stats.lost_us += 0 if is_silence else length_us
-                if self._lists_losses:
-                    self._stats.add_gap(sink.gap(start_us, length_us, "silence" if is_silence else "loss"))
+                if self._lists_losses or is_damage:
+                    cause = "damage" if is_damage else "silence" if is_silence else "loss"
+                    self._stats.add_gap(sink.gap(start_us, length_us, cause))
 
     def _count_redundant(self, samples: int, frames: int) -> None:
         self._stats.redundant_frames += frames

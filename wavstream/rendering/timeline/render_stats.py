@@ -40,6 +40,8 @@ class RenderStats:
     gaps: list[Gap] = field(default_factory=list)
     gaps_omitted: int = 0
     """Gaps beyond the first thousand."""
+    damage_us: list[tuple[int, int]] = field(default_factory=list)
+    """Arrivals, from the start of the recording, before and after each place where the journal is damaged."""
     remarks: list[str] = field(default_factory=list)
     """What is worth a line in the log, a sentence each."""
     _remarked_streams: set[int] = field(default_factory=set)
@@ -50,6 +52,10 @@ class RenderStats:
             self.gaps.append(gap)
         else:
             self.gaps_omitted += 1
+
+    def is_damage(self, before_us: int, after_us: int) -> bool:
+        """Return whether what lacks between two frames that came then was in a part of the journal that is damaged."""
+        return any(before_us <= start_us and end_us <= after_us for start_us, end_us in self.damage_us)
 
     def add_remark(self, stream: int, remark: str) -> None:
         """Note a stream's first oddity; the counts tell of the others."""
