@@ -39,10 +39,10 @@ async def test_two_apps_cannot_share_a_key(catalog: Catalog) -> None:
 
 async def test_a_replaced_key_no_longer_finds_the_app(catalog: Catalog) -> None:
     await catalog.apps.add(SHOP, key_hash="hash", key_lookup="lookup")
-    assert await catalog.apps.replace_key("shop", key_hash="new hash", key_lookup="new lookup")
+    assert await catalog.apps.replace_key("shop", key_hash="new hash", key_lookup="new lookup", now=START)
     assert await catalog.apps.find_by_lookup("lookup") is None
     assert await catalog.apps.find_by_lookup("new lookup") == (SHOP, "new hash")
-    assert not await catalog.apps.replace_key("other", key_hash="h", key_lookup="l")
+    assert not await catalog.apps.replace_key("other", key_hash="h", key_lookup="l", now=START)
 
 
 async def test_apps_are_listed_oldest_first(catalog: Catalog) -> None:

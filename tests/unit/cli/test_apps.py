@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
-from wavstream.access.keys import lookup, verify_key
-from wavstream.access.secret_box import load_master_key
+from wavstream.access.keys import KeyDigests
 from wavstream.catalog.catalog import Catalog
 from wavstream.service.data_folder import DataFolder
 
@@ -27,10 +26,10 @@ def owner_of(key: str, data_dir: Path) -> str | None:
     folder = DataFolder(data_dir)
 
     async def find() -> str | None:
-        catalog = await Catalog.open(folder.catalog)
-        found = await catalog.apps.find_by_lookup(lookup(key, load_master_key(folder.master_key, None)))
-        await catalog.database.close()
-        return found[0].id if found is not None and verify_key(key, found[1]) else None
+        async with folder.open_catalog() as catalog:
+            digests = KeyDigests(await folder.load_master_key(None, catalog.app_keys))
+            found = await catalog.apps.find_by_lookup(digests.kept(key)["key_lookup"])
+        return found[0].id if found is not None and found[1] == digests.of(key) else None
 
     return asyncio.run(find())
 
