@@ -121,7 +121,7 @@ class Settings(BaseSettings):
             raise ValueError("must be origins")
         origins = tuple(str(entry).strip().lower() for entry in entries if str(entry).strip())
         if wrong := [each for each in origins if _ORIGIN.fullmatch(each) is None]:
-            raise ValueError(f"{wrong[0]!r} is no origin: write https://name or https://name:port")
+            raise ValueError(f"must be origins such as https://name:port, and {wrong[0]} is none")
         return origins
 
     @field_validator("trusted_proxies", mode="before")
