@@ -438,11 +438,11 @@ async def test_a_media_socket_opens_for_nobody_without_a_key_that_counts(tmp_pat
         await assert_all_is_there(world)
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.2:1"])
-async def test_a_page_of_another_origin_opens_no_media_socket_whatever_it_shows(tmp_path: Path, origin: str) -> None:
+async def test_a_page_of_another_origin_opens_no_media_socket_whatever_it_shows(tmp_path: Path) -> None:
     async with world_at(tmp_path) as world:
         path = f"/media/pcm/other/x?token={world.keys['right']}"
-        status, body = await upgrade(world, path, Origin=origin)
-        assert (status, "WAVSTREAM_ALLOWED_ORIGINS" in body) == (403, True)
+        for origin in ("https://evil.example", "null", "http://127.0.0.2:1"):
+            status, body = await upgrade(world, path, Origin=origin)
+            assert (status, "WAVSTREAM_ALLOWED_ORIGINS" in body) == (403, True)
         ours = f"http://127.0.0.1:{world.service.settings.port}"
         assert [(await upgrade(world, path, Origin=each))[0] for each in (ours, "127.0.0.1")] == [101, 101]

@@ -45,7 +45,8 @@ class KeyDigests:
 
     def of(self, key: str) -> str:
         """Return the 64 hex digits that are kept as the key's hash."""
-        return hmac.digest(self._digest_key, _bytes(key), hashlib.sha256).hex()
+        # Not ``hmac.digest``: it releases the interpreter's lock, and the loop waits for it while threads are busy.
+        return hmac.new(self._digest_key, _bytes(key), hashlib.sha256).hexdigest()
 
     def kept(self, key: str) -> dict[str, str]:
         """Return the hash and the look-up of a key, by the names of their columns."""

@@ -163,8 +163,13 @@ def insert_key(
 
 
 def put_key(connection: Connection, app_id: str, name: str, key_hash: str, key_lookup: str, now: datetime) -> None:
-    """Put a key in the place of the one of that name."""
-    connection.execute(delete(app_keys).where(app_keys.c.app_id == app_id, app_keys.c.name == name))
+    """Put a key in the place of the one of that name; the same key stays, and with it what it has opened."""
+    columns = app_keys.c
+    same = update(app_keys).where(columns.app_id == app_id, columns.name == name, columns.key_lookup == key_lookup)
+    if connection.execute(same.values(key_hash=key_hash)).rowcount:
+        return
+    replaced = (columns.name == name) | (columns.key_lookup == key_lookup)
+    connection.execute(delete(app_keys).where(columns.app_id == app_id, replaced))
     insert_key(connection, app_id, name, key_hash, key_lookup, now)
 
 

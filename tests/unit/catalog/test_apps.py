@@ -136,6 +136,16 @@ async def test_a_changed_first_key_leaves_the_others(catalog: Catalog) -> None:
     assert [(key.name, key.key_hash, key.expires_at) for key in keys] == [("main", "h3", None), ("second", "h2", later)]
 
 
+async def test_the_same_key_given_again_is_the_key_that_it_was(catalog: Catalog) -> None:
+    await catalog.apps.add(SHOP, key_hash="slow", key_lookup="l1")
+    (before,) = await catalog.app_keys.list("shop")
+    await catalog.apps.replace_key("shop", key_hash="h1", key_lookup="l1", now=START)
+    assert await catalog.app_keys.list("shop") == [replace(before, key_hash="h1")]
+    await catalog.app_keys.add("shop", "second", key_hash="h2", key_lookup="l2", now=START, expires_at=None)
+    await catalog.apps.replace_key("shop", key_hash="h2", key_lookup="l2", now=START)
+    assert [(key.name, key.key_lookup) for key in await catalog.app_keys.list("shop")] == [("main", "l2")]
+
+
 async def test_what_is_known_of_the_master_key_is_written_once(catalog: Catalog) -> None:
     first, other = MasterRecord("scrypt", "00", "11"), MasterRecord("raw", None, "22")
     assert await catalog.app_keys.master() is None

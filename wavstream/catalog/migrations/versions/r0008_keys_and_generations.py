@@ -63,6 +63,6 @@ def upgrade() -> None:
         sa.Column("master_check", sa.Text),
     )
     op.execute(
-        "INSERT INTO access (id, version, master_kind)"
-        " SELECT 1, 1, CASE WHEN EXISTS (SELECT 1 FROM apps) THEN 'sha256' END"
+        "INSERT INTO access (id, version, master_kind) SELECT 1, 1,"
+        " CASE WHEN EXISTS (SELECT 1 FROM apps) OR EXISTS (SELECT 1 FROM recordings) THEN 'sha256' END"
     )
