@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, Wall, close_code, recorder
 from tests.support.waiting import WAIT_S
-from wavstream.access.keys import hash_key, lookup
+from wavstream.access.keys import KeyDigests
 from wavstream.model.app import App
 from wavstream.settings import Limits
 
@@ -209,7 +209,7 @@ async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path:
         mine = Recorder(client.base_url, key="key-of-the-default-app")
         other = Recorder(client.base_url, key="key-of-the-other-app")
         key = "key-of-the-other-app"
-        secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, service.master)}
+        secrets = KeyDigests(service.master).kept(key)
         assert await service.catalog.apps.add(App("other", created_at=wall()), **secrets)
         recording = await mine.start("call-77")
         path = f"/v1/recordings/{recording['id']}"

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.waiting import begun
+from wavstream.catalog.app_keys import MasterRecord
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.schema import migrations, upgrade
 from wavstream.catalog.tables import metadata
@@ -81,7 +82,7 @@ async def test_a_write_that_fails_fails_for_its_caller_alone(catalog: Catalog, c
         catalog.recordings.add(recording("r2")),
         return_exceptions=True,
     )
-    assert outcomes[:2] == [True, True]
+    assert outcomes[:2] == [True, apps[0]]
     assert [type(outcome) for outcome in outcomes[2:4]] == [IntegrityError, IntegrityError]
     assert outcomes[4] is True
     assert len(commits) == 1
@@ -247,6 +248,41 @@ def test_a_recording_whose_command_had_a_stream_opened_has_an_opened_stream(tmp_
         rows = connection.execute(text("SELECT opened FROM recordings ORDER BY id")).scalars().all()
     engine.dispose()
     assert rows == [0, 1]
+
+
+async def test_the_key_of_each_app_becomes_its_first_and_apps_that_were_removed_stay_so(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0007")
+        connection.execute(text("INSERT INTO apps (id, created_us, key_hash, key_lookup) VALUES ('shop', 1, 'h', 'l')"))
+        for number, app_id in enumerate(("shop", "gone", "default")):
+            connection.execute(
+                text(
+                    "INSERT INTO recordings (id, app_id, session_id, status, options_json, object_key, file_name,"
+                    " call_from, call_to, call_direction, vendor_ids_json, created_us)"
+                    f" VALUES ('r{number}', '{app_id}', 's', 'ongoing', '{{}}', 'k', 'f', '', '', '', '{{}}', 1)"
+                )
+            )
+    engine.dispose()
+    catalog = await Catalog.open(tmp_path / "catalog.db")
+    rows = await catalog.app_keys.read()
+    (key,) = rows.keys
+    assert (key.app_id, key.name, key.key_hash, key.key_lookup, key.expires_at) == ("shop", "main", "h", "l", None)
+    assert rows.app_ids == {"shop"}
+    assert rows.removed == {"gone": 1}
+    assert await catalog.app_keys.master() == MasterRecord("sha256")
+    again = await catalog.apps.add(App("gone", START), key_hash="h2", key_lookup="l2")
+    assert again is not None
+    assert (again.id, (await catalog.recordings.list("gone.2", limit=1)).data) == ("gone.2", ())
+    await catalog.database.close()
+
+
+async def test_a_new_catalog_knows_of_no_app_and_no_master_key(catalog: Catalog) -> None:
+    rows = await catalog.app_keys.read()
+    assert not rows.keys
+    assert not rows.app_ids
+    assert not rows.removed
+    assert await catalog.app_keys.master() is None
 
 
 async def test_a_catalog_of_a_newer_wavstream_is_refused_with_what_to_do(tmp_path: Path) -> None:

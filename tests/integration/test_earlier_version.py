@@ -79,6 +79,9 @@ async def test_the_apis_answer_byte_for_byte_as_the_version_before(tmp_path: Pat
         if question["path"] == "/openapi.json":  # what it describes has grown; nothing of it may have gone
             assert json.loads(answer["body"])["paths"].keys() >= json.loads(question["answer"]["body"])["paths"].keys()
             continue
+        if question["path"] == "/v1/stream-tokens":  # a token names its key now, and so is longer
+            for each in (answer, question["answer"]):
+                each["headers"].pop("content-length", None)
         assert answer == question["answer"], f"{question['method']} {question['path']}"
 
 

@@ -15,7 +15,7 @@ from websockets.utils import apply_mask
 
 from tests.support.waiting import until
 from wavstream.access.app_cache import AppCache
-from wavstream.access.authenticator import Authenticator
+from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.events import Event, Frame, StreamStarted
 from wavstream.dialects.registry import DIALECTS
@@ -148,8 +148,8 @@ class KeyCheck:
         session_id: str | None = None,
         signed: SignedUpgrade | None = None,
         address: str | None = None,
-    ) -> str | Awaitable[str]:
-        return self._check(
+    ) -> Caller | Awaitable[Caller]:
+        found = self._check(
             MediaCredentials(
                 app=app,
                 token=bearer,
@@ -159,6 +159,10 @@ class KeyCheck:
                 client_is_loopback=client_is_loopback,
             )
         )
+        return Caller(found, None) if isinstance(found, str) else self._called(found)
+
+    async def _called(self, found: Awaitable[str]) -> Caller:
+        return Caller(await found, None)
 
 
 class NoApps:

@@ -51,5 +51,9 @@ class AppCache:
         _, app = self._known.get(app_id, (0.0, None))
         self._known[app_id] = 0.0, app
 
+    def forget_all(self) -> None:
+        """Read every app anew when it is asked for next."""
+        self._known = {app_id: (0.0, app) for app_id, (_, app) in self._known.items()}
+
     def _options_of(self, app: App | None) -> RecordingOptions:
         return self._server_options if app is None else app.options(self._server_options)

@@ -1,51 +1,58 @@
 """Which app is asking: the one place that decides it, for HTTP requests and media streams alike.
 
-1. A key that was verified is remembered, as a keyed digest, for ``CACHE_TTL_S``; until then it is answered at once.
-   After that its app is read from the catalog again, and only a key whose stored hash has changed is hashed again. So a
-   command line that rotates or removes a key in another process takes effect within ``CACHE_TTL_S``, and ``forget`` at
-   once.
-2. A stream token says itself what it opens. That its app was removed is noticed within ``CACHE_TTL_S`` as well.
-3. Hashing takes 50 ms of a core, so it runs on threads, a few at a time. Callers with the same key share one check. An
-   address that sent too many wrong keys is refused before it costs anything.
-4. Keys that are known, and stream tokens, cost microseconds. They are never refused for what else came from their
-   address, which may be a proxy's.
-5. While no app exists, callers on loopback are the app ``default`` without a key. Whether one exists is read again
-   after ``CACHE_TTL_S``.
+1. A key is looked for in memory, by its digest, before anything is counted. One that is there is answered at once: no
+   other caller, and no failure of the catalog, keeps it out.
+2. One that is not there may be new. So the catalog is asked whether anything has changed: a number, read once for all
+   who ask at the same moment. Only then is it wrong. It was counted by then (``rates``), under its address, and is
+   forgiven if it turns out to be right.
+3. ``refresh`` is called often, so that what was revoked, removed or added beside this process counts within a second.
+4. A key of an earlier version costs a slow hash the first time. Nobody gets there with a key that is wrong (``keys``);
+   callers with the same key share one check, and two run at a time.
+5. A stream token says itself what it opens: it does so while its app is there, and the key that asked for it is good.
+6. Before the first app exists, callers on this machine are the app ``default`` without a key.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from wavstream.access.app_cache import CACHE_TTL_S, AppCache
-from wavstream.access.keys import NO_KEY_HASH, TOKEN_PREFIX, StreamTokens, is_possible, lookup, verify_key
+import structlog
+
+from wavstream.access.app_cache import AppCache
+from wavstream.access.key_table import KEYLESS, KeyTable
+from wavstream.access.keys import (
+    TOKEN_PREFIX,
+    KeyDigests,
+    NotOurs,
+    StreamTokens,
+    is_possible,
+    is_slow,
+    lookup,
+    verify_slowly,
+)
 from wavstream.access.rates import FailureLimit
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
-from wavstream.catalog.apps import Apps
-from wavstream.errors import LimitReached, Unauthenticated
-from wavstream.model.app import DEFAULT_APP
+from wavstream.catalog.app_keys import AppKeys
+from wavstream.errors import DependencyError, LimitReached, Unauthenticated
+from wavstream.model.app import DEFAULT_APP, AppKey, app_name
 
 _MAX_CONCURRENT_HASHES = 2
 """Each takes a core and 16 MiB."""
-_MAX_CHECKS = 64
-"""Checks under way, most of which wait for their turn; more are refused."""
-_MAX_VERIFIED_KEYS = 10_000
-"""Verified keys kept."""
+
+log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Verified:
+class Caller(NamedTuple):
+    """Who asks."""
+
     app_id: str
-    key_hash: str
-    until: float
+    key_id: str | None
+    """The key that was shown, ``KEYLESS`` where none was needed; None: what opened this is no key of the app's."""
 
 
 class Authenticator:
@@ -54,7 +61,7 @@ class Authenticator:
     def __init__(
         self,
         *,
-        apps: Apps,
+        app_keys: AppKeys,
         app_cache: AppCache,
         master: bytes,
         twilio: TwilioAccount | None = None,
@@ -62,42 +69,47 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._apps = apps
+        """Begin without knowing anything: the first caller waits for ``refresh``, or whoever starts the server does."""
+        self._app_keys = app_keys
         self._app_cache = app_cache
-        self._master = master
+        self._digests = KeyDigests(master)
+        self._tokens = StreamTokens(master)
         self._twilio = twilio
         self._failures = failures or FailureLimit()
         self._clock = clock
         self._now = now
-        self._tokens = StreamTokens(master)
-        self._digest_key = secrets.token_bytes(32)
-        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._checks: dict[bytes, asyncio.Task[_Verified | None]] = {}
+        self._table: KeyTable | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        self._next_refresh: asyncio.Task[None] | None = None
+        self._checks: dict[str, asyncio.Task[bool]] = {}
         self._hashing = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
-        self._open_until = 0.0
+
+    # ---- who asks ------------------------------------------------------------------------------------------------
 
     def authenticate(
         self, bearer: str | None, *, client_is_loopback: bool, app: str | None = None, address: str | None = None
-    ) -> str | Awaitable[str]:
-        """Return the id of the app whose key this is, at once where that is known.
+    ) -> Caller | Awaitable[Caller]:
+        """Return the caller whose key this is, at once where that is known.
 
-        ``app``: the app that the client says it is, where it says so; any other is Unauthenticated. ``address`` is the
-        client's, to count wrong keys by; None: they are not counted. Raise (the awaitable may raise it too)
-        Unauthenticated, and LimitReached after too many wrong keys.
+        ``app``: the name of the app that the client says it is, where it says so; any other is Unauthenticated.
+        ``address`` is the client's, to count wrong keys by; None: they are not counted. Raise (the awaitable may raise
+        it too) Unauthenticated, and LimitReached for a wrong key after too many others.
         """
-        now = self._clock()
-        if client_is_loopback and now < self._open_until:  # rule 5
-            return _same_app(DEFAULT_APP, app)
+        table = self._table
+        if table is None:
+            return self._once_known(
+                lambda: self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
+            )
+        if client_is_loopback and table.is_open:  # rule 6
+            return _same_app(Caller(DEFAULT_APP, KEYLESS), app)
         if bearer is None:
-            if client_is_loopback:
-                return self._without_key(app)
-            raise _no_key()
-        known = self._verified.get(self._digest(bearer)) if is_possible(bearer) else None
-        if known is not None and now < known.until:  # rule 1
-            return _same_app(known.app_id, app)
-        if known is None and address is not None:  # rules 3 and 4
-            self._failures.check(address, now)
-        return self._with_key(bearer, app, client_is_loopback, address)
+            raise Unauthenticated("no key was given: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")
+        if is_possible(bearer):
+            digest = self._digests.of(bearer)
+            key = self._known(table, digest)
+            if key is not None and hmac.compare_digest(key.key_hash, digest):  # rule 1
+                return _same_app(Caller(key.app_id, key.id), app)
+        return self._with_key(bearer, app, address)
 
     def authenticate_stream(
         self,
@@ -108,109 +120,165 @@ class Authenticator:
         session_id: str | None = None,
         signed: SignedUpgrade | None = None,
         address: str | None = None,
-    ) -> str | Awaitable[str]:
-        """Return the id of the app whose key, or stream token for this session, this is; else as ``authenticate``.
+    ) -> Caller | Awaitable[Caller]:
+        """Return the caller whose key, or stream token for this session, this is; else as ``authenticate``.
 
         ``app``: the app that the peer says it is, where it says so; any other is Unauthenticated. ``signed``: the
         request, if it has a signature of Twilio, which takes the place of a key.
         """
+        if self._table is None:
+            return self._once_known(
+                lambda: self.authenticate_stream(
+                    bearer,
+                    client_is_loopback=client_is_loopback,
+                    app=app,
+                    session_id=session_id,
+                    signed=signed,
+                    address=address,
+                )
+            )
         if bearer is None and signed is not None:
             if self._twilio is not None:
-                return _same_app(self._twilio.app_of(signed), app)
+                return _same_app(self._signed_by_twilio(self._twilio, signed, address), app)
             if not client_is_loopback:
                 raise Unauthenticated("the request is signed by Twilio, and the server does not know twilio.auth_token")
         if bearer is not None and bearer.startswith(TOKEN_PREFIX):
-            return self._token_app(bearer, app, session_id)
+            return _same_app(self._with_token(bearer, session_id, address), app)
         return self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
 
-    def make_token(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
-        """Return a stream token for the app, or for one session of it."""
-        return self._tokens.make(app_id=app_id, session_id=session_id, expires_at=expires_at)
+    def make_token(
+        self, *, app_id: str, session_id: str | None, expires_at: datetime, key_id: str | None = None
+    ) -> str:
+        """Return a stream token for the app, or for one session of it, that ends with the key which asked for it."""
+        return self._tokens.make(app_id=app_id, session_id=session_id, expires_at=expires_at, key_id=key_id)
 
-    def forget(self) -> None:
-        """Forget all that the catalog said before: to be called after apps or keys were changed."""
-        self._verified.clear()
-        self._open_until = 0.0
-        # A check that is under way ends up under a digest that nobody asks for any more.
-        self._digest_key = secrets.token_bytes(32)
+    # ---- what is known -------------------------------------------------------------------------------------------
 
-    def forget_app(self, app_id: str) -> None:
-        """Forget the keys of this app, and that no app exists; a check under way may count for ``CACHE_TTL_S``."""
-        for digest in [digest for digest, known in self._verified.items() if known.app_id == app_id]:
-            del self._verified[digest]
-        self._open_until = 0.0
+    @property
+    def version(self) -> int:
+        """The number of what is known; another one says that something has changed."""
+        return self._table.version if self._table is not None else 0
 
-    async def _token_app(self, token: str, app: str | None, session_id: str | None) -> str:
-        said = self._tokens.read(token, now=self._now())
-        if said.session_id is not None and said.session_id != session_id:
-            raise Unauthenticated("the stream token is for another session: put its session id into the path")
-        app_id = _same_app(said.app_id, app)
-        # rule 2
-        if await self._app_cache.get(app_id) is None and not (app_id == DEFAULT_APP and await self._is_open()):
-            raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
-        return app_id
+    def is_good(self, key_id: str | None) -> bool:
+        """Return whether what this key opened may stay open."""
+        return key_id is None or (self._table is not None and self._table.is_good(key_id, self._now()))
 
-    async def _without_key(self, app: str | None) -> str:
-        if not await self._is_open():
-            raise _no_key()
-        return _same_app(DEFAULT_APP, app)
+    def was_removed(self, app_id: str) -> bool:
+        """Return whether this app was removed, so that nothing of it is given to anyone."""
+        return self._table is not None and self._table.was_removed(app_id)
 
-    async def _with_key(self, key: str, app: str | None, client_is_loopback: bool, address: str | None) -> str:
-        if client_is_loopback and await self._is_open():
-            return _same_app(DEFAULT_APP, app)
-        found = await self._check(key) if is_possible(key) else None
-        if found is None:
-            if address is not None:
-                self._failures.failed(address, self._clock())
-            raise Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
-        return _same_app(found.app_id, app)
+    async def refresh(self) -> None:
+        """Know what the catalog says at a moment after this call; raise DependencyError.
 
-    async def _is_open(self) -> bool:
-        """Return whether no app exists, so that loopback needs no key."""
-        if self._clock() < self._open_until:
-            return True
-        if await self._apps.any():
-            return False
-        self._open_until = self._clock() + CACHE_TTL_S
-        return True
+        Of callers at the same moment all wait for one look: the one that begins next, since what is under way may have
+        begun before the change that they are after.
+        """
+        if self._next_refresh is None:
+            self._next_refresh = asyncio.create_task(self._refresh_after(self._refreshing), name="refresh of the keys")
+        await asyncio.shield(self._next_refresh)
 
-    async def _check(self, key: str) -> _Verified | None:
-        digest = self._digest(key)
+    async def _refresh_after(self, running: asyncio.Task[None] | None) -> None:
+        if running is not None:
+            await asyncio.wait([running])
+        self._refreshing, self._next_refresh = self._next_refresh, None
+        if self._table is None or await self._app_keys.version() != self._table.version:
+            self._table = KeyTable(await self._app_keys.read())
+            self._app_cache.forget_all()
+
+    async def _once_known(self, ask: Callable[[], Caller | Awaitable[Caller]]) -> Caller:
+        await self.refresh()
+        found = ask()
+        return found if isinstance(found, Caller) else await found
+
+    def _known(self, table: KeyTable, digest: str) -> AppKey | None:
+        key = table.find(lookup(digest))
+        return key if key is not None and key.is_good(self._now()) else None
+
+    # ---- keys that are not known yet -----------------------------------------------------------------------------
+
+    async def _with_key(self, bearer: str, app: str | None, address: str | None) -> Caller:
+        too_many = self._begin(address)  # rule 2
+        try:
+            key = await self._look_again(bearer) if is_possible(bearer) else None
+        except BaseException:
+            self._forgive(address)
+            raise
+        if key is None:
+            raise too_many or Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
+        self._forgive(address)
+        return _same_app(Caller(key.app_id, key.id), app)
+
+    async def _look_again(self, bearer: str) -> AppKey | None:
+        digest = self._digests.of(bearer)
+        if self._table is None or self._known(self._table, digest) is None:
+            await self.refresh()
+        assert self._table is not None
+        key = self._known(self._table, digest)
+        if key is None or hmac.compare_digest(key.key_hash, digest):
+            return key
+        return key if is_slow(key.key_hash) and await self._verified(key, bearer, digest) else None
+
+    async def _verified(self, key: AppKey, bearer: str, digest: str) -> bool:
         check = self._checks.get(digest)
         if check is None:
-            if len(self._checks) >= _MAX_CHECKS:
-                raise LimitReached("too many keys are being checked: try again", retry_after_s=1)
-            check = asyncio.create_task(self._look_up(key, digest), name="check of an app key")
+            check = asyncio.create_task(self._verify(key, bearer, digest), name="check of an earlier version's key")
             self._checks[digest] = check
             check.add_done_callback(lambda _: self._checks.pop(digest))
-        # rule 3: one caller that goes away must not end the check of the others.
+        # rule 4: one caller that goes away must not end the check of the others.
         return await asyncio.shield(check)
 
-    async def _look_up(self, key: str, digest: bytes) -> _Verified | None:
-        found = await self._apps.find_by_lookup(lookup(key, self._master))
-        app, key_hash = found or (None, NO_KEY_HASH)
-        known = self._verified.pop(digest, None)
-        if known is None or known.key_hash != key_hash:  # rule 1
-            async with self._hashing:
-                if not await asyncio.to_thread(verify_key, key, key_hash):
-                    return None
-        if app is None:
-            return None
-        verified = _Verified(app.id, key_hash, self._clock() + CACHE_TTL_S)
-        self._verified[digest] = verified
-        if len(self._verified) > _MAX_VERIFIED_KEYS:
-            self._verified.popitem(last=False)
-        return verified
+    async def _verify(self, key: AppKey, bearer: str, digest: str) -> bool:
+        async with self._hashing:
+            if not await asyncio.to_thread(verify_slowly, bearer, key.key_hash):
+                return False
+        assert self._table is not None
+        self._table.rehashed(key, digest)
+        try:
+            await self._app_keys.rehash(key, digest)
+        except DependencyError as error:
+            log.warning("key_rehash_failed", app_id=key.app_id, error=str(error))
+        return True
 
-    def _digest(self, key: str) -> bytes:
-        return hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._digest_key, digest_size=32).digest()
+    # ---- tokens and signatures -----------------------------------------------------------------------------------
+
+    def _with_token(self, token: str, session_id: str | None, address: str | None) -> Caller:
+        assert self._table is not None
+        now = self._now()
+        try:
+            said = self._tokens.read(token, now=now)
+        except NotOurs as error:
+            raise self._begin(address) or error from None
+        if said.session_id is not None and said.session_id != session_id:
+            raise Unauthenticated("the stream token is for another session: put its session id into the path")
+        if not self._table.has_app(said.app_id):  # rule 5
+            raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
+        if said.key_id is not None and not self._table.is_good(said.key_id, now):
+            raise Unauthenticated("the key that asked for the stream token is gone: ask for a token with another key")
+        return Caller(said.app_id, said.key_id)
+
+    def _signed_by_twilio(self, twilio: TwilioAccount, signed: SignedUpgrade, address: str | None) -> Caller:
+        assert self._table is not None
+        try:
+            name = twilio.app_of(signed)
+        except Unauthenticated as error:
+            raise self._begin(address) or error from None
+        app_id = self._table.app_called(name)
+        if app_id is None:
+            raise Unauthenticated("the app of twilio.app was removed: add it again, or name another")
+        return Caller(app_id, None)
+
+    # ---- counting ------------------------------------------------------------------------------------------------
+
+    def _begin(self, address: str | None) -> LimitReached | None:
+        return None if address is None else self._failures.begin(address, self._clock())
+
+    def _forgive(self, address: str | None) -> None:
+        if address is not None:
+            self._failures.forgive(address)
 
 
-def _same_app(app_id: str, claimed: str | None) -> str:
-    if claimed is not None and not hmac.compare_digest(claimed.encode(errors="surrogatepass"), app_id.encode()):
+def _same_app(caller: Caller, claimed: str | None) -> Caller:
+    name = app_name(caller.app_id)
+    if claimed is not None and not hmac.compare_digest(claimed.encode(errors="surrogatepass"), name.encode()):
         raise Unauthenticated("the key is not a key of the app that is named: name the key's own app, or none")
-    return app_id
-
-
-def _no_key() -> Unauthenticated:
-    return Unauthenticated("no key was given: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")
+    return caller

@@ -1,12 +1,15 @@
 """What a caller shows: app keys and stream tokens.
 
-App keys are made here and kept as a slow hash and a keyed look-up, never as they are. The look-up finds the one app
-whose key it may be; the hash then decides. Whoever steals the catalog has neither: the look-up cannot be computed
-without the master key, and the hash is slow to try.
+App keys are made here and kept as a keyed digest, never as they are. A key is 32 random bytes, so it cannot be guessed
+from its digest, which cannot even be computed without the master key; a slow hash would add nothing but a way to keep
+the server busy. The first bytes of the digest are its *look-up*.
+
+Earlier versions kept the look-up and a slow hash instead. Only a key that has the look-up costs that hash, and without
+the master key nobody makes one that has, but by its 64 bits of chance. Its digest takes the hash's place then.
 
 Stream tokens are short-lived and open media streams of one app, or of one session of it, and nothing else. A token
-carries what it says, signed, so that it is read without the catalog. It can be used until it expires, or its app is
-removed, which the authenticator looks up.
+carries what it says, signed, so that it is read without the catalog. It can be used until it expires, or the app or the
+key that asked for it is gone, which the authenticator looks up.
 """
 
 from __future__ import annotations
@@ -24,12 +27,9 @@ import msgspec
 from wavstream.access.secret_box import derive
 from wavstream.errors import Unauthenticated
 
-# About 50 ms and 16 MiB: the usual strength for interactive logins (RFC 7914, section 2 suggests r=8, p=1).
-_N, _R, _P = 2**14, 8, 1
-_SALT_BYTES = 16
-_HASH_BYTES = 32
-_LOOKUP_BYTES = 8
+_LOOKUP_DIGITS = 16
 _MAX_KEY_LENGTH = 512
+_SLOW = "scrypt$"
 
 
 def make_key() -> str:
@@ -37,23 +37,41 @@ def make_key() -> str:
     return "wsk_" + secrets.token_urlsafe(32)
 
 
-def hash_key(key: str) -> str:
-    """Return the key's scrypt hash with its parameters and salt, to be stored; it takes about 50 ms."""
-    salt = secrets.token_bytes(_SALT_BYTES)
-    digest = _scrypt(key, salt, n=_N, r=_R, p=_P)
-    return f"scrypt${_N}${_R}${_P}${_base64(salt)}${_base64(digest)}"
+class KeyDigests:
+    """Makes what the catalog keeps of app keys."""
+
+    def __init__(self, master: bytes) -> None:
+        self._digest_key = derive(master, "app key lookup")
+
+    def of(self, key: str) -> str:
+        """Return the 64 hex digits that are kept as the key's hash."""
+        # Not ``hmac.digest``: it releases the interpreter's lock, and the loop waits for it while threads are busy.
+        return hmac.new(self._digest_key, _bytes(key), hashlib.sha256).hexdigest()
+
+    def kept(self, key: str) -> dict[str, str]:
+        """Return the hash and the look-up of a key, by the names of their columns."""
+        digest = self.of(key)
+        return {"key_hash": digest, "key_lookup": lookup(digest)}
 
 
-def verify_key(key: str, key_hash: str) -> bool:
-    """Return whether the hash is this key's, in constant time; it takes as long as ``hash_key``."""
+def lookup(digest: str) -> str:
+    """Return the 16 hex digits that find a key in the catalog, those of earlier versions too."""
+    return digest[:_LOOKUP_DIGITS]
+
+
+def is_slow(key_hash: str) -> bool:
+    """Return whether the hash is one of an earlier version, to be checked by ``verify_slowly``."""
+    return key_hash.startswith(_SLOW)
+
+
+def verify_slowly(key: str, key_hash: str) -> bool:
+    """Return whether a hash of an earlier version is this key's; it takes about 50 ms and 16 MiB."""
     _, n, r, p, salt, digest = key_hash.split("$")
-    given = _scrypt(key, base64.b64decode(salt), n=int(n), r=int(r), p=int(p))
+    cost, blocks = int(n), int(r)
+    given = hashlib.scrypt(
+        _bytes(key), salt=base64.b64decode(salt), n=cost, r=blocks, p=int(p), maxmem=256 * cost * blocks, dklen=32
+    )
     return hmac.compare_digest(given, base64.b64decode(digest))
-
-
-def lookup(key: str, master: bytes) -> str:
-    """Return the 16 hex digits that find the key's app in the catalog."""
-    return hmac.digest(derive(master, "app key lookup"), _bytes(key), hashlib.sha256)[:_LOOKUP_BYTES].hex()
 
 
 def is_possible(key: str) -> bool:
@@ -61,20 +79,8 @@ def is_possible(key: str) -> bool:
     return 0 < len(key) <= _MAX_KEY_LENGTH
 
 
-NO_KEY_HASH = f"scrypt${_N}${_R}${_P}${'A' * 22}==${'A' * 43}="
-"""No key's hash. Verified against when no app has the look-up, so that this takes as long as a wrong key."""
-
-
-def _scrypt(key: str, salt: bytes, *, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(_bytes(key), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=_HASH_BYTES)
-
-
 def _bytes(key: str) -> bytes:
     return key.encode(errors="surrogatepass")
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
 
 
 TOKEN_PREFIX = "wst_"
@@ -82,10 +88,15 @@ TOKEN_PREFIX = "wst_"
 _MAC_BYTES = 32
 
 
+class NotOurs(Unauthenticated):
+    """A stream token that this server never made."""
+
+
 class _Content(msgspec.Struct, array_like=True, frozen=True):
     app_id: str
     session_id: str | None
     expires_s: int
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ class StreamToken:
     """The one session it is for; None: any of the app."""
     expires_at: datetime
     """Aware, UTC."""
+    key_id: str | None
+    """The key that asked for it; None: the server did, or an earlier version that did not say."""
 
 
 class StreamTokens:
@@ -105,13 +118,13 @@ class StreamTokens:
     def __init__(self, master: bytes) -> None:
         self._key = derive(master, "stream tokens")
 
-    def make(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
+    def make(self, *, app_id: str, session_id: str | None, expires_at: datetime, key_id: str | None = None) -> str:
         """Return a token that is good until ``expires_at``, to the second below."""
-        content = msgspec.json.encode(_Content(app_id, session_id, int(expires_at.timestamp())))
+        content = msgspec.json.encode(_Content(app_id, session_id, int(expires_at.timestamp()), key_id))
         return TOKEN_PREFIX + base64.urlsafe_b64encode(self._mac(content) + content).decode().rstrip("=")
 
     def read(self, token: str, *, now: datetime) -> StreamToken:
-        """Return what the token says; raise Unauthenticated if it is not ours or has expired."""
+        """Return what the token says; raise Unauthenticated if it has expired, and NotOurs if it is not ours."""
         text = token.removeprefix(TOKEN_PREFIX)
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -119,11 +132,11 @@ class StreamTokens:
             raw = b""
         mac, content = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(content)):
-            raise Unauthenticated("the stream token is not valid: ask for a new one")
+            raise NotOurs("the stream token is not valid: ask for a new one")
         said = msgspec.json.decode(content, type=_Content)
         if now.timestamp() >= said.expires_s:
             raise Unauthenticated("the stream token has expired: ask for a new one")
-        return StreamToken(said.app_id, said.session_id, datetime.fromtimestamp(said.expires_s, UTC))
+        return StreamToken(said.app_id, said.session_id, datetime.fromtimestamp(said.expires_s, UTC), said.key_id)
 
     def _mac(self, content: bytes) -> bytes:
         return hmac.digest(self._key, content, hashlib.sha256)

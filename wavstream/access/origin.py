@@ -4,17 +4,30 @@ Anyone can write ``X-Forwarded-For``, and every proxy adds the address of its ow
 own. So all lines are read as one list from its end, and an entry counts only if all that stand behind it, the peer too,
 are trusted proxies. At an entry that is no address the reading stops, and the proxy that passed it on is the client.
 
-A client on this machine may do without a key while no app exists. What any proxy passes on is never taken for one.
+A client on this machine may do without a key before the first app exists. It is one if
+
+1. its socket comes from loopback,
+2. it asks for loopback by an address or as ``localhost``: a name that a stranger's page has pointed here is none,
+3. it is no page of another origin: browsers say whose page asks, and a page cannot change that,
+4. nothing that a proxy would add is there.
+
+A page may open a WebSocket to any host, so media sockets refuse pages of other origins whatever they show. Media
+servers send no ``Origin``; some that are built on libwebsockets send the name that they connect to.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_BY_PROXIES = frozenset(
+    ("via", "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "fastly-client-ip")
+)
+_BY_PROXIES_BEGIN = ("x-forwarded", "cf-", "x-envoy-", "x-amzn-", "x-amz-cf-", "x-azure-", "x-original-")
+_OUR_PAGES = ("same-origin", "none")
+"""Of ``Sec-Fetch-Site``, which browsers send where they leave ``Origin`` out."""
 
 
 def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Networks) -> str | None:
@@ -38,9 +51,66 @@ def is_trusted(host: str | None, trusted: Networks) -> bool:
     return address is not None and any(address in network for network in trusted)
 
 
-def is_local(host: str | None, header_names: Container[str]) -> bool:
-    """Return whether the peer is on loopback and no proxy there speaks for another; names are in lower case."""
-    return is_loopback(host) and not any(name in header_names for name in _FORWARDED)
+def counted_as(address: str) -> str:
+    """Return what an address is counted under: IPv6 by its /64, which is what one subscriber has at least."""
+    found = _address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return address if found is None else str(found)
+
+
+Lines = Iterable[tuple[str, str]]
+"""The header lines of a request."""
+
+
+def is_local(host: str | None, lines: Lines, *, allowed_origins: Collection[str] = ()) -> bool:
+    """Return whether the peer is a client on this machine that speaks for itself."""
+    if not is_loopback(host):  # rule 1
+        return False
+    said: dict[str, list[str]] = {}
+    for name, value in lines:
+        said.setdefault(name.lower(), []).append(value.strip().lower())
+    if any(name in _BY_PROXIES or name.startswith(_BY_PROXIES_BEGIN) for name in said):  # rule 4
+        return False
+    asked = said.get("host", [])
+    if len(asked) != 1 or not _is_literal_loopback(asked[0]):  # rule 2
+        return False
+    origins = said.get("origin", [])  # rule 3
+    ours = (f"http://{asked[0]}", f"https://{asked[0]}", _name_in(asked[0]), *allowed_origins)
+    return all(each in ours for each in origins) and all(
+        each in _OUR_PAGES for each in said.get("sec-fetch-site", []) if not origins
+    )
+
+
+def is_foreign(origins: Iterable[str], *, hosts: Iterable[str], allowed_origins: Collection[str]) -> bool:
+    """Return whether a page of another origin asks: one that is neither listed nor has a name of ours.
+
+    ``hosts`` are those names, with or without a port; where the peer gave one, a page that has it is the server's own.
+    """
+    names = {_name_in(host.lower()) for host in hosts}
+    return any(
+        origin.lower() not in allowed_origins
+        and _name_in(origin.lower().partition("://")[2] or origin.lower()) not in names
+        for origin in (each.strip() for each in origins)
+    )
+
+
+def _name_in(authority: str) -> str:
+    """Return the host of ``host:port``; an IPv6 address keeps its brackets."""
+    name, colon, port = authority.rpartition(":")
+    return name if colon and port.isdigit() and (not name.count(":") or name.endswith("]")) else authority
+
+
+def _is_literal_loopback(authority: str) -> bool:
+    name = _name_in(authority)
+    if name == "localhost":
+        return True
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        address = ipaddress.ip_address(name[1:-1] if bracketed else name)
+    except ValueError:
+        return False
+    return address.is_loopback and bracketed == (address.version == 6)
 
 
 def is_loopback(host: str | None) -> bool:

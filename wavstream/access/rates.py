@@ -1,5 +1,9 @@
 """How many wrong keys an address may send, and how many requests a caller; pure, ``now`` is a parameter.
 
+Wrong keys are counted so that guessing is seen to fail and costs nothing. The limit changes the answer to a wrong key
+and nothing else: a right one is never refused for what else came from its address, which may be a proxy's. An attempt
+counts when it begins, or those that are made at once would all be below the limit.
+
 A fixed window for each: it opens with the first wrong key or request and closes ``window_s`` later.
 """
 
@@ -10,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from wavstream.access.origin import counted_as
 from wavstream.errors import LimitReached
 
 
@@ -20,7 +25,7 @@ class _Window:
 
 
 class FailureLimit:
-    """The failures of each address; one that had too many is refused."""
+    """The failures of each address, IPv6 by /64."""
 
     def __init__(self, *, failures: int = 20, window_s: float = 60.0, addresses: int = 10_000) -> None:
         self._failures = failures
@@ -28,25 +33,32 @@ class FailureLimit:
         self._addresses = addresses
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
-    def check(self, address: str, now: float) -> None:
-        """Raise LimitReached if the address had too many failures; ``now`` in monotonic seconds."""
-        window = self._windows.get(address)
-        if window is not None and now < window.ends and window.failures >= self._failures:
-            raise LimitReached(
-                "too many wrong keys came from this address: try again later, with a valid one",
-                retry_after_s=max(1, math.ceil(window.ends - now)),
-            )
+    def begin(self, address: str, now: float) -> LimitReached | None:
+        """Count an attempt, at ``now`` in monotonic seconds; return what to raise if it fails and is one too many.
 
-    def failed(self, address: str, now: float) -> None:
-        """Count one failure; of more addresses than are kept, those that opened a window first are forgotten."""
-        window = self._windows.get(address)
-        if window is not None and now < window.ends:
-            window.failures += 1
-            return
-        self._windows[address] = _Window(now + self._window_s, 1)
-        self._windows.move_to_end(address)
-        if len(self._windows) > self._addresses:
-            self._windows.popitem(last=False)
+        Of more addresses than are kept, those that opened a window first are forgotten.
+        """
+        counted = counted_as(address)
+        window = self._windows.get(counted)
+        if window is None or now >= window.ends:
+            window = self._windows[counted] = _Window(now + self._window_s, 0)
+            self._windows.move_to_end(counted)
+            if len(self._windows) > self._addresses:
+                self._windows.popitem(last=False)
+        window.failures += 1
+        if window.failures <= self._failures:
+            return None
+        return LimitReached(
+            f"too many wrong keys came from this address, {self._failures} in {self._window_s:g} s: try again later, "
+            "with a valid one",
+            retry_after_s=max(1, math.ceil(window.ends - now)),
+        )
+
+    def forgive(self, address: str) -> None:
+        """Take back an attempt that did not fail."""
+        window = self._windows.get(counted_as(address))
+        if window is not None and window.failures:
+            window.failures -= 1
 
 
 @dataclass(frozen=True, slots=True)

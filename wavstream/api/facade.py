@@ -211,13 +211,14 @@ class _Gate:
             shown = self._credentials(headers)
             address = scope["client"][0] if scope.get("client") else ""
             try:
-                app_id = await authenticated(
+                caller = await authenticated(
                     self._parts.authenticator, shown.key, headers=headers, app=None, address=address
                 )
             except Unauthenticated:
                 if shown.key is not None:
                     raise
                 raise Unauthenticated(f"no key was given: send 'Authorization: {self._scheme} <key>'") from None
+            app_id = caller.app_id
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:

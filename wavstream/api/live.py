@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from wavstream.api.conditions import ByteRange, Unsatisfiable, byte_range
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import AppId
+from wavstream.api.middleware import AppId, KeyId
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.problems import problem
 from wavstream.errors import DependencyError
@@ -62,7 +62,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         },
     )
     @router.head("/{recording_id}/live.wav", include_in_schema=False)
-    async def listen(request: Request, recording_id: str, app_id: AppId) -> Response:
+    async def listen(request: Request, recording_id: str, app_id: AppId, key_id: KeyId) -> Response:
         recording = as_of(parts.now(), await parts.commands.get(app_id=app_id, recording_id=recording_id))
         if recording.status is Status.AVAILABLE:
             return to_file(parts, recording, FileFormat.WAV)
@@ -70,7 +70,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             return problem(404, "The recording waits for its first stream.", headers=_SOON)
         if not recording.status.is_running:
             return refusal(recording) or _not_here()
-        return await heard(request, parts.live.listen(recording_id)) or _not_here()
+        return await heard(request, parts.live.listen(recording_id, key_id=key_id)) or _not_here()
 
     return router
 

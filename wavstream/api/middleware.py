@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wavstream.access.authenticator import Authenticator
+from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.origin import Networks, client_address, is_local
 from wavstream.api.problems import problem, problem_of
 from wavstream.errors import LimitReached, TooSoon, WavstreamError
@@ -65,7 +65,8 @@ class AuthMiddleware:
         headers = Headers(scope=scope)
         if scope["path"].startswith("/v1/"):
             try:
-                scope.setdefault("state", {})["app_id"] = await self._who(scope, headers)
+                caller = await self._who(scope, headers)
+                scope.setdefault("state", {}).update(app_id=caller.app_id, key_id=caller.key_id)
             except WavstreamError as error:
                 await problem_of(error)(scope, receive, send)
                 return
@@ -76,7 +77,7 @@ class AuthMiddleware:
             return
         await self._app(scope, limited, send)
 
-    async def _who(self, scope: Scope, headers: Headers) -> str:
+    async def _who(self, scope: Scope, headers: Headers) -> Caller:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" else ""
         address = scope["client"][0] if scope.get("client") else ""
@@ -91,10 +92,11 @@ class AuthMiddleware:
 
 async def authenticated(
     authenticator: Authenticator, key: str | None, *, headers: Headers, app: str | None, address: str
-) -> str:
-    """Return the id of the app that asks; raise Unauthenticated, or TooSoon after too many wrong keys."""
+) -> Caller:
+    """Return who asks; raise Unauthenticated, or TooSoon for a wrong key after too many others."""
     try:
-        found = authenticator.authenticate(key, client_is_loopback=is_local(address, headers), app=app, address=address)
+        local = is_local(address, headers.items())
+        found = authenticator.authenticate(key, client_is_loopback=local, app=app, address=address)
         return await found if inspect.isawaitable(found) else found
     except LimitReached as error:
         raise TooSoon(str(error), retry_after_s=error.retry_after_s) from error
@@ -135,3 +137,13 @@ def app_of(
 
 AppId = Annotated[str, Depends(app_of)]
 """The app that asks, as a parameter of a route."""
+
+
+def key_of(request: Request) -> str | None:
+    """Return the id of the key that was shown; for routes that ``AuthMiddleware`` has let pass."""
+    key_id: str | None = request.state.key_id
+    return key_id
+
+
+KeyId = Annotated[str | None, Depends(key_of)]
+"""The key that was shown, as a parameter of a route: what it opens may have to end with it."""

@@ -75,7 +75,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         now = parts.now()
         verified = parts.urls.links.verify(request.scope["path"], request.query_params)
         recording = await parts.recordings.get(verified.recording_id)
-        if recording is None:
+        if recording is None or parts.authenticator.was_removed(recording.app_id):
             return Response(status_code=404)
         recording = as_of(now, recording)
         if recording.status in _GONE:

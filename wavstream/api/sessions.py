@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import AppId
+from wavstream.api.middleware import AppId, KeyId
 from wavstream.api.options import SessionId
 from wavstream.api.paths import ANY_TEXT
 from wavstream.api.schemas import SessionList, StreamToken
@@ -115,14 +115,16 @@ def routes(parts: ApiDependencies) -> APIRouter:
         operation_id="makeStreamToken",
         summary="Make a stream token",
         description="A short-lived key for media sockets, so that the app's own key need not be in a media server's "
-        "dial plan.",
+        "dial plan. It ends with the key that asked for it.",
         status_code=201,
         response_model=StreamToken,
         responses=problems(400, 401, 413, 422),
     )
-    async def make_token(request: MakeStreamToken, app_id: AppId) -> Response:
+    async def make_token(request: MakeStreamToken, app_id: AppId, key_id: KeyId) -> Response:
         expires_at = parts.now() + timedelta(seconds=request.ttl_s)
-        token = parts.authenticator.make_token(app_id=app_id, session_id=request.session_id, expires_at=expires_at)
+        token = parts.authenticator.make_token(
+            app_id=app_id, session_id=request.session_id, expires_at=expires_at, key_id=key_id
+        )
         made = StreamToken(token=token, session_id=request.session_id, expires_at=expires_at)
         return JSONResponse(made.as_json(), status_code=201, headers={"Cache-Control": "no-store"})
 

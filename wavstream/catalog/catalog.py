@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.apps import Apps, apps_with_webhook
 from wavstream.catalog.database import Database
 from wavstream.catalog.dead_letters import DeadLetters
@@ -36,6 +37,7 @@ class Catalog:
     database: Database
     recordings: Recordings
     apps: Apps
+    app_keys: AppKeys
     outbox: Outbox
     dead_letters: DeadLetters
     deliveries: Deliveries
@@ -59,6 +61,7 @@ class Catalog:
             database=database,
             recordings=Recordings(database, outbox),
             apps=Apps(database, await database.read(apps_with_webhook)),
+            app_keys=AppKeys(database),
             outbox=outbox,
             dead_letters=DeadLetters(database, outbox),
             deliveries=Deliveries(database),

@@ -59,15 +59,49 @@ recordings = Table(
 apps = Table(
     "apps",
     metadata,
+    # Of an app whose name was used before: the name with a generation, so that no row of the older is its own.
     Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("retention_hours", Integer),
-    Column("key_hash", Text, nullable=False),
-    Column("key_lookup", Text, nullable=False, unique=True),
     Column("webhook_json", Text),
     Column("rate_limit", Integer, nullable=False, server_default="0"),
     Column("recording_json", Text, nullable=False, server_default="{}"),
     Column("vendor_accounts_json", Text, nullable=False, server_default="{}"),
+    Index(None, "name", unique=True),
+)
+
+app_keys = Table(
+    "app_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("key_lookup", Text, nullable=False),
+    Column("key_hash", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Index(None, "key_lookup", unique=True),
+    Index(None, "app_id", "name", unique=True),
+)
+
+# Names of apps that were removed, each with the generation of the last that was.
+removed_apps = Table(
+    "removed_apps",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, nullable=False),
+)
+
+# One row: a number that grows with every change of apps, keys and link keys; and how the master key is made.
+access = Table(
+    "access",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("master_kind", Text),
+    Column("master_salt", Text),
+    Column("master_check", Text),
 )
 
 idempotency = Table(

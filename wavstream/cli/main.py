@@ -29,6 +29,12 @@ apps = typer.Typer(no_args_is_help=True, help="The apps (tenants) that may recor
 app.add_typer(apps, name="apps")
 webhooks = typer.Typer(no_args_is_help=True, help="Webhooks that were given up: the dead letters.")
 app.add_typer(webhooks, name="webhooks")
+keys = typer.Typer(no_args_is_help=True, help="More keys of an app, each with a name: to change one without a gap.")
+app.add_typer(keys, name="keys")
+links = typer.Typer(no_args_is_help=True, help="The links that open finished files.")
+app.add_typer(links, name="links")
+master_key = typer.Typer(no_args_is_help=True, help="The key that all others are derived from.")
+app.add_typer(master_key, name="master-key")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
 Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
@@ -205,7 +211,7 @@ def apps_list(config: Config = None) -> None:
 
 @apps.command("rotate-key")
 def apps_rotate_key(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
-    """Give an app a new key and print it; the old one is refused within seconds."""
+    """Give an app a new first key and print it; the old one is refused within a second. Its other keys stay."""
     from wavstream.cli.apps import rotate_key
 
     asyncio.run(rotate_key(app_id, load_settings(config), console))
@@ -221,10 +227,57 @@ def apps_keys(app_id: Annotated[str, typer.Argument()], config: Config = None) -
 
 @apps.command("remove")
 def apps_remove(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
-    """Remove an app; its recordings stay until their retention ends."""
+    """Remove an app, its keys and its links; its recordings stay until their retention ends, and nobody gets them."""
     from wavstream.cli.apps import remove_app
 
     asyncio.run(remove_app(app_id, load_settings(config), console))
+
+
+@keys.command("add")
+def keys_add(
+    app_id: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="1 to 64 of letters, digits, _ and -.")],
+    expires_hours: Annotated[float | None, typer.Option(min=0.01, max=87_600, help="Default: it does not.")] = None,
+    config: Config = None,
+) -> None:
+    """Give an app one more key and print it, once; those that it has stay good."""
+    from wavstream.cli.apps import add_key
+
+    asyncio.run(add_key(app_id, name, expires_hours, load_settings(config), console))
+
+
+@keys.command("list")
+def keys_list(app_id: Annotated[str, typer.Argument()], config: Config = None) -> None:
+    """List the names of an app's keys; the first is called main."""
+    from wavstream.cli.apps import list_keys
+
+    asyncio.run(list_keys(app_id, load_settings(config), console))
+
+
+@keys.command("revoke")
+def keys_revoke(
+    app_id: Annotated[str, typer.Argument()], name: Annotated[str, typer.Argument()], config: Config = None
+) -> None:
+    """Take a key away, and with it its stream tokens and those who listen live by it, within a second."""
+    from wavstream.cli.apps import revoke_key
+
+    asyncio.run(revoke_key(app_id, name, load_settings(config), console))
+
+
+@links.command("rotate")
+def links_rotate(config: Config = None) -> None:
+    """End every link that was handed out: signed links and the addresses of files."""
+    from wavstream.cli.secrets import rotate_links
+
+    asyncio.run(rotate_links(load_settings(config), console))
+
+
+@master_key.command("reset")
+def master_key_reset(config: Config = None) -> None:
+    """Take another master key from the next start on: app keys of before are refused then. The server must not run."""
+    from wavstream.cli.secrets import reset_master_key
+
+    asyncio.run(reset_master_key(load_settings(config), console))
 
 
 @webhooks.command("list")

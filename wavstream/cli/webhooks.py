@@ -13,8 +13,9 @@ from rich.console import Console
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
-from wavstream.cli.apps import unknown_app
+from wavstream.cli.apps import find_app
 from wavstream.errors import OperatorError
+from wavstream.model.app import app_name
 from wavstream.model.fact import Announcement
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
@@ -64,9 +65,7 @@ async def replay_dead_letters(
 async def _apps(catalog: Catalog, app_id: str | None) -> list[str]:
     if app_id is None:
         return [app.id for app in await catalog.apps.list()]
-    if await catalog.apps.get(app_id) is None:
-        raise unknown_app(app_id)
-    return [app_id]
+    return [(await find_app(catalog, app_id)).id]
 
 
 async def _wanted(catalog: Catalog, app_id: str, fact_ids: Sequence[str], at_once: int) -> list[str]:
@@ -93,7 +92,7 @@ def _line(letter: Announcement) -> str:
     # The reason holds text of the receiver's, which must not write to the terminal.
     why = " ".join("".join(character if character.isprintable() else " " for character in letter.error or "").split())
     since = letter.died_at.strftime("%Y-%m-%d %H:%M UTC")
-    return f"{fact.id}  {fact.app_id}  {since}  {VOCABULARIES.event_of(fact)}  {fact.session_id}  {why}"
+    return f"{fact.id}  {app_name(fact.app_id)}  {since}  {VOCABULARIES.event_of(fact)}  {fact.session_id}  {why}"
 
 
 def _print(line: str, console: Console) -> None:

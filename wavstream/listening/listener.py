@@ -78,11 +78,14 @@ class Listener:
         reads: FairPool,
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
+        key_id: str | None = None,
     ) -> None:
         """Prepare to listen: ``join`` asks for a snapshot, ``reads`` reads it, ``close`` closes it; ``on_left`` is told
         of the end."""
         assert recording.job is not None
         self.recording = recording.row
+        self.key_id = key_id
+        """The key by which it listens; None: no key of an app."""
         self.snapshot: FileSnapshot | None = None
         """What there was when it joined; None: it did not, or the recording was over."""
         self.wire: Wire | None = None
@@ -211,7 +214,7 @@ class Listener:
         self._on_left(self)
 
     def cut_off(self) -> None:
-        """End it, since it does not keep up."""
+        """End it at once, whatever waits for it: it does not keep up, or may not listen any more."""
         self.was_cut = True
         self.leave()
         if self.wire is not None:

@@ -88,10 +88,10 @@ class Live:
         """How many listen."""
         return len(self._all())
 
-    def listen(self, recording_id: str) -> Listener | None:
+    def listen(self, recording_id: str, *, key_id: str | None = None) -> Listener | None:
         """Return a listener, who has to ``leave`` again; None: the recording is not being made here.
 
-        Raises LimitReached.
+        ``key_id``: the key that opened it, for ``end_without``. Raises LimitReached.
         """
         recording = self._recorder.get(recording_id)
         if self._is_stopping or recording is None or not recording.is_under_way:
@@ -112,11 +112,18 @@ class Live:
             reads=self._reads,
             queue_bytes=self.queue_bytes,
             slow_s=self.slow_s,
+            key_id=key_id,
         )
         audience.listeners.add(listener)
         if self._check is None:
             self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
         return listener
+
+    def end_without(self, is_good: Callable[[str | None], bool]) -> None:
+        """End all who listen by a key that is not good any more."""
+        for listener in self._all():
+            if not is_good(listener.key_id):
+                listener.cut_off()
 
     def stop(self) -> None:
         """Make all listeners leave, since the server goes down."""

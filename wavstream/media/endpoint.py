@@ -74,6 +74,8 @@ class MediaEndpoint:
     """Unix time in microseconds; never goes back."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Whose pages may open media sockets, beside our own; in lower case."""
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
     pacer: Pacer = field(default_factory=Pacer)

@@ -19,6 +19,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from wavstream.access.authenticator import Caller
 from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
 from wavstream.media.connection import MediaConnection
@@ -101,6 +102,7 @@ class Handshake(asyncio.Protocol):
                 dialects=self._endpoint.dialects,
                 peer_host=peer_host,
                 trusted_proxies=self._endpoint.trusted_proxies,
+                allowed_origins=self._endpoint.allowed_origins,
             )
             response = self._core.accept(request)
             if response.status_code != 101:
@@ -127,7 +129,7 @@ class Handshake(asyncio.Protocol):
             signed=credentials.signed,
             address=credentials.address,
         )
-        app_id = found if isinstance(found, str) else await found
+        app_id = (found if isinstance(found, Caller) else await found).app_id
         # What the stream may ask for by and by has the options of the app as it was read last.
         await self._endpoint.app_cache.get(app_id)
         return app_id

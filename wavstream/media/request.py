@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -19,10 +19,10 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from wavstream.access.origin import Networks, client_address, is_local, is_trusted
+from wavstream.access.origin import Networks, client_address, is_foreign, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
-from wavstream.errors import DependencyError, InternalError, NotFound, PeerError, Unauthenticated
+from wavstream.errors import DependencyError, Forbidden, InternalError, NotFound, PeerError, Unauthenticated
 from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
@@ -59,9 +59,17 @@ class MediaRequest:
 
 
 def read_request(
-    request: Request, *, dialects: Mapping[str, type[Dialect]], peer_host: str | None, trusted_proxies: Networks = ()
+    request: Request,
+    *,
+    dialects: Mapping[str, type[Dialect]],
+    peer_host: str | None,
+    trusted_proxies: Networks = (),
+    allowed_origins: Collection[str] = (),
 ) -> MediaRequest:
-    """Return the request taken apart; raise NotFound. ``peer_host`` is the address that the socket comes from."""
+    """Return the request taken apart; raise NotFound, or Forbidden for a page of an origin that is not allowed.
+
+    ``peer_host`` is the address that the socket comes from.
+    """
     path, _, raw_query = request.path.partition("?")
     token = None
     match path.split("/"):  # rule 1
@@ -74,6 +82,12 @@ def read_request(
     dialect = dialects.get(name)
     if dialect is None:
         raise NotFound(f"there is no dialect of this name; there are: {', '.join(sorted(dialects))}")
+    hosts = _hosts(request.headers, by_proxy=is_trusted(peer_host, trusted_proxies))
+    if is_foreign(request.headers.get_all("Origin"), hosts=hosts, allowed_origins=allowed_origins):
+        raise Forbidden(
+            "pages of this origin may not open media sockets: whoever runs the server lists it in "
+            "WAVSTREAM_ALLOWED_ORIGINS, or the peer sends no Origin"
+        )
     session_id, leg = (*(_id(segment) for segment in ids), None, None)[:2]
     query = _query(raw_query)
     headers = {name.lower(): value for name, value in request.headers.raw_items()}
@@ -93,8 +107,8 @@ def read_request(
             or token
             or query.get("token", _password(authorization)),
             session_id=session_id,
-            signed=_signed(request.path, headers, by_proxy=is_trusted(peer_host, trusted_proxies)),
-            client_is_loopback=is_local(peer_host, headers),
+            signed=_signed(request.path, headers, hosts),
+            client_is_loopback=is_local(peer_host, request.headers.raw_items(), allowed_origins=allowed_origins),
             address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies),
         ),
     )
@@ -142,14 +156,17 @@ def _query(raw: str) -> dict[str, str]:
     return {unquote(key): unquote(value) for key, _, value in pairs}
 
 
-def _signed(target: str, headers: Mapping[str, str], *, by_proxy: bool) -> SignedUpgrade | None:
-    signature = headers.get("x-twilio-signature")
-    if signature is None:
-        return None
+def _hosts(headers: Headers, *, by_proxy: bool) -> tuple[str, ...]:
+    """Return what the headers say that our name is."""
     # Where several proxies have each added a value, the first is the name that the peer used.
-    names = ("x-forwarded-host", "host") if by_proxy else ("host",)
-    hosts = (headers.get(name, "").partition(",")[0].strip() for name in names)
-    return SignedUpgrade(signature, target, tuple(host for host in hosts if host))
+    names = ("X-Forwarded-Host", "Host") if by_proxy else ("Host",)
+    hosts = (each.partition(",")[0].strip() for name in names for each in headers.get_all(name)[-1:])
+    return tuple(host for host in hosts if host)
+
+
+def _signed(target: str, headers: Mapping[str, str], hosts: tuple[str, ...]) -> SignedUpgrade | None:
+    signature = headers.get("x-twilio-signature")
+    return None if signature is None else SignedUpgrade(signature, target, hosts)
 
 
 def _bearer(authorization: str) -> str | None:

@@ -11,6 +11,27 @@ from wavstream.model.options import RecordingOptions
 
 DEFAULT_APP = "default"
 """The app of those who run wavstream for themselves."""
+MAIN_KEY = "main"
+"""The name of the key that an app is added with."""
+
+
+def app_id_of(name: str, generation: int) -> str:
+    """Return the id of the app of that name, the first of which has its name for an id.
+
+    No name has a dot. So an app whose name was used before has another id than that one, and what belongs to the id
+    (rows, sessions, journals, tokens, signing keys) is not its own.
+    """
+    return name if generation == 1 else f"{name}.{generation}"
+
+
+def app_name(app_id: str) -> str:
+    """Return the name of the app: what its callers, and everybody else outside, know it by."""
+    return app_id.partition(".")[0]
+
+
+def app_generation(app_id: str) -> int:
+    """Return which of the apps of its name this is: the first is 1."""
+    return int(app_id.partition(".")[2] or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +61,10 @@ class WebhookTarget:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """Who owns sessions and recordings. Its key is kept apart, hashed."""
+    """Who owns sessions and recordings. Its keys are kept apart, hashed."""
 
     id: str
+    """Its name, with a generation where an app of that name was removed before: see ``app_id_of``."""
     created_at: datetime
     """Aware, UTC."""
     retention_hours: int | None = None
@@ -57,6 +79,32 @@ class App:
     vendor_accounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The account ids by which vendors know it, by the name of the vendor's API; none: any id is taken with its key."""
 
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return app_name(self.id)
+
     def options(self, server: RecordingOptions) -> RecordingOptions:
         """Return the options of a recording of which nothing else is said; ``server`` are the server's."""
         return server.changed(self.recording)
+
+
+@dataclass(frozen=True, slots=True)
+class AppKey:
+    """One key of an app, without the key itself."""
+
+    id: str
+    """What stream tokens and listeners carry that it opened."""
+    app_id: str
+    name: str
+    """Tells the keys of an app apart."""
+    key_lookup: str = field(repr=False)
+    key_hash: str = field(repr=False)
+    created_at: datetime
+    """Aware, UTC."""
+    expires_at: datetime | None = None
+    """None: it does not expire."""
+
+    def is_good(self, now: datetime) -> bool:
+        """Return whether it has not expired."""
+        return self.expires_at is None or now < self.expires_at

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from wavstream.model.app import app_name
 from wavstream.model.options import with_options
 from wavstream.model.recording import EndReason, Integrity, LegalHold, LegReceipt, Recording, Status
 from wavstream.model.times import Moment
@@ -103,7 +104,7 @@ def recording_document(recording: Recording, *, url: str) -> RecordingDocument:
     facts |= {
         "id": recording.id,
         "session_id": recording.session_id,
-        "app_id": recording.app_id,
+        "app_id": app_name(recording.app_id),
         "status": recording.status,
         "end_reason": recording.end_reason,
         "error": recording.error,

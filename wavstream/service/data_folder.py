@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from wavstream.access.secret_box import load_master_key
+from wavstream.access.master_key import make_master_key
+from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
 
@@ -61,9 +63,22 @@ class DataFolder:
         except OSError as error:
             raise _unusable(self.root, error) from error
 
-    def load_master_key(self, setting: SecretStr | None) -> bytes:
-        """Return the master key: from the setting, else from its file, made if missing; raise OperatorError."""
-        return load_master_key(self.master_key, setting.get_secret_value() if setting is not None else None)
+    async def load_master_key(self, setting: SecretStr | None, keys: AppKeys, *, is_server: bool = False) -> bytes:
+        """Return the master key: from the setting, else from its file, made if missing; raise OperatorError.
+
+        What a server finds in a catalog of an earlier version is right, and written down.
+        """
+        given = setting.get_secret_value() if setting is not None else None
+        while True:
+            known = await keys.master()
+            master, record = await asyncio.to_thread(make_master_key, given, self.master_key, known)
+            is_earlier = known is not None and known.check is None
+            if known == record or (is_earlier and not is_server):
+                return master
+            if known is not None and not is_earlier:
+                return master  # read in another way than it was made: what is known of it is still right
+            if await keys.set_master(record, known=known):
+                return master
 
     @asynccontextmanager
     async def open_catalog(self) -> AsyncIterator[Catalog]:

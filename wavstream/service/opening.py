@@ -10,6 +10,7 @@ from urllib.parse import quote
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
+from wavstream.model.app import app_name
 from wavstream.model.recording import Recording
 from wavstream.sessions.openers.base import Opener, OpenRequest
 from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, SilencePlayback, StreamCommand
@@ -42,7 +43,7 @@ class OpenRequests:
         """Return the request for a stream of the recording's session."""
         app_id, session_id, expires_at = recording.app_id, recording.session_id, self._now() + self._ttl
         return OpenRequest(
-            app_id=app_id,
+            app_id=app_name(app_id),
             session_id=session_id,
             recording_id=recording.id,
             media_url=f"{self._media_url}/{quote(session_id, safe='')}",

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.app import create_app
@@ -23,7 +24,7 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, OperatorError
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
@@ -68,6 +69,8 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+WATCH_S = 0.5
+"""How often the catalog is asked whether apps or keys were changed beside this process: well within a second."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -102,11 +105,14 @@ class Service:
         self._closing.callback(self.folder.release)
         storage = LocalStorage(self.folder.recordings)
         storage.prepare(self.folder.spool)
-        self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         self.catalog = await Catalog.open(self.folder.catalog, is_wanted=wanted_facts(settings.webhooks))
         self._closing.push_async_callback(self.catalog.database.close)
+        self.master = master = await self.folder.load_master_key(
+            settings.master_key, self.catalog.app_keys, is_server=True
+        )
+        digests = KeyDigests(master)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording.options())
         expiry = Expiry(
             app_cache.get,
@@ -123,7 +129,7 @@ class Service:
             now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
-        await make_default_app(settings, self.catalog.apps, master=master, now=self._wall())
+        await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
             self.folder.journal,
@@ -204,8 +210,13 @@ class Service:
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
-            apps=self.catalog.apps, app_cache=app_cache, master=master, twilio=twilio_account(settings)
+            app_keys=self.catalog.app_keys,
+            app_cache=app_cache,
+            master=master,
+            twilio=twilio_account(settings),
+            now=self._wall,
         )
+        await self.authenticator.refresh()
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,
@@ -226,7 +237,7 @@ class Service:
             authenticator=self.authenticator,
             live=self.live,
             secret_box=secret_box,
-            master=master,
+            digests=digests,
             now=self._wall,
         )
         dependencies = ApiDependencies(
@@ -292,6 +303,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(self._watch_access, "watch of apps and keys")
         sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
@@ -310,6 +322,28 @@ class Service:
     async def _recover(self) -> None:
         await self.recovery.run()
         await self._gateway.finish_stops()
+
+    async def _watch_access(self) -> None:
+        """Notice what a command line changed beside this process, and end what a key opened that is gone."""
+        version = self.authenticator.version
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self.authenticator.refresh()
+            except DependencyError:
+                continue  # `/readyz` says so; keys that are known go on
+            self.live.end_without(self.authenticator.is_good)
+            if self.authenticator.version != version:
+                version = self.authenticator.version
+                await self._reload_links()
+
+    async def _reload_links(self) -> None:
+        try:
+            fresh = await asyncio.to_thread(load_link_keys, self.folder.link_keys, self._wall())
+        except OperatorError as error:
+            log.error("link_keys_unreadable", error=str(error))
+        else:
+            self.links.replace(fresh)
 
     async def _end_background(self) -> None:
         self.begin_shutdown()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.keys import hash_key, lookup, verify_key
+from wavstream.access.keys import KeyDigests
 from wavstream.access.origin import is_loopback
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
@@ -93,6 +94,7 @@ def media_endpoint(
         sessions=sessions,
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
+        allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
         limits=MediaLimits(
             max_message_bytes=media.max_message_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
@@ -102,6 +104,14 @@ def media_endpoint(
             frames_per_second=media.frames_per_second,
         ),
     )
+
+
+def _own_origins(settings: Settings) -> Iterator[str]:
+    """Yield what our own pages, and media servers that name us as their origin, call us."""
+    for url in (settings.base_url, settings.media_url):
+        authority = urlsplit(url or "").netloc.lower()
+        if authority:
+            yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
 def twilio_account(settings: Settings) -> TwilioAccount | None:
@@ -127,7 +137,7 @@ def gateway_dependencies(
     authenticator: Authenticator,
     live: Live,
     secret_box: SecretBox,
-    master: bytes,
+    digests: KeyDigests,
     now: Callable[[], datetime],
 ) -> GatewayDependencies:
     """Return what the gateway's API needs."""
@@ -139,7 +149,7 @@ def gateway_dependencies(
         app_cache=app_cache,
         live=live,
         secret_box=secret_box,
-        master=master,
+        digests=digests,
         admin_key=admin_key.get_secret_value() if admin_key is not None else None,
         vendors=tuple(VOCABULARIES),
         now=now,
@@ -162,7 +172,7 @@ def facade_rules(settings: Settings) -> FacadeRules:
     )
 
 
-async def make_default_app(settings: Settings, apps: Apps, *, master: bytes, now: datetime) -> None:
+async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigests, now: datetime) -> None:
     """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
     if settings.api_key is None:
         if settings.host != "localhost" and not is_loopback(settings.host) and not await apps.any():
@@ -171,12 +181,14 @@ async def make_default_app(settings: Settings, apps: Apps, *, master: bytes, now
                 "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
             )
         return
-    key = settings.api_key.get_secret_value()
-    found = await apps.find_by_lookup(lookup(key, master))
-    if found is not None and found[0].id == DEFAULT_APP and verify_key(key, found[1]):
+    kept = digests.kept(settings.api_key.get_secret_value())
+    found = await apps.find_by_lookup(kept["key_lookup"])
+    if found is not None and found[0].name != DEFAULT_APP:
+        raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].name}: choose another for app default")
+    if found is not None and found[1] == kept["key_hash"]:
         return
-    if found is not None and found[0].id != DEFAULT_APP:
-        raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].id}: choose another for app default")
-    secrets = {"key_hash": hash_key(key), "key_lookup": lookup(key, master)}
-    if not await apps.add(App(DEFAULT_APP, created_at=now), **secrets):
-        await apps.replace_key(DEFAULT_APP, **secrets)
+    app = await apps.find(DEFAULT_APP)
+    if app is None:
+        await apps.add(App(DEFAULT_APP, created_at=now), **kept)
+    else:
+        await apps.replace_key(app.id, **kept, now=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from wavstream.model.app import app_name
 from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView, TrackPace
 from wavstream.model.times import utc
 from wavstream.rendering.codecs.decode import decode
@@ -20,7 +21,7 @@ def session_view(session: Session, now_us: int) -> SessionView:
     call = session.call
     return SessionView(
         session_id=session.session_id,
-        app_id=session.app_id,
+        app_id=app_name(session.app_id),
         from_=call.from_,
         to=call.to,
         direction=call.direction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -30,6 +31,7 @@ from wavstream.settings.tables import (
 )
 
 PREFIX = "WAVSTREAM_"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 
 
 class Settings(BaseSettings):
@@ -57,6 +59,9 @@ class Settings(BaseSettings):
     Set empty: the gateway's record/start answers 503."""
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Addresses and networks, commas between them, of proxies whose X-Forwarded-For and -Host count; none by itself."""
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, commas between them, such as https://desk.example.com, whose pages may open media sockets; none by
+    itself. Media servers send none, or the server's own name."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
@@ -64,7 +69,8 @@ class Settings(BaseSettings):
     admin_api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Secret. Opens the gateway's /admin/apps; not set: that answers 503."""
     master_key: Annotated[SecretStr, Field(min_length=16)] | None = None
-    """Secret, 16 characters or more. Keys the look-up of app keys; not set: one is made in the data folder."""
+    """Secret. 32 bytes as 64 hex digits or base64, or a passphrase of 16 characters or more, which is stretched. Keys
+    the digests of app keys; not set: one is made in the data folder."""
     reconnect_wait_s: SecondsOrZero = 30.0
     """Seconds that a session waits for a stream that was lost before its recordings end as `disconnected`."""
     start_wait_s: SecondsOrZero = 60.0
@@ -105,6 +111,17 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be http:// or https://, a host and at most a path")
         return url.rstrip("/")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, given: object) -> object:
+        entries = given.split(",") if isinstance(given, str) else given
+        if not isinstance(entries, list | tuple):
+            raise ValueError("must be origins")
+        origins = tuple(str(entry).strip().lower() for entry in entries if str(entry).strip())
+        if wrong := [each for each in origins if _ORIGIN.fullmatch(each) is None]:
+            raise ValueError(f"must be origins such as https://name:port, and {wrong[0]} is none")
+        return origins
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

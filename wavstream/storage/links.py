@@ -35,7 +35,7 @@ import msgspec
 
 from wavstream.errors import Forbidden, OperatorError
 from wavstream.model.recording import Recording
-from wavstream.storage.secret_file import read_or_create
+from wavstream.storage.secret_file import read_or_create, replace_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,16 @@ class VerifiedLink:
 
 
 class LinkKeys:
-    """All link keys: one signs, all verify. None is ever dropped, since links live as long as files."""
+    """All link keys: one signs, all verify. None is dropped by itself, since links live as long as files."""
 
     def __init__(self, keys: tuple[LinkKey, ...]) -> None:
         if not keys:
             raise ValueError("at least one key is needed")
         self.keys = tuple(sorted(keys, key=lambda key: key.since))
+
+    def replace(self, other: LinkKeys) -> None:
+        """Take the keys of the other from now on."""
+        self.keys = other.keys
 
     def capability_path(self, recording: Recording) -> str:
         """Return the path of the recording's stable address: the same for the whole life of the recording."""
@@ -157,14 +161,25 @@ class PublicUrls:
 
 def load_link_keys(path: Path, now: datetime) -> LinkKeys:
     """Read the keys from the file, made with one key if there is no file; raise OperatorError if it cannot be used."""
-    fresh = LinkKey(id=secrets.token_hex(4), secret=secrets.token_bytes(32), since=now)
-    content = read_or_create(path, _encode_keys((fresh,)))
+    content = read_or_create(path, _encode_keys((_fresh_key(now),)))
     try:
         return LinkKeys(_decode_keys(content))
     except (msgspec.MsgspecError, ValueError) as error:
         raise OperatorError(
             f"{path} is not a list of link keys ({error}): restore it, or remove it, which ends every link made so far"
         ) from error
+
+
+def rotate_link_keys(path: Path, now: datetime) -> None:
+    """Put one new key in the place of all that are in the file, so that no link made so far opens anything.
+
+    Raise OperatorError if the file cannot be written.
+    """
+    replace_secret(path, _encode_keys((_fresh_key(now),)))
+
+
+def _fresh_key(now: datetime) -> LinkKey:
+    return LinkKey(id=secrets.token_hex(4), secret=secrets.token_bytes(32), since=now)
 
 
 def file_name_as(ext: str, recording: Recording | NamedFile) -> str:

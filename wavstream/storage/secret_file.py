@@ -32,6 +32,22 @@ def read_or_create(path: Path, fresh: bytes) -> bytes:
         ) from error
 
 
+def replace_secret(path: Path, content: bytes) -> None:
+    """Write over the file, or make it; raise OperatorError, and then what was there is there still."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(_write_temporary(path, content), path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OperatorError(
+            f"the secret file {path} cannot be written: {error.strerror}; check it and its folder"
+        ) from error
+
+
 def _write_temporary(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

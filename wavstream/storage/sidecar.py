@@ -24,7 +24,8 @@ _YOUNGER: dict[str, Any] = msgspec.to_builtins(RecordingOptions()) | {"error": N
 
 def write_sidecar(recording: Recording, *, url: str) -> bytes:
     """Return the sidecar of a finished recording, whose file has that address."""
-    document = recording_document(recording, url=url).as_json()
+    # With the generation of its app, which the document does not show: the row that is made of it is nobody else's.
+    document = recording_document(recording, url=url).as_json() | {"app_id": recording.app_id}
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 

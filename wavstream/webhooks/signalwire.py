@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from wavstream.model.app import app_name
 from wavstream.model.fact import Fact, FactKind
 from wavstream.model.ids import as_uuid
 from wavstream.webhooks.vocabulary import Keys, Occasion, Retries, Vocabulary
@@ -50,7 +51,7 @@ def render(fact: Fact, occasion: Occasion) -> bytes:
             "event_channel": f"{channel}:{fact.session_id}",
             "timestamp": fact.at.timestamp(),
             "project_id": origin["said"].get("project_id", ""),
-            "space_id": fact.app_id,
+            "space_id": app_name(fact.app_id),
             "params": _params(fact, fact.body["recording"], origin["control_id"]),
         }
     )

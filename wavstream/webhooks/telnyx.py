@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wavstream.model.app import app_name
 from wavstream.model.fact import Fact, FactKind
 from wavstream.model.ids import as_uuid
 from wavstream.model.times import rfc3339
@@ -65,7 +66,7 @@ def call_ids(*, session_id: str, app_id: str, vendor_ids: Mapping[str, str]) -> 
         "call_control_id": session_id,
         "call_leg_id": vendor_ids.get("call_leg_id", session_id),
         "call_session_id": vendor_ids.get("call_session_id", session_id),
-        "connection_id": vendor_ids.get("connection_id", app_id),
+        "connection_id": vendor_ids.get("connection_id", app_name(app_id)),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import inspect
 from collections.abc import Awaitable
@@ -11,49 +12,65 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.faulty_database import FaultyDatabase
+from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.waiting import begun
 from wavstream.access import authenticator
-from wavstream.access.app_cache import CACHE_TTL_S, AppCache
-from wavstream.access.authenticator import Authenticator
-from wavstream.access.keys import hash_key, lookup, verify_key
+from wavstream.access.app_cache import AppCache
+from wavstream.access.authenticator import Authenticator, Caller
+from wavstream.access.keys import KeyDigests, lookup, verify_slowly
 from wavstream.access.rates import FailureLimit
 from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
-from wavstream.catalog.apps import Apps
 from wavstream.catalog.catalog import Catalog
-from wavstream.errors import LimitReached, Unauthenticated
+from wavstream.errors import DependencyError, LimitReached, Unauthenticated
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
 MASTER = b"m" * 32
-KEY, OTHER_KEY = "wsk_shop", "wsk_bank"
-HASHES = {KEY: hash_key(KEY), OTHER_KEY: hash_key(OTHER_KEY)}
+DIGESTS = KeyDigests(MASTER)
+KEY, OTHER_KEY, THIRD_KEY = "wsk_shop", "wsk_bank", "wsk_third"
+
+
+def slow_hash(key: str) -> str:
+    """Return what earlier versions kept of a key, made at less cost."""
+    digest = hashlib.scrypt(key.encode(), salt=b"s" * 16, n=16, r=8, p=1, dklen=32)
+    return "$".join(["scrypt", "16", "8", "1", *(base64.b64encode(raw).decode() for raw in (b"s" * 16, digest))])
 
 
 class Tenants:
     """The apps of a real catalog, by their keys."""
 
-    def __init__(self, apps: Apps, database: FaultyDatabase) -> None:
-        self.apps = apps
-        self._database = database
+    def __init__(self, catalog: Catalog, database: FaultyDatabase) -> None:
+        self.apps = catalog.apps
+        self.keys = catalog.app_keys
+        self.database = database
 
-    async def give(self, app_id: str, key: str) -> None:
-        """Let the app, which may be new, have this key."""
-        secrets = {"key_hash": HASHES[key], "key_lookup": lookup(key, MASTER)}
-        if not await self.apps.add(App(id=app_id, created_at=START), **secrets):
-            await self.apps.replace_key(app_id, **secrets)
+    async def give(self, name: str, key: str) -> None:
+        """Let the app, which may be new, have this first key."""
+        if await self.apps.add(App(name, created_at=START), **DIGESTS.kept(key)) is None:
+            app = await self.apps.find(name)
+            assert app is not None
+            await self.apps.replace_key(app.id, **DIGESTS.kept(key), now=START)
+
+    async def give_more(self, name: str, key_name: str, key: str, *, expires_at: datetime | None = None) -> None:
+        """Give the app one more key."""
+        assert await self.keys.add(name, key_name, **DIGESTS.kept(key), now=START, expires_at=expires_at)
+
+    async def give_old(self, name: str, key: str) -> None:
+        """Let the app have a key as an earlier version kept it."""
+        kept = DIGESTS.kept(key) | {"key_hash": slow_hash(key)}
+        assert await self.apps.add(App(name, created_at=START), **kept)
 
     @property
-    def reads(self) -> int:
-        """How often the catalog was asked for them."""
-        return sum(asked in ("Apps.get", "Apps.find_by_lookup", "Apps.any") for asked in self._database.asked)
+    def reads(self) -> list[str]:
+        """How the catalog was asked for keys."""
+        return [asked for asked in self.database.asked if asked in ("AppKeys.version", "AppKeys.read")]
 
 
 @pytest.fixture
 def nobody(catalog: Catalog, database: FaultyDatabase) -> Tenants:
     """No app yet."""
-    return Tenants(catalog.apps, database)
+    return Tenants(catalog, database)
 
 
 @pytest.fixture
@@ -71,13 +88,16 @@ async def shop_and_bank(shop: Tenants) -> Tenants:
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Time that passes when a test says so."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
 
     def __call__(self) -> float:
         return self.seconds
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds - 1000)
 
 
 @pytest.fixture
@@ -87,218 +107,44 @@ def clock() -> Clock:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the keys that were hashed."""
+    """Return the keys that were hashed slowly."""
     seen: list[str] = []
 
     def verify(key: str, key_hash: str) -> bool:
         seen.append(key)
-        return verify_key(key, key_hash)
+        return verify_slowly(key, key_hash)
 
-    monkeypatch.setattr(authenticator, "verify_key", verify)
+    monkeypatch.setattr(authenticator, "verify_slowly", verify)
     return seen
 
 
 def access_to(
     tenants: Tenants, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None
 ) -> Authenticator:
-    limit = FailureLimit(failures=failures)
-    app_cache = AppCache(tenants.apps, clock, server_options=RecordingOptions())
     return Authenticator(
-        apps=tenants.apps,
-        app_cache=app_cache,
+        app_keys=tenants.keys,
+        app_cache=AppCache(tenants.apps, clock, server_options=RecordingOptions()),
         master=MASTER,
         twilio=twilio,
-        failures=limit,
+        failures=FailureLimit(failures=failures),
         clock=clock,
-        now=lambda: START,
+        now=clock.now,
     )
 
 
-async def app_of(answer: str | Awaitable[str]) -> str:
-    return await answer if inspect.isawaitable(answer) else answer
+async def app_of(answer: Caller | Awaitable[Caller]) -> str:
+    return (await answer if inspect.isawaitable(answer) else answer).app_id
 
 
 async def ask(
-    access: Authenticator, bearer: str | None, *, loopback: bool = False, address: str | None = "1.2.3.4"
+    access: Authenticator,
+    bearer: str | None,
+    *,
+    loopback: bool = False,
+    app: str | None = None,
+    address: str | None = "1.2.3.4",
 ) -> str:
-    return await app_of(access.authenticate(bearer, client_is_loopback=loopback, address=address))
-
-
-async def test_a_key_gives_its_app_and_the_second_time_at_once(
-    shop_and_bank: Tenants, clock: Clock, hashed: list[str]
-) -> None:
-    access = access_to(shop_and_bank, clock)
-    assert await ask(access, KEY) == "shop"
-    assert await ask(access, OTHER_KEY) == "bank"
-    assert access.authenticate(KEY, client_is_loopback=False) == "shop"
-    assert hashed == [KEY, OTHER_KEY]
-
-
-@pytest.mark.parametrize("key", ["wsk_wrong", "☎", "x" * 513, " "])
-async def test_a_wrong_key_is_unauthenticated(shop: Tenants, clock: Clock, key: str) -> None:
-    access = access_to(shop, clock)
-    with pytest.raises(Unauthenticated, match="not valid"):
-        await ask(access, key)
-
-
-async def test_a_wrong_key_costs_a_hash_whether_or_not_its_lookup_is_known(
-    shop: Tenants, clock: Clock, hashed: list[str]
-) -> None:
-    same = lookup("wsk_same_lookup", MASTER)
-    await shop.apps.replace_key("shop", key_hash=HASHES[KEY], key_lookup=same)
-    access = access_to(shop, clock)
-    for key in ("wsk_wrong", "wsk_same_lookup"):
-        with pytest.raises(Unauthenticated):
-            await ask(access, key)
-    assert hashed == ["wsk_wrong", "wsk_same_lookup"]
-
-
-@pytest.mark.parametrize("loopback", [True, False])
-async def test_no_key_is_unauthenticated_where_there_is_an_app(shop: Tenants, clock: Clock, loopback: bool) -> None:
-    access = access_to(shop, clock)
-    with pytest.raises(Unauthenticated, match="no key was given"):
-        await ask(access, None, loopback=loopback)
-
-
-async def test_while_no_app_exists_loopback_is_the_default_app(nobody: Tenants, clock: Clock) -> None:
-    access = access_to(nobody, clock)
-    assert await ask(access, None, loopback=True) == "default"
-    assert access.authenticate("any key", client_is_loopback=True) == "default"
-    assert nobody.reads == 1
-
-
-async def test_while_no_app_exists_others_than_loopback_are_unauthenticated(nobody: Tenants, clock: Clock) -> None:
-    access = access_to(nobody, clock)
-    for bearer in (None, "any key"):
-        with pytest.raises(Unauthenticated):
-            await ask(access, bearer)
-
-
-async def test_the_first_app_closes_loopback_when_its_absence_is_no_longer_believed(
-    nobody: Tenants, clock: Clock
-) -> None:
-    access = access_to(nobody, clock)
-    await ask(access, None, loopback=True)
-    await nobody.give("shop", KEY)
-    clock.seconds += CACHE_TTL_S
-    with pytest.raises(Unauthenticated):
-        await ask(access, None, loopback=True)
-    assert await ask(access, KEY, loopback=True) == "shop"
-
-
-async def test_forgetting_closes_loopback_and_ends_old_keys_at_once(nobody: Tenants, clock: Clock) -> None:
-    access = access_to(nobody, clock)
-    await ask(access, None, loopback=True)
-    await nobody.give("shop", KEY)
-    access.forget()
-    with pytest.raises(Unauthenticated):
-        await ask(access, None, loopback=True)
-    assert await ask(access, KEY) == "shop"
-    await nobody.give("shop", OTHER_KEY)
-    access.forget()
-    with pytest.raises(Unauthenticated):
-        await ask(access, KEY)
-
-
-async def test_a_check_that_is_under_way_when_all_is_forgotten_is_not_believed_later(
-    shop: Tenants, clock: Clock
-) -> None:
-    access = access_to(shop, clock)
-    check = await begun(ask(access, KEY))
-    access.forget()
-    await check
-    again = access.authenticate(KEY, client_is_loopback=False)
-    assert inspect.isawaitable(again)
-    await again
-
-
-async def test_a_key_that_was_verified_is_looked_up_again_later_but_not_hashed(
-    shop: Tenants, clock: Clock, hashed: list[str]
-) -> None:
-    access = access_to(shop, clock)
-    await ask(access, KEY)
-    clock.seconds += CACHE_TTL_S
-    assert await ask(access, KEY) == "shop"
-    assert shop.reads == 2
-    assert hashed == [KEY]
-
-
-async def test_a_key_that_was_replaced_elsewhere_is_refused_when_it_is_no_longer_believed(
-    shop: Tenants, clock: Clock
-) -> None:
-    access = access_to(shop, clock)
-    await ask(access, KEY)
-    await shop.give("shop", OTHER_KEY)
-    assert await ask(access, KEY) == "shop"
-    clock.seconds += CACHE_TTL_S
-    with pytest.raises(Unauthenticated):
-        await ask(access, KEY)
-    assert await ask(access, OTHER_KEY) == "shop"
-
-
-async def test_a_verified_key_is_hashed_again_when_the_stored_hash_has_changed(shop: Tenants, clock: Clock) -> None:
-    access = access_to(shop, clock)
-    await ask(access, KEY)
-    await shop.apps.replace_key("shop", key_hash=HASHES[OTHER_KEY], key_lookup=lookup(KEY, MASTER))
-    clock.seconds += CACHE_TTL_S
-    with pytest.raises(Unauthenticated):
-        await ask(access, KEY)
-
-
-async def test_callers_with_one_key_at_once_share_one_check(shop: Tenants, clock: Clock, hashed: list[str]) -> None:
-    access = access_to(shop, clock)
-    assert await asyncio.gather(*(ask(access, KEY) for _ in range(500))) == ["shop"] * 500
-    assert hashed == [KEY]
-    assert shop.reads == 1
-
-
-async def test_a_caller_that_goes_away_does_not_end_the_check_of_another(shop: Tenants, clock: Clock) -> None:
-    access = access_to(shop, clock)
-    first, second = [await begun(ask(access, KEY)) for _ in range(2)]
-    first.cancel()
-    assert await second == "shop"
-
-
-async def test_too_many_checks_at_once_are_refused(
-    shop: Tenants, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(authenticator, "verify_key", lambda key, key_hash: False)
-    access = access_to(shop, clock)
-    outcomes = await asyncio.gather(
-        *(ask(access, f"wsk_{n}", address=str(n)) for n in range(100)), return_exceptions=True
-    )
-    assert [type(outcome) for outcome in outcomes] == [Unauthenticated] * 64 + [LimitReached] * 36
-
-
-async def test_after_too_many_wrong_keys_an_address_is_refused_but_known_keys_and_others_are_not(
-    shop_and_bank: Tenants, clock: Clock, hashed: list[str]
-) -> None:
-    access = access_to(shop_and_bank, clock, failures=2)
-    await ask(access, KEY)
-    for key in ("wsk_1", "wsk_2"):
-        with pytest.raises(Unauthenticated):
-            await ask(access, key)
-    hashed.clear()
-    with pytest.raises(LimitReached):
-        await ask(access, "wsk_3")
-    with pytest.raises(LimitReached):
-        await ask(access, OTHER_KEY)
-    assert hashed == []
-    assert await ask(access, KEY) == "shop"
-    clock.seconds += CACHE_TTL_S
-    assert await ask(access, KEY) == "shop"
-    assert await ask(access, OTHER_KEY, address="5.6.7.8") == "bank"
-    clock.seconds += 60
-    with pytest.raises(Unauthenticated):
-        await ask(access, "wsk_3")
-
-
-async def test_wrong_keys_of_unknown_addresses_are_not_counted(shop: Tenants, clock: Clock) -> None:
-    access = access_to(shop, clock, failures=1)
-    for _ in range(2):
-        with pytest.raises(Unauthenticated):
-            await ask(access, "wsk_wrong", address=None)
-    assert await ask(access, KEY, address=None) == "shop"
+    return await app_of(access.authenticate(bearer, client_is_loopback=loopback, app=app, address=address))
 
 
 async def stream(
@@ -308,20 +154,257 @@ async def stream(
     loopback: bool = False,
     app: str | None = None,
     session_id: str | None = None,
+    signed: SignedUpgrade | None = None,
+    address: str | None = "1.2.3.4",
 ) -> str:
-    return await app_of(access.authenticate_stream(bearer, client_is_loopback=loopback, app=app, session_id=session_id))
+    return await app_of(
+        access.authenticate_stream(
+            bearer, client_is_loopback=loopback, app=app, session_id=session_id, signed=signed, address=address
+        )
+    )
 
 
-async def test_a_stream_may_name_the_keys_app_and_no_other(shop_and_bank: Tenants, clock: Clock) -> None:
+async def try_wrong_keys(access: Authenticator, count: int) -> list[type]:
+    """Try so many at once; return what each was refused with."""
+    outcomes = await asyncio.gather(*(ask(access, f"wsk_{n}") for n in range(count)), return_exceptions=True)
+    return [type(outcome) for outcome in outcomes]
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_gives_its_app_and_once_all_are_known_at_once(shop_and_bank: Tenants, clock: Clock) -> None:
     access = access_to(shop_and_bank, clock)
-    for _ in range(2):  # With the key unknown, then known.
-        assert await stream(access, KEY, app="shop") == "shop"
-        for other in ("bank", "none", "", "☎"):
+    assert await ask(access, KEY) == "shop"
+    answer = access.authenticate(OTHER_KEY, client_is_loopback=False)
+    assert isinstance(answer, Caller)
+    assert answer.app_id == "bank"
+
+
+@pytest.mark.parametrize("key", ["wsk_wrong", "☎", "x" * 513, " "])
+async def test_a_wrong_key_is_unauthenticated(shop: Tenants, clock: Clock, key: str) -> None:
+    access = access_to(shop, clock)
+    with pytest.raises(Unauthenticated, match="not valid"):
+        await ask(access, key)
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+async def test_no_key_is_unauthenticated_where_there_is_an_app(shop: Tenants, clock: Clock, loopback: bool) -> None:
+    access = access_to(shop, clock)
+    with pytest.raises(Unauthenticated, match="no key was given"):
+        await ask(access, None, loopback=loopback)
+
+
+async def test_a_key_that_was_added_beside_the_server_opens_at_once(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    await access.refresh()
+    await shop.give("bank", OTHER_KEY)
+    await shop.give_more("shop", "second", THIRD_KEY)
+    assert await ask(access, OTHER_KEY) == "bank"
+    assert await ask(access, THIRD_KEY) == "shop"
+    assert await ask(access, KEY) == "shop"
+
+
+async def test_what_was_taken_away_beside_the_server_opens_nothing_after_the_next_look(
+    shop_and_bank: Tenants, clock: Clock
+) -> None:
+    access = access_to(shop_and_bank, clock)
+    await shop_and_bank.give_more("bank", "second", THIRD_KEY)
+    await access.refresh()
+    await shop_and_bank.give("shop", "wsk_rotated")
+    await shop_and_bank.keys.revoke("bank", "main")
+    await access.refresh()
+    for key in (KEY, OTHER_KEY):
+        with pytest.raises(Unauthenticated):
+            await ask(access, key)
+    assert [await ask(access, key) for key in ("wsk_rotated", THIRD_KEY)] == ["shop", "bank"]
+    await shop_and_bank.apps.remove("bank")
+    await access.refresh()
+    with pytest.raises(Unauthenticated):
+        await ask(access, THIRD_KEY)
+
+
+async def test_a_key_opens_until_it_expires(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    await shop.give_more("shop", "short", OTHER_KEY, expires_at=START + timedelta(seconds=60))
+    answer = await access.authenticate_stream(OTHER_KEY, client_is_loopback=False)  # type: ignore[misc]
+    assert (answer.app_id, access.is_good(answer.key_id)) == ("shop", True)
+    clock.seconds += 60
+    assert not access.is_good(answer.key_id)
+    with pytest.raises(Unauthenticated, match="not valid"):
+        await ask(access, OTHER_KEY)
+
+
+async def test_a_look_reads_the_keys_only_if_they_were_changed(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    for _ in range(3):
+        await access.refresh()
+    assert shop.reads == ["AppKeys.read", "AppKeys.version", "AppKeys.version"]
+
+
+async def test_of_many_that_look_at_once_all_share_two_looks(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    await access.refresh()
+    before = len(shop.reads)
+    await try_wrong_keys(access, 500)
+    assert 1 <= len(shop.reads) - before <= 2
+
+
+async def test_a_look_that_began_before_a_change_is_not_believed(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    first = await begun(access.refresh())
+    await asyncio.sleep(0)
+    await shop.give("bank", OTHER_KEY)
+    assert await ask(access, OTHER_KEY) == "bank"
+    await first
+
+
+async def test_a_caller_that_goes_away_does_not_end_the_look_of_another(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    first, second = [await begun(ask(access, KEY)) for _ in range(2)]
+    first.cancel()
+    assert await second == "shop"
+
+
+async def test_known_keys_open_while_the_catalog_fails_and_others_are_no_mistake_of_their_callers(
+    shop: Tenants, clock: Clock
+) -> None:
+    access = access_to(shop, clock, failures=1)
+    await access.refresh()
+    shop.database.faults["AppKeys.version"] = FOREVER
+    for _ in range(3):
+        with pytest.raises(DependencyError):
+            await ask(access, "wsk_wrong")
+    assert await ask(access, KEY) == "shop"
+    shop.database.faults.clear()
+    with pytest.raises(Unauthenticated):
+        await ask(access, "wsk_wrong")
+
+
+async def test_a_key_is_of_the_app_that_the_client_names(shop_and_bank: Tenants, clock: Clock) -> None:
+    access = access_to(shop_and_bank, clock)
+    for _ in range(2):  # with the keys unknown, then known
+        assert await ask(access, KEY, app="shop") == "shop"
+        for other in ("bank", "none", "", "☎", "shop.1"):
             with pytest.raises(Unauthenticated, match="not a key of the app"):
-                await stream(access, KEY, app=other)
+                await ask(access, KEY, app=other)
 
 
-async def test_while_no_app_exists_a_stream_on_loopback_may_name_the_default_app_alone(
+# ---- wrong keys ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_right_keys_are_never_refused_for_wrong_ones_from_their_address(
+    shop: Tenants, clock: Clock, known: bool
+) -> None:
+    access = access_to(shop, clock, failures=2)
+    if known:
+        await access.refresh()
+    kinds = await try_wrong_keys(access, 160)
+    assert (kinds.count(Unauthenticated), kinds.count(LimitReached)) == (2, 158)
+    assert await ask(access, KEY) == "shop"
+    await shop.give("bank", OTHER_KEY)
+    both = asyncio.gather(*(ask(access, key) for key in [KEY, OTHER_KEY] * 100))
+    await try_wrong_keys(access, 160)
+    assert await both == ["shop", "bank"] * 100
+
+
+async def test_right_keys_that_come_first_to_a_server_are_not_counted(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, failures=2)
+    assert await asyncio.gather(*(ask(access, KEY) for _ in range(100))) == ["shop"] * 100
+    assert await try_wrong_keys(access, 3) == [Unauthenticated, Unauthenticated, LimitReached]
+
+
+async def test_after_too_many_wrong_keys_the_answer_says_so_until_the_window_ends(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, failures=2)
+    assert await try_wrong_keys(access, 3) == [Unauthenticated, Unauthenticated, LimitReached]
+    with pytest.raises(Unauthenticated):
+        await ask(access, "wsk_wrong", address="5.6.7.8")
+    clock.seconds += 60
+    with pytest.raises(Unauthenticated):
+        await ask(access, "wsk_wrong")
+
+
+async def test_wrong_keys_of_unknown_addresses_are_not_counted(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, failures=1)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            await ask(access, "wsk_wrong", address=None)
+
+
+# ---- keys of earlier versions ----------------------------------------------------------------------------------------
+
+
+async def test_a_key_of_an_earlier_version_is_hashed_once_and_then_kept_as_others_are(
+    nobody: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    await nobody.give_old("shop", KEY)
+    access = access_to(nobody, clock)
+    assert await asyncio.gather(*(ask(access, KEY) for _ in range(100))) == ["shop"] * 100
+    assert isinstance(access.authenticate(KEY, client_is_loopback=False), Caller)
+    assert await ask(access_to(nobody, clock), KEY) == "shop"
+    assert hashed == [KEY]
+    assert [key.key_hash for key in await nobody.keys.list("shop")] == [DIGESTS.of(KEY)]
+
+
+async def test_wrong_keys_cost_no_slow_hash_and_do_not_hold_up_a_right_one(
+    nobody: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    await nobody.give_old("shop", KEY)
+    access = access_to(nobody, clock)
+    wrong = await begun(try_wrong_keys(access, 200))
+    assert await ask(access, KEY) == "shop"
+    await wrong
+    assert hashed == [KEY]
+
+
+async def test_of_two_keys_with_one_lookup_the_slow_hash_decides(nobody: Tenants, clock: Clock) -> None:
+    await nobody.apps.add(App("shop", START), key_hash=slow_hash(OTHER_KEY), key_lookup=lookup(DIGESTS.of(KEY)))
+    with pytest.raises(Unauthenticated):
+        await ask(access_to(nobody, clock), KEY)
+
+
+async def test_a_digest_that_cannot_be_written_is_kept_until_the_next_start(
+    nobody: Tenants, clock: Clock, hashed: list[str]
+) -> None:
+    await nobody.give_old("shop", KEY)
+    access = access_to(nobody, clock)
+    nobody.database.faults["AppKeys.rehash"] = 1
+    assert [await ask(access, KEY) for _ in range(2)] == ["shop"] * 2
+    assert hashed == [KEY]
+    assert await ask(access_to(nobody, clock), KEY) == "shop"
+
+
+# ---- without a key ---------------------------------------------------------------------------------------------------
+
+
+async def test_before_the_first_app_loopback_is_the_default_app(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
+    assert await ask(access, None, loopback=True) == "default"
+    assert access.authenticate("any key", client_is_loopback=True) == ("default", "")
+    for bearer in (None, "any key"):
+        with pytest.raises(Unauthenticated):
+            await ask(access, bearer)
+
+
+async def test_the_first_app_closes_loopback_for_good(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
+    keyless = await access.authenticate(None, client_is_loopback=True)  # type: ignore[misc]
+    assert access.is_good(keyless.key_id)
+    await nobody.give("shop", KEY)
+    await access.refresh()
+    assert not access.is_good(keyless.key_id)
+    with pytest.raises(Unauthenticated):
+        await ask(access, None, loopback=True)
+    assert await ask(access, KEY, loopback=True) == "shop"
+    await nobody.apps.remove("shop")
+    await access.refresh()
+    for after in (access, access_to(nobody, clock)):
+        with pytest.raises(Unauthenticated):
+            await ask(after, None, loopback=True)
+
+
+async def test_before_the_first_app_a_stream_on_loopback_may_name_the_default_app_alone(
     nobody: Tenants, clock: Clock
 ) -> None:
     access = access_to(nobody, clock)
@@ -331,40 +414,86 @@ async def test_while_no_app_exists_a_stream_on_loopback_may_name_the_default_app
             await stream(access, None, loopback=True, app="shop")
 
 
+# ---- an app id that is used again ------------------------------------------------------------------------------------
+
+
+async def test_an_app_under_a_name_that_was_used_before_is_another(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
+    assert await stream(access, token) == "shop"
+    await shop.apps.remove("shop")
+    await shop.give("shop", OTHER_KEY)
+    await access.refresh()
+    assert await ask(access, OTHER_KEY, app="shop") == "shop.2"
+    assert (access.was_removed("shop"), access.was_removed("shop.2")) == (True, False)
+    with pytest.raises(Unauthenticated, match="was removed"):
+        await stream(access, token)
+    with pytest.raises(Unauthenticated):
+        await ask(access, KEY)
+    await shop.apps.remove("shop.2")
+    await shop.give("shop", KEY)
+    await access.refresh()
+    assert await ask(access, KEY) == "shop.3"
+    assert (access.was_removed("shop.2"), access.was_removed("shop.3"), access.was_removed("default")) == (
+        True,
+        False,
+        False,
+    )
+
+
+# ---- streams ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_may_name_the_keys_app_and_no_other(shop_and_bank: Tenants, clock: Clock) -> None:
+    access = access_to(shop_and_bank, clock)
+    assert await stream(access, KEY, app="shop") == "shop"
+    with pytest.raises(Unauthenticated, match="not a key of the app"):
+        await stream(access, KEY, app="bank")
+
+
 async def test_a_stream_token_opens_streams_of_its_app(shop: Tenants, clock: Clock) -> None:
     access = access_to(shop, clock)
     token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(seconds=1))
     for _ in range(2):
         assert await stream(access, token, session_id="call-77") == "shop"
-    assert shop.reads == 1
+    assert shop.reads == ["AppKeys.read"]
     with pytest.raises(Unauthenticated):
         await stream(access, token, app="bank")
 
 
-async def test_a_stream_token_opens_nothing_soon_after_its_app_was_removed(
-    shop_and_bank: Tenants, clock: Clock
-) -> None:
-    access = access_to(shop_and_bank, clock)
-    token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
-    assert await stream(access, token) == "shop"
-    await shop_and_bank.apps.remove("shop")
-    clock.seconds += CACHE_TTL_S
-    with pytest.raises(Unauthenticated, match="was removed"):
-        await stream(access, token)
+async def test_a_stream_token_ends_with_the_key_that_asked_for_it(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock)
+    await shop.give_more("shop", "second", OTHER_KEY, expires_at=START + timedelta(seconds=60))
+    await access.refresh()
+    tokens: list[str] = []
+    for key in (KEY, OTHER_KEY):
+        caller = access.authenticate(key, client_is_loopback=False)
+        assert isinstance(caller, Caller)
+        expires_at = START + timedelta(days=1)
+        tokens.append(access.make_token(app_id="shop", session_id=None, expires_at=expires_at, key_id=caller.key_id))
+    assert [await stream(access, token) for token in tokens] == ["shop", "shop"]
+    await shop.keys.revoke("shop", "main")
+    await access.refresh()
+    with pytest.raises(Unauthenticated, match="the key that asked"):
+        await stream(access, tokens[0])
+    assert await stream(access, tokens[1]) == "shop"
+    clock.seconds += 60
+    with pytest.raises(Unauthenticated, match="the key that asked"):
+        await stream(access, tokens[1])
 
 
 async def test_a_stream_token_made_without_any_app_is_good_until_there_is_one(nobody: Tenants, clock: Clock) -> None:
     access = access_to(nobody, clock)
     token, of_nobody = (
-        access.make_token(app_id=app_id, session_id=None, expires_at=START + timedelta(days=1))
+        access.make_token(app_id=app_id, session_id=None, expires_at=START + timedelta(days=1), key_id="")
         for app_id in ("default", "shop")
     )
     assert await stream(access, token) == "default"
     with pytest.raises(Unauthenticated, match="was removed"):
         await stream(access, of_nobody)
-    await nobody.give("bank", OTHER_KEY)
-    clock.seconds += CACHE_TTL_S
-    with pytest.raises(Unauthenticated, match="was removed"):
+    await nobody.give("default", OTHER_KEY)
+    await access.refresh()
+    with pytest.raises(Unauthenticated, match="the key that asked"):
         await stream(access, token)
 
 
@@ -375,21 +504,6 @@ async def test_a_stream_token_for_a_session_opens_no_other(shop: Tenants, clock:
     for other in ("call-78", None):
         with pytest.raises(Unauthenticated, match="another session"):
             await stream(access, token, session_id=other)
-
-
-async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(shop: Tenants, clock: Clock) -> None:
-    account = TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec")
-    access = access_to(shop, clock, twilio=account)
-    right = base64.b64encode(hmac.digest(b"t", b"wss://rec/media/twilio", "sha1")).decode()
-    signed, forged = (SignedUpgrade(text, "/media/twilio", ()) for text in (right, "forged"))
-    assert access.authenticate_stream(None, client_is_loopback=False, signed=signed) == "shop"
-    with pytest.raises(Unauthenticated):
-        access.authenticate_stream(None, client_is_loopback=False, signed=signed, app="bank")
-    with pytest.raises(Unauthenticated, match="signature"):
-        access.authenticate_stream(None, client_is_loopback=True, signed=forged)
-    assert await app_of(access.authenticate_stream(KEY, client_is_loopback=False, signed=forged)) == "shop"
-    with pytest.raises(Unauthenticated, match=r"does not know twilio\.auth_token"):
-        access_to(shop, clock).authenticate_stream(None, client_is_loopback=False, signed=signed)
 
 
 async def test_a_stream_token_that_has_expired_is_unauthenticated(shop: Tenants, clock: Clock) -> None:
@@ -406,28 +520,44 @@ async def test_a_stream_token_is_not_a_key_of_the_api(shop: Tenants, clock: Cloc
         await ask(access, token)
 
 
-async def test_a_key_is_of_the_app_that_the_client_names(shop_and_bank: Tenants, clock: Clock) -> None:
-    access = access_to(shop_and_bank, clock)
-    for _ in range(2):  # checked, then remembered
-        assert await app_of(access.authenticate(KEY, client_is_loopback=False, app="shop")) == "shop"
-        with pytest.raises(Unauthenticated):
-            await app_of(access.authenticate(KEY, client_is_loopback=False, app="bank"))
+def signed_by(auth_token: bytes) -> SignedUpgrade:
+    signature = base64.b64encode(hmac.digest(auth_token, b"wss://rec/media/twilio", "sha1")).decode()
+    return SignedUpgrade(signature, "/media/twilio", ())
 
 
-async def test_a_forgotten_app_is_asked_for_again_and_the_others_are_not(
-    nobody: Tenants, clock: Clock, hashed: list[str]
+async def test_a_stream_that_twilio_has_signed_is_of_the_app_of_its_account(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, twilio=TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec"))
+    signed, forged = signed_by(b"t"), signed_by(b"f")
+    assert await stream(access, None, signed=signed) == "shop"
+    with pytest.raises(Unauthenticated):
+        await stream(access, None, signed=signed, app="bank")
+    with pytest.raises(Unauthenticated, match="signature"):
+        await stream(access, None, signed=forged, loopback=True)
+    assert await stream(access, KEY, signed=forged) == "shop"
+    with pytest.raises(Unauthenticated, match=r"does not know twilio\.auth_token"):
+        await stream(access_to(shop, clock), None, signed=signed)
+
+
+async def test_twilios_streams_are_of_the_app_that_has_the_name_now(shop: Tenants, clock: Clock) -> None:
+    access = access_to(shop, clock, twilio=TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec"))
+    await shop.apps.remove("shop")
+    with pytest.raises(Unauthenticated, match="was removed"):
+        await stream(access, None, signed=signed_by(b"t"))
+    await shop.give("shop", OTHER_KEY)
+    await access.refresh()
+    assert await stream(access, None, signed=signed_by(b"t")) == "shop.2"
+
+
+@pytest.mark.parametrize("way", ["token", "signature"])
+async def test_right_tokens_and_signatures_are_never_refused_for_wrong_ones(
+    shop: Tenants, clock: Clock, way: str
 ) -> None:
-    access = access_to(nobody, clock)
-    assert await ask(access, None, loopback=True) == "default"
-    await nobody.give("shop", KEY)
-    await nobody.give("bank", OTHER_KEY)
-    access.forget_app("shop")
-    with pytest.raises(Unauthenticated):
-        await ask(access, None, loopback=True)
-    await ask(access, KEY)
-    await ask(access, OTHER_KEY)
-    await nobody.apps.remove("shop")
-    access.forget_app("shop")
-    with pytest.raises(Unauthenticated):
-        await ask(access, KEY)
-    assert access.authenticate(OTHER_KEY, client_is_loopback=False) == "bank"
+    account = TwilioAccount(auth_token="t", app_id="shop", public_url="http://rec")
+    access = access_to(shop, clock, failures=2, twilio=account)
+    token = access.make_token(app_id="shop", session_id=None, expires_at=START + timedelta(days=1))
+    for refused in (Unauthenticated, Unauthenticated, LimitReached):
+        with pytest.raises(refused):
+            await stream(access, "wst_forged" if way == "token" else None, signed=signed_by(b"f"))
+    assert await stream(access, token) == "shop"
+    assert await stream(access, None, signed=signed_by(b"t")) == "shop"
+    assert await stream(access, KEY) == "shop"

@@ -5,47 +5,66 @@ from __future__ import annotations
 import pytest
 
 from wavstream.access.rates import Allowance, FailureLimit, RequestLimit
-from wavstream.errors import LimitReached
+
+
+def begin(limit: FailureLimit, address: str, now: float) -> int | None:
+    """Begin an attempt; return in how many seconds it may be tried again if it fails."""
+    refused = limit.begin(address, now)
+    return None if refused is None else refused.retry_after_s
 
 
 def test_an_address_is_refused_after_its_last_allowed_failure_until_its_window_ends() -> None:
     limit = FailureLimit(failures=3, window_s=60)
-    for second in (0, 10, 20):
-        limit.check("a", second)
-        limit.failed("a", second)
-    with pytest.raises(LimitReached) as raised:
-        limit.check("a", 20.5)
-    assert raised.value.retry_after_s == 40
-    with pytest.raises(LimitReached) as raised:
-        limit.check("a", 59.999)
-    assert raised.value.retry_after_s == 1
-    limit.check("a", 60)
+    assert [begin(limit, "a", second) for second in (0, 10, 20, 20.5, 59.999, 60)] == [None, None, None, 40, 1, None]
 
 
 def test_a_new_window_opens_with_the_next_failure() -> None:
     limit = FailureLimit(failures=2, window_s=60)
-    for second in (0, 1, 100):
-        limit.failed("a", second)
-    limit.check("a", 100)
-    limit.failed("a", 101)
-    with pytest.raises(LimitReached):
-        limit.check("a", 159)
+    assert [begin(limit, "a", second) for second in (0, 1, 100, 101, 159)] == [None, None, None, None, 1]
+
+
+def test_attempts_that_did_not_fail_are_not_counted() -> None:
+    limit = FailureLimit(failures=1)
+    for _ in range(3):
+        assert begin(limit, "a", 0) is None
+        limit.forgive("a")
+    limit.forgive("a")
+    limit.forgive("unknown")
+    assert [begin(limit, "a", 0) is None for _ in range(2)] == [True, False]
 
 
 def test_another_address_is_not_refused() -> None:
     limit = FailureLimit(failures=1)
-    limit.failed("a", 0)
-    limit.check("b", 0)
+    assert [begin(limit, address, 0) is None for address in ("a", "a", "b")] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("198.51.100.7", "::ffff:198.51.100.7", True),
+        ("198.51.100.7", "198.51.100.8", False),
+        ("::ffff:198.51.100.7", "::ffff:198.51.100.8", False),
+    ],
+)
+def test_an_ipv6_address_is_counted_by_its_64(first: str, second: str, is_one: bool) -> None:
+    limit = FailureLimit(failures=1)
+    begin(limit, first, 0)
+    assert (begin(limit, second, 0) is not None) is is_one
+
+
+def test_the_refusal_names_the_limit() -> None:
+    limit = FailureLimit(failures=1, window_s=60)
+    limit.begin("a", 0)
+    assert "1 in 60 s" in str(limit.begin("a", 0))
 
 
 def test_of_too_many_addresses_the_oldest_window_is_forgotten() -> None:
     limit = FailureLimit(failures=1, addresses=2)
     for second, address in enumerate("abc"):
-        limit.failed(address, second)
-    limit.check("a", 3)
-    for address in "bc":
-        with pytest.raises(LimitReached):
-            limit.check(address, 3)
+        limit.begin(address, second)
+    assert [begin(limit, address, 3) is None for address in "cba"] == [False, False, True]
 
 
 def test_requests_are_counted_in_fixed_windows_by_caller() -> None:

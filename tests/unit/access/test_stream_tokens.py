@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from wavstream.access.keys import StreamToken, StreamTokens
+from wavstream.access.secret_box import derive
 from wavstream.errors import Unauthenticated
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
@@ -16,8 +20,17 @@ TOKENS = StreamTokens(b"m" * 32)
 
 @pytest.mark.parametrize("session_id", [None, "call-77", "büro/77 ☎"])
 def test_a_token_says_what_was_put_into_it(session_id: str | None) -> None:
-    token = TOKENS.make(app_id="shop", session_id=session_id, expires_at=END)
-    assert TOKENS.read(token, now=START) == StreamToken("shop", session_id, END)
+    for key_id in (None, "k1"):
+        token = TOKENS.make(app_id="shop", session_id=session_id, expires_at=END, key_id=key_id)
+        assert TOKENS.read(token, now=START) == StreamToken("shop", session_id, END, key_id)
+
+
+def test_a_token_of_an_earlier_version_names_no_key() -> None:
+    # As it was made then, under the same master key.
+    content = msgspec.json.encode(["shop", "call-77", int(END.timestamp())])
+    mac = hmac.digest(derive(b"m" * 32, "stream tokens"), content, "sha256")
+    token = "wst_" + base64.urlsafe_b64encode(mac + content).decode().rstrip("=")
+    assert TOKENS.read(token, now=START) == StreamToken("shop", "call-77", END, None)
 
 
 def test_a_token_is_safe_in_a_query() -> None:

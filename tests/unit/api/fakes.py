@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wavstream.access.app_cache import AppCache
-from wavstream.access.authenticator import Authenticator
+from wavstream.access.authenticator import Authenticator, Caller
+from wavstream.access.key_table import KEYLESS
 from wavstream.catalog.pages import Page
 from wavstream.catalog.recordings import Recordings
 from wavstream.errors import (
@@ -242,7 +243,7 @@ class FakeAuthenticator(Authenticator):
 
     def authenticate(
         self, bearer: str | None, *, client_is_loopback: bool, app: str | None = None, address: str | None = None
-    ) -> str | Awaitable[str]:
+    ) -> Caller | Awaitable[Caller]:
         if self.failures_left == 0:
             raise LimitReached(f"Too many wrong keys from {address}.", retry_after_s=30)
         if app is not None and app != KEYS.get(bearer or ""):
@@ -250,16 +251,21 @@ class FakeAuthenticator(Authenticator):
         if bearer == "key-two":
             return self._slowly(bearer)
         if bearer in KEYS:
-            return KEYS[bearer]
+            return Caller(KEYS[bearer], bearer)
         if bearer is None and self.open_on_loopback and client_is_loopback:
-            return "default"
+            return Caller("default", KEYLESS)
         raise Unauthenticated("Send the app's key: Authorization: Bearer <key>.")
 
-    def make_token(self, *, app_id: str, session_id: str | None, expires_at: datetime) -> str:
+    def was_removed(self, app_id: str) -> bool:
+        return False
+
+    def make_token(
+        self, *, app_id: str, session_id: str | None, expires_at: datetime, key_id: str | None = None
+    ) -> str:
         return f"{app_id}|{session_id}|{expires_at.isoformat()}"
 
-    async def _slowly(self, bearer: str) -> str:
-        return KEYS[bearer]
+    async def _slowly(self, bearer: str) -> Caller:
+        return Caller(KEYS[bearer], bearer)
 
 
 class FakeAppCache(AppCache):
@@ -323,5 +329,5 @@ class NobodyLive(Live):
     def __init__(self) -> None:
         pass
 
-    def listen(self, recording_id: str) -> None:
+    def listen(self, recording_id: str, *, key_id: str | None = None) -> None:
         return None

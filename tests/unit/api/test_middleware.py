@@ -99,8 +99,15 @@ async def test_a_key_that_takes_time_to_check_is_waited_for(world: ApiHarness) -
 )
 async def test_no_key_is_needed_on_loopback_while_no_app_exists(world: ApiHarness, address: str, status: int) -> None:
     world.authenticator.open_on_loopback = True
+    ours = {"Host": "127.0.0.1:8080"}
     async with world.client(None, address=address) as client:
-        assert (await client.get("/v1/sessions")).status_code == status
+        assert (await client.get("/v1/sessions", headers=ours)).status_code == status
+        for other in (
+            {"Host": "rebound.example:8080"},
+            ours | {"Origin": "http://page.example"},
+            ours | {"Via": "1.1 p"},
+        ):
+            assert (await client.get("/v1/sessions", headers=other)).status_code == 401
 
 
 async def test_too_many_wrong_keys_answer_429_with_the_time_to_wait(

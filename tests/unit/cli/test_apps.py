@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import stat
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
-from wavstream.access.keys import lookup, verify_key
-from wavstream.access.secret_box import load_master_key
+from wavstream.access.keys import KeyDigests
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.service.data_folder import DataFolder
+from wavstream.storage.links import load_link_keys
 
 
 def key_in(out: str) -> str:
@@ -27,10 +30,10 @@ def owner_of(key: str, data_dir: Path) -> str | None:
     folder = DataFolder(data_dir)
 
     async def find() -> str | None:
-        catalog = await Catalog.open(folder.catalog)
-        found = await catalog.apps.find_by_lookup(lookup(key, load_master_key(folder.master_key, None)))
-        await catalog.database.close()
-        return found[0].id if found is not None and verify_key(key, found[1]) else None
+        async with folder.open_catalog() as catalog:
+            digests = KeyDigests(await folder.load_master_key(None, catalog.app_keys))
+            found = await catalog.apps.find_by_lookup(digests.kept(key)["key_lookup"])
+        return found[0].id if found is not None and found[1] == digests.of(key) else None
 
     return asyncio.run(find())
 
@@ -123,3 +126,99 @@ def test_the_account_ids_of_an_app_are_kept_and_an_unknown_vendor_is_refused(
 
     assert asyncio.run(accounts()) == [{"bird": ("w-1", "w-2")}]
     assert (refused.code, "telnyx" in refused.err) == (2, True)
+
+
+def test_more_keys_have_names_and_are_taken_away_one_by_one(wavstream: CommandLine, data_dir: Path) -> None:
+    main = key_in(wavstream("apps", "add", "shop").out)
+
+    second = key_in(wavstream("keys", "add", "shop", "second").out)
+    short = key_in(wavstream("keys", "add", "shop", "short", "--expires-hours", "48").out)
+    listed = wavstream("keys", "list", "shop").out
+    revoked = wavstream("keys", "revoke", "shop", "main")
+
+    assert {main, second, short} & set(listed.split()) == set()
+    rows = [line for line in listed.splitlines() if "UTC" in line]
+    assert [[name in row for name in ("main", "second", "short")].index(True) for row in rows] == [0, 1, 2]
+    assert ["never" in row for row in rows] == [True, True, False]
+    assert revoked.code == 0
+    assert [owner_of(key, data_dir) for key in (main, second, short)] == [None, "shop", "shop"]
+    wavstream("keys", "revoke", "shop", "second")
+    wavstream("keys", "revoke", "shop", "short")
+    assert "has no key" in wavstream("keys", "list", "shop").out
+    assert owner_of(key_in(wavstream("apps", "rotate-key", "shop").out), data_dir) == "shop"
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (("keys", "add", "shop", "main"), "keys revoke shop main"),
+        (("keys", "add", "shop", "no/slash"), "letters"),
+        (("keys", "add", "bank", "second"), "apps list"),
+        (("keys", "list", "bank"), "apps list"),
+        (("keys", "revoke", "shop", "second"), "keys list shop"),
+        (("keys", "revoke", "bank", "main"), "apps list"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_done_with_a_key_says_what_to_do(
+    wavstream: CommandLine, command: tuple[str, ...], hint: str
+) -> None:
+    wavstream("apps", "add", "shop")
+
+    said = wavstream(*command)
+
+    assert (said.code, said.out) == (2, "")
+    assert hint in said.err
+
+
+def test_an_app_that_is_added_again_is_called_as_before_and_is_another(wavstream: CommandLine, data_dir: Path) -> None:
+    wavstream("apps", "add", "shop")
+    signing = wavstream("apps", "keys", "shop").out
+    wavstream("apps", "remove", "shop")
+    nobody = wavstream("apps", "list").out
+
+    key = key_in(wavstream("apps", "add", "shop").out)
+
+    assert nobody == "there is no app: nobody may record\n"
+    assert owner_of(key, data_dir) == "shop.2"
+    assert "shop.2" not in wavstream("apps", "list").out
+    assert not set(wavstream("apps", "keys", "shop").out.split()) & set(signing.split()) - set(VOCABULARIES)
+
+
+def test_another_master_key_is_noticed_until_the_old_one_is_given_up(
+    wavstream: CommandLine, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = key_in(wavstream("apps", "add", "shop").out)
+    monkeypatch.setenv("WAVSTREAM_MASTER_KEY", "00" * 32)
+
+    refused = wavstream("apps", "rotate-key", "shop")
+    server = DataFolder(data_dir)
+    server.claim()
+    beside_a_server = wavstream("master-key", "reset")
+    server.release()
+    reset = wavstream("master-key", "reset")
+    new = key_in(wavstream("apps", "rotate-key", "shop").out)
+
+    assert (refused.code, "master-key reset" in refused.err) == (2, True)
+    assert (beside_a_server.code, "stop it" in beside_a_server.err) == (2, True)
+    assert (reset.code, "rotate-key" in reset.out) == (0, True)
+
+    async def digests() -> set[str]:
+        async with DataFolder(data_dir).open_catalog() as catalog:
+            return {key.key_hash for key in await catalog.app_keys.list("shop")}
+
+    assert asyncio.run(digests()) == {KeyDigests(bytes(32)).of(new)} != {KeyDigests(bytes(32)).of(old)}
+
+
+def test_rotated_links_have_another_key(wavstream: CommandLine, data_dir: Path) -> None:
+    wavstream("apps", "add", "shop")
+    now = datetime.now(UTC)
+    before = load_link_keys(DataFolder(data_dir).link_keys, now)
+
+    said = wavstream("links", "rotate")
+
+    assert (said.code, "has ended" in said.out) == (0, True)
+    after = load_link_keys(DataFolder(data_dir).link_keys, now)
+    assert len(after.keys) == 1
+    assert {key.id for key in after.keys} & {key.id for key in before.keys} == set()
+    assert stat.S_IMODE(DataFolder(data_dir).link_keys.stat().st_mode) == 0o600

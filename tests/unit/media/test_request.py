@@ -124,7 +124,8 @@ def test_a_key_in_the_path_comes_before_a_dialect_and_at_most_two_ids(path: str)
 def test_a_client_is_on_this_machine_if_no_proxy_speaks_for_another(
     peer_host: str | None, headers: dict[str, str], loopback: bool
 ) -> None:
-    assert read("/media/pcm/s", peer_host=peer_host, **headers).credentials.client_is_loopback is loopback
+    asked = read("/media/pcm/s", peer_host=peer_host, Host="127.0.0.1:8080", **headers)
+    assert asked.credentials.client_is_loopback is loopback
 
 
 @pytest.mark.parametrize(

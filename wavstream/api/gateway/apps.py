@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wavstream.access.keys import TOKEN_PREFIX, hash_key, lookup
+from wavstream.access.keys import TOKEN_PREFIX
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
@@ -43,7 +43,7 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
         return JSONResponse({"success": True, **_json(app), **({"webhook_secret": made} if made else {})})
 
     async def read(request: Request) -> Response:
-        app = await parts.apps.get(_app_id(request))
+        app = await parts.apps.find(_app_id(request))
         if app is None:
             raise NotFound("App not found")
         return JSONResponse({"success": True, **_json(app)})
@@ -136,15 +136,17 @@ class _Registry:
         """Add or change an app: return it as it is now, and the signing secret if one was made."""
         parts = self._parts
         async with self._turn:
-            known = await parts.apps.get(app_id)
+            known = await parts.apps.find(app_id)
             if known is None and said.api_key is None:
                 raise _wrong([("/api_key", "Field required")])
             if unknown := said.vendor_accounts.keys() - set(parts.vendors):
                 there_are = f"there are: {', '.join(parts.vendors)}"
                 raise _wrong([(f"/vendor_accounts/{vendor}", there_are) for vendor in sorted(unknown)])
-            target, made = self._target(app_id, said, known)
+            key = None if said.api_key is None else await self._kept(app_id, said.api_key)
+            id_ = await parts.apps.next_id(app_id) if known is None else known.id
+            target, made = self._target(id_, said, known)
             app = App(
-                id=app_id,
+                id=id_,
                 created_at=parts.now() if known is None else known.created_at,
                 retention_hours=said.retention_hours,
                 webhook=target,
@@ -152,31 +154,31 @@ class _Registry:
                 recording=said.recording,
                 vendor_accounts={vendor: tuple(accounts) for vendor, accounts in said.vendor_accounts.items()},
             )
-            key = None if said.api_key is None else await self._hashed(app_id, said.api_key)
             if known is None and key is not None:
-                if not await parts.apps.add(app, **key):
+                if await parts.apps.add(app, **key) is None:
                     raise Refused(409, "The app was added by someone else: try again")
             else:
                 await parts.apps.change(app)
                 if key is not None:
-                    await parts.apps.replace_key(app_id, **key)
-            self._forget(app_id)
+                    await parts.apps.replace_key(app.id, **key, now=parts.now())
+            await self._forget(app.id)
             return app, made
 
     async def remove(self, app_id: str) -> None:
         """Remove the app; raise NotFound."""
         async with self._turn:
-            if not await self._parts.apps.remove(app_id):
+            app = await self._parts.apps.find(app_id)
+            if app is None or not await self._parts.apps.remove(app.id):
                 raise NotFound("App not found")
-            self._forget(app_id)
+            await self._forget(app.id)
 
-    async def _hashed(self, app_id: str, key: str) -> dict[str, str]:
-        key_lookup = lookup(key, self._parts.master)
-        found = await self._parts.apps.find_by_lookup(key_lookup)
-        if found is not None and found[0].id != app_id:
+    async def _kept(self, app_id: str, key: str) -> dict[str, str]:
+        kept = self._parts.digests.kept(key)
+        found = await self._parts.apps.find_by_lookup(kept["key_lookup"])
+        if found is not None and found[0].name != app_id:
             # A key alone tells its app to the rest of our API.
             raise Refused(409, "The API key is the key of another app")
-        return {"key_hash": await asyncio.to_thread(hash_key, key), "key_lookup": key_lookup}
+        return kept
 
     def _target(self, app_id: str, said: AppBody, known: App | None) -> tuple[WebhookTarget | None, str | None]:
         """Return where webhooks go, and the signing secret if one was made."""
@@ -206,9 +208,9 @@ class _Registry:
         )
         return target, made
 
-    def _forget(self, app_id: str) -> None:
+    async def _forget(self, app_id: str) -> None:
         self._parts.app_cache.forget(app_id)
-        self._parts.authenticator.forget_app(app_id)
+        await self._parts.authenticator.refresh()
 
 
 def _app_id(request: Request) -> str:
@@ -220,7 +222,7 @@ def _app_id(request: Request) -> str:
 
 def _json(app: App) -> dict[str, Any]:
     return {
-        "app_id": app.id,
+        "app_id": app.name,
         "webhook_url": app.webhook.url if app.webhook is not None else None,
         "rate_limit": app.rate_limit,
         "events": list(app.webhook.events) if app.webhook is not None else [],

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
@@ -24,7 +25,7 @@ class GatewayDependencies:
     app_cache: AppCache
     live: Live
     secret_box: SecretBox
-    master: bytes = field(repr=False)
+    digests: KeyDigests
     admin_key: str | None = field(repr=False)
     """None: apps cannot be administered here."""
     vendors: tuple[str, ...]

@@ -20,7 +20,7 @@ from wavstream.access.rates import Allowance, FailureLimit, RequestLimit
 from wavstream.api.gateway.answers import Refused, refusal, refusal_of
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.middleware import authenticated, limited_body
-from wavstream.errors import LimitReached, TooSoon, Unauthenticated, WavstreamError
+from wavstream.errors import TooSoon, Unauthenticated, WavstreamError
 from wavstream.model.ids import is_app_id
 
 _ADMIN = ""
@@ -113,11 +113,13 @@ class GatewayGuard:
             raise Refused(401, "Missing API key")
         address = request.client.host if request.client is not None else ""
         try:
-            return await authenticated(
+            caller = await authenticated(
                 self._parts.authenticator, key, headers=request.headers, app=app_id, address=address
             )
         except Unauthenticated:
             raise Refused(401, "Invalid API key") from None
+        request.state.key_id = caller.key_id
+        return caller.app_id
 
     async def _admin_of(self, request: Request) -> str:
         if self._parts.admin_key is None:
@@ -125,16 +127,13 @@ class GatewayGuard:
         key = request.headers.get("x-admin-api-key")
         if not key:
             raise Refused(401, "Missing X-Admin-API-Key header")
+        if hmac.compare_digest(key.encode(), self._parts.admin_key.encode()):
+            return _ADMIN
         address = request.client.host if request.client is not None else ""
-        now = self._parts.clock()
-        try:
-            self._wrong_admin_keys.check(address, now)
-        except LimitReached as error:
-            raise TooSoon(str(error), retry_after_s=error.retry_after_s) from error
-        if not hmac.compare_digest(key.encode(), self._parts.admin_key.encode()):
-            self._wrong_admin_keys.failed(address, now)
-            raise Refused(401, "Invalid admin API key")
-        return _ADMIN
+        too_many = self._wrong_admin_keys.begin(address, self._parts.clock())
+        if too_many is not None:
+            raise TooSoon(str(too_many), retry_after_s=too_many.retry_after_s)
+        raise Refused(401, "Invalid admin API key")
 
 
 def _counted(response: Response | None, allowance: Allowance) -> Response:

@@ -54,7 +54,11 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
 
     async def listen(request: Request, app_id: str) -> Response:
         recording = parts.commands.newest(app_id=app_id, session_id=request.path_params["session_id"])
-        answer = None if recording is None else await heard(request, parts.live.listen(recording.id))
+        answer = (
+            None
+            if recording is None
+            else await heard(request, parts.live.listen(recording.id, key_id=request.state.key_id))
+        )
         if answer is None:
             raise Refused(404, "No recording is running")
         if answer.status_code == 416:

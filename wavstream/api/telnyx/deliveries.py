@@ -31,6 +31,7 @@ from wavstream.api.telnyx.requests import ListDeliveries, after
 from wavstream.catalog.deliveries import Delivery, DeliveryFilters
 from wavstream.catalog.outbox import State
 from wavstream.catalog.pages import NumberedPage
+from wavstream.model.app import app_name
 from wavstream.model.document import Document
 from wavstream.model.fact import Fact, Try
 from wavstream.model.ids import as_uuid
@@ -174,7 +175,7 @@ def routes(parts: FacadeDependencies) -> APIRouter:
     )
     async def read_public_key(app_id: AppId) -> JSONResponse:
         """Read the key that the signatures of the app's webhooks are checked with."""
-        key = PublicKey(public=public_key(parts.signing_keys.of(app_id, API)), organization_id=app_id)
+        key = PublicKey(public=public_key(parts.signing_keys.of(app_id, API)), organization_id=app_name(app_id))
         return JSONResponse(PublicKeyAnswer(data=key).as_json())
 
     return router
@@ -185,7 +186,7 @@ def delivery_data(delivery: Delivery, file_url: FileUrl) -> DeliveryData:
     announcement = delivery.announcement
     return DeliveryData(
         id=as_uuid(announcement.fact.id),
-        user_id=announcement.fact.app_id,
+        user_id=app_name(announcement.fact.app_id),
         status=_STATUSES.get(delivery.state),
         started_at=announcement.begun_at,
         finished_at=delivery.ended_at,

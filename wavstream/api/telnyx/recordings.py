@@ -33,6 +33,7 @@ from wavstream.api.telnyx.refusals import Mistake, Refused, no_such_recording
 from wavstream.api.telnyx.requests import DeleteRecordings, ListRecordings, ListTranscriptions, after, is_recording_id
 from wavstream.catalog.pages import NumberedPage
 from wavstream.errors import NotFound
+from wavstream.model.app import app_name
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import from_uuid
 from wavstream.model.recording import Recording, Status
@@ -231,5 +232,5 @@ class _Way(NamedTuple):
 def _ways(app_id: str, name: str, value: str) -> list[_Way]:
     told = _Way(name, value=value)
     if name == "connection_id":
-        return [told, _Way(name)] if value == app_id else [told]
+        return [told, _Way(name)] if value == app_name(app_id) else [told]
     return [told, _Way(name, call=value)]

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from wavstream.errors import DependencyError, NotFound
+from wavstream.model.app import app_name
 from wavstream.model.ids import new_id
 from wavstream.sessions.openers.base import OpenRequest
 
@@ -70,7 +71,7 @@ class WebhookOpener:
 
     async def close(self, *, app_id: str, session_id: str) -> None:
         """Post ``stream.close``; a 404 counts as success."""
-        status = await self._post({"event": "stream.close", "session_id": session_id, "app_id": app_id})
+        status = await self._post({"event": "stream.close", "session_id": session_id, "app_id": app_name(app_id)})
         if status != HTTPStatus.NOT_FOUND:
             self._check(status)
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from tests.unit.api.fakes import START, NobodyLive
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import Command, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
@@ -96,7 +97,7 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
         return START
 
     app_cache = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
-    authenticator = Authenticator(apps=catalog.apps, app_cache=app_cache, master=MASTER, now=now)
+    authenticator = Authenticator(app_keys=catalog.app_keys, app_cache=app_cache, master=MASTER, now=now)
     return GatewayDependencies(
         commands=commands,
         authenticator=authenticator,
@@ -104,7 +105,7 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
         app_cache=app_cache,
         live=NobodyLive(),
         secret_box=SecretBox(MASTER),
-        master=MASTER,
+        digests=KeyDigests(MASTER),
         admin_key=ADMIN_KEY,
         vendors=("gateway", "bird"),
         now=now,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.unit.api.gateway.conftest import ADMIN, KEY, MASTER, SHOP, Gateway
-from wavstream.access.keys import lookup, verify_key
+from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.webhooks.signing import new_secret
 
@@ -43,9 +43,9 @@ async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gatewa
     assert read.json() == {name: value for name, value in answer.json().items() if name != "webhook_secret"}
     assert (await admin.get("/admin/apps")).json()["apps"] == [{k: v for k, v in read.json().items() if k != "success"}]
     assert KEY not in answer.text + read.text
-    found = await gateway.catalog.apps.find_by_lookup(lookup(KEY, MASTER))
+    found = await gateway.catalog.apps.find_by_lookup(KeyDigests(MASTER).kept(KEY)["key_lookup"])
     assert found is not None
-    assert verify_key(KEY, found[1])
+    assert found[1] == KeyDigests(MASTER).of(KEY)
     assert found[0].webhook is not None
     assert found[0].webhook.events == ("recording.completed", "call.new")
     assert await secrets(gateway) == [secret]
@@ -61,7 +61,7 @@ async def test_a_registration_writes_over_all_but_the_key_and_the_secret(
     assert "webhook_secret" not in again.json()
     assert again.json().items() >= {"rate_limit": 0, "events": [], "retention_hours": None, "recording": {}}.items()
     assert await secrets(gateway) == [made]
-    found = await gateway.catalog.apps.find_by_lookup(lookup(KEY, MASTER))
+    found = await gateway.catalog.apps.find_by_lookup(KeyDigests(MASTER).kept(KEY)["key_lookup"])
     assert found is not None
     assert (found[0].id, found[0].retention_hours, found[0].recording) == ("shop", None, {})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,7 +16,7 @@ import pytest
 from tests.unit.api.fakes import START, Clock, live_view
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.keys import hash_key, lookup
+from wavstream.access.keys import KeyDigests
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.signalwire.mount import create
@@ -208,24 +207,19 @@ SHOP = basic(PROJECT, KEYS["shop"])
 BANK = basic("the-bank", KEYS["bank"])
 
 
-@functools.cache
-def _hashed(key: str) -> str:
-    return hash_key(key)
-
-
 @pytest.fixture
 async def signalwire(catalog: Catalog, tmp_path: Path) -> SignalWire:
     """Return the API; the app ``bank`` lists its project, ``shop`` lists none."""
     for app_id, key in KEYS.items():
         accounts = {"signalwire": ("the-bank",)} if app_id == "bank" else {}
         app = App(app_id, created_at=START, vendor_accounts=accounts)
-        assert await catalog.apps.add(app, key_hash=_hashed(key), key_lookup=lookup(key, MASTER))
+        assert await catalog.apps.add(app, **KeyDigests(MASTER).kept(key))
     clock = Clock()
     commands = FakeCommands(clock)
     app_cache = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
     parts = FacadeDependencies(
         commands=commands,
-        authenticator=Authenticator(apps=catalog.apps, app_cache=app_cache, master=MASTER, now=clock),
+        authenticator=Authenticator(app_keys=catalog.app_keys, app_cache=app_cache, master=MASTER, now=clock),
         app_cache=app_cache,
         urls=PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, START),)), "https://rec.example.com"),
         storage=LocalStorage(tmp_path),

@@ -1,0 +1,38 @@
+"""``wavstream links`` and ``wavstream master-key``: what ends at once when a secret has leaked, or is to be changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from wavstream.service.data_folder import DataFolder
+from wavstream.settings import Settings
+from wavstream.storage.links import rotate_link_keys
+
+
+async def rotate_links(settings: Settings, console: Console) -> None:
+    """End every link that was handed out; a running server notices within a second."""
+    folder = DataFolder(settings.data_dir)
+    async with folder.open_catalog() as catalog:
+        rotate_link_keys(folder.link_keys, datetime.now(UTC))
+        await catalog.app_keys.has_changed()
+    console.print(
+        "every link made so far has ended, those in webhooks and sidecars too: ask the API for new ones", soft_wrap=True
+    )
+
+
+async def reset_master_key(settings: Settings, console: Console) -> None:
+    """Let the next start, or the next command, take whatever master key is set then; raise OperatorError."""
+    folder = DataFolder(settings.data_dir)
+    folder.claim()  # a running server goes on with the old one, and would refuse what is made under the new one
+    try:
+        async with folder.open_catalog() as catalog:
+            await catalog.app_keys.set_master(None, known=await catalog.app_keys.master())
+    finally:
+        folder.release()
+    console.print(
+        "the next start takes the master key that is set, or master.key. If it is another one, app keys, stream tokens "
+        "and webhook secrets of before are refused: 'wavstream apps rotate-key' gives an app a new key",
+        soft_wrap=True,
+    )
