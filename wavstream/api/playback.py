@@ -16,9 +16,11 @@ Links are secrets, so nothing here logs the address of a request.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import string
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
@@ -144,7 +146,8 @@ async def _file(parts: ApiDependencies, recording: Recording, request: Request, 
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
         if not is_copy:
-            return FilePart(file, part, size_bytes=size_bytes, headers=headers)
+            reading = functools.partial(parts.open_files.reading, recording.id)
+            return FilePart(file, part, size_bytes=size_bytes, headers=headers, reading=reading)
         await file.close()
         return await _copy(parts, recording, ext, part, size_bytes=size_bytes, headers=headers)
     await file.close()
@@ -165,15 +168,16 @@ async def _copy(
     headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
+    reading = functools.partial(parts.open_files.reading, recording.id)
     if (opened := await _opened(path)) is not None:
-        return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers)
+        return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers, reading=reading)
     growing = parts.conversions.begin(recording)
     await growing.past(part.start if part else 0)
     opened = await _opened(growing.path) or await _opened(path)  # moved there as soon as it is whole
     if opened is None:
         await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
         return Response(status_code=404)
-    return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers, past=growing.past)
+    return FilePart(opened.file, part, size_bytes=size_bytes, headers=headers, reading=reading, past=growing.past)
 
 
 class _OpenFile(NamedTuple):
@@ -227,8 +231,8 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}
 class FilePart(Response):
     """The whole of an open file (200), or a part of it (206), read in chunks; closes the file, whatever happens.
 
-    The file may still be made while it is sent. Its size is known, so if it comes to nothing the answer ends before its
-    ``Content-Length``, and the caller knows.
+    The file may still be made while it is sent, or be erased. Its size is known, so if it comes to nothing the answer
+    ends before its ``Content-Length``, and the caller knows.
     """
 
     def __init__(
@@ -238,10 +242,15 @@ class FilePart(Response):
         *,
         size_bytes: int,
         headers: Mapping[str, str],
+        reading: Callable[[], AbstractAsyncContextManager[None]],
         past: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
-        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many."""
+        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many.
+
+        ``reading`` is what reading the file is done in: it breaks it off when the recording is erased.
+        """
         self._file = file
+        self._reading = reading
         self._part = part or ByteRange(0, size_bytes)
         self._past = past
         more = {"Content-Length": str(self._part.length_bytes)}
@@ -251,26 +260,34 @@ class FilePart(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
+        try:
+            async with self._reading():
+                # One that was erased before it was marked as being read is not in its folder any more.
+                if (await asyncio.to_thread(os.fstat, self._file.fileno())).st_nlink:
+                    await self._send(scope, receive, send)
+                else:
+                    await Response(status_code=404)(scope, receive, send)
+        finally:
+            await self._file.close()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         offset, end = self._part.start, self._part.start + self._part.length_bytes
         there = end if self._past is None else offset
-        try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._file.seek(offset)
-            while offset < end:
-                # Without a look at it the rest of a large file would be read for a caller who has gone.
-                if await request.is_disconnected():
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await self._file.seek(offset)
+        while offset < end:
+            # Without a look at it the rest of a large file would be read for a caller who has gone.
+            if await request.is_disconnected():
+                return
+            if self._past is not None and offset == there:
+                try:
+                    there = await self._past(offset)
+                except WavstreamError:
                     return
-                if self._past is not None and offset == there:
-                    try:
-                        there = await self._past(offset)
-                    except WavstreamError:
-                        return
-                chunk = await self._file.read(min(CHUNK_BYTES, end - offset, there - offset))
-                if not chunk:
-                    raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
-                offset += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            await self._file.close()
+            chunk = await self._file.read(min(CHUNK_BYTES, end - offset, there - offset))
+            if not chunk:
+                raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
+            offset += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from errno import ENOENT
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamError
 from wavstream.model.recording import Recording
+from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.local import LocalStorage
 
@@ -32,6 +34,9 @@ class GrowingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_unwanted = threading.Event()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when nothing is converted any more."""
         self._made_bytes = 0
         self._failure: WavstreamError | None = None
         self._news = asyncio.Event()
@@ -62,10 +67,13 @@ class GrowingFile:
 class Conversions:
     """Converts files in threads of its own. Its methods are for the event loop."""
 
-    def __init__(self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve) -> None:
+    def __init__(
+        self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve, removals: Removals | None = None
+    ) -> None:
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
+        self._removals = removals or Removals()
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(MAX_CONCURRENT_CONVERSIONS, thread_name_prefix="convert")
@@ -83,6 +91,13 @@ class Conversions:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return growing
+
+    async def end(self, recording_id: str) -> None:
+        """Break off the conversion of a recording that is erased; on return nothing of it is left."""
+        growing = self._growing.get(recording_id)
+        if growing is not None:
+            growing.is_unwanted.set()
+            await asyncio.wait((growing.ended,))
 
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
@@ -105,6 +120,8 @@ class Conversions:
         def grown(made_bytes: int) -> None:
             if self._stopping.is_set():
                 raise _Stopped
+            if growing.is_unwanted.is_set():
+                raise FileNotFoundError(ENOENT, "the recording was erased", recording.object_key)
             loop.call_soon_threadsafe(growing.grow, made_bytes)
 
         try:
@@ -121,6 +138,7 @@ class Conversions:
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
             del self._growing[recording.id]
+            growing.ended.set_result(None)
 
     def _convert(self, object_key: str, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:
         try:
@@ -128,7 +146,7 @@ class Conversions:
             conversion.write(self._storage.path(object_key), path, grown=grown)
             self._storage.publish_copy(path, object_key, conversion.file_format)
         finally:
-            path.unlink(missing_ok=True)
+            self._removals.unlink(path)
 
 
 class _Stopped(Exception):

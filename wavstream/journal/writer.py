@@ -26,6 +26,7 @@ from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.journal.journal import SEGMENT_BYTES, Journal
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
 from wavstream.journal.sync import Flush, FolderSync
+from wavstream.removals import Removals
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """A second of 2,000 legs of 16 kHz L16."""
@@ -51,6 +52,7 @@ class JournalWriter:
         sync_interval_s: float = 1.0,
         write_at: WriteAt = os.pwrite,
         flush: Flush | None = None,
+        removals: Removals | None = None,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
@@ -64,6 +66,7 @@ class JournalWriter:
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
+        self._removals = removals or Removals()
         self._sync = FolderSync(folder, interval_s=sync_interval_s, flush=flush)
         # Each counter has one thread that changes it, so neither needs a lock.
         self._submitted_bytes = 0
@@ -125,7 +128,7 @@ class JournalWriter:
         self._settle_pressure()
 
     def delete_before(self, journal: Journal, segment: int) -> None:
-        """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
+        """Delete the segments of a journal that are lower than ``segment``; if the disk refuses, again until it does."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
     def close(self, journal: Journal, *, delete: bool = False) -> None:
@@ -270,11 +273,9 @@ class JournalWriter:
     def _delete(self, journal: Journal, below: int) -> None:
         if journal.file is not None and journal.file.position.segment < below:
             self._close(journal)
-        try:
-            delete_segments(self.folder, journal.key, below=below)
-        except OSError as error:
-            # A failed deletion must not keep later batches from being written.
-            log.error("journal_delete_failed", journal=journal.key, below_segment=below, error=str(error))
+        # A failed deletion must not keep later batches from being written. A later one of the journal does its work too.
+        delete = partial(delete_segments, self.folder, journal.key, below=below)
+        self._removals.remove(f"journal {journal.key}", delete)
 
 
 def _call(callback: Callable[[], None]) -> None:

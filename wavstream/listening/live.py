@@ -107,6 +107,12 @@ class Live:
             self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
         return listener
 
+    async def end(self, recording_id: str) -> None:
+        """Cut off who still listens to a recording that is erased: it may have the file open."""
+        audience = self._audiences.get(recording_id)
+        for listener in [*audience.listeners] if audience is not None else []:
+            listener.cut_off()
+
     def stop(self) -> None:
         """Make all listeners leave, since the server goes down."""
         self._is_stopping = True

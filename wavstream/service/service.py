@@ -30,9 +30,11 @@ from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.recording import Recording
+from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
 from wavstream.recovery.recovery import Recovery
+from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
@@ -59,6 +61,7 @@ from wavstream.settings import Settings
 from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
+from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger(__name__)
@@ -97,7 +100,9 @@ class Service:
         settings = self.settings
         self.folder.claim()
         self._closing.callback(self.folder.release)
-        storage = LocalStorage(self.folder.recordings)
+        self.removals = removals = Removals()
+        self._closing.callback(removals.close)
+        storage = LocalStorage(self.folder.recordings, removals=removals)
         storage.prepare(self.folder.spool)
         self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
@@ -129,6 +134,7 @@ class Service:
             queue_bytes=settings.journal.queue_bytes,
             segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
+            removals=removals,
         )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
@@ -144,13 +150,18 @@ class Service:
             writer=self._writer,
             publisher=publisher,
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
+            removals=removals,
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
         self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         await reserve.look()
-        conversions = Conversions(storage=storage, spool=self.folder.spool, reserve=reserve)
+        conversions = Conversions(storage=storage, spool=self.folder.spool, reserve=reserve, removals=removals)
         self._closing.push_async_callback(conversions.stop)
+        open_files = OpenFiles()
+        eraser = Eraser(catalog=self.catalog, storage=storage, recorder=self.recorder)
+        for end in (open_files.end, self.live.end, conversions.end):
+            eraser.on_removal(end)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
@@ -182,7 +193,7 @@ class Service:
             recorder=self.recorder,
             opened=self._opened,
             catalog=self.catalog,
-            storage=storage,
+            eraser=eraser,
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
         )
@@ -222,6 +233,7 @@ class Service:
             dead_letters=self.catalog.dead_letters,
             recordings=self.catalog.recordings,
             storage=storage,
+            open_files=open_files,
             conversions=conversions,
             live=self.live,
             messages=self.webhooks.messages,
@@ -258,6 +270,7 @@ class Service:
             sessions=self.sessions,
             now_us=self.clock.now_us,
         )
+        sweeper = Sweeper(self.catalog, storage, eraser)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -266,6 +279,8 @@ class Service:
                 recorder=self.recorder,
                 live=self.live,
                 recovery=self.recovery,
+                removals=removals,
+                sweeper=sweeper,
                 dispatcher=self.webhooks.dispatcher,
             )
         )
@@ -274,7 +289,6 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
-        sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )

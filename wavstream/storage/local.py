@@ -19,7 +19,8 @@ from pathlib import Path
 
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
-from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
+from wavstream.removals import Removals
+from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, base_key, copy_key, is_object_key, sidecar_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class StoredFile:
 class LocalStorage:
     """The folder of finished files. Safe to use from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, removals: Removals | None = None) -> None:
         self._root = root
+        self._removals = removals or Removals()
         # Held while a folder is made and filled, or found empty and removed, so that neither undoes the other.
         self._folders = threading.Lock()
 
@@ -92,7 +94,7 @@ class LocalStorage:
         # Checked after the move: whoever deletes the file looks for its copies after deleting it, so one of the two
         # sees the other.
         if not self.path(object_key).exists():
-            _unlink(copy)
+            self._removals.unlink(copy)
             self._prune(copy.parent)
 
     def path(self, object_key: str) -> Path:
@@ -115,15 +117,30 @@ class LocalStorage:
         """Delete the file, its sidecar, its copies and folders left empty; return whether there was a file."""
         target = self.path(object_key)
         beside = [sidecar_key(object_key), *(copy_key(object_key, each) for each in FileFormat)]
+        deleted: dict[str, bool] = {}
+        refused: OSError | None = None
+        for key in (object_key, *beside):  # one that cannot be deleted keeps none of the others
+            try:
+                deleted[key] = _unlink(self.path(key))
+            except OSError as error:
+                refused = refused or error
         try:
-            deleted = _unlink(target)
-            deleted_beside = [_unlink(self.path(key)) for key in beside]
             self._prune(target.parent)
-            if deleted or any(deleted_beside):
+            if any(deleted.values()):
                 _sync_nearest_folder(target.parent)
         except OSError as error:
-            raise DependencyError(f"storage: {object_key} could not be deleted: {error.strerror}") from error
-        return deleted
+            refused = refused or error
+        if refused is not None:
+            raise DependencyError(f"storage: {object_key} could not be deleted: {refused.strerror}") from refused
+        return deleted[object_key]
+
+    def walk_everything(self) -> Iterator[str]:
+        """Yield the keys of all files of which there is something, be it a sidecar or a copy alone; some repeatedly."""
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                key = base_key((Path(folder) / name).relative_to(self._root).as_posix())
+                if is_object_key(key):
+                    yield key
 
     def walk(self) -> Iterator[str]:
         """Yield the keys of all files, without sidecars and copies, to compare them with the catalog."""
