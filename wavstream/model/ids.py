@@ -29,8 +29,8 @@ def is_app_id(text: str) -> bool:
 
 
 def session_alias(app_id: str, session_id: str) -> str:
-    """Return what stands for a session's id where the id itself must not be kept: the same text each time."""
-    return hashlib.sha256(f"{app_id}\x1f{session_id}".encode()).hexdigest()[:32]
+    """Return what stands for a session's id where the id itself must not be kept: the same UUID each time."""
+    return as_uuid(hashlib.sha256(f"{app_id}\x1f{session_id}".encode()).hexdigest()[:32])
 
 
 def ids_in(text: str) -> list[str]:
