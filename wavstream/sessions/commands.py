@@ -176,12 +176,12 @@ class Commands:
             live.set_client_state(client_state)
 
     async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
-        """Pause an ongoing recording; raises NotFound, Conflict, LimitReached.
+        """Pause an ongoing recording, or hold paused what a stream paused; raises NotFound, Conflict, LimitReached.
 
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
         session, recording = await self._running(app_id, recording_id, "paused")
-        if recording.row.status is not Status.ONGOING:
+        if not recording.is_under_way or session.is_paused_by_api(recording):
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
         paused = session.pause(recording, self._now_us(), behavior)
         await recording.save_journaled()
