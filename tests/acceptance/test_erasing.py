@@ -82,6 +82,28 @@ async def test_a_kill_right_after_the_answer_leaves_nothing_of_what_was_erased(t
     assert (row["status"], {name: row[name] for name in kept}) == ("deleted", {name: recording[name] for name in kept})
 
 
+@pytest.mark.parametrize("umask", ["000", "077"])
+async def test_whatever_the_umask_nothing_is_open_to_other_users(tmp_path: Path, umask: str) -> None:
+    before = os.umask(int(umask, 8))  # the server has it from this process
+    try:
+        async with ServerProcess(tmp_path / "data") as server:
+            client = await server.start()
+            recording = await recorded(client)
+            await has_copy(client, recording)
+            async with client.connect("/media/pcm/other/a?record=1") as call:
+                await call.send(SAID.tobytes())
+                await client.until_received("other", 2_000)
+                found = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "data").rglob("*")}
+                found[tmp_path / "data"] = (tmp_path / "data").stat().st_mode & 0o777
+            await client.http.aclose()
+            await server.end(signal.SIGTERM)
+    finally:
+        os.umask(before)
+    kinds = {path.name.rsplit(".", 1)[-1].rsplit("-", 1)[-1] for path in found}
+    assert {path.name: mode for path, mode in found.items() if mode not in (0o600, 0o700)} == {}
+    assert kinds >= {"wav", "json", "copy", "db", "wal", "shm", "wsj", "key", "lock", "journal", "spool"}
+
+
 async def test_retention_erases_as_a_request_does(tmp_path: Path) -> None:
     wall = Wall()
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, service):

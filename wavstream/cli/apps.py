@@ -27,7 +27,7 @@ async def add_app(
     """
     if not is_app_id(app_id):
         raise OperatorError(f"{app_id!r} cannot name an app: use 1 to 64 of letters, digits, _ and -")
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder(settings.data_dir, group_reads=settings.recordings_group_read)
     key, secrets = _make_key(folder, settings)
     async with folder.open_catalog() as catalog:
         app = App(
@@ -45,7 +45,7 @@ async def add_app(
 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder(settings.data_dir, group_reads=settings.recordings_group_read).open_catalog() as catalog:
         apps = await catalog.apps.list()
     table = Table("app", "since", "retention")
     for app in apps:
@@ -56,7 +56,7 @@ async def list_apps(settings: Settings, console: Console) -> None:
 
 async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
     """Give the app a new key and print it; raise OperatorError if there is no such app."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder(settings.data_dir, group_reads=settings.recordings_group_read)
     key, secrets = _make_key(folder, settings)
     async with folder.open_catalog() as catalog:
         if not await catalog.apps.replace_key(app_id, **secrets):
@@ -66,7 +66,7 @@ async def rotate_key(app_id: str, settings: Settings, console: Console) -> None:
 
 async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
     """Remove the app; raise OperatorError if there is no such app."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder(settings.data_dir, group_reads=settings.recordings_group_read).open_catalog() as catalog:
         if not await catalog.apps.remove(app_id):
             raise unknown_app(app_id)
     console.print(f"app {app_id} is removed; its recordings stay until their retention ends")
@@ -74,7 +74,7 @@ async def remove_app(app_id: str, settings: Settings, console: Console) -> None:
 
 async def show_keys(app_id: str, settings: Settings, console: Console) -> None:
     """Print what receivers of the app's webhooks check signatures with; raise OperatorError if there is no such app."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder(settings.data_dir, group_reads=settings.recordings_group_read)
     folder.make()
     async with folder.open_catalog() as catalog:
         if app_id != DEFAULT_APP and await catalog.apps.get(app_id) is None:

@@ -1,4 +1,4 @@
-"""The data folder: its paths, its lock, and what a command opens in it beside a running server."""
+"""The data folder: its paths, its modes, its lock, and what a command opens in it beside a running server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from pydantic import SecretStr
 from wavstream.access.secret_box import load_master_key
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
+from wavstream.storage.modes import FILE, FOLDER, Modes, mend
 
 
 class DataFolder:
     """The paths below the data folder; one server at a time has claimed it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, group_reads: bool = False) -> None:
+        """``group_reads``: the group of this user may read finished files."""
         self.root = root
+        self.modes = Modes.of(group_reads=group_reads)
+        # Who only passes through sees no names.
+        self._root_mode = 0o710 if group_reads else FOLDER
         self.journal = root / "journal"
         self.spool = root / "spool"
         self.recordings = root / "recordings"
@@ -52,12 +57,25 @@ class DataFolder:
             ) from error
 
     def make(self) -> None:
-        """Make the folders that are missing; raise OperatorError if they cannot be made or written."""
+        """Make the folders that are missing, and mend modes; raise OperatorError if that cannot be done.
+
+        What is below ``recordings`` may be much, and is behind a folder that is mended here: see ``mend_below``.
+        """
+        # Of the process, since SQLite and others make files too: no mode depends on who started the server.
+        os.umask(0o077)
         try:
             for folder in (self.root, self.journal, self.spool, self.recordings):
-                folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+                folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+            mend(self.root, self._root_mode)
+            mend(self.recordings, self.modes.folder)
+            for folder in (self.journal, self.spool):
+                mend(folder, FOLDER)
+            for place in (self.root, self.journal, self.spool):
+                for path in place.iterdir():
+                    if path.is_file():
+                        mend(path, FILE)
         except OSError as error:
             raise _unusable(self.root, error) from error
 

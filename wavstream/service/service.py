@@ -23,7 +23,7 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, OperatorError
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
@@ -60,6 +60,7 @@ from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
 from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.modes import mend_below
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.sidecar import write_sidecar
@@ -88,7 +89,7 @@ class Service:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``."""
         self._wall = wall
         self.settings = settings
-        self.folder = DataFolder(settings.data_dir)
+        self.folder = DataFolder(settings.data_dir, group_reads=settings.recordings_group_read)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self._closing = AsyncExitStack()
@@ -102,7 +103,7 @@ class Service:
         self._closing.callback(self.folder.release)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
-        storage = LocalStorage(self.folder.recordings, removals=removals)
+        storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
         self.master = master = self.folder.load_master_key(settings.master_key)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
@@ -182,7 +183,7 @@ class Service:
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
-            await make_opener(settings, self._closing, now=self._wall),
+            await make_opener(settings, self._closing, now=self._wall, is_only_app=self._is_only_app),
             request_for=OpenRequests(settings, make_token=self._make_token, now=self._wall).make,
             sessions=self.sessions,
             now_us=self.clock.now_us,
@@ -289,6 +290,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(self._mend_modes, "file modes")
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -307,6 +309,17 @@ class Service:
         await self.recovery.run()
         await self._gateway.finish_stops()
 
+    async def _mend_modes(self) -> None:
+        """Close what lies in recordings/ to others, a folder at a time: there may be many."""
+        walk, wrong = mend_below(self.folder.recordings, self.folder.modes), 0
+        try:
+            while (found := await asyncio.to_thread(next, walk, None)) is not None:
+                wrong += found
+        except OperatorError as error:
+            log.error("file_modes_not_mended", error=str(error))
+        if wrong:
+            log.warning("file_modes_mended", files=wrong)
+
     async def _end_background(self) -> None:
         self.begin_shutdown()
         if self._tick_timer is not None:
@@ -319,6 +332,9 @@ class Service:
 
     def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
         return self.authenticator.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
+
+    async def _is_only_app(self, app_id: str) -> bool:
+        return all(app.id == app_id for app in await self.catalog.apps.list())
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))

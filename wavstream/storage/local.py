@@ -20,6 +20,7 @@ from pathlib import Path
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
 from wavstream.removals import Removals
+from wavstream.storage.modes import FILE, Modes, mend
 from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, base_key, copy_key, is_object_key, sidecar_key
 
 
@@ -35,8 +36,9 @@ class StoredFile:
 class LocalStorage:
     """The folder of finished files. Safe to use from several threads."""
 
-    def __init__(self, root: Path, *, removals: Removals | None = None) -> None:
+    def __init__(self, root: Path, *, removals: Removals | None = None, modes: Modes = Modes()) -> None:
         self._root = root
+        self._modes = modes
         self._removals = removals or Removals()
         # Held while a folder is made and filled, or found empty and removed, so that neither undoes the other.
         self._folders = threading.Lock()
@@ -69,8 +71,11 @@ class LocalStorage:
         if not moved_before:
             _sync_file(spool)
         spooled_sidecar = None if sidecar is None else _write_synced(spool.with_name(sidecar_key(spool.name)), sidecar)
+        for made in (spool, spooled_sidecar):
+            if made is not None:
+                mend(made, self._modes.file)
         with self._folders:
-            made_in = _make_folders(target.parent)
+            made_in = _make_folders(target.parent, self._modes.folder)
             if spooled_sidecar is not None:  # rule 1: the sidecar first
                 os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
             if not moved_before:
@@ -89,6 +94,7 @@ class LocalStorage:
         """
         copy = self.path(copy_key(object_key, ext))
         _sync_file(spool)
+        mend(spool, self._modes.file)
         with suppress(FileNotFoundError):
             os.rename(spool, copy)
         # Checked after the move: whoever deletes the file looks for its copies after deleting it, so one of the two
@@ -157,7 +163,7 @@ class LocalStorage:
                 folder = folder.parent
 
 
-def _make_folders(folder: Path) -> list[Path]:
+def _make_folders(folder: Path, mode: int) -> list[Path]:
     """Make a folder with its parents; return the folders in which one was made."""
     missing = []
     while not folder.is_dir():
@@ -165,12 +171,12 @@ def _make_folders(folder: Path) -> list[Path]:
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
+        mend(each, mode)
     return [each.parent for each in missing]
 
 
 def _write_synced(path: Path, content: bytes) -> Path:
-    # 0640, like the audio: the sidecar holds the link that opens the file.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
