@@ -74,7 +74,7 @@ def told(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def kept(document: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a recording that is erased."""
+    """Return what is kept of a recording that is erased."""
     personal = {"session_id", "file_name", "url", "from", "to", "direction", "vendor_ids", "legs", "integrity"}
     return {name: value for name, value in document.items() if name not in personal}
 

@@ -12,9 +12,7 @@ PIECE = 80
 """Samples: 10 ms at 8 kHz, of which no two of a noise are alike."""
 
 
-def files_with(
-    folder: Path, audio: NDArray[np.int16], words: Sequence[str] = (), *, every: int = 160
-) -> list[str]:
+def files_with(folder: Path, audio: NDArray[np.int16], words: Sequence[str] = (), *, every: int = 160) -> list[str]:
     """Return the names of the files below the folder that have one of the words, or a piece of the audio.
 
     A piece is looked for each ``every`` samples, in any codec of the path, in mono and in either channel of stereo.

@@ -1,4 +1,4 @@
-"""Erasures: what is told, and kept, of a recording until it is erased goes in one transaction, before its files do.
+"""Erasures: what is kept and told of a recording until it is erased goes in one transaction, before its files do.
 
 1. First the row says that the recording is erased (``deleted``, or ``expired`` by retention) and loses what was personal
    in it. With it go its rows elsewhere: idempotency keys, commands, and what its app was told, was to be told or could
@@ -81,9 +81,7 @@ class Erasures:
 
     async def is_unfinished(self, recording_id: str) -> bool:
         """Return whether something of the recording is still to be removed."""
-        statement = select(recordings.c.id).where(
-            recordings.c.id == recording_id, recordings.c.erasing_us.is_not(None)
-        )
+        statement = select(recordings.c.id).where(recordings.c.id == recording_id, recordings.c.erasing_us.is_not(None))
         return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
 
     async def finish(self, recording_ids: Collection[str]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from errno import ENOENT
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from errno import ENOENT
 from pathlib import Path
 
 import structlog

@@ -15,7 +15,6 @@ from wavstream.model.options import PauseBehavior
 from wavstream.model.origin import GATEWAY, NATIVE, Origin
 from wavstream.model.recording import EndReason, Recording
 
-
 PAUSED_BY_API = "api"
 """Holds a pause that a command began."""
 

@@ -128,7 +128,7 @@ class JournalWriter:
         self._settle_pressure()
 
     def delete_before(self, journal: Journal, segment: int) -> None:
-        """Delete the segments of a journal that are lower than ``segment``; if the disk refuses, again until it does."""
+        """Delete the segments of a journal that are lower than ``segment``; tried again until the disk lets them go."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
     def close(self, journal: Journal, *, delete: bool = False) -> None:
@@ -273,7 +273,7 @@ class JournalWriter:
     def _delete(self, journal: Journal, below: int) -> None:
         if journal.file is not None and journal.file.position.segment < below:
             self._close(journal)
-        # A failed deletion must not keep later batches from being written. A later one of the journal does its work too.
+        # A failed deletion must not keep later batches from being written. A later one does the work of this one too.
         delete = partial(delete_segments, self.folder, journal.key, below=below)
         self._removals.remove(f"journal {journal.key}", delete)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
 from wavstream.removals import Removals
-from wavstream.storage.modes import FILE, Modes, mend
+from wavstream.storage.modes import FILE, PRIVATE, Modes, mend
 from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, base_key, copy_key, is_object_key, sidecar_key
 
 
@@ -36,7 +36,7 @@ class StoredFile:
 class LocalStorage:
     """The folder of finished files. Safe to use from several threads."""
 
-    def __init__(self, root: Path, *, removals: Removals | None = None, modes: Modes = Modes()) -> None:
+    def __init__(self, root: Path, *, removals: Removals | None = None, modes: Modes = PRIVATE) -> None:
         self._root = root
         self._modes = modes
         self._removals = removals or Removals()

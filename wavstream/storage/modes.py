@@ -28,7 +28,10 @@ class Modes:
     @classmethod
     def of(cls, *, group_reads: bool) -> Modes:
         """Return the modes of finished files that only the server's user, or its group too, may read."""
-        return cls(0o750, 0o640) if group_reads else cls()
+        return cls(0o750, 0o640) if group_reads else PRIVATE
+
+
+PRIVATE = Modes()
 
 
 def mend(path: Path, mode: int) -> bool:

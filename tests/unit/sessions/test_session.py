@@ -34,6 +34,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
+from wavstream.recorder.recording import LiveRecording
 
 GIVEN_UP_S = RECONNECT_WAIT_S + 1
 
@@ -448,6 +449,10 @@ async def test_a_peer_that_pauses_twice_is_heard_once() -> None:
     assert [type(event) for event in call.events] == [RecordingStarted, RecordingPaused, RecordingResumed]
 
 
+def status_of(recording: LiveRecording) -> Status:
+    return recording.row.status
+
+
 async def test_a_leg_does_not_end_the_pause_of_a_command() -> None:
     call = LiveCall()
     call.open()
@@ -455,13 +460,13 @@ async def test_a_leg_does_not_end_the_pause_of_a_command() -> None:
     call.session.pause(recording, at(1.0))
 
     call.session.resume_all(at(2.0), leg="a")
-    assert recording.row.status is Status.PAUSED
+    assert status_of(recording) is Status.PAUSED
     call.session.pause_all(at(3.0), leg="a")
     call.session.resume_all(at(4.0), leg="a")
-    assert recording.row.status is Status.PAUSED
+    assert status_of(recording) is Status.PAUSED
 
     call.session.resume(recording, at(5.0))
-    assert recording.row.status is Status.ONGOING
+    assert status_of(recording) is Status.ONGOING
 
 
 async def test_a_pause_that_a_leg_began_and_a_command_took_over_is_the_commands() -> None:
@@ -473,7 +478,7 @@ async def test_a_pause_that_a_leg_began_and_a_command_took_over_is_the_commands(
 
     call.session.resume_all(at(3.0), leg="a")
 
-    assert recording.row.status is Status.PAUSED
+    assert status_of(recording) is Status.PAUSED
     assert recording.row.changed_at == utc(at(1.0))  # it is the same pause
     holders = [event.held_by for event in call.events if isinstance(event, RecordingPaused)]
     assert holders == [("leg:a",), ("api", "leg:a"), ("api",)]
@@ -487,12 +492,12 @@ async def test_each_leg_ends_its_own_pause_and_a_command_that_of_all() -> None:
         call.session.pause_all(at(at_s), leg="a")
         call.session.pause_all(at(at_s), leg="b")
         call.session.resume_all(at(at_s + 1), leg="a")
-        assert recording.row.status is Status.PAUSED
+        assert status_of(recording) is Status.PAUSED
         if at_s == 1.0:
             call.session.resume_all(at(at_s + 2), leg="b")
         else:
             call.session.resume(recording, at(at_s + 2))
-        assert recording.row.status is Status.ONGOING
+        assert status_of(recording) is Status.ONGOING
 
 
 # ---- time ----------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import pytest
 from tests.support.recordings import a_recording
 from tests.support.wanted import USUAL
 from wavstream.api.registry import VOCABULARIES
-from wavstream.model.ids import session_alias
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact, FactKind, recording_fact
+from wavstream.model.ids import session_alias
 from wavstream.model.origin import Origin
 from wavstream.model.recording import Status
 

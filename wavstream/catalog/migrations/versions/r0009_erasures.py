@@ -1,6 +1,8 @@
-"""Who had a recording erased; what was erased before loses what was personal in its row, and lines their session ids."""
+"""Who had a recording erased; what was erased before loses what was personal, and lines their session ids."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,7 +16,8 @@ down_revision = "0007"
 def upgrade() -> None:
     """Add the columns and indexes, and do to earlier erasures what is done to new ones."""
     op.add_column("recordings", sa.Column("erased_by", sa.Text))
-    op.get_bind().connection.driver_connection.create_function("session_alias", 2, session_alias, deterministic=True)
+    driver: Any = op.get_bind().connection.driver_connection
+    driver.create_function("session_alias", 2, session_alias, deterministic=True)
     # What claimed a recording and then failed to delete its file has to ask again.
     op.execute("UPDATE recordings SET erasing_us = NULL")
     op.execute("""
