@@ -93,7 +93,6 @@ SHORTER = {
     "One command, or one part of the composition": (
         "__main__.py",
         "cli/recover.py",
-        "service/collect_metrics.py",
         "service/logs.py",
         "simulator/voices/make_voices.py",
     ),

@@ -11,12 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.recordings import a_recording
 from tests.support.sessions import QuietRecorder
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.idempotency import Remembered
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.eraser import Eraser
+from wavstream.recorder.eraser import ROWS_AT_ONCE, Eraser
 from wavstream.retention.sweeper import FIRST_RETRY, Sweeper, Swept
 from wavstream.storage.local import LocalStorage
 
@@ -103,6 +104,16 @@ async def test_files_that_cannot_be_deleted_stop_no_other_and_are_logged_once_an
     # Not before its turn: the second failure doubled the wait.
     assert await sweeper.sweep(NOW + 2 * FIRST_RETRY) == Swept(erased=0, failed=5)
     assert await sweeper.sweep(NOW + 3 * FIRST_RETRY) == Swept(erased=5, failed=0)
+
+
+async def test_many_that_are_due_at_once_are_erased_in_transactions_of_fifty(
+    catalog: Catalog, database: FaultyDatabase, storage: LocalStorage
+) -> None:
+    for number in range(ROWS_AT_ONCE + 1):
+        name = f"due{number}"
+        await catalog.recordings.add(a_recording(name, status=Status.AVAILABLE, expires_at=NOW))
+    assert await sweeper_of(catalog, storage).sweep(NOW) == Swept(erased=ROWS_AT_ONCE + 1, failed=0)
+    assert database.asked.count("Erasures.begin") == 2
 
 
 async def test_a_recording_that_was_deleted_meanwhile_stays_deleted(

@@ -1,6 +1,6 @@
 """Erasures: what is kept and told of a recording until it is erased goes in one transaction, before its files do.
 
-1. First the row says that the recording is erased (``deleted``, or ``expired`` by retention) and loses what was personal
+1. First the row says that the recording is erased (``deleted``, or ``expired`` by retention), without what was personal
    in it. With it go its rows elsewhere: idempotency keys, commands, and what its app was told, was to be told or could
    not be told of it. From this commit on nothing hands the recording out, and no recovery brings it back.
 2. Then the files go. Until they are gone the row has ``erasing_us``, so whatever ends the server in between, or keeps a
