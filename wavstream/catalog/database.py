@@ -113,6 +113,8 @@ class Database:
 
         A caller that is cancelled stops waiting; it is done all the same, until the database is closed.
         """
+        if self._is_closed.is_set():
+            return  # the next start empties it
         self._scrub_wanted += 1
         await asyncio.get_running_loop().run_in_executor(self._scrub_thread, self._run_scrub, self._scrub_wanted)
 

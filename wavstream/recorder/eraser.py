@@ -4,8 +4,8 @@
    recording back. Each step that follows may fail, or be ended by a crash: the row says that something is left, and the
    sweeper does it again.
 2. The file goes, with its sidecar and its copies.
-3. Who has it open is broken off: downloads, listeners, the conversion to the other format. In this order, since who
-   opens it later finds no file.
+3. Who has it open, or is about to tell of it, is broken off: downloads, listeners, the conversion to the other format,
+   webhooks. In this order, since who opens it later finds no file.
 4. Its part of the journal goes as soon as no other recording of the session needs the same segments: what is said in a
    call is there once, for all recordings of it. A recording that has not ended cannot be erased, so its spool file is
    gone by now.
@@ -43,6 +43,7 @@ class Eraser:
         self._storage = storage
         self._recorder = recorder
         self._ends: list[Callable[[str], Awaitable[None]]] = []
+        self._scrubs: set[asyncio.Future[None]] = set()
 
     def on_removal(self, end: Callable[[str], Awaitable[None]]) -> None:
         """Call ``end`` from now on with the id of each recording whose file is removed: who reads it has to end."""
@@ -83,4 +84,6 @@ class Eraser:
     async def scrub(self) -> None:
         """Take what was erased out of the catalog's log (rule 5)."""
         scrubbing = asyncio.ensure_future(self._catalog.database.scrub())
+        self._scrubs.add(scrubbing)
+        scrubbing.add_done_callback(self._scrubs.discard)
         await asyncio.wait((scrubbing,), timeout=SCRUB_WAIT_S)

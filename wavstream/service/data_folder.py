@@ -31,6 +31,7 @@ class DataFolder:
         self.recordings = root / "recordings"
         self.catalog = root / "catalog.db"
         self.link_keys = root / "link-keys.json"
+        self.lock = root / "lock"
         self.master_key = root / "master.key"
         self._lock: int | None = None
 
@@ -38,7 +39,7 @@ class DataFolder:
         """Make the folders, take the lock, empty the spool (journals make its files again); raise OperatorError."""
         self.make()
         try:
-            self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.release()
@@ -72,10 +73,11 @@ class DataFolder:
             mend(self.recordings, self.modes.folder)
             for folder in (self.journal, self.spool):
                 mend(folder, FOLDER)
-            for place in (self.root, self.journal, self.spool):
-                for path in place.iterdir():
-                    if path.is_file():
-                        mend(path, FILE)
+            logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
+            ours = (self.lock, self.catalog, *logs, self.link_keys, self.master_key)
+            for path in (*ours, *self.journal.iterdir(), *self.spool.iterdir()):
+                if not path.is_dir():
+                    mend(path, FILE)
         except OSError as error:
             raise _unusable(self.root, error) from error
 

@@ -161,7 +161,7 @@ class Service:
         self._closing.push_async_callback(conversions.stop)
         open_files = OpenFiles()
         eraser = Eraser(catalog=self.catalog, storage=storage, recorder=self.recorder)
-        for end in (open_files.end, self.live.end, conversions.end):
+        for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
             eraser.on_removal(end)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
