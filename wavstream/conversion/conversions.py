@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 MAX_CONCURRENT_CONVERSIONS = 2
 """Threads that convert; who comes later waits for a turn."""
 RETRY_AFTER_S = 60
+END_WAIT_S = 2.0
+"""A conversion looks about every 15 ms whether it is still wanted."""
 
 
 class GrowingFile:
@@ -93,11 +95,14 @@ class Conversions:
         return growing
 
     async def end(self, recording_id: str) -> None:
-        """Break off the conversion of a recording that is erased; on return nothing of it is left."""
+        """Break off the conversion of a recording that is erased; on return nothing of it is left.
+
+        One that waits for its turn is not waited for: it will find no file.
+        """
         growing = self._growing.get(recording_id)
         if growing is not None:
             growing.is_unwanted.set()
-            await asyncio.wait((growing.ended,))
+            await asyncio.wait((growing.ended,), timeout=END_WAIT_S)
 
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
