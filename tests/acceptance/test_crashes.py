@@ -197,6 +197,38 @@ async def test_a_recording_that_is_paused_when_the_server_is_killed_is_paused_af
     assert not np.isin(noise(0.5, seed=2)[:50], samples[:, 0]).all()
 
 
+@pytest.mark.parametrize("by", ["a command", "the stream"])
+async def test_who_paused_a_recording_is_known_after_a_kill(tmp_path: Path, by: str) -> None:
+    async with ServerProcess(tmp_path) as server:
+        client = await server.start()
+        socket = await client.connect("/media/pcm/call-77/a")
+        recording = await client.start("call-77")
+        await socket.send(noise(0.5, seed=1).tobytes())
+        await client.until_streaming("call-77", 1)
+        if by == "a command":
+            await client.act(recording, "pause")
+        else:
+            await socket.send('{"event":"pause"}')
+            await client.until(recording, "paused")
+            await asyncio.sleep(0.5)  # what a stream asks for is on the disk within a quarter of a second
+        await server.end(signal.SIGKILL)
+        await client.http.aclose()
+        client = await server.start()
+        socket = await client.connect("/media/pcm/call-77/a")
+        await socket.send(noise(0.5, seed=2).tobytes())
+        await client.until_streaming("call-77", 1)
+        assert (await client.get(recording))["status"] == "paused"
+        await socket.send('{"event":"resume"}')
+        if by == "the stream":
+            await client.until(recording, "ongoing")
+        else:
+            await socket.send(noise(0.5, seed=3).tobytes())
+            await client.until_received("call-77", 1_000)
+            assert (await client.get(recording))["status"] == "paused"
+            await client.act(recording, "resume")
+        await client.http.aclose()
+
+
 async def test_an_accepted_recording_waits_on_after_a_restart(tmp_path: Path) -> None:
     async with ServerProcess(tmp_path) as server:
         client = await server.start()

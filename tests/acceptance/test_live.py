@@ -230,6 +230,22 @@ async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_noth
         assert "wavstream_live_cut_off_total 1.0" in (await client.http.get("/metrics")).text
 
 
+async def test_a_listener_who_has_not_read_all_when_the_recording_is_erased_is_cut_off(tmp_path: Path) -> None:
+    seconds = noise(10.0).tobytes()
+    async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a?rate=48000") as a:
+        service.live.slow_s = 3_600.0
+        recording = await client.start("call-77", channels="mono")
+        await a.send(seconds)
+        with await open_and_never_read(client, recording):
+            await until_listeners(service, 1)
+            for _ in range(100):  # far more than the kernel keeps for it
+                await a.send(seconds)
+            await client.until(await client.act(recording, "stop"))
+            assert service.live.listeners == 1
+            assert (await client.http.delete(f"/v1/recordings/{recording['id']}")).status_code == 204
+            await until_listeners(service, 0)
+
+
 async def open_and_never_read(client: Recorder, recording: dict[str, Any]) -> socket.socket:
     url = httpx.URL(client.base_url)
     line = socket.socket()

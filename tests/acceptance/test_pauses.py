@@ -12,6 +12,7 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
 from tests.support.speech import noise
 from tests.support.talking import FRAME, RATE_HZ, say, speak
+from tests.support.traces import files_with
 
 BEFORE_HZ, SECRET_HZ, AFTER_HZ = 600.0, 1000.0, 1500.0
 SECRET = noise(1.0, seed=42)
@@ -20,19 +21,7 @@ SECRET = noise(1.0, seed=42)
 
 def secret_is_in(data_dir: Path) -> list[str]:
     """Names of all files of the folder that have any 20 ms of the secret, in any codec of the path."""
-    pieces = [SECRET[start : start + 80] for start in range(0, RATE_HZ, FRAME)]
-    needles = [form for piece in pieces for form in (piece.tobytes(), piece.byteswap().tobytes())]
-    # A stereo file has it with the other channel in between.
-    needles += [np.repeat(piece, 2).tobytes() for piece in pieces]
-    found = []
-    for path in data_dir.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            stereo_left = np.frombuffer(content[: len(content) // 4 * 4], np.int16)[::2].tobytes()
-            stereo_right = np.frombuffer(content[: len(content) // 4 * 4], np.int16)[1::2].tobytes()
-            if any(needle in each for needle in needles for each in (content, stereo_left, stereo_right)):
-                found.append(path.name)
-    return found
+    return files_with(data_dir, SECRET, every=FRAME)
 
 
 def test_the_search_finds_the_secret_where_it_is(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def event(module: str, call: ast.Call) -> Event:
     fields = {"exception" if name == "exc_info" else str(name) for name in names}
     if call.func.attr == "exception":
         fields.add("exception")
-    return Event(module.split("/")[0], str(call.args[0].value), LEVEL_OF[call.func.attr], frozenset(fields))
+    return Event(
+        module.split("/")[0].removesuffix(".py"), str(call.args[0].value), LEVEL_OF[call.func.attr], frozenset(fields)
+    )
 
 
 def told() -> list[Event]:

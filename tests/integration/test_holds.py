@@ -14,10 +14,11 @@ from tests.support.sessions import at
 from tests.support.waiting import begun
 from tests.unit.sessions.test_commands import CommandsHarness
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.holds import HoldRegister
+from wavstream.catalog.erasures import Erasures
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
+from wavstream.recorder.eraser import Eraser
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper, Swept
 
@@ -37,7 +38,7 @@ class Archive:
         self.office = CommandsHarness(folder, catalog, database)
         self.catalog = catalog
         self.holds = Holds(register=catalog.holds, commands=self.office.commands, recorder=self.office.recorder)
-        self.sweeper = Sweeper(catalog, self.office.storage)
+        self.sweeper = Sweeper(catalog, self.office.storage, self.office.eraser)
 
     async def running(self) -> Recording:
         self.office.stream()
@@ -73,14 +74,14 @@ async def test_a_held_recording_is_neither_swept_nor_erased_until_it_is_released
     held = await archive.put(recording, by_legal())
     assert held == replace(recording, hold=by_legal())
 
-    assert await archive.sweeper.sweep(LATER) == Swept(expired=0, failed=0)
+    assert await archive.sweeper.sweep(LATER) == Swept(erased=0, failed=0)
     with pytest.raises(Conflict, match="legal hold") as refusal:
         await archive.delete(recording)
     assert refusal.value.state == "available"
     assert archive.has_file(recording)
 
     assert (await archive.release(recording)).hold is None
-    assert await archive.sweeper.sweep(LATER) == Swept(expired=1, failed=0)
+    assert await archive.sweeper.sweep(LATER) == Swept(erased=1, failed=0)
     assert not archive.has_file(recording)
 
 
@@ -145,21 +146,22 @@ async def test_of_a_hold_and_an_erasure_at_the_same_moment_one_is_refused(archiv
     file.mkdir()  # cannot be deleted, but its erasure has begun
     await archive.sweeper.sweep(LATER)
 
-    with pytest.raises(Conflict, match="being erased"):
+    with pytest.raises(Conflict, match="expired"):
         await archive.put(recording, by_legal())
 
 
 async def test_a_hold_put_between_the_sweepers_look_and_its_deletion_keeps_the_file(archive: Archive) -> None:
     recording = await archive.available()
 
-    class HeldMeanwhile(HoldRegister):
-        async def claim_for_erasing(self, recording_ids: Sequence[str], now: datetime) -> set[str]:
+    class HeldMeanwhile(Erasures):
+        async def begin(self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
             await archive.put(recording, by_legal())
-            return await super().claim_for_erasing(recording_ids, now)
+            return await super().begin(doomed, status, by=by, now=now)
 
-    catalog = replace(archive.catalog, holds=HeldMeanwhile(archive.catalog.database))
-    sweeper = Sweeper(catalog, archive.office.storage)
-    assert await sweeper.sweep(LATER) == Swept(expired=0, failed=0)
+    catalog = replace(archive.catalog, erasures=HeldMeanwhile(archive.catalog.database, archive.catalog.outbox))
+    eraser = Eraser(catalog=catalog, storage=archive.office.storage, recorder=archive.office.recorder)
+    sweeper = Sweeper(catalog, archive.office.storage, eraser)
+    assert await sweeper.sweep(LATER) == Swept(erased=0, failed=0)
     assert archive.has_file(recording)
 
 

@@ -11,11 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.recordings import a_recording
+from tests.support.sessions import QuietRecorder
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.idempotency import Remembered
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.retention.sweeper import Sweeper, Swept
+from wavstream.recorder.eraser import ROWS_AT_ONCE, Eraser
+from wavstream.retention.sweeper import FIRST_RETRY, Sweeper, Swept
 from wavstream.storage.local import LocalStorage
 
 NOW = datetime(2026, 8, 21, 12, tzinfo=UTC)
@@ -26,6 +29,11 @@ def storage(tmp_path: Path) -> LocalStorage:
     prepared = LocalStorage(tmp_path / "recordings")
     prepared.prepare(tmp_path / "spool")
     return prepared
+
+
+def sweeper_of(catalog: Catalog, storage: LocalStorage, **more: int) -> Sweeper:
+    eraser = Eraser(catalog=catalog, storage=storage, recorder=QuietRecorder())
+    return Sweeper(catalog, storage, eraser, **more)
 
 
 async def stored(catalog: Catalog, storage: LocalStorage, spool: Path, name: str, expires_at: datetime) -> Recording:
@@ -57,7 +65,7 @@ async def test_what_is_due_loses_file_and_sidecar_and_is_expired_and_the_rest_st
 ) -> None:
     await stored(catalog, storage, tmp_path / "spool", "due", NOW)
     await stored(catalog, storage, tmp_path / "spool", "later", NOW + timedelta(microseconds=1))
-    assert await Sweeper(catalog, storage).sweep(NOW) == Swept(expired=1, failed=0)
+    assert await sweeper_of(catalog, storage).sweep(NOW) == Swept(erased=1, failed=0)
     assert await status(catalog, "due") is Status.EXPIRED
     assert await status(catalog, "later") is Status.AVAILABLE
     files = {path.name for path in (tmp_path / "recordings").rglob("*") if path.is_file()}
@@ -69,7 +77,7 @@ async def test_a_file_that_is_gone_already_is_expired_all_the_same(
 ) -> None:
     recording = await stored(catalog, storage, tmp_path / "spool", "due", NOW)
     storage.delete(recording.object_key)
-    assert await Sweeper(catalog, storage).sweep(NOW) == Swept(expired=1, failed=0)
+    assert await sweeper_of(catalog, storage).sweep(NOW) == Swept(erased=1, failed=0)
     assert await status(catalog, "due") is Status.EXPIRED
 
 
@@ -83,16 +91,29 @@ async def test_files_that_cannot_be_deleted_stop_no_other_and_are_logged_once_an
         file.unlink()
         file.mkdir()
     await stored(catalog, storage, tmp_path / "spool", "good", NOW)
-    sweeper = Sweeper(catalog, storage, batch=2)
+    sweeper = sweeper_of(catalog, storage, batch=2)
     with capture_logs() as logs:
-        assert await sweeper.sweep(NOW) == Swept(expired=1, failed=5)
-        assert await sweeper.sweep(NOW) == Swept(expired=0, failed=5)
-    assert sorted(entry["recording_id"] for entry in logs) == [f"stuck{number}" for number in range(5)]
-    assert await status(catalog, "good") is Status.EXPIRED
-    assert await status(catalog, "stuck0") is Status.AVAILABLE
+        assert await sweeper.sweep(NOW) == Swept(erased=1, failed=5)
+        assert await sweeper.sweep(NOW + FIRST_RETRY) == Swept(erased=0, failed=5)
+    refused = [entry["recording_id"] for entry in logs if entry["event"] == "erased_recording_remove_failed"]
+    assert sorted(refused) == [f"stuck{number}" for number in range(5)]
+    assert sweeper.failing == 5
+    assert await status(catalog, "good") is await status(catalog, "stuck0") is Status.EXPIRED
     for number in range(5):
         storage.path(f"default/stuck{number}.wav").rmdir()
-    assert await sweeper.sweep(NOW) == Swept(expired=5, failed=0)
+    # Not before its turn: the second failure doubled the wait.
+    assert await sweeper.sweep(NOW + 2 * FIRST_RETRY) == Swept(erased=0, failed=5)
+    assert await sweeper.sweep(NOW + 3 * FIRST_RETRY) == Swept(erased=5, failed=0)
+
+
+async def test_many_that_are_due_at_once_are_erased_in_transactions_of_fifty(
+    catalog: Catalog, database: FaultyDatabase, storage: LocalStorage
+) -> None:
+    for number in range(ROWS_AT_ONCE + 1):
+        name = f"due{number}"
+        await catalog.recordings.add(a_recording(name, status=Status.AVAILABLE, expires_at=NOW))
+    assert await sweeper_of(catalog, storage).sweep(NOW) == Swept(erased=ROWS_AT_ONCE + 1, failed=0)
+    assert database.asked.count("Erasures.begin") == 2
 
 
 async def test_a_recording_that_was_deleted_meanwhile_stays_deleted(
@@ -111,7 +132,7 @@ async def test_a_recording_that_was_deleted_meanwhile_stays_deleted(
             await catalog.recordings.save(replace(found, status=Status.DELETED))
 
     loop = asyncio.get_running_loop()
-    await Sweeper(catalog, DeletedMeanwhile(tmp_path / "recordings")).sweep(NOW)
+    await sweeper_of(catalog, DeletedMeanwhile(tmp_path / "recordings")).sweep(NOW)
     assert await status(catalog, "due") is Status.DELETED
 
 
@@ -123,7 +144,7 @@ async def test_idempotency_keys_are_forgotten_after_a_day(catalog: Catalog, stor
 
     for key, hours in (("old", 25), ("new", 23)):
         await remember(key, key, NOW - timedelta(hours=hours))
-    await Sweeper(catalog, storage).sweep(NOW)
+    await sweeper_of(catalog, storage).sweep(NOW)
     assert await remember("old", "x", NOW) is None
     assert await remember("new", "x", NOW) == Remembered("d", "new")
 
@@ -141,12 +162,12 @@ async def test_the_sweeper_goes_on_after_a_round_in_which_the_catalog_failed(
         return NOW
 
     with capture_logs() as logs:
-        task = asyncio.create_task(Sweeper(catalog, storage).run(interval_s=0, now=now))
+        task = asyncio.create_task(sweeper_of(catalog, storage).run(interval_s=0, now=now))
         await swept.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert [(entry["event"], entry["error"]) for entry in logs] == [
-        ("retention_sweep_failed", "the catalog does not work: disk I/O error")
+    assert [entry["error"] for entry in logs if entry["event"] == "retention_sweep_failed"] == [
+        "the catalog does not work: disk I/O error"
     ]
     assert await status(catalog, "due") is Status.EXPIRED

@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
+from tests.support.recordings import a_recording
 from tests.support.virtual_clock import START, VirtualClock
 from tests.support.wanted import USUAL
 from wavstream.access.secret_box import SecretBox
@@ -426,6 +427,39 @@ async def test_while_all_tries_of_an_app_are_busy_nothing_is_asked_for_in_vain(
         assert [alarm.at for alarm in clock.alarms if alarm.at <= clock.now()] == []
         go_on.set()
         await receiver.wait_for(2 + 3 * MAX_CONCURRENT_DELIVERIES)
+
+
+async def test_what_waits_behind_busy_tries_is_not_told_once_its_recording_is_erased(
+    catalog: Catalog, receiver: Receiver
+) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(_: Received) -> Answer:
+        await go_on.wait()
+        return Answer()
+
+    receiver.answer = slow
+    count = MAX_CONCURRENT_DELIVERIES + 2
+    receipt = Receipt(sample_rate=8000, channels=1, samples=8000, audio_sha256="", size_bytes=16_044)
+    made = [
+        replace(
+            a_recording(f"r{n}", status=Status.AVAILABLE, app_id="shop", session_id=f"s{n}"),
+            started_at=START, ended_at=START, receipt=receipt,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    for n, each in enumerate(made):  # so that all are read at once
+        at = START + timedelta(milliseconds=n)
+        await catalog.recordings.save(each, [recording_fact(each, url="https://rec.example/f", at=at)])
+    async with delivering(catalog) as dispatcher:
+        await receiver.wait_for(MAX_CONCURRENT_DELIVERIES)
+        erased = made[-2:-1]
+        assert await catalog.erasures.begin(erased, Status.DELETED, by="x", now=START)
+        await dispatcher.forget(erased[0].id)
+        go_on.set()
+        await until(lambda: nothing_waits(catalog))
+    told = {request.message["session_uuid"] for request in receiver.requests}
+    assert told == {f"s{n}" for n in range(count)} - {erased[0].session_id}
 
 
 async def test_outcomes_on_their_way_to_the_disk_do_not_keep_the_next_from_being_sent(

@@ -21,6 +21,7 @@ class Channel:
     """What was started: URL, mix, rate."""
     silence: str | None = None
     """On which legs silence is played."""
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -155,6 +156,8 @@ class FreeSwitch:
     def _answer(self, name: str, words: list[str]) -> str:
         channel = self.channels.get(words[0])
         match name, words:
+            case "uuid_getvar", [_, variable]:
+                return "-ERR No such channel!\n" if channel is None else channel.variables.get(variable, "_undef_")
             case "uuid_exists", [_]:
                 return "false" if channel is None else "true"
             case "uuid_broadcast", [_, "silence_stream://-1", legs]:

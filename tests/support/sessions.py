@@ -151,6 +151,11 @@ class QuietRecorder(Recorder):
     def release_failed(self, recording_id: str) -> None:
         self.released.append(recording_id)
 
+    def until_released(self, recording_id: str) -> asyncio.Future[None]:
+        released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        released.set_result(None)
+        return released
+
     def save_later(self, row: Recording) -> None:
         self.changed.append(row)
 

@@ -19,6 +19,7 @@ from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.open_files import OpenFiles
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
 
@@ -36,6 +37,7 @@ class ApiDependencies:
     recordings: Recordings
     """The rows of all apps: links name no app."""
     storage: LocalStorage
+    open_files: OpenFiles
     conversions: Conversions
     downloads: FairPool
     """Reads the finished files that are sent."""

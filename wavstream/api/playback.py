@@ -18,9 +18,11 @@ Links are secrets, so nothing here logs the address of a request.
 
 from __future__ import annotations
 
+import functools
 import os
 import string
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -158,7 +160,8 @@ async def _answer(
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
         if not is_copy:
-            return FilePart(reader, part, size_bytes=size_bytes, headers=headers)
+            reading = functools.partial(parts.open_files.reading, recording.id)
+            return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
         return await _copy(parts, recording, ext, part, reader, size_bytes=size_bytes, headers=headers)
     if verdict is Verdict.PRECONDITION_FAILED:
         return problem(412, "The file is another one than the caller means.")
@@ -178,15 +181,16 @@ async def _copy(
     headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
+    reading = functools.partial(parts.open_files.reading, recording.id)
     if await reader.open(path) is not None:
-        return FilePart(reader, part, size_bytes=size_bytes, headers=headers)
+        return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
     growing = parts.conversions.begin(recording)
     await growing.past(part.start if part else 0)
     # It moves to its path as soon as it is whole.
     if await reader.open(growing.path) is None and await reader.open(path) is None:
         await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
         return Response(status_code=404)
-    return FilePart(reader, part, size_bytes=size_bytes, headers=headers, past=growing.past)
+    return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading, past=growing.past)
 
 
 class _Reader:
@@ -214,6 +218,11 @@ class _Reader:
         """Return what lies there, less at the end of the file."""
         assert self._file is not None
         return await self._pool.run(self._app_id, self._file.read, length_bytes, offset)
+
+    async def is_linked(self) -> bool:
+        """Return whether the file is still in its folder."""
+        assert self._file is not None
+        return await self._pool.run(self._app_id, self._file.is_linked)
 
     def close(self) -> None:
         """Close the file and give the place back."""
@@ -261,8 +270,8 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}
 class FilePart(Response):
     """The whole of an open file (200), or a part of it (206), read in chunks; closes the file, whatever happens.
 
-    The file may still be made while it is sent. Its size is known, so if it comes to nothing the answer ends before its
-    ``Content-Length``, and the caller knows.
+    The file may still be made while it is sent, or be erased. Its size is known, so if it comes to nothing the answer
+    ends before its ``Content-Length``, and the caller knows.
     """
 
     def __init__(
@@ -272,10 +281,15 @@ class FilePart(Response):
         *,
         size_bytes: int,
         headers: Mapping[str, str],
+        reading: Callable[[], AbstractAsyncContextManager[None]],
         past: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
-        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many."""
+        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many.
+
+        ``reading`` is what reading the file is done in: it breaks it off when the recording is erased.
+        """
         self._reader = reader
+        self._reading = reading
         self._part = part or ByteRange(0, size_bytes)
         self._past = past
         more = {"Content-Length": str(self._part.length_bytes)}
@@ -285,25 +299,33 @@ class FilePart(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
+        try:
+            async with self._reading():
+                # One that was erased before it was marked as being read is not in its folder any more.
+                if await self._reader.is_linked():
+                    await self._send(scope, receive, send)
+                else:
+                    await Response(status_code=404)(scope, receive, send)
+        finally:
+            self._reader.close()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         offset, end = self._part.start, self._part.start + self._part.length_bytes
         there = end if self._past is None else offset
-        try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while offset < end:
-                # Without a look at it the rest of a large file would be read for a caller who has gone.
-                if await request.is_disconnected():
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while offset < end:
+            # Without a look at it the rest of a large file would be read for a caller who has gone.
+            if await request.is_disconnected():
+                return
+            if self._past is not None and offset == there:
+                try:
+                    there = await self._past(offset)
+                except WavstreamError:
                     return
-                if self._past is not None and offset == there:
-                    try:
-                        there = await self._past(offset)
-                    except WavstreamError:
-                        return
-                chunk = await self._reader.read(min(CHUNK_BYTES, end - offset, there - offset), offset)
-                if not chunk:
-                    raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
-                offset += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            self._reader.close()
+            chunk = await self._reader.read(min(CHUNK_BYTES, end - offset, there - offset), offset)
+            if not chunk:
+                raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
+            offset += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

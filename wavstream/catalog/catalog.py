@@ -16,6 +16,7 @@ from wavstream.catalog.apps import Apps, apps_with_webhook
 from wavstream.catalog.database import Database
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.deliveries import Deliveries
+from wavstream.catalog.erasures import Erasures
 from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
@@ -44,6 +45,7 @@ class Catalog:
     operations: Operations
     idempotency: IdempotencyKeys
     holds: HoldRegister
+    erasures: Erasures
 
     @classmethod
     async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing) -> Self:
@@ -68,4 +70,5 @@ class Catalog:
             operations=Operations(database, outbox),
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
+            erasures=Erasures(database, outbox),
         )

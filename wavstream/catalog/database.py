@@ -7,7 +7,9 @@
 3. A write seldom fails, and a savepoint costs two more statements. So a group is run without savepoints first. If one
    of its writes fails, all of it is rolled back and run again with a savepoint around each, and only the callers of
    those that fail again get an error.
-4. A failure of the machine (disk full, database locked for longer than the busy timeout) fails the whole group: SQLite
+4. What is deleted is overwritten in the file (``secure_delete``), but the log goes on having what was there before. So
+   after an erasure the log is emptied, by a connection and a thread of their own: writers wait for milliseconds.
+5. A failure of the machine (disk full, database locked for longer than the busy timeout) fails the whole group: SQLite
    may have rolled everything back by itself then.
 
 Statements that every call runs are made by SQLAlchemy once and then run by SQLite's driver (``Prepared``). SQLAlchemy
@@ -19,26 +21,36 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Insert, Select, Update, create_engine, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
-from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, upgrade
+from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, truncate_log, upgrade
 from wavstream.errors import DependencyError
 
 GROUP_LIMIT = 200
 """Writes in one transaction: enough to make the flush cheap, few enough that the first does not wait for long."""
 QUEUE_LIMIT = 10_000
 """Writes that may wait; a writer beyond that waits before it is queued."""
+_SCRUB_BUSY_S = 0.05
+"""For so long at a time writers wait for readers, while the log is emptied."""
+_FIRST_SCRUB_WAIT_S = 0.02
+_LAST_SCRUB_WAIT_S = 5.0
+_SCRUB_TRIES_UNSAID = 6
+"""Tries, over about a second, of which the last is in the log."""
 MAX_CONCURRENT_READS = 4
 """Connections, and threads: a read that waits for the disk does not hold up the others."""
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Read = Callable[[Connection], T]
@@ -60,6 +72,12 @@ class Database:
         event.listen(self._writer, "connect", prepare)
         event.listen(self._writer, "begin", begin_write)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._path = path
+        self._scrub_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-scrub")
+        self._scrub_wanted = 0
+        self._scrubbed = 0
+        """The wish that was fulfilled last."""
+        self._is_closed = threading.Event()
         self._queue: asyncio.Queue[_QueuedWrite | None] = asyncio.Queue(QUEUE_LIMIT)
         self._closing = False
         self._commits = asyncio.create_task(self._commit_groups(), name="catalog commits")
@@ -90,6 +108,16 @@ class Database:
         result: T = await answer
         return result
 
+    async def scrub(self) -> None:
+        """Return once nothing that was deleted before this call is in the file or its log, however long that takes.
+
+        A caller that is cancelled stops waiting; it is done all the same, until the database is closed.
+        """
+        if self._is_closed.is_set():
+            return  # the next start empties it
+        self._scrub_wanted += 1
+        await asyncio.get_running_loop().run_in_executor(self._scrub_thread, self._run_scrub, self._scrub_wanted)
+
     async def ping(self) -> None:
         """Return if the database can be read and its write lock be had."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
@@ -101,6 +129,8 @@ class Database:
         await self._queue.put(None)
         await self._commits
         self._write_thread.shutdown()
+        self._is_closed.set()
+        await asyncio.to_thread(self._scrub_thread.shutdown)
         await asyncio.to_thread(self._read_threads.shutdown)
         self._reader.dispose()
         await asyncio.to_thread(self._writer.dispose)
@@ -108,6 +138,24 @@ class Database:
     def _run_read(self, read: Read[T]) -> T:
         with self._reader.connect() as connection:
             return read(connection)
+
+    def _run_scrub(self, wanted: int) -> None:
+        """Empty the log (rule 4), tried again ever more slowly; one run is enough for all who waited for it."""
+        wait_s, tries = _FIRST_SCRUB_WAIT_S, 0
+        while self._scrubbed < wanted and not self._is_closed.is_set():
+            covered = self._scrub_wanted
+            try:
+                if truncate_log(self._path, wait_s=_SCRUB_BUSY_S):
+                    self._scrubbed = covered
+                    return
+                error = "another connection reads it"
+            except (sqlite3.Error, OSError) as failure:
+                error = str(failure)
+            tries += 1
+            if tries == _SCRUB_TRIES_UNSAID:
+                log.warning("catalog_log_not_emptied", error=error)
+            self._is_closed.wait(wait_s)
+            wait_s = min(wait_s * 2, _LAST_SCRUB_WAIT_S)
 
     async def _commit_groups(self) -> None:
         last = False
@@ -161,7 +209,7 @@ def _run_in_savepoint(connection: Connection, write: Write[Any]) -> Any:
         with connection.begin_nested():
             return write(connection)
     except Exception as error:
-        if isinstance(error, OperationalError) or type(error) is DatabaseError:  # rule 4
+        if isinstance(error, OperationalError) or type(error) is DatabaseError:  # rule 5
             raise
         return _Failure(error)
 

@@ -1,18 +1,12 @@
-"""Legal holds, and the claims of those who erase files: of the two, whoever is first keeps the other out.
+"""Legal holds: of a hold and an erasure (``erasures``) that are asked for at the same moment, the first keeps the other
+out. Both are one statement on the recording's row, so no file is deleted after its hold was answered.
 
-A hold and an erasure may be asked for at the same moment. Both are one statement on the recording's row, so a file is
-never deleted after its hold was answered, by someone who had looked at the row before. A claim is not given back:
-whoever fails to delete the file tries again.
-
-Neither is part of what ``Recordings.save`` writes, so no late writer takes a hold away.
+A hold is no part of what ``Recordings.save`` writes, so no late writer takes it away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
-from sqlalchemy import Connection, or_, update
+from sqlalchemy import or_, update
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.recordings import UNFINISHED
@@ -55,14 +49,3 @@ class HoldRegister:
         )
         released = statement.values(hold_json=None)
         return await self._database.write(lambda connection: connection.execute(released).rowcount == 1)
-
-    async def claim_for_erasing(self, recording_ids: Sequence[str], now: datetime) -> set[str]:
-        """Return the ids of those that nobody holds, and so may be erased; from now on nobody can hold them."""
-        columns = recordings.c
-        statement = update(recordings).where(columns.id.in_(recording_ids), columns.hold_json.is_(None))
-        claimed = statement.values(erasing_us=unix_us(now)).returning(columns.id)
-
-        def claim(connection: Connection) -> set[str]:
-            return set(connection.execute(claimed).scalars())
-
-        return await self._database.write(claim)

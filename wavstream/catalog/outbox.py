@@ -300,6 +300,11 @@ def order_turns(connection: Connection, app_id: str, now: datetime) -> None:
     connection.execute(_GIVE_TURNS, {"app": app_id, "now": unix_us(now)})
 
 
+def give_turn(connection: Connection, app_id: str, line: str, now: datetime) -> None:
+    """Give the first pending row of a line its turn, after the one that had it is gone; a part of a transaction."""
+    _GIVE_TURN.row(connection, {"app": app_id, "line": line, "now": unix_us(now)})
+
+
 def announcement(row: Mapping[Any, Any]) -> Announcement:
     """Return what a row says that is pending or dead."""
     return Announcement(

@@ -23,6 +23,7 @@ from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
+from wavstream.model.ids import session_alias
 from wavstream.model.options import RecordingOptions
 from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
@@ -33,7 +34,7 @@ _RUNNING = tuple(status for status in Status if status.is_running)
 UNFINISHED = tuple(status for status in Status if status.is_unfinished)
 """Statuses of recordings whose file is not made yet."""
 
-_MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
+MAY_FOLLOW: Mapping[Status, tuple[Status, ...]] = {
     Status.ACCEPTED: (Status.ACCEPTED,),
     Status.ONGOING: _RUNNING,
     Status.PAUSED: _RUNNING,
@@ -56,10 +57,10 @@ class StoredDay:
     size_bytes: int
 
 
-_OF_HOLDS = ("hold_json", "erasing_us")
-"""Columns that ``holds`` writes, and ``save`` leaves as they are."""
+_OF_OTHERS = ("hold_json", "erasing_us", "erased_by")
+"""Columns that ``holds`` and ``erasures`` write, and ``save`` leaves as they are."""
 
-_WRITTEN = {*recordings.c.keys()} - {"erasing_us"}
+_WRITTEN = {*recordings.c.keys()} - {"erasing_us", "erased_by"}
 
 # Statements that are made once: to build one takes several times as long as to run it.
 _ADD = Prepared(insert(recordings).on_conflict_do_nothing(index_elements=["id"]), columns=_WRITTEN)
@@ -67,12 +68,12 @@ _SAVE = {
     status: Prepared(
         insert(recordings).on_conflict_do_update(
             index_elements=["id"],
-            set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_HOLDS},
+            set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_OTHERS},
             where=or_(*(recordings.c.status == each.value for each in before)),
         ),
         columns=_WRITTEN,
     )
-    for status, before in _MAY_FOLLOW.items()
+    for status, before in MAY_FOLLOW.items()
 }
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 
@@ -95,7 +96,7 @@ class Recordings:
         """
 
         def write(connection: Connection) -> tuple[bool, set[str]]:
-            saved = _SAVE[recording.status].run(connection, _row(recording)) == 1
+            saved = _SAVE[recording.status].run(connection, recording_row(recording)) == 1
             return saved, self._outbox.add(connection, facts) if saved else set()
 
         saved, told = await self._database.write(write)
@@ -206,7 +207,7 @@ def _newest_first(statement: Select[Any]) -> Select[Any]:
 
 def insert_recording(connection: Connection, recording: Recording) -> bool:
     """Insert the row as a part of a transaction; return False if its id is there already."""
-    return _ADD.run(connection, _row(recording)) == 1
+    return _ADD.run(connection, recording_row(recording)) == 1
 
 
 def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
@@ -223,11 +224,12 @@ def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bo
     if filters.ids is not None:
         wanted.append(columns.id.in_(filters.ids))
     equal = {
-        columns.session_id: filters.session_id,
         columns.call_from: filters.from_,
         columns.call_to: filters.to,
         columns.call_direction: filters.direction,
     }
+    if filters.session_id is not None:  # those that were erased have the alias
+        wanted.append(columns.session_id.in_((filters.session_id, session_alias(app_id, filters.session_id))))
     wanted += [column == value for column, value in equal.items() if value is not None]
     for name, value in filters.vendor_ids.items():
         told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
@@ -259,7 +261,8 @@ def _utc(moment_us: int | None) -> datetime | None:
     return None if moment_us is None else utc(moment_us)
 
 
-def _row(recording: Recording) -> dict[str, object]:
+def recording_row(recording: Recording) -> dict[str, object]:
+    """Return the columns that a recording is."""
     return {
         "id": recording.id,
         "app_id": recording.app_id,

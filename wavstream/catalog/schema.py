@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
@@ -18,6 +20,8 @@ from sqlalchemy.pool import NullPool
 from wavstream.errors import OperatorError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_OVERWRITES_SINCE = "0009"
+"""The version of the schema from which on what is deleted is overwritten."""
 BUSY_TIMEOUT_MS = 5_000
 """How long one connection waits for another's write; the command line and the server share the file."""
 
@@ -32,8 +36,12 @@ def upgrade(path: Path) -> None:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin_write)
     try:
+        _make_private(path)
         with engine.begin() as connection:
+            was = _version(connection)
             command.upgrade(migrations(connection), "head")
+        if was is not None and was < _OVERWRITES_SINCE:
+            _rewrite(path)
     except CommandError as error:
         raise OperatorError(
             f"{path} was made by a newer wavstream: use that version, or another file ({error})"
@@ -43,6 +51,34 @@ def upgrade(path: Path) -> None:
         raise OperatorError(f"the catalog {path} cannot be used: {cause}; check the file and its folder") from error
     finally:
         engine.dispose()
+
+
+def _version(connection: Connection) -> str | None:
+    """Return the version of the schema; None: the file is new."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found
+
+
+def _rewrite(path: Path) -> None:
+    """Write the whole file anew: what earlier versions deleted is still in its unused parts."""
+    connection = sqlite3.connect(path)
+    try:
+        prepare(connection)
+        connection.execute("VACUUM")
+    finally:
+        connection.close()
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, if there is none, for its owner alone, whatever the umask; its log and index are made like it."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
 
 
 def migrations(connection: Connection) -> Config:
@@ -66,6 +102,8 @@ def prepare(connection: Any, _record: object = None) -> None:
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     _use_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
+    # What is deleted or written over is overwritten with zeros: see ``Database.scrub``.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 
@@ -75,6 +113,22 @@ def prepare_for_reading(connection: Any, _record: object = None) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA query_only=ON")
     cursor.close()
+
+
+def truncate_log(path: Path, *, wait_s: float) -> bool:
+    """Move what the log has into the file, and empty it; return False if another connection needs it still.
+
+    Writers go on while most of it is moved. What is left is moved while they wait, ``wait_s`` seconds at most for those
+    who read what it has.
+    """
+    connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
+    try:
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
+    finally:
+        connection.close()
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

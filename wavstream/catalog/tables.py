@@ -7,7 +7,7 @@ hold exactly what a ``datetime`` holds. Values that are only ever read whole are
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 metadata = MetaData(
     naming_convention={
@@ -41,7 +41,9 @@ recordings = Table(
     Column("request_id", Text),
     Column("keepalive", Boolean, nullable=False, server_default="0"),
     Column("hold_json", Text),
+    # Since when it is erased while something of it is still to be removed; null: nothing is. Who wanted it erased.
     Column("erasing_us", BigInteger),
+    Column("erased_by", Text),
     Column("opened", Boolean, nullable=False, server_default="0"),
     Column("origin_json", Text, nullable=False, server_default="{}"),
     Column("updated_us", BigInteger),
@@ -54,6 +56,7 @@ recordings = Table(
     # What the sweeper and recovery, and what reconciliation asks for.
     Index(None, "status", "expires_us", "id"),
     Index(None, "status", "id"),
+    Index("ix_recordings_erasing", "id", sqlite_where=text("erasing_us IS NOT NULL")),
 )
 
 apps = Table(
@@ -110,7 +113,7 @@ idempotency = Table(
     Column("app_id", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_digest", Text, nullable=False),
-    Column("recording_id", Text, nullable=False),
+    Column("recording_id", Text, nullable=False, index=True),
     Column("created_us", BigInteger, nullable=False, index=True),
 )
 
@@ -134,7 +137,7 @@ outbox = Table(
     Column("session_id", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("recording_id", Text),
+    Column("recording_id", Text, index=True),
     Column("at_us", BigInteger, nullable=False),
     Column("body_json", Text, nullable=False),
     Column("state", Text, nullable=False),

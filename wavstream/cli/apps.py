@@ -51,7 +51,7 @@ async def add_app(
 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder.of(settings).open_catalog() as catalog:
         apps = await catalog.apps.list()
         had_any = bool((await catalog.app_keys.read()).removed)
     table = Table("app", "since", "retention")
@@ -73,7 +73,7 @@ async def rotate_key(name: str, settings: Settings, console: Console) -> None:
 
 async def remove_app(name: str, settings: Settings, console: Console) -> None:
     """Remove the app; raise OperatorError if there is no such app."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder.of(settings).open_catalog() as catalog:
         await catalog.apps.remove((await find_app(catalog, name)).id)
     console.print(
         f"app {name} is removed, and its keys, tokens and links open nothing; its recordings stay until their "
@@ -84,7 +84,8 @@ async def remove_app(name: str, settings: Settings, console: Console) -> None:
 
 async def show_keys(name: str, settings: Settings, console: Console) -> None:
     """Print what receivers of the app's webhooks check signatures with; raise OperatorError if there is no such app."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder.of(settings)
+    folder.make()
     async with folder.open_catalog() as catalog:
         app = await catalog.apps.find(name)
         if app is None and (name != DEFAULT_APP or not KeyTable(await catalog.app_keys.read()).is_open):
@@ -114,7 +115,7 @@ async def add_key(app_name: str, name: str, expires_hours: float | None, setting
 
 async def list_keys(app_name: str, settings: Settings, console: Console) -> None:
     """Print the names of the app's keys; raise OperatorError if there is no such app."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder.of(settings).open_catalog() as catalog:
         keys = await catalog.app_keys.list((await find_app(catalog, app_name)).id)
     table = Table("key", "since", "expires")
     now = datetime.now(UTC)
@@ -126,7 +127,7 @@ async def list_keys(app_name: str, settings: Settings, console: Console) -> None
 
 async def revoke_key(app_name: str, name: str, settings: Settings, console: Console) -> None:
     """Take a key away from the app; raise OperatorError if there is none of that name."""
-    async with DataFolder(settings.data_dir).open_catalog() as catalog:
+    async with DataFolder.of(settings).open_catalog() as catalog:
         if not await catalog.app_keys.revoke((await find_app(catalog, app_name)).id, name):
             raise OperatorError(
                 f"app {app_name} has no key {name}: 'wavstream keys list {app_name}' shows those there are"
@@ -154,7 +155,7 @@ def unknown_app(app_id: str) -> OperatorError:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Catalog, KeyDigests]]:
     """Yield the catalog, and what makes the digests of its keys; raise OperatorError."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder.of(settings)
     async with folder.open_catalog() as catalog:
         yield catalog, KeyDigests(await folder.load_master_key(settings.master_key, catalog.app_keys))
 

@@ -20,7 +20,7 @@ from wavstream.settings import Settings
 
 def run_journals(settings: Settings, console: Console) -> None:
     """Print a line for each journal, beside a running server too; those that were set aside are read whole."""
-    folder = DataFolder(settings.data_dir).journal
+    folder = DataFolder.of(settings).journal
     place = SetAside(folder).path
 
     def say(line: str) -> None:

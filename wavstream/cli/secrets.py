@@ -13,7 +13,7 @@ from wavstream.storage.links import rotate_link_keys
 
 async def rotate_links(settings: Settings, console: Console) -> None:
     """End every link that was handed out; a running server notices within a second."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder.of(settings)
     async with folder.open_catalog() as catalog:
         rotate_link_keys(folder.link_keys, datetime.now(UTC))
         await catalog.app_keys.has_changed()
@@ -24,7 +24,7 @@ async def rotate_links(settings: Settings, console: Console) -> None:
 
 async def reset_master_key(settings: Settings, console: Console) -> None:
     """Let the next start, or the next command, take whatever master key is set then; raise OperatorError."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder.of(settings)
     folder.claim()  # a running server goes on with the old one, and would refuse what is made under the new one
     try:
         async with folder.open_catalog() as catalog:

@@ -87,7 +87,7 @@ def _from_file(path: Path) -> tuple[Path, Recording] | None:
 
 
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Recording]:
-    folder = DataFolder(settings.data_dir)
+    folder = DataFolder.of(settings)
     async with folder.open_catalog() as catalog:
         recording = await catalog.recordings.get(recording_id)
     if recording is None:

@@ -7,9 +7,11 @@ from its first byte to its last, and whoever wants it can be sent what is there.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -64,7 +66,7 @@ class Conversion:
         Raises OSError, and InternalError if the source is not what its receipt says.
         """
         encoder = self._encoder()
-        with source.open("rb") as recorded, target.open("wb") as file:
+        with source.open("rb") as recorded, _made(target) as file:
             made_bytes = file.write(encoder.header(self.samples))
             for block in self._blocks(recorded.fileno()):
                 made_bytes += file.write(encoder.encode(block))
@@ -92,6 +94,10 @@ class Conversion:
             yield ready
         rest = np.stack([each.finish() for each in resamplers], axis=1)[:left]
         yield np.concatenate([rest, np.zeros((left - len(rest), self.channels), np.int16)])
+
+
+def _made(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
 
 
 def _recorded(descriptor: int, samples: int) -> Iterator[NDArray[np.int16]]:

@@ -13,6 +13,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable
+from errno import ENOENT
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ import structlog
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamError
 from wavstream.model.recording import Recording
+from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.local import LocalStorage
 from wavstream.turns.fair_pool import FairPool, Place, Places
@@ -30,6 +32,8 @@ THREADS = 3
 THREADS_OF_APP = 2
 """Who comes later waits for a turn."""
 RETRY_AFTER_S = 60
+END_WAIT_S = 2.0
+"""A conversion looks about every 15 ms whether it is still wanted."""
 
 
 class GrowingFile:
@@ -37,6 +41,9 @@ class GrowingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_unwanted = threading.Event()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when nothing is converted any more."""
         self._made_bytes = 0
         self._failure: WavstreamError | None = None
         self._news = asyncio.Event()
@@ -68,12 +75,20 @@ class Conversions:
     """Converts files in threads of its own. Its methods are for the event loop."""
 
     def __init__(
-        self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve, places: Places, max_bytes: int
+        self,
+        *,
+        storage: LocalStorage,
+        spool: Path,
+        reserve: DiskReserve,
+        places: Places,
+        max_bytes: int,
+        removals: Removals | None = None,
     ) -> None:
         """Convert as much at once as ``places`` says, and ``max_bytes`` of new files in all."""
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
+        self._removals = removals or Removals()
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places)
@@ -96,6 +111,16 @@ class Conversions:
             self._tasks.add(task)
             task.add_done_callback(functools.partial(self._end, place, conversion.size_bytes))
         return growing
+
+    async def end(self, recording_id: str) -> None:
+        """Break off the conversion of a recording that is erased; on return nothing of it is left.
+
+        One that waits for its turn is not waited for: it will find no file.
+        """
+        growing = self._growing.get(recording_id)
+        if growing is not None:
+            growing.is_unwanted.set()
+            await asyncio.wait((growing.ended,), timeout=END_WAIT_S)
 
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
@@ -131,6 +156,8 @@ class Conversions:
         def grown(made_bytes: int) -> None:
             if self._stopping.is_set():
                 raise _Stopped
+            if growing.is_unwanted.is_set():
+                raise FileNotFoundError(ENOENT, "the recording was erased", recording.object_key)
             loop.call_soon_threadsafe(growing.grow, made_bytes)
 
         try:
@@ -147,6 +174,7 @@ class Conversions:
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
             del self._growing[recording.id]
+            growing.ended.set_result(None)
 
     def _convert(self, object_key: str, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:
         try:
@@ -154,7 +182,7 @@ class Conversions:
             conversion.write(self._storage.path(object_key), path, grown=grown)
             self._storage.publish_copy(path, object_key, conversion.file_format)
         finally:
-            path.unlink(missing_ok=True)
+            self._removals.unlink(path)
 
 
 class _Stopped(Exception):

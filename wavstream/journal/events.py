@@ -15,6 +15,14 @@ from wavstream.model.options import PauseBehavior
 from wavstream.model.origin import GATEWAY, NATIVE, Origin
 from wavstream.model.recording import EndReason, Recording
 
+PAUSED_BY_API = "api"
+"""Holds a pause that a command began."""
+
+
+def paused_by_leg(leg: str) -> str:
+    """Return what holds a pause that a leg's media server began."""
+    return f"leg:{leg}"
+
 
 class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The description of a stream from its start. Its tracks are numbered ``first_track``, ``first_track + 1``."""
@@ -84,6 +92,9 @@ class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_
     """Whether frames are journaled all the same, since another recording goes on."""
     behavior: PauseBehavior | None = None
     """What the pause leaves in the file; None, in older journals: what the recording's options say."""
+    held_by: tuple[str, ...] = (PAUSED_BY_API,)
+    """Who wants it paused, from here on: noted again where that changes. Older journals do not tell; then nobody but
+    the API may end the pause."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):

@@ -29,6 +29,7 @@ from wavstream.journal.journal import SEGMENT_BYTES, Journal
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
 from wavstream.journal.set_aside import SetAside
 from wavstream.journal.sync import KEEP_BYTES, Flush, FolderSync, Unsynced
+from wavstream.removals import Removals
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """A second of 2,000 legs of 16 kHz L16."""
@@ -55,6 +56,7 @@ class JournalWriter:
         write_at: WriteAt = os.pwrite,
         flush: Flush | None = None,
         keep_bytes: int = KEEP_BYTES,
+        removals: Removals | None = None,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
@@ -70,6 +72,7 @@ class JournalWriter:
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
+        self._removals = removals or Removals()
         self._sync = FolderSync(
             folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
         )
@@ -145,7 +148,7 @@ class JournalWriter:
         self._settle_pressure()
 
     def delete_before(self, journal: Journal, segment: int) -> None:
-        """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
+        """Delete the segments of a journal that are lower than ``segment``; tried again until the disk lets them go."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
     def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
@@ -342,11 +345,9 @@ class JournalWriter:
     def _delete(self, journal: Journal, below: int) -> None:
         if journal.file is not None and journal.file.position.segment < below:
             self._close(journal)
-        try:
-            delete_segments(self.folder, journal.key, below=below)
-        except OSError as error:
-            # A failed deletion must not keep later batches from being written.
-            log.error("journal_delete_failed", journal=journal.key, below_segment=below, error=str(error))
+        # A failed deletion must not keep later batches from being written. A later one does the work of this one too.
+        delete = partial(delete_segments, self.folder, journal.key, below=below)
+        self._removals.remove(f"journal {journal.key}", delete)
 
 
 def _call(callback: Callable[[], None]) -> None:

@@ -125,6 +125,12 @@ class Live:
             if not is_good(listener.key_id):
                 listener.cut_off()
 
+    async def end(self, recording_id: str) -> None:
+        """Cut off who still listens to a recording that is erased: it may have the file open."""
+        audience = self._audiences.get(recording_id)
+        for listener in [*audience.listeners] if audience is not None else []:
+            listener.cut_off()
+
     def stop(self) -> None:
         """Make all listeners leave, since the server goes down."""
         self._is_stopping = True

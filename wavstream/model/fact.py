@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from wavstream.model.document import recording_document
+from wavstream.model.ids import session_alias
 from wavstream.model.origin import GATEWAY, NATIVE
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us
@@ -77,8 +78,8 @@ class Fact:
         takes nothing must not hold up what another is told.
         """
         if self.api in _IN_ONE_LINE:
-            return self.session_id
-        # A session id has no control characters, so no session is taken for such a line.
+            # Lines are numbered for longer than recordings may be kept, so they do not have the session's own id.
+            return session_alias(self.app_id, self.session_id)
         return f"{self.api}\x1f{self.recording_id}"
 
 
@@ -120,13 +121,18 @@ def command_done(
 ) -> Fact:
     """Return the outcome of one command; ``operation_id`` is the command's own, ``error`` why it failed if it did."""
     return Fact(
-        id=_id(FactKind.COMMAND_DONE, operation_id),
+        id=command_done_id(operation_id),
         app_id=app_id,
         session_id=session_id,
         kind=FactKind.COMMAND_DONE,
         at=at,
         body={"command": command, "request_id": request_id, "success": error is None, "error": error},
     )
+
+
+def command_done_id(operation_id: str) -> str:
+    """Return the id of the fact that a command is done."""
+    return _id(FactKind.COMMAND_DONE, operation_id)
 
 
 def recording_fact(recording: Recording, *, url: str, at: datetime) -> Fact:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 
 _CUSTOMER_ID = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
+_OUR_IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -24,6 +26,16 @@ def is_customer_id(text: str) -> bool:
 def is_app_id(text: str) -> bool:
     """Return whether text may name an app: 1..64 of letters, digits, ``_`` and ``-``."""
     return _APP_ID.fullmatch(text) is not None
+
+
+def session_alias(app_id: str, session_id: str) -> str:
+    """Return what stands for a session's id where the id itself must not be kept: the same UUID each time."""
+    return as_uuid(hashlib.sha256(f"{app_id}\x1f{session_id}".encode()).hexdigest()[:32])
+
+
+def ids_in(text: str) -> list[str]:
+    """Return what may be ids of ours in a text, such as an object key."""
+    return _OUR_IDS.findall(text)
 
 
 def as_uuid(our_id: str) -> str:

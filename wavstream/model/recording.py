@@ -13,6 +13,7 @@ from typing import Any
 
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
+from wavstream.model.ids import session_alias
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.origin import Origin
 from wavstream.model.times import Moment, unix_us
@@ -43,6 +44,11 @@ class Status(StrEnum):
     def is_unfinished(self) -> bool:
         """Whether its file is still to be made, or is being made."""
         return self.is_running or self is Status.COMPLETED
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether there is nothing left but a row that says so."""
+        return self in (Status.EXPIRED, Status.DELETED)
 
 
 class EndReason(StrEnum):
@@ -239,6 +245,34 @@ class Recording:
         if self.status is Status.PAUSED and self.options.pause_behavior is PauseBehavior.SKIP:
             skipped_us += max(0, unix_us(at) - unix_us(self.changed_at))
         return replace(self, status=status, updated_at=at, skipped_us=skipped_us, **changes)
+
+    def erased(self, status: Status, at: datetime) -> Recording:
+        """Return what is kept of a recording that is erased: nothing of whom it is about, and nothing that was said.
+
+        What stays: its id, app, times and statuses, form, size and hash. The session's id becomes its alias, by which
+        whoever knows the id still finds it.
+        """
+        receipt, integrity = self.receipt, Integrity()
+        if receipt is not None:
+            integrity = replace(integrity, samples=receipt.integrity.samples)
+        return replace(
+            self.became(status, at),
+            session_id=self.session_id if self.status.is_erased else session_alias(self.app_id, self.session_id),
+            options=replace(
+                self.options,
+                file_name=None,
+                client_state=None,
+                metadata={},
+                terminators="",
+                transcription_language=None,
+            ),
+            file_name=f"{self.id}.{self.options.format}",
+            call=CallFacts(),
+            receipt=None if receipt is None else replace(receipt, legs=(), integrity=integrity),
+            error=None,
+            request_id=None,
+            origin=Origin(api=self.origin.api),
+        )
 
     @property
     def changed_at(self) -> datetime:

@@ -48,6 +48,11 @@ class SharedFd:
         with self._lock:
             return 0 if self._is_closed else os.fstat(self._number).st_size
 
+    def is_linked(self) -> bool:
+        """Return whether it still has a name in some folder; raises OSError."""
+        with self._lock:
+            return not self._is_closed and os.fstat(self._number).st_nlink > 0
+
     def close(self) -> None:
         """Close it; a second call does nothing."""
         with self._lock:

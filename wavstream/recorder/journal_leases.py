@@ -34,6 +34,8 @@ class JournalLeases:
         self._leased: dict[str, _Leased] = {}
         self._journal_of: dict[str, str] = {}
         self._retained: dict[str, asyncio.TimerHandle | None] = {}
+        self._released: dict[str, asyncio.Future[None]] = {}
+        """By recording whose lease has just ended: done when what nobody needs any more has been deleted."""
 
     def acquire(self, recording_id: str, journal: Journal, *, first_segment: int) -> None:
         """Keep the journal for this recording, from that segment on."""
@@ -65,6 +67,20 @@ class JournalLeases:
         """End the recording's lease: delete what nobody else needs."""
         key = self._journal_of.pop(recording_id)
         leased = self._leased[key]
+        self._end(recording_id, leased)
+        deleted = self._released[recording_id] = self.flush(leased.journal)  # behind the deletion
+        deleted.add_done_callback(lambda _: self._released.pop(recording_id, None))
+
+    def until_released(self, recording_id: str) -> asyncio.Future[None]:
+        """Return what is done when the segments that nobody but this recording needed have been deleted."""
+        deleted = self._released.get(recording_id)
+        if deleted is None:
+            deleted = self._loop.create_future()
+            deleted.set_result(None)
+        return deleted
+
+    def _end(self, recording_id: str, leased: _Leased) -> None:
+        key = leased.journal.key
         del leased.first_segments[recording_id]
         if not leased.first_segments:
             del self._leased[key]

@@ -19,6 +19,7 @@ from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.recorder.render_thread import Priority, RenderThread
+from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 
 
@@ -40,6 +41,7 @@ class Recorder:
         writer: JournalWriter,
         publisher: Publisher,
         patience: Patience,
+        removals: Removals | None = None,
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
         """Prepare to record; a fold waits as ``patience`` says, and reads ``slice_bytes`` in one go."""
@@ -48,6 +50,7 @@ class Recorder:
         self._folders = folders
         self._publisher = publisher
         self._patience = patience
+        self._removals = removals or Removals()
         self.slice_bytes = slice_bytes
         self._leases = JournalLeases(writer, loop)
         self._live: dict[str, LiveRecording] = {}
@@ -74,6 +77,7 @@ class Recorder:
             spool=self._folders.spool / f"{row.id}.{row.options.format}",
             patience=self._patience,
             on_automatic_end=partial(self._found_end, recording),
+            removals=self._removals,
             slice_bytes=self.slice_bytes,
         )
         recording.begin(row, journal, job, first_segment=first_segment)
@@ -126,6 +130,10 @@ class Recorder:
     def release_failed(self, recording_id: str) -> None:
         """Delete the journal of a recording that failed, as soon as no other needs it."""
         self._leases.release_failed(recording_id)
+
+    def until_released(self, recording_id: str) -> asyncio.Future[None]:
+        """Return what is done when the part of the journal that nobody but this recording needed has been deleted."""
+        return self._leases.until_released(recording_id)
 
     # ---- the whole -------------------------------------------------------------------------------------------------
 

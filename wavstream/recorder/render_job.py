@@ -18,6 +18,7 @@ from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.spool_file import SpoolFile
+from wavstream.removals import Removals
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import Patience
@@ -38,6 +39,7 @@ class RenderJob:
         spool: Path,
         patience: Patience,
         on_automatic_end: Callable[[RecordingStopped], None],
+        removals: Removals | None = None,
         slice_bytes: int = SLICE_BYTES,
     ) -> None:
         """Prepare to fold; ``on_automatic_end`` is called once, on the event loop, if the fold ends the recording."""
@@ -58,7 +60,7 @@ class RenderJob:
         self._reader = reader
         self._patience = patience
         self._fold = Fold(recording.id, patience=patience)
-        self._file = SpoolFile(spool)
+        self._file = SpoolFile(spool, removals=removals)
         self._slice_bytes = slice_bytes
         self._is_end_taken = False
         self._hear: Callable[[bytes], None] | None = None

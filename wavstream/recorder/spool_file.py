@@ -13,14 +13,16 @@ import hashlib
 import os
 from pathlib import Path
 
+from wavstream.removals import Removals
 from wavstream.storage.local import sync
 
 
 class SpoolFile:
     """One growing file in the spool. After an OSError from any method, call it again: nothing is lost."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, removals: Removals | None = None) -> None:
         self.path = path
+        self._removals = removals or Removals()
         self.audio_bytes = 0
         """After the header."""
         self._header = b""
@@ -48,7 +50,7 @@ class SpoolFile:
         if not self._owed:
             return
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._write_header(self._header)
         while self._owed:
             written = os.pwrite(self._fd, self._owed, len(self._header) + self.audio_bytes)
@@ -76,11 +78,11 @@ class SpoolFile:
             os.close(fd)
 
     def discard(self) -> None:
-        """Close and remove the file."""
+        """Close and remove the file; if the disk refuses, that is tried again behind the caller."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-        self.path.unlink(missing_ok=True)
+        self._removals.unlink(self.path)
 
     @property
     def owed(self) -> bytes:

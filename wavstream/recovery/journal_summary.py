@@ -30,6 +30,8 @@ class JournalSummary:
     """As the journal knows them: ongoing, paused or completed."""
     first_segments: dict[str, int] = field(default_factory=dict)
     """A segment at or before each recording's start."""
+    paused_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By recording that is paused: who wants it paused."""
     legs: list[str] = field(default_factory=list)
     """In order of arrival."""
     streams: dict[int, events.StreamFacts] = field(default_factory=dict)
@@ -74,7 +76,8 @@ class JournalSummary:
                 self._see_stream(facts)
             case events.StreamClosed(stream=stream, clean=True):
                 self.streams.pop(stream, None)
-            case events.RecordingPaused(recording_id=recording_id, behavior=behavior):
+            case events.RecordingPaused(recording_id=recording_id, behavior=behavior, held_by=held_by):
+                self.paused_by[recording_id] = held_by
                 self._turn(recording_id, Status.PAUSED, arrival_us, behavior)
             case events.RecordingResumed(recording_id=recording_id):
                 self._turn(recording_id, Status.ONGOING, arrival_us)

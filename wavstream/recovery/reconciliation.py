@@ -3,6 +3,7 @@
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
+- A file of a recording that was erased, which has come back, is the sweeper's to remove.
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
 
 It runs beside live calls, so it asks in an order in which nothing live looks wrong: first which files there are, then
@@ -63,12 +64,19 @@ async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStora
         recording = await asyncio.to_thread(_from_sidecar, storage, object_key)
         if recording is not None and await recordings.add(recording):
             adopted += 1
+        elif recording is not None and await _is_erased(recordings, recording.id):
+            continue
         elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
             unknown.append(object_key)
     if adopted:
         log.warning("recording_rows_restored", files=adopted)
     if unknown:
         log.warning("unknown_files_left", files=len(unknown), some=unknown[:_NAMED])
+
+
+async def _is_erased(recordings: Recordings, recording_id: str) -> bool:
+    row = await recordings.get(recording_id)
+    return row is not None and row.status.is_erased
 
 
 def _without_file(storage: LocalStorage, page: list[Recording]) -> list[Recording]:

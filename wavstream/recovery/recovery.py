@@ -215,6 +215,7 @@ class Recovery:
                 next_stream=summary.next_stream,
                 next_track=summary.next_track,
                 last_us=summary.last_us,
+                paused_by={each: frozenset(holders) for each, holders in summary.paused_by.items()},
             )
             session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
             session.restore(left, running, now_us)

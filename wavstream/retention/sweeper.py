@@ -1,12 +1,17 @@
-"""Deletes what retention says must go: first the file, then the row says so.
+"""Erases what retention says must go, and does the rest of every erasure that is not done.
 
-After a crash between the two the row is still due, and the next sweep finds the file gone. A file that cannot be
-deleted stops no other: it is logged once and tried again in every round.
+A sweep first erases the rows that are due, then removes what is left of all that are erased: after a crash between the
+two, after a disk that refused, or after a file has come back. What cannot be removed stops no other: it is logged once
+and tried again, ever more slowly.
+
+Files come back with backups. So at the first sweep, and then every ``WALK_EVERY``, the files in storage are compared
+with the rows that say ``deleted`` or ``expired``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,12 +19,20 @@ from datetime import datetime, timedelta
 import structlog
 
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.erasures import Erasing
 from wavstream.errors import DependencyError
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status
+from wavstream.recorder.eraser import Eraser
 from wavstream.storage.local import LocalStorage
 
 IDEMPOTENCY_TTL = timedelta(hours=24)
 """How long an idempotency key, or a command_uid, stands for its first request."""
+WALK_EVERY = timedelta(hours=1)
+"""A million files are looked through in some seconds, on a thread."""
+FIRST_RETRY = timedelta(seconds=30)
+LAST_RETRY = timedelta(hours=1)
+_FILES_AT_ONCE = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -28,22 +41,37 @@ log = structlog.get_logger(__name__)
 class Swept:
     """What one sweep did."""
 
-    expired: int
-    """Recordings deleted."""
+    erased: int
+    """Recordings of which nothing is left."""
     failed: int
-    """Recordings that are due but could not be deleted."""
+    """Recordings that are erased, but of which something could not be removed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """A recording whose file could not be removed."""
+
+    retry_at: datetime
+    wait: timedelta
 
 
 class Sweeper:
     """Sweeps now and then, for as long as the server runs."""
 
-    def __init__(self, catalog: Catalog, storage: LocalStorage, *, batch: int = 200) -> None:
-        """Read and claim ``batch`` recordings at once."""
+    def __init__(self, catalog: Catalog, storage: LocalStorage, eraser: Eraser, *, batch: int = 200) -> None:
+        """Read ``batch`` recordings at once."""
         self._catalog = catalog
         self._storage = storage
+        self._eraser = eraser
         self._batch = batch
-        self._failing: set[str] = set()
-        """Recordings whose failure is in the log already."""
+        self._failing: dict[str, _Failing] = {}
+        """By recording; its failure is in the log already."""
+        self._walk_at: datetime | None = None
+
+    @property
+    def failing(self) -> int:
+        """How many erased recordings have something left that could not be removed."""
+        return len(self._failing)
 
     async def run(self, *, interval_s: float, now: Callable[[], datetime]) -> None:
         """Sweep at once and then every ``interval_s`` seconds, until cancelled; ``now`` gives aware UTC."""
@@ -55,31 +83,61 @@ class Sweeper:
             await asyncio.sleep(interval_s)
 
     async def sweep(self, now: datetime) -> Swept:
-        """Delete everything that is due at ``now``; raise DependencyError if the catalog fails."""
-        expired = 0
-        failing: set[str] = set()
-        last: Recording | None = None
-        while due := await self._catalog.recordings.due(now, self._batch, last):
-            claimed = await self._catalog.holds.claim_for_erasing([recording.id for recording in due], now)
-            for recording in due:
-                if recording.id not in claimed:  # held since it was read
-                    continue
-                if await self._expire(recording, now):
-                    expired += 1
-                else:
-                    failing.add(recording.id)
-            last = due[-1]
-        self._failing = failing
+        """Erase everything that is due at ``now``; raise DependencyError if the catalog fails."""
+        is_something_erased = await self._erase_due(now)
+        if self._walk_at is None or now >= self._walk_at:
+            await self._find_returned()
+            self._walk_at = now + WALK_EVERY
+        swept = await self._remove(now)
+        if is_something_erased or swept.erased:
+            await self._eraser.scrub()
         await self._catalog.idempotency.forget_before(now - IDEMPOTENCY_TTL)
         await self._catalog.operations.forget_before(now - IDEMPOTENCY_TTL)
-        return Swept(expired=expired, failed=len(failing))
+        return swept
 
-    async def _expire(self, recording: Recording, now: datetime) -> bool:
+    async def _erase_due(self, now: datetime) -> bool:
+        is_something_erased = False
+        last: Recording | None = None
+        while due := await self._catalog.recordings.due(now, self._batch, last):
+            if await self._eraser.begin(due, Status.EXPIRED, by="retention", now=now):
+                is_something_erased = True
+            last = due[-1]
+        return is_something_erased
+
+    async def _remove(self, now: datetime) -> Swept:
+        removed = 0
+        left: dict[str, _Failing] = {}
+        after_id = ""
+        while page := await self._catalog.erasures.unfinished(self._batch, after_id):
+            after_id = page[-1].id
+            for erased in page:
+                failing = self._failing.get(erased.id)
+                if failing is not None and now < failing.retry_at:
+                    left[erased.id] = failing
+                elif await self._removed(erased):
+                    removed += 1
+                else:
+                    wait = FIRST_RETRY if failing is None else min(failing.wait * 2, LAST_RETRY)
+                    left[erased.id] = _Failing(now + wait, wait)
+        self._failing = left
+        return Swept(erased=removed, failed=len(left))
+
+    async def _removed(self, erased: Erasing) -> bool:
         try:
-            await asyncio.to_thread(self._storage.delete, recording.object_key)
+            await self._eraser.remove(erased)
         except DependencyError as error:
-            if recording.id not in self._failing:
-                log.error("expired_recording_delete_failed", recording_id=recording.id, error=str(error))
+            if erased.id not in self._failing:
+                log.error("erased_recording_remove_failed", recording_id=erased.id, error=str(error))
             return False
-        await self._catalog.recordings.save(recording.became(Status.EXPIRED, now))
         return True
+
+    async def _find_returned(self) -> None:
+        """Mark erased recordings of which there are files again, to be removed with the others."""
+        walk = self._storage.walk_everything()
+        while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _FILES_AT_ONCE))):
+            erased = await self._catalog.erasures.among({each for key in keys for each in ids_in(key)})
+            returned = [each.id for each in erased if each.object_key in keys]
+            if returned:
+                again = await self._catalog.erasures.again(returned)
+                if again:
+                    log.warning("erased_files_returned", recordings=again)

@@ -10,6 +10,8 @@ from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import MetricSample, MetricType
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
+from wavstream.removals import Removals
+from wavstream.retention.sweeper import Sweeper
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
 
@@ -22,6 +24,8 @@ def collect_metrics(
     recorder: Recorder,
     live: Live,
     recovery: Recovery,
+    removals: Removals,
+    sweeper: Sweeper,
     dispatcher: Dispatcher,
 ) -> Callable[[], Iterable[MetricSample]]:
     """Return the function that yields every sample of these parts."""
@@ -54,6 +58,8 @@ def collect_metrics(
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         aside = "Journals, and what is none, that were set aside."
         yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count)
+        left = "Files and journals that should be gone, and that the disk does not let go."
+        yield MetricSample("wavstream_removals_failing", left, removals.waiting + sweeper.failing)
         yield from _webhooks(dispatcher)
 
     return read

@@ -1,4 +1,4 @@
-"""The data folder: its paths, its lock, and what a command opens in it beside a running server."""
+"""The data folder: its paths, its modes, its lock, and what a command opens in it beside a running server."""
 
 from __future__ import annotations
 
@@ -16,26 +16,38 @@ from wavstream.access.master_key import make_master_key
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
+from wavstream.settings import Settings
+from wavstream.storage.modes import FILE, FOLDER, Modes, mend
 
 
 class DataFolder:
     """The paths below the data folder; one server at a time has claimed it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, group_reads: bool = False) -> None:
+        """``group_reads``: the group of this user may read finished files."""
         self.root = root
+        self.modes = Modes.of(group_reads=group_reads)
+        # Who only passes through sees no names.
+        self._root_mode = 0o710 if group_reads else FOLDER
         self.journal = root / "journal"
         self.spool = root / "spool"
         self.recordings = root / "recordings"
         self.catalog = root / "catalog.db"
         self.link_keys = root / "link-keys.json"
+        self.lock = root / "lock"
         self.master_key = root / "master.key"
         self._lock: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> DataFolder:
+        """Return the data folder that the settings name."""
+        return cls(settings.data_dir, group_reads=settings.recordings_group_read)
 
     def claim(self) -> None:
         """Make the folders, take the lock, empty the spool (journals make its files again); raise OperatorError."""
         self.make()
         try:
-            self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.release()
@@ -54,12 +66,26 @@ class DataFolder:
             ) from error
 
     def make(self) -> None:
-        """Make the folders that are missing; raise OperatorError if they cannot be made or written."""
+        """Make the folders that are missing, and mend modes; raise OperatorError if that cannot be done.
+
+        What is below ``recordings`` may be much, and is behind a folder that is mended here: see ``mend_below``.
+        """
+        # Of the process, since SQLite and others make files too: no mode depends on who started the server.
+        os.umask(0o077)
         try:
             for folder in (self.root, self.journal, self.spool, self.recordings):
-                folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+                folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+            mend(self.root, self._root_mode)
+            mend(self.recordings, self.modes.folder)
+            for folder in (self.journal, self.spool):
+                mend(folder, FOLDER)
+            logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
+            ours = (self.lock, self.catalog, *logs, self.link_keys, self.master_key)
+            for path in (*ours, *self.journal.iterdir(), *self.spool.iterdir()):
+                if not path.is_dir():
+                    mend(path, FILE)
         except OSError as error:
             raise _unusable(self.root, error) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from wavstream.model.app import app_name
 from wavstream.model.recording import Recording
 from wavstream.sessions.openers.base import Opener, OpenRequest
 from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, SilencePlayback, StreamCommand
+from wavstream.sessions.openers.permission import OnlyFor
 from wavstream.sessions.openers.switch_link import SwitchLink
 from wavstream.sessions.openers.webhook import WebhookOpener
 from wavstream.settings import OpenerSettings, Settings
@@ -52,13 +53,25 @@ class OpenRequests:
         )
 
 
-async def make_opener(settings: Settings, closing: AsyncExitStack, *, now: Callable[[], datetime]) -> Opener | None:
-    """Make the opener that the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError."""
+async def make_opener(
+    settings: Settings,
+    closing: AsyncExitStack,
+    *,
+    now: Callable[[], datetime],
+    is_only_app: Callable[[str], Awaitable[bool]],
+) -> Opener | None:
+    """Make the opener that the settings choose, ended with ``closing``; None: nobody is asked. Raises OperatorError.
+
+    ``is_only_app`` tells whether there is no other app than this one.
+    """
     chosen = settings.opener
     if chosen.kind == "none" or not settings.media_url:
         return None
     _check_dialect(chosen)
-    return await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
+    opener = await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
+    # Whoever listens at the webhook is told the app; FreeSWITCH knows whose a channel is only by a variable.
+    cannot_tell = chosen.kind == "esl" and chosen.owner_variable is None
+    return OnlyFor(opener, apps=chosen.apps, is_only_app=is_only_app if cannot_tell else None)
 
 
 def _check_dialect(chosen: OpenerSettings) -> None:
@@ -99,4 +112,5 @@ async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[
         rate_hz=chosen.rate,
         silence=SilencePlayback(chosen.silence),
         channel=chosen.channel or UUID_AT_THE_END,
+        owner_variable=chosen.owner_variable,
     )

@@ -31,9 +31,11 @@ from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.recording import Recording
+from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
 from wavstream.recovery.recovery import Recovery
+from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
@@ -62,7 +64,9 @@ from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
 from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.modes import mend_below
 from wavstream.storage.object_keys import KeyTemplate
+from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger(__name__)
@@ -91,7 +95,7 @@ class Service:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``."""
         self._wall = wall
         self.settings = settings
-        self.folder = DataFolder(settings.data_dir)
+        self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self._closing = AsyncExitStack()
@@ -103,7 +107,9 @@ class Service:
         settings = self.settings
         self.folder.claim()
         self._closing.callback(self.folder.release)
-        storage = LocalStorage(self.folder.recordings)
+        self.removals = removals = Removals()
+        self._closing.callback(removals.close)
+        storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
@@ -138,6 +144,7 @@ class Service:
             queue_bytes=settings.journal.queue_bytes,
             segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
+            removals=removals,
         )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
@@ -153,6 +160,7 @@ class Service:
             writer=self._writer,
             publisher=publisher,
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
+            removals=removals,
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
         pools = Pools.of(settings.limits)
@@ -166,8 +174,13 @@ class Service:
             reserve=reserve,
             places=conversion_places(settings.limits),
             max_bytes=settings.limits.conversion_bytes,
+            removals=removals,
         )
         self._closing.push_async_callback(conversions.stop)
+        open_files = OpenFiles()
+        eraser = Eraser(catalog=self.catalog, storage=storage, recorder=self.recorder)
+        for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
+            eraser.on_removal(end)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
@@ -193,7 +206,7 @@ class Service:
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
-            await make_opener(settings, self._closing, now=self._wall),
+            await make_opener(settings, self._closing, now=self._wall, is_only_app=self._is_only_app),
             request_for=OpenRequests(settings, make_token=self._make_token, now=self._wall).make,
             sessions=self.sessions,
             now_us=self.clock.now_us,
@@ -204,7 +217,7 @@ class Service:
             recorder=self.recorder,
             opened=self._opened,
             catalog=self.catalog,
-            storage=storage,
+            eraser=eraser,
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
         )
@@ -249,6 +262,7 @@ class Service:
             dead_letters=self.catalog.dead_letters,
             recordings=self.catalog.recordings,
             storage=storage,
+            open_files=open_files,
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
@@ -287,6 +301,7 @@ class Service:
             sessions=self.sessions,
             now_us=self.clock.now_us,
         )
+        sweeper = Sweeper(self.catalog, storage, eraser)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -295,6 +310,8 @@ class Service:
                 recorder=self.recorder,
                 live=self.live,
                 recovery=self.recovery,
+                removals=removals,
+                sweeper=sweeper,
                 dispatcher=self.webhooks.dispatcher,
             )
         )
@@ -304,7 +321,7 @@ class Service:
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
         self._keep(self._watch_access, "watch of apps and keys")
-        sweeper = Sweeper(self.catalog, storage)
+        self._keep(self._mend_modes, "file modes")
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -345,6 +362,17 @@ class Service:
         else:
             self.links.replace(fresh)
 
+    async def _mend_modes(self) -> None:
+        """Close what lies in recordings/ to others, a folder at a time: there may be many."""
+        walk, wrong = mend_below(self.folder.recordings, self.folder.modes), 0
+        try:
+            while (found := await asyncio.to_thread(next, walk, None)) is not None:
+                wrong += found
+        except OperatorError as error:
+            log.error("file_modes_not_mended", error=str(error))
+        if wrong:
+            log.warning("file_modes_mended", files=wrong)
+
     async def _end_background(self) -> None:
         self.begin_shutdown()
         if self._tick_timer is not None:
@@ -357,6 +385,9 @@ class Service:
 
     def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
         return self.authenticator.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
+
+    async def _is_only_app(self, app_id: str) -> bool:
+        return all(app.id == app_id for app in await self.catalog.apps.list())
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.erasures import Erasing
 from wavstream.catalog.pages import NumberedPage, Page
 from wavstream.catalog.recordings import StoredDay
 from wavstream.errors import (
@@ -34,6 +35,7 @@ from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import SessionView
 from wavstream.model.times import utc
+from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.admission import NewRecordings
@@ -42,7 +44,6 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
 from wavstream.sessions.views import session_view
-from wavstream.storage.local import LocalStorage
 
 _NATIVE = Origin()
 STOP_WAIT_S = 10.0
@@ -59,7 +60,7 @@ class Commands:
         recorder: Recorder,
         opened: OpenedStreams,
         catalog: Catalog,
-        storage: LocalStorage,
+        eraser: Eraser,
         new_recordings: NewRecordings,
         now_us: Callable[[], int],
     ) -> None:
@@ -67,7 +68,7 @@ class Commands:
         self._recorder = recorder
         self._opened = opened
         self._catalog = catalog
-        self._storage = storage
+        self._eraser = eraser
         self._new_recordings = new_recordings
         self._now_us = now_us
         self._idempotent = KeyedLocks()
@@ -181,12 +182,12 @@ class Commands:
             live.set_client_state(client_state)
 
     async def pause(self, *, app_id: str, recording_id: str, behavior: PauseBehavior | None = None) -> Recording:
-        """Pause an ongoing recording; raises NotFound, Conflict, LimitReached.
+        """Pause an ongoing recording, or hold paused what a stream paused; raises NotFound, Conflict, LimitReached.
 
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
         session, recording = await self._running(app_id, recording_id, "paused")
-        if recording.row.status is not Status.ONGOING:
+        if not recording.is_under_way or session.is_paused_by_api(recording):
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
         paused = session.pause(recording, self._now_us(), behavior)
         await recording.save_journaled()
@@ -252,24 +253,27 @@ class Commands:
         return await self._catalog.recordings.stored_by_day(app_id, now, session_id=session_id)
 
     async def delete(self, *, app_id: str, recording_id: str) -> None:
-        """Erase a recording's file; its row stays, without it. One that was stopped is finished first.
+        """Erase a recording: what stays of it is a row that says so. One that was stopped is finished first.
 
-        Raises NotFound, and Conflict while it is made or held.
+        Raises NotFound, and Conflict while it is made or held; DependencyError if the disk keeps a file, which is then
+        removed later: a second call tells whether it is gone.
         """
         live = self._recorder.get(recording_id)
         if live is not None and live.finishing is not None and live.row.app_id == app_id:
             await asyncio.wait((live.finishing,), timeout=STOP_WAIT_S)
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status is Status.DELETED:
-            raise NotFound("no such recording")
+            if not await self._eraser.remove_rest(recording):
+                raise NotFound("no such recording")
+            return
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
-        if not await self._catalog.holds.claim_for_erasing((recording_id,), utc(self._now_us())):
+        by, now = f"api key of {app_id}", utc(self._now_us())
+        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=now):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
-        await asyncio.to_thread(self._storage.delete, recording.object_key)
-        self._recorder.release_failed(recording_id)
-        await self._catalog.recordings.save(recording.became(Status.DELETED, utc(self._now_us())))
+        await self._eraser.remove(Erasing(recording.id, recording.object_key))
+        await self._eraser.scrub()
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,12 @@ Its recordings end when no stream is open and no leg is away (lost, and awaited 
 2. The wait for the last leg ran out: they end as ``disconnected`` (``recovered`` if a restart of ours lost it), and the
    file ends where the last stream did, not where the waiting did.
 
+A recording is paused while somebody holds it paused: the API, or a leg whose media server asked for it.
+
+3. A leg that resumes lets go of its own pause alone. So what a command paused stays paused, and so does what another
+   leg paused; a leg that leaves goes on holding what it paused.
+4. A resume of the API ends the pause, whoever holds it: it is the explicit will of whoever the recording belongs to.
+
 Nothing is journaled while no recording runs. What frames meet is decided when the recordings change, never per frame.
 Every method takes ``now_us`` (Unix time in microseconds that never goes back); nothing here reads a clock or waits.
 """
@@ -15,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -23,7 +29,7 @@ from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
 from wavstream.journal import events, records
-from wavstream.journal.events import StreamFacts
+from wavstream.journal.events import PAUSED_BY_API, StreamFacts, paused_by_leg
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.call import CallFacts
@@ -55,6 +61,8 @@ class Restored:
     next_track: int
     last_us: int
     """The last arrival."""
+    paused_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By recording: who holds it paused."""
 
 
 class Session:
@@ -84,6 +92,8 @@ class Session:
         """The open ones."""
         self.recordings: dict[str, LiveRecording] = {}
         """By id: those that run, and those that wait for the first stream."""
+        self._paused_by: dict[str, frozenset[str]] = {}
+        """By recording that is paused: who holds it paused."""
         self.journal: Journal | None = None
         self.was_recorded = False
         """Whether there has been a recording, or one waits."""
@@ -173,40 +183,58 @@ class Session:
             recording.row.became(Status.ABSENT, utc(now_us), end_reason=EndReason.STOPPED, ended_at=utc(now_us))
         )
 
-    def pause(self, recording: LiveRecording, now_us: int, behavior: PauseBehavior | None = None) -> Recording:
-        """Pause an ongoing recording: from here on nothing of the call belongs to it.
+    def pause(
+        self,
+        recording: LiveRecording,
+        now_us: int,
+        behavior: PauseBehavior | None = None,
+        *,
+        held_by: str = PAUSED_BY_API,
+    ) -> Recording:
+        """Pause a recording: from here on nothing of the call belongs to it. One that is paused is held by one more.
 
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
-        row = recording.set_status(Status.PAUSED, now_us, pause_behavior=behavior)
-        journaled = any(other.row.status is Status.ONGOING for other in self.running)
-        self.note(
-            now_us,
-            events.RecordingPaused(recording_id=row.id, journaled=journaled, behavior=row.options.pause_behavior),
-        )
+        holders = self._holders(recording) | {held_by}
+        row = recording.row
+        if row.status is Status.ONGOING:
+            row = recording.set_status(Status.PAUSED, now_us, pause_behavior=behavior)
+        self._note_paused(recording, holders, now_us)
         self._apply_rules()
         return row
 
     def resume(self, recording: LiveRecording, now_us: int) -> Recording:
-        """Let a paused recording go on."""
+        """Let a paused recording go on, whoever paused it."""
         was_withheld = _all_paused(self.running)
+        self._paused_by.pop(recording.row.id, None)
         row = recording.set_status(Status.ONGOING, now_us)
         self.note(now_us, events.RecordingResumed(recording_id=row.id))
         self._note_paused_beside(now_us)
         self._apply_rules(pause_end_us=now_us if was_withheld else None)
         return row
 
-    def pause_all(self, now_us: int) -> None:
-        """Pause every ongoing recording: the media server asks for it."""
-        for recording in self.running:
-            if recording.row.status is Status.ONGOING:
-                self.pause(recording, now_us)
-                recording.save_later()
+    def is_paused_by_api(self, recording: LiveRecording) -> bool:
+        """Return whether a command paused the recording, so that no leg ends its pause."""
+        return PAUSED_BY_API in self._holders(recording)
 
-    def resume_all(self, now_us: int) -> None:
-        """Let every paused recording go on: the media server asks for it."""
+    def pause_all(self, now_us: int, *, leg: str) -> None:
+        """Hold every recording paused: the media server of this leg asks for it."""
         for recording in self.running:
-            if recording.row.status is Status.PAUSED:
+            if paused_by_leg(leg) not in self._holders(recording):
+                was_ongoing = recording.row.status is Status.ONGOING
+                self.pause(recording, now_us, held_by=paused_by_leg(leg))
+                if was_ongoing:
+                    recording.save_later()
+
+    def resume_all(self, now_us: int, *, leg: str) -> None:
+        """Let go of what this leg's media server paused; what nobody else holds goes on (rule 3)."""
+        for recording in self.running:
+            holders = self._holders(recording)
+            if paused_by_leg(leg) not in holders:
+                continue
+            if left := holders - {paused_by_leg(leg)}:
+                self._note_paused(recording, left, now_us)
+            else:
                 self.resume(recording, now_us)
                 recording.save_later()
 
@@ -229,6 +257,7 @@ class Session:
         stop = events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts)
         end = recording.stop(stop, now_us)
         del self.recordings[recording_id]
+        self._paused_by.pop(recording_id, None)
         self._tone.end(recording_id)
         self._apply_rules()
         return end
@@ -412,6 +441,7 @@ class Session:
         self.legs.names = left.legs
         self._next_stream, self._next_track = left.next_stream, left.next_track
         self.recordings |= {recording.row.id: recording for recording in running}
+        self._paused_by |= {each: holders for each, holders in left.paused_by.items() if each in self.recordings}
         self._tone.heard([recording.row for recording in running], left.legs)
         for recording in running:
             self.learn(recording.row.call)
@@ -462,13 +492,31 @@ class Session:
             asked = stream.wants_silence
             stream.handle.keep_alive(any(each.row.keepalive if asked is None else asked for each in running))
 
+    def _holders(self, recording: LiveRecording) -> frozenset[str]:
+        """Return who holds the recording paused; of a pause of which nobody knows, the API."""
+        if recording.row.status is not Status.PAUSED:
+            return frozenset()
+        return self._paused_by.get(recording.row.id, frozenset({PAUSED_BY_API}))
+
+    def _note_paused(self, recording: LiveRecording, holders: frozenset[str], now_us: int) -> None:
+        """Note who holds a recording paused, and whether the journal has what is said meanwhile."""
+        row = recording.row
+        self._paused_by[row.id] = holders
+        self.note(
+            now_us,
+            events.RecordingPaused(
+                recording_id=row.id,
+                journaled=not _all_paused(self.running),
+                behavior=row.options.pause_behavior,
+                held_by=tuple(sorted(holders)),
+            ),
+        )
+
     def _note_paused_beside(self, now_us: int) -> None:
         """Note in the journal that it holds what is said in the pauses of others from here on: a recording runs."""
         for recording in self.running:
             if recording.row.status is Status.PAUSED:
-                row = recording.row
-                behavior = row.options.pause_behavior
-                self.note(now_us, events.RecordingPaused(recording_id=row.id, journaled=True, behavior=behavior))
+                self._note_paused(recording, self._holders(recording), now_us)
 
     def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
         """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""
@@ -501,9 +549,9 @@ class SessionStream(Stream):
         elif isinstance(event, CallInfo):
             session.learn(event.call)
         elif isinstance(event, Paused):
-            session.pause_all(arrival_us)
+            session.pause_all(arrival_us, leg=self.facts.leg)
         elif isinstance(event, Resumed):
-            session.resume_all(arrival_us)
+            session.resume_all(arrival_us, leg=self.facts.leg)
 
     def closed(self, clean: bool, arrival_us: int) -> None:
         """End the stream; ``clean`` by the peer's own will, else it may come back as the same leg."""

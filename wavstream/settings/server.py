@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""
     object_key: Annotated[str, Field(min_length=1)] = "{app}/{date}/{recording_id}.{ext}"
     """Where a finished file lies below recordings/."""
+    recordings_group_read: bool = False
+    """Whether the server's group may read what lies in recordings/; off, since it is what people said."""
     sidecar: bool = True
     """Whether a JSON file with the recording's facts is written beside each file."""
     recording: RecordingDefaults = RecordingDefaults()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from wavstream.model.app import DEFAULT_APP
 from wavstream.model.ids import is_app_id
@@ -24,6 +25,10 @@ def _app_id(text: str) -> str:
     if not is_app_id(text):
         raise ValueError("must be 1 to 64 of letters, digits, _ and -")
     return text
+
+
+def _listed(given: object) -> object:
+    return [entry.strip() for entry in given.split(",") if entry.strip()] if isinstance(given, str) else given
 
 
 @with_options(
@@ -209,6 +214,11 @@ class OpenerSettings(Table):
     """Who is played silence by FreeSWITCH meanwhile, to keep the channel alive; bridged parties may not hear others."""
     channel: str | None = None
     """Pattern with a group `channel` that finds the channel's UUID in a session id; not set: the UUID at its end."""
+    apps: Annotated[tuple[Annotated[str, AfterValidator(_app_id)], ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Ids of the apps that may have calls streamed, commas between them; not set: all, but with `esl` and without
+    `owner_variable` only the one app that there is, since whoever knows a call's id could record it."""
+    owner_variable: str | None = None
+    """Channel variable of FreeSWITCH that has to be the id of the app that asks; not set: it is not looked at."""
 
 
 class TwilioSettings(Table):

@@ -21,7 +21,9 @@ from pathlib import Path
 
 from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
-from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, copy_key, is_object_key, sidecar_key
+from wavstream.removals import Removals
+from wavstream.storage.modes import FILE, PRIVATE, Modes, mend
+from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, base_key, copy_key, is_object_key, sidecar_key
 
 
 class NotOnDisk(OSError):
@@ -40,8 +42,10 @@ class StoredFile:
 class LocalStorage:
     """The folder of finished files. Safe to use from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, removals: Removals | None = None, modes: Modes = PRIVATE) -> None:
         self._root = root
+        self._modes = modes
+        self._removals = removals or Removals()
         # Held while a folder is made and filled, or found empty and removed, so that neither undoes the other.
         self._folders = threading.Lock()
         self._unsynced: set[Path] = set()
@@ -76,8 +80,11 @@ class LocalStorage:
         target = self.path(object_key)
         moved_before = not spool.exists() and target.exists()
         spooled_sidecar = None if sidecar is None else _write_synced(spool.with_name(sidecar_key(spool.name)), sidecar)
+        for made in (spool, spooled_sidecar):
+            if made is not None:
+                mend(made, self._modes.file)
         with self._folders:
-            made_in = _make_folders(target.parent)
+            made_in = _make_folders(target.parent, self._modes.folder)
             if spooled_sidecar is not None:  # rule 1: the sidecar first
                 os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
             if not moved_before:
@@ -98,12 +105,13 @@ class LocalStorage:
         """
         copy = self.path(copy_key(object_key, ext))
         _sync_file(spool)
+        mend(spool, self._modes.file)
         with suppress(FileNotFoundError):
             os.rename(spool, copy)
         # Checked after the move: whoever deletes the file looks for its copies after deleting it, so one of the two
         # sees the other.
         if not self.path(object_key).exists():
-            _unlink(copy)
+            self._removals.unlink(copy)
             self._prune(copy.parent)
 
     def path(self, object_key: str) -> Path:
@@ -126,15 +134,30 @@ class LocalStorage:
         """Delete the file, its sidecar, its copies and folders left empty; return whether there was a file."""
         target = self.path(object_key)
         beside = [sidecar_key(object_key), *(copy_key(object_key, each) for each in FileFormat)]
+        deleted: dict[str, bool] = {}
+        refused: OSError | None = None
+        for key in (object_key, *beside):  # one that cannot be deleted keeps none of the others
+            try:
+                deleted[key] = _unlink(self.path(key))
+            except OSError as error:
+                refused = refused or error
         try:
-            deleted = _unlink(target)
-            deleted_beside = [_unlink(self.path(key)) for key in beside]
             self._prune(target.parent)
-            if deleted or any(deleted_beside):
+            if any(deleted.values()):
                 _sync_nearest_folder(target.parent)
         except OSError as error:
-            raise DependencyError(f"storage: {object_key} could not be deleted: {error.strerror}") from error
-        return deleted
+            refused = refused or error
+        if refused is not None:
+            raise DependencyError(f"storage: {object_key} could not be deleted: {refused.strerror}") from refused
+        return deleted[object_key]
+
+    def walk_everything(self) -> Iterator[str]:
+        """Yield the keys of all files of which there is something, be it a sidecar or a copy alone; some repeatedly."""
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                key = base_key((Path(folder) / name).relative_to(self._root).as_posix())
+                if is_object_key(key):
+                    yield key
 
     def walk(self) -> Iterator[str]:
         """Yield the keys of all files, without sidecars and copies, to compare them with the catalog."""
@@ -151,7 +174,7 @@ class LocalStorage:
                 folder = folder.parent
 
 
-def _make_folders(folder: Path) -> list[Path]:
+def _make_folders(folder: Path, mode: int) -> list[Path]:
     """Make a folder with its parents; return the folders in which one was made."""
     missing = []
     while not folder.is_dir():
@@ -159,12 +182,12 @@ def _make_folders(folder: Path) -> list[Path]:
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
+        mend(each, mode)
     return [each.parent for each in missing]
 
 
 def _write_synced(path: Path, content: bytes) -> Path:
-    # 0640, like the audio: the sidecar holds the link that opens the file.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -63,5 +63,12 @@ def copy_key(object_key: str, ext: str) -> str:
     return f"{object_key}.{ext}{COPY_SUFFIX}"
 
 
+def base_key(key: str) -> str:
+    """Return the key of the file beside which a sidecar or a copy lies; that of a file itself comes back unchanged."""
+    if key.endswith(SIDECAR_SUFFIX):
+        return key.removesuffix(SIDECAR_SUFFIX)
+    return key.removesuffix(COPY_SUFFIX).rpartition(".")[0] if key.endswith(COPY_SUFFIX) else key
+
+
 def _wrong(why: str) -> OperatorError:
     return OperatorError(f"{_SETTING}: {why}")

@@ -133,6 +133,13 @@ class AppQueue:
         self.look = True
         self._woken.set()
 
+    def forget(self, recording_id: str) -> None:
+        """Begin no try to tell of this recording any more; one that is under way is not broken off."""
+        kept = [each for each in self._ready if each.fact.recording_id != recording_id]
+        if len(kept) < len(self._ready):
+            self._ready = deque(kept)
+            self.wake()
+
     def end(self) -> None:
         """Begin no more tries; `run` ends with those that are running."""
         self._ending = True

@@ -49,6 +49,11 @@ class Dispatcher:
         elif not self._stopping:
             self._begin(app_id)
 
+    async def forget(self, recording_id: str) -> None:
+        """Begin no try to tell of a recording that is erased: the outbox has nothing of it any more."""
+        for queue in self._queues.values():
+            queue.forget(recording_id)
+
     async def stop(self, timeout_s: float) -> None:
         """End with the tries that are running, within the time given; all else stays pending."""
         self._stopping = True

@@ -36,6 +36,7 @@ from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.open_files import OpenFiles
 from wavstream.turns.fair_pool import FairPool, Places
 from wavstream.webhooks.message import MessageBuilder
 
@@ -94,6 +95,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             urls=urls,
             recordings=FakeRecordings(commands),
             storage=storage,
+            open_files=OpenFiles(),
             conversions=conversions,
             downloads=downloads,
             live=NobodyLive(),

@@ -241,10 +241,29 @@ async def test_a_recording_that_is_erased_meanwhile_leaves_no_copy(
     gate.open.set()
     await harness.ended()
 
-    # Who had begun to fetch it gets it whole, as with any file that is erased while it is sent.
+    # Of one that is not broken off: who had begun to fetch it gets it whole.
     assert await growing.past(0) == Conversion.of(recording).size_bytes
     assert not harness.copy(recording).parent.exists()
     assert list(harness.spool.iterdir()) == []
+
+
+async def test_a_conversion_is_broken_off_where_its_recording_is_erased_and_nothing_of_it_is_left(
+    harness: ConversionsHarness, replace_write: Callable[[Write], None]
+) -> None:
+    gate, recording = Gate(), harness.recorded()
+    replace_write(gate)
+    growing = harness.conversions.begin(recording)
+    await growing.past(0)
+
+    harness.storage.delete(recording.object_key)
+    ending = await begun(harness.conversions.end(recording.id))
+    gate.open.set()
+    await ending
+
+    with pytest.raises(NotFound):
+        await growing.past(Conversion.of(recording).size_bytes - 1)
+    assert list(harness.spool.iterdir()) == []
+    assert not harness.copy(recording).parent.exists()
 
 
 async def test_a_recording_that_is_erased_before_its_turn_is_not_found(harness: ConversionsHarness) -> None:

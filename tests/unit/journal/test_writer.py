@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wavstream.journal.reader import JournalReader, read_header
 from wavstream.journal.segments import Position, WriteAt, segment_path, segments_of
 from wavstream.journal.sync import Flush
 from wavstream.journal.writer import JournalWriter
+from wavstream.removals import Removals
 
 FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
 
@@ -37,6 +39,7 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
         flush: Flush | None = None,
         sync_interval_s: float = 1.0,
         keep_bytes: int = 1 << 20,
+        removals: Removals | None = None,
     ) -> JournalWriter:
         writer = JournalWriter(
             tmp_path,
@@ -48,6 +51,7 @@ def make_writer(tmp_path: Path) -> Iterator[MakeWriter]:
             flush=flush,
             sync_interval_s=sync_interval_s,
             keep_bytes=keep_bytes,
+            removals=removals,
         )
         writer.start()
         writers.append(writer)
@@ -312,16 +316,26 @@ def test_deleting_old_segments_keeps_those_in_use(tmp_path: Path, make_writer: M
     assert read(tmp_path) == frames([2, 3])
 
 
-def test_a_delete_that_fails_is_told_and_the_journal_goes_on(tmp_path: Path, make_writer: MakeWriter) -> None:
-    writer = make_writer()
+def test_a_delete_that_fails_is_told_and_tried_again_and_the_journal_goes_on(
+    tmp_path: Path, make_writer: MakeWriter
+) -> None:
+    removals = Removals(first_retry_s=0.01)
+    writer = make_writer(removals=removals)
     journal = open_journal(writer)
-    segment_path(tmp_path, KEY, 1).mkdir()
+    (stuck := segment_path(tmp_path, KEY, 1)).mkdir()
     journal = open_journal(writer, segment=2, number=0)
     with capture_logs() as logs:
         writer.delete_before(journal, 2)
         journal.append(record(0))
         settle(writer, journal)
-    assert [line["event"] for line in logs] == ["journal_delete_failed"]
+        assert (removals.waiting, stuck.exists()) == (1, True)
+        stuck.rmdir()
+        stuck.touch()
+        give_up = time.monotonic() + PATIENCE_S
+        while removals.waiting and time.monotonic() < give_up:
+            time.sleep(0.005)
+    assert [line["event"] for line in logs] == ["removal_failed", "removal_done"]
+    assert not stuck.exists()
     assert journal.written_bytes == len(record(0))
 
 

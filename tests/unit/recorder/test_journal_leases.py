@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from wavstream.journal.journal import Journal
 from wavstream.recorder.journal_leases import JournalLeases
@@ -21,6 +22,9 @@ class Deletions:
         assert delete
         self.done.append((f"{journal.key}, damaged" if is_damaged else journal.key, None))
 
+    def submit_urgent(self, journal: Journal, on_written: Callable[[], None]) -> None:
+        on_written()
+
 
 def leases() -> tuple[JournalLeases, Deletions, Journal]:
     writer = Deletions()
@@ -38,6 +42,9 @@ async def test_segments_go_up_to_the_first_that_is_needed_and_the_journal_with_t
 
     assert writer.done == [("k", 2), ("k", 2), ("k", None)]
     assert journals.holders("k") == []
+    assert not journals.until_released("c").done()  # the writer has not said that it has come so far
+    await journals.until_released("c")
+    assert journals.until_released("c").done()
 
 
 async def test_a_failed_recording_keeps_its_part_until_it_is_released() -> None:

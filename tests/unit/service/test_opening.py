@@ -5,22 +5,75 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from wavstream.errors import OperatorError
+from wavstream.errors import Forbidden, OperatorError, WavstreamError
 from wavstream.service.opening import make_opener
-from wavstream.sessions.openers.base import Opener
+from wavstream.sessions.openers.base import Opener, OpenRequest
 from wavstream.settings import OpenerSettings, Settings
 
 WEBHOOK = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
 
 
-async def opening(chosen: dict[str, Any], **settings: Any) -> Opener | None:
+async def opening(chosen: dict[str, Any], apps: tuple[str, ...] = (), **settings: Any) -> Opener | None:
+    """Return the opener of a server that has these apps."""
+
+    async def is_only_app(app_id: str) -> bool:
+        return set(apps) <= {app_id}
+
     async with AsyncExitStack() as closing:
         return await make_opener(
-            Settings(opener=OpenerSettings(**chosen), **settings), closing, now=lambda: datetime.now(UTC)
+            Settings(opener=OpenerSettings(**chosen), **settings),
+            closing,
+            now=lambda: datetime.now(UTC),
+            is_only_app=is_only_app,
         )
+
+
+async def may_open(app_id: str, chosen: dict[str, Any], apps: tuple[str, ...]) -> bool:
+    """Whether the opener asks the media server, of which there is none here, for this app."""
+    opener = await opening(chosen, apps)
+    assert opener is not None
+    request = OpenRequest(
+        app_id=app_id,
+        session_id=str(uuid4()),
+        recording_id="5f0c",
+        media_url="ws://rec.example.com/media/pcm/s",
+        stream_token=None,
+        expires_at=datetime.now(UTC),
+    )
+    try:
+        await opener.open(request)
+    except Forbidden:
+        return False
+    except (WavstreamError, RuntimeError):  # it is closed already
+        return True
+    raise AssertionError("somebody answered")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "apps", "may"),
+    [
+        # Of one app every channel is its own.
+        ({"kind": "esl"}, ("shop",), {"shop"}),
+        ({"kind": "esl"}, (), {"shop", "bank"}),
+        # Of several nobody knows whose a channel is, until it is said who may, or what tells.
+        ({"kind": "esl"}, ("shop", "bank"), set()),
+        ({"kind": "esl", "apps": "shop"}, ("shop", "bank"), {"shop"}),
+        ({"kind": "esl", "apps": " shop , bank "}, ("shop", "bank"), {"shop", "bank"}),
+        ({"kind": "esl", "owner_variable": "recorded_by"}, ("shop", "bank"), {"shop", "bank"}),
+        ({"kind": "esl", "owner_variable": "recorded_by", "apps": ["bank"]}, ("shop", "bank"), {"bank"}),
+        # Who listens at a webhook is told which app asks.
+        (WEBHOOK, ("shop", "bank"), {"shop", "bank"}),
+        ({**WEBHOOK, "apps": "bank"}, ("shop", "bank"), {"bank"}),
+    ],
+)
+async def test_an_opener_is_asked_for_the_apps_whose_calls_it_may_have_streamed(
+    chosen: dict[str, Any], apps: tuple[str, ...], may: set[str]
+) -> None:
+    assert {app_id for app_id in ("shop", "bank") if await may_open(app_id, chosen, apps)} == may
 
 
 @pytest.mark.parametrize("chosen", [WEBHOOK, {"kind": "esl"}])

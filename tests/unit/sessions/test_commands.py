@@ -22,6 +22,7 @@ from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import RunningRecording
 from wavstream.model.times import utc
+from wavstream.recorder.eraser import Eraser
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -116,12 +117,13 @@ class CommandsHarness:
             now_us=self.now_us,
             close_wait_s=close_wait_s,
         )
+        self.eraser = Eraser(catalog=self.catalog, storage=self.storage, recorder=self.recorder)
         self.commands = Commands(
             sessions=self.sessions,
             recorder=self.recorder,
             opened=self.opened,
             catalog=self.catalog,
-            storage=self.storage,
+            eraser=self.eraser,
             new_recordings=self.new_recordings,
             now_us=self.now_us,
         )

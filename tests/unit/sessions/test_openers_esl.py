@@ -84,6 +84,29 @@ async def test_the_channel_is_told_where_to_stream_and_then_to_stop(switch: Free
     assert switch.channels[CHANNEL].stream is None
 
 
+async def test_a_channel_is_streamed_for_the_app_that_its_variable_names_and_for_no_other(
+    switch: FreeSwitch, link: SwitchLink
+) -> None:
+    opener = EslOpener(link, owner_variable="recorded_by")
+    for owner in ({}, {"recorded_by": "bank"}, {"recorded_by": "shop2"}, {"recorded_by": ""}):
+        switch.channels[CHANNEL].variables = owner
+        with pytest.raises(NotFound):
+            await opener.open(REQUEST)
+    del switch.channels[CHANNEL]
+    with pytest.raises(NotFound):
+        await opener.open(REQUEST)
+    assert set(switch.commands) == {f"uuid_getvar {CHANNEL} recorded_by"}
+
+    switch.channels[CHANNEL] = Channel(variables={"recorded_by": "shop"})
+    await opener.open(REQUEST)
+    assert switch.channels[CHANNEL].stream is not None
+
+
+async def test_a_variable_that_would_be_more_than_a_name_is_refused(link: SwitchLink) -> None:
+    with pytest.raises(OperatorError, match=r"opener\.owner_variable"):
+        EslOpener(link, owner_variable="a b")
+
+
 async def test_a_fork_is_played_silence_for_as_long_as_it_streams(switch: FreeSwitch, link: SwitchLink) -> None:
     opener = EslOpener(
         link, command=StreamCommand.AUDIO_FORK, mix=Mix.MIXED, rate_hz=24_000, silence=SilencePlayback.BOTH

@@ -35,6 +35,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
+from wavstream.recorder.recording import LiveRecording
 
 GIVEN_UP_S = RECONNECT_WAIT_S + 1
 
@@ -441,12 +442,63 @@ async def test_a_peer_that_pauses_twice_is_heard_once() -> None:
     call.open()
     call.start()
 
-    call.session.pause_all(at(1.0))
-    call.session.pause_all(at(2.0))
-    call.session.resume_all(at(3.0))
-    call.session.resume_all(at(4.0))
+    call.session.pause_all(at(1.0), leg="a")
+    call.session.pause_all(at(2.0), leg="a")
+    call.session.resume_all(at(3.0), leg="a")
+    call.session.resume_all(at(4.0), leg="a")
 
     assert [type(event) for event in call.events] == [RecordingStarted, RecordingPaused, RecordingResumed]
+
+
+def status_of(recording: LiveRecording) -> Status:
+    return recording.row.status
+
+
+async def test_a_leg_does_not_end_the_pause_of_a_command() -> None:
+    call = LiveCall()
+    call.open()
+    recording = call.live(call.start())
+    call.session.pause(recording, at(1.0))
+
+    call.session.resume_all(at(2.0), leg="a")
+    assert status_of(recording) is Status.PAUSED
+    call.session.pause_all(at(3.0), leg="a")
+    call.session.resume_all(at(4.0), leg="a")
+    assert status_of(recording) is Status.PAUSED
+
+    call.session.resume(recording, at(5.0))
+    assert status_of(recording) is Status.ONGOING
+
+
+async def test_a_pause_that_a_leg_began_and_a_command_took_over_is_the_commands() -> None:
+    call = LiveCall()
+    call.open()
+    recording = call.live(call.start())
+    call.session.pause_all(at(1.0), leg="a")
+    call.session.pause(recording, at(2.0))
+
+    call.session.resume_all(at(3.0), leg="a")
+
+    assert status_of(recording) is Status.PAUSED
+    assert recording.row.changed_at == utc(at(1.0))  # it is the same pause
+    holders = [event.held_by for event in call.events if isinstance(event, RecordingPaused)]
+    assert holders == [("leg:a",), ("api", "leg:a"), ("api",)]
+
+
+async def test_each_leg_ends_its_own_pause_and_a_command_that_of_all() -> None:
+    call = LiveCall()
+    call.open()
+    recording = call.live(call.start())
+    for at_s in (1.0, 5.0):
+        call.session.pause_all(at(at_s), leg="a")
+        call.session.pause_all(at(at_s), leg="b")
+        call.session.resume_all(at(at_s + 1), leg="a")
+        assert status_of(recording) is Status.PAUSED
+        if at_s == 1.0:
+            call.session.resume_all(at(at_s + 2), leg="b")
+        else:
+            call.session.resume(recording, at(at_s + 2))
+        assert status_of(recording) is Status.ONGOING
 
 
 # ---- time ----------------------------------------------------------------------------------------------------------

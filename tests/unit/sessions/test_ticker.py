@@ -50,7 +50,7 @@ async def test_whatever_comes_last_of_a_session_is_what_it_is_idle_since(last: s
         call.b.heard_us = at(50.0)
         stream.event(Dtmf("5"), at(50.0))
     elif last == "command":
-        call.session.pause_all(at(50.0))
+        call.session.pause_all(at(50.0), leg="a")
     else:
         call.open("c", at_s=50.0)
 

@@ -12,6 +12,7 @@ from tests.support.wanted import USUAL
 from wavstream.api.registry import VOCABULARIES
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact, FactKind, recording_fact
+from wavstream.model.ids import session_alias
 from wavstream.model.origin import Origin
 from wavstream.model.recording import Status
 
@@ -87,5 +88,5 @@ def test_pauses_and_what_follows_them_are_facts_of_their_own_each_time() -> None
 def test_facts_of_a_session_wait_for_each_other_in_one_api_and_of_a_recording_in_the_others() -> None:
     one, other = fact("telnyx"), replace(fact("telnyx"), recording_id="rec-2")
 
-    assert fact("gateway").line == fact("native").line == "call-77"
-    assert len({"call-77", one.line, other.line, fact("signalwire").line}) == 4
+    assert fact("gateway").line == fact("native").line == session_alias(fact("native").app_id, "call-77")
+    assert len({fact("native").line, one.line, other.line, fact("signalwire").line}) == 4

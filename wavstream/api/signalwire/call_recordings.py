@@ -98,9 +98,12 @@ class CallRecordings:
         """
         async with self._turns.of(app_id, call_id):
             recording = self._find(app_id, call_id, control_id)
-            if recording.status is Status.PAUSED:  # rule 4
+            try:
+                return await self._commands.pause(app_id=app_id, recording_id=recording.id, behavior=behavior)
+            except Conflict as error:
+                if error.state != Status.PAUSED:  # rule 4
+                    raise
                 return recording
-            return await self._commands.pause(app_id=app_id, recording_id=recording.id, behavior=behavior)
 
     async def resume(self, *, app_id: str, call_id: str, control_id: str | None) -> Recording:
         """Let a recording of the call go on; raises as ``pause`` does."""

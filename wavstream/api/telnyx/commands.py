@@ -103,8 +103,11 @@ class TelnyxCommands:
         """Pause recordings of a call: what is said meanwhile is not in the file. Raises as ``stop`` does."""
 
         async def pause(recording: Recording) -> None:
-            if recording.status is not Status.PAUSED:  # rule 5
+            try:
                 await self._commands.pause(app_id=app_id, recording_id=recording.id, behavior=PauseBehavior.SKIP)
+            except Conflict as error:
+                if error.state != Status.PAUSED:  # rule 5
+                    raise
 
         await self._act(_Command(app_id, call, PAUSE, said), is_retry, pause)
 

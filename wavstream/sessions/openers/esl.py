@@ -35,6 +35,7 @@ from wavstream.sessions.openers.switch_link import SwitchLink
 UUID_AT_THE_END = r"(?:.*-)?(?P<channel>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
 """Finds the channel in a session id: the whole id must match, ``channel`` is the channel's UUID."""
 _CHANNEL = re.compile(r"[A-Za-z0-9._:@+-]{1,256}")
+_VARIABLE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _URL = re.compile(r"wss?://[A-Za-z0-9._~:/?@!&()*+,;=%\[\]-]{1,4000}")
 """What RFC 3986 allows, without ``'``, ``$`` and ``#``; the modules take 4,096 bytes."""
 _ANSWER_SHOWN = 200
@@ -82,13 +83,18 @@ class EslOpener:
         rate_hz: int = 8_000,
         silence: SilencePlayback = SilencePlayback.NONE,
         channel: str = UUID_AT_THE_END,
+        owner_variable: str | None = None,
     ) -> None:
+        """Stream channels whose ``owner_variable`` is the id of the app that asks; None: any channel."""
         self._switch = switch
         self._command = command
         self._mix = mix
         self._rate_hz = rate_hz
         self._silence = silence
         self._channel = _pattern(channel)
+        if owner_variable is not None and not _VARIABLE.fullmatch(owner_variable):
+            raise OperatorError(f"opener.owner_variable: {owner_variable!r} is not the name of a channel variable")
+        self._owner_variable = owner_variable
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         """By channel: a stop waits until the start before it has finished."""
 
@@ -98,6 +104,7 @@ class EslOpener:
         url = self._url(request)
         rate = f"{self._rate_hz // 1_000}k" if self._rate_hz in (8_000, 16_000) else str(self._rate_hz)
         async with self._lock(channel):
+            await self._check_owner(channel, request.app_id)
             answer = await self._switch.api(f"{self._command} {channel} start {url} {self._mix} {rate}")
             if not answer.startswith("+OK"):
                 raise await self._not_started(channel, answer)
@@ -111,6 +118,14 @@ class EslOpener:
             if self._silence is not SilencePlayback.NONE:
                 both = " both" if self._silence is SilencePlayback.BOTH else ""
                 self._check_allowed(await self._switch.api(f"uuid_break {channel}{both}", repeatable=True))
+
+    async def _check_owner(self, channel: str, app_id: str) -> None:
+        if self._owner_variable is None:
+            return
+        owner = await self._switch.api(f"uuid_getvar {channel} {self._owner_variable}")
+        self._check_allowed(owner)
+        if owner != app_id:  # another app's, or nobody's: for this app there is no such channel
+            raise NotFound("the media server has no channel of this session")
 
     def _lock(self, channel: str) -> asyncio.Lock:
         return self._locks.setdefault(channel, asyncio.Lock())

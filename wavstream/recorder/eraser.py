@@ -1,0 +1,89 @@
+"""Erases recordings, whoever asks for it: the app that owns one, or its retention.
+
+1. First the rows say so (``catalog/erasures.py``): from then on nobody is given the file, and no restart brings the
+   recording back. Each step that follows may fail, or be ended by a crash: the row says that something is left, and the
+   sweeper does it again.
+2. The file goes, with its sidecar and its copies.
+3. Who has it open, or is about to tell of it, is broken off: downloads, listeners, the conversion to the other format,
+   webhooks. In this order, since who opens it later finds no file.
+4. Its part of the journal goes as soon as no other recording of the session needs the same segments: what is said in a
+   call is there once, for all recordings of it. A recording that has not ended cannot be erased, so its spool file is
+   gone by now.
+5. The catalog's log is emptied. Not for each recording: once for all that were erased meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.erasures import Erasing
+from wavstream.model.recording import Recording, Status
+from wavstream.recorder.recorder import Recorder
+from wavstream.storage.local import LocalStorage
+
+log = structlog.get_logger(__name__)
+
+ROWS_AT_ONCE = 50
+"""Erased in one transaction: some 50 ms, for which other writers wait."""
+JOURNAL_WAIT_S = 5.0
+SCRUB_WAIT_S = 2.0
+"""How long an erasure waits for the catalog's log to be emptied; that goes on behind it."""
+
+
+class Eraser:
+    """Erases what may be erased. Lives on the event loop."""
+
+    def __init__(self, *, catalog: Catalog, storage: LocalStorage, recorder: Recorder) -> None:
+        self._catalog = catalog
+        self._storage = storage
+        self._recorder = recorder
+        self._ends: list[Callable[[str], Awaitable[None]]] = []
+        self._scrubs: set[asyncio.Future[None]] = set()
+
+    def on_removal(self, end: Callable[[str], Awaitable[None]]) -> None:
+        """Call ``end`` from now on with the id of each recording whose file is removed: who reads it has to end."""
+        self._ends.append(end)
+
+    async def begin(self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
+        """Erase the rows of recordings that have ended; return the ids of those that nobody holds (rule 1).
+
+        ``by`` is who asks for it. Raise DependencyError if the catalog fails.
+        """
+        erased: set[str] = set()
+        for start in range(0, len(doomed), ROWS_AT_ONCE):
+            some = doomed[start : start + ROWS_AT_ONCE]
+            erased |= await self._catalog.erasures.begin(some, status, by=by, now=now)
+        for recording in doomed:
+            if recording.id in erased:
+                log.info("recording_erased", recording_id=recording.id, app_id=recording.app_id, status=status, by=by)
+        return erased
+
+    async def remove(self, erased: Erasing) -> None:
+        """Remove what is left of a recording whose row is erased; raise DependencyError if something stays."""
+        try:
+            await asyncio.to_thread(self._storage.delete, erased.object_key)
+        finally:
+            for end in self._ends:
+                await end(erased.id)
+        self._recorder.release_failed(erased.id)
+        await asyncio.wait((self._recorder.until_released(erased.id),), timeout=JOURNAL_WAIT_S)
+        await self._catalog.erasures.finish([erased.id])
+
+    async def remove_rest(self, recording: Recording) -> bool:
+        """Remove what is left of an erased recording as ``remove`` does; return False if nothing is."""
+        if not await self._catalog.erasures.is_unfinished(recording.id):
+            return False
+        await self.remove(Erasing(recording.id, recording.object_key))
+        return True
+
+    async def scrub(self) -> None:
+        """Take what was erased out of the catalog's log (rule 5)."""
+        scrubbing = asyncio.ensure_future(self._catalog.database.scrub())
+        self._scrubs.add(scrubbing)
+        scrubbing.add_done_callback(self._scrubs.discard)
+        await asyncio.wait((scrubbing,), timeout=SCRUB_WAIT_S)
