@@ -31,7 +31,6 @@ SHORTER = {
         "media/endpoint.py",
         "model/app.py",
         "model/audio.py",
-        "model/call.py",
         "model/filters.py",
         "model/ids.py",
         "model/operation.py",
@@ -90,7 +89,6 @@ SHORTER = {
     "One command, or one part of the composition": (
         "__main__.py",
         "cli/recover.py",
-        "service/collect_metrics.py",
         "service/logs.py",
         "simulator/voices/make_voices.py",
     ),

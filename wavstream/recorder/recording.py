@@ -67,6 +67,8 @@ class LiveRecording:
     ) -> None:
         self.row = row
         """The recording as it is; the catalog's row follows."""
+        self.pauses = 0
+        """How often it was paused."""
         self.journal: Journal | None = None
         self.job: RenderJob | None = None
         self.folded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -91,6 +93,7 @@ class LiveRecording:
 
     def set_status(self, status: Status, now_us: int, *, pause_behavior: PauseBehavior | None = None) -> Recording:
         """Make it ongoing or paused; ``pause_behavior`` changes that option."""
+        self.pauses += status is Status.PAUSED
         options = self.row.options
         if pause_behavior is not None:
             options = replace(options, pause_behavior=pause_behavior)

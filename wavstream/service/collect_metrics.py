@@ -28,6 +28,9 @@ def collect_metrics(
 
     def read() -> Iterator[MetricSample]:
         yield from _media(counters)
+        for what, count in sessions.all_left_out().items():
+            left_out = "What calls had no room for."
+            yield MetricSample("wavstream_left_out_total", left_out, count, MetricType.COUNTER, {"what": what})
         running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         yield MetricSample("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)

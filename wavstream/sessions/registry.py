@@ -64,6 +64,8 @@ class Sessions:
         self._sessions: dict[tuple[str, str], Session] = {}
         self._deferred = DeferredStreams()
         self._made = 0
+        self.left_out: Counter[str] = Counter()
+        """What calls that are over had no room for, by what it is; ``all_left_out`` has those that live too."""
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -120,7 +122,16 @@ class Sessions:
         if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
 
+    def all_left_out(self) -> dict[str, int]:
+        """Return what calls had no room for since the start of the server, by what it is."""
+        live = [session.left_out for session in list(self._sessions.values())]
+        return {
+            "facts": self.left_out["facts"] + sum(left.facts for left in live),
+            "events": self.left_out["events"] + sum(left.events for left in live),
+        }
+
     def _drop(self, session: Session) -> None:
+        self.left_out.update(facts=session.left_out.facts, events=session.left_out.events)
         del self._sessions[session.app_id, session.session_id]
         for slot in self.slots:
             slot.pop(session, None)

@@ -22,6 +22,7 @@ import structlog
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
+from wavstream.errors import LimitReached
 from wavstream.journal import events, records
 from wavstream.journal.events import StreamFacts
 from wavstream.journal.journal import Journal
@@ -34,6 +35,7 @@ from wavstream.model.times import utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Expectation, FoldSchedule, SessionDeadlines, Timing
+from wavstream.sessions.intake import MAX_PAUSES, MAX_STREAMS, EventAllowance, LeftOut
 from wavstream.sessions.legs import Legs, RecordingTone
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
@@ -78,6 +80,7 @@ class Session:
         self.active_us = now_us
         """When something came last, as far as that is known without asking the streams; see ``StalledSessions``."""
         self.call = CallFacts()
+        self.left_out = LeftOut()
         self.legs = Legs()
         self.streams: list[SessionStream] = []
         """The open ones."""
@@ -97,15 +100,20 @@ class Session:
         self._deadlines = SessionDeadlines(timing)
         self._schedule = FoldSchedule(now_us, turn)
         self._tone = RecordingTone()
+        self.owes_resume: SessionStream | None = None
+        """Whose peer asked for a resume, and had no event left."""
         self._inspect_us = now_us
         """When one of the streams is to be looked at, at the earliest."""
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
     def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> SessionStream:
-        """Take in a stream that has introduced itself."""
-        self.active_us = now_us
+        """Take in a stream that has introduced itself; raise LimitReached where the call has had too many."""
         leg = self.legs.name_of(started, dialect=handle.dialect)
+        if self._next_stream > MAX_STREAMS:
+            raise LimitReached(f"the call has had {MAX_STREAMS} streams, as many as it may", retry_after_s=60)
+        self.legs.check_room(leg)
+        self.active_us = now_us
         facts = facts_of(
             started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
         )
@@ -174,6 +182,7 @@ class Session:
 
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
+        self.owes_resume = None
         row = recording.set_status(Status.PAUSED, now_us, pause_behavior=behavior)
         journaled = any(other.row.status is Status.ONGOING for other in self.running)
         self.note(
@@ -184,7 +193,9 @@ class Session:
         return row
 
     def resume(self, recording: LiveRecording, now_us: int) -> Recording:
-        """Let a paused recording go on."""
+        """Let a paused recording go on; raise LimitReached where it was paused too often: it stays paused."""
+        if recording.pauses >= MAX_PAUSES:
+            raise LimitReached(f"it was paused {MAX_PAUSES} times, as often as it may: stop it", retry_after_s=60)
         was_withheld = _all_paused(self.running)
         row = recording.set_status(Status.ONGOING, now_us)
         self.note(now_us, events.RecordingResumed(recording_id=row.id))
@@ -194,6 +205,7 @@ class Session:
 
     def pause_all(self, now_us: int) -> None:
         """Pause every ongoing recording: the media server asks for it."""
+        self.owes_resume = None
         for recording in self.running:
             if recording.row.status is Status.ONGOING:
                 self.pause(recording, now_us)
@@ -202,7 +214,7 @@ class Session:
     def resume_all(self, now_us: int) -> None:
         """Let every paused recording go on: the media server asks for it."""
         for recording in self.running:
-            if recording.row.status is Status.PAUSED:
+            if recording.row.status is Status.PAUSED and recording.pauses < MAX_PAUSES:
                 self.resume(recording, now_us)
                 recording.save_later()
 
@@ -213,6 +225,7 @@ class Session:
         end_us = now_us if end_us is None else end_us
         recording_id = recording.row.id
         self.active_us = now_us
+        self._note_left_out(now_us)
         end = recording.stop(events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us), now_us)
         del self.recordings[recording_id]
         self._tone.end(recording_id)
@@ -257,8 +270,11 @@ class Session:
     # ---- what is known of the call -----------------------------------------------------------------------------
 
     def learn(self, call: CallFacts) -> None:
-        """Add to what is known of the call."""
+        """Add to what is known of the call, as far as there is room."""
         self.call = self.call.merged(call)
+        missing = self.call.missing_of(call)
+        if missing:
+            self.left_out.add_facts(missing, session_id=self.session_id, app_id=self.app_id)
 
     def announce(self, now_us: int) -> None:
         """Keep the session though nobody streams it: there is a call, or it goes on."""
@@ -311,6 +327,10 @@ class Session:
                 stream.turn_window()
         if now_us >= self._inspect_us:
             self._inspect(now_us)
+        if self.left_out.is_news:
+            self._note_left_out(now_us)
+        if self.owes_resume is not None:
+            self.owes_resume.resume_if_it_may(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -406,6 +426,7 @@ class Session:
                 returns_beep=self._tone.start(recording, self.streams),
             ),
         )
+        self.left_out.is_news = bool(self.left_out.facts or self.left_out.events)
         self._note_paused_beside(now_us)
         self._apply_rules()
         return begun
@@ -424,6 +445,13 @@ class Session:
                 stream.journal_frames(journal.append)
             asked = stream.wants_silence
             stream.handle.keep_alive(any(each.row.keepalive if asked is None else asked for each in running))
+
+    def _note_left_out(self, now_us: int) -> None:
+        """Note in the journal what the call had no room for, if a recording runs and it was not noted."""
+        left = self.left_out
+        if left.is_news and self.is_recording:
+            left.is_news = False
+            self.note(now_us, events.LeftOut(facts=left.facts, events=left.events))
 
     def _note_paused_beside(self, now_us: int) -> None:
         """Note in the journal that it holds what is said in the pauses of others from here on: a recording runs."""
@@ -446,27 +474,40 @@ class Session:
 class SessionStream(Stream):
     """The sink of one media socket: its frames go to the journal, its events are the session's."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_allowance", "_session")
 
     def __init__(
         self, session: Session, *, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted
     ) -> None:
         super().__init__(facts=facts, handle=handle, joined_us=joined_us, started=started)
         self._session = session
+        self._allowance = EventAllowance()
 
     def event(self, event: Event, arrival_us: int) -> None:
         """Apply an event that is not a frame."""
         session = self._session
-        if isinstance(event, Dtmf):
-            session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
-        elif isinstance(event, Mark):
-            session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
+        if isinstance(event, Dtmf | Mark):
+            if not self._allowance.take(arrival_us):
+                session.left_out.add_event(session_id=session.session_id, app_id=session.app_id)
+            elif isinstance(event, Dtmf):
+                session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
+            else:
+                session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
         elif isinstance(event, CallInfo):
             session.learn(event.call)
         elif isinstance(event, Paused):
             session.pause_all(arrival_us)
         elif isinstance(event, Resumed):
-            session.resume_all(arrival_us)
+            self.resume_if_it_may(arrival_us)
+
+    def resume_if_it_may(self, now_us: int) -> None:
+        """Let what is paused go on, now or as soon as the stream may send an event again (rule 3 of ``intake``)."""
+        session = self._session
+        if self._allowance.take(now_us):
+            session.owes_resume = None
+            session.resume_all(now_us)
+        else:
+            session.owes_resume = self
 
     def closed(self, clean: bool, arrival_us: int) -> None:
         """End the stream; ``clean`` by the peer's own will, else it may come back as the same leg."""

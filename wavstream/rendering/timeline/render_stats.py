@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wavstream.journal.events import LeftOut
     from wavstream.model.recording import Gap
 
 MAX_GAPS = 1_000
+MAX_PAUSES = 1_000
+"""Pauses in a receipt."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,10 @@ class RenderStats:
     gaps: list[Gap] = field(default_factory=list)
     gaps_omitted: int = 0
     """Gaps beyond the first thousand."""
+    facts_omitted: int = 0
+    """Facts of the call that it had no room for."""
+    events_omitted: int = 0
+    """Digits and marks that came too fast."""
     remarks: list[str] = field(default_factory=list)
     """What is worth a line in the log, a sentence each."""
     _remarked_streams: set[int] = field(default_factory=set)
@@ -50,6 +57,11 @@ class RenderStats:
             self.gaps.append(gap)
         else:
             self.gaps_omitted += 1
+
+    def leave_out(self, left: LeftOut) -> None:
+        """Note what the call had no room for. A restart counts anew: what was left out before it stays said."""
+        self.facts_omitted = max(self.facts_omitted, left.facts)
+        self.events_omitted = max(self.events_omitted, left.events)
 
     def add_remark(self, stream: int, remark: str) -> None:
         """Note a stream's first oddity; the counts tell of the others."""
