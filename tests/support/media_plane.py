@@ -121,6 +121,9 @@ class RememberingSessions:
         self._at_open = at_open
         self.sink_raises = sink_raises
 
+    def awaits(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> bool:
+        return False
+
     def open_stream(self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int) -> RememberingSink:
         if self.refuse is not None:
             raise self.refuse

@@ -11,6 +11,7 @@ callers show their key, and gives errors its vendor's shape; its routes translat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +46,7 @@ from wavstream.errors import (
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.webhooks.target import check_url
@@ -79,6 +81,7 @@ class FacadeDependencies:
     signing_keys: SigningKeys = field(repr=False)
     now: Callable[[], datetime]
     """Aware, UTC."""
+    quotas: Quotas = field(default_factory=Quotas)
     rules: FacadeRules = FacadeRules()
     body_limit_bytes: int = 65_536
     page_limit: int = 200
@@ -215,6 +218,7 @@ class _Gate:
                 if shown.key is not None:
                     raise
                 raise Unauthenticated(f"no key was given: send 'Authorization: {self._scheme} <key>'") from None
+            self._parts.quotas.take_request(app_id, time.monotonic())
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:

@@ -67,7 +67,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             200: {"description": "The file", "content": _AUDIO},
             206: {"description": "The range that was asked for", "content": _AUDIO},
             304: {"description": "The caller's copy is right"},
-            **problems(403, 404, 412, 416, 422, 503),
+            **problems(403, 404, 412, 416, 422, 429, 503),
         },
     )
     @router.head("/{link:path}", include_in_schema=False)

@@ -18,12 +18,14 @@ from wavstream.conversion.conversion import Conversion
 from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamError
 from wavstream.model.recording import Recording
 from wavstream.sessions.admission import DiskReserve
+from wavstream.sessions.quotas import Quota, Quotas, Tally
 from wavstream.storage.local import LocalStorage
 
 log = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_CONVERSIONS = 2
 """Threads that convert; who comes later waits for a turn."""
+MAX_WAITING_CONVERSIONS = 200
 RETRY_AFTER_S = 60
 
 
@@ -62,7 +64,19 @@ class GrowingFile:
 class Conversions:
     """Converts files in threads of its own. Its methods are for the event loop."""
 
-    def __init__(self, *, storage: LocalStorage, spool: Path, reserve: DiskReserve) -> None:
+    def __init__(
+        self,
+        *,
+        storage: LocalStorage,
+        spool: Path,
+        reserve: DiskReserve,
+        max_waiting: int = MAX_WAITING_CONVERSIONS,
+        quotas: Quotas | None = None,
+    ) -> None:
+        """Begin without one; ``max_waiting`` may run and wait."""
+        self._max_waiting = max_waiting
+        self._quotas = quotas or Quotas()
+        self._of_app = Tally()
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
@@ -77,6 +91,15 @@ class Conversions:
         if growing is None:
             conversion = Conversion.of(recording)
             self._check_room(conversion.size_bytes)
+            self._quotas.check(
+                Quota.CONVERSIONS,
+                recording.app_id,
+                used=self._of_app.of(recording.app_id),
+                used_by_all=self._of_app.total,
+            )
+            if self._of_app.total >= self._max_waiting:
+                raise LimitReached("As many files are converted, or wait for it, as may: try again.", retry_after_s=5)
+            self._of_app.add(recording.app_id)
             path = self._spool / f"{recording.id}.{conversion.file_format}-copy"
             growing = self._growing[recording.id] = GrowingFile(path)
             task = asyncio.create_task(self._make(recording, conversion, growing), name=f"convert {recording.id}")
@@ -121,6 +144,7 @@ class Conversions:
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
             del self._growing[recording.id]
+            self._of_app.remove(recording.app_id)
 
     def _convert(self, object_key: str, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:
         try:

@@ -28,6 +28,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
+from wavstream.sessions.quotas import Quota, Quotas
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,13 @@ class Live:
     """Who listens to what. Lives on the event loop, but for what says otherwise."""
 
     def __init__(
-        self, recorder: Recorder, *, max_listeners: int, queue_bytes: int = QUEUE_BYTES, slow_s: float = SLOW_S
+        self,
+        recorder: Recorder,
+        *,
+        max_listeners: int,
+        quotas: Quotas | None = None,
+        queue_bytes: int = QUEUE_BYTES,
+        slow_s: float = SLOW_S,
     ) -> None:
         """Bound each listener by ``queue_bytes`` and ``slow_s``, and their number by ``max_listeners``."""
         self.cut_off = 0
@@ -61,6 +68,7 @@ class Live:
         self._render = recorder.render
         self._loop = asyncio.get_running_loop()
         self._max_listeners = max_listeners
+        self._quotas = quotas or Quotas()
         self.queue_bytes = queue_bytes
         self.slow_s = slow_s
         self._audiences: dict[str, _Audience] = {}
@@ -86,7 +94,10 @@ class Live:
         recording = self._recorder.get(recording_id)
         if self._is_stopping or recording is None or not recording.is_under_way:
             return None
-        if self.listeners >= self._max_listeners:
+        app_id, listeners = recording.row.app_id, self._all()
+        of_app = sum(listener.recording.app_id == app_id for listener in listeners)
+        self._quotas.check(Quota.LIVE_LISTENERS, app_id, used=of_app, used_by_all=len(listeners))
+        if len(listeners) >= self._max_listeners:
             raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
         audience = self._audiences.get(recording_id)
         if audience is None:

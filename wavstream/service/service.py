@@ -47,9 +47,11 @@ from wavstream.service.wiring import (
     gateway_dependencies,
     make_default_app,
     media_endpoint,
+    quotas_of,
     twilio_account,
 )
 from wavstream.sessions.admission import DiskReserve, NewRecordings
+from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -146,10 +148,19 @@ class Service:
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
-        self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners)
+        quotas = quotas_of(settings)
+        self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners, quotas=quotas)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         await reserve.look()
-        conversions = Conversions(storage=storage, spool=self.folder.spool, reserve=reserve)
+        usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
+        await usage.look()
+        conversions = Conversions(
+            storage=storage,
+            spool=self.folder.spool,
+            reserve=reserve,
+            max_waiting=settings.limits.conversions,
+            quotas=quotas,
+        )
         self._closing.push_async_callback(conversions.stop)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
@@ -162,12 +173,14 @@ class Service:
             limits=SessionLimits(
                 sessions=settings.limits.sessions,
                 streams_per_session=settings.limits.streams_per_session,
+                recordings=settings.limits.recordings,
                 auto_record=settings.auto_record,
             ),
             recorder=self.recorder,
             writer=self._writer,
             new_recordings=new_recordings,
             options_of=app_cache.last_options,
+            quotas=quotas,
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
@@ -204,6 +217,7 @@ class Service:
         )
         gateway = gateway_dependencies(
             settings,
+            quotas=quotas,
             commands=self._gateway,
             apps=self.catalog.apps,
             app_cache=app_cache,
@@ -226,6 +240,7 @@ class Service:
             live=self.live,
             messages=self.webhooks.messages,
             readiness=self._not_ready_because,
+            quotas=quotas,
             metrics_registry=self.metrics.registry,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -243,6 +258,7 @@ class Service:
             deliveries=self.catalog.deliveries,
             signing_keys=signing_keys,
             now=self._wall,
+            quotas=quotas,
             rules=facade_rules(settings),
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -253,6 +269,7 @@ class Service:
         self.app = create_app(dependencies, gateway, facades)
         self.endpoint = media_endpoint(
             settings,
+            quotas=quotas,
             authenticator=self.authenticator,
             app_cache=app_cache,
             sessions=self.sessions,
@@ -274,6 +291,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(usage.watch, "usage of apps")
         sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"

@@ -22,13 +22,26 @@ from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.model.app import DEFAULT_APP, App
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.settings.tables import Limits
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Return the quotas of all apps, with the limits that they share."""
+    table, limits = settings.quotas, settings.limits
+    return Quotas(
+        server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
+        defaults={quota: getattr(table, quota) for quota in Quota},
+        of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
+    )
 
 
 def media_endpoint(
     settings: Settings,
     *,
+    quotas: Quotas,
     authenticator: Authenticator,
     app_cache: AppCache,
     sessions: Sessions,
@@ -43,7 +56,9 @@ def media_endpoint(
         sessions=sessions,
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
+        quotas=quotas,
         limits=MediaLimits(
+            sockets=settings.limits.streams,
             max_message_bytes=media.max_message_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
             ping_interval_s=media.ping_interval_s,
@@ -71,6 +86,7 @@ def command_rules(settings: Settings) -> CommandRules:
 def gateway_dependencies(
     settings: Settings,
     *,
+    quotas: Quotas,
     commands: GatewayCommands,
     apps: Apps,
     app_cache: AppCache,
@@ -94,6 +110,7 @@ def gateway_dependencies(
         vendors=tuple(VOCABULARIES),
         now=now,
         clock=time.monotonic,
+        quotas=quotas,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

@@ -135,6 +135,12 @@ class Session:
             self._begin(recording.row, now_us).save_journaled_later()
         return stream
 
+    def awaits(self, started: StreamStarted, *, dialect: str) -> bool:
+        """Return whether a stream that introduces itself is a leg come back, or takes the place of an open stream."""
+        leg = self.legs.name_of(started, dialect=dialect)
+        facts = facts_of(started, leg=leg, dialect=dialect, stream=0, first_track=0)
+        return leg in self.legs.away or any(stream.gives_way_to(facts, started.stream_id) for stream in self.streams)
+
     def stream_closed(self, stream: SessionStream, *, clean: bool, now_us: int) -> None:
         """Note that a stream is over, by its own will or not."""
         if stream not in self.streams:

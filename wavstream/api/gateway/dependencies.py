@@ -12,6 +12,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
+from wavstream.sessions.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class GatewayDependencies:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
+    quotas: Quotas = field(default_factory=Quotas)
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""
