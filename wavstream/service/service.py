@@ -152,8 +152,8 @@ class Service:
         self.live = Live(self.recorder, max_listeners=settings.limits.live_listeners, quotas=quotas)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         await reserve.look()
-        usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
-        await usage.look()
+        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
+        await self.usage.look()
         conversions = Conversions(
             storage=storage,
             spool=self.folder.spool,
@@ -291,7 +291,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
-        self._keep(usage.watch, "usage of apps")
+        self._keep(self.usage.watch, "usage of apps")
         sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"

@@ -78,7 +78,7 @@ class Quotas:
         if own:
             if used < own:
                 return None
-            return QuotaReached(f"quotas.{quota} is {own} for this app, which has as many", retry_after_s=_RETRY_S)
+            return QuotaReached(f"the app is at its quota: quotas.{quota} is {own}", retry_after_s=_RETRY_S)
         has = self.server.get(quota, 0)
         if self.apps < 2 or not has or used_by_all < has - has // _KEPT or used < max(1, has // self.apps):
             return None

@@ -180,14 +180,14 @@ class Sessions:
         """Raise LimitReached if the disk, the app or the session has no room for another recording."""
         self._new_recordings.check_room()
         self.quotas.check_disk(app_id)
+        session = self._sessions.get((app_id, session_id))
+        used = (0 if session is None else len(session.recordings)) + self._starting[app_id, session_id]
+        self.quotas.check(Quota.RECORDINGS_PER_SESSION, app_id, used=used, used_by_all=0)
         used = self._recorder.count(app_id) + self._starting[app_id]
         total = self._recorder.count() + self._starting.total() // 2  # each is counted twice
         self.quotas.check(Quota.RECORDINGS, app_id, used=used, used_by_all=total)
         if total >= self._limits.recordings:
             raise LimitReached("the server has as many recordings as it may: try again later", retry_after_s=5)
-        session = self._sessions.get((app_id, session_id))
-        used = (0 if session is None else len(session.recordings)) + self._starting[app_id, session_id]
-        self.quotas.check(Quota.RECORDINGS_PER_SESSION, app_id, used=used, used_by_all=0)
 
     @contextmanager
     def starting(self, app_id: str, session_id: str) -> Iterator[None]:
