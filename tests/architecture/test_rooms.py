@@ -79,6 +79,7 @@ SHORTER = {
         "rendering/encoders/wav.py",
         "retention/expiry.py",
         "retention/holds.py",
+        "sessions/app_usage.py",
         "sessions/views.py",
         "webhooks/gateway.py",
         "webhooks/message.py",
