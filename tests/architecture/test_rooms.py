@@ -28,7 +28,6 @@ SHORTER = {
         "access/app_cache.py",
         "clock.py",
         "media/closing.py",
-        "media/endpoint.py",
         "model/app.py",
         "model/audio.py",
         "model/filters.py",

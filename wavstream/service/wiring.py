@@ -110,7 +110,7 @@ def gateway_dependencies(
         vendors=tuple(VOCABULARIES),
         now=now,
         clock=time.monotonic,
-        quotas=quotas,
+        take_request=quotas.take_request,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

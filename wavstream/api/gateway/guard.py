@@ -90,7 +90,7 @@ class GatewayGuard:
                 return _counted(None, allowance)
             try:
                 if caller != _ADMIN:
-                    self._parts.quotas.take_request(caller, self._parts.clock())
+                    self._parts.take_request(caller, self._parts.clock())
                 return _counted(await answer(request, caller), allowance)
             except WavstreamError as error:
                 return _counted(refusal_of(error), allowance)
