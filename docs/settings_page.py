@@ -36,7 +36,8 @@ def page() -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    return f"| `{name}` | {_variables(name)} | {_default(field)} | {field.description} |\n"
+    explained = " ".join((field.description or "").split("\n"))
+    return f"| `{name}` | {_variables(name)} | {_default(field)} | {explained} |\n"
 
 
 def _variables(name: str) -> str:

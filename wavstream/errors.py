@@ -12,6 +12,7 @@
         NoSuchMethod          the address takes other methods
         LimitReached          a limit of the server is reached; try again later
           TooSoon               the caller alone asks too much or too often
+            QuotaReached          its app has as much of something as it may
         MediaError            what arrived on a media stream cannot be used
           BadPayload            bytes or text that do not have the agreed form
           BadParameter          a stream parameter with a value we do not accept
@@ -139,6 +140,10 @@ class TooSoon(LimitReached):
     """The caller alone asks too much or too often: try again after ``retry_after_s`` seconds."""
 
     http_status = 429
+
+
+class QuotaReached(TooSoon):
+    """The app has as much of something as it may: the text names the quota. End something, or try again later."""
 
 
 class MediaError(PeerError):

@@ -43,6 +43,9 @@ _YOUNGER = frozenset(
         "webhook_event_failover_url",
         "pace",
         "suspicions",
+        "pauses_omitted",
+        "facts_omitted",
+        "events_omitted",
     )
 )
 """Fields of today's answers that the version before did not have; what was there is as it was."""

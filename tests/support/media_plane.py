@@ -124,6 +124,9 @@ class RememberingSessions:
     def check_load(self, app_id: str, session_id: str | None) -> None:
         """There is always room."""
 
+    def awaits(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> bool:
+        return False
+
     def open_stream(self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int) -> RememberingSink:
         if self.refuse is not None:
             raise self.refuse

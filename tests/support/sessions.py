@@ -25,7 +25,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recorder import LiveRecordings, Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.session import Restored, Session, SessionStream
@@ -127,7 +127,7 @@ class QuietRecorder(Recorder):
         self.released: list[str] = []
         self.catalog: Catalog | None = None
         """Where rows are saved that somebody waits for; None: nowhere."""
-        self._live = {}
+        self._live = LiveRecordings()
 
     @property
     def fold_delay_s(self) -> float:
@@ -168,7 +168,8 @@ class QuietRecorder(Recorder):
 
     def forget(self, recording_id: str) -> None:
         """Forget a recording whose file is there."""
-        self._live.pop(recording_id, None)
+        if recording_id in self._live:
+            del self._live[recording_id]
 
     def finish(self, recording: Recording) -> None:
         """Finish the file: ``recording`` is what it ended up as."""

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from wavstream.errors import OperatorError
 from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.settings import OLDER_NAMES, OLDER_VARIABLES, RecordingDefaults, Settings, every_setting, load, variable
+from wavstream.settings.tables import AppQuotas
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]
@@ -66,7 +67,11 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.close_timeout_s": ("2", 2.0),
     "media.frames_per_second": ("100", 100),
     "limits.sessions": ("10", 10),
+    "limits.streams": ("100", 100),
     "limits.streams_per_session": ("2", 2),
+    "limits.recordings": ("20", 20),
+    "limits.requests_per_s": ("50", 50),
+    "limits.media_bytes_per_s": ("1000000", 1_000_000),
     "limits.live_listeners": ("0", 0),
     "limits.live_ranges": ("20", 20),
     "limits.live_ranges_per_app": ("10", 10),
@@ -80,6 +85,16 @@ OTHER: dict[str, tuple[str, Any]] = {
     "limits.fold_delay_s": ("0", 0.0),
     "limits.page_size": ("20", 20),
     "limits.body_bytes": ("4096", 4_096),
+    "quotas.sessions": ("10", 10),
+    "quotas.streams": ("20", 20),
+    "quotas.recordings": ("30", 30),
+    "quotas.recordings_per_session": ("2", 2),
+    "quotas.live_listeners": ("4", 4),
+    "quotas.conversions": ("1", 1),
+    "quotas.requests_per_s": ("100", 100),
+    "quotas.media_bytes_per_s": ("320000", 320_000),
+    "quotas.disk_bytes": ("1000000000", 1_000_000_000),
+    "quotas.apps": ('{"shop": {"sessions": 5}}', {"shop": AppQuotas(sessions=5)}),
     "journal.segment_bytes": ("8192", 8_192),
     "journal.queue_bytes": ("131072", 131_072),
     "journal.sync_interval_s": ("0.5", 0.5),
@@ -135,6 +150,8 @@ def written(folder: Path, text: str) -> Path:
 def toml_line(name: str, text: str, default: Any) -> str:
     table, _, key = name.rpartition(".")
     is_text = isinstance(default, str | Path | tuple) or (default is None and not text.isdigit())
+    if isinstance(default, dict):
+        text = text.replace(":", " =")
     line = f'{key} = "{text}"' if is_text else f"{key} = {text}"
     return f"[{table}]\n{line}" if table else line
 
@@ -437,3 +454,17 @@ def test_the_sample_without_its_comment_signs_is_all_defaults_and_valid_examples
     examples = [name for name in NAMES if value_of(Settings(), name) is None]
     assert [n for n in NAMES if value_of(settings, n) != value_of(Settings(), n)] == examples
     assert tomllib.loads(text)["port"] == 8080
+
+
+def test_an_app_has_quotas_of_its_own_and_a_wrong_name_among_them_is_told(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, "[quotas]\nsessions = 9\n[quotas.apps.shop]\nstreams = 7\n"))
+    assert (settings.quotas.sessions, settings.quotas.apps["shop"].streams) == (9, 7)
+
+    (line,) = complaints(written(tmp_path, "[quotas.apps.shop]\nstreems = 7\n"))
+
+    assert "in a file: quotas.apps.shop.streems" in line
+
+
+def test_the_quotas_of_an_app_whose_id_none_can_have_are_told(tmp_path: Path) -> None:
+    (line,) = complaints(written(tmp_path, "[quotas.apps.'a shop']\nstreams = 7\n"))
+    assert "quotas.apps.a shop" in line

@@ -44,7 +44,12 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(AuthMiddleware, authenticator=parts.authenticator, body_limit_bytes=parts.body_limit_bytes)
+    app.add_middleware(
+        AuthMiddleware,
+        authenticator=parts.authenticator,
+        quotas=parts.quotas,
+        body_limit_bytes=parts.body_limit_bytes,
+    )
     vendors = {facade.name: Mounted(facade.paths, partial(facade.create, facades)) for facade in FACADES}
     app.state.mounted = [Mounted(PATHS, partial(create_gateway, gateway)), *vendors.values()]
     app.add_middleware(FacadeMount, mounted=app.state.mounted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +17,7 @@ from wavstream.conversion.conversions import Conversions
 from wavstream.listening.live import Live
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.open_files import OpenFiles
@@ -49,6 +50,7 @@ class ApiDependencies:
     metrics_registry: CollectorRegistry
     now: Callable[[], datetime]
     """Aware, UTC."""
+    quotas: Quotas = field(default_factory=Quotas)
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

@@ -11,6 +11,7 @@ callers show their key, and gives errors its vendor's shape; its routes translat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +46,7 @@ from wavstream.errors import (
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.turns.fair_pool import FairPool
@@ -82,6 +84,7 @@ class FacadeDependencies:
     """Reads, speaks and resamples what is played to calls."""
     now: Callable[[], datetime]
     """Aware, UTC."""
+    quotas: Quotas = field(default_factory=Quotas)
     rules: FacadeRules = FacadeRules()
     body_limit_bytes: int = 65_536
     page_limit: int = 200
@@ -219,6 +222,7 @@ class _Gate:
                     raise
                 raise Unauthenticated(f"no key was given: send 'Authorization: {self._scheme} <key>'") from None
             app_id = caller.app_id
+            self._parts.quotas.take_request(app_id, time.monotonic())
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:

@@ -7,6 +7,7 @@ path exists, nor what is wrong with a body.
 from __future__ import annotations
 
 import inspect
+import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
@@ -19,6 +20,7 @@ from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.origin import Networks, client_address, is_local
 from wavstream.api.problems import problem, problem_of
 from wavstream.errors import LimitReached, TooSoon, WavstreamError
+from wavstream.sessions.quotas import Quotas
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -52,8 +54,9 @@ class ClientAddress:
 class AuthMiddleware:
     """ASGI middleware that refuses bodies over ``body_limit_bytes`` and requests under ``/v1`` without a valid key."""
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, body_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, quotas: Quotas, body_limit_bytes: int) -> None:
         self._app = app
+        self._quotas = quotas
         self._authenticator = authenticator
         self._body_limit_bytes = body_limit_bytes
 
@@ -81,13 +84,15 @@ class AuthMiddleware:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" else ""
         address = scope["client"][0] if scope.get("client") else ""
-        return await authenticated(
+        caller = await authenticated(
             self._authenticator,
             bearer or headers.get("x-api-key") or None,
             headers=headers,
             app=headers.get("x-app-id"),
             address=address,
         )
+        self._quotas.take_request(caller.app_id, time.monotonic())
+        return caller
 
 
 async def authenticated(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, exists, select, update
+from sqlalchemy import Connection, RowMapping, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.app_keys import has_changed, insert_key, put_key
@@ -152,6 +152,11 @@ class Apps:
             return None if row is None else (_app(row), row["key_hash"])
 
         return await self._database.read(read)
+
+    async def count(self) -> int:
+        """Return how many apps there are."""
+        statement = select(func.count()).select_from(apps)
+        return await self._database.read(lambda connection: int(connection.execute(statement).scalar_one()))
 
     async def any(self) -> bool:
         """Return whether there is an app at all."""

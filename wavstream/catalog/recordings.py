@@ -7,6 +7,7 @@ session) cannot take a row back, and needs no lock.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -76,6 +77,13 @@ _SAVE = {
     for status, before in MAY_FOLLOW.items()
 }
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
+_SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
+_STORED = select(_SIZE).where(recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value)
+_SUM_STORED = (
+    select(recordings.c.app_id, func.sum(_SIZE))
+    .where(recordings.c.status == Status.AVAILABLE.value)
+    .group_by(recordings.c.app_id)
+)
 
 
 class Recordings:
@@ -84,10 +92,22 @@ class Recordings:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
+        self._stored: Counter[str] | None = None
+        """Bytes of the files in storage, by app; None: they were not summed up yet."""
+
+    async def stored_bytes(self) -> Counter[str]:
+        """Return the bytes of the files in storage, by app: summed up once, and kept up to date by ``save``."""
+        if self._stored is None:
+            # As a write, so that no other write comes between the sum and what is added to it.
+            self._stored = await self._database.write(_sum_stored)
+        return Counter(self._stored)
 
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
-        return await self._database.write(lambda connection: insert_recording(connection, recording))
+        added = await self._database.write(lambda connection: insert_recording(connection, recording))
+        if added and self._stored is not None:
+            self._stored[recording.app_id] += _stored_bytes(recording)
+        return added
 
     async def save(self, recording: Recording, facts: Sequence[Fact] = ()) -> bool:
         """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
@@ -95,11 +115,15 @@ class Recordings:
         Return False, and change nothing, if the row is further in its life.
         """
 
-        def write(connection: Connection) -> tuple[bool, set[str]]:
+        def write(connection: Connection) -> tuple[bool, set[str], int]:
+            before_bytes = _stored_before(connection, recording)
             saved = _SAVE[recording.status].run(connection, recording_row(recording)) == 1
-            return saved, self._outbox.add(connection, facts) if saved else set()
+            told = self._outbox.add(connection, facts) if saved else set()
+            return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
 
-        saved, told = await self._database.write(write)
+        saved, told, more_bytes = await self._database.write(write)
+        if self._stored is not None:
+            self._stored[recording.app_id] += more_bytes
         self._outbox.tell_dispatcher(told)
         return saved
 
@@ -191,14 +215,29 @@ class Recordings:
         if session_id is not None:
             wanted.append(columns.session_id == session_id)
         day = columns.created_us // _DAY_US
-        size_bytes = func.sum(func.json_extract(columns.receipt_json, "$.size_bytes"))
-        statement = select(day, func.count(), size_bytes).where(*wanted).group_by(day).order_by(day)
+        statement = select(day, func.count(), func.sum(_SIZE)).where(*wanted).group_by(day).order_by(day)
 
         def read(connection: Connection) -> tuple[StoredDay, ...]:
             rows = connection.execute(statement)
             return tuple(StoredDay(utc(day * _DAY_US).date(), count, size or 0) for day, count, size in rows)
 
         return await self._database.read(read)
+
+
+def _sum_stored(connection: Connection) -> Counter[str]:
+    return Counter({app_id: size or 0 for app_id, size in connection.execute(_SUM_STORED)})
+
+
+def _stored_before(connection: Connection, recording: Recording) -> int:
+    """Return the size of the file that the row has in storage; only a recording that has ended can have one."""
+    if recording.status.is_unfinished:
+        return 0
+    return connection.execute(_STORED, {"wanted": recording.id}).scalar_one_or_none() or 0
+
+
+def _stored_bytes(recording: Recording) -> int:
+    receipt = recording.receipt
+    return receipt.size_bytes if receipt is not None and recording.status is Status.AVAILABLE else 0
 
 
 def _newest_first(statement: Select[Any]) -> Select[Any]:

@@ -23,6 +23,7 @@ from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamErr
 from wavstream.model.recording import Recording
 from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
+from wavstream.sessions.quotas import Quota, Quotas, Tally
 from wavstream.storage.local import LocalStorage
 from wavstream.turns.fair_pool import FairPool, Place, Places
 
@@ -82,9 +83,12 @@ class Conversions:
         reserve: DiskReserve,
         places: Places,
         max_bytes: int,
+        quotas: Quotas | None = None,
         removals: Removals | None = None,
     ) -> None:
         """Convert as much at once as ``places`` says, and ``max_bytes`` of new files in all."""
+        self._quotas = quotas or Quotas()
+        self._of_app = Tally()
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
@@ -103,8 +107,15 @@ class Conversions:
         if growing is None:
             conversion = Conversion.of(recording)
             self._check_room(conversion.size_bytes)
+            self._quotas.check(
+                Quota.CONVERSIONS,
+                recording.app_id,
+                used=self._of_app.of(recording.app_id),
+                used_by_all=self._of_app.total,
+            )
             place = self._pool.enter(recording.app_id)
             self._begun_bytes += conversion.size_bytes
+            self._of_app.add(recording.app_id)
             path = self._spool / f"{recording.id}.{conversion.file_format}-copy"
             growing = self._growing[recording.id] = GrowingFile(path)
             task = asyncio.create_task(self._make(recording, conversion, growing), name=f"convert {recording.id}")
@@ -174,6 +185,7 @@ class Conversions:
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
             del self._growing[recording.id]
+            self._of_app.remove(recording.app_id)
             growing.ended.set_result(None)
 
     def _convert(self, object_key: str, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:

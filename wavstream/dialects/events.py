@@ -74,6 +74,11 @@ class Reason(StrEnum):
         "bad_digit",
         "a DTMF event without one of 0-9 * # A-D: no recording sees it; the sender must correct it",
     )
+    TOO_MANY_FIELDS = (
+        "too_many_fields",
+        "metadata with more than 256 fields: those behind are not looked at; the sender must leave out what is not of "
+        "the call",
+    )
     BAD_MARK = (
         "bad_mark",
         "a mark without a name of 1 to 256 printable characters; the sender must correct it",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from wavstream.dialects.events import (
     StreamStopped,
 )
 from wavstream.dialects.freeswitch_start import StreamMetadata
+from wavstream.dialects.parameters import first_fields
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
@@ -41,7 +43,7 @@ HELD_BYTES = 64_000
 _EVENTS = frozenset(("dtmf", "mark", "pause", "resume", "stop"))
 _MAX_DOCUMENTS = 64
 """JSON documents in one text; a peer that sends more does not join texts, and each costs as much as a message."""
-_SPACE = " \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 _scan_json = json.JSONDecoder().raw_decode
 
@@ -137,12 +139,14 @@ class AudioForkDialect:
         kind = document.get("event")
         if isinstance(kind, str) and kind in _EVENTS:
             return (*self._start(), _event(kind, document))
+        fields = first_fields(document)
+        wide = (Ignored(Reason.TOO_MANY_FIELDS),) if len(fields) < len(document) else ()
         if not self._step_bytes:
-            return self._start(document)
+            return (*self._start(fields), *wide)
         if "event" in document or "type" in document:
             return (Ignored(Reason.UNKNOWN_EVENT),)
-        call = self._metadata.call(document)
-        return (CallInfo(call), *self._contradicted(document))
+        call = self._metadata.call(fields)
+        return (CallInfo(call), *self._contradicted(fields), *wide)
 
     def _start(self, metadata: Mapping[str, Any] | None = None) -> Sequence[Event]:
         """Start the stream with the audio that was held; return no event if it has started before."""
@@ -219,6 +223,6 @@ def _read_documents(message: bytes) -> tuple[list[object], bool]:
 
 
 def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
-    return at
+    space = _SPACE.match(text, at)
+    assert space is not None  # it may be empty
+    return space.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -19,7 +20,8 @@ BYTE_ORDERS = "little or big"
 """Its accepted values, for a person."""
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
-_MAX_CUSTOMER_IDS = 16
+MAX_FIELDS = 256
+"""Fields of one document of a peer; real metadata have a few dozen."""
 _FIELD = re.compile(r"\$\.(\w+)")
 
 
@@ -84,13 +86,17 @@ def read_id(fields: Mapping[str, Any], field: str) -> str | None:
 
 
 def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, str]:
-    """Return the customer's own ids of the call: the first texts whose names are not ``ours``."""
-    ids = {
+    """Return the customer's own ids of the call: the texts whose names are not ``ours``."""
+    return {
         name: value
         for name, value in fields.items()
         if name not in ours and is_customer_id(name) and isinstance(value, str) and is_customer_id(value)
     }
-    return dict(list(ids.items())[:_MAX_CUSTOMER_IDS])
+
+
+def first_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of a document that are looked at: a text of 1 MiB may have 100,000 names."""
+    return fields if len(fields) <= MAX_FIELDS else dict(islice(fields.items(), MAX_FIELDS))
 
 
 def _shown(value: object) -> str:

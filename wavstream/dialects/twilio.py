@@ -38,6 +38,7 @@ from wavstream.dialects.parameters import (
     ByteOrder,
     StreamParameters,
     customer_ids,
+    first_fields,
     ordered,
     read_id,
     read_parameters,
@@ -286,7 +287,7 @@ class TwilioDialect:
 def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamStarted:
     """Return the stream that a ``start`` message describes; raise BadParameter."""
     start = _start_fields(message)
-    custom = start.custom_parameters or {}
+    custom = first_fields(start.custom_parameters or {})
     parameters = read_parameters(custom, _Parameters, _ACCEPTED)
     codec = _CODECS.get(start.media_format.encoding.lower())
     if codec is None:
@@ -304,7 +305,8 @@ def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSt
         clock=TrackClock.TIMESTAMPED,
         tracks=_read_tracks(start.tracks),
         channel=parameters.channel,
-        call=replace(parameters.call, vendor_ids={**customer_ids(custom, _NO_VENDOR_ID), **known}),
+        # The ids of the stream come first: a call has room for so many.
+        call=replace(parameters.call, vendor_ids=known | customer_ids(custom, {*_NO_VENDOR_ID, *known})),
         record=parameters.record,
         keepalive=parameters.keepalive,
         accepts_audio=parameters.two_way and "streamSid" in known,  # rule 5

@@ -127,6 +127,15 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, tag="mark"):
     name: str
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag="left_out"):
+    """The call had no room for some of what its peers told; each number is of all of the call so far."""
+
+    facts: int
+    """Ids and other facts of the call."""
+    events: int
+    """Digits and marks."""
+
+
 class ServerStopped(msgspec.Struct, frozen=True, tag="server_stopped"):
     """The server shut down in good order."""
 
@@ -145,6 +154,7 @@ JournalEvent = (
     | RecordingStopped
     | Digit
     | Mark
+    | LeftOut
     | ServerStopped
     | ServerStarted
 )

@@ -28,6 +28,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.turns.fair_pool import FairPool
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Live:
         *,
         reads: FairPool,
         max_listeners: int,
+        quotas: Quotas | None = None,
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
     ) -> None:
@@ -71,6 +73,7 @@ class Live:
         self._loop = asyncio.get_running_loop()
         self._max_listeners = max_listeners
         self._reads = reads
+        self._quotas = quotas or Quotas()
         self.queue_bytes = queue_bytes
         self.slow_s = slow_s
         self._audiences: dict[str, _Audience] = {}
@@ -96,7 +99,10 @@ class Live:
         recording = self._recorder.get(recording_id)
         if self._is_stopping or recording is None or not recording.is_under_way:
             return None
-        if self.listeners >= self._max_listeners:
+        app_id, listeners = recording.row.app_id, self._all()
+        of_app = sum(listener.recording.app_id == app_id for listener in listeners)
+        self._quotas.check(Quota.LIVE_LISTENERS, app_id, used=of_app, used_by_all=len(listeners))
+        if len(listeners) >= self._max_listeners:
             raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
         audience = self._audiences.get(recording_id)
         if audience is None:

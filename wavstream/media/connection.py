@@ -76,6 +76,7 @@ class MediaConnection(asyncio.Protocol):
         self._limits = endpoint.limits
         self._transport = transport
         self._core = core
+        self._app_id = app_id
         self._dialect = dialect
         self._connections = connections
         self._loop = asyncio.get_running_loop()
@@ -93,6 +94,7 @@ class MediaConnection(asyncio.Protocol):
         self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
         endpoint.counters.open_sockets += 1
+        endpoint.quotas.sockets.add(app_id)
 
     # ---- the socket ------------------------------------------------------------------------------------------------
 
@@ -142,10 +144,11 @@ class MediaConnection(asyncio.Protocol):
         self._end(State.ENDED)
         self._disarm()
         self._watch_timer.cancel()
-        self._stream.count()
+        self._stream.count(self._arrival_us)
         closed = self._core.close_sent or self._core.close_rcvd
         self._endpoint.counters.closed[ABNORMAL if closed is None else int(closed.code)] += 1
         self._endpoint.counters.open_sockets -= 1
+        self._endpoint.quotas.sockets.remove(self._app_id)
         self._connections.discard(self)
 
     def shutdown(self) -> None:
@@ -335,7 +338,7 @@ class MediaConnection(asyncio.Protocol):
     def _watch(self) -> None:
         """Look at what came since the last time."""
         self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
-        self._stream.count()
+        self._stream.count(self._arrival_us)
         frames = self._reader.frames
         closing = self._watchdog.look(
             frames=frames, messages=frames - self._control_frames, reading=self._transport.is_reading()

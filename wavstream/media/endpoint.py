@@ -11,6 +11,7 @@ from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
 from wavstream.dialects.base import Dialect
 from wavstream.media.pacer import Pacer
+from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 
 
@@ -76,6 +77,7 @@ class MediaEndpoint:
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     allowed_origins: frozenset[str] = frozenset()
     """Whose pages may open media sockets, beside our own; in lower case."""
+    quotas: Quotas = field(default_factory=Quotas)
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
     pacer: Pacer = field(default_factory=Pacer)

@@ -132,6 +132,7 @@ class Handshake(asyncio.Protocol):
         app_id = (found if isinstance(found, Caller) else await found).app_id
         # What the stream may ask for by and by has the options of the app as it was read last.
         await self._endpoint.app_cache.get(app_id)
+        self._endpoint.quotas.check_socket(app_id)
         return app_id
 
     def _authenticated(

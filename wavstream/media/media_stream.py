@@ -134,15 +134,18 @@ class MediaStream:
             self.enter(state)
             sink, self._untold = self._untold, None  # rule 2
             if sink is not None:
+                self._endpoint.quotas.streams.remove(self._app_id)
                 sink.closed(clean, arrival_us)
 
     def newest_frame_samples(self) -> int:
         """Return the samples of each channel in the newest frame; 0: there is none."""
         return 0 if self.sink is None else self.sink.frame_samples
 
-    def count(self) -> None:
-        """Bring the counters of all streams up to date."""
+    def count(self, arrival_us: int) -> None:
+        """Bring the counters of all streams up to date; ``arrival_us``: when the newest of what came was read."""
         counters = self._endpoint.counters
+        if self.received_bytes:
+            self._endpoint.quotas.media.add(self._app_id, self.received_bytes, arrival_us / 1e6)
         counters.frames += self.frames
         counters.received_bytes += self.received_bytes
         self.frames = self.received_bytes = 0
@@ -151,14 +154,16 @@ class MediaStream:
         if started.session_id is None:
             raise BadParameter("session_id", "missing; put it into the path, or into the first message")
         self.started = started
+        endpoint, now_us = self._endpoint, self._endpoint.now_us()
+        if not endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
+            endpoint.quotas.check_stream(self._app_id, now_us / 1e6)
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
-        sink = self._endpoint.sessions.open_stream(
-            started, app_id=self._app_id, handle=self._handle, now_us=self._endpoint.now_us()
-        )
+        sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
         self._untold = sink
+        endpoint.quotas.streams.add(self._app_id)
         if self.state is State.LIVE:
             self.sink = sink
-        self._endpoint.counters.streams_opened += 1
+        endpoint.counters.streams_opened += 1
 
     def _take_pending(self, arrival_us: int) -> None:
         """Deliver what the dialect held back."""

@@ -170,6 +170,12 @@ class Integrity:
     gaps_omitted: int = 0
     """Gaps beyond those that are listed."""
     pauses: tuple[Pause, ...] = ()
+    pauses_omitted: int = 0
+    """Pauses beyond those that are listed."""
+    facts_omitted: int = 0
+    """Ids and other facts of the call that it had no room for, each time that they were told."""
+    events_omitted: int = 0
+    """Digits and marks that came faster than a stream may send them."""
     drift_ppm: dict[str, int] = field(default_factory=dict)
     """By leg: how fast its clock ran against ours."""
     trimmed_ms: Trimmed = Trimmed()

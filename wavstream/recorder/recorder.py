@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,28 @@ class Folders:
     spool: Path
 
 
+class LiveRecordings(dict[str, LiveRecording]):
+    """The recordings by their ids, counted by app."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_app: Counter[str] = Counter()
+
+    def __setitem__(self, recording_id: str, recording: LiveRecording) -> None:
+        """Enter a recording, whose app stays the same."""
+        if recording_id not in self:
+            self.of_app[recording.row.app_id] += 1
+        super().__setitem__(recording_id, recording)
+
+    def __delitem__(self, recording_id: str) -> None:
+        """Take one out."""
+        app_id = self[recording_id].row.app_id
+        super().__delitem__(recording_id)
+        self.of_app[app_id] -= 1
+        if not self.of_app[app_id]:
+            del self.of_app[app_id]
+
+
 class Recorder:
     """Makes the recordings of the server. Lives on the event loop."""
 
@@ -53,7 +76,7 @@ class Recorder:
         self._removals = removals or Removals()
         self.slice_bytes = slice_bytes
         self._leases = JournalLeases(writer, loop)
-        self._live: dict[str, LiveRecording] = {}
+        self._live = LiveRecordings()
         self._end_automatically: Callable[[LiveRecording, RecordingStopped], None] = lambda recording, end: None
 
     # ---- recordings ------------------------------------------------------------------------------------------------
@@ -61,6 +84,13 @@ class Recorder:
     def get(self, recording_id: str) -> LiveRecording | None:
         """Return the recording if it is accepted, runs, or is being finished."""
         return self._live.get(recording_id)
+
+    def __iter__(self) -> Iterator[LiveRecording]:
+        return iter(self._live.values())
+
+    def count(self, app_id: str | None = None) -> int:
+        """Return how many of an app are accepted, run, or are being finished; None: of all."""
+        return len(self._live) if app_id is None else self._live.of_app[app_id]
 
     def accept(self, row: Recording) -> LiveRecording:
         """Enter a recording that begins when there is a stream."""

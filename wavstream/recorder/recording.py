@@ -67,6 +67,8 @@ class LiveRecording:
     ) -> None:
         self.row = row
         """The recording as it is; the catalog's row follows."""
+        self.pauses = 0
+        """How often it was paused."""
         self.journal: Journal | None = None
         self.job: RenderJob | None = None
         self.folded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,6 +77,7 @@ class LiveRecording:
         """Gives the recording as it ends up: with its file, or without one for good."""
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
+        self._journaled_before = 0
         self._registry = registry
         self._leases = leases
         self._render = render
@@ -87,10 +90,12 @@ class LiveRecording:
     def begin(self, row: Recording, journal: Journal, job: RenderJob, *, first_segment: int) -> None:
         """Mark the recording as running; its start record is in ``first_segment`` or later."""
         self.row, self.journal, self.job = row, journal, job
+        self._journaled_before = journal.written_bytes
         self._leases.acquire(row.id, journal, first_segment=first_segment)
 
     def set_status(self, status: Status, now_us: int, *, pause_behavior: PauseBehavior | None = None) -> Recording:
         """Make it ongoing or paused; ``pause_behavior`` changes that option."""
+        self.pauses += status is Status.PAUSED
         options = self.row.options
         if pause_behavior is not None:
             options = replace(options, pause_behavior=pause_behavior)
@@ -134,6 +139,11 @@ class LiveRecording:
     def save_later(self) -> None:
         """Write the row, without anyone waiting for it."""
         self._publisher.save_later(self.row)
+
+    @property
+    def journaled_bytes(self) -> int:
+        """Bytes that were written to its journal since it began."""
+        return 0 if self.journal is None else self.journal.written_bytes - self._journaled_before
 
     @property
     def is_under_way(self) -> bool:

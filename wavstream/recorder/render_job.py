@@ -130,6 +130,11 @@ class RenderJob:
         """The key of the journal that is folded; may be read from any thread."""
         return self._reader.key
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file so far; to be read on any thread."""
+        return self._file.size_bytes
+
     def set_listener(self, hear: Callable[[bytes], None] | None) -> None:
         """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""
         if (hear is None) != (self._hear is None):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
 from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.render_stats import MAX_GAPS, MAX_PAUSES
 from wavstream.rendering.timeline.spans import drift_ppm, reconnect_gaps, track_receipts
 
 if TYPE_CHECKING:
@@ -65,11 +66,14 @@ def file_account(
         paused_ms=stats.paused_us // 1000,
         after_limit_ms=stats.after_limit_us // 1000,
         clipped_samples=stats.clipped_samples,
-        gaps=tuple(
-            replace(gap, start_ms=gap.start_ms - begin_ms) for gap in sorted(gaps, key=lambda gap: gap.start_ms)
+        gaps=tuple(replace(gap, start_ms=gap.start_ms - begin_ms) for gap in gaps[:MAX_GAPS]),
+        gaps_omitted=stats.gaps_omitted + len(gaps[MAX_GAPS:]),
+        pauses=tuple(
+            Pause(start // 1000 - begin_ms, (end - start) // 1000) for start, end in output.pauses.spans[:MAX_PAUSES]
         ),
-        gaps_omitted=stats.gaps_omitted,
-        pauses=tuple(Pause(start // 1000 - begin_ms, (end - start) // 1000) for start, end in output.pauses.spans),
+        pauses_omitted=max(0, len(output.pauses.spans) - MAX_PAUSES),
+        facts_omitted=stats.facts_omitted,
+        events_omitted=stats.events_omitted,
         drift_ppm=drift_ppm(timeline.streams),
         trimmed_ms=output.trimmed,
         paused_audio_in_journal=has_pause_in_journal,

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from wavstream.journal.events import (
     Digit,
+    LeftOut,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
@@ -222,14 +223,15 @@ class Fold:
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
             # to when it begins, to where it is written to when it ends.
-            behavior = event.behavior or self._options.pause_behavior
-            pauses.begin(max(now_us, self._output.written_us), behavior)
+            pauses.begin(max(now_us, self._output.written_us), event.behavior or self._options.pause_behavior)
             self._has_pause_in_journal |= event.journaled
         elif isinstance(event, RecordingResumed) and event.recording_id == self._recording_id:
             pauses.end(max(now_us, self._output.written_us))
         elif isinstance(event, RecordingStopped) and event.recording_id == self._recording_id:
             self.complete = True
             return self._end(event, now_us)
+        elif isinstance(event, LeftOut):
+            self._stats.leave_out(event)
         elif isinstance(event, Digit) and event.digit in self._options.terminators:
             return self._terminate(event, now_us)
         return b""
@@ -362,8 +364,7 @@ class Fold:
         """Open the file, if it is not open; return False if its rate cannot be known yet (rule 5)."""
         if self._output.is_open:
             return True
-        rate_hz = self._decide_rate()
-        if rate_hz is None:
+        if (rate_hz := self._decide_rate()) is None:
             return False
         output, timeline = self._output, self._timeline
         output.open(rate_hz, begin_us=timeline.begin_us, returned=timeline.returning_tracks(self._returns_beep))

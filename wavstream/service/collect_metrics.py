@@ -12,6 +12,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
+from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
 
@@ -32,6 +33,13 @@ def collect_metrics(
 
     def read() -> Iterator[MetricSample]:
         yield from _media(counters)
+        for what, count in sessions.all_left_out().items():
+            left_out = "What calls had no room for."
+            yield MetricSample("wavstream_left_out_total", left_out, count, MetricType.COUNTER, {"what": what})
+        for quota in Quota:
+            refused = "What apps were refused because of a quota, or of their share of the server."
+            count = sessions.quotas.refused[quota]
+            yield MetricSample("wavstream_quota_refusals_total", refused, count, MetricType.COUNTER, {"quota": quota})
         running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         overloaded = float(sessions.load.overloaded_by is not None)

@@ -52,9 +52,11 @@ from wavstream.service.wiring import (
     gateway_dependencies,
     make_default_app,
     media_endpoint,
+    quotas_of,
     twilio_account,
 )
 from wavstream.sessions.admission import DiskReserve, NewRecordings
+from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.load import Headroom
@@ -163,17 +165,23 @@ class Service:
             removals=removals,
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
+        quotas = quotas_of(settings)
         pools = Pools.of(settings.limits)
         self._closing.push_async_callback(pools.stop)
-        self.live = Live(self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners)
+        self.live = Live(
+            self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
+        )
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
         await reserve.look()
+        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
+        await self.usage.look()
         conversions = Conversions(
             storage=storage,
             spool=self.folder.spool,
             reserve=reserve,
             places=conversion_places(settings.limits),
             max_bytes=settings.limits.conversion_bytes,
+            quotas=quotas,
             removals=removals,
         )
         self._closing.push_async_callback(conversions.stop)
@@ -197,12 +205,14 @@ class Service:
                     fold_delay_s=settings.limits.fold_delay_s,
                     queue_bytes=settings.journal.queue_bytes // 2,
                 ),
+                recordings=settings.limits.recordings,
                 auto_record=settings.auto_record,
             ),
             recorder=self.recorder,
             writer=self._writer,
             new_recordings=new_recordings,
             options_of=app_cache.last_options,
+            quotas=quotas,
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
@@ -244,6 +254,7 @@ class Service:
         )
         gateway = gateway_dependencies(
             settings,
+            quotas=quotas,
             commands=self._gateway,
             apps=self.catalog.apps,
             app_cache=app_cache,
@@ -268,6 +279,7 @@ class Service:
             live=self.live,
             messages=self.webhooks.messages,
             readiness=self._not_ready_because,
+            quotas=quotas,
             metrics_registry=self.metrics.registry,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -286,6 +298,7 @@ class Service:
             signing_keys=signing_keys,
             sounds=pools.sounds,
             now=self._wall,
+            quotas=quotas,
             rules=facade_rules(settings),
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -296,6 +309,7 @@ class Service:
         self.app = create_app(dependencies, gateway, facades)
         self.endpoint = media_endpoint(
             settings,
+            quotas=quotas,
             authenticator=self.authenticator,
             app_cache=app_cache,
             sessions=self.sessions,
@@ -322,6 +336,7 @@ class Service:
         self._keep(reserve.watch, "disk reserve")
         self._keep(self._watch_access, "watch of apps and keys")
         self._keep(self._mend_modes, "file modes")
+        self._keep(self.usage.watch, "usage of apps")
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )

@@ -25,6 +25,7 @@ from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.model.app import DEFAULT_APP, App
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.settings.tables import Limits
@@ -77,9 +78,20 @@ def conversion_places(limits: Limits) -> Places:
     )
 
 
+def quotas_of(settings: Settings) -> Quotas:
+    """Return the quotas of all apps, with the limits that they share."""
+    table, limits = settings.quotas, settings.limits
+    return Quotas(
+        server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
+        defaults={quota: getattr(table, quota) for quota in Quota},
+        of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
+    )
+
+
 def media_endpoint(
     settings: Settings,
     *,
+    quotas: Quotas,
     authenticator: Authenticator,
     app_cache: AppCache,
     sessions: Sessions,
@@ -95,7 +107,9 @@ def media_endpoint(
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
+        quotas=quotas,
         limits=MediaLimits(
+            sockets=settings.limits.streams,
             max_message_bytes=media.max_message_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
             ping_interval_s=media.ping_interval_s,
@@ -131,6 +145,7 @@ def command_rules(settings: Settings) -> CommandRules:
 def gateway_dependencies(
     settings: Settings,
     *,
+    quotas: Quotas,
     commands: GatewayCommands,
     apps: Apps,
     app_cache: AppCache,
@@ -154,6 +169,7 @@ def gateway_dependencies(
         vendors=tuple(VOCABULARIES),
         now=now,
         clock=time.monotonic,
+        take_request=quotas.take_request,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

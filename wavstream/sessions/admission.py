@@ -42,12 +42,13 @@ class DiskReserve:
         self.min_free_bytes = min_free_bytes
         self.failures = 0
         """Looks in a row that the disk did not answer."""
-        self._free_bytes: int | None = None
+        self.free_bytes: int | None = None
+        """None: nobody has looked yet."""
 
     async def look(self) -> None:
         """Ask the disk; raises OSError."""
         usage = await asyncio.to_thread(shutil.disk_usage, self._spool)
-        self._free_bytes = usage.free
+        self.free_bytes = usage.free
 
     async def watch(self, *, every_s: float = CHECK_S) -> None:
         """Ask the disk again once a second, for as long as this runs."""
@@ -63,13 +64,13 @@ class DiskReserve:
 
     def has_room(self, size_bytes: int = 0) -> bool:
         """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""
-        return self._free_bytes is None or self._free_bytes - size_bytes >= self.min_free_bytes
+        return self.free_bytes is None or self.free_bytes - size_bytes >= self.min_free_bytes
 
     def check(self) -> None:
         """Raise LimitReached if a new recording must be refused."""
         if not self.has_room():
             raise LimitReached(
-                f"the spool's disk has {(self._free_bytes or 0) // 1_000_000} MB left, "
+                f"the spool's disk has {(self.free_bytes or 0) // 1_000_000} MB left, "
                 "less than limits.min_free_bytes: running recordings go on, new ones are refused until there is room",
                 retry_after_s=60,
             )

@@ -314,8 +314,13 @@ class Commands:
 
     async def _begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
         """Start this recording, which ``add`` writes into the catalog; raise LimitReached, what the opener raises."""
-        self._new_recordings.check_room()
         self._sessions.check_open()
+        with self._sessions.starting(recording.app_id, recording.session_id):
+            return await self._begin_within_room(recording, add)
+
+    async def _begin_within_room(
+        self, recording: Recording, add: Callable[[Recording], Awaitable[object]]
+    ) -> Recording:
         app_id, session_id = recording.app_id, recording.session_id
         session = self._sessions.find_or_make(app_id, session_id, self._now_us())
         recording = replace(recording, call=session.call)

@@ -21,9 +21,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from wavstream.dialects.events import StreamStarted
+from wavstream.errors import LimitReached
 from wavstream.journal.events import StreamFacts
 from wavstream.model.recording import Recording
 from wavstream.rendering.mixer.mix import beep
+from wavstream.sessions.intake import MAX_LEGS
 from wavstream.sessions.stream import Stream
 
 
@@ -54,6 +56,11 @@ class Legs:
         if not lost:
             return self._free_letter()
         return max(lost, key=lambda stream: _likeness(stream, started, dialect)).leg  # of equals max takes the first
+
+    def check_room(self, name: str) -> None:
+        """Raise LimitReached if this would be a leg too many."""
+        if len(self.names) >= MAX_LEGS and name not in self.names:
+            raise LimitReached(f"the call has had {MAX_LEGS} legs, as many as it may", retry_after_s=60)
 
     def arrive(self, name: str) -> None:
         """Note that a stream of this leg is there, for the first time or again."""

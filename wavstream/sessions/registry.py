@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,6 +19,7 @@ from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
 from wavstream.sessions.load import Headroom, Load
 from wavstream.sessions.ports import StreamHandle
+from wavstream.sessions.quotas import Quota, Quotas, Tally
 from wavstream.sessions.reading import ReadingTime
 from wavstream.sessions.session import Session, SessionStream
 
@@ -34,6 +36,7 @@ class SessionLimits:
     sessions: int
     streams_per_session: int
     headroom: Headroom = field(default_factory=Headroom)
+    recordings: int = 10_000
     auto_record: bool = False
     """Whether each session is recorded from its first stream on."""
 
@@ -50,8 +53,10 @@ class Sessions:
         writer: JournalWriter,
         new_recordings: NewRecordings,
         options_of: Callable[[str], RecordingOptions],
+        quotas: Quotas | None = None,
     ) -> None:
         """Begin without a session; ``options_of`` returns the options of an app's recordings and waits for nothing."""
+        self.quotas = quotas or Quotas()
         self.timing = timing
         self.is_stopping = False
         """The server is going down: what streams end now is not a hang-up."""
@@ -69,6 +74,11 @@ class Sessions:
         self._sessions: dict[tuple[str, str], Session] = {}
         self._deferred = DeferredStreams()
         self._made = 0
+        self._of_app = Tally()
+        self._starting: Counter[str | tuple[str, str]] = Counter()
+        """Recordings that are being started, by app, and by app and session."""
+        self.left_out: Counter[str] = Counter()
+        """What calls that are over had no room for, by what it is; ``all_left_out`` has those that live too."""
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -104,8 +114,8 @@ class Sessions:
         """
         session = self._sessions.get((app_id, session_id))
         if session is None:
-            if len(self._sessions) >= self._limits.sessions and not beyond_limit and not self._make_room():
-                raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
+            if not beyond_limit:
+                self._check_session(app_id)
             session = Session(
                 app_id=app_id,
                 session_id=session_id,
@@ -117,6 +127,7 @@ class Sessions:
                 unread_us=self.reading.unread_us,
             )
             self._made += 1
+            self._of_app.add(app_id)
             self._sessions[app_id, session_id] = session
             min(self.slots, key=len)[session] = None
         return session
@@ -126,31 +137,85 @@ class Sessions:
         if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
 
+    def all_left_out(self) -> dict[str, int]:
+        """Return what calls had no room for since the start of the server, by what it is."""
+        live = [session.left_out for session in list(self._sessions.values())]
+        return {
+            "facts": self.left_out["facts"] + sum(left.facts for left in live),
+            "events": self.left_out["events"] + sum(left.events for left in live),
+        }
+
     def _drop(self, session: Session) -> None:
+        self._of_app.remove(session.app_id)
+        self.left_out.update(facts=session.left_out.facts, events=session.left_out.events)
         del self._sessions[session.app_id, session.session_id]
         for slot in self.slots:
             slot.pop(session, None)
 
-    def _make_room(self) -> bool:
+    def _check_session(self, app_id: str) -> None:
+        """Raise LimitReached if the app, or the server, has no room for another session."""
+        quota, of_app, total = Quota.SESSIONS, self._of_app.of(app_id), len(self._sessions)
+        refusal = self.quotas.refusal(quota, app_id, used=of_app, used_by_all=total)
+        if refusal is not None and not self._make_room(app_id):
+            self.quotas.check(quota, app_id, used=of_app, used_by_all=total)
+        if len(self._sessions) >= self._limits.sessions and not self._make_room():
+            raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
+
+    def _make_room(self, of_app: str | None = None) -> bool:
         """Forget the session announced first, and no more than announced, of the app that has most of them.
 
-        Return whether there was one.
+        ``of_app``: of this app alone. Return whether there was one.
         """
         announced = [
             (session.announced_until_us, session)
             for session in self._sessions.values()
-            if session.announced_until_us is not None
+            if session.announced_until_us is not None and of_app in (None, session.app_id)
         ]
         for app_id, _ in Counter(session.app_id for _, session in announced).most_common():
-            of_app = [(until_us, session) for until_us, session in announced if session.app_id == app_id]
-            for _, session in sorted(of_app, key=lambda each: each[0]):
+            those = [(until_us, session) for until_us, session in announced if session.app_id == app_id]
+            for _, session in sorted(those, key=lambda each: each[0]):
                 if session.is_idle:
                     log.info("announced_session_dropped", session_id=session.session_id, app_id=app_id)
                     self._drop(session)
                     return True
         return False
 
+    # ---- recordings --------------------------------------------------------------------------------------------
+
+    def check_recording(self, app_id: str, session_id: str) -> None:
+        """Raise LimitReached if the disk, the app or the session has no room for another recording."""
+        self._new_recordings.check_room()
+        self.quotas.check_disk(app_id)
+        session = self._sessions.get((app_id, session_id))
+        used = (0 if session is None else len(session.recordings)) + self._starting[app_id, session_id]
+        self.quotas.check(Quota.RECORDINGS_PER_SESSION, app_id, used=used, used_by_all=0)
+        used = self._recorder.count(app_id) + self._starting[app_id]
+        total = self._recorder.count() + self._starting.total() // 2  # each is counted twice
+        self.quotas.check(Quota.RECORDINGS, app_id, used=used, used_by_all=total)
+        if total >= self._limits.recordings:
+            raise LimitReached("the server has as many recordings as it may: try again later", retry_after_s=5)
+
+    @contextmanager
+    def starting(self, app_id: str, session_id: str) -> Iterator[None]:
+        """Keep the room for a recording while it is started; raise LimitReached if there is none."""
+        self.check_recording(app_id, session_id)
+        both = (app_id, (app_id, session_id))
+        self._starting.update(both)
+        try:
+            yield
+        finally:
+            self._starting.subtract(both)
+            for each in both:
+                if not self._starting[each]:
+                    del self._starting[each]
+
     # ---- streams -----------------------------------------------------------------------------------------------
+
+    def awaits(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> bool:
+        """Return whether the stream takes the place of one that is lost, or about to be: it was let in before."""
+        assert started.session_id is not None
+        session = self._sessions.get((app_id, started.session_id))
+        return session is not None and session.awaits(started, dialect=handle.dialect)
 
     def open_stream(
         self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int
@@ -166,7 +231,7 @@ class Sessions:
             raise LimitReached("the session has as many streams as it may", retry_after_s=5)
         records = (started.record or self._limits.auto_record) and not session.was_recorded
         if records:
-            self._new_recordings.check_room()
+            self.check_recording(app_id, session.session_id)
         stream = session.open_stream(started, handle=handle, now_us=now_us)
         if self.reading.is_paused:
             handle.pause_reading()

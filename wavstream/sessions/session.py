@@ -28,6 +28,7 @@ import structlog
 from numpy.typing import NDArray
 
 from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resumed, StreamStarted
+from wavstream.errors import LimitReached
 from wavstream.journal import events, records
 from wavstream.journal.events import PAUSED_BY_API, StreamFacts, paused_by_leg
 from wavstream.journal.journal import Journal
@@ -40,6 +41,7 @@ from wavstream.model.times import utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Expectation, FoldSchedule, SessionDeadlines, Timing
+from wavstream.sessions.intake import MAX_PAUSES, MAX_STREAMS, EventAllowance, LeftOut
 from wavstream.sessions.legs import Legs, RecordingTone
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.stream import Stream, facts_of
@@ -87,6 +89,7 @@ class Session:
         self.active_us = now_us
         """When something came last, as far as that is known without asking the streams; see ``StalledSessions``."""
         self.call = CallFacts()
+        self.left_out = LeftOut()
         self.legs = Legs()
         self.streams: list[SessionStream] = []
         """The open ones."""
@@ -108,6 +111,8 @@ class Session:
         self._deadlines = SessionDeadlines(timing)
         self._schedule = FoldSchedule(now_us, turn)
         self._tone = RecordingTone()
+        self.owes_resume: SessionStream | None = None
+        """Whose peer asked for a resume, and had no event left."""
         self._inspect_us = now_us
         """When one of the streams is to be looked at, at the earliest."""
         self._unread_us = unread_us
@@ -117,9 +122,12 @@ class Session:
     # ---- streams -----------------------------------------------------------------------------------------------
 
     def open_stream(self, started: StreamStarted, *, handle: StreamHandle, now_us: int) -> SessionStream:
-        """Take in a stream that has introduced itself."""
-        self.active_us = now_us
+        """Take in a stream that has introduced itself; raise LimitReached where the call has had too many."""
         leg = self.legs.name_of(started, dialect=handle.dialect)
+        if self._next_stream > MAX_STREAMS:
+            raise LimitReached(f"the call has had {MAX_STREAMS} streams, as many as it may", retry_after_s=60)
+        self.legs.check_room(leg)
+        self.active_us = now_us
         facts = facts_of(
             started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
         )
@@ -140,6 +148,12 @@ class Session:
         for recording in self.waiting:
             self._begin(recording.row, now_us).save_journaled_later()
         return stream
+
+    def awaits(self, started: StreamStarted, *, dialect: str) -> bool:
+        """Return whether a stream that introduces itself is a leg come back, or takes the place of an open stream."""
+        leg = self.legs.name_of(started, dialect=dialect)
+        facts = facts_of(started, leg=leg, dialect=dialect, stream=0, first_track=0)
+        return leg in self.legs.away or any(stream.gives_way_to(facts, started.stream_id) for stream in self.streams)
 
     def stream_closed(self, stream: SessionStream, *, clean: bool, now_us: int) -> None:
         """Note that a stream is over, by its own will or not."""
@@ -195,6 +209,7 @@ class Session:
 
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
+        self.owes_resume = None
         holders = self._holders(recording) | {held_by}
         row = recording.row
         if row.status is Status.ONGOING:
@@ -204,7 +219,12 @@ class Session:
         return row
 
     def resume(self, recording: LiveRecording, now_us: int) -> Recording:
-        """Let a paused recording go on, whoever paused it."""
+        """Let a paused recording go on, whoever paused it.
+
+        Raises LimitReached where it was paused too often: it stays paused.
+        """
+        if recording.pauses >= MAX_PAUSES:
+            raise LimitReached(f"it was paused {MAX_PAUSES} times, as often as it may: stop it", retry_after_s=60)
         was_withheld = _all_paused(self.running)
         self._paused_by.pop(recording.row.id, None)
         row = recording.set_status(Status.ONGOING, now_us)
@@ -219,6 +239,7 @@ class Session:
 
     def pause_all(self, now_us: int, *, leg: str) -> None:
         """Hold every recording paused: the media server of this leg asks for it."""
+        self.owes_resume = None
         for recording in self.running:
             if paused_by_leg(leg) not in self._holders(recording):
                 was_ongoing = recording.row.status is Status.ONGOING
@@ -234,7 +255,7 @@ class Session:
                 continue
             if left := holders - {paused_by_leg(leg)}:
                 self._note_paused(recording, left, now_us)
-            else:
+            elif recording.pauses < MAX_PAUSES:
                 self.resume(recording, now_us)
                 recording.save_later()
 
@@ -254,6 +275,7 @@ class Session:
         end_us = now_us if end_us is None else end_us
         recording_id = recording.row.id
         self.active_us = now_us
+        self._note_left_out(now_us)
         stop = events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts)
         end = recording.stop(stop, now_us)
         del self.recordings[recording_id]
@@ -300,8 +322,11 @@ class Session:
     # ---- what is known of the call -----------------------------------------------------------------------------
 
     def learn(self, call: CallFacts) -> None:
-        """Add to what is known of the call."""
+        """Add to what is known of the call, as far as there is room."""
         self.call = self.call.merged(call)
+        missing = self.call.missing_of(call)
+        if missing:
+            self.left_out.add_facts(missing, session_id=self.session_id, app_id=self.app_id)
 
     def announce(self, now_us: int) -> None:
         """Keep the session though nobody streams it: there is a call, or it goes on."""
@@ -362,6 +387,10 @@ class Session:
                 stream.turn_window()
         if now_us >= self._inspect_us:
             self._inspect(now_us)
+        if self.left_out.is_news:
+            self._note_left_out(now_us)
+        if self.owes_resume is not None:
+            self.owes_resume.resume_if_it_may(now_us)
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
@@ -473,6 +502,7 @@ class Session:
                 returns_beep=self._tone.start(recording, self.streams),
             ),
         )
+        self.left_out.is_news = bool(self.left_out.facts or self.left_out.events)
         self._note_paused_beside(now_us)
         self._apply_rules()
         return begun
@@ -512,6 +542,13 @@ class Session:
             ),
         )
 
+    def _note_left_out(self, now_us: int) -> None:
+        """Note in the journal what the call had no room for, if a recording runs and it was not noted."""
+        left = self.left_out
+        if left.is_news and self.is_recording:
+            left.is_news = False
+            self.note(now_us, events.LeftOut(facts=left.facts, events=left.events))
+
     def _note_paused_beside(self, now_us: int) -> None:
         """Note in the journal that it holds what is said in the pauses of others from here on: a recording runs."""
         for recording in self.running:
@@ -531,27 +568,40 @@ class Session:
 class SessionStream(Stream):
     """The sink of one media socket: its frames go to the journal, its events are the session's."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_allowance", "_session")
 
     def __init__(
         self, session: Session, *, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted
     ) -> None:
         super().__init__(facts=facts, handle=handle, joined_us=joined_us, started=started)
         self._session = session
+        self._allowance = EventAllowance()
 
     def event(self, event: Event, arrival_us: int) -> None:
         """Apply an event that is not a frame."""
         session = self._session
-        if isinstance(event, Dtmf):
-            session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
-        elif isinstance(event, Mark):
-            session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
+        if isinstance(event, Dtmf | Mark):
+            if not self._allowance.take(arrival_us):
+                session.left_out.add_event(session_id=session.session_id, app_id=session.app_id)
+            elif isinstance(event, Dtmf):
+                session.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
+            else:
+                session.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
         elif isinstance(event, CallInfo):
             session.learn(event.call)
         elif isinstance(event, Paused):
             session.pause_all(arrival_us, leg=self.facts.leg)
         elif isinstance(event, Resumed):
-            session.resume_all(arrival_us, leg=self.facts.leg)
+            self.resume_if_it_may(arrival_us)
+
+    def resume_if_it_may(self, now_us: int) -> None:
+        """Let what is paused go on, now or as soon as the stream may send an event again (rule 3 of ``intake``)."""
+        session = self._session
+        if self._allowance.take(now_us):
+            session.owes_resume = None
+            session.resume_all(now_us, leg=self.facts.leg)
+        else:
+            session.owes_resume = self
 
     def closed(self, clean: bool, arrival_us: int) -> None:
         """End the stream; ``clean`` by the peer's own will, else it may come back as the same leg."""

@@ -45,7 +45,7 @@ def load(config: Path | None = None, *, overrides: Mapping[str, object] = Mappin
     try:
         settings = Settings(**_merge(file, *_older_variables(), EnvSettingsSource(Settings)(), given))
     except ValidationError as error:
-        complaints += [_complaint(wrong) for wrong in error.errors() if wrong["type"] != "extra_forbidden"]
+        complaints += [_complaint(wrong) for wrong in error.errors() if not _is_listed(wrong)]
     except SettingsError:  # a variable with the name of a whole table: already among the complaints
         pass
     else:
@@ -117,6 +117,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return today.get(near, near)
 
 
+def _is_listed(wrong: ErrorDetails) -> bool:
+    """Return whether a name that does not exist is among the complaints; those within an app's own quotas are not."""
+    return wrong["type"] == "extra_forbidden" and wrong["loc"][:2] != ("quotas", "apps")
+
+
 def _complaint(wrong: ErrorDetails) -> str:
     name = ".".join(str(part) for part in wrong["loc"])
     field = dict(every_setting()).get(name)
@@ -125,6 +130,8 @@ def _complaint(wrong: ErrorDetails) -> str:
     variables = " or ".join((variable(name), *([OLDER_VARIABLES[name]] if name in OLDER_VARIABLES else [])))
     names = " or ".join((name, *([OLDER_NAMES[name]] if name in OLDER_NAMES else [])))
     where = f"{variables} (in a file: {names})"
+    if wrong["loc"][:2] == ("quotas", "apps"):  # one variable holds them all
+        where = f"{variable('quotas.apps')} (in a file: {name})"
     if field is None or "SecretStr" in str(field.annotation):
         return f"{where}: {rule}"
     if name == "port" and str(wrong["input"]).startswith("tcp://"):

@@ -22,6 +22,7 @@ from wavstream.settings.tables import (
     LogSettings,
     MediaSettings,
     OpenerSettings,
+    QuotaSettings,
     RecordingDefaults,
     RetentionSettings,
     Seconds,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     recording: RecordingDefaults = RecordingDefaults()
     media: MediaSettings = MediaSettings()
     limits: Limits = Limits()
+    quotas: QuotaSettings = QuotaSettings()
     journal: JournalSettings = JournalSettings()
     retention: RetentionSettings = RetentionSettings()
     links: LinkSettings = LinkSettings()

@@ -87,8 +87,18 @@ class Limits(Table):
 
     sessions: Annotated[int, Field(ge=1)] = 5_000
     """Live sessions; more than one core carries, so that it stops a runaway switch and not a busy hour."""
+    streams: Annotated[int, Field(ge=1)] = 20_000
+    """Media streams open at once; far more than one core carries."""
     streams_per_session: Annotated[int, Field(ge=1)] = 16
     """Media streams of one session; a conference leg more is a loop of the switch."""
+    recordings: Annotated[int, Field(ge=1)] = 10_000
+    """Recordings that run, wait for their stream or are being finished; two of each session."""
+    requests_per_s: Annotated[int, Field(ge=1)] = 1_000
+    """Requests a second that apps share where there are several; about what one core answers. One alone has no
+    limit."""
+    media_bytes_per_s: Annotated[int, Field(ge=1_024)] = 33_554_432
+    """Bytes of audio a second that apps share where there are several; 2,000 streams of 8 kHz. One alone has no
+    limit."""
     live_listeners: Annotated[int, Field(ge=0)] = 1_000
     """Who may listen to recordings while they are made, together; each may keep 1 MiB waiting. 0: nobody."""
     live_ranges: Annotated[int, Field(ge=1)] = 200
@@ -116,6 +126,53 @@ class Limits(Table):
     """Recordings in one page of a list, at most."""
     body_bytes: Annotated[int, Field(ge=1_024)] = 65_536
     """Bytes of the largest request body taken; the largest valid one is about 20 kB."""
+
+
+Amount = Annotated[int, Field(ge=0)]
+
+
+class AppQuotas(Table):
+    """The quotas of one app; what is not set is as for all apps."""
+
+    sessions: Amount | None = None
+    streams: Amount | None = None
+    recordings: Amount | None = None
+    recordings_per_session: Amount | None = None
+    live_listeners: Amount | None = None
+    conversions: Amount | None = None
+    requests_per_s: Amount | None = None
+    media_bytes_per_s: Amount | None = None
+    disk_bytes: Amount | None = None
+
+
+class QuotaSettings(Table):
+    """What each app may take of the server; 0: as much as there is, and where there are several apps, its share."""
+
+    sessions: Amount = 0
+    """Live sessions of an app. 0: as `limits.sessions`, of which its share is its own where there are several apps."""
+    streams: Amount = 0
+    """Media streams of an app. 0: as `limits.streams`, shared likewise."""
+    recordings: Amount = 0
+    """Recordings of an app that run, wait for their stream or are being finished. 0: as `limits.recordings`, shared
+    likewise."""
+    recordings_per_session: Amount = 32
+    """Recordings of one session at once; each is mixed and written by itself, and a call needs one or two. 0: any."""
+    live_listeners: Amount = 0
+    """Who may listen to an app's recordings while they are made. 0: as `limits.live_listeners`, shared likewise."""
+    conversions: Amount = 0
+    """Files of an app that are being converted, or wait for it. 0: as `limits.conversions`, shared likewise."""
+    requests_per_s: Amount = 0
+    """Requests a second with a key of the app. 0: any, but its share of `limits.requests_per_s` where there are
+    several apps."""
+    media_bytes_per_s: Amount = 0
+    """Bytes of audio a second of all streams of an app, from which on it gets no new stream. 0: any, but its share of
+    `limits.media_bytes_per_s` where there are several apps."""
+    disk_bytes: Amount = 0
+    """Bytes of an app in storage, spool and journals, from which on it gets no new recording. 0: any, but its share of
+    the disk where there are several apps."""
+    apps: dict[Annotated[str, AfterValidator(_app_id)], AppQuotas] = {}
+    """Quotas of single apps, by their ids: a table `[quotas.apps.shop]` with any of the names above; in the environment
+    one JSON object."""
 
 
 class JournalSettings(Table):

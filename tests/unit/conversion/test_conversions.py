@@ -18,10 +18,11 @@ from tests.support.sessions import a_recording
 from tests.support.waiting import begun
 from wavstream.conversion.conversion import Conversion
 from wavstream.conversion.conversions import THREADS_OF_APP, Conversions
-from wavstream.errors import InternalError, LimitReached, NotFound, TooSoon
+from wavstream.errors import InternalError, LimitReached, NotFound, QuotaReached, TooSoon
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.sessions.admission import DiskReserve
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import copy_key
 from wavstream.turns.fair_pool import Places
@@ -305,3 +306,35 @@ async def test_a_stop_breaks_off_what_is_under_way_and_what_waits(
         harness.conversions.begin(recordings[0])
     assert list(harness.spool.iterdir()) == []
     assert not any(harness.copy(recording).exists() for recording in recordings)
+
+
+async def test_an_app_has_as_many_conversions_as_its_quota_and_the_server_as_many_as_it_may(
+    tmp_path: Path, replace_write: Callable[[Write], None]
+) -> None:
+    gate = Gate()
+    replace_write(gate)
+    harness = ConversionsHarness(tmp_path)
+    conversions = Conversions(
+        storage=harness.storage,
+        spool=harness.spool,
+        reserve=DiskReserve(harness.spool, 0),
+        places=Places(in_all=2, of_app=2, setting="limits.conversions"),
+        max_bytes=1 << 40,
+        quotas=Quotas(of_apps={"loud": {Quota.CONVERSIONS: 1}}),
+    )
+    first, second = (replace(harness.recorded(f"{number}"), app_id="loud") for number in range(2))
+    third, fourth = (harness.recorded(f"{number}") for number in (3, 4))
+
+    conversions.begin(first)
+    conversions.begin(first)  # the same one
+    with pytest.raises(QuotaReached, match=r"quotas\.conversions is 1"):
+        conversions.begin(second)
+    conversions.begin(third)
+    with pytest.raises(LimitReached, match=r"limits\.conversions"):
+        conversions.begin(fourth)
+    gate.open.set()
+    await harness.ended()
+
+    conversions.begin(second)
+    await harness.ended()
+    await conversions.stop()

@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from wavstream.dialects.base import Dialect, UpgradeRequest
-from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.events import CallInfo, Ignored, Reason, StreamStarted
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.media.request import read_request
@@ -68,3 +68,13 @@ def test_the_url_of_a_documented_command_says_what_the_command_says(
 
 def test_the_documents_have_such_commands() -> None:
     assert {file for file, *_ in LINES} == {"freeswitch.md", "media-servers.md", "dialplan.xml"}
+
+
+def test_of_metadata_with_hundreds_of_fields_the_first_are_looked_at() -> None:
+    stream = started(AudioStreamDialect, rate="8000")
+
+    info, ignored = stream.text(json.dumps({f"id-{number}": "v" for number in range(300)}).encode())
+
+    assert isinstance(info, CallInfo)
+    assert len(info.call.vendor_ids) == 256
+    assert ignored == Ignored(Reason.TOO_MANY_FIELDS)

@@ -133,8 +133,8 @@ def test_audio_is_counted_when_it_is_asked_for_and_once() -> None:
     stage.play(Ignored(Reason.BEFORE_START), started(), AUDIO, binary=False)
     stage.play(AUDIO, binary=True)
     assert stage.counters.frames == 0
-    stage.stream.count()
-    stage.stream.count()
+    stage.stream.count(0)
+    stage.stream.count(0)
     assert (stage.counters.frames, stage.counters.received_bytes, stage.counters.streams_opened) == (2, 8, 1)
     assert stage.counters.ignored == {"before_start": 1}
 

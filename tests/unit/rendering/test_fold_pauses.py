@@ -6,8 +6,10 @@ import pytest
 
 from tests.support.folding import folded, noise
 from tests.support.journal_script import Script
+from wavstream.journal import events
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Pause
+from wavstream.rendering import account
 
 SILENCE = RecordingOptions(pause_behavior=PauseBehavior.SILENCE)
 PAUSE_S, RESUME_S = 3.0051, 5.5073
@@ -97,3 +99,30 @@ def test_several_pauses_are_all_cut() -> None:
         (3000, 500),
         (5000, 500),
     ]
+
+
+def test_of_more_pauses_and_reconnects_than_a_receipt_lists_the_first_are_listed_and_the_others_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(account, "MAX_PAUSES", 2)
+    monkeypatch.setattr(account, "MAX_GAPS", 1)
+    script = Script().start()
+    for begin_s in (0.0, 3.0, 6.0):
+        script.open("a", at_s=begin_s).send(noise(1.0), at_s=begin_s).close(begin_s + 1.0, clean=False)
+        script.pause(begin_s + 0.2).resume(begin_s + 0.4)
+
+    made = folded(script.stop(8.0))
+
+    assert ([pause.start_ms for pause in made.integrity.pauses], made.integrity.pauses_omitted) == ([200, 3200], 1)
+    assert ([gap.start_ms for gap in made.integrity.gaps], made.integrity.gaps_omitted) == ([1000], 1)
+
+
+def test_what_the_call_had_no_room_for_is_in_the_receipt_also_after_a_restart() -> None:
+    script = Script().start()
+    script.open("a").send(noise(3.0), at_s=0.0)
+    script.event(0.5, events.LeftOut(facts=7, events=1)).event(1.0, events.LeftOut(facts=9, events=4))
+    script.event(2.0, events.LeftOut(facts=2, events=0))  # a restart counts anew
+
+    made = folded(script.stop(3.0))
+
+    assert (made.integrity.facts_omitted, made.integrity.events_omitted) == (9, 4)

@@ -20,12 +20,14 @@ from tests.support.sessions import (
 )
 from wavstream.dialects import events as said
 from wavstream.dialects.events import Frame
-from wavstream.errors import LimitReached
+from wavstream.errors import LimitReached, QuotaReached
 from wavstream.journal.events import Mark, RecordingStarted, ServerStopped
+from wavstream.model.call import CallFacts
 from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.deferred_stream import DeferredStream
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
 from wavstream.sessions.session import Session, SessionStream
 from wavstream.sessions.ticker import Ticker
@@ -38,7 +40,13 @@ class RegistryHarness:
     """The live sessions and what they are handed."""
 
     def __init__(
-        self, *, sessions: int = 100, streams: int = 3, auto_record: bool = False, min_free_bytes: int = 0
+        self,
+        *,
+        sessions: int = 100,
+        streams: int = 3,
+        auto_record: bool = False,
+        min_free_bytes: int = 0,
+        quotas: Quotas | None = None,
     ) -> None:
         self.recorder = QuietRecorder()
         self.writer = QuietWriter()
@@ -50,6 +58,7 @@ class RegistryHarness:
             writer=self.writer,
             new_recordings=NewRecordings(keys=KeyTemplate(), reserve=self.reserve, now_us=lambda: at(0)),
             options_of={"default": MONO}.__getitem__,
+            quotas=quotas,
         )
         self.ticker = Ticker(self.sessions, writer=self.writer, recorder=self.recorder)
 
@@ -346,3 +355,93 @@ async def test_a_stream_that_asks_for_none_is_let_in_without_room_on_the_disk() 
     board.open()
 
     assert len(board.session().streams) == 1
+
+
+# ---- quotas --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_app_has_as_many_sessions_as_its_quota_and_gets_another_when_one_is_over() -> None:
+    board = RegistryHarness(quotas=Quotas(of_apps={"loud": {Quota.SESSIONS: 2}})).sessions
+    first = board.find_or_make("loud", "1", at(0))
+    board.find_or_make("loud", "2", at(0))
+
+    with pytest.raises(QuotaReached, match=r"quotas\.sessions is 2"):
+        board.find_or_make("loud", "3", at(0))
+    board.find_or_make("quiet", "3", at(0))
+    board.find_or_make("loud", "4", at(0), beyond_limit=True)
+    board.drop_if_over(first)
+
+    assert board.quotas.refused == {Quota.SESSIONS: 1}
+    assert [session.session_id for session in board.of_app("loud")] == ["2", "4"]
+
+
+async def test_an_app_at_its_quota_gives_up_what_it_announced_and_nothing_of_others() -> None:
+    board = RegistryHarness(quotas=Quotas(defaults={Quota.SESSIONS: 2})).sessions
+    for app_id, session_id in (("quiet", "1"), ("loud", "2"), ("loud", "3")):
+        board.find_or_make(app_id, session_id, at(0)).announce(at(int(session_id)))
+
+    board.find_or_make("loud", "4", at(5))
+
+    assert [session.session_id for session in board] == ["1", "3", "4"]
+    assert not board.quotas.refused
+
+
+async def test_a_stream_that_asks_for_a_recording_is_refused_where_the_app_has_as_many_as_it_may() -> None:
+    harness = RegistryHarness(quotas=Quotas(defaults={Quota.RECORDINGS: 1}))
+    harness.open(record=True)
+
+    with pytest.raises(QuotaReached, match=r"quotas\.recordings is 1"):
+        harness.open(record=True, session_id="call-78")
+    harness.open(session_id="call-79")
+    (recording,) = harness.session().recordings.values()
+    harness.session().stop(recording, EndReason.STOPPED, at(1))
+
+    with pytest.raises(QuotaReached):  # its file is still being made
+        harness.open(record=True, session_id="call-78")
+    harness.recorder.forget(recording.row.id)
+    harness.open(record=True, session_id="call-78")
+    assert harness.recorder.count("default") == harness.recorder.count() == 1
+
+
+async def test_starts_that_are_under_way_count_for_the_session_and_for_the_app() -> None:
+    quotas = Quotas(defaults={Quota.RECORDINGS: 3, Quota.RECORDINGS_PER_SESSION: 2})
+    board = RegistryHarness(quotas=quotas).sessions
+    with board.starting("shop", "1"), board.starting("shop", "1"):
+        with pytest.raises(QuotaReached, match=r"quotas\.recordings_per_session is 2"):
+            board.check_recording("shop", "1")
+        with board.starting("shop", "2"), pytest.raises(QuotaReached, match=r"quotas\.recordings is 3"):
+            board.check_recording("shop", "3")
+        board.check_recording("other", "1")
+    board.check_recording("shop", "1")
+
+
+async def test_the_server_has_as_many_recordings_as_it_may_whoever_asks() -> None:
+    board = RegistryHarness(quotas=Quotas()).sessions
+    board._limits = SessionLimits(sessions=9, streams_per_session=9, recordings=1)
+    with board.starting("shop", "1"), pytest.raises(LimitReached, match="as many recordings"):
+        board.check_recording("other", "1")
+
+
+async def test_a_stream_is_awaited_that_comes_back_or_takes_the_place_of_one_that_is_open() -> None:
+    harness = RegistryHarness()
+    harness.open("a").closed(False, at(1))
+    harness.open("b", at_s=2.0)
+
+    def awaits(leg: str | None, session_id: str = "call-77", app_id: str = "default") -> bool:
+        started = introduction(leg, session_id=session_id)
+        return harness.sessions.awaits(started, app_id=app_id, handle=Handle())
+
+    assert [awaits("a"), awaits("b"), awaits("c"), awaits(None)] == [True, True, False, False]
+    assert not awaits("a", session_id="call-78")
+    assert not awaits("a", app_id="other")
+
+
+async def test_what_calls_left_out_is_counted_also_when_they_are_over() -> None:
+    harness = RegistryHarness()
+    live(harness.open()).event(said.CallInfo(CallFacts(vendor_ids={str(n): "v" for n in range(40)})), at(0))
+    before = harness.sessions.all_left_out()
+    harness.session().stream_closed(harness.session().streams[0], clean=True, now_us=at(1))
+    harness.tick_round(2.0)
+
+    assert len(harness.sessions) == 0
+    assert before == harness.sessions.all_left_out() == {"facts": 8, "events": 0}

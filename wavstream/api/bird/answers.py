@@ -286,7 +286,7 @@ _MEANINGS = {
     404: "There is no such thing, or it is another app's",
     413: "The body is too large",
     422: "Fields are wrong, all of which are named; or the recording is in a state that does not allow this",
-    429: "Too many wrong keys from this address",
+    429: "Too many wrong keys from this address, or a quota of the app is reached",
     503: "A limit of the server is reached, or a part it depends on failed: try again; or whoever runs it has to act",
 }
 

@@ -34,6 +34,8 @@ class GatewayDependencies:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
+    take_request: Callable[[str, float], None] = lambda app_id, now: None
+    """Counts a request of an app; raises TooSoon for one too many."""
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""

@@ -89,6 +89,8 @@ class GatewayGuard:
             if allowance.exceeded:
                 return _counted(None, allowance)
             try:
+                if caller != _ADMIN:
+                    self._parts.take_request(caller, self._parts.clock())
                 return _counted(await answer(request, caller), allowance)
             except WavstreamError as error:
                 return _counted(refusal_of(error), allowance)

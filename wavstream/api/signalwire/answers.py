@@ -126,7 +126,7 @@ _MEANINGS = {
     405: "The address does not take this method",
     413: "The body is too large",
     422: "One or more fields are wrong; all of them are named",
-    429: "Too many wrong keys from this address",
+    429: "Too many wrong keys from this address, or a quota of the app is reached",
     503: "A limit of the server is reached, or a part it depends on failed: try again; or whoever runs it has to act",
 }
 

@@ -277,7 +277,7 @@ _MEANINGS = {
     404: "There is no such thing, or it is another app's",
     413: "The body is too large",
     422: "One or more fields are wrong, and all of them are named; or the call's state forbids the command",
-    429: "Too many wrong keys from this address",
+    429: "Too many wrong keys from this address, or a quota of the app is reached",
     500: "The server made a mistake",
     503: "A limit of the server is reached, or a part it depends on failed: try again; or whoever runs it has to act",
 }

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wavstream.journal.events import LeftOut
     from wavstream.model.recording import Gap
 
 MAX_GAPS = 1_000
+MAX_PAUSES = 1_000
+"""Pauses in a receipt."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,10 @@ class RenderStats:
     """Gaps beyond the first thousand."""
     damage_us: list[tuple[int, int]] = field(default_factory=list)
     """Arrivals, from the start of the recording, before and after each place where the journal is damaged."""
+    facts_omitted: int = 0
+    """Facts of the call that it had no room for."""
+    events_omitted: int = 0
+    """Digits and marks that came too fast."""
     remarks: list[str] = field(default_factory=list)
     """What is worth a line in the log, a sentence each."""
     _remarked_streams: set[int] = field(default_factory=set)
@@ -56,6 +63,11 @@ class RenderStats:
     def is_damage(self, before_us: int, after_us: int) -> bool:
         """Return whether what lacks between two frames that came then was in a part of the journal that is damaged."""
         return any(before_us <= start_us and end_us <= after_us for start_us, end_us in self.damage_us)
+
+    def leave_out(self, left: LeftOut) -> None:
+        """Note what the call had no room for. A restart counts anew: what was left out before it stays said."""
+        self.facts_omitted = max(self.facts_omitted, left.facts)
+        self.events_omitted = max(self.events_omitted, left.events)
 
     def add_remark(self, stream: int, remark: str) -> None:
         """Note a stream's first oddity; the counts tell of the others."""

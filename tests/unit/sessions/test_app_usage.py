@@ -1,0 +1,82 @@
+"""What apps have on the disk, as the quotas are told of it every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.sessions import QuietRecorder, QuietWriter, a_recording, at
+from tests.support.waiting import until
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DependencyError
+from wavstream.model.app import App
+from wavstream.model.times import utc
+from wavstream.sessions.admission import DiskReserve
+from wavstream.sessions.app_usage import AppUsage
+from wavstream.sessions.quotas import Quota, Quotas
+
+
+class Job:
+    """A file of so many bytes."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+
+
+async def test_what_runs_is_each_file_and_of_each_journal_what_its_oldest_recording_needs(catalog: Catalog) -> None:
+    recorder, quotas = QuietRecorder(), Quotas()
+    journal = QuietWriter().open(key="k", app_id="default", session_id="call-77")
+    for written_bytes, size_bytes in ((500, 40), (900, 2)):
+        journal.written_bytes = written_bytes
+        live = recorder.accept(a_recording())
+        job: Any = Job(size_bytes)
+        live.row, live.journal, live.job = live.row, journal, job
+        live._journaled_before = journal.written_bytes
+    journal.written_bytes = 1_500
+    recorder.accept(a_recording())  # waits for its stream, and has nothing
+
+    usage = AppUsage(quotas, catalog=catalog, recorder=recorder, reserve=DiskReserve(Path(), 0))
+
+    assert usage.running() == {"default": 40 + 2 + 1_000}
+
+
+async def test_a_look_tells_how_many_apps_there_are_and_what_they_share_of_the_disk(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    quotas, reserve = Quotas(), DiskReserve(tmp_path, 1_000)
+    usage = AppUsage(quotas, catalog=catalog, recorder=QuietRecorder(), reserve=reserve)
+    await usage.look()
+    assert Quota.DISK_BYTES not in quotas.server  # nobody has looked at the disk yet
+    reserve.free_bytes = 5_000
+    for app_id in ("one", "two", "three"):
+        await catalog.apps.add(App(app_id, created_at=utc(at(0))), key_hash="h", key_lookup=app_id)
+
+    await usage.look()
+
+    assert quotas.apps == 3
+    assert quotas.server[Quota.DISK_BYTES] == 4_000
+
+
+async def test_a_catalog_that_does_not_answer_is_asked_again_and_said_once(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotas, asked = Quotas(), []
+
+    async def count() -> int:
+        asked.append(1)
+        if len(asked) < 4:
+            raise DependencyError("the disk hangs")
+        return 7
+
+    monkeypatch.setattr(catalog.apps, "count", count)
+    usage = AppUsage(quotas, catalog=catalog, recorder=QuietRecorder(), reserve=DiskReserve(Path(), 0))
+    with capture_logs() as logs:
+        watching = asyncio.create_task(usage.watch(every_s=0))
+        await until(lambda: quotas.apps == 7)
+        watching.cancel()
+
+    assert [line["event"] for line in logs] == ["app_usage_unknown"]

@@ -1,0 +1,70 @@
+"""What apps have on the disk, and how many apps there are: looked at every few seconds, never for a request.
+
+What is in storage is a sum that the catalog keeps up to date with its rows. What runs is summed up here: of each
+recording the file in the spool, and of each journal what was written since the oldest recording began that needs it.
+The copy of a file in the other format is not counted, nor is what a journal had before a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DependencyError
+from wavstream.recorder.recorder import Recorder
+from wavstream.sessions.admission import DiskReserve
+from wavstream.sessions.quotas import Quota, Quotas
+
+LOOK_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class AppUsage:
+    """Keeps the quotas informed."""
+
+    def __init__(self, quotas: Quotas, *, catalog: Catalog, recorder: Recorder, reserve: DiskReserve) -> None:
+        self._quotas = quotas
+        self._catalog = catalog
+        self._recorder = recorder
+        self._reserve = reserve
+        self._is_failing = False
+
+    async def look(self) -> None:
+        """Bring the quotas up to date; raises DependencyError."""
+        self._quotas.apps = await self._catalog.apps.count()
+        stored = await self._catalog.recordings.stored_bytes()
+        disk = Counter(stored) + self.running()
+        self._quotas.disk = disk
+        free_bytes = self._reserve.free_bytes
+        if free_bytes is not None:
+            self._quotas.server[Quota.DISK_BYTES] = disk.total() + max(0, free_bytes - self._reserve.min_free_bytes)
+
+    def running(self) -> Counter[str]:
+        """Return the bytes of what is being made, by app."""
+        spool: Counter[str] = Counter()
+        journals: dict[str, tuple[str, int]] = {}
+        for recording in self._recorder:
+            if recording.job is not None and recording.journal is not None:
+                app_id, key = recording.row.app_id, recording.journal.key
+                spool[app_id] += recording.job.size_bytes
+                _, most = journals.get(key, (app_id, 0))
+                journals[key] = app_id, max(most, recording.journaled_bytes)
+        for app_id, size_bytes in journals.values():
+            spool[app_id] += size_bytes
+        return spool
+
+    async def watch(self, *, every_s: float = LOOK_S) -> None:
+        """Look again and again, for as long as this runs."""
+        while True:
+            try:
+                await self.look()
+                self._is_failing = False
+            except DependencyError as error:
+                if not self._is_failing:
+                    log.warning("app_usage_unknown", error=str(error))
+                self._is_failing = True
+            await asyncio.sleep(every_s)
