@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from wavstream.errors import BadParameter
+from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import Channel, Codec
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
@@ -91,6 +91,11 @@ def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, 
         if name not in ours and is_customer_id(name) and isinstance(value, str) and is_customer_id(value)
     }
     return dict(list(ids.items())[:_MAX_CUSTOMER_IDS])
+
+
+def too_deep() -> BadPayload:
+    """Return the refusal of JSON that is nested more deeply than it can be read."""
+    return BadPayload("text", "JSON that is nested this deeply is not read")
 
 
 def _shown(value: object) -> str:

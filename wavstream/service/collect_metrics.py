@@ -10,6 +10,8 @@ from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import MetricSample, MetricType
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
+from wavstream.service.deadlines import Refusal
+from wavstream.service.http_protocol import Front
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
 
@@ -17,6 +19,7 @@ from wavstream.webhooks.dispatcher import Dispatcher
 def collect_metrics(
     *,
     counters: MediaCounters,
+    front: Front,
     sessions: Sessions,
     writer: JournalWriter,
     recorder: Recorder,
@@ -28,6 +31,7 @@ def collect_metrics(
 
     def read() -> Iterator[MetricSample]:
         yield from _media(counters)
+        yield from _front(front)
         running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         yield MetricSample("wavstream_recordings_running", "Recordings that are ongoing or paused.", running)
@@ -48,6 +52,21 @@ def collect_metrics(
         yield from _webhooks(dispatcher)
 
     return read
+
+
+def _front(front: Front) -> Iterator[MetricSample]:
+    yield MetricSample("wavstream_connections", "Connections that are open, media WebSockets too.", len(front.open))
+    waiting = "Connections that wait for their peers: for a request, or for what is sent to be read."
+    yield MetricSample("wavstream_connections_waiting", waiting, front.connections.waiting)
+    refused = "Connections that were not taken, or were ended for what their peers did."
+    for refusal in Refusal:
+        yield MetricSample(
+            "wavstream_refused_connections_total",
+            refused,
+            front.refused[refusal],
+            MetricType.COUNTER,
+            {"reason": refusal.value},
+        )
 
 
 def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:

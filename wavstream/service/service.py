@@ -45,6 +45,7 @@ from wavstream.service.wiring import (
     command_rules,
     facade_rules,
     gateway_dependencies,
+    http_front,
     make_default_app,
     media_endpoint,
     twilio_account,
@@ -258,9 +259,11 @@ class Service:
             sessions=self.sessions,
             now_us=self.clock.now_us,
         )
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
+                front=self.front,
                 sessions=self.sessions,
                 writer=self._writer,
                 recorder=self.recorder,

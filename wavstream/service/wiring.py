@@ -8,6 +8,7 @@ from datetime import datetime
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.connections import Connections
 from wavstream.access.keys import hash_key, lookup, verify_key
 from wavstream.access.origin import is_loopback
 from wavstream.access.secret_box import SecretBox
@@ -21,7 +22,11 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
+from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
+from wavstream.service.acceptor import places
+from wavstream.service.deadlines import HttpLimits
+from wavstream.service.http_protocol import Front
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 
@@ -50,7 +55,26 @@ def media_endpoint(
             ping_timeout_s=media.ping_timeout_s,
             close_timeout_s=media.close_timeout_s,
             frames_per_second=media.frames_per_second,
+            bytes_per_second=media.bytes_per_second,
+            sockets=places(settings.http) * 9 // 10,
         ),
+    )
+
+
+def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
+    """Return what all HTTP connections share."""
+    http = settings.http
+    return Front(
+        limits=HttpLimits(
+            head_bytes=http.head_bytes,
+            head_lines=http.head_lines,
+            head_timeout_s=http.head_timeout_s,
+            body_timeout_s=http.body_timeout_s,
+            write_timeout_s=http.write_timeout_s,
+        ),
+        connections=Connections(per_address=http.waiting_per_address),
+        refusal_log=refusal_log,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wavstream.settings.tables import (
     FacadeSettings,
     GatewaySettings,
+    HttpSettings,
     JournalSettings,
     Limits,
     LinkSettings,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     """Whether a JSON file with the recording's facts is written beside each file."""
     recording: RecordingDefaults = RecordingDefaults()
     media: MediaSettings = MediaSettings()
+    http: HttpSettings = HttpSettings()
     limits: Limits = Limits()
     journal: JournalSettings = JournalSettings()
     retention: RetentionSettings = RetentionSettings()

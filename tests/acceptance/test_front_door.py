@@ -1,0 +1,252 @@
+"""Strangers at the port of a real server: what each may hold is bounded, and calls go on beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.listening import beeps, find_beeps
+from tests.support.media_plane import PATIENCE_S, RawPeer, upgrade
+from tests.support.recorder import Recorder, ServerProcess, close_code, recorder
+from tests.support.waiting import until
+from wavstream.service import acceptor
+from wavstream.service.deadlines import Refusal
+from wavstream.settings import HttpSettings
+from wavstream.settings.tables import MediaSettings
+
+RATE_HZ = 8000
+TONE_HZ = 700.0
+TONE = beeps(1.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.3).tobytes()
+KEY = "right-key-of-the-default-app"
+
+
+@asynccontextmanager
+async def stranger(client: Recorder, sent: bytes = b"") -> AsyncIterator[RawPeer]:
+    """Yield a peer without a key that has sent this."""
+    address = urlsplit(client.base_url)
+    peer = RawPeer(*await asyncio.open_connection(address.hostname, address.port))
+    peer.send(sent)
+    try:
+        yield peer
+    finally:
+        peer.writer.transport.abort()
+
+
+async def metric(client: Recorder, name: str) -> float:
+    """Return a sample of /metrics by its name and labels."""
+    lines = (await client.http.get("/metrics")).text.splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 40_000,
+        upgrade("/media/pcm/s/a", extra="X: " + "a" * 33_000 + "\r\n"),
+        upgrade("/media/pcm/s/a", extra="X: y\r\n" * 100),
+    ],
+    ids=["a request", "an upgrade", "an upgrade of many lines"],
+)
+async def test_a_head_that_is_too_large_is_431_and_counted(tmp_path: Path, sent: bytes) -> None:
+    async with recorder(tmp_path, api_key=KEY) as (client, _), stranger(client, sent) as peer:
+        status, headers, _ = await peer.answer()
+        assert (status, headers["connection"]) == (431, "close")
+        assert await metric(client, 'wavstream_refused_connections_total{reason="head_too_large"}') == 1
+
+
+async def test_a_call_is_recorded_whole_while_strangers_hold_what_they_can(tmp_path: Path) -> None:
+    http = HttpSettings(connections=100, waiting_per_address=80, head_timeout_s=2.0)
+    async with recorder(tmp_path, api_key=KEY, http=http) as (client, service):
+        client.http.headers["Authorization"] = f"Bearer {KEY}"
+        address = urlsplit(client.base_url)
+        with ExitStack() as strangers:
+
+            async def come(number: int) -> None:
+                for _ in range(number):
+                    each = strangers.enter_context(socket.socket())
+                    each.setblocking(False)
+                    await asyncio.get_running_loop().sock_connect(each, (address.hostname, address.port))
+                    each.send(b"GET /media/pcm HTTP/1.1\r\nX: ")
+
+            await come(120)
+            recording = await client.start("call-77")
+            async with client.connect(f"/media/pcm/call-77/a?token={KEY}") as leg:
+                await leg.send(TONE[: len(TONE) // 2])
+                await come(120)
+                await leg.send(TONE[len(TONE) // 2 :])
+                await client.until_received("call-77", 1_000)
+            await client.act(recording, "stop")
+            samples, rate_hz = await client.listen(recording)
+        assert len(find_beeps(samples[:, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)) == 1
+        assert len(samples) == RATE_HZ
+        assert service.front.refused[Refusal.GAVE_WAY] >= 100
+        assert service.front.refused[Refusal.FULL] == 0
+        await until(lambda: service.front.connections.waiting < 10)
+
+
+async def test_more_streams_from_one_address_than_may_wait_are_all_let_in(tmp_path: Path) -> None:
+    http = HttpSettings(waiting_per_address=20)
+    async with recorder(tmp_path, http=http) as (client, service), asyncio.TaskGroup() as group:
+        enough = asyncio.Event()
+
+        async def stream(number: int) -> None:
+            async with client.connect(f"/media/pcm/call-{number}/a?rate=8000") as leg:
+                await leg.send(TONE[:320])
+                await enough.wait()
+
+        for number in range(60):
+            group.create_task(stream(number))
+            await until(lambda n=number: service.endpoint.counters.streams_opened > n - 15)  # type: ignore[misc]
+        await until(lambda: service.endpoint.counters.streams_opened == 60)
+        assert not service.front.refused
+        enough.set()
+
+
+async def test_recordings_find_descriptors_while_strangers_take_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = os.dup(0)
+    os.close(number)
+    async with recorder(tmp_path, http=HttpSettings(descriptors_kept=120)) as (client, service):
+        # The limit is this process's, so the strangers, whose sockets are of it too, need room of their own: the
+        # server is told of a lower one.
+        monkeypatch.setattr(acceptor, "descriptor_limit", lambda: number + 300)
+        async with client.connect("/media/pcm/call-77/a?rate=8000") as leg:
+            await leg.send(TONE)
+            await client.until_received("call-77", 1_000)
+            address = urlsplit(client.base_url)
+            loop = asyncio.get_running_loop()
+            with ExitStack() as strangers:
+                for _ in range(150):
+                    each = strangers.enter_context(socket.socket())
+                    each.setblocking(False)
+                    await loop.sock_connect(each, (address.hostname, address.port))
+                    with_head = b"GET / HTTP/1.1\r\nX: "
+                    each.send(with_head)
+                await until(lambda: service.front.refused.total() > 0)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(number + 320, 400), hard))
+                try:
+                    recording = await client.start("call-77")
+                    await leg.send(TONE)
+                    await client.until_received("call-77", 2_000)
+                    await client.act(recording, "stop")
+                    await client.until(recording)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            samples, rate_hz = await client.listen(recording)
+        assert len(find_beeps(samples[:, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)) == 1
+
+
+async def test_a_listener_to_a_call_that_is_paused_stays(tmp_path: Path) -> None:
+    http = HttpSettings(head_timeout_s=0.2, body_timeout_s=0.2, write_timeout_s=0.2)
+    async with recorder(tmp_path, http=http) as (client, service):
+        recording = await client.start("call-77")
+        async with client.connect("/media/pcm/call-77/a?rate=8000") as leg:
+            await leg.send(TONE)
+            await client.until_received("call-77", 1_000)
+            await client.act(recording, "pause")
+            request = f"GET /v1/recordings/{recording['id']}/live.wav HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            async with stranger(client, request) as listener:
+                assert (await listener.head()).startswith("HTTP/1.1 200")
+                await until(lambda: service.live.listeners == 1)
+                await asyncio.sleep(0.8)
+                assert service.live.listeners == 1
+                await client.act(recording, "resume")
+                await leg.send(TONE)
+                await client.act(recording, "stop")
+                async with asyncio.timeout(PATIENCE_S):
+                    await listener.reader.readuntil(b"0\r\n\r\n")
+        assert not service.front.refused
+
+
+async def test_downloads_that_nobody_reads_are_cut_off_and_their_files_are_closed(tmp_path: Path) -> None:
+    http = HttpSettings(write_timeout_s=0.3)
+    async with recorder(tmp_path, http=http, media=MediaSettings(bytes_per_second=100_000_000)) as (client, service):
+        recording = await client.start("call-77")
+        async with client.connect("/media/pcm/call-77/a?rate=48000&channels=2") as leg:
+            for _ in range(20):
+                await leg.send(bytes(960_000))
+            await client.until_received("call-77", 100_000)
+        done = await client.until(await client.act(recording, "stop"))
+        path = urlsplit(done["url"]).path
+
+        def open_files() -> int:
+            folder = Path("/proc/self/fd")
+            return sum(1 for each in folder.iterdir() if os.path.realpath(each).endswith(".wav"))
+
+        async with stranger(client, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as reader:
+            reader.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await until(lambda: open_files() == 1)
+            await until(lambda: service.front.refused[Refusal.WRITE_TIMEOUT] == 1)
+            await until(lambda: open_files() == 0)
+
+
+BODIES = {
+    "objects": '{"a":' * 10_000,
+    "lists": "[" * 60_000,
+    **{f"{depth} levels": '{"a":' * depth + "1" + "}" * depth for depth in (100, 400, 900, 990, 3000)},
+}
+
+
+async def test_deep_json_in_a_body_is_a_mistake_of_the_caller_in_every_api(tmp_path: Path) -> None:
+    async with recorder(tmp_path, api_key=KEY, admin_api_key="of the administrators") as (client, service):
+        client.http.headers["Authorization"] = f"Bearer {KEY}"
+        with capture_logs() as logs:
+            for path, method in posting(service.app):
+                for case, body in BODIES.items():
+                    answer = await client.http.request(
+                        method, path, content=body, headers={"Content-Type": "application/json"}
+                    )
+                    assert 400 <= answer.status_code < 500, (method, path, case, answer.text)
+        assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+def posting(app: Any) -> list[tuple[str, str]]:
+    """Return every address that takes a body, with its method."""
+    apps = [app, *(mounted.app for mounted in app.state.mounted)]
+    routes = [route for each in apps for route in each.routes if getattr(route, "methods", None)]
+    found = {
+        (route.path.replace("{link:path}", "x").replace("{", "").replace("}", ""), method)
+        for route in routes
+        for method in route.methods & {"POST", "PUT", "PATCH"}
+    }
+    assert len(found) > 15
+    return sorted(found)
+
+
+async def test_a_stream_that_is_too_fast_is_closed_and_keeps_what_it_sent_before(tmp_path: Path) -> None:
+    async with recorder(tmp_path, media=MediaSettings(bytes_per_second=64_000)) as (client, _):
+        recording = await client.start("call-77")
+        async with client.connect("/media/pcm/call-77/a?rate=8000") as leg:
+            await leg.send(TONE)
+            await client.until_received("call-77", 1_000)
+            for _ in range(50):
+                await leg.send(TONE)
+            code, reason = await close_code(leg)
+        assert (code, (reason or "").partition(":")[0]) == (1008, "media.bytes_per_second")
+        await client.act(recording, "stop")
+        samples, rate_hz = await client.listen(recording)
+        assert find_beeps(samples[:RATE_HZ, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)
+
+
+async def test_a_server_of_its_own_stops_in_good_order_beside_half_sent_requests(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path) as server:
+        client = await server.start()
+        async with stranger(client, b"GET / HT"), stranger(client), stranger(client, upgrade("/media/pcm/s/a")) as leg:
+            assert (await leg.head()).startswith("HTTP/1.1 101")
+            assert json.loads((await client.http.get("/healthz")).text)
+            assert await metric(client, "wavstream_connections") >= 3
+            assert await server.end(signal.SIGTERM) == 0
