@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -11,19 +10,21 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.media_plane import PATIENCE_S, RawPeer, upgrade
 from tests.support.recorder import Recorder, ServerProcess, close_code, recorder
 from tests.support.waiting import until
-from wavstream.service import acceptor
+from wavstream.api.registry import FACADES
 from wavstream.service.deadlines import Refusal
-from wavstream.settings import HttpSettings
+from wavstream.service.server import running
+from wavstream.settings import HttpSettings, Settings
 from wavstream.settings.tables import MediaSettings
 
 RATE_HZ = 8000
@@ -87,8 +88,7 @@ async def test_a_call_is_recorded_whole_while_strangers_hold_what_they_can(tmp_p
                 await come(120)
                 await leg.send(TONE[len(TONE) // 2 :])
                 await client.until_received("call-77", 1_000)
-            await client.act(recording, "stop")
-            samples, rate_hz = await client.listen(recording)
+            samples, rate_hz = await client.listen(recording)  # it was hung up
         assert len(find_beeps(samples[:, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)) == 1
         assert len(samples) == RATE_HZ
         assert service.front.refused[Refusal.GAVE_WAY] >= 100
@@ -112,42 +112,6 @@ async def test_more_streams_from_one_address_than_may_wait_are_all_let_in(tmp_pa
         await until(lambda: service.endpoint.counters.streams_opened == 60)
         assert not service.front.refused
         enough.set()
-
-
-async def test_recordings_find_descriptors_while_strangers_take_what_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    number = os.dup(0)
-    os.close(number)
-    async with recorder(tmp_path, http=HttpSettings(descriptors_kept=120)) as (client, service):
-        # The limit is this process's, so the strangers, whose sockets are of it too, need room of their own: the
-        # server is told of a lower one.
-        monkeypatch.setattr(acceptor, "descriptor_limit", lambda: number + 300)
-        async with client.connect("/media/pcm/call-77/a?rate=8000") as leg:
-            await leg.send(TONE)
-            await client.until_received("call-77", 1_000)
-            address = urlsplit(client.base_url)
-            loop = asyncio.get_running_loop()
-            with ExitStack() as strangers:
-                for _ in range(150):
-                    each = strangers.enter_context(socket.socket())
-                    each.setblocking(False)
-                    await loop.sock_connect(each, (address.hostname, address.port))
-                    with_head = b"GET / HTTP/1.1\r\nX: "
-                    each.send(with_head)
-                await until(lambda: service.front.refused.total() > 0)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (max(number + 320, 400), hard))
-                try:
-                    recording = await client.start("call-77")
-                    await leg.send(TONE)
-                    await client.until_received("call-77", 2_000)
-                    await client.act(recording, "stop")
-                    await client.until(recording)
-                finally:
-                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            samples, rate_hz = await client.listen(recording)
-        assert len(find_beeps(samples[:, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)) == 1
 
 
 async def test_a_listener_to_a_call_that_is_paused_stays(tmp_path: Path) -> None:
@@ -180,7 +144,7 @@ async def test_downloads_that_nobody_reads_are_cut_off_and_their_files_are_close
             for _ in range(20):
                 await leg.send(bytes(960_000))
             await client.until_received("call-77", 100_000)
-        done = await client.until(await client.act(recording, "stop"))
+        done = await client.until(recording)  # it was hung up
         path = urlsplit(done["url"]).path
 
         def open_files() -> int:
@@ -201,28 +165,31 @@ BODIES = {
 }
 
 
-async def test_deep_json_in_a_body_is_a_mistake_of_the_caller_in_every_api(tmp_path: Path) -> None:
-    async with recorder(tmp_path, api_key=KEY, admin_api_key="of the administrators") as (client, service):
-        client.http.headers["Authorization"] = f"Bearer {KEY}"
+async def test_deep_json_in_a_body_is_a_mistake_of_the_caller_in_every_api(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(port=0, data_dir=tmp_path, api_key=SecretStr(KEY), admin_api_key=SecretStr(KEY))
+    async with running(settings) as (service, _), Recorder(service.settings.base_url, key=KEY).http as http:
         with capture_logs() as logs:
-            for path, method in posting(service.app):
+            for method, path in await posting(http):
                 for case, body in BODIES.items():
-                    answer = await client.http.request(
+                    answer = await http.request(
                         method, path, content=body, headers={"Content-Type": "application/json"}
                     )
-                    assert 400 <= answer.status_code < 500, (method, path, case, answer.text)
+                    assert answer.status_code < 500, (method, path, case, answer.text)
         assert [entry for entry in logs if entry["log_level"] == "error"] == []
+        assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def posting(app: Any) -> list[tuple[str, str]]:
-    """Return every address that takes a body, with its method."""
-    apps = [app, *(mounted.app for mounted in app.state.mounted)]
-    routes = [route for each in apps for route in each.routes if getattr(route, "methods", None)]
-    found = {
-        (route.path.replace("{link:path}", "x").replace("{", "").replace("}", ""), method)
-        for route in routes
-        for method in route.methods & {"POST", "PUT", "PATCH"}
-    }
+async def posting(http: httpx.AsyncClient) -> list[tuple[str, str]]:
+    """Return every method and address that takes a body, of every API."""
+    found = set()
+    for name in ("openapi.json", "openapi/gateway.json", *(f"openapi/{facade.name}.json" for facade in FACADES)):
+        document = (await http.get(f"/{name}")).json()
+        server = urlsplit((document.get("servers") or [{"url": ""}])[0]["url"]).path
+        for path, methods in document["paths"].items():
+            address = f"{server.rstrip('/')}{path.replace('{', '').replace('}', '')}"
+            found |= {(method.upper(), address) for method in methods if method in ("post", "put", "patch")}
     assert len(found) > 15
     return sorted(found)
 
@@ -242,11 +209,28 @@ async def test_a_stream_that_is_too_fast_is_closed_and_keeps_what_it_sent_before
         assert find_beeps(samples[:RATE_HZ, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)
 
 
-async def test_a_server_of_its_own_stops_in_good_order_beside_half_sent_requests(tmp_path: Path) -> None:
-    async with ServerProcess(tmp_path) as server:
+async def test_a_call_is_recorded_while_strangers_take_the_descriptors_and_the_server_stops_in_good_order(
+    tmp_path: Path,
+) -> None:
+    async with ServerProcess(tmp_path, http__descriptors_kept=100) as server:
         client = await server.start()
-        async with stranger(client, b"GET / HT"), stranger(client), stranger(client, upgrade("/media/pcm/s/a")) as leg:
-            assert (await leg.head()).startswith("HTTP/1.1 101")
-            assert json.loads((await client.http.get("/healthz")).text)
-            assert await metric(client, "wavstream_connections") >= 3
+        process = server._process
+        assert process is not None
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))
+        address = urlsplit(client.base_url)
+        with ExitStack() as strangers:
+            for _ in range(500):
+                each = strangers.enter_context(socket.create_connection((address.hostname, address.port), PATIENCE_S))
+                each.sendall(b"GET / HTTP/1.1\r\nX: ")
+            recordings = [await client.start(f"call-{number}") for number in range(5)]
+            for number in range(5):
+                async with client.connect(f"/media/pcm/call-{number}/a?rate=8000") as leg:
+                    await leg.send(TONE)
+                    await client.until_received(f"call-{number}", 1_000)
+            for recording in recordings:
+                samples, rate_hz = await client.listen(recording)
+                assert len(find_beeps(samples[:, 0], rate_hz=rate_hz, frequency_hz=TONE_HZ)) == 1
+            assert await metric(client, 'wavstream_refused_connections_total{reason="gave_way"}') > 100
+            assert 100 < await metric(client, "wavstream_connections") < 250
             assert await server.end(signal.SIGTERM) == 0
+        await client.http.aclose()

@@ -23,6 +23,8 @@ from wavstream.service.http_protocol import Front
 from wavstream.settings import HttpSettings
 
 _A_TURN = 64
+_GIVE_WAY_A_TURN = 8
+"""Their descriptors are free again a turn or two later: taking more meanwhile would use up the reserve."""
 _REST_S = 0.2
 """Between two tries to accept."""
 _MAX_HEAD_READ = 65_536
@@ -86,7 +88,10 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
+        waiting = self._front.connections.waiting
         for _ in range(_A_TURN):  # rule 1
+            if waiting - self._front.connections.waiting >= _GIVE_WAY_A_TURN:
+                return
             try:
                 sock, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError):

@@ -242,6 +242,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
+        self._place.was_answered = True
         if not self._is_answering() and not self.transport.is_closing():
             self._front.connections.wait(self._place)
 
