@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.support.listening import beeps, find_beeps
-from tests.support.media_plane import PATIENCE_S, RawPeer, upgrade
+from tests.support.media_plane import PATIENCE_S, RawPeer, client_frame, upgrade
 from tests.support.recorder import Recorder, ServerProcess, close_code, recorder
 from tests.support.waiting import until
 from wavstream.api.registry import FACADES
@@ -112,6 +112,16 @@ async def test_more_streams_from_one_address_than_may_wait_are_all_let_in(tmp_pa
         await until(lambda: service.endpoint.counters.streams_opened == 60)
         assert not service.front.refused
         enough.set()
+
+
+async def test_what_comes_in_one_piece_with_an_upgrade_is_not_lost_and_http_1_0_has_none(tmp_path: Path) -> None:
+    head = upgrade("/media/pcm/call-77/a?rate=8000")
+    async with recorder(tmp_path) as (client, _):
+        async with stranger(client, head + client_frame(2, TONE)) as leg:
+            assert (await leg.head()).startswith("HTTP/1.1 101")
+            await client.until_received("call-77", 1_000)
+        async with stranger(client, head.replace(b"HTTP/1.1", b"HTTP/1.0")) as old:
+            assert (await old.answer())[0] == 404
 
 
 async def test_a_listener_to_a_call_that_is_paused_stays(tmp_path: Path) -> None:
