@@ -26,7 +26,6 @@ SHORTER = {
     "One value or one word of the trade, used by many rooms": (
         "access/app_cache.py",
         "clock.py",
-        "media/closing.py",
         "model/audio.py",
         "model/filters.py",
         "model/ids.py",
@@ -74,6 +73,8 @@ SHORTER = {
         "access/twilio_signature.py",
         "api/signalwire/swml/variables.py",
         "api/translation.py",
+        "media/refusals.py",
+        "media/watchdog.py",
         "rendering/codecs/decode.py",
         "rendering/codecs/encode.py",
         "rendering/encoders/wav.py",

@@ -300,6 +300,13 @@ def only_key_is_good(credentials: MediaCredentials) -> str:
     return credentials.app or "default"
 
 
+def end_period(plane: MediaHarness) -> None:
+    """Let a minute pass for what is summed up in the log."""
+    refusal_log = plane.endpoint.refusal_log
+    refusal_log._ends = 0.0
+    refusal_log.end_period()
+
+
 async def plain_app(scope: Any, receive: Any, send: Any) -> None:
     """Answer nothing: these tests need nothing of the HTTP plane."""
 

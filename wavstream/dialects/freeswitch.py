@@ -7,7 +7,8 @@ A stream starts exactly once. Neither module describes its audio unless it is to
 2. Audio starts it if the URL names the session and the rate. Else audio is held until there is text, since
    ``mod_audio_stream`` sends the audio of its connecting time first and its metadata then. A dialect has no clock, so
    the wait is measured in bytes: after ``HELD_BYTES``, or at the stream's end, the URL and the defaults are used alone.
-3. After the start no message ends the stream as an error: the recording is worth more than the mistake.
+3. After the start no message ends the stream as an error: the recording is worth more than the mistake. JSON that is
+   nested too deeply to be read is no mistake of an application, and is always refused.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from wavstream.dialects.events import (
     StreamStopped,
 )
 from wavstream.dialects.freeswitch_start import StreamMetadata
-from wavstream.dialects.parameters import first_fields
+from wavstream.dialects.parameters import first_fields, too_deep
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
@@ -83,7 +84,7 @@ class AudioForkDialect:
         return ()
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """Return the events of JSON documents or free text; raise BadParameter, but only before the start (rule 3)."""
+        """Return the events of JSON documents or free text; raise BadParameter or BadPayload as rule 3 says."""
         documents, is_all = _read_documents(message)
         events: list[Event] = []
         for document in documents:
@@ -216,8 +217,10 @@ def _read_documents(message: bytes) -> tuple[list[object], bool]:
             _, end = _scan_json(text, at)
             # msgspec refuses half a surrogate pair: the standard library takes it, and it cannot be encoded again.
             documents.append(msgspec.json.decode(text[at:end]))
-        except (ValueError, RecursionError):
+        except ValueError:
             break
+        except RecursionError:
+            raise too_deep() from None
         at = _skip_space(text, end)
     return documents, at == len(text) and bool(documents)
 

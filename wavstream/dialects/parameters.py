@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from wavstream.errors import BadParameter
+from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import Channel, Codec
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
@@ -97,6 +97,11 @@ def customer_ids(fields: Mapping[str, Any], ours: Collection[str]) -> dict[str, 
 def first_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a document that are looked at: a text of 1 MiB may have 100,000 names."""
     return fields if len(fields) <= MAX_FIELDS else dict(islice(fields.items(), MAX_FIELDS))
+
+
+def too_deep() -> BadPayload:
+    """Return the refusal of JSON that is nested more deeply than it can be read."""
+    return BadPayload("text", "JSON that is nested this deeply is not read")
 
 
 def _shown(value: object) -> str:

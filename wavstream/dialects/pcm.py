@@ -36,6 +36,7 @@ from wavstream.dialects.parameters import (
     ordered,
     read_id,
     read_parameters,
+    too_deep,
 )
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
@@ -109,6 +110,8 @@ class PcmDialect:
             raise BadPayload("text", "not UTF-8") from error
         except msgspec.DecodeError as error:
             raise BadPayload("text", f"a JSON object is expected: {error}") from error
+        except RecursionError:
+            raise too_deep() from None
         if "event" in fields:
             event = _event(fields)
             return (event,) if self._step_bytes else (self._start({}), event)

@@ -9,6 +9,8 @@
    apart.
 5. One-way streams (``<Start>``) and two-way ones (``<Connect>``) look the same on the wire, and Twilio complains of any
    message to a one-way stream (error 31924). So a stream is two-way only if its custom parameter ``two_way`` says so.
+6. A JSON object that is nested too deeply to be read is no mistake of a program that sends calls: it is refused after
+   the start too.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from wavstream.dialects.parameters import (
     ordered,
     read_id,
     read_parameters,
+    too_deep,
 )
 from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec, MediaFormat, Track, TrackClock
@@ -168,11 +171,13 @@ class TwilioDialect:
         return ()
 
     def text(self, message: bytes) -> Sequence[Event]:
-        """Return the events of a message; raise BadPayload or BadParameter, but only before the start (rule 2)."""
+        """Return the events of a message; raise BadPayload or BadParameter, after the start only for rule 6."""
         try:
             decoded = _decode_message(message)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._other(message)
+        except RecursionError:
+            raise too_deep() from None
         return self._audio(decoded.media) if decoded.event == "media" else self._other(message)
 
     def binary(self, payload: bytes) -> Sequence[Event]:
@@ -228,6 +233,8 @@ class TwilioDialect:
             fields = _decode_fields(message)
         except UnicodeDecodeError:
             return self._unreadable("not UTF-8")
+        except RecursionError:
+            raise too_deep() from None
         except msgspec.ValidationError:
             return self._unreadable("a JSON object is expected")
         except msgspec.DecodeError as error:

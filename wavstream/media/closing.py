@@ -28,6 +28,8 @@ _DONE_BY_US = frozenset({NORMAL, GOING_AWAY})
 """With 1001 the ticker closes streams of a session whose files are finished."""
 _POLICY = 1008
 _INTERNAL_ERROR = 1011
+_COUNTED = frozenset({*range(1000, 1004), *range(1005, 1016)})
+"""The codes that RFC 6455 and IANA's registry have a meaning for."""
 
 _MAX_REASON_BYTES = 123
 """A control frame has 125 bytes, the code takes two (RFC 6455, 5.5)."""
@@ -43,9 +45,18 @@ class Closing(NamedTuple):
     """Whether we or the machine are to blame: then it must be logged with its traceback."""
 
 
-FRAME_RATE = Closing(_POLICY, "frame rate: more frames than the limit of this server")
 IDLE = Closing(_POLICY, "idle: no message for too long")
 NO_PONG = Closing(_INTERNAL_ERROR, "keepalive ping timeout")
+
+
+def over_limit(limit: str, most: int, what: str) -> Closing:
+    """Return how a stream ends that sent more than ``most`` a second; ``limit`` is the setting."""
+    return Closing(_POLICY, f"{limit}: more than {most} {what} a second, the limit of this server")
+
+
+def counted_code(code: int) -> int | str:
+    """Return what a close code is counted as: a peer may choose among thousands, which would each be a metric."""
+    return code if code in _COUNTED else "other"
 
 
 def is_hang_up(code: int | None, *, by_peer: bool) -> bool:

@@ -33,19 +33,19 @@ from wavstream.dialects.events import Event, Frame, StreamStopped
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.closing import (
     ABNORMAL,
-    FRAME_RATE,
-    IDLE,
     NO_PONG,
     NORMAL,
     SERVICE_RESTART,
     Closing,
     closing_for,
+    counted_code,
     fitting_reason,
     is_hang_up,
 )
-from wavstream.media.endpoint import MediaEndpoint, MediaLimits
+from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.media_stream import MediaStream, State
 from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
+from wavstream.media.watchdog import StreamWatchdog
 from wavstream.sessions.reading import LATE_US
 
 _MAX_UNSENT_BYTES = 64 * 1024
@@ -53,8 +53,6 @@ _MAX_UNSENT_BYTES = 64 * 1024
 _MAX_STUCK_BYTES = 1024 * 1024
 """A peer that is behind by more, with pongs, never reads at all."""
 _LATE_S = LATE_US / 1e6
-_BURST_S = 10
-"""Of the frame rate that a peer may save up: one that was stalled delivers what it owes at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +83,8 @@ class MediaConnection(asyncio.Protocol):
         self._audio_sender: AudioSender | None = None
         self._watchdog = StreamWatchdog(endpoint.limits)
         self._control_frames = 0
+        self._received_bytes = 0
+        """Of the socket, whatever they mean."""
         self._arrival_us = 0
         """When the newest read of the socket was made."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -135,8 +135,12 @@ class MediaConnection(asyncio.Protocol):
                         self._deliver(event)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
-        if self._reader.frames > self._watchdog.ceiling:
-            self._fail_with(FRAME_RATE)
+        self._received_bytes += len(data)
+        watchdog = self._watchdog
+        if self._reader.frames > watchdog.frames_ceiling or self._received_bytes > watchdog.bytes_ceiling:
+            closing = watchdog.over(frames=self._reader.frames, received_bytes=self._received_bytes)
+            assert closing is not None
+            self._fail_with(closing)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the stream, if it has not ended: the socket is gone."""
@@ -146,7 +150,7 @@ class MediaConnection(asyncio.Protocol):
         self._watch_timer.cancel()
         self._stream.count(self._arrival_us)
         closed = self._core.close_sent or self._core.close_rcvd
-        self._endpoint.counters.closed[ABNORMAL if closed is None else int(closed.code)] += 1
+        self._endpoint.counters.closed[ABNORMAL if closed is None else counted_code(closed.code)] += 1
         self._endpoint.counters.open_sockets -= 1
         self._endpoint.quotas.sockets.remove(self._app_id)
         self._connections.discard(self)
@@ -235,14 +239,15 @@ class MediaConnection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         closing = closing_for(error)
-        if closing.ours:
+        if closing.ours and self._endpoint.refusal_log.tells(f"media_stream_failed {self.dialect}"):
             log.error("media_stream_failed", dialect=self.dialect, code=closing.code, exc_info=error)
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
         if self._stream.state >= State.FAILED:
             return
-        if self._core.state is OPEN:
+        kind = f"media_stream_refused {self.dialect} {closing.code}"
+        if self._core.state is OPEN and self._endpoint.refusal_log.tells(kind):
             log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
         self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
@@ -341,45 +346,10 @@ class MediaConnection(asyncio.Protocol):
         self._stream.count(self._arrival_us)
         frames = self._reader.frames
         closing = self._watchdog.look(
-            frames=frames, messages=frames - self._control_frames, reading=self._transport.is_reading()
+            frames=frames,
+            received_bytes=self._received_bytes,
+            messages=frames - self._control_frames,
+            reading=self._transport.is_reading(),
         )
         if closing is not None and self._stream.state in (State.OPENING, State.LIVE):
             self._fail_with(closing)
-
-
-class StreamWatchdog:
-    """Tells whether a peer sends too many frames, or nothing, from looks at their numbers at a steady interval.
-
-    A stream earns ``frames_per_second`` each second and may save up ten seconds of it. What it may have sent in all
-    before the next look is a number, ``ceiling``, that is cheap to compare with after every read: no frame costs a look
-    at the clock.
-    """
-
-    __slots__ = ("_earned", "_frames", "_idle_s", "_limits", "_messages", "_most", "_saved", "ceiling")
-
-    def __init__(self, limits: MediaLimits) -> None:
-        self._limits = limits
-        self._frames = 0
-        self._messages = 0
-        self._idle_s = 0.0
-        self._earned = int(limits.frames_per_second * limits.watch_interval_s)
-        """In one interval."""
-        self._most = self._saved = limits.frames_per_second * _BURST_S
-        self.ceiling = self._saved
-        """Frames since the start of the stream that are allowed now."""
-
-    def look(self, *, frames: int, messages: int, reading: bool) -> Closing | None:
-        """Return how to end the stream, or None; ``frames`` and ``messages`` arrived since its start.
-
-        ``reading``: False while we do not read, when silence says nothing about the peer.
-        """
-        if frames > self.ceiling:
-            return FRAME_RATE
-        self._saved = min(self._saved - (frames - self._frames) + self._earned, self._most)
-        self.ceiling = frames + self._saved
-        is_silent = reading and messages == self._messages
-        self._idle_s = self._idle_s + self._limits.watch_interval_s if is_silent else 0.0
-        self._frames = frames
-        self._messages = messages
-        limit_s = self._limits.idle_timeout_s
-        return IDLE if limit_s is not None and self._idle_s >= limit_s else None

@@ -11,6 +11,7 @@ from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
 from wavstream.dialects.base import Dialect
 from wavstream.media.pacer import Pacer
+from wavstream.media.refusals import RefusalLog
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 
@@ -32,8 +33,10 @@ class MediaLimits:
     """Without any message. A peer that answers pings is alive, but none is silent for this long in a call."""
     frames_per_second: int = 2_000
     """WebSocket frames of any kind, sustained. A peer that stalled may deliver ten seconds of this at once."""
+    bytes_per_second: int = 2_000_000
+    """Of the same, what was read for them."""
     watch_interval_s: float = 1.0
-    """Between two looks at what came: so exactly are the two limits above kept."""
+    """Between two looks at what came: so exactly are the three limits above kept."""
     sockets: int = 20_000
     """Open at once."""
 
@@ -54,8 +57,8 @@ class MediaCounters:
     """Streams that introduced themselves."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Messages that meant nothing to us, by reason."""
-    closed: Counter[int] = field(default_factory=Counter)
-    """Media WebSockets that ended, by close code; 1006 where there was none."""
+    closed: Counter[int | str] = field(default_factory=Counter)
+    """Media WebSockets that ended, by close code as ``counted_code`` has it; 1006 where there was none."""
     refused: Counter[int] = field(default_factory=Counter)
     """Handshakes refused, by HTTP status."""
 
@@ -81,3 +84,4 @@ class MediaEndpoint:
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
     pacer: Pacer = field(default_factory=Pacer)
+    refusal_log: RefusalLog = field(default_factory=RefusalLog)

@@ -24,10 +24,12 @@ from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.request import MediaCredentials, read_request, refusal
+from wavstream.media.request import MediaCredentials, other_version, read_request, refusal
 
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
+_VERSION = "13"
+"""Of the protocol (RFC 6455, 4.1); there is no other."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ class Handshake(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up: the peer is gone, before its answer or after a refusal."""
         self._decide()
+        self._deadline.cancel()
         self._connections.discard(self)
 
     def shutdown(self) -> None:
@@ -106,6 +109,8 @@ class Handshake(asyncio.Protocol):
             )
             response = self._core.accept(request)
             if response.status_code != 101:
+                if request.headers.get_all("Sec-WebSocket-Version") not in ([], [_VERSION]):
+                    response = other_version(_VERSION)
                 self._decide()
                 self._answer(response)
                 return
@@ -172,11 +177,14 @@ class Handshake(asyncio.Protocol):
         if self._decided:
             return
         self._decide()
+        response = refusal(error)
+        tells = self._endpoint.refusal_log.tells
         if isinstance(error, PeerError):
-            log.info("media_handshake_refused", reason=str(error))
-        else:
+            if tells(f"media_handshake_refused {response.status_code}"):
+                log.info("media_handshake_refused", reason=str(error))
+        elif tells("media_handshake_failed"):
             log.error("media_handshake_failed", exc_info=error)
-        self._answer(refusal(error))
+        self._answer(response)
 
     def _decide(self) -> None:
         self._decided = True
@@ -192,6 +200,9 @@ class Handshake(asyncio.Protocol):
     def _write_out(self) -> None:
         self._transport.write(b"".join(self._core.data_to_send()))
         self._transport.close()
+        # A peer that reads nothing keeps what was written waiting, and with it the descriptor.
+        timeout_s = self._endpoint.limits.close_timeout_s
+        self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._transport.abort)
 
 
 def _first_subprotocol(_core: ServerProtocol, asked_for: Sequence[Subprotocol]) -> Subprotocol | None:

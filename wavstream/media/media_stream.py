@@ -171,13 +171,17 @@ class MediaStream:
             for event in self._dialect.ended():
                 self.deliver(event, arrival_us)
         except PeerError as error:
+            if not self._endpoint.refusal_log.tells(f"media_stream_too_short {self._dialect.name}"):
+                return
             log.info("media_stream_too_short", dialect=self._dialect.name, reason=str(error))
 
     def _ignore(self, reason: Reason) -> None:
-        """Count an ignored message each time, and log the explanation once a stream."""
+        """Count an ignored message each time, and log the explanation once a stream, unless many streams need it."""
         self._endpoint.counters.ignored[reason] += 1
-        if reason not in self._explained:
-            self._explained.add(reason)
+        if reason in self._explained:
+            return
+        self._explained.add(reason)
+        if self._endpoint.refusal_log.tells(f"media_message_ignored {self._dialect.name} {reason.value}"):
             log.warning(
                 "media_message_ignored",
                 dialect=self._dialect.name,

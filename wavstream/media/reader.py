@@ -3,7 +3,7 @@
 Two readers share the work. Nearly every frame that a media server sends is a whole message, masked, without reserved
 bits and within the limit. Such a frame is taken apart right here, which costs a third of what the sans-IO core of
 ``websockets`` takes for it. Everything else (control frames, fragments, reserved bits and opcodes, unmasked or too
-large frames) is handed to that core, byte for byte as it arrives, and the core decides. Four rules keep them apart:
+large frames) is handed to that core, byte for byte as it arrives, and the core decides. Five rules keep them apart:
 
 1. The core only ever gets bytes of frames that are its own, so it stands at a frame boundary when the fast path runs.
    It gets the header first, so it refuses a frame that is too large without its payload.
@@ -155,6 +155,8 @@ class FrameReader:
                 length = stop - start
                 simple = held[0] in (_WHOLE_BINARY, _WHOLE_TEXT) and held[1] & _MASKED and length <= self._max_bytes
                 if not simple or self._fragments is not None:  # rules 1 and 2
+                    if held[0] & 0x0F == Opcode.CLOSE and self._fragments is not None:  # rule 5
+                        self._fragments = self._core.current_size = None
                     self.frames += 1
                     self._core_owed_bytes = stop
                 elif len(held) < stop:

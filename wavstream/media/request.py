@@ -128,12 +128,24 @@ def refusal(error: Exception) -> Response:
             detail = "temporary failure"
         case _:
             detail = "internal error"
-    status = HTTPStatus(known.http_status)
+    return _problem(HTTPStatus(known.http_status), detail, headers)
+
+
+def other_version(ours: str) -> Response:
+    """Return the answer to another version of the protocol, which names ours (RFC 6455, 4.4)."""
+    return _problem(
+        HTTPStatus.UPGRADE_REQUIRED,
+        f"version {ours} of the WebSocket protocol is spoken here",
+        {"Upgrade": "websocket", "Sec-WebSocket-Version": ours},
+    )
+
+
+def _problem(status: HTTPStatus, detail: str, headers: dict[str, str]) -> Response:
     problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     body = msgspec.json.encode(problem)
-    headers |= {
+    headers = headers | {
         "Date": email.utils.formatdate(usegmt=True),
-        "Connection": "close",
+        "Connection": "close" if status is not HTTPStatus.UPGRADE_REQUIRED else "Upgrade, close",
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
     }

@@ -12,6 +12,8 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.deadlines import Refusal
+from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
@@ -20,6 +22,7 @@ from wavstream.webhooks.dispatcher import Dispatcher
 def collect_metrics(
     *,
     counters: MediaCounters,
+    front: Front,
     sessions: Sessions,
     writer: JournalWriter,
     recorder: Recorder,
@@ -40,6 +43,7 @@ def collect_metrics(
             refused = "What apps were refused because of a quota, or of their share of the server."
             count = sessions.quotas.refused[quota]
             yield MetricSample("wavstream_quota_refusals_total", refused, count, MetricType.COUNTER, {"quota": quota})
+        yield from _front(front)
         running = sum(len(session.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         overloaded = float(sessions.load.overloaded_by is not None)
@@ -71,6 +75,21 @@ def collect_metrics(
         yield from _webhooks(dispatcher)
 
     return read
+
+
+def _front(front: Front) -> Iterator[MetricSample]:
+    yield MetricSample("wavstream_connections", "Connections that are open, media WebSockets too.", len(front.open))
+    waiting = "Connections that wait for their peers: for a request, or for what is sent to be read."
+    yield MetricSample("wavstream_connections_waiting", waiting, front.connections.waiting)
+    refused = "Connections that were not taken, or were ended for what their peers did."
+    for refusal in Refusal:
+        yield MetricSample(
+            "wavstream_refused_connections_total",
+            refused,
+            front.refused[refusal],
+            MetricType.COUNTER,
+            {"reason": refusal.value},
+        )
 
 
 def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import resource
 import signal
@@ -12,16 +13,17 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wavstream.api.app import make_facades
-from wavstream.api.live import WIRE
 from wavstream.clock import UnixClock
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
+from wavstream.service.acceptor import Acceptor
+from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -36,31 +38,6 @@ GRACE_S = 8
 """Seconds that open requests and streams have to end at a shutdown."""
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a way to the connection (``Wire``) for answers that are sent while they grow.
-
-    ASGI cannot abort a peer that does not read, and its layers cost more than sending a piece.
-    """
-
-    def on_message_begin(self) -> None:
-        """Add the connection to the request's scope; called by the parser at the start of each request."""
-        super().on_message_begin()
-        self.scope["extensions"] = {WIRE: {"wire": self}}
-
-    def write(self, piece: bytes) -> None:
-        """Send a piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
-        if not self.transport.is_closing():
-            self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-
-    def waiting_bytes(self) -> int:
-        """Return the bytes that the peer has not taken."""
-        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        self.transport.abort()
-
-
 class Server(uvicorn.Server):
     """uvicorn, whose shutdown notes its start in the journals before it closes what is open."""
 
@@ -68,6 +45,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.ready = asyncio.Event()
         self._service = service
+        self.server_state.connections = service.front.open
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,9 +53,19 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to serve, and say so; called once by uvicorn."""
-        await super().startup(sockets)
+        """Start to serve, and say so; called once by uvicorn, whose own accepting has no bounds."""
+        assert sockets is not None
+        make = functools.partial(HttpProtocol, self.config, self.server_state, front=self._service.front)
+        self.servers: list[Any] = [
+            Acceptor(each, self._service.settings.http, front=self._service.front, protocol=make) for each in sockets
+        ]
+        self.started = True
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Write what was summed up; called by uvicorn ten times a second."""
+        self._service.front.refusal_log.end_period()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down, the journals first; called by uvicorn on SIGTERM and SIGINT."""
@@ -172,7 +160,6 @@ def _warn_of_links(settings: Settings) -> None:
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         service.app,
-        http=HttpProtocol,
         ws=media_protocol(service.endpoint),
         lifespan="off",
         log_config=None,

@@ -43,16 +43,15 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.opening import OpenRequests, make_opener
+from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
-    Pools,
     command_rules,
-    conversion_places,
     facade_rules,
     gateway_dependencies,
+    http_front,
     make_default_app,
     media_endpoint,
-    quotas_of,
     twilio_account,
 )
 from wavstream.sessions.admission import DiskReserve, NewRecordings
@@ -316,9 +315,11 @@ class Service:
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
+                front=self.front,
                 sessions=self.sessions,
                 writer=self._writer,
                 recorder=self.recorder,

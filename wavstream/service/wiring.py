@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.connections import Connections
 from wavstream.access.keys import KeyDigests
 from wavstream.access.origin import is_loopback
 from wavstream.access.secret_box import SecretBox
@@ -19,73 +19,18 @@ from wavstream.api.gateway.commands import CommandRules, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.apps import Apps
-from wavstream.conversion.conversions import RETRY_AFTER_S
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
+from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
-from wavstream.sessions.quotas import Quota, Quotas
+from wavstream.service.acceptor import places
+from wavstream.service.deadlines import HttpLimits
+from wavstream.service.http_protocol import Front
+from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
-from wavstream.settings.tables import Limits
-from wavstream.turns.fair_pool import FairPool, Places
-
-DOWNLOAD_THREADS = 8
-"""Each waits for the disk."""
-LIVE_READ_THREADS = 2
-"""They decode, so more than there are cores gain nothing."""
-SOUND_THREADS = 2
-"""So too; a sound of ten minutes takes more than a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pools:
-    """The threads that read for requests."""
-
-    downloads: FairPool
-    """Finished files."""
-    live_reads: FairPool
-    """Files that grow."""
-    sounds: FairPool
-    """What is played to calls; each plays one sound at a time."""
-
-    @classmethod
-    def of(cls, limits: Limits) -> Pools:
-        """Return the pools with their bounds."""
-        downloads = Places(in_all=limits.downloads, of_app=limits.downloads_per_app, setting="limits.downloads")
-        ranges = Places(in_all=limits.live_ranges, of_app=limits.live_ranges_per_app, setting="limits.live_ranges")
-        return cls(
-            downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads),
-            live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges),
-            sounds=FairPool("sound", threads=SOUND_THREADS),
-        )
-
-    async def stop(self) -> None:
-        """End their threads."""
-        await self.downloads.stop()
-        await self.live_reads.stop()
-        await self.sounds.stop()
-
-
-def conversion_places(limits: Limits) -> Places:
-    """Return how many conversions there may be."""
-    return Places(
-        in_all=limits.conversions,
-        of_app=limits.conversions_per_app,
-        setting="limits.conversions",
-        retry_after_s=RETRY_AFTER_S,
-    )
-
-
-def quotas_of(settings: Settings) -> Quotas:
-    """Return the quotas of all apps, with the limits that they share."""
-    table, limits = settings.quotas, settings.limits
-    return Quotas(
-        server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
-        defaults={quota: getattr(table, quota) for quota in Quota},
-        of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
-    )
 
 
 def media_endpoint(
@@ -109,13 +54,15 @@ def media_endpoint(
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
         quotas=quotas,
         limits=MediaLimits(
-            sockets=settings.limits.streams,
             max_message_bytes=media.max_message_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
             ping_interval_s=media.ping_interval_s,
             ping_timeout_s=media.ping_timeout_s,
             close_timeout_s=media.close_timeout_s,
             frames_per_second=media.frames_per_second,
+            bytes_per_second=media.bytes_per_second,
+            # A tenth of the places is left to requests: who records has to be able to stop.
+            sockets=min(settings.limits.streams, places(settings.http) * 9 // 10),
         ),
     )
 
@@ -126,6 +73,23 @@ def _own_origins(settings: Settings) -> Iterator[str]:
         authority = urlsplit(url or "").netloc.lower()
         if authority:
             yield from (f"http://{authority}", f"https://{authority}", authority)
+
+
+def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
+    """Return what all HTTP connections share."""
+    http = settings.http
+    return Front(
+        limits=HttpLimits(
+            head_bytes=http.head_bytes,
+            head_lines=http.head_lines,
+            head_timeout_s=http.head_timeout_s,
+            body_timeout_s=http.body_timeout_s,
+            write_timeout_s=http.write_timeout_s,
+        ),
+        connections=Connections(per_address=http.waiting_per_address),
+        refusal_log=refusal_log,
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 def twilio_account(settings: Settings) -> TwilioAccount | None:

@@ -11,6 +11,7 @@ from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import (
     GatewaySettings,
+    HttpSettings,
     Limits,
     LogSettings,
     OpenerSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "OLDER_VARIABLES",
     "PREFIX",
     "GatewaySettings",
+    "HttpSettings",
     "Limits",
     "LogSettings",
     "OpenerSettings",

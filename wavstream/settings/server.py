@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wavstream.settings.tables import (
     FacadeSettings,
     GatewaySettings,
+    HttpSettings,
     JournalSettings,
     Limits,
     LinkSettings,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     """Whether a JSON file with the recording's facts is written beside each file."""
     recording: RecordingDefaults = RecordingDefaults()
     media: MediaSettings = MediaSettings()
+    http: HttpSettings = HttpSettings()
     limits: Limits = Limits()
     quotas: QuotaSettings = QuotaSettings()
     journal: JournalSettings = JournalSettings()

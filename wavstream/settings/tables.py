@@ -80,6 +80,33 @@ class MediaSettings(Table):
     """Seconds that the peer gets to answer a close before the connection is dropped."""
     frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
     """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
+    bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 2_000_000
+    """Bytes a second of one stream, sustained; ten times 48 kHz stereo, so that a file may be played in fast. Of this
+    and of the messages a second a peer that was stalled may send ten seconds at once."""
+
+
+class HttpSettings(Table):
+    """Limits of one connection to the port before it is a media stream, and of all together."""
+
+    head_bytes: Annotated[int, Field(ge=4_096, le=1_048_576)] = 32_768
+    """Bytes of the largest head of a request taken, its first line included; several times what browsers send."""
+    head_lines: Annotated[int, Field(ge=20, le=10_000)] = 100
+    """Lines of the longest head of a request taken, its first line included; what common servers take."""
+    head_timeout_s: Seconds = 10.0
+    """Seconds from the first byte of a request, or from the connection, to the end of its head."""
+    body_timeout_s: Seconds = 30.0
+    """Seconds from there to the end of its body; the largest has 64 KiB."""
+    write_timeout_s: Seconds = 60.0
+    """Seconds in which a peer takes nothing of what it is sent that end its connection; one that reads slowly stays."""
+    connections: Annotated[int, Field(ge=16)] = 20_000
+    """Connections at once, streams among them; past it those that wait longest for their peers give way. Streams take
+    nine tenths, so that requests find room."""
+    waiting_per_address: Annotated[int, Field(ge=8)] = 6_000
+    """Connections of one address (IPv6: of one /64) that wait for their peer at once, for a request or for it to read;
+    more than the streams that a switch opens in one second. Streams and requests that are answered do not wait, and
+    trusted proxies are not counted."""
+    descriptors_kept: Annotated[int, Field(ge=16)] = 512
+    """File descriptors that connections leave free, for journals and files; half of all, where there are few."""
 
 
 class Limits(Table):

@@ -7,7 +7,7 @@ import logging
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.media_plane import MediaHarness, client_frame, media_plane, only_key_is_good, upgrade
+from tests.support.media_plane import MediaHarness, client_frame, end_period, media_plane, only_key_is_good, upgrade
 from wavstream.errors import DependencyError, Forbidden, LimitReached, PeerError
 from wavstream.media.endpoint import MediaLimits
 from wavstream.media.request import MediaCredentials
@@ -63,7 +63,10 @@ async def test_no_key_reaches_the_log_of_the_core_at_any_level(
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [
-        (upgrade("/media/pcm/s/a", version="8"), 400),
+        (upgrade("/media/pcm/s/a", version="8"), 426),
+        (upgrade("/media/pcm/s/a", version="13, 8"), 426),
+        (upgrade("/media/pcm/s/a", extra="Sec-WebSocket-Version: 8\r\n"), 426),
+        (upgrade("/media/pcm/s/a").replace(b"Sec-WebSocket-Version: 13\r\n", b""), 400),
         (upgrade("/media/pcm/s/a", key="short"), 400),
         (upgrade("/media/pcm/s/a").replace(b"GET", b"POST"), 405),
     ],
@@ -73,6 +76,13 @@ async def test_an_upgrade_that_is_not_one_of_rfc_6455_is_refused(
 ) -> None:
     assert (await plane.ask(request_head))[0] == status
     assert plane.sinks == []
+
+
+async def test_the_refusal_of_another_version_names_ours(plane: MediaHarness) -> None:
+    status, headers, body = await plane.ask(upgrade("/media/pcm/s/a", version="8"))
+    assert (status, headers["sec-websocket-version"], headers["upgrade"]) == (426, "13", "websocket")
+    assert json.loads(body)["detail"] == "version 13 of the WebSocket protocol is spoken here"
+    assert plane.endpoint.counters.refused == {426: 1}
 
 
 @pytest.mark.parametrize(
@@ -239,3 +249,18 @@ async def test_the_first_subprotocol_that_is_asked_for_is_answered_to_the_letter
     head = await (await plane.dial(upgrade("/media/audio-fork/s/a", extra=extra))).head()
     assert head.startswith("HTTP/1.1 101 ")
     assert f"\r\nSec-WebSocket-Protocol: {asked_for.partition(',')[0]}\r\n" in head
+
+
+async def test_handshakes_refused_without_end_are_a_few_lines_of_log_and_one_that_counts_the_rest(
+    plane: MediaHarness,
+) -> None:
+    with capture_logs() as logs:
+        for number in range(15):
+            await plane.ask(upgrade(f"/media/{number}"))
+            await plane.ask(upgrade("/media/pcm/s/a?token=wrong"))
+        end_period(plane)
+    assert [entry["event"] for entry in logs].count("media_handshake_refused") == 20
+    assert {(entry["kind"], entry["count"]) for entry in logs if entry["event"] == "refusals_summed_up"} == {
+        ("media_handshake_refused 404", 5),
+        ("media_handshake_refused 401", 5),
+    }

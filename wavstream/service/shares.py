@@ -1,0 +1,67 @@
+"""How much each app gets of what all share: the pools that read for requests, conversions, and the quotas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wavstream.conversion.conversions import RETRY_AFTER_S
+from wavstream.sessions.quotas import Quota, Quotas
+from wavstream.settings import Settings
+from wavstream.settings.tables import Limits
+from wavstream.turns.fair_pool import FairPool, Places
+
+DOWNLOAD_THREADS = 8
+"""Each waits for the disk."""
+LIVE_READ_THREADS = 2
+"""They decode, so more than there are cores gain nothing."""
+SOUND_THREADS = 2
+"""So too; a sound of ten minutes takes more than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The threads that read for requests."""
+
+    downloads: FairPool
+    """Finished files."""
+    live_reads: FairPool
+    """Files that grow."""
+    sounds: FairPool
+    """What is played to calls; each plays one sound at a time."""
+
+    @classmethod
+    def of(cls, limits: Limits) -> Pools:
+        """Return the pools with their bounds."""
+        downloads = Places(in_all=limits.downloads, of_app=limits.downloads_per_app, setting="limits.downloads")
+        ranges = Places(in_all=limits.live_ranges, of_app=limits.live_ranges_per_app, setting="limits.live_ranges")
+        return cls(
+            downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads),
+            live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges),
+            sounds=FairPool("sound", threads=SOUND_THREADS),
+        )
+
+    async def stop(self) -> None:
+        """End their threads."""
+        await self.downloads.stop()
+        await self.live_reads.stop()
+        await self.sounds.stop()
+
+
+def conversion_places(limits: Limits) -> Places:
+    """Return how many conversions there may be."""
+    return Places(
+        in_all=limits.conversions,
+        of_app=limits.conversions_per_app,
+        setting="limits.conversions",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Return the quotas of all apps, with the limits that they share."""
+    table, limits = settings.quotas, settings.limits
+    return Quotas(
+        server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
+        defaults={quota: getattr(table, quota) for quota in Quota},
+        of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
+    )
