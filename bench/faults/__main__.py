@@ -1,0 +1,60 @@
+"""``make faults``: what the recorder promises, while its process, its disk, its clock and its load fail.
+
+Real servers on loopback, real sockets, known noise on every leg; afterwards the files are listened to. Exit code 1 when
+something fell. The same seed draws the same faults; the machine decides the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from rich.console import Console
+
+from bench.faults.freezes import freeze_scenario
+from bench.faults.kills import kill_scenario
+from bench.faults.report import Report
+
+Scenario = Callable[[Report, int, bool], Coroutine[Any, Any, None]]
+"""Takes the report, the seed, and whether this is the long run."""
+SCENARIOS: dict[str, Scenario] = {
+    "kills": lambda report, seed, long: kill_scenario(report, kills=200 if long else 14, seed=seed),
+    "freezes": lambda report, seed, long: freeze_scenario(
+        report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6
+    ),
+}
+
+
+_WIDTH = 150
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    parser.add_argument("--only", choices=SCENARIOS, action="append", help="inject these alone; default: all")
+    parser.add_argument("--seed", type=int, help="draw the same faults again; default: others each time")
+    parser.add_argument("--long", action="store_true", help="200 kills, and every k")
+    parser.add_argument("--show", action="store_true", help="print everything that fell")
+    chosen = parser.parse_args()
+    console = Console()
+    if console.width < _WIDTH:
+        console = Console(width=_WIDTH)
+    seed = random.randrange(10_000) if chosen.seed is None else chosen.seed
+    console.print(f"seed {seed}")
+    report = Report(console)
+    began_s = time.monotonic()
+    for name in chosen.only or SCENARIOS:
+        asyncio.run(SCENARIOS[name](report, seed, chosen.long))
+        report.say(f"{name}: done after {time.monotonic() - began_s:.0f} s")
+    report.print(all_of_it=chosen.show)
+    console.print(
+        f"seed {seed}, {time.monotonic() - began_s:.0f} s: " + ("all holds" if report.holds else "something fell")
+    )
+    return 0 if report.holds else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
