@@ -118,6 +118,18 @@ class Call:
         self.windows.append((asked_s - AIR_S - late_s, asked_s, ""))
         self.windows.append((time.monotonic(), np.inf, "forbidden"))
 
+    async def tried(self, action: str, **options: object) -> bool:
+        """Start, pause, resume or stop it; where that is refused, or not answered, nothing is promised from then on."""
+        asked_s = time.monotonic()
+        try:
+            await {"start": self.start, "pause": self.pause, "resume": self.resume, "stop": self.stop}[action](
+                **options
+            )
+        except (RefusedCommand, httpx.HTTPError):
+            self.windows.append((asked_s - AIR_S, np.inf, ""))
+            return False
+        return True
+
     def unknown(self, from_s: float, to_s: float = np.inf) -> None:
         """Nothing is promised of what was sent between two moments, but what is forbidden stays so."""
         self.windows.append((from_s, to_s, "unknown"))

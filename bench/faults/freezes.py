@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from bench.faults.calls import Call
+from bench.faults.disk import IMPATIENT
 from bench.faults.report import Report
 from bench.faults.sender import Sender
 from bench.faults.victim import Victim
@@ -43,7 +44,7 @@ async def freeze_scenario(
     """Freeze so often, with so many calls of each kind (``crowd`` times as many at first), and add what they lost."""
     drawn = random.Random(f"freezes {seed}")
     with tempfile.TemporaryDirectory(prefix="wavstream-faults-") as folder:
-        victim = Victim(Path(folder))
+        victim = Victim(Path(folder), **IMPATIENT)
         sender = Sender(victim.port)
         try:
             await victim.start()

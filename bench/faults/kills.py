@@ -17,15 +17,14 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from bench.faults.calls import AIR_S, Call, RefusedCommand
+from bench.faults.calls import AIR_S, Call
 from bench.faults.report import Report
 from bench.faults.sender import Sender
+from bench.faults.shim import On, Op, Shim, ShimMissing
 from bench.faults.victim import DidNotStart, Victim
 
 LOST_S = 0.25
@@ -36,19 +35,34 @@ _AFTER_S = (0.0, 0.005, 0.03, 0.12, 0.2)
 _ROUNDS_OF_A_FOLDER = 10
 
 
-async def kill_scenario(report: Report, *, kills: int, seed: int, talk_s: float = 1.2) -> None:
-    """Kill so often, and add what became of the recordings."""
+async def kill_scenario(
+    report: Report, *, kills: int, seed: int, talk_s: float = 1.2, slow_journal_s: float = 0.0
+) -> None:
+    """Kill so often, and add what became of the recordings.
+
+    ``slow_journal_s``: what each write of a journal takes. Then nothing is promised of the last words, but what was
+    answered still is: a start, a pause, a resume, a stop.
+    """
     drawn = random.Random(f"kills {seed}")
     done = 0
     while done < kills:
         with tempfile.TemporaryDirectory(prefix="wavstream-faults-") as folder:
-            victim = Victim(Path(folder))
+            environment: dict[str, str] = {}
+            if slow_journal_s:
+                try:
+                    shim = Shim(Path(folder), Path(folder) / "data")
+                except ShimMissing as missing:
+                    report.skipped("kill, slow journal", str(missing))
+                    return
+                shim.set(Op.WRITE, On.JOURNAL, delay_s=slow_journal_s)
+                environment = shim.environment
+            victim = Victim(Path(folder), environment=environment)
             sender = Sender(victim.port)
             try:
                 await victim.start()
                 for _ in range(min(_ROUNDS_OF_A_FOLDER, kills - done)):
                     when = f"kill {done} of seed {seed}"
-                    await _round(report, victim, sender, drawn, when=when, talk_s=talk_s)
+                    await _round(report, victim, sender, drawn, when=when, talk_s=talk_s, slow=slow_journal_s > 0)
                     done += 1
                     report.say(f"kill {done} of {kills}")
                     if victim.ended:
@@ -61,20 +75,18 @@ async def kill_scenario(report: Report, *, kills: int, seed: int, talk_s: float 
 
 
 async def _round(
-    report: Report, victim: Victim, sender: Sender, drawn: random.Random, *, when: str, talk_s: float
+    report: Report, victim: Victim, sender: Sender, drawn: random.Random, *, when: str, talk_s: float, slow: bool
 ) -> None:
     calls = {aim: Call(victim, sender, label=aim) for aim in AIMS}
     for call in calls.values():
         call.speak()
     await asyncio.gather(*(call.streaming() for call in calls.values()))
-    await asyncio.gather(*(call.start() for aim, call in calls.items() if aim != "start"))
+    await asyncio.gather(*(call.tried("start") for aim, call in calls.items() if aim != "start"))
     await asyncio.sleep(talk_s / 2 + drawn.random() * talk_s / 2)
-    await calls["resume"].pause()
+    await calls["resume"].tried("pause")
     await asyncio.sleep(talk_s / 2)
     after_s, publish_s = drawn.choice(_AFTER_S), drawn.random() * 0.08
-    commands: list[Coroutine[Any, Any, None]] = [
-        calls["start"].start(), calls["pause"].pause(), calls["resume"].resume(), calls["stop"].stop()
-    ]  # fmt: skip
+    commands = [calls[aim].tried(aim) for aim in ("start", "pause", "resume", "stop")]
     drawn.shuffle(commands)
     await asyncio.gather(*commands)
     stopping: asyncio.Task[None] | None = None
@@ -93,8 +105,8 @@ async def _round(
     when = f"{when}, {1000 * after_s:.0f} ms after the answers"
     for aim, call in calls.items():
         # A stop that was answered promises all of what was said before it.
-        if aim != "stop":
-            call.unknown(killed_s - LOST_S - late_s, dead_s)
+        if slow or aim != "stop":
+            call.unknown(0.0 if slow else killed_s - LOST_S - late_s, dead_s)
     twice = drawn.random() < 0.34
     if twice:
         when += ", and again while it recovered"
@@ -111,12 +123,15 @@ async def _round(
         call.hang_up()
     for aim, call in calls.items():
         result = await call.check()
-        name = f"kill: {_NAMES[aim]}"
+        if call.recording is None:
+            continue
+        name = f"kill{', slow journal' if slow else ''}: {_NAMES[aim]}"
         report.injected(name)
         report.add(name, result, when=when)
         if twice:
-            report.injected("kill: again while it recovers")
-            report.add("kill: again while it recovers", result, when=when)
+            name = f"kill{', slow journal' if slow else ''}: again while it recovers"
+            report.injected(name)
+            report.add(name, result, when=when)
 
 
 _NAMES = {
@@ -126,12 +141,13 @@ _NAMES = {
 
 
 async def _stop_unanswered(call: Call) -> None:
-    assert call.recording is not None
+    if call.recording is None:
+        return
     try:
         answer = await call.victim.http.post(f"/v1/recordings/{call.recording['id']}/stop")
         if answer.status_code != 200:
             call.faults.append(f"{call.label}: its stop answered {answer.status_code}")
-    except (httpx.HTTPError, RefusedCommand):
+    except httpx.HTTPError:
         return
 
 

@@ -44,7 +44,7 @@ class Victim:
     """One data folder, and the server that runs on it from time to time, always on the same port."""
 
     def __init__(
-        self, folder: Path, *, environment: Mapping[str, str] | None = None, core: int | None = None, **settings: object
+        self, folder: Path, *, environment: Mapping[str, str] | None = None, core: int | None = None, **settings: Any
     ) -> None:
         """Prepare it; ``settings`` are dotted names with ``__``; ``core``: the one that the server gets."""
         self.data_dir = folder / "data"
