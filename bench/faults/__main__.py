@@ -15,9 +15,12 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.faults.clocks import clock_scenario
 from bench.faults.disk import failing_calls_scenario, failing_start_scenario, spell_scenario
 from bench.faults.freezes import freeze_scenario
+from bench.faults.journals import journal_scenario
 from bench.faults.kills import kill_scenario
+from bench.faults.power import power_scenario
 from bench.faults.report import Report
 
 Scenario = Callable[[Report, int, bool], Coroutine[Any, Any, None]]
@@ -25,11 +28,14 @@ Scenario = Callable[[Report, int, bool], Coroutine[Any, Any, None]]
 SCENARIOS: dict[str, Scenario] = {
     "kills": lambda report, seed, long: kill_scenario(report, kills=200 if long else 14, seed=seed),
     "slow-kills": lambda report, seed, long: kill_scenario(
-        report, kills=30 if long else 3, seed=seed, slow_journal_s=0.25
+        report, kills=30 if long else 3, seed=seed, slow_journal_s=0.5
     ),
     "calls": lambda report, seed, long: failing_calls_scenario(report, seed=seed, each=None if long else 3),
     "spells": lambda report, seed, long: spell_scenario(report, seed=seed),
     "starts": lambda report, seed, long: failing_start_scenario(report, seed=seed, each=12 if long else 2),
+    "power": lambda report, seed, long: power_scenario(report, seed=seed, times=8 if long else 1),
+    "clocks": lambda report, seed, long: clock_scenario(report, seed=seed),
+    "journals": lambda report, seed, long: journal_scenario(report, seed=seed, rounds=40 if long else 2),
     "freezes": lambda report, seed, long: freeze_scenario(
         report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6
     ),

@@ -25,7 +25,7 @@ from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, make
 
 AIR_S = 0.06
 """What is sent so shortly before a request may be read after it."""
-SETTLED_S = 60.0
+SETTLED_S = 30.0
 """How long a recording may take to its end before it counts as lost."""
 _EVERY_S = 0.05
 _APART = 641
@@ -107,7 +107,8 @@ class Call:
         asked_s = time.monotonic()
         await self._act("resume")
         self.windows.append((asked_s - AIR_S, np.inf, ""))
-        self.windows.append((time.monotonic(), np.inf, "required"))
+        # A frame that is sent now holds what was said before: while it was paused.
+        self.windows.append((time.monotonic() + 2 * PTIME_S, np.inf, "required"))
 
     async def stop(self) -> None:
         """Stop it: nothing that is sent after the answer may be in the file."""

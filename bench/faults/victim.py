@@ -20,7 +20,7 @@ import httpx
 from bench.processes import free_port
 from wavstream.settings import PREFIX, variable
 
-_START_S = 60.0
+_START_S = 20.0
 _EVERY_S = 0.02
 _RESET_S = 0.02
 """Until its peers know that it is dead."""
