@@ -20,6 +20,7 @@ from bench.faults.disk import failing_calls_scenario, failing_start_scenario, sp
 from bench.faults.freezes import freeze_scenario
 from bench.faults.journals import journal_scenario
 from bench.faults.kills import kill_scenario
+from bench.faults.load import load_scenario
 from bench.faults.power import power_scenario
 from bench.faults.report import Report
 
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
     "power": lambda report, seed, long: power_scenario(report, seed=seed, times=8 if long else 1),
     "clocks": lambda report, seed, long: clock_scenario(report, seed=seed),
     "journals": lambda report, seed, long: journal_scenario(report, seed=seed, rounds=40 if long else 2),
+    "load": lambda report, seed, long: load_scenario(report, most_s=40, most_legs=4_000 if long else 2_400),
     "freezes": lambda report, seed, long: freeze_scenario(
         report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6
     ),

@@ -13,9 +13,11 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from bench.faults.heard import MOVED_S, Heard, listen
@@ -75,11 +77,16 @@ class Call:
     def legs(self) -> list[str]:
         return [f"{self.session_id}/{leg}" for leg in "ab"]
 
-    def speak(self) -> None:
+    def speak(self, *, dials_again: bool = True, **query: str) -> None:
         """Let both legs dial and speak."""
+        asked = f"?{urlencode(query)}" if query else ""
         plans = [
-            LegPlan(name, f"/media/pcm/{name}", next(_numbers) * _APART % RING_FRAMES, self.key) for name in self.legs
-        ]
+            LegPlan(
+                name, f"/media/pcm/{name}{asked}", next(_numbers) * _APART % RING_FRAMES, self.key,
+                dials_again=dials_again,
+            )
+            for name in self.legs
+        ]  # fmt: skip
         self.sender.speak(plans)
 
     async def streaming(self) -> None:
@@ -186,7 +193,12 @@ class Call:
             result.lost = required
             result.faults.append(f"{self.label}: its file answered {answer.status_code}")
             return result
-        heard = listen(answer.content, spoken, _ring)
+        try:
+            heard = listen(answer.content, spoken, _ring)
+        except (soundfile.LibsndfileError, ValueError) as broken:
+            result.lost = required
+            result.faults.append(f"{self.label}: its file cannot be read ({broken})")
+            return result
         for name in self.legs:
             self._compare(name, heard[name], masks[name], result)
         return result

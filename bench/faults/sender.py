@@ -95,12 +95,21 @@ class Sender:
 
     def spoken(self, names: Sequence[str]) -> dict[str, Spoken]:
         """Return what became of what these legs have said, so far."""
-        found, self.worst_late_s = self._ask("spoken", list(names))
-        return found  # type: ignore[no-any-return]
+        return self._ask("spoken", list(names))  # type: ignore[no-any-return]
 
     def open(self, names: Sequence[str]) -> bool:
         """Return whether all of these have a stream now."""
         return bool(self._ask("open", list(names)))
+
+    def refused(self, names: Sequence[str]) -> int:
+        """Return how many of these were refused a stream."""
+        return int(self._ask("refused", list(names)))
+
+    def late_s(self) -> float:
+        """Return the longest that the process was behind since it was asked last."""
+        late_s: float = self._ask("late", [])
+        self.worst_late_s = max(self.worst_late_s, late_s)
+        return late_s
 
     def forget(self, names: Sequence[str]) -> None:
         """Let legs go without a goodbye."""
@@ -206,8 +215,11 @@ class _Process:
                     self._hanging_up = names, time.monotonic() + 10
                     return True
                 case "spoken":
-                    answer = {name: _spoken(self._legs[name]) for name in names}, self._worst_late_s
-                    self._worst_late_s = 0.0
+                    answer = {name: _spoken(self._legs[name]) for name in names}
+                case "refused":
+                    answer = sum(bool(self._legs[name].refusals) for name in names)
+                case "late":
+                    answer, self._worst_late_s = self._worst_late_s, 0.0
                 case "open":
                     answer = all(self._legs[name].is_open for name in names)
                 case "forget":
@@ -225,9 +237,24 @@ class _Process:
             return
         number = len(leg.sent_s)
         leg.sent_s.append(math.nan)
-        if leg.is_open:
-            leg.kept.append((number, self._frames[(leg.plan.place + number) % RING_FRAMES]))
-            self._flush(leg)
+        if not leg.is_open or leg.stream is None:
+            return
+        frame = self._frames[(leg.plan.place + number) % RING_FRAMES]
+        if not leg.kept:
+            # Nearly always the socket takes it at once: two calls and no more, since this runs for every frame.
+            try:
+                taken = leg.stream.send(frame)
+            except BlockingIOError:
+                taken = 0
+            except OSError:
+                self._lost(leg)
+                return
+            if taken == len(frame):
+                leg.sent_s[number] = time.monotonic()
+                return
+            frame = frame[taken:]
+        leg.kept.append((number, frame))
+        self._flush(leg)
 
     def _dial(self, leg: _Leg) -> None:
         leg.dial_at_s = time.monotonic() + _DIAL_EVERY_S

@@ -62,7 +62,7 @@ class Victim:
         self._answers: list[tuple[float, float]] = []
         self._asked_s: float | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        limits = httpx.Limits(max_connections=200)
+        limits = httpx.Limits(max_connections=200, keepalive_expiry=1.0)
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}", timeout=60, verify=False, limits=limits,
             event_hooks={"response": [self._note]},
