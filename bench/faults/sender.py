@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -82,6 +83,7 @@ class Sender:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_run, args=(theirs, port), daemon=True)
         self._process.start()
+        self._asking = threading.Lock()
         self.worst_late_s = 0.0
         """The longest that the process itself was behind."""
 
@@ -124,8 +126,9 @@ class Sender:
             self._process.kill()
 
     def _ask(self, what: str, names: list[Any]) -> Any:
-        self._pipe.send((what, names))
-        return self._pipe.recv()
+        with self._asking:
+            self._pipe.send((what, names))
+            return self._pipe.recv()
 
 
 @dataclass(slots=True, eq=False)

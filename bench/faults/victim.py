@@ -159,6 +159,10 @@ class Victim:
         ]
         return lines
 
+    def log_lines(self) -> int:
+        """Return how many lines the log has."""
+        return self._log.read_bytes().count(b"\n") if self._log.exists() else 0
+
     def _lines(self, offset: int) -> list[dict[str, Any]]:
         if not self._log.exists():
             return []
