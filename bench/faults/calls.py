@@ -31,7 +31,7 @@ SETTLED_S = 30.0
 """How long a recording may take to its end before it counts as lost."""
 _EVERY_S = 0.05
 _APART = 641
-"""Ring frames between the places of two legs: no two legs of a run say the same at the same time."""
+"""Ring frames between the places of two legs."""
 
 _numbers = itertools.count()
 _ring = make_ring()
@@ -80,13 +80,15 @@ class Call:
     def speak(self, *, dials_again: bool = True, **query: str) -> None:
         """Let both legs dial and speak."""
         asked = f"?{urlencode(query)}" if query else ""
-        plans = [
-            LegPlan(
-                name, f"/media/pcm/{name}{asked}", next(_numbers) * _APART % RING_FRAMES, self.key,
-                dials_again=dials_again,
-            )
-            for name in self.legs
-        ]  # fmt: skip
+        plans = []
+        for name in self.legs:
+            number = next(_numbers)
+            plans.append(
+                LegPlan(
+                    name, f"/media/pcm/{name}{asked}", number * _APART % RING_FRAMES, number % FRAME_SAMPLES, self.key,
+                    dials_again=dials_again,
+                )
+            )  # fmt: skip
         self.sender.speak(plans)
 
     async def streaming(self) -> None:

@@ -1,7 +1,8 @@
 """Listens to a finished file: which frames of a leg are in it, and where.
 
-1. All legs say known noise (``wavstream.simulator.signal``), each from a place of its own in one ring. So a frame is
-   known by any four samples of it, and every frame that was said is looked for by itself, whatever was lost beside it.
+1. All legs say known noise (``wavstream.simulator.signal``), each from a place of its own in one ring, and those of a
+   call each with a turn of its own. So a frame is known by any four samples of it, and every frame that was said is
+   looked for by itself, whatever was lost beside it.
 2. A frame is there when all of its samples are, unchanged; or, where a track was bent to follow a clock, when the best
    match near its neighbours is plainly it.
 3. A frame is at its place when it is as far from the others as it was said from them: against the middle of all the
@@ -53,7 +54,7 @@ def listen(file: bytes, legs: Mapping[str, Spoken], ring: Ring) -> dict[str, Hea
     found: dict[str, NDArray[np.int64]] = {}
     free = set(range(samples.shape[1]))
     for name, spoken in legs.items():
-        frames = ring[(spoken.place + np.arange(len(spoken.sent_s))) % RING_FRAMES]
+        frames = said_by(spoken, ring)
         at = {channel: _exact(samples[:, channel], words[channel], frames) for channel in free}
         if not at:
             found[name] = np.full(len(frames), -1, np.int64)
@@ -63,6 +64,12 @@ def listen(file: bytes, legs: Mapping[str, Spoken], ring: Ring) -> dict[str, Hea
             free.discard(best)
         found[name] = _bent(samples[:, best], frames, at[best])
     return _placed(found, legs)
+
+
+def said_by(spoken: Spoken, ring: Ring) -> Ring:
+    """Return every frame that a leg said, (frames, samples)."""
+    frames = ring[(spoken.place + np.arange(len(spoken.sent_s))) % RING_FRAMES]
+    return np.roll(frames, spoken.voice, axis=1)
 
 
 def _placed(found: Mapping[str, NDArray[np.int64]], legs: Mapping[str, Spoken]) -> dict[str, Heard]:

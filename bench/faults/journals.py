@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.faults.calls import Call
+from bench.faults.heard import said_by
 from bench.faults.report import Report
 from bench.faults.sender import Sender
 from bench.faults.victim import DidNotStart, Victim
 from wavstream.journal.records import BATCH_MAGIC, SEGMENT_MAGIC
-from wavstream.simulator.signal import RING_FRAMES, make_ring
+from wavstream.simulator.signal import make_ring
 
 _CALLS = 24
 _TALK_S = 1.2
@@ -118,8 +119,9 @@ async def _recorded(victim: Victim, sender: Sender) -> list[_Journal]:
     journals = []
     for call in calls:
         spoken = sender.spoken(call.legs)
+        frames = {leg: said_by(each, ring) for leg, each in spoken.items()}
         wanted = {
-            ring[(each.place + number) % RING_FRAMES].tobytes(): (leg, number)
+            frames[leg][number].tobytes(): (leg, number)
             for leg, each in spoken.items()
             for number in np.flatnonzero(~np.isnan(each.sent_s)).tolist()
         }

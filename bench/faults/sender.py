@@ -47,6 +47,8 @@ class LegPlan:
     """Of the upgrade."""
     place: int
     """Of its first frame in the ring of known noise."""
+    voice: int = 0
+    """By how many samples each frame is turned round: legs of one call that have others never say the same."""
     key: str | None = None
     dials_again: bool = True
 
@@ -56,6 +58,7 @@ class Spoken:
     """What became of everything that a leg said."""
 
     place: int
+    voice: int
     start_s: float
     """When its first frame was said, on the monotonic clock."""
     sent_s: NDArray[np.float64]
@@ -243,6 +246,8 @@ class _Process:
         if not leg.is_open or leg.stream is None:
             return
         frame = self._frames[(leg.plan.place + number) % RING_FRAMES]
+        if turn := 2 * leg.plan.voice:
+            frame = _FRAME_HEAD + frame[-turn:] + frame[len(_FRAME_HEAD) : -turn]
         if not leg.kept:
             # Nearly always the socket takes it at once: two calls and no more, since this runs for every frame.
             try:
@@ -377,6 +382,7 @@ class _Process:
 def _spoken(leg: _Leg) -> Spoken:
     return Spoken(
         place=leg.plan.place,
+        voice=leg.plan.voice,
         start_s=leg.start_s,
         sent_s=np.array(leg.sent_s, np.float64),
         opened_s=list(leg.opened_s),

@@ -97,7 +97,6 @@ class Peer:
         bearer = f"Authorization: Bearer {key}\r\n" if key else ""
         length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
         fields = f"Host: 127.0.0.1:{self.port}\r\nConnection: close\r\n{bearer}{length}{headers}"
-        fields = f"Host: 127.0.0.1:{self.port}\r\nConnection: close\r\n{bearer}{length}{headers}"
         return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
 
     def upgrade(self, path: str, *, key: str | None = None, headers: str = "", version: str = "13") -> bytes:
