@@ -113,6 +113,11 @@ async def failing_calls_scenario(report: Report, *, seed: int, each: int | None)
     await asyncio.gather(*(_worker(report, waiting, total=len(injections)) for _ in range(_AT_ONCE)))
 
 
+async def inject_scenario(report: Report, injections: Sequence[Injection]) -> None:
+    """Inject these, on one server."""
+    await _worker(report, list(reversed(injections)), total=len(injections))
+
+
 async def _counted() -> dict[str, int]:
     """Return how many calls of each target a round makes."""
     counts: dict[str, int] = {}

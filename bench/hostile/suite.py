@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ from bench.faults.calls import Result
 from bench.faults.sender import Sender
 from bench.faults.victim import Victim
 from bench.hostile.attacks import ATTACKS
-from bench.hostile.bystander import Bystander, resident_kb
+from bench.hostile.bystander import Bystander
 from bench.hostile.peer import Peer, Tally, drop, message
 from wavstream.settings import PREFIX, variable
 
@@ -30,6 +31,8 @@ _GROWN_TIMES = 0.2
 LINES_OF_AN_ATTACK = 500
 """Log lines: refusals are summed up, so that no peer fills the disk with them."""
 _OWN_FILE_MESSAGES = 8
+_MOST_S = 30.0
+"""How long an attack may take."""
 
 
 @dataclass(slots=True)
@@ -84,13 +87,17 @@ async def run_suite(
         attacker = _Attacker(Peer(victim.port, seed, evil, token, fresh_keys=fresh, scale=scale))
         began_s = asyncio.get_running_loop().time()
         for attack in attacks:
-            suite.outcomes.append(await _attack(victim, bystander, attacker, attack, figures=figures))
+            suite.outcomes.append(
+                await _attack(victim, bystander, attacker, attack, earlier=suite.outcomes, figures=figures)
+            )
             if victim.ended:
                 suite.server_ended = True
                 return suite
         if held_s:
             await asyncio.sleep(max(began_s + held_s - asyncio.get_running_loop().time(), 0))
-            suite.outcomes.append(await _attack(victim, bystander, attacker, "still held", figures=figures))
+            suite.outcomes.append(
+                await _attack(victim, bystander, attacker, "still held", earlier=suite.outcomes, figures=figures)
+            )
         suite.calls = await bystander.end()
     finally:
         if attacker is not None:
@@ -111,15 +118,15 @@ def add_app(victim: Victim, name: str) -> str:
 
 
 async def _token(victim: Victim, key: str) -> str:
-    answer = await victim.http.post(
-        "/v1/stream-tokens", json={"ttl_s": 3600}, headers={"Authorization": f"Bearer {key}"}
-    )
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = await victim.http.post("/v1/stream-tokens", json={"ttl_s": 3600}, headers=headers)
     return str(answer.json().get("token", ""))
 
 
-async def _attack(victim: Victim, bystander: Bystander, attacker: _Attacker, attack: str, *, figures: bool) -> Outcome:
+async def _attack(
+    victim: Victim, bystander: Bystander, attacker: _Attacker, attack: str, *, earlier: Sequence[Outcome], figures: bool
+) -> Outcome:
     bystander.begin_part()
-    earlier_times = resident_kb(victim.pid) / max(bystander.idle_kb, 1)
     victim.read_log()
     errors, tracebacks = len(victim.blame.server_errors), len(victim.blame.tracebacks)
     lines = victim.log_lines()
@@ -141,6 +148,7 @@ async def _attack(victim: Victim, bystander: Bystander, attacker: _Attacker, att
         if outcome.slowest_s > SLOW_S:
             outcome.fell.append(f"the other app waited {outcome.slowest_s:.1f} s for an answer")
         # What an earlier attack has made it take is not this one's.
+        earlier_times = max((each.memory_times for each in earlier), default=0.0)
         if outcome.memory_times > max(MEMORY_TIMES, earlier_times + _GROWN_TIMES):
             outcome.fell.append(f"{outcome.memory_times:.1f} times the idle memory")
         if outcome.log_lines > LINES_OF_AN_ATTACK:
@@ -156,6 +164,7 @@ class _Attacker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, peer), daemon=True)
         self._process.start()
+        theirs.close()
 
     async def attack(self, attack: str) -> Tally:
         """Let it attack, and return its tally."""
@@ -182,9 +191,12 @@ async def _serve_all(pipe: Connection, peer: Peer) -> None:
         tally = Tally()
         try:
             if attack in ATTACKS:
-                await ATTACKS[attack][1](peer, tally)
+                async with asyncio.timeout(_MOST_S):
+                    await ATTACKS[attack][1](peer, tally)
             else:
                 await _still_held(peer, tally)
+        except TimeoutError:
+            tally.broken.append(f"the attack went on for {_MOST_S:.0f} s")
         except OSError as failed:
             tally.answers[f"ended by {failed.strerror or failed}"] += 1
         pipe.send(tally)
@@ -203,10 +215,11 @@ async def _make_a_file(peer: Peer) -> None:
         await asyncio.sleep(1.0)
     for _ in range(100):
         _, answer = await peer.request("GET", f"/v1/recordings?session_id={session}", key=peer.key)
-        found = json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}").get("data") or [{}]
-        if found[0].get("status") == "available":
-            peer.recording = found[0]["id"]
-            return
+        with contextlib.suppress(ValueError, LookupError):  # it is not all there yet
+            found = json.loads(answer.partition(b"\r\n\r\n")[2])["data"][0]
+            if found["status"] == "available":
+                peer.recording = found["id"]
+                return
         await asyncio.sleep(0.1)
 
 
