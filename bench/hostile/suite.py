@@ -87,17 +87,13 @@ async def run_suite(
         attacker = _Attacker(Peer(victim.port, seed, evil, token, fresh_keys=fresh, scale=scale))
         began_s = asyncio.get_running_loop().time()
         for attack in attacks:
-            suite.outcomes.append(
-                await _attack(victim, bystander, attacker, attack, earlier=suite.outcomes, figures=figures)
-            )
+            await _attack(suite, victim, bystander, attacker, attack, figures=figures)
             if victim.ended:
                 suite.server_ended = True
                 return suite
         if held_s:
             await asyncio.sleep(max(began_s + held_s - asyncio.get_running_loop().time(), 0))
-            suite.outcomes.append(
-                await _attack(victim, bystander, attacker, "still held", earlier=suite.outcomes, figures=figures)
-            )
+            await _attack(suite, victim, bystander, attacker, "still held", figures=figures)
         suite.calls = await bystander.end()
     finally:
         if attacker is not None:
@@ -124,8 +120,9 @@ async def _token(victim: Victim, key: str) -> str:
 
 
 async def _attack(
-    victim: Victim, bystander: Bystander, attacker: _Attacker, attack: str, *, earlier: Sequence[Outcome], figures: bool
-) -> Outcome:
+    suite: Suite, victim: Victim, bystander: Bystander, attacker: _Attacker, attack: str, *, figures: bool
+) -> None:
+    """Make an attack, and add what came of it."""
     bystander.begin_part()
     victim.read_log()
     errors, tracebacks = len(victim.blame.server_errors), len(victim.blame.tracebacks)
@@ -148,12 +145,12 @@ async def _attack(
         if outcome.slowest_s > SLOW_S:
             outcome.fell.append(f"the other app waited {outcome.slowest_s:.1f} s for an answer")
         # What an earlier attack has made it take is not this one's.
-        earlier_times = max((each.memory_times for each in earlier), default=0.0)
+        earlier_times = max((each.memory_times for each in suite.outcomes), default=0.0)
         if outcome.memory_times > max(MEMORY_TIMES, earlier_times + _GROWN_TIMES):
             outcome.fell.append(f"{outcome.memory_times:.1f} times the idle memory")
         if outcome.log_lines > LINES_OF_AN_ATTACK:
             outcome.fell.append(f"{outcome.log_lines} log lines")
-    return outcome
+    suite.outcomes.append(outcome)
 
 
 class _Attacker:
