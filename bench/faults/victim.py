@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +19,6 @@ from typing import Any
 
 import httpx
 
-from bench.processes import free_port
 from wavstream.settings import PREFIX, variable
 
 _START_S = 20.0
@@ -48,7 +49,7 @@ class Victim:
     ) -> None:
         """Prepare it; ``settings`` are dotted names with ``__``; ``core``: the one that the server gets."""
         self.data_dir = folder / "data"
-        self.port = free_port()
+        self.port = _port_to_keep()
         self.blame = Blame()
         self._log = folder / "server.log"
         self._log_read = 0
@@ -196,6 +197,14 @@ class Victim:
         if self._pulse is not None:
             self._pulse.cancel()
             self._pulse = None
+
+
+def _port_to_keep() -> int:
+    """Return a free port that the kernel gives to nobody: the server leaves it at each kill, and wants it back."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port := random.randrange(20_000, 30_000)))
+            return port
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -80,7 +80,7 @@ async def run_suite(
     try:
         await victim.start()
         good, evil = add_app(victim, "good"), add_app(victim, "evil")
-        fresh = [add_app(victim, f"fresh-{number}") for number in range(2)]
+        fresh = [add_app(victim, f"fresh-{number}") for number in range(2 if figures else 0)]
         token = await _token(victim, evil)
         bystander = Bystander(victim, sender, key=good, calls=calls)
         await bystander.begin(idle_s=idle_s)
@@ -128,7 +128,7 @@ async def _attack(
     errors, tracebacks = len(victim.blame.server_errors), len(victim.blame.tracebacks)
     lines = victim.log_lines()
     tally = await attacker.attack(attack)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3 if figures else 0.05)
     bystander.end_part()
     by = ATTACKS[attack][0] if attack in ATTACKS else "all"
     outcome = Outcome(attack, by, tally, bystander.slowest_s, bystander.most_kb / max(bystander.idle_kb, 1))
