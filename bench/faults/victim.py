@@ -21,7 +21,7 @@ import httpx
 
 from wavstream.settings import PREFIX, variable
 
-_START_S = 20.0
+_START_S = 45.0
 _EVERY_S = 0.02
 _RESET_S = 0.02
 """Until its peers know that it is dead."""
