@@ -35,9 +35,12 @@ def main() -> int:
     console.print(f"seed {seed}")
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="wavstream-hostile-") as folder:
-        suite = asyncio.run(
-            run_suite(Path(folder), seed=seed, attacks=chosen.only or tuple(ATTACKS), scale=chosen.scale)
-        )
+        attacks = chosen.only or tuple(ATTACKS)
+
+        def say(text: str) -> None:
+            console.print(text, style="dim", markup=False, highlight=False)
+
+        suite = asyncio.run(run_suite(Path(folder), seed=seed, attacks=attacks, scale=chosen.scale, say=say))
     report(suite, console)
     console.print(
         f"seed {seed}, {time.monotonic() - began_s:.0f} s: " + ("all holds" if suite.holds else "something fell")
