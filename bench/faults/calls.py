@@ -148,10 +148,10 @@ class Call:
         """Let both legs say goodbye."""
         self.sender.hang_up(self.legs)
 
-    async def settled(self) -> dict[str, Any]:
-        """Wait until the recording has ended; the recording, as it is then."""
+    async def settled(self, until_s: float | None = None) -> dict[str, Any]:
+        """Wait until the recording has ended, or until then; the recording, as it is then."""
         assert self.recording is not None
-        deadline_s, now = time.monotonic() + SETTLED_S, dict(self.recording)
+        deadline_s, now = until_s or time.monotonic() + SETTLED_S, dict(self.recording)
         while time.monotonic() < deadline_s:
             try:
                 answer = await self.victim.http.get(f"/v1/recordings/{self.recording['id']}", headers=self._headers)
@@ -169,8 +169,8 @@ class Call:
             await asyncio.sleep(_EVERY_S)
         return now
 
-    async def check(self) -> Result:
-        """Listen to the file, and say what is wrong with it."""
+    async def check(self, until_s: float | None = None) -> Result:
+        """Listen to the file, once it is there or until then, and say what is wrong with it."""
         result = Result(faults=list(self.faults))
         spoken = self.sender.spoken(self.legs)
         masks = {name: self._masks(spoken[name]) for name in self.legs}
@@ -178,7 +178,7 @@ class Call:
         result.required = required
         if self.recording is None:
             return result
-        done = await self.settled()
+        done = await self.settled(until_s)
         if done["status"] == "absent" and not required:
             return result
         if done["status"] != "available":
