@@ -61,10 +61,12 @@ def main() -> int:
     console.print(f"seed {seed}")
     report = Report(console)
     began_s = time.monotonic()
-    for name in chosen.only or SCENARIOS:
-        asyncio.run(SCENARIOS[name](report, seed, chosen.long))
-        report.say(f"{name}: done after {time.monotonic() - began_s:.0f} s")
-    report.print(all_of_it=chosen.show)
+    try:
+        for name in chosen.only or SCENARIOS:
+            asyncio.run(SCENARIOS[name](report, seed, chosen.long))
+            report.say(f"{name}: done after {time.monotonic() - began_s:.0f} s")
+    finally:  # what was found until somebody had enough of it counts too
+        report.print(all_of_it=chosen.show)
     console.print(
         f"seed {seed}, {time.monotonic() - began_s:.0f} s: " + ("all holds" if report.holds else "something fell")
     )
