@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 from bench.faults.calls import Call
 from bench.faults.disk import shimmed
@@ -47,7 +48,7 @@ async def _jump(report: Report, jump_s: float, talk_s: float) -> None:
         await asyncio.to_thread(calls["in a call"].hang_up)
         report.injected("clock: jumps in a call")
         report.add("clock: jumps in a call", await calls["in a call"].check(), when=when)
-        late_s = victim.slowness_s(0, 1e12)
+        late_s = victim.slowness_s(time.monotonic() - 2.0, time.monotonic())
         killed_s, dead_s = victim.kill()
         call = calls["across a kill"]
         call.unknown(killed_s - LOST_S - late_s, dead_s)

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import random
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -329,7 +330,7 @@ async def _failing_start(report: Report, target: Target, *, share: float, error:
         await asyncio.gather(*(call.streaming() for call in calls))
         await asyncio.gather(*(call.start() for call in calls))
         await asyncio.sleep(0.9)
-        late_s = victim.slowness_s(0, 1e12)
+        late_s = victim.slowness_s(time.monotonic() - 2.0, time.monotonic())
         sender.forget([leg for call in calls for leg in call.legs])
         killed_s, dead_s = victim.kill()
         for call in calls:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import time
 from dataclasses import dataclass
 
 from bench.faults.calls import Call
@@ -82,7 +83,7 @@ async def _cut(report: Report, cut: Cut, *, more_s: float, first: int) -> None:
                 await call.settled()
         else:
             await asyncio.sleep(cut.times * SYNC_S + 1.2)
-        late_s = victim.slowness_s(0, 1e12)
+        late_s = victim.slowness_s(time.monotonic() - 2.0, time.monotonic())
         hit = shim.hit()
         sender.forget([leg for call in calls for leg in call.legs])
         killed_s, dead_s = victim.kill()
