@@ -3,10 +3,13 @@
 #   make test    run the test suite, beside itself; ARGS=-n0 for one process, and for a debugger
 #   make serve   run the server in the foreground
 #   make bench   measure it against its budgets
+#   make faults  kill it, freeze it, break its disk, and listen to what is left; under ten minutes
+#   make faults-long  the same with 200 kills and every k-th call of the system
+#   make hostile attack it at every bound while another app records; under five minutes
 #   make lint    what CI checks besides the tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve bench lint
+.PHONY: help demo test serve bench faults faults-long hostile lint
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
@@ -34,6 +37,15 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	@$(PY) -m bench.run $(ARGS)
+
+faults: $(VENV)/.installed-test
+	@$(PY) -m bench.faults $(ARGS)
+
+faults-long: $(VENV)/.installed-test
+	@$(PY) -m bench.faults --long --show $(ARGS)
+
+hostile: $(VENV)/.installed-test
+	@$(PY) -m bench.hostile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
