@@ -71,6 +71,8 @@ class JournalReader:
         self._tag = tag_of(key)
         self._open: SegmentReader | None = None
         self._next_path = ""
+        self._following: int | None = None
+        """The segment behind the open one, once it is there."""
         self._expected: int | None = None
         """The number that comes next; None: any may."""
         self._last_us = 0
@@ -136,7 +138,9 @@ class JournalReader:
                 self.at_end = True
                 break
             segment.tolerant = self._is_giving_up
-            is_followed = os.path.exists(self._next_path)  # rule 2: before the read
+            # Rule 2: before the read.
+            if self._following is None and os.path.exists(self._next_path):
+                self._following = self.position.segment + 1
             taken = self._read_batches(segment, found, room_bytes)
             if taken is None:
                 break
@@ -144,11 +148,13 @@ class JournalReader:
             room_bytes -= taken_bytes
             if not is_exhausted:
                 continue
-            following = self.position.segment + 1 if is_followed else self._after_gone(segment, is_idle=not found)
-            if following is None:  # rule 1: more may come
+            if self._following is not None:
+                self._leave(segment, self._following)
+                continue
+            self._following = self._after_gone(segment, is_idle=not found)
+            if self._following is None:  # rule 1: more may come
                 self.at_end = True
                 break
-            self._leave(segment, following)
 
     # ---- from segment to segment -----------------------------------------------------------------------------------
 
@@ -201,6 +207,7 @@ class JournalReader:
             self._expected = self._expected or 0
         self._is_broken |= is_broken and self._expected is None  # else a number will tell
         self.close()
+        self._following = None
         self.position = Position(following, 0, self._expected or 0)
 
     def _has_broken_end(self) -> bool:
