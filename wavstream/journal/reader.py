@@ -166,14 +166,15 @@ class JournalReader:
             try:
                 self._open = SegmentReader(path, tag=self._tag, segment=number)
             except FileNotFoundError:
-                pass  # perhaps deleted since: look further
+                least = number  # it may have been made by the time that the folder is listed
             except OSError as error:
                 if error.errno not in (errno.ENXIO, errno.ELOOP) and not self._is_giving_up:
                     raise
                 self._note_damage(f"segment {number} cannot be opened ({error.strerror})", once=True)
+                least = number + 1
             else:
                 break
-            following = self._next_existing(number)
+            following = self._next_existing(least)
             if following is None:
                 return None
             number = following
@@ -184,13 +185,13 @@ class JournalReader:
         self._next_path = str(segment_path(self._folder, self.key, number + 1))
         return self._open
 
-    def _next_existing(self, segment: int) -> int | None:
-        return next((number for number in segments_of(self._folder, self.key) if number > segment), None)
+    def _next_existing(self, least: int) -> int | None:
+        return next((number for number in segments_of(self._folder, self.key) if number >= least), None)
 
     def _after_gone(self, segment: SegmentReader, *, is_idle: bool) -> int | None:
         """Return the segment to go on with if the open one was deleted, or the next is missing; else None."""
         if segment.is_deleted or is_idle:  # a folder is not listed where a live journal has something new
-            return self._next_existing(self.position.segment)
+            return self._next_existing(self.position.segment + 1)
         return None
 
     def _leave(self, segment: SegmentReader, following: int) -> None:

@@ -167,6 +167,18 @@ def test_what_was_written_between_a_read_and_a_look_into_the_folder_is_read_befo
     assert not reader.is_damaged
 
 
+def test_a_first_segment_that_is_made_while_the_folder_is_listed_is_read_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_meanwhile(folder: Path, key: str) -> tuple[int, ...]:
+        put(tmp_path, 1, segment_bytes(1, [two(0)]))
+        put(tmp_path, 2, segment_bytes(2, [two(2)], first=1))
+        return segments_of(folder, key)
+
+    monkeypatch.setattr("wavstream.journal.reader.segments_of", made_meanwhile)
+    assert flat(JournalReader(tmp_path, KEY).read()) == frames(range(4))
+
+
 def test_a_segment_that_is_missing_is_damage_and_what_follows_is_read(tmp_path: Path) -> None:
     put(tmp_path, 1, segment_bytes(1, [two(0)]))
     reader = JournalReader(tmp_path, KEY)
