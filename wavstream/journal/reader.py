@@ -186,7 +186,11 @@ class JournalReader:
         return self._open
 
     def _next_existing(self, least: int) -> int | None:
-        return next((number for number in segments_of(self._folder, self.key) if number >= least), None)
+        found = next((number for number in segments_of(self._folder, self.key) if number >= least), None)
+        # A listing that takes a while may miss what is made meanwhile; segments are made in order.
+        if found is not None and found > least and segment_path(self._folder, self.key, least).exists():
+            return least
+        return found
 
     def _after_gone(self, segment: SegmentReader, *, is_idle: bool) -> int | None:
         """Return the segment to go on with if the open one was deleted, or the next is missing; else None."""
