@@ -71,6 +71,8 @@ class JournalReader:
         self._tag = tag_of(key)
         self._open: SegmentReader | None = None
         self._next_path = ""
+        self._following: int | None = None
+        """The segment behind the open one, once it is there."""
         self._expected: int | None = None
         """The number that comes next; None: any may."""
         self._last_us = 0
@@ -136,7 +138,9 @@ class JournalReader:
                 self.at_end = True
                 break
             segment.tolerant = self._is_giving_up
-            is_followed = os.path.exists(self._next_path)  # rule 2: before the read
+            # Rule 2: before the read.
+            if self._following is None and os.path.exists(self._next_path):
+                self._following = self.position.segment + 1
             taken = self._read_batches(segment, found, room_bytes)
             if taken is None:
                 break
@@ -144,11 +148,13 @@ class JournalReader:
             room_bytes -= taken_bytes
             if not is_exhausted:
                 continue
-            following = self.position.segment + 1 if is_followed else self._after_gone(segment, is_idle=not found)
-            if following is None:  # rule 1: more may come
+            if self._following is not None:
+                self._leave(segment, self._following)
+                continue
+            self._following = self._after_gone(segment, is_idle=not found)
+            if self._following is None:  # rule 1: more may come
                 self.at_end = True
                 break
-            self._leave(segment, following)
 
     # ---- from segment to segment -----------------------------------------------------------------------------------
 
@@ -160,14 +166,15 @@ class JournalReader:
             try:
                 self._open = SegmentReader(path, tag=self._tag, segment=number)
             except FileNotFoundError:
-                pass  # perhaps deleted since: look further
+                least = number  # it may have been made by the time that the folder is listed
             except OSError as error:
                 if error.errno not in (errno.ENXIO, errno.ELOOP) and not self._is_giving_up:
                     raise
                 self._note_damage(f"segment {number} cannot be opened ({error.strerror})", once=True)
+                least = number + 1
             else:
                 break
-            following = self._next_existing(number)
+            following = self._next_existing(least)
             if following is None:
                 return None
             number = following
@@ -178,13 +185,17 @@ class JournalReader:
         self._next_path = str(segment_path(self._folder, self.key, number + 1))
         return self._open
 
-    def _next_existing(self, segment: int) -> int | None:
-        return next((number for number in segments_of(self._folder, self.key) if number > segment), None)
+    def _next_existing(self, least: int) -> int | None:
+        found = next((number for number in segments_of(self._folder, self.key) if number >= least), None)
+        # A listing that takes a while may miss what is made meanwhile; segments are made in order.
+        if found is not None and found > least and segment_path(self._folder, self.key, least).exists():
+            return least
+        return found
 
     def _after_gone(self, segment: SegmentReader, *, is_idle: bool) -> int | None:
         """Return the segment to go on with if the open one was deleted, or the next is missing; else None."""
         if segment.is_deleted or is_idle:  # a folder is not listed where a live journal has something new
-            return self._next_existing(self.position.segment)
+            return self._next_existing(self.position.segment + 1)
         return None
 
     def _leave(self, segment: SegmentReader, following: int) -> None:
@@ -201,6 +212,7 @@ class JournalReader:
             self._expected = self._expected or 0
         self._is_broken |= is_broken and self._expected is None  # else a number will tell
         self.close()
+        self._following = None
         self.position = Position(following, 0, self._expected or 0)
 
     def _has_broken_end(self) -> bool:

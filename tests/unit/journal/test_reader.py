@@ -14,7 +14,7 @@ from tests.unit.journal.support import KEY, flat, frames, head_bytes, packed, pu
 from wavstream.journal.batches import BATCH_1, MAGIC_1, batch, tag_of
 from wavstream.journal.reader import TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, FrameRun, owned
-from wavstream.journal.segments import Position, delete_segments, segment_path
+from wavstream.journal.segments import Position, delete_segments, segment_path, segments_of
 
 
 def two(first: int) -> bytes:
@@ -148,6 +148,35 @@ def test_audio_that_looks_like_a_batch_is_none(tmp_path: Path) -> None:
     put(tmp_path, 1, head_bytes(1) + packed(0, two(0)) + damaged + packed(2, two(4)))
     reader = JournalReader(tmp_path, KEY)
     assert read_all(reader) == [*frames([0, 1]), ("damage", 1, 4), *frames([4, 5])]
+
+
+def test_what_was_written_between_a_read_and_a_look_into_the_folder_is_read_before_the_next_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)]))
+    reader = JournalReader(tmp_path, KEY)
+    assert flat(reader.read()) == frames([0, 1])
+
+    def written_meanwhile(folder: Path, key: str) -> tuple[int, ...]:
+        put(tmp_path, 1, segment_bytes(1, [two(0), two(2)]))
+        put(tmp_path, 2, segment_bytes(2, [two(4)], first=2))
+        return segments_of(folder, key)
+
+    monkeypatch.setattr("wavstream.journal.reader.segments_of", written_meanwhile)
+    assert flat(reader.read()) == frames([2, 3, 4, 5])
+    assert not reader.is_damaged
+
+
+def test_a_first_segment_that_is_made_while_the_folder_is_listed_is_read_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_meanwhile(folder: Path, key: str) -> tuple[int, ...]:
+        put(tmp_path, 1, segment_bytes(1, [two(0)]))
+        put(tmp_path, 2, segment_bytes(2, [two(2)], first=1))
+        return segments_of(folder, key)
+
+    monkeypatch.setattr("wavstream.journal.reader.segments_of", made_meanwhile)
+    assert flat(JournalReader(tmp_path, KEY).read()) == frames(range(4))
 
 
 def test_a_segment_that_is_missing_is_damage_and_what_follows_is_read(tmp_path: Path) -> None:
