@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,10 +90,12 @@ class QuietRecording(LiveRecording):
     recorder: QuietRecorder
 
     async def save_journaled(self) -> None:
-        await self.save()
+        with suppress(DependencyError):
+            await self.save()
 
-    def save_journaled_later(self) -> None:
+    def save_journaled_later(self) -> asyncio.Task[None]:
         self.save_later()
+        return asyncio.create_task(asyncio.sleep(0))
 
     async def journaled(self) -> None:
         """Return at once: its journal is in memory."""
@@ -156,6 +159,7 @@ class QuietRecorder(Recorder):
                 await self.catalog.recordings.save(row)
             except DependencyError:
                 self.save_later(row)
+                raise
 
     def forget(self, recording_id: str) -> None:
         """Forget a recording whose file is there."""

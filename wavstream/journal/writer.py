@@ -85,6 +85,11 @@ class JournalWriter:
         return self._submitted_bytes - self._written_bytes
 
     @property
+    def refused(self) -> OSError | None:
+        """Why the disk does not take what is written at present."""
+        return self._failing
+
+    @property
     def failing(self) -> OSError | None:
         """Why writing or syncing does not succeed at present."""
         return self._failing or self._sync.failing

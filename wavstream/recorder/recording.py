@@ -23,6 +23,14 @@ The end of a recording takes four trips to other threads:
 Its order is what makes a crash at any moment harmless: the file is there before its row says so, and the journal is
 there until the row does. A recording that cannot be rendered, which is a fault of ours, is ``failed``, and its journal
 is kept for a replay by a version that can (see ``journal_leases``).
+
+What a command is answered is *safe*: no crash of the server takes it back.
+
+1. The record is in the journal's file, which a killed process leaves whole, before anybody is told and before the row
+   is written. If the disk does not take it within ``JOURNALED_S``, the command is answered with ``NotYetSafe``.
+2. The row follows, after the rows before it, so an older one never comes last. The answer waits for it, but not for
+   longer than ``ROW_WAIT_S``: a restart makes the row agree with the journal (``recovery.agreement``).
+3. A command that is in no journal, because its recording waits for a first stream, is safe when its row is written.
 """
 
 from __future__ import annotations
@@ -32,6 +40,7 @@ from dataclasses import replace
 
 import structlog
 
+from wavstream.errors import NotYetSafe
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
@@ -45,8 +54,10 @@ from wavstream.recorder.render_thread import RenderThread
 
 log = structlog.get_logger(__name__)
 
-JOURNALED_S = 2.0
-"""A command is answered then, whatever the disk does."""
+JOURNALED_S = 5.0
+"""How long a command waits for its record to be written; as long as one waits for a catalog that is locked."""
+ROW_WAIT_S = 2.0
+"""How long a command whose record is written waits for its row."""
 SLOW_S = 2.0
 """A recording whose file takes longer is ``completed`` in the catalog meanwhile. Not at once: the commit of the
 finished file would have to wait for that one."""
@@ -75,6 +86,10 @@ class LiveRecording:
         """Gives the recording as it ends up: with its file, or without one for good."""
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
+        self.unsaved: Recording | None = None
+        """As its journal has it, while the row does not say so yet."""
+        self._saving: asyncio.Task[None] | None = None
+        """What writes the row, after those before it."""
         self._registry = registry
         self._leases = leases
         self._render = render
@@ -106,29 +121,47 @@ class LiveRecording:
         self.row = replace(self.row, hold=hold)
 
     async def save_journaled(self) -> None:
-        """Write the row once the journal's file has what was noted so far.
+        """Return when what was noted so far is safe, with its row written if the catalog works; raise NotYetSafe.
 
         So a row that says ``ongoing`` has a journal, and whoever was told that a recording has begun, was paused or
         goes on finds it so, whatever ends the server.
         """
-        await self.journaled()
-        await self.save()
+        saving = self.save_journaled_later()
+        await self.journaled()  # rule 1
+        await asyncio.wait((saving,), timeout=ROW_WAIT_S)  # rule 2
 
-    def save_journaled_later(self) -> None:
-        """Write the row as ``save_journaled`` does, without anyone waiting for it."""
-        self._publisher.keep(self._save_once_journaled())
+    def save_journaled_later(self) -> asyncio.Task[None]:
+        """Write the row, as it is now, once the journal has what was noted so far and the rows before it are written.
+
+        Nobody need wait for that.
+        """
+        assert self.journal is not None
+        self._saving = self._publisher.keep(
+            self._save_behind(self._saving, journaled=self._leases.flush(self.journal), row=self.row)
+        )
+        return self._saving
 
     async def journaled(self) -> None:
-        """Wait until the journal's file has what was noted so far; a disk that hangs is waited for ``JOURNALED_S``."""
-        assert self.journal is not None
-        await asyncio.wait((self._leases.flush(self.journal),), timeout=JOURNALED_S)
+        """Wait until the journal's file has what was noted so far; raise NotYetSafe if that takes ``JOURNALED_S``."""
+        if self.journal is None:
+            return
+        written, _ = await asyncio.wait((self._leases.flush(self.journal),), timeout=JOURNALED_S)
+        if not written:
+            raise NotYetSafe(f"the journal of recording {self.row.id} was not written within {JOURNALED_S:.0f} s")
 
-    async def _save_once_journaled(self) -> None:
-        await self.journaled()
-        await self._publisher.save(self.row)
+    async def _save_behind(
+        self, before: asyncio.Task[None] | None, *, journaled: asyncio.Future[None], row: Recording
+    ) -> None:
+        await journaled
+        self.unsaved = row
+        if before is not None:
+            await asyncio.wait((before,))
+        await self._publisher.save(row)
+        if self.unsaved is row:
+            self.unsaved = None
 
     async def save(self) -> None:
-        """Write the row. The journal has the change already, so if the catalog fails, the row is written later."""
+        """Write the row; if the catalog fails, raise DependencyError, and write it later (rule 3)."""
         await self._publisher.try_save(self.row)
 
     def save_later(self) -> None:

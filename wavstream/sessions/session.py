@@ -197,14 +197,14 @@ class Session:
         for recording in self.running:
             if recording.row.status is Status.ONGOING:
                 self.pause(recording, now_us)
-                recording.save_later()
+                recording.save_journaled_later()
 
     def resume_all(self, now_us: int) -> None:
         """Let every paused recording go on: the media server asks for it."""
         for recording in self.running:
             if recording.row.status is Status.PAUSED:
                 self.resume(recording, now_us)
-                recording.save_later()
+                recording.save_journaled_later()
 
     def stop(
         self, recording: LiveRecording, reason: EndReason, now_us: int, *, end_us: int | None = None
