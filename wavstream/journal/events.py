@@ -74,6 +74,8 @@ class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_
     """Whether frames are journaled all the same, since another recording goes on."""
     behavior: PauseBehavior | None = None
     """What the pause leaves in the file; None, in older journals: what the recording's options say."""
+    since_us: int | None = None
+    """Since when it was paused, where that is earlier than the record: see ``amendments``."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
@@ -88,6 +90,8 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     recording_id: str
     reason: EndReason
     end_us: int
+    since_us: int | None = None
+    """Since when nothing belongs to it, where that is earlier than the record: see ``amendments``."""
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import EventRecord
 from wavstream.journal.segments import Position
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import Recording
@@ -65,8 +66,13 @@ class Recorder:
             row, registry=self._live, leases=self._leases, render=self.render, publisher=self._publisher
         )
 
-    def begin(self, row: Recording, journal: Journal, *, first_segment: int) -> LiveRecording:
-        """Begin a recording, accepted before or not: its start record is in ``first_segment`` or later."""
+    def begin(
+        self, row: Recording, journal: Journal, *, first_segment: int, amendments: Iterable[EventRecord] = ()
+    ) -> LiveRecording:
+        """Begin a recording, accepted before or not: its start record is in ``first_segment`` or later.
+
+        ``amendments``: what an earlier run has written later into the journal than it counts.
+        """
         recording = self._live.get(row.id) or self.accept(row)
         job = RenderJob(
             row,
@@ -75,6 +81,7 @@ class Recorder:
             patience=self._patience,
             on_automatic_end=partial(self._found_end, recording),
             slice_bytes=self.slice_bytes,
+            amendments=amendments,
         )
         recording.begin(row, journal, job, first_segment=first_segment)
         return recording

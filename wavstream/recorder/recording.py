@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -182,13 +183,17 @@ class LiveRecording:
         self.ended.set_result(ended)
         return ended
 
-    def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
-        """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
+    def stop(
+        self, stop: RecordingStopped, now_us: int, *, ended_at: datetime | None = None
+    ) -> asyncio.Task[Recording]:
+        """Append the stop record now; return the task that makes the file and gives the recording as it ends up.
+
+        ``ended_at``: when it had been stopped already, before a restart; None: now.
+        """
         assert self.journal is not None
         self.journal.append(event_record(now_us, stop))
-        return self.finish(
-            self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=utc(now_us)),
-        )
+        ended_at = ended_at or utc(now_us)
+        return self.finish(self.row.became(Status.COMPLETED, ended_at, end_reason=stop.reason, ended_at=ended_at))
 
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
         """Make the file of a recording whose stop record is in the journal, as ``stop`` does."""

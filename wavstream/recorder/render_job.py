@@ -7,12 +7,14 @@ from any thread says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import EventRecord
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
@@ -37,6 +39,7 @@ class RenderJob:
         patience: Patience,
         on_automatic_end: Callable[[RecordingStopped], None],
         slice_bytes: int = SLICE_BYTES,
+        amendments: Iterable[EventRecord] = (),
     ) -> None:
         """Prepare to fold; ``on_automatic_end`` is called once, on the event loop, if the fold ends the recording."""
         self.recording_id = recording.id
@@ -54,6 +57,7 @@ class RenderJob:
         self._fold = Fold(recording.id, patience=patience)
         self._file = SpoolFile(spool)
         self._slice_bytes = slice_bytes
+        self._amendments = Amendments(amendments)
         self._is_end_taken = False
         self._hear: Callable[[bytes], None] | None = None
 
@@ -67,7 +71,7 @@ class RenderJob:
             return False
         items = self._reader.read(max_bytes=self._slice_bytes)
         fold = self._fold
-        audio = fold.feed(items)
+        audio = fold.feed(self._amendments.put_into(items))
         if self._hear is not None and (heard := fold.tap.heard()):
             self._hear(heard)
         if audio:
