@@ -47,6 +47,8 @@ class WavstreamError(Exception):
     """Seconds after which the caller may try again; None: it has to change something first, or somebody else has."""
     public_text: ClassVar[str] = "The server made a mistake; its log says more"
     """What a caller reads that cannot mend it."""
+    is_known: ClassVar[bool] = False
+    """Whether its text tells the log all that there is: where it came up does not matter, and many may come at once."""
 
 
 class PeerError(WavstreamError):
@@ -181,6 +183,7 @@ class DependencyError(WavstreamError):
 class NotYetSafe(DependencyError):
     """The disk has not taken the record of a command: what was asked is done, and a crash could still undo it."""
 
+    is_known = True
     public_text = (
         "The server's disk has not taken this in time, so a crash could still undo it: try again, or look how it is; "
         "whoever runs the server has to look at the disk"
@@ -190,6 +193,7 @@ class NotYetSafe(DependencyError):
 class CatalogLocked(DependencyError):
     """Another program has held the catalog's lock for too long: end it."""
 
+    is_known = True
     public_text = (
         "Another program on the server's machine holds the lock of the catalog: whoever runs the server has to end it; "
         "try again"
@@ -199,6 +203,7 @@ class CatalogLocked(DependencyError):
 class CatalogDamaged(DependencyError):
     """The catalog's file is broken, gone, or not the one that was opened: stop the server and restore it."""
 
+    is_known = True
     public_text = "The server's catalog is damaged: whoever runs the server has to restore it; its log says how"
 
 

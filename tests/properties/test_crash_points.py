@@ -23,8 +23,8 @@ import soundfile
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.journals import FRAME, RATE_HZ, noise
 from tests.support.recorder_harness import RecorderHarness, written
-from tests.support.speech import silence
 from tests.support.sessions import Handle, at, introduction
+from tests.support.speech import silence
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.database import Write
@@ -34,6 +34,7 @@ from wavstream.model.recording import Recording, Status
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.opened_streams import OpenedStreams
+from wavstream.sessions.openers.base import OpenRequest
 from wavstream.sessions.session import SessionStream
 from wavstream.storage.object_keys import KeyTemplate
 
@@ -93,7 +94,7 @@ class Script:
         self._lock = threading.Lock()
         self.harness.writer._write_at = self._write_at
         assert isinstance(self.harness.database, CrashingDatabase)
-        self.harness.database.committed = lambda: self.crash("a commit")  # type: ignore[method-assign]
+        self.harness.database.committed = lambda: self.crash("a commit")
 
     def crash(self, what: str) -> None:
         """Keep what a crash at this moment would leave."""
@@ -181,25 +182,23 @@ async def beat(harness: RecorderHarness) -> None:
 
 
 def open_leg(harness: RecorderHarness) -> SessionStream:
-    stream = harness.sessions.open_stream(
-        introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us()
-    )
+    stream = harness.sessions.open_stream(introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us())
     assert isinstance(stream, SessionStream)
     return stream
+
+
+def open_request(recording: Recording) -> OpenRequest:
+    raise AssertionError("nothing is opened here")
 
 
 def commands_of(harness: RecorderHarness) -> Commands:
     return Commands(
         sessions=harness.sessions,
         recorder=harness.recorder,
-        opened=OpenedStreams(
-            None, request_for=lambda _: None, sessions=harness.sessions, now_us=harness.now_us  # type: ignore[arg-type,return-value]
-        ),
+        opened=OpenedStreams(None, request_for=open_request, sessions=harness.sessions, now_us=harness.now_us),
         catalog=harness.catalog,
         storage=harness.storage,
-        new_recordings=NewRecordings(
-            keys=KeyTemplate(), reserve=DiskReserve(harness.spool, 0), now_us=harness.now_us
-        ),
+        new_recordings=NewRecordings(keys=KeyTemplate(), reserve=DiskReserve(harness.spool, 0), now_us=harness.now_us),
         now_us=harness.now_us,
     )
 

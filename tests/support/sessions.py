@@ -138,7 +138,9 @@ class QuietRecorder(Recorder):
         recording.recorder = self
         return recording
 
-    def begin(self, row: Recording, journal: Journal, *, first_segment: int) -> LiveRecording:
+    def begin(
+        self, row: Recording, journal: Journal, *, first_segment: int, amendments: Iterable[EventRecord] = ()
+    ) -> LiveRecording:
         recording = self._live.get(row.id) or self.accept(row)
         recording.row, recording.journal = row, journal
         self.begun.append((row.id, first_segment))

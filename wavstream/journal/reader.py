@@ -1,11 +1,13 @@
 """The reader of a journal, the same while it grows and after a crash.
 
-Two rules:
+Three rules:
 
 1. A batch that is not whole ends a segment (see ``records``). In the last segment it may be half written, so the
    reader waits there. If a later segment exists, a crash left it: the reader notes the problem and goes on.
 2. Look for a later segment first, and read the bytes then. A writer never goes back to an earlier segment, so if a
    later one was there, the bytes are all that the segment will ever hold.
+3. If the folder was removed while the journal grows, the writer copies the segment to its name, byte for byte, and goes
+   on there. Whoever has read the old file to its end goes on in that one, at the same place.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from wavstream.journal.records import (
     read_segment_header,
     whole_batches,
 )
-from wavstream.journal.segments import Position, segment_path, segments_of
+from wavstream.journal.segments import Position, is_file_at, segment_path, segments_of
 
 READ_BYTES = 4 * 1024 * 1024
 """Memory of one read; a single batch may be larger."""
@@ -89,6 +91,9 @@ class JournalReader:
             if not is_exhausted:
                 break
             following = self.position.segment + 1 if is_followed else self._after_deleted()
+            if following is None and self._was_put_back():  # rule 3
+                self.close()
+                continue
             if following is None:  # rule 1: more may come
                 self.at_end = True
                 break
@@ -112,6 +117,11 @@ class JournalReader:
             return False  # deleted since: the next read looks further
         self._next_path = str(segment_path(self._folder, self.key, self.position.segment + 1))
         return True
+
+    def _was_put_back(self) -> bool:
+        """Return whether the open segment's name is another file's by now."""
+        path = segment_path(self._folder, self.key, self.position.segment)
+        return not is_file_at(self._fd, path) and path.exists()
 
     def _after_deleted(self) -> int | None:
         """Return the segment to go on with if the open one was deleted, and perhaps some after it; else None."""

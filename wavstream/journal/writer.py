@@ -133,6 +133,10 @@ class JournalWriter:
         """Delete the segments of a journal that are lower than ``segment``; a failure is logged, and they stay."""
         self._submit_action(journal, partial(self._delete, journal, segment))
 
+    def put_back(self, journal: Journal) -> None:
+        """Give the segment that is being written its name again, if the folder was removed or moved away."""
+        self._submit_action(journal, partial(self._put_back, journal))
+
     def close(self, journal: Journal, *, delete: bool = False) -> None:
         """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one."""
         below = journal.rotate()
@@ -253,19 +257,33 @@ class JournalWriter:
         file = journal.file
         if file is None or file.position.segment != segment:
             self._close(journal)
-            file = journal.file = SegmentFile(
-                self.folder,
-                key=journal.key,
-                app_id=journal.app_id,
-                session_id=journal.session_id,
-                segment=segment,
-                write_at=self._write_at,
-            )
+            file = journal.file = self._new_file(journal, segment)
         file.write(payload)
         journal.written = file.position
         journal.written_bytes += len(payload)
         self._written_bytes += len(payload)
         self._sync.touched(file.path)
+
+    def _new_file(self, journal: Journal, segment: int) -> SegmentFile:
+        make = partial(
+            SegmentFile,
+            self.folder,
+            key=journal.key,
+            app_id=journal.app_id,
+            session_id=journal.session_id,
+            segment=segment,
+            write_at=self._write_at,
+        )
+        try:
+            return make()
+        except FileNotFoundError:  # the folder was removed: what is said from here on is not lost with it
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return make()
+
+    def _put_back(self, journal: Journal) -> None:
+        if journal.file is not None and journal.file.put_back():
+            self._sync.touched(journal.file.path)
+            log.warning("journal_segment_put_back", journal=journal.key, segment=journal.file.position.segment)
 
     def _close(self, journal: Journal) -> None:
         if journal.file is not None:

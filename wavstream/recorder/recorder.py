@@ -50,6 +50,7 @@ class Recorder:
         self._publisher = publisher
         self._patience = patience
         self.slice_bytes = slice_bytes
+        self._writer = writer
         self._leases = JournalLeases(writer, loop)
         self._live: dict[str, LiveRecording] = {}
         self._end_automatically: Callable[[LiveRecording, RecordingStopped], None] = lambda recording, end: None
@@ -111,6 +112,11 @@ class Recorder:
     def set_automatic_end_handler(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
+
+    def put_journals_back(self) -> None:
+        """Give the journals of all recordings their names again: their folder was removed, or moved away."""
+        for journal in self._leases.journals():
+            self._writer.put_back(journal)
 
     # ---- recordings that failed --------------------------------------------------------------------------------------
 

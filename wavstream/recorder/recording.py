@@ -183,9 +183,7 @@ class LiveRecording:
         self.ended.set_result(ended)
         return ended
 
-    def stop(
-        self, stop: RecordingStopped, now_us: int, *, ended_at: datetime | None = None
-    ) -> asyncio.Task[Recording]:
+    def stop(self, stop: RecordingStopped, now_us: int, *, ended_at: datetime | None = None) -> asyncio.Task[Recording]:
         """Append the stop record now; return the task that makes the file and gives the recording as it ends up.
 
         ``ended_at``: when it had been stopped already, before a restart; None: now.

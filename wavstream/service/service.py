@@ -21,9 +21,10 @@ from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.failures import WHAT_TO_DO as CATALOG_TO_DO
 from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
-from wavstream.errors import DependencyError
+from wavstream.errors import CatalogDamaged, DependencyError
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
@@ -65,6 +66,8 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+WATCH_S = 1.0
+"""How often the folders are looked at."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -91,6 +94,7 @@ class Service:
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
+        self._folder_trouble: str | None = None
 
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
@@ -226,6 +230,7 @@ class Service:
             live=self.live,
             messages=self.webhooks.messages,
             readiness=self._not_ready_because,
+            losses=lambda: self.folder.losses,
             metrics_registry=self.metrics.registry,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -274,6 +279,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(self._watch_folders, "data folder")
         sweeper = Sweeper(self.catalog, storage)
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
@@ -288,6 +294,25 @@ class Service:
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
         await self._closing.aclose()
+
+    async def _watch_folders(self) -> None:
+        """Make folders again that were removed, and look whether the catalog is still there, once a second."""
+        failed = False
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                mended = await asyncio.to_thread(self.folder.mend, self._wall())
+                with suppress(CatalogDamaged):  # it is in the log, and in the answer of /readyz
+                    await asyncio.to_thread(self.catalog.database.look)
+            except OSError as error:
+                if not failed:
+                    log.error("data_folder_unusable", folder=str(self.folder.root), error=str(error))
+                failed = True
+                self._folder_trouble = f"the data folder cannot be used ({error}): make it writable for this user"
+            else:
+                failed, self._folder_trouble = False, None
+                if self.folder.journal in mended:
+                    self.recorder.put_journals_back()
 
     async def _recover(self) -> None:
         await self.recovery.run()
@@ -313,10 +338,14 @@ class Service:
         reasons = []
         if self.sessions.is_stopping:
             reasons.append("the server is shutting down")
+        if self._folder_trouble is not None:
+            reasons.append(self._folder_trouble)
         if self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
             await self.catalog.database.ping()
+        except CatalogDamaged as error:
+            reasons.append(f"the catalog is damaged ({error}): {CATALOG_TO_DO}")
         except DependencyError as error:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons

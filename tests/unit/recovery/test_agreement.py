@@ -42,7 +42,9 @@ def agreed(journal: Recording, row: Recording, *, turned_s: float = BEGAN_S) -> 
             since(Status.COMPLETED, LATER_S, ended_at=utc(at(LATER_S))), since(Status.PAUSED, TURNED_S), TURNED_S,
             Status.COMPLETED, id="stop, journal first",
         ),
-        pytest.param(since(Status.PAUSED, TURNED_S), since(Status.PAUSED, TURNED_S), TURNED_S, Status.PAUSED, id="same"),
+        pytest.param(
+            since(Status.PAUSED, TURNED_S), since(Status.PAUSED, TURNED_S), TURNED_S, Status.PAUSED, id="the same",
+        ),
         pytest.param(
             since(Status.ONGOING, TURNED_S), replace(STARTED, status=Status.PAUSED, updated_at=None), LAST_S,
             Status.ONGOING, id="a row of before it had the moment",

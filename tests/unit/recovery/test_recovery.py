@@ -210,9 +210,7 @@ def pieces(samples: NDArray[np.int16], sound: NDArray[np.int16]) -> int:
 
 async def go_on_and_stop(harness: RecorderHarness, recording: Recording) -> None:
     """Let the leg come back, and be stopped a moment later."""
-    stream = harness.sessions.open_stream(
-        introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us()
-    )
+    stream = harness.sessions.open_stream(introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us())
     assert isinstance(stream, Stream)
     harness.now_s += 1
     talk(stream, from_s=harness.now_s)
