@@ -84,7 +84,7 @@ async def test_a_journal_whose_folder_was_removed_is_whole_again_for_the_start_a
     monkeypatch.setattr("wavstream.service.service.WATCH_S", 0.05)
     words = [noise(0.5, seed=seed) for seed in (1, 2)]
     data, copy = tmp_path / "data", tmp_path / "copy"
-    async with recorder(data) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
+    async with recorder(data) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77")
         await say(socket, words[0])
         await client.until_received("call-77", 500)
