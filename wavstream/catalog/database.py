@@ -169,9 +169,8 @@ class Database:
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
         except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
-            outcomes = [_Failure(self._failure("written", error) if isinstance(error, _FAILURES) else error)] * len(
-                group
-            )
+            failure = self._failure("written", error) if isinstance(error, _FAILURES) else error
+            outcomes = [_Failure(failure)] * len(group)
         for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
             if each.answer.done():
                 continue

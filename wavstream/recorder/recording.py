@@ -127,8 +127,10 @@ class LiveRecording:
         So a row that says ``ongoing`` has a journal, and whoever was told that a recording has begun, was paused or
         goes on finds it so, whatever ends the server.
         """
-        saving = self.save_journaled_later()
-        await self.journaled()  # rule 1
+        assert self.journal is not None
+        written = self._leases.flush(self.journal)
+        saving = self._save_behind(written)
+        await self._wait_for(written)  # rule 1
         await asyncio.wait((saving,), timeout=ROW_WAIT_S)  # rule 2
 
     def save_journaled_later(self) -> asyncio.Task[None]:
@@ -137,23 +139,26 @@ class LiveRecording:
         Nobody need wait for that.
         """
         assert self.journal is not None
-        self._saving = self._publisher.keep(
-            self._save_behind(self._saving, journaled=self._leases.flush(self.journal), row=self.row)
-        )
-        return self._saving
+        return self._save_behind(self._leases.flush(self.journal))
 
     async def journaled(self) -> None:
         """Wait until the journal's file has what was noted so far; raise NotYetSafe if that takes ``JOURNALED_S``."""
-        if self.journal is None:
-            return
-        written, _ = await asyncio.wait((self._leases.flush(self.journal),), timeout=JOURNALED_S)
-        if not written:
+        if self.journal is not None:
+            await self._wait_for(self._leases.flush(self.journal))
+
+    async def _wait_for(self, written: asyncio.Future[None]) -> None:
+        await asyncio.wait((written,), timeout=JOURNALED_S)
+        if not written.done():
             raise NotYetSafe(f"the journal of recording {self.row.id} was not written within {JOURNALED_S:.0f} s")
 
-    async def _save_behind(
-        self, before: asyncio.Task[None] | None, *, journaled: asyncio.Future[None], row: Recording
+    def _save_behind(self, written: asyncio.Future[None]) -> asyncio.Task[None]:
+        self._saving = self._publisher.keep(self._save_in_order(written, self._saving, self.row))
+        return self._saving
+
+    async def _save_in_order(
+        self, written: asyncio.Future[None], before: asyncio.Task[None] | None, row: Recording
     ) -> None:
-        await journaled
+        await written
         self.unsaved = row
         if before is not None:
             await asyncio.wait((before,))
@@ -221,6 +226,8 @@ class LiveRecording:
                 self.job.discard()
         finally:
             slow.cancel()
+        if self._saving is not None:  # rule 2: so what is announced of a recording is in order too
+            await asyncio.wait((self._saving,))
         await self._publisher.save(finished)
         self.row = finished
         del self._registry[finished.id]
