@@ -18,6 +18,9 @@
           BadParameter          a stream parameter with a value we do not accept
       OperatorError         whoever runs the server must change a setting or the machine
       DependencyError       the disk, the database or the store failed; we may try again
+        NotYetSafe            the disk has not taken a command's record; it is being tried
+        CatalogLocked         another program holds the catalog's lock
+        CatalogDamaged        the catalog's file is broken, gone or another one
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -45,6 +48,8 @@ class WavstreamError(Exception):
     """Seconds after which the caller may try again; None: it has to change something first, or somebody else has."""
     public_text: ClassVar[str] = "The server made a mistake; its log says more"
     """What a caller reads that cannot mend it."""
+    is_known: ClassVar[bool] = False
+    """Whether its text tells the log all that there is: where it came up does not matter, and many may come at once."""
 
 
 class PeerError(WavstreamError):
@@ -178,6 +183,33 @@ class DependencyError(WavstreamError):
     close_code = 1013
     retry_after_s = 5
     public_text = "A part that the server depends on failed; try again"
+
+
+class NotYetSafe(DependencyError):
+    """The disk has not taken the record of a command: what was asked is done, and a crash could still undo it."""
+
+    is_known = True
+    public_text = (
+        "The server's disk has not taken this in time, so a crash could still undo it: try again, or look how it is; "
+        "whoever runs the server has to look at the disk"
+    )
+
+
+class CatalogLocked(DependencyError):
+    """Another program has held the catalog's lock for too long: end it."""
+
+    is_known = True
+    public_text = (
+        "Another program on the server's machine holds the lock of the catalog: whoever runs the server has to end it; "
+        "try again"
+    )
+
+
+class CatalogDamaged(DependencyError):
+    """The catalog's file is broken, gone, or not the one that was opened: stop the server and restore it."""
+
+    is_known = True
+    public_text = "The server's catalog is damaged: whoever runs the server has to restore it; its log says how"
 
 
 class InternalError(WavstreamError):

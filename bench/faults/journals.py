@@ -27,7 +27,8 @@ from bench.faults.heard import said_by
 from bench.faults.report import Report
 from bench.faults.sender import Sender
 from bench.faults.victim import DidNotStart, Victim
-from wavstream.journal.records import BATCH_MAGIC, SEGMENT_MAGIC
+from wavstream.journal.batches import MAGIC_2 as BATCH_MAGIC
+from wavstream.journal.records import SEGMENT_MAGIC
 from wavstream.simulator.signal import make_ring
 
 _CALLS = 24

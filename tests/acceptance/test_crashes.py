@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -268,3 +269,33 @@ async def test_a_recording_whose_start_was_answered_goes_on_after_a_kill_at_that
         assert await server.end(signal.SIGTERM) == 0
     assert done["status"] == "available"
     assert heard_of(samples[:, 0], voice) == len(voice)
+
+
+async def test_each_answer_holds_though_the_server_is_killed_upon_it(tmp_path: Path) -> None:
+    """One call, and a kill right upon the answer to each of its commands; the leg comes back and speaks each time."""
+    words = [noise(0.5, seed=seed) for seed in range(4)]
+    expected = {"start": "ongoing", "pause": "paused", "resume": "ongoing", "stop": "available"}
+    recording: dict[str, Any] = {}
+    async with ServerProcess(tmp_path) as server:
+        client = await server.start()
+        socket = await client.connect("/media/pcm/call-77/a")
+        await socket.send(silence(0.1).tobytes())
+        await client.until_received("call-77", 100)
+        for (command, status), word in zip(expected.items(), words, strict=True):
+            if command == "start":
+                recording = await client.start("call-77")
+            else:
+                await client.act(recording, command)
+            await server.end(signal.SIGKILL)
+            await client.http.aclose()
+            socket.transport.abort()
+            client = await server.start()
+            socket = await client.connect("/media/pcm/call-77/a")
+            await speak(socket, np.concatenate((silence(0.1), word, silence(0.1))))
+            await client.until_received("call-77", 700)
+            await client.until(recording, status)
+        samples, _ = hear(await client.fetch(await client.get(recording)))
+        await client.http.aclose()
+    file = np.ascontiguousarray(samples[:, 0]).tobytes()
+    heard = [word[at : at + 160].tobytes() in file for word in words for at in range(0, len(word), 160)]
+    assert heard == [True] * 25 + [False] * 25 + [True] * 25 + [False] * 25

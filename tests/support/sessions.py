@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,10 +90,12 @@ class QuietRecording(LiveRecording):
     recorder: QuietRecorder
 
     async def save_journaled(self) -> None:
-        await self.save()
+        with suppress(DependencyError):
+            await self.save()
 
-    def save_journaled_later(self) -> None:
+    def save_journaled_later(self) -> asyncio.Task[None]:
         self.save_later()
+        return asyncio.create_task(asyncio.sleep(0))
 
     async def journaled(self) -> None:
         """Return at once: its journal is in memory."""
@@ -101,10 +104,10 @@ class QuietRecording(LiveRecording):
         assert stopped.id not in self.recorder.ended, "a recording ends once"
         self.row = self.recorder.ended[stopped.id] = stopped
         finished = self.recorder.finished[stopped.id] = asyncio.get_running_loop().create_future()
-        self.finishing = asyncio.create_task(self._wait_for(finished))
+        self.finishing = asyncio.create_task(self._as_finished(finished))
         return self.finishing
 
-    async def _wait_for(self, finished: asyncio.Future[Recording]) -> Recording:
+    async def _as_finished(self, finished: asyncio.Future[Recording]) -> Recording:
         self.row = await finished
         self.recorder.forget(self.row.id)
         self.ended.set_result(self.row)
@@ -139,7 +142,9 @@ class QuietRecorder(Recorder):
         recording.recorder = self
         return recording
 
-    def begin(self, row: Recording, journal: Journal, *, first_segment: int) -> LiveRecording:
+    def begin(
+        self, row: Recording, journal: Journal, *, first_segment: int, amendments: Iterable[EventRecord] = ()
+    ) -> LiveRecording:
         recording = self._live.get(row.id) or self.accept(row)
         recording.row, recording.journal = row, journal
         self.begun.append((row.id, first_segment))
@@ -165,6 +170,7 @@ class QuietRecorder(Recorder):
                 await self.catalog.recordings.save(row)
             except DependencyError:
                 self.save_later(row)
+                raise
 
     def forget(self, recording_id: str) -> None:
         """Forget a recording whose file is there."""

@@ -51,6 +51,8 @@ class ApiDependencies:
     now: Callable[[], datetime]
     """Aware, UTC."""
     quotas: Quotas = field(default_factory=Quotas)
+    losses: Callable[[], Sequence[str]] = tuple
+    """Return what was lost since the start with folders that were removed, a sentence each."""
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

@@ -152,7 +152,9 @@ def facade_app(
 
     def answer(error: WavstreamError) -> Response:
         if not isinstance(error, PeerError):
-            log.error("request_failed", status=error.http_status, exc_info=error)
+            log.error(
+                "request_failed", status=error.http_status, error=str(error), exc_info=not error.is_known and error
+            )
         response = refusal(error)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)

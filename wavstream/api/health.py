@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -27,6 +29,8 @@ class Readiness(Document):
     ready: bool
     reasons: list[str]
     """A sentence each; empty: it can."""
+    lost: Sequence[str] = ()
+    """What was lost since the start, with folders that were removed, a sentence each; left out where nothing was."""
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
@@ -61,7 +65,9 @@ def routes(parts: ApiDependencies) -> APIRouter:
     @router.head("/readyz", include_in_schema=False)
     async def readiness() -> Response:
         reasons = list(await parts.readiness())
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+        body = {"ready": not reasons, "reasons": reasons}
+        lost = {"lost": list(parts.losses())} if parts.losses() else {}
+        return JSONResponse(body | lost, status_code=503 if reasons else 200)
 
     @router.get(
         "/metrics",

@@ -9,8 +9,10 @@
    those that fail again get an error.
 4. What is deleted is overwritten in the file (``secure_delete``), but the log goes on having what was there before. So
    after an erasure the log is emptied, by a connection and a thread of their own: writers wait for milliseconds.
-5. A failure of the machine (disk full, database locked for longer than the busy timeout) fails the whole group: SQLite
-   may have rolled everything back by itself then.
+5. A failure of the machine (disk full, database locked for longer than the busy timeout) fails the whole group, at
+   once: SQLite may have rolled everything back by itself then, and to run it again would wait for the lock again.
+6. Nobody waits for a lock for longer than the busy timeout. What was asked for before a wait for it ran out, and was
+   queued behind that, fails with it; only what is asked for later tries again.
 
 Statements that every call runs are made by SQLAlchemy once and then run by SQLite's driver (``Prepared``). SQLAlchemy
 takes 60 to 100 us around each execution of a statement that it has compiled before, SQLite itself 5 to 20. A stop with
@@ -20,11 +22,14 @@ its two webhooks runs twelve of them, on the one thread that writes.
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,8 +39,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
+from wavstream.catalog.failures import CatalogFile, is_locked
 from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, truncate_log, upgrade
-from wavstream.errors import DependencyError
+from wavstream.errors import CatalogLocked, DependencyError
 
 GROUP_LIMIT = 200
 """Writes in one transaction: enough to make the flush cheap, few enough that the first does not wait for long."""
@@ -49,6 +55,10 @@ _SCRUB_TRIES_UNSAID = 6
 """Tries, over about a second, of which the last is in the log."""
 MAX_CONCURRENT_READS = 4
 """Connections, and threads: a read that waits for the disk does not hold up the others."""
+
+# A connection that is made may raise the driver's own errors.
+_FAILURES = (SQLAlchemyError, sqlite3.Error, OSError)
+_OPERATIONAL = (OperationalError, sqlite3.OperationalError)
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +75,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open a file whose schema is up to date."""
         url = URL.create("sqlite", database=str(path))
+        self._file = CatalogFile(path)
+        self._locked_s = -math.inf
+        """When a wait for the lock ran out last, by the monotonic clock."""
         self._reader = create_engine(url, pool_size=MAX_CONCURRENT_READS, max_overflow=0, isolation_level="AUTOCOMMIT")
         event.listen(self._reader, "connect", prepare_for_reading)
         self._read_threads = ThreadPoolExecutor(MAX_CONCURRENT_READS, thread_name_prefix="catalog-read")
@@ -78,6 +91,7 @@ class Database:
         self._scrubbed = 0
         """The wish that was fulfilled last."""
         self._is_closed = threading.Event()
+        self._write_thread.submit(self._file.open)
         self._queue: asyncio.Queue[_QueuedWrite | None] = asyncio.Queue(QUEUE_LIMIT)
         self._closing = False
         self._commits = asyncio.create_task(self._commit_groups(), name="catalog commits")
@@ -92,9 +106,10 @@ class Database:
         """Return what ``read`` returns; raise what it raises, or DependencyError."""
         try:
             # rule 1
-            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read)
-        except (SQLAlchemyError, OSError) as error:
-            raise DependencyError(f"the catalog could not be read: {_cause(error)}") from error
+            asked_s = time.monotonic()
+            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read, asked_s)
+        except _FAILURES as error:
+            raise self._failure("read", error) from error
 
     async def write(self, write: Write[T]) -> T:
         """Return what ``write`` returns, once it is committed; raise what it raised, or DependencyError.
@@ -119,8 +134,13 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._scrub_thread, self._run_scrub, self._scrub_wanted)
 
     async def ping(self) -> None:
-        """Return if the database can be read and its write lock be had."""
-        await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+        """Return if the file is the one that was opened, can be read, and its write lock be had."""
+
+        def read(connection: Connection) -> None:
+            self._file.look()
+            connection.execute(text("SELECT id FROM recordings LIMIT 1")).all()
+
+        await self.read(read)
         await self.write(lambda connection: None)
 
     async def close(self) -> None:
@@ -134,9 +154,21 @@ class Database:
         await asyncio.to_thread(self._read_threads.shutdown)
         self._reader.dispose()
         await asyncio.to_thread(self._writer.dispose)
+        await asyncio.to_thread(self._file.close)
 
-    def _run_read(self, read: Read[T]) -> T:
-        with self._reader.connect() as connection:
+    def look(self) -> None:
+        """Raise CatalogDamaged if the file is not the one that was opened, or OSError. Blocks: not for the loop."""
+        self._file.look()
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the file, for a person who has to mend it; None: nothing that is known of."""
+        return self._file.damage
+
+    def _run_read(self, read: Read[T], asked_s: float) -> T:
+        if asked_s < self._locked_s:  # rule 6
+            raise _locked_before()
+        with self._noting_lock(), self._reader.connect() as connection:
             return read(connection)
 
     def _run_scrub(self, wanted: int) -> None:
@@ -157,6 +189,11 @@ class Database:
             self._is_closed.wait(wait_s)
             wait_s = min(wait_s * 2, _LAST_SCRUB_WAIT_S)
 
+    def _failure(self, doing: str, error: Exception) -> DependencyError:
+        failure = self._file.failure(doing, error)
+        failure.__cause__ = error
+        return failure
+
     async def _commit_groups(self) -> None:
         last = False
         while not last:
@@ -167,14 +204,21 @@ class Database:
             last = None in group and self._queue.empty()
             if None in group and not last:
                 self._queue.put_nowait(None)
-            if writes := [each for each in group if each is not None]:
+            writes: list[_QueuedWrite] = []
+            for each in group:
+                if each is not None and each.asked_s >= self._locked_s:
+                    writes.append(each)
+                elif each is not None and not each.answer.done():  # rule 6
+                    each.answer.set_exception(_locked_before())
+            if writes:
                 await self._commit(writes)
 
     async def _commit(self, group: list[_QueuedWrite]) -> None:
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
         except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
-            outcomes = [_Failure(_dependency_error(error))] * len(group)
+            failure = self._failure("written", error) if isinstance(error, _FAILURES) else error
+            outcomes = [_Failure(failure)] * len(group)
         for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
             if each.answer.done():
                 continue
@@ -184,18 +228,32 @@ class Database:
                 each.answer.set_result(outcome)
 
     def _run_writes(self, group: list[_QueuedWrite]) -> list[Any]:
+        with self._noting_lock():
+            try:
+                with self._writer.begin() as connection:
+                    return [each.write(connection) for each in group]
+            except Exception as error:
+                if _is_the_machines(error):
+                    raise
+                # rule 3: the second run tells whose it is, and raises it there
+                with self._writer.begin() as connection:
+                    return [_run_in_savepoint(connection, each.write) for each in group]
+
+    @contextmanager
+    def _noting_lock(self) -> Iterator[None]:
         try:
-            with self._writer.begin() as connection:
-                return [each.write(connection) for each in group]
-        except Exception:  # noqa: BLE001  rule 3: the second run tells whose it is, and raises it there
-            with self._writer.begin() as connection:
-                return [_run_in_savepoint(connection, each.write) for each in group]
+            yield
+        except Exception as error:
+            if is_locked(error):
+                self._locked_s = time.monotonic()
+            raise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _QueuedWrite:
     write: Write[Any]
     answer: asyncio.Future[Any]
+    asked_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,22 +267,18 @@ def _run_in_savepoint(connection: Connection, write: Write[Any]) -> Any:
         with connection.begin_nested():
             return write(connection)
     except Exception as error:
-        if isinstance(error, OperationalError) or type(error) is DatabaseError:  # rule 5
+        if _is_the_machines(error):  # rule 5
             raise
         return _Failure(error)
 
 
-def _dependency_error(error: Exception) -> Exception:
-    if not isinstance(error, SQLAlchemyError | OSError):
-        return error
-    wrapped = DependencyError(f"the catalog could not be written: {_cause(error)}")
-    wrapped.__cause__ = error
-    return wrapped
+def _is_the_machines(error: Exception) -> bool:
+    """Return whether it concerns the whole group (rule 5)."""
+    return isinstance(error, _OPERATIONAL) or type(error) in (DatabaseError, sqlite3.DatabaseError)
 
 
-def _cause(error: Exception) -> object:
-    """Return the driver's own error, which says less about the statement and more about what is wrong."""
-    return getattr(error, "orig", None) or error
+def _locked_before() -> CatalogLocked:
+    return CatalogLocked("the catalog is locked by another program: end it")
 
 
 class Prepared:

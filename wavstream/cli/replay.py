@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from wavstream.errors import OperatorError
+from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
 from wavstream.journal.records import BrokenSegment, EventRecord, Item
@@ -35,7 +36,16 @@ def run_replay(
     chosen = _choose(summary, recording_id, journal)
     output = output or Path(f"{chosen}.{summary.recordings[chosen].options.format}")
     try:
-        fold = replay(folder, key, chosen, output=output, patience=patience, last_us=summary.last_us, console=console)
+        fold = replay(
+            folder,
+            key,
+            chosen,
+            output=output,
+            patience=patience,
+            last_us=summary.last_us,
+            console=console,
+            amendments=summary.amendments,
+        )
     except OSError as error:
         raise OperatorError(
             f"{output} cannot be written ({error.strerror}): name another file with --output"
@@ -48,15 +58,24 @@ def run_replay(
 
 
 def replay(
-    folder: Path, key: str, recording_id: str, *, output: Path, patience: Patience, last_us: int, console: Console
+    folder: Path,
+    key: str,
+    recording_id: str,
+    *,
+    output: Path,
+    patience: Patience,
+    last_us: int,
+    console: Console,
+    amendments: Iterable[EventRecord] = (),
 ) -> Fold:
     """Fold the recording into ``output``; if the journal has no stop of it, it ends where the journal ends."""
     fold = Fold(recording_id, patience=patience)
     file = SpoolFile(output)
     reader = JournalReader(folder, key)
+    amended = Amendments(amendments)
 
-    def feed(items: Iterable[Item]) -> None:
-        audio = fold.feed(items)
+    def feed(items: Sequence[Item]) -> None:
+        audio = fold.feed(amended.put_into(items))
         if audio:
             file.append(fold.header(), audio, kept_bytes=fold.kept_bytes)
 

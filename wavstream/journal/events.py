@@ -95,6 +95,8 @@ class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_
     held_by: tuple[str, ...] = (PAUSED_BY_API,)
     """Who wants it paused, from here on: noted again where that changes. Older journals do not tell; then nobody but
     the API may end the pause."""
+    since_us: int | None = None
+    """Since when it was paused, where that is earlier than the record: see ``amendments``."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
@@ -111,6 +113,8 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     end_us: int
     cuts: bool = False
     """Whether audio after ``end_us`` is not in the file either: it was read after the command, which had waited."""
+    since_us: int | None = None
+    """Since when nothing belongs to it, where that is earlier than the record: see ``amendments``."""
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):

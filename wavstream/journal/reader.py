@@ -9,6 +9,8 @@
    Segments of version 1 count for themselves, so there a broken end is taken for damage unless it is cut short.
 4. What the disk refuses is tried again with the next read. After ten in a row it counts as damaged, unless it is we who
    lack something (descriptors, memory): that ends.
+5. If the folder was removed while the journal grows, the writer copies the segment to its name, byte for byte, and goes
+   on there. Whoever has read the old file to its end goes on in that one, at the same place.
 """
 
 from __future__ import annotations
@@ -151,6 +153,9 @@ class JournalReader:
             if self._following is not None:
                 self._leave(segment, self._following)
                 continue
+            if not found and self._was_put_back(segment):  # rule 5
+                self.close()
+                continue
             self._following = self._after_gone(segment, is_idle=not found)
             if self._following is None:  # rule 1: more may come
                 self.at_end = True
@@ -197,6 +202,11 @@ class JournalReader:
         if segment.is_deleted or is_idle:  # a folder is not listed where a live journal has something new
             return self._next_existing(self.position.segment + 1)
         return None
+
+    def _was_put_back(self, segment: SegmentReader) -> bool:
+        """Return whether the open segment's name is another file's by now."""
+        path = segment_path(self._folder, self.key, self.position.segment)
+        return not segment.is_at(path) and path.exists()
 
     def _leave(self, segment: SegmentReader, following: int) -> None:
         number, unread_bytes = self.position.segment, self.unread_bytes

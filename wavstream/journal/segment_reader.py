@@ -16,6 +16,7 @@ from pathlib import Path
 
 from wavstream.journal.batches import Batch, Form, form_of
 from wavstream.journal.records import BrokenSegment, HeaderCutShort, SegmentHeader, UnknownVersion, read_segment_header
+from wavstream.journal.segments import is_file_at
 
 HEADER_BYTES = 128 * 1024
 """More than the largest header, whose length has 16 bits."""
@@ -69,6 +70,10 @@ class SegmentReader:
     def size_bytes(self) -> int:
         """Of the file."""
         return os.fstat(self._fd).st_size
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether this is its name."""
+        return is_file_at(self._fd, path)
 
     @property
     def is_deleted(self) -> bool:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -26,6 +27,7 @@ from wavstream.journal.records import SegmentHeader, segment_header
 WriteAt = Callable[[int, memoryview, int], int]
 """``os.pwrite``: takes descriptor, bytes and offset; returns how many bytes it took, or raises OSError."""
 
+_COPY_BYTES = 1 << 20
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 _NAME = re.compile(r"(?P<key>[A-Za-z0-9_]{1,64})-(?P<segment>\d{6,})\.wsj")
 
@@ -114,7 +116,7 @@ class SegmentFile:
                 created_us=time.time_ns() // 1000,
             )
         )
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, number: int, payload: bytes, *, is_twice: bool = False) -> None:
         """Write one batch of whole records, with the header before the first; after an OSError call it again.
@@ -140,6 +142,42 @@ class SegmentFile:
         while written < len(chunk):
             written += self._write_at(self._fd, view[written:], offset + written)
         self.position = Position(segment, offset + written, number)
+
+    def put_back(self) -> bool:
+        """Copy the segment to its name if its name is gone, or another file's; return whether that was so.
+
+        Its folder was removed, or moved away. Raise OSError; then call it again.
+        """
+        if is_file_at(self._fd, self.path):
+            return False
+        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            copy_bytes(self._fd, copy, self.position.offset_bytes)
+        except OSError:
+            os.close(copy)
+            raise
+        # A reader that has the old file open reads it to its end, and then looks for this one.
+        self._fd, old = copy, self._fd
+        os.close(old)
+        return True
+
+
+def is_file_at(fd: int, path: Path | str) -> bool:
+    """Return whether this name is that of the open file."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def copy_bytes(source: int, target: int, size_bytes: int) -> None:
+    """Copy the first bytes of an open file into another."""
+    done = 0
+    while done < size_bytes:
+        piece = os.pread(source, min(_COPY_BYTES, size_bytes - done), done)
+        if not piece:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        done += os.pwrite(target, piece, done)
 
 
 def _names(folder: Path) -> list[str]:

@@ -94,6 +94,11 @@ class FolderSync:
                 unsynced.kept_bytes += size_bytes
                 self._kept_bytes += size_bytes
 
+    def touched(self, path: Path) -> None:
+        """Note that a file holds again what was written before. May be called in any thread."""
+        with self._lock:
+            self._unsynced.files.add(path)
+
     def stop(self, *, timeout_s: float) -> None:
         """Sync what is left and end the thread; return after the timeout even if the disk hangs."""
         self._stopping.set()

@@ -98,6 +98,11 @@ class JournalWriter:
         return self._submitted_bytes - self._written_bytes
 
     @property
+    def refused(self) -> OSError | None:
+        """Why the disk does not take what is written at present."""
+        return self._failing
+
+    @property
     def failing(self) -> OSError | None:
         """Why writing or syncing does not succeed at present."""
         return self._failing or self._sync.failing
@@ -150,6 +155,10 @@ class JournalWriter:
     def delete_before(self, journal: Journal, segment: int) -> None:
         """Delete the segments of a journal that are lower than ``segment``; tried again until the disk lets them go."""
         self._submit_action(journal, partial(self._delete, journal, segment))
+
+    def put_back(self, journal: Journal) -> None:
+        """Give the segment that is being written its name again, if the folder was removed or moved away."""
+        self._submit_action(journal, partial(self._put_back, journal))
 
     def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
         """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one.
@@ -306,14 +315,7 @@ class JournalWriter:
     def _put_batch(self, journal: Journal, number: int, payload: bytes, has_event: bool) -> None:
         file = journal.file
         if file is None:
-            file = journal.file = SegmentFile(
-                self.folder,
-                key=journal.key,
-                app_id=journal.app_id,
-                session_id=journal.session_id,
-                segment=journal.loop_segment + journal.shift,
-                write_at=self._write_at,
-            )
+            file = journal.file = self._new_file(journal, journal.loop_segment + journal.shift)
         file.write(number, payload, is_twice=has_event)
         journal.written = file.position
         self._sync.written(file.path, journal, (number, payload, has_event))
@@ -322,6 +324,27 @@ class JournalWriter:
         """Begin a segment between two of the loop."""
         self._close(journal)
         journal.shift += 1
+
+    def _new_file(self, journal: Journal, segment: int) -> SegmentFile:
+        make = partial(
+            SegmentFile,
+            self.folder,
+            key=journal.key,
+            app_id=journal.app_id,
+            session_id=journal.session_id,
+            segment=segment,
+            write_at=self._write_at,
+        )
+        try:
+            return make()
+        except FileNotFoundError:  # the folder was removed: what is said from here on is not lost with it
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return make()
+
+    def _put_back(self, journal: Journal) -> None:
+        if journal.file is not None and journal.file.put_back():
+            self._sync.touched(journal.file.path)
+            log.warning("journal_segment_put_back", journal=journal.key, segment=journal.file.position.segment)
 
     def _close(self, journal: Journal) -> None:
         if journal.file is not None:

@@ -53,6 +53,10 @@ class JournalLeases:
         if leased is not None:
             leased.is_damaged = True
 
+    def journals(self) -> list[Journal]:
+        """Return the journals that somebody needs."""
+        return [leased.journal for leased in self._leased.values()]
+
     def flush(self, journal: Journal) -> asyncio.Future[None]:
         """Write what the journal has queued before the queues of others; the future is done when it is in the file."""
         written: asyncio.Future[None] = self._loop.create_future()

@@ -86,21 +86,23 @@ class Publisher:
         await self._ask_catalog(lambda: self._recordings.save(recording, facts), recording)
 
     async def try_save(self, recording: Recording) -> None:
-        """Write the row as ``save`` does; if the catalog fails, without the caller waiting for it any longer."""
+        """Write the row as ``save`` does; if the catalog fails, raise DependencyError, and write it later."""
         try:
             await self._recordings.save(recording, self._facts_of(recording))
         except DependencyError:
             self.save_later(recording)
+            raise
 
     def save_later(self, recording: Recording) -> None:
         """Write the row as ``save`` does, without anyone waiting for it."""
         self.keep(self.save(recording))
 
-    def keep(self, saving: Coroutine[Any, Any, None]) -> None:
-        """Run what saves a row, without anyone waiting for it."""
+    def keep(self, saving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what saves a row, whether or not anyone waits for it."""
         task = asyncio.create_task(saving)
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
+        return task
 
     async def is_held(self, recording: Recording) -> bool:
         """Return whether the row is under a legal hold, which may have come after the recording's own value."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import EventRecord
 from wavstream.journal.segments import Position
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import Recording
@@ -75,6 +76,7 @@ class Recorder:
         self._patience = patience
         self._removals = removals or Removals()
         self.slice_bytes = slice_bytes
+        self._writer = writer
         self._leases = JournalLeases(writer, loop)
         self._live = LiveRecordings()
         self._end_automatically: Callable[[LiveRecording, RecordingStopped], None] = lambda recording, end: None
@@ -98,8 +100,13 @@ class Recorder:
             row, registry=self._live, leases=self._leases, render=self.render, publisher=self._publisher
         )
 
-    def begin(self, row: Recording, journal: Journal, *, first_segment: int) -> LiveRecording:
-        """Begin a recording, accepted before or not: its start record is in ``first_segment`` or later."""
+    def begin(
+        self, row: Recording, journal: Journal, *, first_segment: int, amendments: Iterable[EventRecord] = ()
+    ) -> LiveRecording:
+        """Begin a recording, accepted before or not: its start record is in ``first_segment`` or later.
+
+        ``amendments``: what an earlier run has written later into the journal than it counts.
+        """
         recording = self._live.get(row.id) or self.accept(row)
         job = RenderJob(
             row,
@@ -109,6 +116,7 @@ class Recorder:
             on_automatic_end=partial(self._found_end, recording),
             removals=self._removals,
             slice_bytes=self.slice_bytes,
+            amendments=amendments,
         )
         recording.begin(row, journal, job, first_segment=first_segment)
         return recording
@@ -145,6 +153,11 @@ class Recorder:
     def set_automatic_end_handler(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
+
+    def put_journals_back(self) -> None:
+        """Give the journals of all recordings their names again: their folder was removed, or moved away."""
+        for journal in self._leases.journals():
+            self._writer.put_back(journal)
 
     # ---- recordings that failed --------------------------------------------------------------------------------------
 

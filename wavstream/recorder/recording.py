@@ -23,15 +23,25 @@ The end of a recording takes four trips to other threads:
 Its order is what makes a crash at any moment harmless: the file is there before its row says so, and the journal is
 there until the row does. A recording that cannot be rendered, which is a fault of ours, is ``failed``, and its journal
 is kept for a replay by a version that can (see ``journal_leases``).
+
+What a command is answered is *safe*: no crash of the server takes it back.
+
+1. The record is in the journal's file, which a killed process leaves whole, before anybody is told and before the row
+   is written. If the disk does not take it within ``JOURNALED_S``, the command is answered with ``NotYetSafe``.
+2. The row follows, after the rows before it, so an older one never comes last. The answer waits for it, but not for
+   longer than ``ROW_WAIT_S``: a restart makes the row agree with the journal (``recovery.agreement``).
+3. A command that is in no journal, because its recording waits for a first stream, is safe when its row is written.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
+from wavstream.errors import NotYetSafe
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
@@ -45,8 +55,10 @@ from wavstream.recorder.render_thread import RenderThread
 
 log = structlog.get_logger(__name__)
 
-JOURNALED_S = 2.0
-"""A command is answered then, whatever the disk does."""
+JOURNALED_S = 5.0
+"""How long a command waits for its record to be written; as long as one waits for a catalog that is locked."""
+ROW_WAIT_S = 2.0
+"""How long a command whose record is written waits for its row."""
 SLOW_S = 2.0
 """A recording whose file takes longer is ``completed`` in the catalog meanwhile. Not at once: the commit of the
 finished file would have to wait for that one."""
@@ -78,6 +90,10 @@ class LiveRecording:
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
         self._journaled_before = 0
+        self.unsaved: Recording | None = None
+        """As its journal has it, while the row does not say so yet."""
+        self._saving: asyncio.Task[None] | None = None
+        """What writes the row, after those before it."""
         self._registry = registry
         self._leases = leases
         self._render = render
@@ -111,29 +127,52 @@ class LiveRecording:
         self.row = replace(self.row, hold=hold)
 
     async def save_journaled(self) -> None:
-        """Write the row once the journal's file has what was noted so far.
+        """Return when what was noted so far is safe, with its row written if the catalog works; raise NotYetSafe.
 
         So a row that says ``ongoing`` has a journal, and whoever was told that a recording has begun, was paused or
         goes on finds it so, whatever ends the server.
         """
-        await self.journaled()
-        await self.save()
+        assert self.journal is not None
+        written = self._leases.flush(self.journal)
+        saving = self._save_behind(written)
+        await self._wait_for(written)  # rule 1
+        await asyncio.wait((saving,), timeout=ROW_WAIT_S)  # rule 2
 
-    def save_journaled_later(self) -> None:
-        """Write the row as ``save_journaled`` does, without anyone waiting for it."""
-        self._publisher.keep(self._save_once_journaled())
+    def save_journaled_later(self) -> asyncio.Task[None]:
+        """Write the row, as it is now, once the journal has what was noted so far and the rows before it are written.
+
+        Nobody need wait for that.
+        """
+        assert self.journal is not None
+        return self._save_behind(self._leases.flush(self.journal))
 
     async def journaled(self) -> None:
-        """Wait until the journal's file has what was noted so far; a disk that hangs is waited for ``JOURNALED_S``."""
-        assert self.journal is not None
-        await asyncio.wait((self._leases.flush(self.journal),), timeout=JOURNALED_S)
+        """Wait until the journal's file has what was noted so far; raise NotYetSafe if that takes ``JOURNALED_S``."""
+        if self.journal is not None:
+            await self._wait_for(self._leases.flush(self.journal))
 
-    async def _save_once_journaled(self) -> None:
-        await self.journaled()
-        await self._publisher.save(self.row)
+    async def _wait_for(self, written: asyncio.Future[None]) -> None:
+        await asyncio.wait((written,), timeout=JOURNALED_S)
+        if not written.done():
+            raise NotYetSafe(f"the journal of recording {self.row.id} was not written within {JOURNALED_S:.0f} s")
+
+    def _save_behind(self, written: asyncio.Future[None]) -> asyncio.Task[None]:
+        self._saving = self._publisher.keep(self._save_in_order(written, self._saving, self.row))
+        return self._saving
+
+    async def _save_in_order(
+        self, written: asyncio.Future[None], before: asyncio.Task[None] | None, row: Recording
+    ) -> None:
+        await written
+        self.unsaved = row
+        if before is not None:
+            await asyncio.wait((before,))
+        await self._publisher.save(row)
+        if self.unsaved is row:
+            self.unsaved = None
 
     async def save(self) -> None:
-        """Write the row. The journal has the change already, so if the catalog fails, the row is written later."""
+        """Write the row; if the catalog fails, raise DependencyError, and write it later (rule 3)."""
         await self._publisher.try_save(self.row)
 
     def save_later(self) -> None:
@@ -159,14 +198,15 @@ class LiveRecording:
         self.ended.set_result(ended)
         return ended
 
-    def stop(self, stop: RecordingStopped, now_us: int) -> asyncio.Task[Recording]:
-        """Append the stop record now; return the task that makes the file and gives the recording as it ends up."""
+    def stop(self, stop: RecordingStopped, now_us: int, *, ended_at: datetime | None = None) -> asyncio.Task[Recording]:
+        """Append the stop record now; return the task that makes the file and gives the recording as it ends up.
+
+        ``ended_at``: when it had been stopped already, before a restart; None: now.
+        """
         assert self.journal is not None
         self.journal.append_event(event_record(now_us, stop))
-        ended_at = utc(stop.end_us if stop.cuts else now_us)
-        return self.finish(
-            self.row.became(Status.COMPLETED, utc(now_us), end_reason=stop.reason, ended_at=ended_at),
-        )
+        ended_at = ended_at or utc(stop.end_us if stop.cuts else now_us)
+        return self.finish(self.row.became(Status.COMPLETED, ended_at, end_reason=stop.reason, ended_at=ended_at))
 
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
         """Make the file of a recording whose stop record is in the journal, as ``stop`` does."""
@@ -199,6 +239,8 @@ class LiveRecording:
                 self.job.discard()
         finally:
             slow.cancel()
+        if self._saving is not None:  # rule 2: so what is announced of a recording is in order too
+            await asyncio.wait((self._saving,))
         await self._publisher.save(finished)
         self.row = finished
         del self._registry[finished.id]

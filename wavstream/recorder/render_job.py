@@ -7,13 +7,15 @@ be read from any thread says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import EventRecord
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
@@ -41,6 +43,7 @@ class RenderJob:
         on_automatic_end: Callable[[RecordingStopped], None],
         removals: Removals | None = None,
         slice_bytes: int = SLICE_BYTES,
+        amendments: Iterable[EventRecord] = (),
     ) -> None:
         """Prepare to fold; ``on_automatic_end`` is called once, on the event loop, if the fold ends the recording."""
         self.recording_id = recording.id
@@ -59,9 +62,12 @@ class RenderJob:
         """An error of ours: the fold cannot go on."""
         self._reader = reader
         self._patience = patience
+        self._removals = removals
+        self._given_amendments = tuple(amendments)
         self._fold = Fold(recording.id, patience=patience)
         self._file = SpoolFile(spool, removals=removals)
         self._slice_bytes = slice_bytes
+        self._amendments = Amendments(self._given_amendments)
         self._is_end_taken = False
         self._hear: Callable[[bytes], None] | None = None
 
@@ -75,7 +81,7 @@ class RenderJob:
             return False
         items = self._reader.read(max_bytes=self._slice_bytes)
         fold = self._fold
-        audio = fold.feed(items)
+        audio = fold.feed(self._amendments.put_into(items))
         if self._hear is not None and (heard := fold.tap.heard()):
             self._hear(heard)
         if audio:
@@ -183,7 +189,8 @@ class RenderJob:
         self.spool = self.spool.with_stem(f"{stem}~{int(number or 1) + 1}")
         self._reader = self._reader.again()
         self._fold = Fold(self.recording_id, patience=self._patience)
-        self._file = SpoolFile(self.spool)
+        self._amendments = Amendments(self._given_amendments)
+        self._file = SpoolFile(self.spool, removals=self._removals)
 
     def discard(self) -> None:
         """Close the journal and remove the spool file."""

@@ -13,6 +13,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from wavstream.journal.segments import copy_bytes, is_file_at
 from wavstream.removals import Removals
 from wavstream.storage.local import sync
 
@@ -50,6 +51,7 @@ class SpoolFile:
         if not self._owed:
             return
         if self._fd is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._write_header(self._header)
         while self._owed:
@@ -70,12 +72,27 @@ class SpoolFile:
             os.ftruncate(self._fd, len(header) + self._kept_bytes)
             self.audio_bytes, self._hash = self._kept_bytes, self._kept_hash
         self._write_header(header)
+        if not is_file_at(self._fd, self.path):
+            self._put_back(self.size_bytes)
         # Closed for good even where close reports an error: the number may be another file's by the next try.
         fd, self._fd = self._fd, None
         try:
             sync(fd, self.path)
         finally:
             os.close(fd)
+
+    def _put_back(self, size_bytes: int) -> None:
+        """Copy the file to its name, which it lost with its folder."""
+        assert self._fd is not None
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            copy_bytes(self._fd, copy, size_bytes)
+        except OSError:
+            os.close(copy)
+            raise
+        self._fd, old = copy, self._fd
+        os.close(old)
 
     def discard(self) -> None:
         """Close and remove the file; if the disk refuses, that is tried again behind the caller."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from wavstream.journal import events, records
+from wavstream.journal.amendments import amendment
 from wavstream.journal.reader import READ_BYTES, TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
 from wavstream.journal.segments import segments_of
@@ -40,6 +41,10 @@ class JournalSummary:
     next_track: int = 0
     last_us: int = 0
     """The last arrival."""
+    turned_us: dict[str, int] = field(default_factory=dict)
+    """When each recording began, was paused or resumed last."""
+    amendments: list[records.EventRecord] = field(default_factory=list)
+    """Events that count from an earlier moment than that of their record."""
     last_segment: int = 0
     next_number: int = 0
     """Of the batch that is to follow."""
@@ -67,6 +72,7 @@ class JournalSummary:
         match event:
             case events.RecordingStarted(recording=recording, streams=streams, leg_order=leg_order):
                 self.recordings[recording.id] = recording
+                self.turned_us[recording.id] = arrival_us
                 self.first_segments[recording.id] = segment
                 for leg in leg_order:
                     self._see_leg(leg)
@@ -76,13 +82,17 @@ class JournalSummary:
                 self._see_stream(facts)
             case events.StreamClosed(stream=stream, clean=True):
                 self.streams.pop(stream, None)
-            case events.RecordingPaused(recording_id=recording_id, behavior=behavior, held_by=held_by):
+            case events.RecordingPaused(
+                recording_id=recording_id, behavior=behavior, held_by=held_by, since_us=since_us
+            ):
                 self.paused_by[recording_id] = held_by
-                self._turn(recording_id, Status.PAUSED, arrival_us, behavior)
+                self._amend(event)
+                self._turn(recording_id, Status.PAUSED, arrival_us if since_us is None else since_us, behavior)
             case events.RecordingResumed(recording_id=recording_id):
                 self._turn(recording_id, Status.ONGOING, arrival_us)
-            case events.RecordingStopped(recording_id=recording_id, reason=reason):
-                self._stop(recording_id, reason, arrival_us)
+            case events.RecordingStopped(recording_id=recording_id, reason=reason, since_us=since_us):
+                self._amend(event)
+                self._stop(recording_id, reason, arrival_us if since_us is None else since_us)
 
     def _see_leg(self, leg: str) -> None:
         if leg not in self.legs:
@@ -103,8 +113,13 @@ class JournalSummary:
         # A pause is noted again where another recording starts beside it: it has lasted longer than that.
         if known is None or known.status is status:
             return
+        self.turned_us[recording_id] = arrival_us
         options = known.options if behavior is None else replace(known.options, pause_behavior=behavior)
         self.recordings[recording_id] = known.became(status, utc(arrival_us), options=options)
+
+    def _amend(self, event: events.RecordingPaused | events.RecordingStopped) -> None:
+        if event.since_us is not None:
+            self.amendments.append(amendment(event))
 
     def _stop(self, recording_id: str, reason: EndReason, arrival_us: int) -> None:
         if recording_id in self.recordings:

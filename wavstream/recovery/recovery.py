@@ -4,8 +4,7 @@ For each session that has journals:
 
 1. Its streams are deferred from before the port opens, so that a media server that is back at once finds its session.
 2. The events of its journals are read (frames are skipped), which tells what was recorded and what is not finished.
-   Where the catalog and the journal differ, the further one is right: a recording that the catalog does not know is
-   entered again, and one that the catalog has as stopped is stopped, though the crash took its stop record.
+   A recording that the catalog does not know is entered again; where the two differ, ``agreement`` says what holds.
 3. The session is restored and its recordings are folded from their start, beside the live ones. Those that were
    stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
    ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
@@ -21,22 +20,23 @@ stream. Last, rows and files are reconciled.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
+from wavstream.journal.amendments import amendment
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import read_header
-from wavstream.journal.records import BrokenSegment, UnknownVersion
+from wavstream.journal.records import BrokenSegment, UnknownVersion, event_record
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.model.times import utc
+from wavstream.model.times import unix_us, utc
 from wavstream.recorder.recorder import Recorder
+from wavstream.recovery.agreement import agree
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
 from wavstream.recovery.reconciliation import reconcile
 from wavstream.sessions.registry import Sessions
@@ -165,10 +165,10 @@ class Recovery:
 
     async def _restore(self, summary: JournalSummary, *, goes_on: bool) -> None:
         rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
-        self._clock.not_before(summary.last_us)
+        self._clock.not_before(max([summary.last_us, *(unix_us(row.changed_at) for row in rows.values())]))
         now_us = self._clock.now_us()
         unfinished = [
-            _with_what_only_the_row_has(each, rows[each.id])
+            agree(each, rows[each.id], turned_us=summary.turned_us.get(each.id, 0), last_us=summary.last_us)
             for each in summary.recordings.values()
             if rows[each.id].status.is_unfinished
         ]
@@ -193,17 +193,27 @@ class Recovery:
             for_s = None if ends is None else (ends - utc(now_us)).total_seconds()
             self._recorder.retain(row, journal, first_segment=summary.first_segments[row.id], for_s=for_s)
         running = []
-        for row in unfinished:  # step 3
-            recording = self._recorder.begin(row, journal, first_segment=summary.first_segments[row.id])
+        for agreement in unfinished:  # step 3
+            row, pause, stop = agreement.recording, agreement.pause, agreement.stop
+            if pause is not None or stop is not None:
+                known = rows[row.id].status
+                log.warning("row_and_journal_differ", recording_id=row.id, journal=journal.key, row=known)
+            amendments = [*summary.amendments, *(amendment(each) for each in (pause, stop) if each is not None)]
+            recording = self._recorder.begin(
+                row, journal, first_segment=summary.first_segments[row.id], amendments=amendments
+            )
             self._recorder.catch_up(recording)
-            known = rows[row.id]
+            if pause is not None:
+                journal.append_event(event_record(now_us, pause))
             if row.status is Status.COMPLETED:
                 recording.finish(row)
-            elif known.status is Status.COMPLETED or not goes_on:
-                reason = known.end_reason or EndReason.RECOVERED
-                recording.stop(RecordingStopped(recording_id=row.id, reason=reason, end_us=summary.last_us), now_us)
+            elif stop is not None:
+                recording.stop(stop, now_us, ended_at=rows[row.id].ended_at)
+            elif not goes_on:
+                end = RecordingStopped(recording_id=row.id, reason=EndReason.RECOVERED, end_us=summary.last_us)
+                recording.stop(end, now_us)
             else:
-                recording.save_later()
+                recording.save_journaled_later()
                 running.append(recording)
         if summary.is_damaged:
             self._recorder.note_damage(journal)
@@ -268,12 +278,6 @@ class Recovery:
         started = session.start(row, now_us)
         if started.row.status is not row.status:
             started.save_journaled_later()
-
-
-def _with_what_only_the_row_has(recording: Recording, row: Recording) -> Recording:
-    """Return a recording of a journal with what was changed of it beside the journal."""
-    options = replace(recording.options, client_state=row.options.client_state)
-    return replace(recording, hold=row.hold, options=options)
 
 
 def _is_expired(row: Recording, now_us: int) -> bool:

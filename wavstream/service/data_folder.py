@@ -8,16 +8,24 @@ import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
+import structlog
 from pydantic import SecretStr
 
 from wavstream.access.master_key import make_master_key
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
+from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
 from wavstream.storage.modes import FILE, FOLDER, Modes, mend
+
+_LOSSES = 20
+"""As many are told; all are in the log."""
+
+log = structlog.get_logger(__name__)
 
 
 class DataFolder:
@@ -36,7 +44,17 @@ class DataFolder:
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
         self.master_key = root / "master.key"
+        self._lost = {
+            self.journal: "what is recorded goes on; if the server dies, what running recordings had in earlier "
+            "segments is lost, and so are recordings that had failed",
+            self.spool: "files that were being made are written again at their end",
+            self.recordings: "the files that were in it are gone; the next start names them as recording_file_gone",
+        }
+        self.losses: list[str] = []
+        """What was lost with folders that were removed while the server runs: a sentence each."""
         self._lock: int | None = None
+        self._open: dict[Path, int] = {}
+        """Descriptors of the folders: as long as one is open, no other folder is given its number."""
 
     @classmethod
     def of(cls, settings: Settings) -> DataFolder:
@@ -64,6 +82,24 @@ class DataFolder:
             raise OperatorError(
                 f"{error.filename} cannot be removed ({error.strerror}): the spool is for unfinished files alone"
             ) from error
+        self._open = {folder: _open(folder) for folder in self._lost}
+
+    def mend(self, at: datetime) -> set[Path]:
+        """Make the folders again that were removed, or moved away, since the last look; return which those are.
+
+        Raise OSError if that cannot be done. ``at`` is when this is: what is lost is told with it.
+        """
+        gone = {folder for folder, opened in self._open.items() if not is_file_at(opened, folder)}
+        for folder in gone:
+            folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+            mend(self.root, self._root_mode)
+            mend(folder, self.modes.folder if folder == self.recordings else FOLDER)
+            opened, self._open[folder] = self._open[folder], _open(folder)
+            os.close(opened)
+            loss = f"{folder} was removed, and made again at {at:%Y-%m-%d %H:%M:%S} UTC: {self._lost[folder]}"
+            log.error("data_folder_removed", folder=str(folder), loss=loss)
+            self.losses[:] = [*self.losses, loss][-_LOSSES:]
+        return gone
 
     def make(self) -> None:
         """Make the folders that are missing, and mend modes; raise OperatorError if that cannot be done.
@@ -118,9 +154,16 @@ class DataFolder:
 
     def release(self) -> None:
         """Release the lock."""
+        for opened in self._open.values():
+            os.close(opened)
+        self._open = {}
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _unusable(root: Path, error: OSError) -> OperatorError:

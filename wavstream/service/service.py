@@ -24,7 +24,6 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
 from wavstream.conversion.conversions import Conversions
-from wavstream.errors import DependencyError, OperatorError
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
@@ -44,6 +43,7 @@ from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
+from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
     command_rules,
@@ -65,7 +65,6 @@ from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
 from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.modes import mend_below
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.sidecar import write_sidecar
@@ -74,8 +73,6 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
-WATCH_S = 0.5
-"""How often the catalog is asked whether apps or keys were changed beside this process: well within a second."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -263,6 +260,17 @@ class Service:
             digests=digests,
             now=self._wall,
         )
+        watch = Watch(
+            self.folder,
+            catalog=self.catalog,
+            authenticator=self.authenticator,
+            links=self.links,
+            live=self.live,
+            recorder=self.recorder,
+            sessions=self.sessions,
+            writer=self._writer,
+            now=self._wall,
+        )
         dependencies = ApiDependencies(
             commands=commands,
             authenticator=self.authenticator,
@@ -277,8 +285,9 @@ class Service:
             downloads=pools.downloads,
             live=self.live,
             messages=self.webhooks.messages,
-            readiness=self._not_ready_because,
+            readiness=watch.not_ready_because,
             quotas=quotas,
+            losses=lambda: self.folder.losses,
             metrics_registry=self.metrics.registry,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -335,9 +344,10 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
-        self._keep(self._watch_access, "watch of apps and keys")
-        self._keep(self._mend_modes, "file modes")
         self._keep(self.usage.watch, "usage of apps")
+        self._keep(watch.access, "watch of apps and keys")
+        self._keep(watch.modes, "file modes")
+        self._keep(watch.folders, "data folder")
         self._keep(
             functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
         )
@@ -355,39 +365,6 @@ class Service:
     async def _recover(self) -> None:
         await self.recovery.run()
         await self._gateway.finish_stops()
-
-    async def _watch_access(self) -> None:
-        """Notice what a command line changed beside this process, and end what a key opened that is gone."""
-        version = self.authenticator.version
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                await self.authenticator.refresh()
-            except DependencyError:
-                continue  # `/readyz` says so; keys that are known go on
-            self.live.end_without(self.authenticator.is_good)
-            if self.authenticator.version != version:
-                version = self.authenticator.version
-                await self._reload_links()
-
-    async def _reload_links(self) -> None:
-        try:
-            fresh = await asyncio.to_thread(load_link_keys, self.folder.link_keys, self._wall())
-        except OperatorError as error:
-            log.error("link_keys_unreadable", error=str(error))
-        else:
-            self.links.replace(fresh)
-
-    async def _mend_modes(self) -> None:
-        """Close what lies in recordings/ to others, a folder at a time: there may be many."""
-        walk, wrong = mend_below(self.folder.recordings, self.folder.modes), 0
-        try:
-            while (found := await asyncio.to_thread(next, walk, None)) is not None:
-                wrong += found
-        except OperatorError as error:
-            log.error("file_modes_not_mended", error=str(error))
-        if wrong:
-            log.warning("file_modes_mended", files=wrong)
 
     async def _end_background(self) -> None:
         self.begin_shutdown()
@@ -407,20 +384,6 @@ class Service:
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))
-
-    async def _not_ready_because(self) -> list[str]:
-        reasons = []
-        if self.sessions.is_stopping:
-            reasons.append("the server is shutting down")
-        if self.sessions.load.overloaded_by is not None:
-            reasons.append(f"new calls are refused, the server is too late: {self.sessions.load.overloaded_by}")
-        if self._writer.failing is not None:
-            reasons.append(f"the journal cannot be written: {self._writer.failing}")
-        try:
-            await self.catalog.database.ping()
-        except DependencyError as error:
-            reasons.append(f"the catalog does not answer: {error}")
-        return reasons
 
     # ---- the tick ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,10 @@
 """What the rooms above ask of calls: start, stop, pause, resume a recording; announce, look at a session.
 
 A command that is refused changes nothing. Tenancy is decided here once: what belongs to another app does not exist.
+
+What is answered is safe (see ``recorder.recording``): a start, a pause, a resume, a stop, and also that a recording
+cannot be paused because it is. While the disk does not take records, every command raises NotYetSafe, and no recording
+begins.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from wavstream.errors import (
     InvalidFields,
     LimitReached,
     NotFound,
+    NotYetSafe,
     WavstreamError,
 )
 from wavstream.journal.events import RecordingStopped
@@ -188,6 +193,7 @@ class Commands:
         """
         session, recording = await self._running(app_id, recording_id, "paused")
         if not recording.is_under_way or session.is_paused_by_api(recording):
+            await recording.journaled()
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
         paused = session.pause(recording, self._now_us(), behavior)
         await recording.save_journaled()
@@ -197,6 +203,7 @@ class Commands:
         """Let a paused recording go on; raises NotFound, Conflict, LimitReached."""
         session, recording = await self._running(app_id, recording_id, "resumed")
         if recording.row.status is not Status.PAUSED:
+            await recording.journaled()
             raise Conflict(f"the recording is {recording.row.status}, not paused", state=recording.row.status)
         resumed = session.resume(recording, self._now_us())
         await recording.save_journaled()
@@ -204,10 +211,10 @@ class Commands:
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """Return one recording of the app; raises NotFound."""
-        ended = self._ended(recording_id)
+        further = self._further_than_its_row(recording_id)
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
-        if ended is not None and ended.app_id == app_id:
-            return ended if row is None else replace(ended, hold=row.hold)
+        if further is not None and further.app_id == app_id:
+            return further if row is None else replace(further, hold=row.hold)
         if row is None:
             raise NotFound("no such recording")
         return row
@@ -321,6 +328,7 @@ class Commands:
     async def _begin_within_room(
         self, recording: Recording, add: Callable[[Recording], Awaitable[object]]
     ) -> Recording:
+        self._sessions.check_journal()
         app_id, session_id = recording.app_id, recording.session_id
         session = self._sessions.find_or_make(app_id, session_id, self._now_us())
         recording = replace(recording, call=session.call)
@@ -337,7 +345,14 @@ class Commands:
             session.take_back(expectation)
             raise
         if started.row.status is not recording.status:
-            await started.save_journaled()
+            try:
+                await started.save_journaled()
+            except NotYetSafe:
+                # Its caller is told that there is none, and may ask for another.
+                if started.is_under_way and started.row.id in session.recordings:
+                    session.stop(started, EndReason.STOPPED, self._now_us())
+                    self._opened.release(started.row)
+                raise
         return started.row
 
     async def _wait_until_read(self) -> bool:
@@ -349,10 +364,12 @@ class Commands:
             await asyncio.wait_for(caught_up.wait(), STOP_WAIT_S)
         return True
 
-    def _ended(self, recording_id: str) -> Recording | None:
-        """Return a recording whose file is being made, as it is: its row is written last."""
+    def _further_than_its_row(self, recording_id: str) -> Recording | None:
+        """Return a recording as it is while its file is being made, or while the catalog does not take its row."""
         live = self._recorder.get(recording_id)
-        return live.row if live is not None and live.finishing is not None else None
+        if live is None:
+            return None
+        return live.row if live.finishing is not None else live.unsaved
 
     async def _as_it_is(self, row: Recording) -> Recording:
         """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
@@ -376,6 +393,8 @@ class Commands:
             if session is not None and recording_id in session.recordings:
                 return session, live
         recording = await self.get(app_id=app_id, recording_id=recording_id)
+        if live is not None and live.row.app_id == app_id:
+            await live.journaled()
         if recording.status.is_running:
             raise LimitReached("a restart has the recording in its hands: try again", retry_after_s=1)
         raise Conflict(f"the recording is {recording.status}: it cannot be {verb}", state=recording.status)

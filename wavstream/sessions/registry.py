@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from wavstream.dialects.events import StreamStarted
-from wavstream.errors import LimitReached
+from wavstream.errors import LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.options import RecordingOptions
 from wavstream.recorder.recorder import Recorder
@@ -253,6 +253,11 @@ class Sessions:
         """Raise LimitReached if the server is going down: what began now would be lost."""
         if self.is_stopping:
             raise LimitReached("the server is restarting: try again", retry_after_s=5)
+
+    def check_journal(self) -> None:
+        """Raise NotYetSafe while the disk does not take what is journaled: no start could be answered."""
+        if self._writer.refused is not None:
+            raise NotYetSafe(f"the journal cannot be written: {self._writer.refused}")
 
     def defer(self, app_id: str, session_id: str) -> None:
         """Let streams of this session, whose journal is being read, wait until ``attach``."""

@@ -245,7 +245,7 @@ class Session:
                 was_ongoing = recording.row.status is Status.ONGOING
                 self.pause(recording, now_us, held_by=paused_by_leg(leg))
                 if was_ongoing:
-                    recording.save_later()
+                    recording.save_journaled_later()
 
     def resume_all(self, now_us: int, *, leg: str) -> None:
         """Let go of what this leg's media server paused; what nobody else holds goes on (rule 3)."""
@@ -257,7 +257,7 @@ class Session:
                 self._note_paused(recording, left, now_us)
             elif recording.pauses < MAX_PAUSES:
                 self.resume(recording, now_us)
-                recording.save_later()
+                recording.save_journaled_later()
 
     def stop(
         self,

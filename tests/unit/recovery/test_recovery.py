@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -193,6 +194,134 @@ async def test_a_clock_that_was_set_back_between_two_runs_loses_nothing(harness:
 
     assert (await harness.row(recording)).end_reason is EndReason.RECOVERED
     assert np.array_equal(heard(harness, recording), noise(1.0))
+
+
+# ---- where row and journal differ ------------------------------------------------------------------------------------
+
+WORD = 4000
+"""Samples: half a second."""
+
+
+def pieces(samples: NDArray[np.int16], sound: NDArray[np.int16]) -> int:
+    """How many frames of the sound are in the file."""
+    file = np.ascontiguousarray(samples).tobytes()
+    return sum(sound[start : start + 160].tobytes() in file for start in range(0, len(sound), 160))
+
+
+async def go_on_and_stop(harness: RecorderHarness, recording: Recording) -> None:
+    """Let the leg come back, and be stopped a moment later."""
+    stream = harness.sessions.open_stream(introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us())
+    assert isinstance(stream, Stream)
+    harness.now_s += 1
+    talk(stream, from_s=harness.now_s)
+    session = harness.sessions.find("default", "call-77")
+    assert session is not None
+    session.stop(session.recordings[recording.id], EndReason.STOPPED, harness.now_us())
+    await harness.settled()
+
+
+async def test_what_was_said_since_a_pause_that_only_the_row_has_is_not_in_the_file(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    paused = replace(recording, status=Status.PAUSED, updated_at=utc(at(0.5)))
+    await harness.catalog.recordings.add(paused)
+
+    with capture_logs() as logs:
+        await harness.recover()
+    assert (await harness.row(recording)).status is Status.PAUSED
+    await go_on_and_stop(harness, recording)
+
+    assert "row_and_journal_differ" in [line["event"] for line in logs]
+    voice, samples = noise(1.0), heard(harness, recording)
+    assert pieces(samples, voice[: WORD - 160]) == WORD // 160 - 1
+    assert pieces(samples, voice[WORD:]) == 0
+    receipt = (await harness.row(recording)).receipt
+    assert receipt is not None
+    assert receipt.integrity.paused_audio_in_journal
+
+
+async def test_a_pause_that_only_the_row_had_holds_after_another_crash_though_it_was_resumed(
+    harness: RecorderHarness, tmp_path: Path
+) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    await harness.catalog.recordings.add(replace(recording, status=Status.PAUSED, updated_at=utc(at(0.5))))
+    await harness.recover()
+    session = harness.sessions.find("default", "call-77")
+    assert session is not None
+    live = session.recordings[recording.id]
+    session.resume(live, harness.now_us())
+    await live.save_journaled()
+    shutil.copytree(harness.journals, tmp_path / "again" / "journal")
+    again = RecorderHarness(tmp_path / "again", harness.catalog, harness.database)
+    again.now_s = harness.now_s + 1
+
+    await again.recover()
+    status = (await again.row(recording)).status
+    await go_on_and_stop(again, recording)
+
+    assert status is Status.ONGOING
+    samples = heard(again, recording)
+    assert pieces(samples, noise(1.0)[: WORD - 160]) == WORD // 160 - 1
+    assert pieces(samples, noise(1.0)[WORD:]) == 0
+    await again.recorder.stop(0.0)
+    again.writer.stop()
+
+
+async def test_what_was_said_after_a_stop_that_only_the_row_has_is_not_in_the_file(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    row = replace(recording, status=Status.COMPLETED, end_reason=EndReason.STOPPED, ended_at=utc(at(0.5)))
+    await harness.catalog.recordings.add(row)
+
+    await harness.recover()
+
+    done = await harness.row(recording)
+    assert (done.status, done.end_reason, done.ended_at) == (Status.AVAILABLE, EndReason.STOPPED, utc(at(0.5)))
+    voice, samples = noise(1.0), heard(harness, recording)
+    assert pieces(samples, voice[: WORD - 320]) == WORD // 160 - 2
+    assert pieces(samples, voice[WORD:]) == 0
+
+
+async def test_a_recording_that_only_its_row_has_resumed_stays_paused(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    pause = happened(1.0, events.RecordingPaused(recording_id=recording.id, journaled=False))
+    leave(harness.journals, [*call(recording), pause])
+    await harness.catalog.recordings.add(replace(recording, updated_at=utc(at(2))))
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.PAUSED
+
+
+async def test_a_recording_that_only_the_journal_has_resumed_goes_on(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    pause = happened(1.0, events.RecordingPaused(recording_id=recording.id, journaled=False))
+    resume = happened(2.0, events.RecordingResumed(recording_id=recording.id))
+    leave(harness.journals, [*call(recording), pause, resume])
+    await harness.catalog.recordings.add(replace(recording, status=Status.PAUSED, updated_at=utc(at(1))))
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.ONGOING
+
+
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.ABSENT, Status.FAILED, Status.EXPIRED, Status.DELETED])
+async def test_a_recording_whose_row_has_ended_is_not_recorded_further_though_its_journal_says_so(
+    harness: RecorderHarness, status: Status
+) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    row = replace(recording, status=status, ended_at=utc(at(0.5)), expires_at=utc(at(99)))
+    await harness.catalog.recordings.add(row)
+    if status is Status.AVAILABLE:
+        harness.spool.joinpath("file").write_bytes(b"RIFF")
+        harness.storage.publish(harness.spool / "file", recording.object_key, sidecar=None)
+
+    await harness.recover()
+
+    assert harness.recorder.get(recording.id) is None
+    assert (await harness.row(recording)).status is status
 
 
 # ---- what cannot be read -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from wavstream.catalog.operations import Operations
-from wavstream.errors import Conflict, Forbidden, NotFound, OperatorError, TooSoon, WavstreamError
+from wavstream.errors import Conflict, Forbidden, NotFound, NotYetSafe, OperatorError, TooSoon, WavstreamError
 from wavstream.model.fact import Fact, command_done
 from wavstream.model.operation import Operation
 from wavstream.model.options import RecordingOptions
@@ -130,8 +130,12 @@ class GatewayCommands:
                 raise CommandConflict("No recording is running", state="none")
             operation = self._operation(Command.RECORD_STOP, recording, command_uid or str(uuid.uuid4()))
             await self._operations.add(operation, _succeeded(operation))  # rule 2
-            with suppress(WavstreamError):  # it came to its end by itself while the command was written
+            try:
                 await self._commands.end(app_id=app_id, recording_id=recording.id)
+            except NotYetSafe:
+                raise
+            except WavstreamError:
+                pass  # it came to its end by itself while the command was written
             self._stop_cooldown.begin((app_id, session_id), self._now_us())
             return operation
 
