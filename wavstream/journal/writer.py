@@ -65,14 +65,14 @@ class JournalWriter:
         it; with False when half of it is written, in either thread.
         """
         self.folder = folder
-        self.set_aside = SetAside(folder)
-        """Where journals go that are damaged: nothing deletes them."""
+        self._removals = removals or Removals()
+        self.set_aside = SetAside(folder, removals=self._removals)
+        """Where journals go that are damaged."""
         self._on_written = on_written
         self._on_pressure = on_pressure
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
-        self._removals = removals or Removals()
         self._sync = FolderSync(
             folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
         )
