@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.faults.calls import Result
 from bench.faults.sender import Sender
 from bench.faults.victim import Victim
-from bench.hostile.attacks import ATTACKS
+from bench.hostile.attacks import ATTACKS, HOLDING
 from bench.hostile.bystander import Bystander, resident_kb
 from bench.hostile.peer import Peer, Tally, drop, message
 from wavstream.settings import PREFIX, variable
@@ -92,7 +92,7 @@ async def run_suite(
             if victim.ended:
                 suite.server_ended = True
                 return suite
-        if held_s:
+        if held_s and HOLDING & set(attacks):
             await asyncio.sleep(max(began_s + held_s - asyncio.get_running_loop().time(), 0))
             await _attack(suite, victim, bystander, attacker, "still held", figures=figures)
         suite.calls = await bystander.end()
