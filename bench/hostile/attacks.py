@@ -472,11 +472,12 @@ async def live_ranges(peer: Peer, tally: Tally) -> None:
             # Five minutes in all, of which every answer has to make a part anew.
             stream[1].write(message(_SOUND * 96))
             await asyncio.sleep(0.01)
+        await asyncio.sleep(3 * min(peer.scale, 1))
         path = f"/api/v1/sessions/{session}/recording/file.wav"
 
         async def attempt(number: int) -> None:
-            ranges = f"Range: bytes={number * 10_000}-\r\nX-App-ID: evil\r\n"
-            tally.got((await peer.request("GET", path, key=peer.key, headers=ranges))[0])
+            ranges = f"Range: bytes={number}-\r\nX-App-ID: evil\r\nX-API-Key: {peer.key}\r\n"
+            tally.got((await peer.request("GET", path, headers=ranges))[0])
 
         await at_once(peer.many(120), attempt, together=20)
 
