@@ -152,7 +152,9 @@ class Call:
         """Wait until the recording has ended, or until then; the recording, as it is then."""
         assert self.recording is not None
         deadline_s, now = until_s or time.monotonic() + SETTLED_S, dict(self.recording)
-        while time.monotonic() < deadline_s:
+        asked = False
+        while not asked or time.monotonic() < deadline_s:
+            asked = True
             try:
                 answer = await self.victim.http.get(f"/v1/recordings/{self.recording['id']}", headers=self._headers)
             except httpx.HTTPError:
