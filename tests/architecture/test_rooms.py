@@ -98,6 +98,7 @@ SHORTER = {
         "cli/recover.py",
         "cli/secrets.py",
         "service/logs.py",
+        "service/shares.py",
         "simulator/voices/make_voices.py",
     ),
 }
