@@ -53,16 +53,24 @@ async def huge_heads(peer: Peer, tally: Tally) -> None:
         piece = b"a" * 65_536 if number % 2 else b"X-Line: 1\r\n" * 6_000
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
         sent = 0
+        answer = asyncio.create_task(reader.read(1_024))
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(3 * ANSWER_S):
-                while sent < _MOST_TAKEN_BYTES * 4 and not reader.at_eof():
+                while sent < _MOST_TAKEN_BYTES * 4:
                     writer.write(piece)
                     sent += len(piece)
                     await writer.drain()
                     await asyncio.sleep(0)
-        if sent > _MOST_TAKEN_BYTES:
+        # What comes behind a refusal is dropped for a moment, so that it can be read: only one that is missing tells.
+        status, is_over = "no answer", False
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                status = (await answer)[9:12].decode(errors="replace")
+                is_over = not await reader.read(1)
+        if sent > _MOST_TAKEN_BYTES and status != "431":
             tally.broken.append(f"{sent:,} bytes of one head were taken")
-        tally.got("closed" if reader.at_eof() or writer.is_closing() else "left open")
+        tally.got(f"{status}, {'closed' if is_over or writer.is_closing() else 'left open'}")
+        answer.cancel()
         await drop(writer)
 
     await at_once(peer.many(16), attempt)

@@ -225,9 +225,10 @@ async def _still_held(peer: Peer, tally: Tally) -> None:
     """Count the sockets of earlier attacks that the server has not ended."""
     for reader, writer in peer.held:
         gone = reader.at_eof() or writer.is_closing()
-        if not gone and not writer.transport.is_reading():  # type: ignore[attr-defined]
-            # An unread download: what the server ended is seen behind what it had sent.
-            writer.transport.resume_reading()  # type: ignore[attr-defined]
+        if not gone:
+            # What the server ended is seen behind what it had sent, of an unread download too.
+            if not writer.transport.is_reading():  # type: ignore[attr-defined]
+                writer.transport.resume_reading()  # type: ignore[attr-defined]
             try:
                 async with asyncio.timeout(0.2):
                     while await reader.read(1 << 20):
