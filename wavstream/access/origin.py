@@ -86,7 +86,7 @@ def is_local(host: str | None, lines: Lines, *, allowed_origins: Collection[str]
 def is_foreign(origins: Iterable[str], *, hosts: Iterable[str], allowed_origins: Collection[str]) -> bool:
     """Return whether a page of another origin asks: one that is neither listed nor our own.
 
-    ``hosts`` are what we are called, with or without a port. A page that names a port is our own where that is ours too.
+    ``hosts`` are what we are called, with or without a port. A page that names a port is ours where that is ours too.
     Nothing tells one without from what libwebsockets sends, so there our name is enough.
     """
     ours = {host.lower() for host in hosts}
