@@ -241,7 +241,8 @@ class Call:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     async def _act(self, action: str) -> None:
-        assert self.recording is not None
+        if self.recording is None:
+            raise RefusedCommand(f"{self.label}: its start was refused, so there is nothing to {action}")
         await self._post(f"/v1/recordings/{self.recording['id']}/{action}")
 
     async def _post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
