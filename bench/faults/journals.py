@@ -27,7 +27,7 @@ from bench.faults.heard import said_by
 from bench.faults.report import Report
 from bench.faults.sender import Sender
 from bench.faults.victim import DidNotStart, Victim
-from wavstream.journal.batches import MAGIC_2 as BATCH_MAGIC
+from wavstream.journal.batches import MAGIC_2 as MAGIC_2
 from wavstream.journal.records import SEGMENT_MAGIC
 from wavstream.simulator.signal import make_ring
 
@@ -51,8 +51,8 @@ class _Journal:
     def batch_of(self, segment: int, offset: int) -> tuple[int, int]:
         """Return where the batch of a byte begins and ends; before the first one is the segment's header."""
         content = self.content[segment]
-        begin = content.rfind(BATCH_MAGIC, 0, offset + len(BATCH_MAGIC))
-        end = content.find(BATCH_MAGIC, offset + 1)
+        begin = content.rfind(MAGIC_2, 0, offset + len(MAGIC_2))
+        end = content.find(MAGIC_2, offset + 1)
         return max(begin, 0), len(content) if end < 0 else end
 
     def within(self, segment: int, first: int, last: int) -> set[tuple[str, int]]:
@@ -176,7 +176,7 @@ def _a_byte(drawn: random.Random, journal: _Journal) -> _Damaged:
 
 def _a_header_byte(drawn: random.Random, journal: _Journal) -> _Damaged:
     segment = drawn.randrange(len(journal.segments))
-    end = max(journal.content[segment].find(BATCH_MAGIC), 1)
+    end = max(journal.content[segment].find(MAGIC_2), 1)
     offset = drawn.randrange(end)
     return _change(journal, segment, offset, journal.content[segment][offset] ^ drawn.randrange(1, 256))
 

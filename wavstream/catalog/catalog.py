@@ -59,9 +59,10 @@ class Catalog:
     async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing) -> Self:
         """Make the repositories over an open database."""
         outbox = Outbox(database, is_wanted)
+        recordings = Recordings(database, outbox)
         return cls(
             database=database,
-            recordings=Recordings(database, outbox),
+            recordings=recordings,
             apps=Apps(database, await database.read(apps_with_webhook)),
             app_keys=AppKeys(database),
             outbox=outbox,
@@ -70,5 +71,5 @@ class Catalog:
             operations=Operations(database, outbox),
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
-            erasures=Erasures(database, outbox),
+            erasures=Erasures(database, recordings, outbox),
         )

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.outbox import Outbox, give_turn
-from wavstream.catalog.recordings import MAY_FOLLOW, recording_row
+from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, recording_row, stored_before
 from wavstream.catalog.tables import idempotency, operations, outbox, recordings
 from wavstream.model.fact import command_done_id
 from wavstream.model.recording import Recording, Status
@@ -44,8 +45,9 @@ class Erasing:
 class Erasures:
     """What is erased; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, recordings: Recordings, outbox: Outbox) -> None:
         self._database = database
+        self._recordings = recordings
         self._outbox = outbox
 
     async def begin(self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
@@ -55,16 +57,19 @@ class Erasures:
         """
         before = [each.value for each in MAY_FOLLOW[status]]
 
-        def write(connection: Connection) -> tuple[set[str], set[str]]:
-            erased, told = set(), set()
+        def write(connection: Connection) -> tuple[set[str], set[str], Counter[str]]:
+            erased, told, freed = set(), set(), Counter[str]()
             for recording in doomed:
+                size_bytes = stored_before(connection, recording)
                 row = recording_row(recording.erased(status, now)) | {"erasing_us": unix_us(now), "erased_by": by}
                 if connection.execute(_ERASE, row | {"erased_id": recording.id, "before": before}).rowcount == 1:
                     erased.add(recording.id)
+                    freed[recording.app_id] += size_bytes
                     told |= _erase_beside(connection, recording.id, now)
-            return erased, told
+            return erased, told, freed
 
-        erased, told = await self._database.write(write)
+        erased, told, freed = await self._database.write(write)
+        self._recordings.give_back(freed)
         self._outbox.tell_dispatcher(told)
         return erased
 

@@ -96,11 +96,16 @@ class Recordings:
         """Bytes of the files in storage, by app; None: they were not summed up yet."""
 
     async def stored_bytes(self) -> Counter[str]:
-        """Return the bytes of the files in storage, by app: summed up once, and kept up to date by ``save``."""
+        """Return the bytes of the files in storage, by app: summed up once, and kept up to date by ``save`` and erasures."""
         if self._stored is None:
             # As a write, so that no other write comes between the sum and what is added to it.
             self._stored = await self._database.write(_sum_stored)
         return Counter(self._stored)
+
+    def give_back(self, freed: Mapping[str, int]) -> None:
+        """Count the bytes of erased files, by app, no more."""
+        if self._stored is not None:
+            self._stored.subtract(freed)
 
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
@@ -116,7 +121,7 @@ class Recordings:
         """
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
-            before_bytes = _stored_before(connection, recording)
+            before_bytes = stored_before(connection, recording)
             saved = _SAVE[recording.status].run(connection, recording_row(recording)) == 1
             told = self._outbox.add(connection, facts) if saved else set()
             return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
@@ -228,7 +233,7 @@ def _sum_stored(connection: Connection) -> Counter[str]:
     return Counter({app_id: size or 0 for app_id, size in connection.execute(_SUM_STORED)})
 
 
-def _stored_before(connection: Connection, recording: Recording) -> int:
+def stored_before(connection: Connection, recording: Recording) -> int:
     """Return the size of the file that the row has in storage; only a recording that has ended can have one."""
     if recording.status.is_unfinished:
         return 0

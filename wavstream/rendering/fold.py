@@ -8,8 +8,7 @@
    up to there is mixed, encoded and never touched again.
 4. While no stream is waited for, what is placed is written and nothing else. It is not known whether silence follows or
    the end: a stop may lie before this moment.
-5. The file's rate is decided 2 s after the first frame; the channels of legs when there is something to write for the
-   first time.
+5. The file's rate is decided 2 s after the first frame; the channels of legs when something is first to be written.
 6. A recording ends at its stop record, or before by itself: at a limit or a timeout, which the output finds to the
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
    until it is counted. An end that was found wins over a stop that lies later, however late the fold gets there.

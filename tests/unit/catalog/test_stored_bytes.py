@@ -36,7 +36,7 @@ async def test_it_follows_the_rows_however_often_they_are_written(catalog: Catal
     await recordings.add(back)  # its sidecar was found
     full = await recordings.stored_bytes()
     for _ in range(2):
-        await recordings.save(replace(gone, status=Status.DELETED))
+        await catalog.erasures.begin([gone], Status.DELETED, by="retention", now=NOW)
         await recordings.save(replace(lost, status=Status.FAILED))
     await recordings.save(replace(kept, status=Status.ONGOING))  # too late: it is further in its life
 
