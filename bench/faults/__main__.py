@@ -27,13 +27,13 @@ from bench.faults.report import Report
 Scenario = Callable[[Report, int, bool], Coroutine[Any, Any, None]]
 """Takes the report, the seed, and whether this is the long run."""
 SCENARIOS: dict[str, Scenario] = {
-    "kills": lambda report, seed, long: kill_scenario(report, kills=200 if long else 14, seed=seed),
+    "kills": lambda report, seed, long: kill_scenario(report, kills=200 if long else 10, seed=seed),
     "slow-kills": lambda report, seed, long: kill_scenario(
-        report, kills=30 if long else 3, seed=seed, slow_journal_s=0.5
+        report, kills=30 if long else 2, seed=seed, slow_journal_s=0.5
     ),
     "calls": lambda report, seed, long: failing_calls_scenario(report, seed=seed, each=None if long else 3),
     "spells": lambda report, seed, long: spell_scenario(report, seed=seed),
-    "starts": lambda report, seed, long: failing_start_scenario(report, seed=seed, each=12 if long else 2),
+    "starts": lambda report, seed, long: failing_start_scenario(report, seed=seed, each=12 if long else 1),
     "power": lambda report, seed, long: power_scenario(report, seed=seed, times=8 if long else 1),
     "clocks": lambda report, seed, long: clock_scenario(report, seed=seed),
     "journals": lambda report, seed, long: journal_scenario(report, seed=seed, rounds=40 if long else 2),

@@ -152,7 +152,9 @@ class Call:
         """Wait until the recording has ended, or until then; the recording, as it is then."""
         assert self.recording is not None
         deadline_s, now = until_s or time.monotonic() + SETTLED_S, dict(self.recording)
-        while time.monotonic() < deadline_s:
+        asked = False
+        while not asked or time.monotonic() < deadline_s:
+            asked = True
             try:
                 answer = await self.victim.http.get(f"/v1/recordings/{self.recording['id']}", headers=self._headers)
             except httpx.HTTPError:
@@ -239,7 +241,8 @@ class Call:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     async def _act(self, action: str) -> None:
-        assert self.recording is not None
+        if self.recording is None:
+            raise RefusedCommand(f"{self.label}: its start was refused, so there is nothing to {action}")
         await self._post(f"/v1/recordings/{self.recording['id']}/{action}")
 
     async def _post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

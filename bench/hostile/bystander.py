@@ -68,6 +68,8 @@ class Bystander:
         await asyncio.to_thread(self._sender.hang_up, [leg for call in self._calls for leg in call.legs])
         # All of them together get what one may take: a server that is behind for one is behind for all.
         until_s = time.monotonic() + _FINISHED_S
+        for call in self._calls:
+            await call.settled(until_s)
         return [await call.check(until_s) for call in self._calls]
 
     async def _ask(self) -> None:

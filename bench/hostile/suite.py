@@ -18,8 +18,8 @@ from pathlib import Path
 from bench.faults.calls import Result
 from bench.faults.sender import Sender
 from bench.faults.victim import Victim
-from bench.hostile.attacks import ATTACKS
-from bench.hostile.bystander import Bystander
+from bench.hostile.attacks import ATTACKS, HOLDING
+from bench.hostile.bystander import Bystander, resident_kb
 from bench.hostile.peer import Peer, Tally, drop, message
 from wavstream.settings import PREFIX, variable
 
@@ -27,7 +27,7 @@ HELD_S = 75.0
 """Since when sockets that say nothing, or read nothing, must be gone."""
 SLOW_S = 1.0
 MEMORY_TIMES = 2.0
-_GROWN_TIMES = 0.2
+_GROWN_TIMES = 0.5
 LINES_OF_AN_ATTACK = 500
 """Log lines: refusals are summed up, so that no peer fills the disk with them."""
 _OWN_FILE_MESSAGES = 8
@@ -92,7 +92,7 @@ async def run_suite(
             if victim.ended:
                 suite.server_ended = True
                 return suite
-        if held_s:
+        if held_s and HOLDING & set(attacks):
             await asyncio.sleep(max(began_s + held_s - asyncio.get_running_loop().time(), 0))
             await _attack(suite, victim, bystander, attacker, "still held", figures=figures)
         suite.calls = await bystander.end()
@@ -125,6 +125,7 @@ async def _attack(
 ) -> None:
     """Make an attack, and add what came of it."""
     bystander.begin_part()
+    earlier_times = resident_kb(victim.pid) / max(bystander.idle_kb, 1)
     victim.read_log()
     errors, tracebacks = len(victim.blame.server_errors), len(victim.blame.tracebacks)
     lines = victim.log_lines()
@@ -146,7 +147,6 @@ async def _attack(
         if outcome.slowest_s > SLOW_S:
             outcome.fell.append(f"the other app waited {outcome.slowest_s:.1f} s for an answer")
         # What an earlier attack has made it take is not this one's.
-        earlier_times = max((each.memory_times for each in suite.outcomes), default=0.0)
         if outcome.memory_times > max(MEMORY_TIMES, earlier_times + _GROWN_TIMES):
             outcome.fell.append(f"{outcome.memory_times:.1f} times the idle memory")
         if outcome.log_lines > LINES_OF_AN_ATTACK:
@@ -225,9 +225,10 @@ async def _still_held(peer: Peer, tally: Tally) -> None:
     """Count the sockets of earlier attacks that the server has not ended."""
     for reader, writer in peer.held:
         gone = reader.at_eof() or writer.is_closing()
-        if not gone and not writer.transport.is_reading():  # type: ignore[attr-defined]
-            # An unread download: what the server ended is seen behind what it had sent.
-            writer.transport.resume_reading()  # type: ignore[attr-defined]
+        if not gone:
+            # What the server ended is seen behind what it had sent, of an unread download too.
+            if not writer.transport.is_reading():  # type: ignore[attr-defined]
+                writer.transport.resume_reading()  # type: ignore[attr-defined]
             try:
                 async with asyncio.timeout(0.2):
                     while await reader.read(1 << 20):

@@ -120,7 +120,7 @@ async def test_a_broken_frame_is_answered_with_the_code_of_rfc_6455(tmp_path: Pa
         host, port = client.base_url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(
-            b"GET /media/pcm/call-77/a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /media/pcm/call-77/a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")

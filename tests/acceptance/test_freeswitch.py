@@ -148,9 +148,9 @@ async def test_the_handshake_of_libwsc_is_taken_and_its_backlog_recorded_before_
         server = ServerAddress.parse(client.base_url)
         reader, writer = await asyncio.open_connection(server.host, server.port)
         writer.write(
-            b"GET /media/audio-stream?call=9911&leg=b HTTP/1.1\r\nHost:h:8080\r\nUpgrade:websocket\r\n"
+            b"GET /media/audio-stream?call=9911&leg=b HTTP/1.1\r\nHost:127.0.0.1:8080\r\nUpgrade:websocket\r\n"
             b"Connection:upgrade\r\nSec-WebSocket-Key:dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version:13\r\n"
-            b"Origin:http://h:8080\r\nX-Tenant:blue\r\nSec-WebSocket-Extensions:permessage-deflate; "
+            b"Origin:http://127.0.0.1:8080\r\nX-Tenant:blue\r\nSec-WebSocket-Extensions:permessage-deflate; "
             b"client_no_context_takeover; server_no_context_takeover; client_max_window_bits=9\r\n\r\n"
         )
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)).lower()

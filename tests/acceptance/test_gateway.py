@@ -194,8 +194,8 @@ async def test_a_stop_during_a_reconnect_keeps_what_was_said(tmp_path: Path) -> 
         assert await shop.tones(recording) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
 
 
-async def test_the_recording_of_an_app_that_is_removed_goes_on_to_its_end(tmp_path: Path) -> None:
-    async with gateway(tmp_path) as (shop, _):
+async def test_the_recording_of_an_app_that_is_removed_goes_on_to_its_end_and_is_nobodys(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (shop, service):
         await shop.announce()
         await shop.command("record/start")
         async with shop.stream() as socket:
@@ -204,9 +204,17 @@ async def test_the_recording_of_an_app_that_is_removed_goes_on_to_its_end(tmp_pa
             assert (await shop.http.delete("/admin/apps/shop", headers=ADMIN)).status_code == 200
             assert (await shop.command("record/stop")).status_code == 401
             await say(socket, TONE[RATE_HZ:])
-        await shop.register("shop")  # the same owner, to see what became of it
-        (recording,) = await shop.recordings(finished=1)
-        assert await shop.tones(recording) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
+        await shop.register("shop")  # the same name, and another app
+
+        async def finished() -> bool:
+            page = await service.catalog.recordings.list("shop", limit=2)
+            return [row.status for row in page.data] == ["available"]
+
+        await until(finished)
+        assert (await shop.http.get("/v1/recordings")).json()["data"] == []
+    (file,) = (tmp_path / "recordings" / "shop").rglob("*.wav")
+    samples, rate_hz = hear(file.read_bytes())
+    assert find_beeps(samples[:, 0], rate_hz, TONE_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
 
 
 async def test_a_token_of_an_app_that_is_removed_opens_nothing_from_then_on(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ _BY_PROXIES = frozenset(
     ("via", "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "fastly-client-ip")
 )
 _BY_PROXIES_BEGIN = ("x-forwarded", "cf-", "x-envoy-", "x-amzn-", "x-amz-cf-", "x-azure-", "x-original-")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 _OUR_PAGES = ("same-origin", "none")
 """Of ``Sec-Fetch-Site``, which browsers send where they leave ``Origin`` out."""
 
@@ -83,16 +84,26 @@ def is_local(host: str | None, lines: Lines, *, allowed_origins: Collection[str]
 
 
 def is_foreign(origins: Iterable[str], *, hosts: Iterable[str], allowed_origins: Collection[str]) -> bool:
-    """Return whether a page of another origin asks: one that is neither listed nor has a name of ours.
+    """Return whether a page of another origin asks: one that is neither listed nor our own.
 
-    ``hosts`` are those names, with or without a port; where the peer gave one, a page that has it is the server's own.
+    ``hosts`` are what we are called, with or without a port. A page that names a port is ours where that is ours too.
+    Nothing tells one without from what libwebsockets sends, so there our name is enough.
     """
-    names = {_name_in(host.lower()) for host in hosts}
-    return any(
-        origin.lower() not in allowed_origins
-        and _name_in(origin.lower().partition("://")[2] or origin.lower()) not in names
-        for origin in (each.strip() for each in origins)
-    )
+    ours = {host.lower() for host in hosts}
+    names = {_name_in(host) for host in ours}
+
+    def is_ours(origin: str) -> bool:
+        scheme, is_url, authority = origin.partition("://")
+        if not is_url:  # no browser's
+            return _name_in(origin) in names
+        authority = authority.removesuffix(_USUAL_PORTS.get(scheme, ""))
+        return authority in ours or authority in names
+
+    return any(origin not in allowed_origins and not is_ours(origin) for origin in (_plain(each) for each in origins))
+
+
+def _plain(origin: str) -> str:
+    return origin.strip().lower()
 
 
 def _name_in(authority: str) -> str:

@@ -33,7 +33,7 @@ class MediaLimits:
     """Without any message. A peer that answers pings is alive, but none is silent for this long in a call."""
     frames_per_second: int = 2_000
     """WebSocket frames of any kind, sustained. A peer that stalled may deliver ten seconds of this at once."""
-    bytes_per_second: int = 2_000_000
+    bytes_per_second: int = 1_000_000
     """Of the same, what was read for them."""
     watch_interval_s: float = 1.0
     """Between two looks at what came: so exactly are the three limits above kept."""

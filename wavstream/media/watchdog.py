@@ -1,7 +1,7 @@
 """How much a peer sends on one stream, and whether it sends anything: looked at, at a steady interval. Pure.
 
 1. A stream earns ``frames_per_second`` and ``bytes_per_second`` each second, and may save up ten seconds of both: a
-   peer that was stalled delivers what it owes at once.
+   peer that was stalled delivers what it owes at once (of 48 kHz stereo that is half a minute and more).
 2. What it may have sent in all before the next look is a number, a *ceiling*, that is cheap to compare with after every
    read: no frame costs a look at the clock.
 3. A stream without a message for ``idle_timeout_s`` is over. Silence says nothing while we do not read.

@@ -58,8 +58,7 @@ if TYPE_CHECKING:
     from wavstream.model.recording import Recording
 
 TICK_US = 800_000
-"""Clock records that follow a canonical point sooner than this are no such point: array operations cost the same for
-40 frames as for 20, so twice the stretch is half the work."""
+"""Clock records that follow a canonical point sooner are none: array operations cost the same for 40 frames as 20."""
 
 
 class Fold:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import struct
 import sys
 import termios
@@ -37,6 +38,8 @@ from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
 
 _MAX_PIPELINED = 64
 """Requests that wait for the answers before them. uvicorn stops reading at the second, but one read holds thousands."""
+_MAX_DROPPED_BYTES = 4 * 1024 * 1024
+"""More than the kernels of both sides hold when a refusal is sent; who sends more does not read."""
 _LINE_BYTES = 4
 """Colon, space and line end of a header; about as much of the request line."""
 
@@ -122,6 +125,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the head of that message is whole: what comes now is body or trailers."""
         self._is_over = False
         """Whether what comes is dropped (rule 5)."""
+        self._dropped_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         """Set while there is a socket."""
         self._is_stopping = False
@@ -156,6 +160,9 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Give the parser what came, a piece at a time (rule 1)."""
         if self._is_over:
+            self._dropped_bytes += len(data)
+            if self._dropped_bytes > _MAX_DROPPED_BYTES:
+                self.transport.abort()
             return
         self._unset_keepalive_if_required()
         if self._deadlines.owed is Owed.NOTHING and not self._is_answering():
@@ -341,7 +348,7 @@ class HttpProtocol(HttpToolsProtocol):
     def write(self, piece: bytes) -> None:
         """Send a piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
         if not self.transport.is_closing():
-            self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.transport.write(_chunk(piece))
 
     def waiting_bytes(self) -> int:
         """Return the bytes that the peer has not taken."""
@@ -350,6 +357,12 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abort()
+
+
+@functools.lru_cache(maxsize=4)
+def _chunk(piece: bytes) -> bytes:
+    """Return a chunk of a chunked body. All who listen to a recording wait for one and the same, however many."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def _unacknowledged_bytes(sock: Any) -> int:

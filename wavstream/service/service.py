@@ -385,8 +385,8 @@ class Service:
     def _make_token(self, app_id: str, session_id: str, expires_at: datetime) -> str:
         return self.authenticator.make_token(app_id=app_id, session_id=session_id, expires_at=expires_at)
 
-    async def _is_only_app(self, app_id: str) -> bool:
-        return all(app.id == app_id for app in await self.catalog.apps.list())
+    async def _is_only_app(self, name: str) -> bool:
+        return all(app.name == name for app in await self.catalog.apps.list())
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))

@@ -33,6 +33,7 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.journal.events import RecordingStopped
+from wavstream.model.app import app_name
 from wavstream.model.call import CallFacts
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import PauseBehavior, RecordingOptions
@@ -276,7 +277,7 @@ class Commands:
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
-        by, now = f"api key of {app_id}", utc(self._now_us())
+        by, now = f"api key of {app_name(app_id)}", utc(self._now_us())
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=now):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))

@@ -20,6 +20,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from wavstream.errors import QuotaReached
+from wavstream.model.app import app_name
 
 _KEPT = 5
 """One part of so many is kept for apps below their share."""
@@ -70,7 +71,7 @@ class Quotas:
 
     def of(self, quota: Quota, app_id: str) -> int:
         """Return the app's own quota; 0: it has none."""
-        return self._of_apps.get(app_id, _NOTHING).get(quota, self._defaults.get(quota, 0))
+        return self._of_apps.get(app_name(app_id), _NOTHING).get(quota, self._defaults.get(quota, 0))
 
     def refusal(self, quota: Quota, app_id: str, *, used: int, used_by_all: int) -> QuotaReached | None:
         """Return why the app gets no more of this; None: it does. ``used``: by the app and ``used_by_all`` now."""

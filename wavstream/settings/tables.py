@@ -80,8 +80,8 @@ class MediaSettings(Table):
     """Seconds that the peer gets to answer a close before the connection is dropped."""
     frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
     """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
-    bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 2_000_000
-    """Bytes a second of one stream, sustained; ten times 48 kHz stereo, so that a file may be played in fast. Of this
+    bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 1_000_000
+    """Bytes a second of one stream, sustained; five times 48 kHz stereo, so that a file may be played in fast. Of this
     and of the messages a second a peer that was stalled may send ten seconds at once."""
 
 

@@ -126,6 +126,14 @@ def test_a_page_of_another_origin_is_foreign_unless_it_is_listed(origin: str, fo
     )
 
 
+@pytest.mark.parametrize("port", [1, 81, 8443, 9443])
+def test_a_page_of_our_machine_on_another_port_is_foreign(port: int) -> None:
+    for scheme in ("http", "https"):
+        origin = f"{scheme}://127.0.0.1:{port}"
+        assert is_foreign([origin], hosts=["127.0.0.1:8443"], allowed_origins=()) is (port != 8443)
+        assert is_foreign([origin], hosts=["127.0.0.1"], allowed_origins=())
+
+
 def test_who_sends_no_origin_is_not_foreign() -> None:
     assert not is_foreign([], hosts=["rec.example.com"], allowed_origins=())
 

@@ -37,6 +37,10 @@ def test_a_quota_of_its_own_wins_over_that_of_all_and_over_the_share() -> None:
     assert not is_refused(quotas, "free", 60, 60)  # 0: its share, which nobody wants the rest of
 
 
+def test_a_quota_is_that_of_the_name_also_for_an_app_that_has_it_after_another() -> None:
+    assert shared(1, sessions=2).of(SESSIONS, "shop.2") == 2
+
+
 def test_the_only_app_has_all_of_the_server() -> None:
     assert not is_refused(shared(0), "shop", 99, 99)
     assert not is_refused(shared(1), "shop", 99, 99)
