@@ -8,10 +8,12 @@ import shutil
 import signal
 import socket
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
@@ -244,14 +246,15 @@ async def test_a_damaged_journal_that_was_set_aside_goes_with_the_last_recording
         client = await server.start()
         recording, other = await client.start(CALL), await client.start(CALL, channels="mono")
         call = await client.connect(f"/media/pcm/{CALL}/leg-of-jane-doe")
-        await call.send(SAID.tobytes())
-        await until(lambda: files_with(tmp_path / "journal", SAID[-320:]))
+        for part in np.split(SAID, 2):  # a batch each
+            await call.send(part.tobytes())
+            await until(partial(files_with, tmp_path / "journal", part[-320:]))
         await server.end(signal.SIGKILL)
         await call.close()
         await client.http.aclose()
         (journal,) = (tmp_path / "journal").glob("*.wsj")
         content = bytearray(journal.read_bytes())
-        content[len(content) // 2] ^= 1
+        content[len(content) // 4] ^= 1
         journal.write_bytes(content)
         client = await server.start()
         finished = [await client.until(each) for each in (recording, other)]

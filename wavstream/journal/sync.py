@@ -104,6 +104,10 @@ class FolderSync:
         self._stopping.set()
         self._thread.join(timeout_s)
 
+    def close(self) -> None:
+        """Let go of the file system, in this thread and not wherever it is collected; a later sync is of each file."""
+        self._flush = flush_each
+
     def sync(self) -> None:
         """Sync what was written since the last one."""
         with self._lock:

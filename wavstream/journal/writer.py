@@ -181,6 +181,7 @@ class JournalWriter:
         if not self._unsafe.empty():  # the last sync has failed: once more, in the place of the threads that have ended
             self._write_unsafe()
             self._sync.sync()
+        self._sync.close()
         if self.queued_bytes:
             raise DependencyError(
                 f"{self.queued_bytes} bytes of journals in {self.folder} could not be written: {_WHAT_TO_DO}"

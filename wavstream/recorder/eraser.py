@@ -107,6 +107,11 @@ class Eraser:
             await asyncio.to_thread(self._set_aside.remove, doomed)
             log.info("set_aside_removed", files=doomed)
 
+    async def end(self, now: datetime) -> None:
+        """Do what there is to do once for all that were erased meanwhile (rules 5 and 6)."""
+        await self.remove_set_aside(now)
+        await self.scrub()
+
     async def scrub(self) -> None:
         """Take what was erased out of the catalog's log (rule 6)."""
         scrubbing = asyncio.ensure_future(self._catalog.database.scrub())

@@ -90,10 +90,10 @@ class Sweeper:
             await self._find_returned()
             self._walk_at = now + WALK_EVERY
         swept = await self._remove(now)
-        if is_walk_due or is_something_erased or swept.erased:
-            await self._eraser.remove_set_aside(now)
         if is_something_erased or swept.erased:
-            await self._eraser.scrub()
+            await self._eraser.end(now)
+        elif is_walk_due:
+            await self._eraser.remove_set_aside(now)
         await self._catalog.idempotency.forget_before(now - IDEMPOTENCY_TTL)
         await self._catalog.operations.forget_before(now - IDEMPOTENCY_TTL)
         return swept
