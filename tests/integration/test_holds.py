@@ -158,7 +158,10 @@ async def test_a_hold_put_between_the_sweepers_look_and_its_deletion_keeps_the_f
             await archive.put(recording, by_legal())
             return await super().begin(doomed, status, by=by, now=now)
 
-    catalog = replace(archive.catalog, erasures=HeldMeanwhile(archive.catalog.database, archive.catalog.outbox))
+    catalog = replace(
+        archive.catalog,
+        erasures=HeldMeanwhile(archive.catalog.database, archive.catalog.recordings, archive.catalog.outbox),
+    )
     eraser = Eraser(catalog=catalog, storage=archive.office.storage, recorder=archive.office.recorder)
     sweeper = Sweeper(catalog, archive.office.storage, eraser)
     assert await sweeper.sweep(LATER) == Swept(erased=0, failed=0)
