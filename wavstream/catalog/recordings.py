@@ -96,7 +96,7 @@ class Recordings:
         """Bytes of the files in storage, by app; None: they were not summed up yet."""
 
     async def stored_bytes(self) -> Counter[str]:
-        """Return the bytes of the files in storage, by app: summed up once, then kept up to date."""
+        """Return the bytes of the files in storage, by app: summed up once, then kept up by saves and erasures."""
         if self._stored is None:
             # As a write, so that no other write comes between the sum and what is added to it.
             self._stored = await self._database.write(_sum_stored)

@@ -271,17 +271,17 @@ class Commands:
             await asyncio.wait((live.finishing,), timeout=STOP_WAIT_S)
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status is Status.DELETED:
-            if not await self._eraser.remove_rest(recording):
-                raise NotFound("no such recording")
-            return
+            if await self._eraser.remove_rest(recording):
+                return
+            raise NotFound("no such recording")
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
-        by, now = f"api key of {app_name(app_id)}", utc(self._now_us())
-        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=now):
+        by = f"api key of {app_name(app_id)}"
+        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=utc(self._now_us())):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
-        await self._eraser.end(now)
+        await self._eraser.end(utc(self._now_us()))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -368,9 +368,7 @@ class Commands:
     def _further_than_its_row(self, recording_id: str) -> Recording | None:
         """Return a recording as it is while its file is being made, or while the catalog does not take its row."""
         live = self._recorder.get(recording_id)
-        if live is None:
-            return None
-        return live.row if live.finishing is not None else live.unsaved
+        return None if live is None else live.row if live.finishing is not None else live.unsaved
 
     async def _as_it_is(self, row: Recording) -> Recording:
         """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
