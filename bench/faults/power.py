@@ -82,7 +82,9 @@ async def _cut(report: Report, cut: Cut, *, more_s: float, first: int) -> None:
             for call in calls:
                 await call.settled()
         else:
-            await asyncio.sleep(cut.times * SYNC_S + 1.2)
+            # Each try after one that failed waits twice as long, and only one that succeeds promises anything.
+            tries_s = (2**cut.times) * SYNC_S if cut.on is not None else SYNC_S
+            await asyncio.sleep(tries_s + 1.2)
         late_s = victim.slowness_s(time.monotonic() - 2.0, time.monotonic())
         hit = shim.hit()
         sender.forget([leg for call in calls for leg in call.legs])
