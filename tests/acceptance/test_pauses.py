@@ -126,8 +126,8 @@ async def test_audio_said_in_a_pause_that_arrives_after_it_is_withheld_too(tmp_p
         (live,) = session.streams
         live._floor_us = service.clock.now_us() - 500_000  # what a stream in real time would have shown
         await client.act(recording, "pause")
-        (running,) = session.running
-        session.resume(running, service.clock.now_us() + 1_000_000)
+        (running,) = session.recordings.running
+        session.recordings.resume(running, service.clock.now_us() + 1_000_000)
         await say(socket, SECRET[: RATE_HZ // 2])
         await client.until_received("call-77", 1_000)
         await client.act(recording, "stop")

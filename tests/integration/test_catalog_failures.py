@@ -167,8 +167,8 @@ async def test_a_catalog_that_is_lost_while_running_turns_readiness_red_and_call
 async def until_journaled(service: Service) -> None:
     """Wait until all that has been received is in the journal's files."""
     (session,) = list(service.sessions)
-    assert session.journal is not None
-    journal, frames = session.journal, session.streams[0].frames
+    assert session.notes.journal is not None
+    journal, frames = session.notes.journal, session.streams[0].frames
     await until(lambda: not journal.pending and not journal.queue and session.streams[0].frames == frames)
 
 

@@ -180,8 +180,8 @@ async def beat(harness: RecorderHarness) -> None:
     for _ in range(10):
         harness.ticker.tick(harness.now_us())
     for session in harness.sessions:
-        if session.journal is not None:
-            await written(harness, session.journal)
+        if session.notes.journal is not None:
+            await written(harness, session.notes.journal)
 
 
 def open_leg(harness: RecorderHarness) -> SessionStream:

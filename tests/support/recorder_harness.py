@@ -189,8 +189,8 @@ class RecorderHarness:
 
     def _end_automatically(self, recording: LiveRecording, end: RecordingStopped) -> None:
         session = self.sessions.find(recording.row.app_id, recording.row.session_id)
-        if session is not None and recording.row.id in session.recordings:
-            session.stop(recording, end.reason, self.now_us(), end_us=end.end_us)
+        if session is not None and recording.row.id in session.recordings.by_id:
+            session.recordings.stop(recording, end.reason, self.now_us(), end_us=end.end_us)
 
 
 class StandingClock(UnixClock):

@@ -265,17 +265,17 @@ class LiveCall:
 
     def live(self, recording_id: str) -> LiveRecording:
         """Return the recording while it runs or waits."""
-        return self.session.recordings[recording_id]
+        return self.session.recordings.by_id[recording_id]
 
     @property
     def running(self) -> dict[str, Recording]:
         """Rows of those that run, by id."""
-        return {recording.row.id: recording.row for recording in self.session.running}
+        return {recording.row.id: recording.row for recording in self.session.recordings.running}
 
     @property
     def waiting(self) -> dict[str, Recording]:
         """Rows of those that wait for a stream, by id."""
-        return {recording.row.id: recording.row for recording in self.session.waiting}
+        return {recording.row.id: recording.row for recording in self.session.recordings.waiting}
 
     @property
     def journal(self) -> list[object]:

@@ -273,7 +273,7 @@ class Recovery:
     def _await_first_stream(self, row: Recording) -> None:
         now_us = self._clock.now_us()
         session = self._sessions.find_or_make(row.app_id, row.session_id, now_us, beyond_limit=True)
-        if row.id in session.recordings:
+        if row.id in session.recordings.by_id:
             return
         started = session.start(row, now_us)
         if started.row.status is not row.status:

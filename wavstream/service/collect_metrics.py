@@ -44,7 +44,7 @@ def collect_metrics(
             count = sessions.quotas.refused[quota]
             yield MetricSample("wavstream_quota_refusals_total", refused, count, MetricType.COUNTER, {"quota": quota})
         yield from _front(front)
-        running = sum(len(session.running) for session in sessions)
+        running = sum(len(session.recordings.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         overloaded = float(sessions.load.overloaded_by is not None)
         yield MetricSample("wavstream_overloaded", "1 while streams of new calls are refused for load.", overloaded)

@@ -158,15 +158,15 @@ class Commands:
         asked_us = self._now_us()
         session, recording = await self._running(app_id, recording_id, "stopped")
         is_behind = recording.is_under_way and await self._wait_until_read()
-        if is_behind and recording_id not in session.recordings:
+        if is_behind and recording_id not in session.recordings.by_id:
             return recording.ended  # by itself, or by another command
         if recording.is_under_way:
-            end_us = asked_us if end_us is None else end_us
-            stopped = session.stop(recording, EndReason.STOPPED, self._now_us(), end_us=end_us, cuts=is_behind)
+            end_us, now_us = asked_us if end_us is None else end_us, self._now_us()
+            stopped = session.recordings.stop(recording, EndReason.STOPPED, now_us, end_us=end_us, cuts=is_behind)
             self._opened.release(recording.row)
             await recording.journaled()
             return stopped
-        cancelled = session.cancel(recording, self._now_us())
+        cancelled = session.recordings.cancel(recording, self._now_us())
         self._opened.release(cancelled)
         await recording.save()
         ended: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
@@ -177,8 +177,8 @@ class Commands:
         """Stop a recording that has come to its end by itself, unless it was stopped meanwhile."""
         row = recording.row
         session = self._sessions.find(row.app_id, row.session_id)
-        if session is not None and recording.is_under_way and row.id in session.recordings:
-            session.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
+        if session is not None and recording.is_under_way and row.id in session.recordings.by_id:
+            session.recordings.stop(recording, end.reason, self._now_us(), end_us=end.end_us)
             self._opened.release(row)
 
     def set_client_state(self, *, app_id: str, recording_id: str, client_state: str) -> None:
@@ -193,10 +193,10 @@ class Commands:
         ``behavior``: what this pause and those after it leave in the file; None: what the recording's options say.
         """
         session, recording = await self._running(app_id, recording_id, "paused")
-        if not recording.is_under_way or session.is_paused_by_api(recording):
+        if not recording.is_under_way or session.recordings.pauses.is_held_by_api(recording.row):
             await recording.journaled()
             raise Conflict(f"the recording is {recording.row.status}, not ongoing", state=recording.row.status)
-        paused = session.pause(recording, self._now_us(), behavior)
+        paused = session.recordings.pause(recording, self._now_us(), behavior)
         await recording.save_journaled()
         return paused
 
@@ -206,7 +206,7 @@ class Commands:
         if recording.row.status is not Status.PAUSED:
             await recording.journaled()
             raise Conflict(f"the recording is {recording.row.status}, not paused", state=recording.row.status)
-        resumed = session.resume(recording, self._now_us())
+        resumed = session.recordings.resume(recording, self._now_us())
         await recording.save_journaled()
         return resumed
 
@@ -236,7 +236,7 @@ class Commands:
         self._sessions.check_open()  # a session that was let go of has no recordings any more
         session = self._sessions.find(app_id, session_id)
         if session is not None:
-            return [recording.row for recording in (*session.running, *session.waiting)]
+            return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
         owners = self._sessions.apps_of(session_id)
         if app_id in owners:
             raise LimitReached("A restart has the session in its hands: try again", retry_after_s=1)
@@ -350,8 +350,8 @@ class Commands:
                 await started.save_journaled()
             except NotYetSafe:
                 # Its caller is told that there is none, and may ask for another.
-                if started.is_under_way and started.row.id in session.recordings:
-                    session.stop(started, EndReason.STOPPED, self._now_us())
+                if started.is_under_way and started.row.id in session.recordings.by_id:
+                    session.recordings.stop(started, EndReason.STOPPED, self._now_us())
                     self._opened.release(started.row)
                 raise
         return started.row
@@ -389,7 +389,7 @@ class Commands:
         live = self._recorder.get(recording_id)
         if live is not None and live.row.app_id == app_id:
             session = self._sessions.find(app_id, live.row.session_id)
-            if session is not None and recording_id in session.recordings:
+            if session is not None and recording_id in session.recordings.by_id:
                 return session, live
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if live is not None and live.row.app_id == app_id:

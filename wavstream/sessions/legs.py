@@ -48,6 +48,10 @@ class Legs:
         self.away: dict[str, Away] = {}
         """By name, in the order in which they were lost."""
 
+    def begin_anew(self) -> None:
+        """Forget them all: nobody is waited for, and the first letter is free again."""
+        self.names, self.away = [], {}
+
     def name_of(self, started: StreamStarted, *, dialect: str) -> str:
         """Return the leg of a stream that joins: the one that it names, else by the rules above."""
         if started.leg is not None:

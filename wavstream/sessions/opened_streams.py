@@ -93,7 +93,7 @@ class OpenedStreams:
         """Ask for a stream if none is there or comes by itself; return whether the recording has an opened one."""
         session = self._sessions.find(recording.app_id, recording.session_id)
         if session is not None:
-            if any(other.row.opened for other in session.recordings.values()):  # rule 2
+            if any(other.row.opened for other in session.recordings.by_id.values()):  # rule 2
                 return True
             if session.streams or session.legs.away:  # rule 1
                 return False
@@ -110,7 +110,7 @@ class OpenedStreams:
         async with self._turns.of(app_id, session_id):
             session = self._sessions.find(app_id, session_id)
             # While the server goes down nobody knows who needs it: what runs goes on at the next start.
-            if self._sessions.is_stopping or (session is not None and session.recordings):
+            if self._sessions.is_stopping or (session is not None and session.recordings.by_id):
                 return
             # A restart forgets that the session of a command had been announced.
             if session is not None and (session.was_announced or recording.request_id is not None):  # rule 3

@@ -139,7 +139,7 @@ class Sessions:
 
     def all_left_out(self) -> dict[str, int]:
         """Return what calls had no room for since the start of the server, by what it is."""
-        live = [session.left_out for session in list(self._sessions.values())]
+        live = [session.notes.left_out for session in list(self._sessions.values())]
         return {
             "facts": self.left_out["facts"] + sum(left.facts for left in live),
             "events": self.left_out["events"] + sum(left.events for left in live),
@@ -147,7 +147,7 @@ class Sessions:
 
     def _drop(self, session: Session) -> None:
         self._of_app.remove(session.app_id)
-        self.left_out.update(facts=session.left_out.facts, events=session.left_out.events)
+        self.left_out.update(facts=session.notes.left_out.facts, events=session.notes.left_out.events)
         del self._sessions[session.app_id, session.session_id]
         for slot in self.slots:
             slot.pop(session, None)
@@ -187,7 +187,7 @@ class Sessions:
         self._new_recordings.check_room()
         self.quotas.check_disk(app_id)
         session = self._sessions.get((app_id, session_id))
-        used = (0 if session is None else len(session.recordings)) + self._starting[app_id, session_id]
+        used = (0 if session is None else len(session.recordings.by_id)) + self._starting[app_id, session_id]
         self.quotas.check(Quota.RECORDINGS_PER_SESSION, app_id, used=used, used_by_all=0)
         used = self._recorder.count(app_id) + self._starting[app_id]
         total = self._recorder.count() + self._starting.total() // 2  # each is counted twice

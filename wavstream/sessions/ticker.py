@@ -61,7 +61,7 @@ class Ticker:
             is_fold_due = session.tick(now_us, unread_us=unread_us)
             if not sessions.is_stopping:
                 self._stalled.visit(session, now_us)
-            journal = session.journal
+            journal = session.notes.journal
             if journal is not None:
                 journals.append(journal)
                 if is_fold_due:
@@ -90,7 +90,7 @@ class Ticker:
         if sessions.is_stopping:
             return
         sessions.is_stopping = True
-        noted = [session.journal for session in sessions if session.detach(now_us)]
+        noted = [session.notes.journal for session in sessions if session.recordings.detach(now_us)]
         self._writer.submit([journal for journal in noted if journal is not None])
 
 
@@ -107,8 +107,10 @@ class StalledSessions:
         if not self._after_us or session in self._ending or not is_stalled(session, now_us, after_us=self._after_us):
             return
         self._ending.add(session)
-        session.active_us = now_us
-        files = asyncio.gather(*session.stop_all(EndReason.DISCONNECTED, now_us), return_exceptions=True)  # step 1
+        session.notes.active_us = now_us
+        files = asyncio.gather(
+            *session.recordings.stop_all(EndReason.DISCONNECTED, now_us), return_exceptions=True
+        )  # step 1
         files.add_done_callback(lambda _: self._close(session, now_us))
 
     def _close(self, session: Session, found_us: int) -> None:
@@ -121,7 +123,7 @@ class StalledSessions:
 
 def is_stalled(session: Session, now_us: int, *, after_us: int) -> bool:
     """Return whether the session has streams, and nothing of it has come for so long."""
-    if now_us - session.active_us < after_us or not session.streams:
+    if now_us - session.notes.active_us < after_us or not session.streams:
         return False
-    session.active_us = max(session.active_us, *(stream.handle.heard_us for stream in session.streams))
-    return now_us - session.active_us >= after_us
+    session.notes.active_us = max(session.notes.active_us, *(stream.handle.heard_us for stream in session.streams))
+    return now_us - session.notes.active_us >= after_us

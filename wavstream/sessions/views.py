@@ -32,7 +32,7 @@ def session_view(session: Session, now_us: int) -> SessionView:
         streams=tuple(_stream_view(stream, now_us) for stream in session.streams),
         recordings=tuple(
             RunningRecording(id=recording.row.id, status=recording.row.status)
-            for recording in (*session.running, *session.waiting)
+            for recording in (*session.recordings.running, *session.recordings.waiting)
         ),
     )
 

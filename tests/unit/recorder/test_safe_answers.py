@@ -55,7 +55,7 @@ async def test_a_pause_that_the_disk_does_not_take_is_no_answer_until_it_does(
     session, live = await a_call(harness)
     monkeypatch.setattr("wavstream.recorder.recording.JOURNALED_S", 0.05)
     disk.gate.clear()
-    session.pause(live, harness.now_us())
+    session.recordings.pause(live, harness.now_us())
 
     for _ in range(2):
         with pytest.raises(NotYetSafe):
@@ -74,7 +74,7 @@ async def test_a_pause_from_the_media_server_is_in_the_journal_before_it_is_in_t
 ) -> None:
     session, live = await a_call(harness)
     disk.gate.clear()
-    session.pause_all(harness.now_us(), leg="a")
+    session.recordings.pause_all(harness.now_us(), leg="a")
     saving = await begun(live.journaled())
 
     assert (await harness.row(live.row)).status is Status.ONGOING
@@ -99,10 +99,10 @@ async def test_a_row_that_could_not_be_written_comes_before_those_that_follow_it
 
     monkeypatch.setattr(harness.catalog.recordings, "save", note)
     harness.database.faults = {"Recordings.save": FOREVER}
-    session.pause(live, harness.now_us())
+    session.recordings.pause(live, harness.now_us())
     await live.save_journaled()
     unsaved = live.unsaved
-    session.resume(live, harness.now_us())
+    session.recordings.resume(live, harness.now_us())
     await live.save_journaled()
     harness.database.faults = {}
     await until(lambda: len(saved) == 2)

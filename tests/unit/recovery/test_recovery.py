@@ -178,7 +178,7 @@ async def test_of_two_journals_of_a_session_the_newest_goes_on_and_the_other_end
 
     session = harness.sessions.find("default", "call-77")
     assert session is not None
-    assert [each.row.id for each in session.running] == [newer.id]
+    assert [each.row.id for each in session.recordings.running] == [newer.id]
     row = await harness.row(older)
     assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
     assert np.array_equal(heard(harness, older), noise(1.0))
@@ -216,7 +216,7 @@ async def go_on_and_stop(harness: RecorderHarness, recording: Recording) -> None
     talk(stream, from_s=harness.now_s)
     session = harness.sessions.find("default", "call-77")
     assert session is not None
-    session.stop(session.recordings[recording.id], EndReason.STOPPED, harness.now_us())
+    session.recordings.stop(session.recordings.by_id[recording.id], EndReason.STOPPED, harness.now_us())
     await harness.settled()
 
 
@@ -249,8 +249,8 @@ async def test_a_pause_that_only_the_row_had_holds_after_another_crash_though_it
     await harness.recover()
     session = harness.sessions.find("default", "call-77")
     assert session is not None
-    live = session.recordings[recording.id]
-    session.resume(live, harness.now_us())
+    live = session.recordings.by_id[recording.id]
+    session.recordings.resume(live, harness.now_us())
     await live.save_journaled()
     shutil.copytree(harness.journals, tmp_path / "again" / "journal")
     again = RecorderHarness(tmp_path / "again", harness.catalog, harness.database)

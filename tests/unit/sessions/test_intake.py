@@ -11,7 +11,7 @@ from wavstream.journal.events import Digit, LeftOut, RecordingPaused, RecordingR
 from wavstream.journal.events import Mark as Marked
 from wavstream.model.call import MAX_FACTS_BYTES, MAX_IDS, CallFacts
 from wavstream.model.recording import EndReason, Status
-from wavstream.sessions import intake, session
+from wavstream.sessions import intake, session_recordings
 from wavstream.sessions.intake import EVENTS_BURST, EVENTS_PER_S
 
 
@@ -97,7 +97,7 @@ async def test_a_recording_that_is_stopped_at_once_is_told_too() -> None:
     recording = call.live(call.start())
     stream.event(CallInfo(ids(MAX_IDS + 2)), at(0.5))
 
-    call.session.stop(recording, EndReason.STOPPED, at(0.5))
+    call.session.recordings.stop(recording, EndReason.STOPPED, at(0.5))
 
     assert call.events[-2] == LeftOut(facts=2, events=0)
 
@@ -172,20 +172,20 @@ async def test_a_pause_takes_back_a_resume_that_waits() -> None:
 
 
 async def test_a_recording_that_was_paused_too_often_stays_paused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MAX_PAUSES", 3)
+    monkeypatch.setattr(session_recordings, "MAX_PAUSES", 3)
     call = LiveCall()
     stream = call.open("a")
     often, once = call.live(call.start()), call.live(call.start())
     for number in range(2):
-        call.session.pause(often, at(number))
-        call.session.resume(often, at(number))
+        call.session.recordings.pause(often, at(number))
+        call.session.recordings.resume(often, at(number))
 
     stream.event(Paused(), at(3.0))
     stream.event(Resumed(), at(3.0))
 
     assert (often.row.status, once.row.status) == (Status.PAUSED, Status.ONGOING)
     with pytest.raises(LimitReached, match="paused 3 times"):
-        call.session.resume(often, at(4.0))
+        call.session.recordings.resume(often, at(4.0))
 
 
 # ---- legs and streams ----------------------------------------------------------------------------------------------

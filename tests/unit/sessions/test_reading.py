@@ -116,6 +116,6 @@ async def test_a_start_waits_so_much_longer_for_its_stream() -> None:
     wait_s = TIMING.start_wait_us / S
     call.start(0.0)
     call.session.tick(at(wait_s + 29.0), unread_us=30 * S)
-    assert call.session.waiting
+    assert call.session.recordings.waiting
     call.session.tick(at(wait_s + 30.5), unread_us=30 * S)
-    assert not call.session.waiting
+    assert not call.session.recordings.waiting

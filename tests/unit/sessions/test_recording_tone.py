@@ -68,7 +68,7 @@ async def test_a_leg_hears_of_each_recording_that_beeps_as_long_as_that_runs() -
     away = call.open("b")
     ended = call.start(options=BEEP)
     call.start()
-    call.session.stop(call.live(ended), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(ended), EndReason.STOPPED, at(1.0))
     late, back = Handle(), Handle()
 
     call.open("c", at_s=1.0, handle=late)

@@ -169,7 +169,7 @@ async def test_a_stream_that_asks_for_it_starts_one_recording_of_its_session() -
     for leg in ("a", "b"):
         board.open(leg, record=True)
 
-    (recording,) = (each.row for each in board.session().running)
+    (recording,) = (each.row for each in board.session().recordings.running)
     assert recording.options == MONO
     assert [changed.id for changed in board.recorder.changed] == [recording.id]
 
@@ -178,14 +178,14 @@ async def test_a_stream_that_comes_back_does_not_start_what_was_stopped_again() 
     board = RegistryHarness()
     stream = live(board.open("a", record=True))
     session = board.session()
-    session.stop(session.running[0], EndReason.STOPPED, at(1))
+    session.recordings.stop(session.recordings.running[0], EndReason.STOPPED, at(1))
     stream.closed(False, at(2))
     board.tick_round(3)
 
     board.open("a", record=True, at_s=4)
 
     assert board.session() is session
-    assert session.running == []
+    assert session.recordings.running == []
 
 
 async def test_every_session_is_recorded_once_where_the_operator_says_so() -> None:
@@ -194,7 +194,7 @@ async def test_every_session_is_recorded_once_where_the_operator_says_so() -> No
     for leg, session_id in (("a", "call-1"), ("b", "call-1"), ("a", "call-2")):
         board.open(leg, session_id=session_id)
 
-    assert [len(board.session(name).running) for name in ("call-1", "call-2")] == [1, 1]
+    assert [len(board.session(name).recordings.running) for name in ("call-1", "call-2")] == [1, 1]
 
 
 async def test_a_recording_that_waits_is_the_one_that_a_stream_asks_for() -> None:
@@ -204,7 +204,7 @@ async def test_a_recording_that_waits_is_the_one_that_a_stream_asks_for() -> Non
 
     board.open("a", record=True)
 
-    assert [each.row.id for each in board.session().running] == [asked.id]
+    assert [each.row.id for each in board.session().recordings.running] == [asked.id]
 
 
 # ---- a restart -----------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ async def test_a_stream_of_a_session_whose_journal_is_read_waits_and_then_loses_
 
     assert while_held == (False, None)
     assert handle.reading
-    journal = board.session().journal
+    journal = board.session().notes.journal
     assert journal is not None
     assert journaled(journal)[1:] == [("frame", 0, 0), Mark(stream=1, name="early"), ("frame", 0, 160)]
     (stream,) = board.session().streams
@@ -276,7 +276,7 @@ async def test_nothing_new_is_taken_in_when_the_server_goes_down() -> None:
     board = RegistryHarness(auto_record=True)
     stream = live(board.open("a"))
     session = board.session()
-    journal = session.journal
+    journal = session.notes.journal
     assert journal is not None
 
     board.ticker.shut_down(at(1))
@@ -313,7 +313,7 @@ async def test_journals_are_folded_when_enough_was_journaled() -> None:
     for visit in range(1, 101):
         board.tick_round(visit * 0.15)
 
-    journal = board.session().journal
+    journal = board.session().notes.journal
     assert board.recorder.advanced
     assert all(journals == [journal] for journals in board.recorder.advanced)
     assert len(board.recorder.advanced) < 100 / 3
@@ -393,8 +393,8 @@ async def test_a_stream_that_asks_for_a_recording_is_refused_where_the_app_has_a
     with pytest.raises(QuotaReached, match=r"quotas\.recordings is 1"):
         harness.open(record=True, session_id="call-78")
     harness.open(session_id="call-79")
-    (recording,) = harness.session().recordings.values()
-    harness.session().stop(recording, EndReason.STOPPED, at(1))
+    (recording,) = harness.session().recordings.by_id.values()
+    harness.session().recordings.stop(recording, EndReason.STOPPED, at(1))
 
     with pytest.raises(QuotaReached):  # its file is still being made
         harness.open(record=True, session_id="call-78")

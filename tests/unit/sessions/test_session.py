@@ -130,7 +130,7 @@ async def test_a_stop_ends_one_recording_and_leaves_the_other_running() -> None:
     stream = call.open()
     first, second = call.start(), call.start(0.5)
 
-    call.session.stop(call.live(first), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(first), EndReason.STOPPED, at(1.0))
     talk(stream, from_s=1.02)
 
     assert call.recorder.ends == [EndReason.STOPPED]
@@ -141,7 +141,7 @@ async def test_a_stop_ends_one_recording_and_leaves_the_other_running() -> None:
 async def test_nothing_is_journaled_after_the_last_recording_was_stopped() -> None:
     call = LiveCall()
     stream = call.open()
-    call.session.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
 
     talk(stream, from_s=1.02)
     call.session.tick(at(2.0))
@@ -154,7 +154,7 @@ async def test_nothing_is_journaled_after_the_last_recording_was_stopped() -> No
 async def test_a_session_outlives_a_lost_leg_though_nothing_is_recorded_so_that_a_stop_stays_a_stop() -> None:
     call = LiveCall()
     stream = call.open()
-    call.session.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(call.start()), EndReason.STOPPED, at(1.0))
 
     stream.closed(False, at(2.0))
 
@@ -266,7 +266,7 @@ async def test_streams_send_silence_for_as_long_as_a_recording_runs_if_they_aske
     recording = call.start()
     while_running = asked.alive
 
-    call.session.stop(call.live(recording), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(recording), EndReason.STOPPED, at(1.0))
 
     assert (while_running, asked.alive, other.alive) == (True, False, False)
 
@@ -282,7 +282,7 @@ async def test_a_recording_that_the_gateway_started_plays_silence_to_all_streams
     call.open("b", at_s=0.2, handle=late)
     while_running = (early.alive, late.alive, refused.alive)
 
-    call.session.stop(call.live(recording.id), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(recording.id), EndReason.STOPPED, at(1.0))
 
     assert list(call.running) == [other]
     assert (while_running, early.alive, late.alive) == ((True, True, False), False, False)
@@ -316,7 +316,7 @@ async def test_a_recording_of_a_session_that_was_recorded_before_starts_in_a_fre
     call = LiveCall()
     call.open()
     first = call.start()
-    call.session.stop(call.live(first), EndReason.STOPPED, at(1.0))
+    call.session.recordings.stop(call.live(first), EndReason.STOPPED, at(1.0))
 
     second = call.start(2.0)
     beside = call.start(3.0)
@@ -382,7 +382,7 @@ async def test_a_session_that_was_announced_is_over_when_its_stream_has_hung_up(
 async def test_a_waiting_recording_can_be_cancelled() -> None:
     call = LiveCall()
 
-    cancelled = call.session.cancel(call.live(call.start()), at(1.0))
+    cancelled = call.session.recordings.cancel(call.live(call.start()), at(1.0))
 
     assert (cancelled.status, cancelled.end_reason, cancelled.ended_at) == (
         Status.ABSENT, EndReason.STOPPED, utc(at(1.0)),
@@ -412,10 +412,10 @@ async def test_a_pause_is_journaled_with_whether_the_audio_goes_on() -> None:
     call.open()
     first, second = call.start(), call.start()
 
-    call.session.pause(call.live(first), at(1.0))
-    call.session.pause(call.live(second), at(2.0))
-    call.session.resume(call.live(second), at(3.0))
-    call.session.resume(call.live(first), at(4.0))
+    call.session.recordings.pause(call.live(first), at(1.0))
+    call.session.recordings.pause(call.live(second), at(2.0))
+    call.session.recordings.resume(call.live(second), at(3.0))
+    call.session.recordings.resume(call.live(first), at(4.0))
 
     assert call.events[2:] == [
         RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP),
@@ -430,7 +430,7 @@ async def test_a_recording_that_starts_in_the_pause_of_another_is_told_to_that_o
     call = LiveCall()
     call.open()
     paused = call.start()
-    call.session.pause(call.live(paused), at(1.0))
+    call.session.recordings.pause(call.live(paused), at(1.0))
 
     call.start(2.0)
 
@@ -442,10 +442,10 @@ async def test_a_peer_that_pauses_twice_is_heard_once() -> None:
     call.open()
     call.start()
 
-    call.session.pause_all(at(1.0), leg="a")
-    call.session.pause_all(at(2.0), leg="a")
-    call.session.resume_all(at(3.0), leg="a")
-    call.session.resume_all(at(4.0), leg="a")
+    call.session.recordings.pause_all(at(1.0), leg="a")
+    call.session.recordings.pause_all(at(2.0), leg="a")
+    call.session.recordings.resume_all(at(3.0), leg="a")
+    call.session.recordings.resume_all(at(4.0), leg="a")
 
     assert [type(event) for event in call.events] == [RecordingStarted, RecordingPaused, RecordingResumed]
 
@@ -458,15 +458,15 @@ async def test_a_leg_does_not_end_the_pause_of_a_command() -> None:
     call = LiveCall()
     call.open()
     recording = call.live(call.start())
-    call.session.pause(recording, at(1.0))
+    call.session.recordings.pause(recording, at(1.0))
 
-    call.session.resume_all(at(2.0), leg="a")
+    call.session.recordings.resume_all(at(2.0), leg="a")
     assert status_of(recording) is Status.PAUSED
-    call.session.pause_all(at(3.0), leg="a")
-    call.session.resume_all(at(4.0), leg="a")
+    call.session.recordings.pause_all(at(3.0), leg="a")
+    call.session.recordings.resume_all(at(4.0), leg="a")
     assert status_of(recording) is Status.PAUSED
 
-    call.session.resume(recording, at(5.0))
+    call.session.recordings.resume(recording, at(5.0))
     assert status_of(recording) is Status.ONGOING
 
 
@@ -474,10 +474,10 @@ async def test_a_pause_that_a_leg_began_and_a_command_took_over_is_the_commands(
     call = LiveCall()
     call.open()
     recording = call.live(call.start())
-    call.session.pause_all(at(1.0), leg="a")
-    call.session.pause(recording, at(2.0))
+    call.session.recordings.pause_all(at(1.0), leg="a")
+    call.session.recordings.pause(recording, at(2.0))
 
-    call.session.resume_all(at(3.0), leg="a")
+    call.session.recordings.resume_all(at(3.0), leg="a")
 
     assert status_of(recording) is Status.PAUSED
     assert recording.row.changed_at == utc(at(1.0))  # it is the same pause
@@ -490,14 +490,14 @@ async def test_each_leg_ends_its_own_pause_and_a_command_that_of_all() -> None:
     call.open()
     recording = call.live(call.start())
     for at_s in (1.0, 5.0):
-        call.session.pause_all(at(at_s), leg="a")
-        call.session.pause_all(at(at_s), leg="b")
-        call.session.resume_all(at(at_s + 1), leg="a")
+        call.session.recordings.pause_all(at(at_s), leg="a")
+        call.session.recordings.pause_all(at(at_s), leg="b")
+        call.session.recordings.resume_all(at(at_s + 1), leg="a")
         assert status_of(recording) is Status.PAUSED
         if at_s == 1.0:
-            call.session.resume_all(at(at_s + 2), leg="b")
+            call.session.recordings.resume_all(at(at_s + 2), leg="b")
         else:
-            call.session.resume(recording, at(at_s + 2))
+            call.session.recordings.resume(recording, at(at_s + 2))
         assert status_of(recording) is Status.ONGOING
 
 
@@ -549,8 +549,8 @@ async def test_what_lasts_is_said_again_in_each_segment_and_once_a_minute() -> N
     recording = call.start()
     for at_s in (0.5, 1.0, 59.0, 61.0, 62.0):
         call.session.tick(at(at_s))
-    assert call.session.journal is not None
-    call.session.journal.rotate()
+    assert call.session.notes.journal is not None
+    call.session.notes.journal.rotate()
     call.session.tick(at(63.0))
 
     said = [row for row in call.journal if isinstance(row, SessionState)]
@@ -635,7 +635,7 @@ async def test_a_session_that_is_detached_notes_it_and_takes_in_nothing_more() -
     stream = call.open()
     call.start()
 
-    was_running = call.session.detach(at(1.0))
+    was_running = call.session.recordings.detach(at(1.0))
     talk(stream, from_s=1.02)
     stream.closed(True, at(2.0))
 
@@ -648,5 +648,5 @@ async def test_a_session_that_records_nothing_has_nothing_to_note_when_it_is_det
     call = LiveCall()
     call.start()
 
-    assert not call.session.detach(at(1.0))
+    assert not call.session.recordings.detach(at(1.0))
     assert (call.writer.journals, call.waiting) == ([], {})

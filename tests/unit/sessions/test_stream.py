@@ -57,7 +57,7 @@ async def test_a_frame_leaves_its_length_alone_while_every_recording_is_paused()
     call = LiveCall()
     stream = call.open()
     recording = call.start()
-    call.session.pause(call.live(recording), at(0.01))
+    call.session.recordings.pause(call.live(recording), at(0.01))
 
     talk(stream, from_s=0.02, frames=2)
 
@@ -69,10 +69,10 @@ async def test_a_frame_goes_to_the_journal_while_one_of_two_recordings_is_paused
     call = LiveCall()
     stream = call.open()
     paused, other = call.start(), call.start()
-    call.session.pause(call.live(paused), at(0.01))
+    call.session.recordings.pause(call.live(paused), at(0.01))
 
     talk(stream, from_s=0.02)
-    call.session.pause(call.live(other), at(0.03))
+    call.session.recordings.pause(call.live(other), at(0.03))
     talk(stream, from_s=0.04)
 
     assert frames_of(call) == [("frame", 0, 0), ("withheld", 0, 160, 160)]
@@ -88,8 +88,8 @@ async def test_what_was_said_in_a_pause_and_comes_after_it_is_withheld() -> None
     stream = call.open()
     recording = call.start()
     talk(stream, from_s=0.02, frames=50)  # said from 0 to 1 s
-    call.session.pause(call.live(recording), at(1.0))
-    call.session.resume(call.live(recording), at(2.0))
+    call.session.recordings.pause(call.live(recording), at(1.0))
+    call.session.recordings.resume(call.live(recording), at(2.0))
 
     talk(stream, from_s=0, frames=60, arrivals_s=[2.1] * 60)  # said from 1.0 to 2.2 s
 
@@ -103,8 +103,8 @@ async def test_what_arrives_after_a_pause_was_said_after_it_where_silence_is_sup
     stream = call.open(clock=TrackClock.ARRIVAL)
     recording = call.start()
     talk(stream, from_s=0.02)
-    call.session.pause(call.live(recording), at(1.0))
-    call.session.resume(call.live(recording), at(2.0))
+    call.session.recordings.pause(call.live(recording), at(1.0))
+    call.session.recordings.resume(call.live(recording), at(2.0))
 
     talk(stream, from_s=2.1)
 
@@ -116,8 +116,8 @@ async def test_a_recording_that_starts_within_a_guarded_moment_does_not_lift_the
     stream = call.open()
     recording = call.start()
     talk(stream, from_s=0.02, frames=50)
-    call.session.pause(call.live(recording), at(1.0))
-    call.session.resume(call.live(recording), at(2.0))
+    call.session.recordings.pause(call.live(recording), at(1.0))
+    call.session.recordings.resume(call.live(recording), at(2.0))
 
     call.start(2.05)
     talk(stream, from_s=2.1)

@@ -50,7 +50,7 @@ async def test_whatever_comes_last_of_a_session_is_what_it_is_idle_since(last: s
         call.b.heard_us = at(50.0)
         stream.event(Dtmf("5"), at(50.0))
     elif last == "command":
-        call.session.pause_all(at(50.0), leg="a")
+        call.session.recordings.pause_all(at(50.0), leg="a")
     else:
         call.open("c", at_s=50.0)
 
@@ -85,7 +85,7 @@ async def test_an_orphan_that_records_nothing_is_closed_too_and_one_without_stre
     await waiting.visit(AFTER_S)
 
     assert call.closed == [GOING_AWAY]
-    assert list(waiting.session.waiting)
+    assert list(waiting.session.recordings.waiting)
 
 
 async def test_a_party_on_hold_whose_media_server_answers_pings_is_no_orphan_for_hours() -> None:

@@ -52,7 +52,7 @@ class Gateway(CommandsHarness):
     def recordings(self) -> list[Recording]:
         """Those of the session that run or wait."""
         session = self.sessions.find("one", SESSION)
-        return [] if session is None else [each.row for each in session.recordings.values()]
+        return [] if session is None else [each.row for each in session.recordings.by_id.values()]
 
     async def told(self) -> list[Fact]:
         """Return the facts that the app is to be told, each as soon as the one before has arrived."""
@@ -257,8 +257,8 @@ async def test_a_stop_that_was_written_and_not_done_is_done_after_the_restart(of
     assert office.recorder.ends == [EndReason.STOPPED]
     session = office.sessions.find("one", SESSION)
     assert session is not None
-    assert session.journal is not None
-    stopped = [event for event in journaled(session.journal) if isinstance(event, RecordingStopped)]
+    assert session.notes.journal is not None
+    stopped = [event for event in journaled(session.notes.journal) if isinstance(event, RecordingStopped)]
     assert [event.end_us for event in stopped] == [at(3)]
 
 

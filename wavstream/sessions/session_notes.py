@@ -1,0 +1,96 @@
+"""What a session notes in its journal, and when enough of it is there for a fold.
+
+1. Nothing is noted while no recording runs. Where one starts and none ran, a new segment begins, so that the segments
+   before it need not be kept for its sake.
+2. A clock record is due about every 450 ms. It also tells the time in which nothing was read, as far as the clock
+   records before it have not.
+3. The state of the session is due again with the first clock record of a segment, and once a minute: it is what a fold
+   goes on from behind damage.
+4. What the call had no room for is noted when there is more of it, before a recording stops, and anew for a recording
+   that starts: each has it in its receipt.
+
+Frames do not come by here: streams append them to the journal (``stream``).
+"""
+
+from __future__ import annotations
+
+from wavstream.journal import events, records
+from wavstream.journal.journal import Journal
+from wavstream.journal.writer import JournalWriter
+from wavstream.model.ids import new_id
+from wavstream.sessions.deadlines import FoldSchedule
+from wavstream.sessions.intake import LeftOut
+
+
+class SessionNotes:
+    """The journal of one session, which is made when its first recording starts."""
+
+    def __init__(self, writer: JournalWriter, *, app_id: str, session_id: str, now_us: int, turn: int = 0) -> None:
+        """Begin without a journal; ``FoldSchedule`` says what ``turn`` is."""
+        self.journal: Journal | None = None
+        self.is_recording = False
+        """Whether a recording runs (rule 1)."""
+        self.active_us = now_us
+        """When something came last, noted or not, as far as that is known without asking the streams; see
+        ``StalledSessions``."""
+        self.left_out = LeftOut()
+        self.schedule = FoldSchedule(now_us, turn)
+        self.is_state_due = False
+        """Whether ``note_state`` is to be called now (rule 3)."""
+        self._untold_us = 0
+        """Time in which nothing was read and that no clock record has told."""
+        self._writer = writer
+        self._app_id = app_id
+        self._session_id = session_id
+
+    # ---- while recordings run ----------------------------------------------------------------------------------
+
+    def journal_of_start(self, now_us: int) -> Journal:
+        """Return the journal for a recording that starts; its segment is the first that the recording needs."""
+        if self.journal is None:
+            self.journal = self._writer.open(key=new_id(), app_id=self._app_id, session_id=self._session_id)
+        if not self.is_recording:
+            self.journal.rotate()  # rule 1
+            self.schedule.restart(now_us)
+        return self.journal
+
+    # ---- notes -------------------------------------------------------------------------------------------------
+
+    def note(self, now_us: int, event: events.JournalEvent) -> None:
+        """Put what happened into the journal, if a recording runs."""
+        self.active_us = now_us
+        if self.journal is not None and self.is_recording:
+            self.journal.append_event(records.event_record(now_us, event))
+            if isinstance(event, events.Digit):
+                self.schedule.hurry()
+
+    def note_state(self, now_us: int, state: events.SessionState) -> None:
+        """Say again how the session is (rule 3). Nothing has happened."""
+        assert self.journal is not None
+        self.is_state_due = False
+        self.journal.append_event(records.event_record(now_us, state))
+
+    def note_left_out(self, now_us: int) -> None:
+        """Note what the call had no room for, if a recording runs and it was not noted (rule 4)."""
+        left = self.left_out
+        if left.is_news and self.is_recording:
+            left.is_news = False
+            self.note(now_us, events.LeftOut(facts=left.facts, events=left.events))
+
+    # ---- time --------------------------------------------------------------------------------------------------
+
+    def put_off(self, unread_us: int) -> None:
+        """Take in that nothing was read for so long: it is no silence of the peers."""
+        self._untold_us += unread_us
+        self.active_us += unread_us
+
+    def tick(self, now_us: int) -> bool:
+        """Note the time where that is due; return whether enough has been journaled to be worth a fold."""
+        schedule = self.schedule
+        is_fold_due = schedule.hurries()
+        if self.journal is not None and self.is_recording and schedule.clock_is_due(now_us):
+            self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))  # rule 2
+            self._untold_us = 0
+            self.is_state_due = schedule.state_is_due(now_us, self.journal.segment)
+            return is_fold_due or schedule.fold_is_due
+        return is_fold_due
