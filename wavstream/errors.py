@@ -21,6 +21,7 @@
         NotYetSafe            the disk has not taken a command's record; it is being tried
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
+        DiskRefused           the disk under the catalog fails, or is full
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -210,6 +211,12 @@ class CatalogDamaged(DependencyError):
 
     is_known = True
     public_text = "The server's catalog is damaged: whoever runs the server has to restore it; its log says how"
+
+
+class DiskRefused(DependencyError):
+    """The disk under the catalog fails, is full or read-only: look at the disk."""
+
+    is_known = True
 
 
 class InternalError(WavstreamError):

@@ -229,9 +229,11 @@ class Call:
         was_sent = ~np.isnan(sent_s)
         required = np.zeros(len(sent_s), np.bool_)
         forbidden = np.zeros(len(sent_s), np.bool_)
+        said_s = spoken.start_s + np.arange(len(sent_s)) * PTIME_S
         for from_s, to_s, what in self.windows:
             within = was_sent & (sent_s >= from_s) & (sent_s < to_s)
-            required[within] = what == "required"
+            # What the bench sends late was said before: of that a start or a resume promises nothing.
+            required[within] = (what == "required") & (said_s[within] >= from_s)
             if what != "unknown":
                 forbidden[within] = what == "forbidden"
         return required, forbidden

@@ -8,10 +8,12 @@ import shutil
 import signal
 import socket
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
@@ -237,3 +239,33 @@ async def test_a_file_that_cannot_be_removed_is_said_and_removed_later(
         third = await client.http.delete(f"/v1/recordings/{recording['id']}")
     assert (answer.status_code, link.status_code, again.status_code, third.status_code) == (503, 404, 204, 404)
     assert traces(tmp_path) == []
+
+
+async def test_a_damaged_journal_that_was_set_aside_goes_with_the_last_recording_of_its_call(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path, reconnect_wait_s=0) as server:
+        client = await server.start()
+        recording, other = await client.start(CALL), await client.start(CALL, channels="mono")
+        call = await client.connect(f"/media/pcm/{CALL}/leg-of-jane-doe")
+        for part in np.split(SAID, 2):  # a batch each
+            await call.send(part.tobytes())
+            await until(partial(files_with, tmp_path / "journal", part[-320:]))
+        await server.end(signal.SIGKILL)
+        await call.close()
+        await client.http.aclose()
+        (journal,) = (tmp_path / "journal").glob("*.wsj")
+        content = bytearray(journal.read_bytes())
+        content[len(content) // 4] ^= 1
+        journal.write_bytes(content)
+        client = await server.start()
+        finished = [await client.until(each) for each in (recording, other)]
+        aside = tmp_path / "journal" / "set-aside"
+        await until(lambda: aside.is_dir() and any(aside.iterdir()))
+
+        await erase(client, finished[0])
+        left = traces(tmp_path)
+        await erase(client, finished[1])
+        await client.http.aclose()
+        await server.end(signal.SIGTERM)
+    assert any(name.endswith(".wsj") for name in left)
+    assert traces(tmp_path) == []
+    assert list(aside.iterdir()) == []

@@ -132,7 +132,7 @@ async def test_a_listener_to_a_call_that_is_paused_stays(tmp_path: Path) -> None
             await leg.send(TONE)
             await client.until_received("call-77", 1_000)
             await client.act(recording, "pause")
-            request = f"GET /v1/recordings/{recording['id']}/live.wav HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            request = f"GET /v1/recordings/{recording['id']}/live.wav HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
             async with stranger(client, request) as listener:
                 assert (await listener.head()).startswith("HTTP/1.1 200")
                 await until(lambda: service.live.listeners == 1)
@@ -161,7 +161,7 @@ async def test_downloads_that_nobody_reads_are_cut_off_and_their_files_are_close
             folder = Path("/proc/self/fd")
             return sum(1 for each in folder.iterdir() if os.path.realpath(each).endswith(".wav"))
 
-        async with stranger(client, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as reader:
+        async with stranger(client, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()) as reader:
             reader.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await until(lambda: open_files() == 1)
             await until(lambda: service.front.refused[Refusal.WRITE_TIMEOUT] == 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.sessions import at
 from tests.support.waiting import begun
@@ -18,7 +19,6 @@ from wavstream.catalog.erasures import Erasures
 from wavstream.errors import Conflict, NotFound
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
-from wavstream.recorder.eraser import Eraser
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper, Swept
 
@@ -158,11 +158,9 @@ async def test_a_hold_put_between_the_sweepers_look_and_its_deletion_keeps_the_f
             await archive.put(recording, by_legal())
             return await super().begin(doomed, status, by=by, now=now)
 
-    catalog = replace(
-        archive.catalog,
-        erasures=HeldMeanwhile(archive.catalog.database, archive.catalog.recordings, archive.catalog.outbox),
-    )
-    eraser = Eraser(catalog=catalog, storage=archive.office.storage, recorder=archive.office.recorder)
+    whole = archive.catalog
+    catalog = replace(whole, erasures=HeldMeanwhile(whole.database, whole.recordings, whole.outbox))
+    eraser = an_eraser(catalog, archive.office.storage, archive.office.recorder)
     sweeper = Sweeper(catalog, archive.office.storage, eraser)
     assert await sweeper.sweep(LATER) == Swept(erased=0, failed=0)
     assert archive.has_file(recording)

@@ -54,7 +54,7 @@ async def told(client: Recorder, folder: Path) -> dict[str, Any]:
 async def test_a_folder_that_is_gone_is_made_again_and_what_runs_loses_nothing(
     tmp_path: Path, name: str, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavstream.service.service.WATCH_S", 0.05)
+    monkeypatch.setattr("wavstream.service.watch.FOLDERS_S", 0.05)
     words = [noise(0.5, seed=seed) for seed in (1, 2)]
     data = tmp_path / "data"
     async with recorder(data) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
@@ -81,7 +81,7 @@ async def test_a_folder_that_is_gone_is_made_again_and_what_runs_loses_nothing(
 async def test_a_journal_whose_folder_was_removed_is_whole_again_for_the_start_after_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavstream.service.service.WATCH_S", 0.05)
+    monkeypatch.setattr("wavstream.service.watch.FOLDERS_S", 0.05)
     words = [noise(0.5, seed=seed) for seed in (1, 2)]
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with recorder(data) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
@@ -104,7 +104,7 @@ async def test_a_journal_whose_folder_was_removed_is_whole_again_for_the_start_a
 async def test_a_data_folder_that_is_gone_altogether_is_told_by_readiness(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavstream.service.service.WATCH_S", 0.05)
+    monkeypatch.setattr("wavstream.service.watch.FOLDERS_S", 0.05)
     data = tmp_path / "data"
     async with recorder(data) as (client, _):
         await asyncio.to_thread(move_away, data)
@@ -116,7 +116,7 @@ async def test_a_data_folder_that_is_gone_altogether_is_told_by_readiness(
 async def test_a_folder_that_cannot_be_made_again_turns_readiness_red_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavstream.service.service.WATCH_S", 0.05)
+    monkeypatch.setattr("wavstream.service.watch.FOLDERS_S", 0.05)
     async with recorder(tmp_path) as (client, _):
         await asyncio.to_thread(put_a_file_there, tmp_path / "journal")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.recordings import a_recording
 from tests.support.sessions import QuietRecorder
@@ -17,7 +18,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.idempotency import Remembered
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.eraser import ROWS_AT_ONCE, Eraser
+from wavstream.recorder.eraser import ROWS_AT_ONCE
 from wavstream.retention.sweeper import FIRST_RETRY, Sweeper, Swept
 from wavstream.storage.local import LocalStorage
 
@@ -32,8 +33,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 def sweeper_of(catalog: Catalog, storage: LocalStorage, **more: int) -> Sweeper:
-    eraser = Eraser(catalog=catalog, storage=storage, recorder=QuietRecorder())
-    return Sweeper(catalog, storage, eraser, **more)
+    return Sweeper(catalog, storage, an_eraser(catalog, storage, QuietRecorder()), **more)
 
 
 async def stored(catalog: Catalog, storage: LocalStorage, spool: Path, name: str, expires_at: datetime) -> Recording:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.journals import FRAME, RATE_HZ, noise
 from tests.support.recorder_harness import RecorderHarness, written
@@ -31,7 +32,8 @@ from wavstream.catalog.database import Write
 from wavstream.dialects.events import Frame
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.eraser import Eraser
+from wavstream.model.times import utc
+from wavstream.retention.sweeper import Sweeper
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -198,7 +200,7 @@ def commands_of(harness: RecorderHarness) -> Commands:
         recorder=harness.recorder,
         opened=OpenedStreams(None, request_for=open_request, sessions=harness.sessions, now_us=harness.now_us),
         catalog=harness.catalog,
-        eraser=Eraser(catalog=harness.catalog, storage=harness.storage, recorder=harness.recorder),
+        eraser=an_eraser(harness.catalog, harness.storage, harness.recorder),
         new_recordings=NewRecordings(keys=KeyTemplate(), reserve=DiskReserve(harness.spool, 0), now_us=harness.now_us),
         now_us=harness.now_us,
     )
@@ -243,11 +245,11 @@ async def check(point: Point, words: int) -> None:
     allowed = set(BECOMES[point.answered[-1]])
     for command in point.asked[len(point.answered) :]:
         allowed |= BECOMES[command]
-        if command == "delete":
-            allowed.add(Status.FAILED)  # its file is gone already: so says the row
     live = harness.recorder.get(row.id)
     assert (row.status if live is None else live.row.status) in allowed, told
-    if row.status in (Status.DELETED, Status.FAILED):
+    if row.status is Status.DELETED:
+        eraser = an_eraser(harness.catalog, harness.storage, harness.recorder)
+        await Sweeper(harness.catalog, harness.storage, eraser).sweep(utc(harness.now_us()))
         assert not harness.storage.path(row.object_key).exists(), told
     else:
         await go_on(harness, row, point, words, told)

@@ -22,6 +22,7 @@ from wavstream.catalog.outbox import Outbox, give_turn
 from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, recording_row, stored_before
 from wavstream.catalog.tables import idempotency, operations, outbox, recordings
 from wavstream.model.fact import command_done_id
+from wavstream.model.ids import session_alias
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us
 
@@ -88,6 +89,23 @@ class Erasures:
         """Return whether something of the recording is still to be removed."""
         statement = select(recordings.c.id).where(recordings.c.id == recording_id, recordings.c.erasing_us.is_not(None))
         return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
+
+    async def is_over(self, app_id: str, session_id: str, now: datetime) -> bool | None:
+        """Return whether no recording of a session is kept any more; None: there never was one."""
+        columns = recordings.c
+        statement = select(columns.status, columns.expires_us, columns.hold_json).where(
+            columns.app_id == app_id, columns.session_id.in_((session_id, session_alias(app_id, session_id)))
+        )
+
+        def read(connection: Connection) -> bool | None:
+            over = [
+                row.status in _ERASED
+                or (row.hold_json is None and row.expires_us is not None and row.expires_us <= unix_us(now))
+                for row in connection.execute(statement)
+            ]
+            return all(over) if over else None
+
+        return await self._database.read(read)
 
     async def finish(self, recording_ids: Collection[str]) -> None:
         """Note that nothing is left of these."""

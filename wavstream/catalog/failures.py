@@ -21,11 +21,12 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError
+from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskRefused
 
 _MAGIC = b"SQLite format 3\x00"
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_REFUSED = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 WHAT_TO_DO = (
     "stop the server, put a backup of the catalog in its place (or move it away: a new one is made, without apps and "
     "keys), and start again; calls go on meanwhile, and what is journaled is entered again then"
@@ -84,6 +85,8 @@ class CatalogFile:
         if code in _DAMAGED:
             self._found(f"{self._path}: {cause}")
             return CatalogDamaged(f"the catalog could not be {doing}: {cause}")
+        if code in _REFUSED or isinstance(cause, OSError):
+            return DiskRefused(f"the catalog could not be {doing}: {cause}")
         return DependencyError(f"the catalog could not be {doing}: {cause}")
 
     def _found(self, damage: str) -> None:

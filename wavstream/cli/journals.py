@@ -36,7 +36,8 @@ def run_journals(settings: Settings, console: Console) -> None:
     if list_names(place):
         say(
             f"What is set aside holds what people said. `wavstream replay {place}/KEY-000001.wsj` makes a file of what "
-            f"can be read of a journal; when nobody needs it any more, remove it: rm -r {place}/KEY-*"
+            "can be read of a journal. A server removes it with the last recording of its session; sooner: "
+            f"rm -r {place}/KEY-*"
         )
     elif not list_names(folder):
         say("no journals: nothing runs, and nothing is unfinished")

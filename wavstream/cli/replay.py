@@ -35,6 +35,11 @@ def run_replay(
         raise OperatorError(f"{journal} cannot be read: {error}") from error
     chosen = _choose(summary, recording_id, journal)
     output = output or Path(f"{chosen}.{summary.recordings[chosen].options.format}")
+    if not output.parent.is_dir():  # the spool would have it made
+        raise OperatorError(
+            f"{output} cannot be written: there is no folder {output.parent}, make it, or name another "
+            "file with --output"
+        )
     try:
         fold = replay(
             folder,

@@ -7,7 +7,7 @@
    that could make its opener wait.
 3. A whole header of another version is left where it is: another wavstream can read it.
 4. A damaged header is none of this: the batches say whose they are, and a reader passes over those of others.
-5. What is set aside keeps its name, in a folder beside the journals, and is never deleted from there.
+5. What is set aside keeps its name, in a folder beside the journals. When it is deleted says ``recorder.eraser``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from wavstream.journal.reader import read_header
 from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import segment_path, segments_of, told_by
+from wavstream.removals import Removals
 
 FOLDER = "set-aside"
 _MOVING = ".moving"
@@ -45,11 +50,23 @@ class Oddity:
     """What is odd, and what was done: a sentence for a person."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileAside:
+    """A file that is set aside, and whose it is."""
+
+    name: str
+    session: tuple[str, str] | None
+    """Ids of its app and its session; None: nothing tells."""
+    since: datetime
+    """When it was set aside, or put back from a backup; aware, UTC."""
+
+
 class SetAside:
     """The place of what is set aside from one journal folder. Every method but ``count`` touches the disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, removals: Removals | None = None) -> None:
         self.path = folder / FOLDER
+        self._removals = removals or Removals()
         self.count = 0
         """Things that are there, as far as was seen; may be read from any thread."""
         self._folder = folder
@@ -84,6 +101,34 @@ class SetAside:
     def take_journal(self, key: str) -> None:
         """Set all segments of a journal aside; raise OSError."""
         self.take(segment_path(self._folder, key, number).name for number in segments_of(self._folder, key))
+
+    def files(self) -> list[FileAside]:
+        """Return the files that are there; what is no file is left to a person. Raise OSError."""
+        found = []
+        for name in list_names(self.path):
+            state = os.lstat(self.path / name)
+            if stat.S_ISREG(state.st_mode):
+                found.append(FileAside(name, self._session_of(name), datetime.fromtimestamp(state.st_ctime, UTC)))
+        return found
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove these from there; what the disk refuses is tried again."""
+        for name in names:
+            self._removals.unlink(self.path / name)
+        self.count = len(list_names(self.path))
+
+    def _session_of(self, name: str) -> tuple[str, str] | None:
+        try:
+            header = read_header_of(self.path / name)
+        except (BrokenSegment, OSError):
+            told = told_by(name.partition("~")[0])
+            if told is None:
+                return None
+            try:
+                header = read_header(self.path, told[0])
+            except (BrokenSegment, OSError, msgspec.MsgspecError):
+                return None
+        return header.app_id, header.session_id
 
     def _place(self, misplaced: list[tuple[Path, Path]]) -> list[Oddity]:
         """Give misplaced segments their names (rule 1)."""

@@ -65,14 +65,14 @@ class JournalWriter:
         it; with False when half of it is written, in either thread.
         """
         self.folder = folder
-        self.set_aside = SetAside(folder)
-        """Where journals go that are damaged: nothing deletes them."""
+        self._removals = removals or Removals()
+        self.set_aside = SetAside(folder, removals=self._removals)
+        """Where journals go that are damaged."""
         self._on_written = on_written
         self._on_pressure = on_pressure
         self._queue_limit_bytes = queue_bytes
         self._segment_bytes = segment_bytes
         self._write_at = write_at
-        self._removals = removals or Removals()
         self._sync = FolderSync(
             folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
         )
@@ -181,6 +181,7 @@ class JournalWriter:
         if not self._unsafe.empty():  # the last sync has failed: once more, in the place of the threads that have ended
             self._write_unsafe()
             self._sync.sync()
+        self._sync.close()
         if self.queued_bytes:
             raise DependencyError(
                 f"{self.queued_bytes} bytes of journals in {self.folder} could not be written: {_WHAT_TO_DO}"

@@ -9,19 +9,23 @@
 4. Its part of the journal goes as soon as no other recording of the session needs the same segments: what is said in a
    call is there once, for all recordings of it. A recording that has not ended cannot be erased, so its spool file is
    gone by now.
-5. The catalog's log is emptied. Not for each recording: once for all that were erased meanwhile.
+5. A damaged journal that was set aside goes when no recording of its session is kept any more. One of which the catalog
+   knows no recording, or of which nothing tells the session, goes when the server's retention has passed since then.
+6. The catalog's log is emptied. Not for each recording: once for all that were erased meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
+from wavstream.errors import DependencyError
+from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.storage.local import LocalStorage
@@ -38,10 +42,15 @@ SCRUB_WAIT_S = 2.0
 class Eraser:
     """Erases what may be erased. Lives on the event loop."""
 
-    def __init__(self, *, catalog: Catalog, storage: LocalStorage, recorder: Recorder) -> None:
+    def __init__(
+        self, *, catalog: Catalog, storage: LocalStorage, recorder: Recorder, set_aside: SetAside, kept: timedelta
+    ) -> None:
+        """Erase what is set aside too; ``kept``: for how long, where no recording tells it."""
         self._catalog = catalog
         self._storage = storage
         self._recorder = recorder
+        self._set_aside = set_aside
+        self._kept = kept
         self._ends: list[Callable[[str], Awaitable[None]]] = []
         self._scrubs: set[asyncio.Future[None]] = set()
 
@@ -81,8 +90,30 @@ class Eraser:
         await self.remove(Erasing(recording.id, recording.object_key))
         return True
 
+    async def remove_set_aside(self, now: datetime) -> None:
+        """Remove what was set aside of journals of which no recording is kept (rule 5)."""
+        if not self._set_aside.count:
+            return
+        try:
+            files = await asyncio.to_thread(self._set_aside.files)
+        except OSError as error:
+            raise DependencyError(f"what was set aside of journals cannot be listed: {error.strerror}") from error
+        doomed = []
+        for each in files:
+            is_over = None if each.session is None else await self._catalog.erasures.is_over(*each.session, now)
+            if is_over or (is_over is None and each.since + self._kept <= now):
+                doomed.append(each.name)
+        if doomed:
+            await asyncio.to_thread(self._set_aside.remove, doomed)
+            log.info("set_aside_removed", files=doomed)
+
+    async def end(self, now: datetime) -> None:
+        """Do what there is to do once for all that were erased meanwhile (rules 5 and 6)."""
+        await self.remove_set_aside(now)
+        await self.scrub()
+
     async def scrub(self) -> None:
-        """Take what was erased out of the catalog's log (rule 5)."""
+        """Take what was erased out of the catalog's log (rule 6)."""
         scrubbing = asyncio.ensure_future(self._catalog.database.scrub())
         self._scrubs.add(scrubbing)
         scrubbing.add_done_callback(self._scrubs.discard)

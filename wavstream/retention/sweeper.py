@@ -85,12 +85,15 @@ class Sweeper:
     async def sweep(self, now: datetime) -> Swept:
         """Erase everything that is due at ``now``; raise DependencyError if the catalog fails."""
         is_something_erased = await self._erase_due(now)
-        if self._walk_at is None or now >= self._walk_at:
+        is_walk_due = self._walk_at is None or now >= self._walk_at
+        if is_walk_due:
             await self._find_returned()
             self._walk_at = now + WALK_EVERY
         swept = await self._remove(now)
         if is_something_erased or swept.erased:
-            await self._eraser.scrub()
+            await self._eraser.end(now)
+        elif is_walk_due:
+            await self._eraser.remove_set_aside(now)
         await self._catalog.idempotency.forget_before(now - IDEMPOTENCY_TTL)
         await self._catalog.operations.forget_before(now - IDEMPOTENCY_TTL)
         return swept

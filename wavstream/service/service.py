@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from fastapi import FastAPI
@@ -182,7 +182,13 @@ class Service:
         )
         self._closing.push_async_callback(conversions.stop)
         open_files = OpenFiles()
-        eraser = Eraser(catalog=self.catalog, storage=storage, recorder=self.recorder)
+        eraser = Eraser(
+            catalog=self.catalog,
+            storage=storage,
+            recorder=self.recorder,
+            set_aside=self._writer.set_aside,
+            kept=timedelta(hours=settings.retention.hours),
+        )
         for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
             eraser.on_removal(end)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)

@@ -80,7 +80,7 @@ class Watch:
         try:
             while (found := await asyncio.to_thread(next, walk, None)) is not None:
                 wrong += found
-        except OperatorError as error:
+        except (OperatorError, OSError) as error:
             log.error("file_modes_not_mended", error=str(error))
         if wrong:
             log.warning("file_modes_mended", files=wrong)

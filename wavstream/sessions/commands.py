@@ -281,7 +281,7 @@ class Commands:
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=utc(self._now_us())):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
-        await self._eraser.scrub()
+        await self._eraser.end(utc(self._now_us()))
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 

@@ -187,7 +187,8 @@ class QuotaSettings(Table):
     live_listeners: Amount = 0
     """Who may listen to an app's recordings while they are made. 0: as `limits.live_listeners`, shared likewise."""
     conversions: Amount = 0
-    """Files of an app that are being converted, or wait for it. 0: as `limits.conversions`, shared likewise."""
+    """Files of an app that are being converted, or wait for it; `limits.conversions_per_app` bounds them too. 0: as
+    `limits.conversions`, shared likewise."""
     requests_per_s: Amount = 0
     """Requests a second with a key of the app. 0: any, but its share of `limits.requests_per_s` where there are
     several apps."""

@@ -41,8 +41,11 @@ def mend(path: Path, mode: int) -> bool:
     """
     try:
         found = os.lstat(path).st_mode
-        if stat.S_ISLNK(found) or stat.S_IMODE(found) & 0o777 == mode:
-            return False
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(found) or stat.S_IMODE(found) & 0o777 == mode:
+        return False
+    try:
         os.chmod(path, mode | found & stat.S_ISGID)
     except FileNotFoundError:
         return False

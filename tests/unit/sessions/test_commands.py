@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction, journaled, talk
 from tests.support.waiting import WAIT_S, begun
@@ -22,7 +23,6 @@ from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.session import RunningRecording
 from wavstream.model.times import utc
-from wavstream.recorder.eraser import Eraser
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -117,7 +117,7 @@ class CommandsHarness:
             now_us=self.now_us,
             close_wait_s=close_wait_s,
         )
-        self.eraser = Eraser(catalog=self.catalog, storage=self.storage, recorder=self.recorder)
+        self.eraser = an_eraser(self.catalog, self.storage, self.recorder)
         self.commands = Commands(
             sessions=self.sessions,
             recorder=self.recorder,

@@ -1,0 +1,19 @@
+"""An eraser over what a test has."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.journal.set_aside import SetAside
+from wavstream.recorder.eraser import Eraser
+from wavstream.recorder.recorder import Recorder
+from wavstream.storage.local import LocalStorage
+
+NOWHERE = SetAside(Path("nowhere"))
+
+
+def an_eraser(catalog: Catalog, storage: LocalStorage, recorder: Recorder, *, set_aside: SetAside = NOWHERE) -> Eraser:
+    """Return one that finds nothing set aside, unless it is told where."""
+    return Eraser(catalog=catalog, storage=storage, recorder=recorder, set_aside=set_aside, kept=timedelta(hours=24))
