@@ -32,6 +32,8 @@ class AskedResume(NamedTuple):
 class Pauses:
     """Whose the pauses of a session's recordings are."""
 
+    __slots__ = ("_held_by", "owed")
+
     def __init__(self) -> None:
         self.owed: AskedResume | None = None
         """What is made as soon as its stream has an event left."""

@@ -25,6 +25,20 @@ from wavstream.sessions.intake import LeftOut
 class SessionNotes:
     """The journal of one session, which is made when its first recording starts."""
 
+    # The ticker looks here for each session, so it is not spread over a dictionary.
+    __slots__ = (
+        "_app_id",
+        "_session_id",
+        "_untold_us",
+        "_writer",
+        "active_us",
+        "is_recording",
+        "is_state_due",
+        "journal",
+        "left_out",
+        "schedule",
+    )
+
     def __init__(self, writer: JournalWriter, *, app_id: str, session_id: str, now_us: int, turn: int = 0) -> None:
         """Begin without a journal; ``FoldSchedule`` says what ``turn`` is."""
         self.journal: Journal | None = None

@@ -34,6 +34,8 @@ from wavstream.sessions.stream import Stream
 class SessionRecordings:
     """Those that run, and those that wait for the first stream."""
 
+    __slots__ = ("_legs", "_notes", "_recorder", "_streams", "_tone", "by_id", "pauses")
+
     def __init__(self, recorder: Recorder, *, notes: SessionNotes, streams: Sequence[Stream], legs: Legs) -> None:
         """Begin without a recording; ``streams`` and ``legs`` are the session's own, which change."""
         self.by_id: dict[str, LiveRecording] = {}
