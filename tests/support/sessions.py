@@ -133,8 +133,8 @@ class QuietRecorder(Recorder):
         self._live = LiveRecordings()
 
     @property
-    def fold_delay_s(self) -> float:
-        return 0.0
+    def fold_delays_s(self) -> dict[str, float]:
+        return {}
 
     def accept(self, row: Recording) -> LiveRecording:
         quiet: Any = self

@@ -122,9 +122,9 @@ class Recorder:
         return recording
 
     @property
-    def fold_delay_s(self) -> float:
-        """For how long live recordings have waited for their turn without a break, in seconds; 0: none waits."""
-        return self.render.delay_s
+    def fold_delays_s(self) -> dict[str, float]:
+        """For how long each app has had live recordings waiting for their turn without a break, in seconds."""
+        return self.render.delays_s
 
     def fold(self, journals: Iterable[Journal]) -> None:
         """Fold what these journals have, for all recordings but those that are folded for their listeners."""

@@ -71,8 +71,8 @@ class RenderThread:
         self._wake = threading.Condition()
         self._is_stopping = False
         self._untold_since_s: float | None = None
-        self._due_since_s: float | None = None
-        """Since when live recordings have waited without a break; None: none waits."""
+        self._due_since_s: dict[str, float] = {}
+        """Since when each app has had live recordings waiting without a break."""
         self._thread = threading.Thread(target=self._take_turns, name="render", daemon=True)
         self._thread.start()
 
@@ -105,10 +105,11 @@ class RenderThread:
             self._untold_since_s = self._clock()
 
     @property
-    def delay_s(self) -> float:
-        """For how long live recordings have waited without a break; 0: none waits."""
-        since_s = self._due_since_s
-        return 0.0 if since_s is None else self._clock() - since_s
+    def delays_s(self) -> dict[str, float]:
+        """For how long each app has had live recordings waiting without a break; apps that have none are not in it."""
+        with self._wake:
+            now_s = self._clock()
+            return {app_id: now_s - since_s for app_id, since_s in self._due_since_s.items()}
 
     @property
     def waiting(self) -> int:
@@ -129,10 +130,10 @@ class RenderThread:
             self._wake.notify()
 
     def _note_due(self) -> None:
-        if not self._queue.has(Priority.DUE):
-            self._due_since_s = None
-        elif self._due_since_s is None:
-            self._due_since_s = self._clock()
+        waiting = self._queue.apps(Priority.DUE)
+        if waiting != self._due_since_s.keys():
+            now_s = self._clock()
+            self._due_since_s = {app_id: self._due_since_s.get(app_id, now_s) for app_id in waiting}
 
     def _put_end(self, job: RenderJob, folded: asyncio.Future[None]) -> None:
         task = functools.partial(self._fold_to_end, job, folded)

@@ -80,7 +80,7 @@ class Fold:
         self._recording_id = recording_id
         self._patience = copy.deepcopy(patience or Patience())  # each goes over its own journal's unread time
         self._origin_us = 0
-        self._ticked_us = 0  # the last canonical point
+        self._ticked_us = self._clocked_us = 0  # the last canonical point, and the last clock record
         self._runs: list[FrameRun] = []  # since the last canonical point, or event that cuts
         self._stats = RenderStats(remarks=self.remarks)
         self._has_pause_in_journal = False
@@ -89,8 +89,7 @@ class Fold:
         self._ahead: Fold | None = None
         """A fold of the same that waits for less, while this one is far behind and somebody cannot wait."""
         self._ahead_may_end = False  # whether that one was made because the recording may end by itself
-        self._decides_rate = True
-        """Whether it is for this fold to decide the file's rate; one that is ahead for who listens is told."""
+        self._decides_rate = True  # the file's; one that is ahead for who listens is told
         self._begin(RecordingOptions(), (), may_begin_earlier=False)
 
     @property
@@ -149,7 +148,7 @@ class Fold:
         elif isinstance(item, FrameRun):
             self._runs.append(item)
         elif isinstance(item, ClockRecord):
-            now_us = item.arrival_us - self._origin_us
+            now_us = self._clocked_us = item.arrival_us - self._origin_us
             if item.unread_us:  # rule 8
                 self._patience.was_unread(now_us - item.unread_us, now_us)
             if now_us - self._ticked_us >= TICK_US:  # rule 1
@@ -217,6 +216,7 @@ class Fold:
         elif isinstance(event, StreamClosed):
             self._timeline.close_stream(event.stream, now_us=now_us, is_lost=not event.clean)
         elif isinstance(event, ServerStarted):
+            self._output.miss(self._clocked_us)  # rule 8: nor was it there to hear anything
             self._timeline.lose_all_streams(now_us=now_us)
         elif isinstance(event, RecordingPaused) and event.recording_id == self._recording_id:
             # With a sender ahead of real time the file is ahead of the clock: a pause lasts from where it is written
@@ -237,6 +237,7 @@ class Fold:
     def _open_stream(
         self, facts: StreamFacts, *, joined_us: int, position: int = 0, reference_us: int | None = None
     ) -> None:
+        self._output.find(joined_us)
         self._inspector.open(facts)
         self._output.layout.add(facts.leg, facts.channel)
         self._timeline.open_stream(facts, joined_us=joined_us, position=position, reference_us=reference_us)

@@ -72,6 +72,8 @@ class Output:
         self._was_heard = False
         self._said: list[tuple[int, int]] = []
         """(start, end) of what was said lately (time 2)."""
+        self._away_us: list[tuple[int, int | None]] = []
+        """When the server itself was away, (from, to) in time 1; None: it still misses those whom it has lost."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Output:
         """Return an output that writes to no file: what it would write is only heard, and the encoder stays here."""
@@ -195,6 +197,16 @@ class Output:
             self._beep = beep(rate_hz)
             self._beep_columns = tuple(column for column in range(channels) if column not in beep_is_in)
 
+    def miss(self, from_us: int) -> None:
+        """Note that the server was away from then on: until ``find`` nobody's silence counts for a timeout."""
+        if not self._away_us or self._away_us[-1][1] is not None:
+            self._away_us.append((from_us, None))
+
+    def find(self, at_us: int) -> None:
+        """Note that somebody is there again."""
+        if self._away_us and self._away_us[-1][1] is None:
+            self._away_us[-1] = (self._away_us[-1][0], at_us)
+
     def assign_columns(self, tracks: Iterable[TrackKey]) -> None:
         """Give each of these tracks a column, if it has none."""
         for track in tracks:
@@ -243,6 +255,12 @@ class Output:
         reach = start - self.sample_rate_hz // 10
         self._said = [said for said in self._said if said[1] > reach]
         self._said += [(start + row, start + row + len(s)) for voice in voices for row, s in voice.pieces]
+        begun = self.written - len(block)
+        for from_us, to_us in self._away_us:
+            away = max(begun, samples_at(from_us, self.sample_rate_hz))
+            back = self.written if to_us is None else min(self.written, samples_at(to_us, self.sample_rate_hz))
+            if away < back:
+                endpointer.excuse(start + away - begun, start + back - begun)
         ready = endpointer.take(block)
         if endpointer.ended is not None:
             self.ended, end = endpointer.ended

@@ -46,8 +46,11 @@ def collect_metrics(
         yield from _front(front)
         running = sum(len(session.recordings.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
-        overloaded = float(sessions.load.overloaded_by is not None)
+        overloaded = float(sessions.load.door.closed_by is not None)
         yield MetricSample("wavstream_overloaded", "1 while streams of new calls are refused for load.", overloaded)
+        late_apps = sum(door.closed_by is not None for door in sessions.load.doors.values())
+        text = "Apps whose new calls are refused: their recordings wait too long to be folded."
+        yield MetricSample("wavstream_overloaded_apps", text, late_apps)
         refused = "Streams of new calls that were refused for load."
         yield MetricSample("wavstream_overload_refusals_total", refused, sessions.load.refused, MetricType.COUNTER)
         unread_s = sessions.reading.unread_us / 1e6

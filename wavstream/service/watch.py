@@ -112,8 +112,9 @@ class Watch:
         reasons = []
         if self._sessions.is_stopping:
             reasons.append("the server is shutting down")
-        if self._sessions.load.overloaded_by is not None:
-            reasons.append(f"new calls are refused, the server is too late: {self._sessions.load.overloaded_by}")
+        late = self._sessions.load.door.closed_by or self._late_of_the_only_app()
+        if late is not None:
+            reasons.append(f"new calls are refused, the server is too late: {late}")
         if self._trouble is not None:
             reasons.append(self._trouble)
         if self._writer.failing is not None:
@@ -125,3 +126,8 @@ class Watch:
         except DependencyError as error:
             reasons.append(f"the catalog does not answer: {error}")
         return reasons
+
+    def _late_of_the_only_app(self) -> str | None:
+        """Return why the only app gets no new calls: to whoever sends them here that is the whole server."""
+        doors = [*self._sessions.load.doors.values()]
+        return doors[0].closed_by if len(doors) == 1 and self._sessions.quotas.apps <= 1 else None

@@ -4,8 +4,9 @@ Beyond what a machine can do every stream suffers, also those that were let in b
 there is still headroom, and whoever has a second server sends them there. What a stream costs differs by a factor of
 twenty, and machines by more; so nothing is counted, and what is measured is the delay:
 
-1. A second is *bad* if in it the loop came late to its ticks by ``loop_delay_s`` on average, or a live recording has
-   waited longer than ``fold_delay_s`` for its turn, or half of the journal's queue was full.
+1. A second is *bad* if in it the loop came late to its ticks by ``loop_delay_s`` on average, or half of the journal's
+   queue was full. It is bad for one app whose live recordings have waited longer than ``fold_delay_s`` for their turn:
+   turns are fair, so that an app with more than can be folded is late alone, and others need not be refused for it.
 2. Three bad seconds in a row are *overload*; it ends with three in a row that are not bad. One stall (a process that
    was stopped) is no lack of power.
 3. Streams of a session that is live are let in: its call has begun, and a leg that comes back must find it.
@@ -15,6 +16,7 @@ Pure; ``now_us`` never goes back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wavstream.errors import LimitReached
@@ -36,20 +38,48 @@ class Headroom:
     """Of the journal, on their way to the disk."""
 
 
+class Door:
+    """Whether streams of new calls are let in: judged once a second (rule 2)."""
+
+    __slots__ = ("_bad_seconds", "_good_seconds", "closed_by")
+
+    def __init__(self) -> None:
+        self.closed_by: str | None = None
+        """What is too late, and by how much, with its setting; None: there is room."""
+        self._bad_seconds = 0
+        self._good_seconds = 0
+
+    def judge(self, reason: str | None) -> bool:
+        """Take in what made the last second bad, if anything did; return whether the door was opened or closed."""
+        self._bad_seconds = self._bad_seconds + 1 if reason else 0
+        self._good_seconds = 0 if reason else self._good_seconds + 1
+        before = self.closed_by
+        if self._bad_seconds >= _IN_A_ROW:
+            self.closed_by = reason
+        elif self._good_seconds >= _IN_A_ROW:
+            self.closed_by = None
+        return (before is None) is not (self.closed_by is None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is known of it that a new one would not say."""
+        return self.closed_by is None and not self._bad_seconds
+
+
 class Load:
     """Measures the server's delay, and tells whether more may come. Lives on the event loop."""
 
     def __init__(self, headroom: Headroom) -> None:
-        self.overloaded_by: str | None = None
-        """What is too late, and by how much, with its setting; None: there is room."""
+        self.door = Door()
+        """Of everybody."""
+        self.doors: dict[str, Door] = {}
+        """Of apps that are late, or were lately."""
         self.refused = 0
-        """Streams that were refused for it."""
+        """Streams that were refused."""
         self._headroom = headroom
         self._began_us: int | None = None
         self._ticks = 0
         self._late_us = 0
-        self._bad_seconds = 0
-        self._good_seconds = 0
 
     def tick(self, now_us: int, *, late_us: int) -> bool:
         """Count a tick of the loop that came so late; return whether a second is over, and ``look`` is to be called."""
@@ -59,37 +89,50 @@ class Load:
         self._late_us += late_us
         return now_us - self._began_us >= _SECOND_US
 
-    def look(self, now_us: int, *, fold_delay_us: int, queued_bytes: int) -> bool:
-        """Judge the second that is over; return whether that has changed what is let in."""
+    def look(
+        self, now_us: int, *, fold_delays_s: Mapping[str, float], queued_bytes: int
+    ) -> list[tuple[str | None, str | None]]:
+        """Judge the second that is over; return what was opened or closed, as (app, None: of all; why it is closed)."""
         late_us = self._late_us // max(1, self._ticks)
         self._began_us, self._ticks, self._late_us = now_us, 0, 0
-        reason = self._too_late(late_us, fold_delay_us, queued_bytes)
-        self._bad_seconds = self._bad_seconds + 1 if reason else 0
-        self._good_seconds = 0 if reason else self._good_seconds + 1
-        before = self.overloaded_by
-        if self._bad_seconds >= _IN_A_ROW:
-            self.overloaded_by = reason
-        elif self._good_seconds >= _IN_A_ROW:
-            self.overloaded_by = None
-        return (before is None) is not (self.overloaded_by is None)
+        changed: list[tuple[str | None, str | None]] = []
+        if self.door.judge(self._too_late(late_us, queued_bytes)):
+            changed.append((None, self.door.closed_by))
+        for app_id in {*fold_delays_s, *self.doors}:
+            door = self.doors.setdefault(app_id, Door())
+            if door.judge(self._too_late_of_app(fold_delays_s.get(app_id, 0.0))):
+                changed.append((app_id, door.closed_by))
+        self.doors = {app_id: door for app_id, door in self.doors.items() if not door.is_idle}
+        return changed
 
-    def check(self) -> None:
-        """Raise LimitReached if no more may come."""
-        if self.overloaded_by is not None:
+    def closed_by(self, app_id: str) -> str | None:
+        """Return why the app gets no stream of a new call; None: it does."""
+        own = self.doors.get(app_id)
+        return self.door.closed_by or (None if own is None else own.closed_by)
+
+    def check(self, app_id: str) -> None:
+        """Raise LimitReached if no more may come of the app."""
+        reason = self.closed_by(app_id)
+        if reason is not None:
             self.refused += 1
             raise LimitReached(
-                f"the server is too late with the streams that it has ({self.overloaded_by}): "
-                "send this one to another, or try again",
+                f"the server is too late with the streams that it has ({reason}): send this one to another, or try "
+                "again",
                 retry_after_s=_RETRY_AFTER_S,
             )
 
-    def _too_late(self, late_us: int, fold_delay_us: int, queued_bytes: int) -> str | None:
-        """Return what makes a second bad (rule 1)."""
+    def _too_late(self, late_us: int, queued_bytes: int) -> str | None:
+        """Return what makes a second bad for everybody (rule 1)."""
         room = self._headroom
         if room.loop_delay_s and late_us >= room.loop_delay_s * 1e6:
             return f"its event loop by {late_us // 1000} ms; limits.loop_delay_s is {room.loop_delay_s:g}"
-        if room.fold_delay_s and fold_delay_us >= room.fold_delay_s * 1e6:
-            return f"recordings by {fold_delay_us / 1e6:.1f} s; limits.fold_delay_s is {room.fold_delay_s:g}"
         if queued_bytes >= room.queue_bytes:
             return f"{queued_bytes} bytes wait for the disk; half of journal.queue_bytes is {room.queue_bytes}"
+        return None
+
+    def _too_late_of_app(self, fold_delay_s: float) -> str | None:
+        """Return what makes a second bad for an app (rule 1)."""
+        limit_s = self._headroom.fold_delay_s
+        if limit_s and fold_delay_s >= limit_s:
+            return f"recordings of the app by {fold_delay_s:.1f} s; limits.fold_delay_s is {limit_s:g}"
         return None

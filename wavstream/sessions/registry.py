@@ -247,7 +247,7 @@ class Sessions:
         session = None if session_id is None else self.find(app_id, session_id)
         is_live = session is not None and not session.is_idle
         if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
-            self.load.check()
+            self.load.check(app_id)
 
     def check_open(self) -> None:
         """Raise LimitReached if the server is going down: what began now would be lost."""

@@ -140,6 +140,7 @@ class Session:
         self.streams.remove(stream)
         stream.forget_frames()
         self._last_stream_end_us = now_us
+        self.notes.tell_unread(now_us)
         self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:

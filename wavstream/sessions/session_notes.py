@@ -3,7 +3,8 @@
 1. Nothing is noted while no recording runs. Where one starts and none ran, a new segment begins, so that the segments
    before it need not be kept for its sake.
 2. A clock record is due about every 450 ms. It also tells the time in which nothing was read, as far as the clock
-   records before it have not.
+   records before it have not. What a stream has said last may be read, and its end with it, before the tick that sees
+   that the loop stood still: so the end of a stream is told of such time at once.
 3. The state of the session is due again with the first clock record of a segment, and once a minute: it is what a fold
    goes on from behind damage.
 4. What the call had no room for is noted when there is more of it, before a recording stops, and anew for a recording
@@ -18,8 +19,9 @@ from wavstream.journal import events, records
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.ids import new_id
-from wavstream.sessions.deadlines import FoldSchedule
+from wavstream.sessions.deadlines import VISIT_US, FoldSchedule
 from wavstream.sessions.intake import LeftOut
+from wavstream.sessions.reading import LATE_US
 
 
 class SessionNotes:
@@ -29,7 +31,9 @@ class SessionNotes:
     __slots__ = (
         "_app_id",
         "_session_id",
+        "_told_ahead_us",
         "_untold_us",
+        "_visited_us",
         "_writer",
         "active_us",
         "is_recording",
@@ -53,6 +57,9 @@ class SessionNotes:
         """Whether ``note_state`` is to be called now (rule 3)."""
         self._untold_us = 0
         """Time in which nothing was read and that no clock record has told."""
+        self._told_ahead_us = 0
+        """Of what was told since the last tick, what the next one will come with."""
+        self._visited_us: int | None = None
         self._writer = writer
         self._app_id = app_id
         self._session_id = session_id
@@ -95,12 +102,24 @@ class SessionNotes:
 
     def put_off(self, unread_us: int) -> None:
         """Take in that nothing was read for so long: it is no silence of the peers."""
-        self._untold_us += unread_us
+        ahead_us = min(unread_us, self._told_ahead_us)
+        self._untold_us += unread_us - ahead_us
         self.active_us += unread_us
+
+    def tell_unread(self, now_us: int) -> None:
+        """Tell at once how long nothing was read until now, if a recording runs (rule 2)."""
+        stood_us = 0 if self._visited_us is None else now_us - self._visited_us - VISIT_US
+        if stood_us >= LATE_US:
+            self._untold_us += stood_us - self._told_ahead_us
+            self._told_ahead_us = stood_us
+        if self._untold_us > 0 and self.journal is not None and self.is_recording:
+            self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))
+            self._untold_us = 0
 
     def tick(self, now_us: int) -> bool:
         """Note the time where that is due; return whether enough has been journaled to be worth a fold."""
         schedule = self.schedule
+        self._visited_us, self._told_ahead_us = now_us, 0
         is_fold_due = schedule.hurries()
         if self.journal is not None and self.is_recording and schedule.clock_is_due(now_us):
             self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))  # rule 2

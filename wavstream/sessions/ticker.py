@@ -77,12 +77,12 @@ class Ticker:
 
     def _look_at_load(self, now_us: int) -> None:
         load = self._sessions.load
-        fold_delay_us = int(self._recorder.fold_delay_s * 1e6)
-        if load.look(now_us, fold_delay_us=fold_delay_us, queued_bytes=self._writer.queued_bytes):
-            if load.overloaded_by is not None:
-                log.warning("new_streams_refused", reason=load.overloaded_by)
+        delays_s = self._recorder.fold_delays_s
+        for app_id, reason in load.look(now_us, fold_delays_s=delays_s, queued_bytes=self._writer.queued_bytes):
+            if reason is not None:
+                log.warning("new_streams_refused", app_id=app_id, reason=reason)
             else:
-                log.warning("new_streams_let_in", refused=load.refused)
+                log.warning("new_streams_let_in", app_id=app_id, refused=load.refused)
 
     def shut_down(self, now_us: int) -> None:
         """Leave what runs in the journals: the server goes down, and streams that end from now on are no hang-up."""

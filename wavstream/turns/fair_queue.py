@@ -14,7 +14,7 @@ A turn has to be short, whoever's it is: then who has little to do waits at most
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Generic, TypeVar
 
 SHARE = 4
@@ -71,9 +71,9 @@ class FairQueue(Generic[T]):
             if not items:
                 del self._waiting[priority][app_id]
 
-    def has(self, priority: int) -> bool:
-        """Return whether something of this priority waits."""
-        return bool(self._waiting[priority])
+    def apps(self, priority: int) -> Collection[str]:
+        """Return the apps that have something of this priority waiting."""
+        return self._waiting[priority].keys()
 
     def waiting_of(self, app_id: str) -> int:
         """Return how much of one app waits."""

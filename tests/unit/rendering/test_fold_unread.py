@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.folding import folded, noise
-from tests.support.journal_script import Script
+from tests.support.folding import Folded, folded, noise
+from tests.support.journal_script import T0_US, Script
 from tests.support.listened import always, listened, whole
 from tests.unit.rendering.test_fold_early_ends import words
 from wavstream.journal import events
+from wavstream.journal.records import ClockRecord
 from wavstream.model.audio import TrackClock
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
+from wavstream.rendering.fold import Fold
 
 HZ = 8000
 FROM_S = 4.1
@@ -99,7 +101,7 @@ def test_a_stop_that_waited_for_what_was_said_before_it_cuts_what_was_said_after
     script = Script().start().unread(5.0, 12.0)
     script.open("a").send(noise(20.0), at_s=0.0, arrivals_s=came_s)
     script.open("b").send(noise(20.0, seed=2), at_s=0.0, arrivals_s=came_s)
-    asked_us = 1_800_000_000_000_000 + 7_000_000
+    asked_us = T0_US + 7_000_000
     script.event(
         12.6,
         events.RecordingStopped(recording_id="rec-1", reason=EndReason.STOPPED, end_us=asked_us, cuts=True),
@@ -111,3 +113,54 @@ def test_a_stop_that_waited_for_what_was_said_before_it_cuts_what_was_said_after
     assert made.fold.ended is not None
     assert made.fold.ended.reason is EndReason.STOPPED
     assert made.integrity.after_limit_ms > 0
+
+
+@KINDS
+@pytest.mark.parametrize("before_s", [0.5, 1.0, 3.0, 5.5])
+def test_who_hangs_up_while_nothing_is_read_ends_where_it_hung_up(stands_still: bool, before_s: float) -> None:
+    to_s, length_s = FROM_S + 6.0, FROM_S + before_s
+    came_s = read_late(length_s, from_s=FROM_S, to_s=to_s)
+    voice = noise(length_s)[: round(length_s * 50) * 160]
+    script = Script().start().unread(FROM_S, to_s, stands_still=stands_still)
+    for leg, seed in (("a", 1), ("b", 2)):
+        speaks = script.open(leg)
+        speaks.send(noise(length_s, seed=seed)[: len(voice)], at_s=0.0, arrivals_s=came_s)
+        speaks.close(float(came_s[-1]) + 0.05)
+    made = folded(script.stop(to_s + 0.2))
+    assert (made.left[: len(voice)] == voice).all()
+    assert made.integrity.gaps == ()
+
+
+def restarted(timeout_s: float, *, down_s: float, after: tuple[float, ...] = (0.5, 4.0, 7.0)) -> Folded:
+    """Fold a call of two legs that are back two seconds after a server that was down; ``after``: and then speak."""
+    speech, back_s = words(0.5, 4.0, 7.0, length_s=10.0), 12.0 + down_s
+    speech_after = words(*after, length_s=10.0)
+    script = Script().start(RecordingOptions(end_silence_timeout_s=timeout_s))
+    for leg, voice in (("a", speech), ("b", speech // 50)):
+        script.open(leg).send(voice, at_s=0.0)
+    script.event(10.0 + down_s, events.ServerStarted())
+    for leg, voice in (("a", speech_after), ("b", speech_after // 50)):
+        script.open(leg, at_s=back_s).send(voice, at_s=back_s)
+    script.stop(back_s + 10.0)
+    down = (T0_US + 10_000_000, T0_US + round((10.0 + down_s) * 1e6))
+    items = [
+        item for item in script.items() if not (isinstance(item, ClockRecord) and down[0] < item.arrival_us <= down[1])
+    ]
+    fold = Fold(script.recording_id)
+    audio = fold.feed(items)
+    return Folded(fold, np.frombuffer(audio, "<i2").reshape(-1, 2), fold.account())
+
+
+@pytest.mark.parametrize("timeout_s", [2.0, 5.0])
+@pytest.mark.parametrize("down_s", [0.5, 4.0, 20.0])
+def test_while_the_server_is_down_nobodys_silence_counts(timeout_s: float, down_s: float) -> None:
+    made = restarted(timeout_s, down_s=down_s)
+    assert made.fold.ended is not None
+    assert made.fold.ended.reason is EndReason.STOPPED
+    assert len(made.left) == round((22.0 + down_s) * HZ)
+
+
+def test_silence_after_a_restart_counts_as_ever() -> None:
+    made = restarted(5.0, down_s=4.0, after=(0.5,))
+    assert made.fold.ended is not None
+    assert made.fold.ended.reason is EndReason.SILENCE

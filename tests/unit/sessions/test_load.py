@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypedDict
 
 import pytest
 
@@ -11,10 +12,20 @@ from wavstream.errors import LimitReached
 from wavstream.sessions.load import Headroom, Load
 
 HEADROOM = Headroom(loop_delay_s=0.1, fold_delay_s=5.0, queue_bytes=1_000)
-CALM = {"late_us": 1_000, "fold_delay_us": 0, "queued_bytes": 0}
-BAD = {
+
+
+class Second(TypedDict):
+    """What is measured in one."""
+
+    late_us: int
+    fold_delays_s: dict[str, float]
+    queued_bytes: int
+
+
+CALM: Second = {"late_us": 1_000, "fold_delays_s": {}, "queued_bytes": 0}
+BAD: dict[str, Second] = {
     "loop": {**CALM, "late_us": 150_000},
-    "folds": {**CALM, "fold_delay_us": 5_000_000},
+    "folds": {**CALM, "fold_delays_s": {"one": 5.0, "two": 0.1}},
     "journal": {**CALM, "queued_bytes": 1_000},
 }
 
@@ -27,13 +38,13 @@ class Seconds:
         self.now_us = 0
         self.load.tick(self.now_us, late_us=0)
 
-    def second(self, *, late_us: int, fold_delay_us: int, queued_bytes: int) -> bool:
+    def second(self, *, late_us: int, fold_delays_s: dict[str, float], queued_bytes: int) -> bool:
         """Let one pass, and return whether that changed what is let in."""
         is_over = False
         while not is_over:
             self.now_us += 15_000 + late_us
             is_over = self.load.tick(self.now_us, late_us=late_us)
-        return self.load.look(self.now_us, fold_delay_us=fold_delay_us, queued_bytes=queued_bytes)
+        return bool(self.load.look(self.now_us, fold_delays_s=fold_delays_s, queued_bytes=queued_bytes))
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -42,11 +53,11 @@ def test_three_bad_seconds_in_a_row_close_the_door_and_three_others_open_it(what
     changes = [seconds.second(**BAD[what]) for _ in range(4)]
     assert changes == [False, False, True, False]
     with pytest.raises(LimitReached, match=r"limits\.|journal\.queue_bytes"):
-        seconds.load.check()
+        seconds.load.check("one")
     assert seconds.load.refused == 1
     changes = [seconds.second(**CALM) for _ in range(4)]
     assert changes == [False, False, True, False]
-    seconds.load.check()
+    seconds.load.check("one")
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -56,14 +67,14 @@ def test_one_stall_is_no_overload(what: str) -> None:
         assert not seconds.second(**BAD[what])
         assert not seconds.second(**BAD[what])
         assert not seconds.second(**CALM)
-    seconds.load.check()
+    seconds.load.check("one")
 
 
 def test_a_process_that_stood_still_for_a_minute_is_not_overloaded() -> None:
     seconds = Seconds()
-    seconds.second(**{**CALM, "late_us": 60_000_000})
+    seconds.second(late_us=60_000_000, fold_delays_s={}, queued_bytes=0)
     seconds.second(**CALM)
-    seconds.load.check()
+    seconds.load.check("one")
 
 
 @pytest.mark.parametrize("what", ["loop", "folds"])
@@ -71,13 +82,13 @@ def test_a_limit_of_zero_is_none(what: str) -> None:
     seconds = Seconds(replace(HEADROOM, loop_delay_s=0.0, fold_delay_s=0.0))
     for _ in range(10):
         seconds.second(**BAD[what])
-    seconds.load.check()
+    seconds.load.check("one")
 
 
 async def test_streams_of_calls_that_are_live_are_let_in_all_the_same() -> None:
     board = RegistryHarness()
     board.open(session_id="call-77")
-    board.sessions.load.overloaded_by = "its event loop by 200 ms"
+    board.sessions.load.door.closed_by = "its event loop by 200 ms"
     board.sessions.check_load("default", "call-77")
     for app_id, session_id in (("default", "call-78"), ("two", "call-77"), ("default", None)):
         with pytest.raises(LimitReached, match="200 ms"):
@@ -86,6 +97,19 @@ async def test_streams_of_calls_that_are_live_are_let_in_all_the_same() -> None:
 
 async def test_a_call_that_a_restart_is_bringing_back_is_let_in() -> None:
     board = RegistryHarness()
-    board.sessions.load.overloaded_by = "its event loop by 200 ms"
+    board.sessions.load.door.closed_by = "its event loop by 200 ms"
     board.sessions.defer("default", "call-77")
     board.sessions.check_load("default", "call-77")
+
+
+def test_an_app_whose_recordings_are_late_is_refused_alone() -> None:
+    seconds = Seconds()
+    for _ in range(3):
+        seconds.second(**BAD["folds"])
+    with pytest.raises(LimitReached, match="recordings of the app by 5"):
+        seconds.load.check("one")
+    for other in ("two", "three"):
+        seconds.load.check(other)
+    for _ in range(3):
+        seconds.second(**CALM)
+    assert seconds.load.doors == {}

@@ -119,3 +119,16 @@ async def test_a_start_waits_so_much_longer_for_its_stream() -> None:
     assert call.session.recordings.waiting
     call.session.tick(at(wait_s + 30.5), unread_us=30 * S)
     assert not call.session.recordings.waiting
+
+
+async def test_the_end_of_a_stream_tells_at_once_that_the_loop_stood_still() -> None:
+    call = LiveCall(timing=TIMING)
+    stream = call.open("a")
+    call.open("b")
+    call.start(0.0)
+    call.session.tick(at(0.5))
+    stream.closed(True, at(6.5))
+    assert [clock.unread_us for clock in clocks(call)] == [0, 5_850_000]
+    # The tick that comes with the same six seconds tells only what is left of them.
+    call.session.tick(at(6.5), unread_us=5_900_000)
+    assert [clock.unread_us for clock in clocks(call)] == [0, 5_850_000, 50_000]

@@ -106,3 +106,12 @@ def test_at_an_end_only_what_is_urgent_is_taken() -> None:
 
     assert (queue.take(only=STOP), queue.take(only=STOP)) == ("A1", None)
     assert len(queue) == 1
+
+
+def test_the_apps_that_wait_are_known_by_priority() -> None:
+    queue: FairQueue[str] = FairQueue(2)
+    queue.put("A1", app_id="A", key=1, priority=1)
+    queue.put("B1", app_id="B", key=2, priority=1)
+    assert (list(queue.apps(0)), list(queue.apps(1))) == ([], ["A", "B"])
+    queue.take()
+    assert list(queue.apps(1)) == ["B"]

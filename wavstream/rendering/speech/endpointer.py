@@ -70,6 +70,12 @@ class Endpointer:
         self._given = 0
         """What lies before this sample is given out, or trimmed."""
         self._held: list[Piece] = []
+        self._excused: list[tuple[int, int]] = []
+        """Stretches of recorded time, (start, end), whose silence is nobody's."""
+
+    def excuse(self, start: int, end: int) -> None:
+        """Count the silence between two samples of the recorded time, which are still to be taken in, for nobody."""
+        self._excused.append((start, end))
 
     @property
     def has_speech(self) -> bool:
@@ -121,13 +127,21 @@ class Endpointer:
         """Return where, and why, the recording ends if nobody says any more (rule 1)."""
         limits = []
         if self._speech and self._end_silence:
-            limits.append((self._speech[1] + self._end_silence, EndReason.SILENCE))
+            limits.append((self._after(self._speech[1], self._end_silence), EndReason.SILENCE))
         if not self._speech and self._initial_timeout:
-            limits.append((self._initial_timeout, EndReason.NO_INPUT))
+            limits.append((self._after(0, self._initial_timeout), EndReason.NO_INPUT))
         if self._max_length:
             limits.append((self._max_length, EndReason.MAX_LENGTH))
         # Of two at the same sample min() gives the one that comes first in the list, so the length is last.
         return min(limits, key=lambda limit: limit[0], default=None)
+
+    def _after(self, start: int, silence: int) -> int:
+        """Return where so much silence from ``start`` on ends."""
+        end = start + silence
+        for begin, over in self._excused:
+            if over > start and begin < end:
+                end += over - max(begin, start)
+        return end
 
     def _give(self, upto: int) -> list[Piece]:
         """Return the held samples that are in the file, up to where everything is known."""

@@ -19,6 +19,7 @@ A sender that leaves out silence raises the lag, for good. The network raises it
    written already.
 5. The end of the input proves nothing. The last frames may be a burst that did not get back to real time, or may jump
    up and down: frames whose smallest lag does not last are delayed, and stay where they are.
+6. Nor does the end of what we were late to read: where our own delay explains all of the lag, nothing moves.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ _JITTERS_US = 35_000
 _S = 1_000_000
 
 
+_CATCH_UP_US = 1_000_000
+"""What was not read is read within this, once it is."""
 _UNREAD_KEPT = 64
 """Stretches of unread time that patience goes back over: half a minute of one at each clock record."""
 
@@ -105,6 +108,13 @@ class Patience:
             if over_us > from_us and begin_us < end_us:
                 end_us += over_us - max(begin_us, from_us)
         return end_us
+
+    def unread_until(self, arrival_us: int) -> tuple[int, int] | None:
+        """Return the stretch of unread time that what came then may have lain in; None: it came when it was read."""
+        for begin_us, over_us in reversed(self._unread):
+            if begin_us <= arrival_us <= over_us + _CATCH_UP_US:
+                return begin_us, over_us
+        return None
 
     def since(self, now_us: int, wait_us: int) -> int:
         """Return the moment since which so much has been waited by ``now_us``."""
@@ -238,6 +248,8 @@ class LagClock:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
         least = int(np.minimum.reduce(lag[:known]))
+        if final and known == len(lag) and self._lay_unread(arrival_us, lag):  # rule 6
+            return len(lag), 0
         if final and known == len(lag) and (delayed := self._unsettled(arrival_us, lag, least)):  # rule 5
             self._last_us = int(lag[delayed - 1])
             return delayed, 0
@@ -255,6 +267,13 @@ class LagClock:
         self._grown_us = max(self._grown_us, int(np.minimum.reduce(lag[:count])))
         self._last_us = int(lag[count - 1])
         return count, 0
+
+    def _lay_unread(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> bool:
+        """Return whether all of these came on time, as far as can be told, and were only read late."""
+        unread = self._patience.unread_until(int(arrival_us[0]))
+        if unread is None or int(arrival_us[-1]) > unread[1] + _CATCH_UP_US:
+            return False
+        return bool((lag - self.offset_us <= arrival_us - unread[0] + ON_TIME_US).all())
 
     def _unsettled(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
         """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
