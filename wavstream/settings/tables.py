@@ -182,8 +182,9 @@ class QuotaSettings(Table):
     recordings: Amount = 0
     """Recordings of an app that run, wait for their stream or are being finished. 0: as `limits.recordings`, shared
     likewise."""
-    recordings_per_session: Amount = 32
-    """Recordings of one session at once; each is mixed and written by itself, and a call needs one or two. 0: any."""
+    recordings_per_session: Amount = 8
+    """Recordings of one session at once; each is mixed and written by itself and takes up to 5 MB, and a call
+    needs one or two. 0: any."""
     live_listeners: Amount = 0
     """Who may listen to an app's recordings while they are made. 0: as `limits.live_listeners`, shared likewise."""
     conversions: Amount = 0
