@@ -66,7 +66,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.ping_timeout_s": ("8", 8.0),
     "media.close_timeout_s": ("2", 2.0),
     "media.frames_per_second": ("100", 100),
-    "media.bytes_per_second": ("1000000", 1_000_000),
+    "media.bytes_per_second": ("800000", 800_000),
     "http.head_bytes": ("16384", 16_384),
     "http.head_lines": ("50", 50),
     "http.head_timeout_s": ("5", 5.0),
