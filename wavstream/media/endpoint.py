@@ -22,6 +22,8 @@ class MediaLimits:
 
     max_message_bytes: int = 1024 * 1024
     """Of one message, whole or in fragments."""
+    max_text_bytes: int = 64 * 1024
+    """Of one text message that is no audio."""
     handshake_timeout_s: float = 10.0
     """From the request to the answer: bounds a slow check of the key."""
     ping_interval_s: float = 20.0

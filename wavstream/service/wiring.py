@@ -55,6 +55,7 @@ def media_endpoint(
         quotas=quotas,
         limits=MediaLimits(
             max_message_bytes=media.max_message_bytes,
+            max_text_bytes=media.max_text_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
             ping_interval_s=media.ping_interval_s,
             ping_timeout_s=media.ping_timeout_s,

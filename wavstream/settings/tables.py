@@ -70,6 +70,9 @@ class MediaSettings(Table):
 
     max_message_bytes: Annotated[int, Field(ge=1_024, le=64 * 1_048_576)] = 1_048_576
     """Bytes of the largest message taken; 1 MiB is over 30 s of 16 kHz audio, so only a mistake is larger."""
+    max_text_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 65_536
+    """Bytes of the largest text message taken that is no audio, such as metadata; some dozen times the largest real
+    ones. Audio in text (`twilio`) may be as long as any message."""
     handshake_timeout_s: Seconds = 10.0
     """Seconds that a WebSocket handshake may take, the check of its key included."""
     ping_interval_s: Seconds = 20.0

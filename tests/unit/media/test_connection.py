@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from typing import cast
@@ -452,12 +453,12 @@ async def test_a_broken_close_within_a_message_in_fragments_is_still_broken(plan
 
 
 DEEP = {
-    "objects": b'{"a":' * 50_000,
-    "lists": b"[" * 100_000,
-    "closed lists": b"[" * 100_000 + b"]" * 100_000,
-    "in an object": b'{"event":"dtmf","digit":' + b"[" * 100_000,
-    "in media": b'{"event":"media","media":{"payload":' + b"[" * 100_000,
-    "in an unknown field": b'{"event":"media","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "objects": b'{"a":' * 10_000,
+    "lists": b"[" * 30_000,
+    "closed lists": b"[" * 30_000 + b"]" * 30_000,
+    "in an object": b'{"event":"dtmf","digit":' + b"[" * 30_000,
+    "in media": b'{"event":"media","media":{"payload":' + b"[" * 30_000,
+    "in an unknown field": b'{"event":"media","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
 }
 STARTS = {
     "pcm": b"{}",
@@ -482,6 +483,39 @@ async def test_deep_json_closes_1007_in_every_dialect_without_a_traceback(
             code, reason = await peer.closing()
         assert (code, reason.split(":")[0]) == (1007, "text"), dialect
         assert [entry for entry in logs if "exc_info" in entry or entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before the start", "after it"])
+@pytest.mark.parametrize("inner", [b"[]", b"[[[]]]", b'{"a":1}', b'"text"'])
+async def test_a_text_without_audio_that_is_too_long_closes_1009_in_every_dialect(
+    plane: MediaHarness, inner: bytes, started: bool
+) -> None:
+    head, tail = b'{"event":"media","x":[' + inner, b"]}"
+    whole = head + (b"," + inner) * (65_536 // (len(inner) + 1)) + tail
+    assert len(whole) > 65_536
+    for dialect, start in STARTS.items():
+        for text in (whole, whole + whole, b"{}" + whole, b"x" * 65_537):
+            peer = await plane.raw(f"/media/{dialect}/s/a")
+            peer.send(*[client_frame(TEXT, start)] * started, client_frame(TEXT, text))
+            code, reason = await peer.closing()
+            assert (code, reason.split(":")[0]) == (1009, "media.max_text_bytes"), dialect
+
+
+async def test_metadata_as_long_as_a_text_may_be_are_read(plane: MediaHarness) -> None:
+    peer = await plane.raw("/media/audio-stream/s/a")
+    text = json.dumps({"rate": 16_000, "note": "", "from": "+49301234"}).encode()
+    peer.send(client_frame(TEXT, text.replace(b'""', b'"' + b"n" * (65_536 - len(text)) + b'"')))
+    assert (await plane.sink()).started.call.from_ == "+49301234"
+
+
+async def test_audio_in_a_text_may_be_as_long_as_any_message(plane: MediaHarness) -> None:
+    peer = await plane.raw("/media/twilio/s/a")
+    sound = bytes(700_000)
+    media = {"track": "inbound", "timestamp": "0", "payload": base64.b64encode(sound).decode()}
+    peer.send(client_frame(TEXT, STARTS["twilio"]), text_frame({"event": "media", "media": media}))
+    sink = await plane.sink()
+    await sink.hear(lambda sink: sink.frames)
+    assert sink.audio == sound
 
 
 async def test_refusals_without_end_are_a_few_lines_of_log_and_one_that_counts_the_rest() -> None:
