@@ -66,6 +66,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.ping_interval_s": ("9", 9.0),
     "media.ping_timeout_s": ("8", 8.0),
     "media.close_timeout_s": ("2", 2.0),
+    "media.introduction_timeout_s": ("7", 7.0),
+    "media.message_timeout_s": ("6", 6.0),
     "media.frames_per_second": ("100", 100),
     "media.bytes_per_second": ("2000000", 2_000_000),
     "http.head_bytes": ("16384", 16_384),

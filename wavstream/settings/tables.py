@@ -81,6 +81,12 @@ class MediaSettings(Table):
     """Seconds without an answer to a ping after which the stream counts as lost."""
     close_timeout_s: Seconds = 5.0
     """Seconds that the peer gets to answer a close before the connection is dropped."""
+    introduction_timeout_s: Seconds = 30.0
+    """Seconds from the upgrade in which a stream has to say what it is; media servers say it at once, or send the
+    audio that starts it."""
+    message_timeout_s: Seconds = 30.0
+    """Seconds from the first byte of a message to its last; one is sent in far less than a second, but for a link that
+    stalls."""
     frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
     """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
     bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 1_000_000

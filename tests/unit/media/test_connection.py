@@ -215,7 +215,9 @@ async def test_a_peer_that_was_closed_for_an_error_and_stays_is_cut_off_after_th
 
 
 async def test_a_peer_that_pings_and_never_reads_is_cut_off() -> None:
-    async with media_plane(limits=MediaLimits(frames_per_second=1_000_000)) as plane:
+    async with media_plane(
+        limits=MediaLimits(frames_per_second=1_000_000, control_frames_per_second=1_000_000)
+    ) as plane:
         peer = await plane.raw()
         sink = await plane.sink()
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -383,6 +385,47 @@ async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008() ->
         code, reason = await peer.closing()
         assert code == 1008
         assert reason == "media.frames_per_second: more than 20 frames a second, the limit of this server"
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+@pytest.mark.parametrize("path", ["/media/pcm/s/a?rate=8000", "/media/twilio"])
+async def test_more_control_frames_than_ten_seconds_of_their_allowance_close_1008(path: str, opcode: int) -> None:
+    async with media_plane(limits=MediaLimits(watch_interval_s=1000)) as plane:
+        peer = await plane.raw(path)
+        peer.send(*[client_frame(opcode, b"p")] * 200, client_frame(BINARY, SAMPLES))
+        if opcode == PING:
+            assert [await peer.receive() for _ in range(200)] == [(PONG, b"p")] * 200
+        peer.send(*[client_frame(opcode, b"p")] * 10_000)
+        assert await peer.closing() == (
+            1008,
+            "control frames: more than 20 pings, pongs and closes a second, the limit of this server",
+        )
+
+
+@pytest.mark.parametrize("path", ["/media/pcm", "/media/twilio", "/media/audio-fork/s/a", "/media/audio-stream/s/a"])
+async def test_a_stream_that_never_introduces_itself_is_closed_and_names_the_setting(path: str) -> None:
+    async with media_plane(limits=MediaLimits(introduction_timeout_s=0.1, watch_interval_s=0.05)) as plane:
+        peer = await plane.raw(path)
+        assert await peer.closing() == (
+            1008,
+            "media.introduction_timeout_s: no introduction after 0.1 s, the limit of this server",
+        )
+        assert plane.sinks == []
+
+
+@pytest.mark.parametrize(
+    "begun", [client_frame(BINARY, SAMPLES)[:1], client_frame(BINARY, SAMPLES)[:-1], client_frame(TEXT, fin=False)]
+)
+async def test_a_message_that_is_never_finished_closes_1008_and_names_the_setting(begun: bytes) -> None:
+    async with media_plane(limits=MediaLimits(message_timeout_s=0.1, watch_interval_s=0.05)) as plane:
+        peer = await plane.raw()
+        peer.send(client_frame(BINARY, SAMPLES), begun)
+        assert await peer.closing() == (
+            1008,
+            "media.message_timeout_s: a message is unfinished after 0.1 s, the limit of this server",
+        )
+        sink = await plane.sink()
+        assert (await sink.end(), len(sink.frames)) == (False, 1)
 
 
 async def test_more_bytes_than_ten_seconds_of_the_limit_at_once_close_1008() -> None:
