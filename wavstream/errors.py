@@ -16,6 +16,7 @@
         MediaError            what arrived on a media stream cannot be used
           BadPayload            bytes or text that do not have the agreed form
           BadParameter          a stream parameter with a value we do not accept
+          TooLong               a text message that is longer than is taken
       OperatorError         whoever runs the server must change a setting or the machine
       DependencyError       the disk, the database or the store failed; we may try again
         NotYetSafe            the disk has not taken a command's record; it is being tried
@@ -168,6 +169,12 @@ class BadPayload(MediaError):
 
 class BadParameter(MediaError):
     """A stream parameter has a value that is not accepted."""
+
+
+class TooLong(MediaError):
+    """A text message is longer than is taken: ``field`` names the setting."""
+
+    close_code = 1009
 
 
 class OperatorError(WavstreamError):

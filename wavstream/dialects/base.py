@@ -76,6 +76,9 @@ class Dialect(Protocol):
     def text(self, message: bytes) -> Sequence[Event]:
         """Return the events of a text message, still encoded (the decoder checks the UTF-8); raise MediaError."""
 
+    def is_audio(self, message: bytes) -> bool:
+        """Return whether a text message is audio: asked of one that is longer than other texts may be."""
+
     def binary(self, payload: bytes) -> Sequence[Event]:
         """Return the events of a binary message; raise MediaError."""
 

@@ -14,7 +14,6 @@ A stream starts exactly once. Neither module describes its audio unless it is to
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -44,9 +43,11 @@ HELD_BYTES = 64_000
 _EVENTS = frozenset(("dtmf", "mark", "pause", "resume", "stop"))
 _MAX_DOCUMENTS = 64
 """JSON documents in one text; a peer that sends more does not join texts, and each costs as much as a message."""
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = b" \t\r\n"
+_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+"""How msgspec says where a document ends that is not all of the text."""
 
-_scan_json = json.JSONDecoder().raw_decode
+_decode = msgspec.json.Decoder().decode
 
 
 class AudioForkDialect:
@@ -116,6 +117,10 @@ class AudioForkDialect:
     def ended(self) -> Sequence[Event]:
         """Start a stream that ended while its audio was held, if the URL names its session (rule 2)."""
         return self._start() if self._held_bytes and self._metadata.url_names_session else ()
+
+    def is_audio(self, message: bytes) -> bool:
+        """Return False: audio is binary."""
+        return False
 
     def message(self, payload: bytes) -> Outgoing:
         """Return the samples as they are, for a fork with ``bidirectionalAudio.streaming``."""
@@ -209,23 +214,30 @@ def _read_documents(message: bytes) -> tuple[list[object], bool]:
 
     The documents stand back to back: FreeSWITCH's modules join texts that wait for the same write.
     """
-    text = message.decode("utf-8", "replace")
+    rest = message.decode("utf-8", "replace").encode().strip(_SPACE)
     documents: list[object] = []
-    at = _skip_space(text, 0)
-    while at < len(text) and len(documents) < _MAX_DOCUMENTS:
-        try:
-            _, end = _scan_json(text, at)
-            # msgspec refuses half a surrogate pair: the standard library takes it, and it cannot be encoded again.
-            documents.append(msgspec.json.decode(text[at:end]))
-        except ValueError:
-            break
-        except RecursionError:
-            raise too_deep() from None
-        at = _skip_space(text, end)
-    return documents, at == len(text) and bool(documents)
+    try:
+        while rest and len(documents) < _MAX_DOCUMENTS:
+            document, end = _first_document(rest)
+            documents.append(document)
+            rest = rest[end:]
+    except msgspec.DecodeError:
+        pass
+    except RecursionError:
+        raise too_deep() from None
+    return documents, not rest and bool(documents)
 
 
-def _skip_space(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    assert space is not None  # it may be empty
-    return space.end()
+def _first_document(text: bytes) -> tuple[object, int]:
+    """Return the first JSON document of a text, and where the next one begins; raise msgspec.DecodeError.
+
+    A text of one document is read once, as the standard library's scanner is ten times as slow as msgspec.
+    """
+    try:
+        return _decode(text), len(text)
+    except msgspec.DecodeError as error:
+        trailing = _TRAILING.search(str(error))
+        if trailing is None:
+            raise
+    end = int(trailing.group(1)) - 1  # it counts from 1
+    return _decode(text[:end]), end

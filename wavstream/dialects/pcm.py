@@ -122,6 +122,10 @@ class PcmDialect:
             raise BadParameter(late, "the stream has started; settings belong into the query or the first message")
         raise BadPayload("event", "missing")
 
+    def is_audio(self, message: bytes) -> bool:
+        """Return False: audio is binary."""
+        return False
+
     def binary(self, payload: bytes) -> Sequence[Event]:
         """Return the frame of whole samples of every channel; raise BadPayload."""
         step_bytes = self._step_bytes

@@ -180,6 +180,14 @@ class TwilioDialect:
             raise too_deep() from None
         return self._audio(decoded.media) if decoded.event == "media" else self._other(message)
 
+    def is_audio(self, message: bytes) -> bool:
+        """Return whether this is a whole ``media`` message; reading it makes few objects, however long it is."""
+        try:
+            decoded = _decode_message(message)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return decoded.event == "media" and decoded.media is not None
+
     def binary(self, payload: bytes) -> Sequence[Event]:
         """Ignore it: Twilio sends no binary messages."""
         return _IGNORED[Reason.BINARY]

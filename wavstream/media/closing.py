@@ -54,6 +54,11 @@ def over_limit(limit: str, most: int, what: str) -> Closing:
     return Closing(_POLICY, f"{limit}: more than {most} {what} a second, the limit of this server")
 
 
+def out_of_time(limit: str, most_s: float, what: str) -> Closing:
+    """Return how a stream ends that did not do in time what it has to; ``limit`` is the setting."""
+    return Closing(_POLICY, f"{limit}: {what} after {most_s:g} s, the limit of this server")
+
+
 def counted_code(code: int) -> int | str:
     """Return what a close code is counted as: a peer may choose among thousands, which would each be a metric."""
     return code if code in _COUNTED else "other"

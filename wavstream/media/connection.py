@@ -138,9 +138,7 @@ class MediaConnection(asyncio.Protocol):
         self._received_bytes += len(data)
         watchdog = self._watchdog
         if self._reader.frames > watchdog.frames_ceiling or self._received_bytes > watchdog.bytes_ceiling:
-            closing = watchdog.over(frames=self._reader.frames, received_bytes=self._received_bytes)
-            assert closing is not None
-            self._fail_with(closing)
+            self._fail_if_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the stream, if it has not ended: the socket is gone."""
@@ -255,6 +253,13 @@ class MediaConnection(asyncio.Protocol):
         self._end(State.FAILED)
         self._send_core_data()
 
+    def _fail_if_over(self) -> None:
+        closing = self._watchdog.over(
+            frames=self._reader.frames, received_bytes=self._received_bytes, controls=self._control_frames
+        )
+        if closing is not None:
+            self._fail_with(closing)
+
     def _end(self, state: State) -> None:
         """Tell the session that its stream is over, if it was not told yet."""
         sent = self._core.close_sent  # the peer's code, where we only answered
@@ -276,6 +281,9 @@ class MediaConnection(asyncio.Protocol):
     def _take_control(self, kind: Kind) -> None:
         """Take a control frame, or the core's word that the peer broke the protocol, and send the core's answer."""
         self._control_frames += 1
+        if self._control_frames > self._watchdog.controls_ceiling:
+            self._fail_if_over()
+            return
         if kind is Kind.PONG and self._pong_deadline is not None:
             self._arm(self._limits.ping_interval_s, self._ping)
         elif kind is Kind.CLOSE:
@@ -344,12 +352,13 @@ class MediaConnection(asyncio.Protocol):
         """Look at what came since the last time."""
         self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
         self._stream.count(self._arrival_us)
-        frames = self._reader.frames
         closing = self._watchdog.look(
-            frames=frames,
+            frames=self._reader.frames,
             received_bytes=self._received_bytes,
-            messages=frames - self._control_frames,
+            controls=self._control_frames,
             reading=self._transport.is_reading(),
+            opening=self._stream.state is State.OPENING,
+            unfinished=self._reader.unfinished(),
         )
         if closing is not None and self._stream.state in (State.OPENING, State.LIVE):
             self._fail_with(closing)

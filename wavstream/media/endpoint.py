@@ -22,6 +22,8 @@ class MediaLimits:
 
     max_message_bytes: int = 1024 * 1024
     """Of one message, whole or in fragments."""
+    max_text_bytes: int = 64 * 1024
+    """Of one text message that is no audio."""
     handshake_timeout_s: float = 10.0
     """From the request to the answer: bounds a slow check of the key."""
     ping_interval_s: float = 20.0
@@ -33,10 +35,16 @@ class MediaLimits:
     """Without any message. A peer that answers pings is alive, but none is silent for this long in a call."""
     frames_per_second: int = 2_000
     """WebSocket frames of any kind, sustained. A peer that stalled may deliver ten seconds of this at once."""
+    control_frames_per_second: int = 20
+    """Pings, pongs and closes among them, likewise. A peer pings once in some seconds, and answers our ping."""
     bytes_per_second: int = 1_000_000
     """Of the same, what was read for them."""
     watch_interval_s: float = 1.0
-    """Between two looks at what came: so exactly are the three limits above kept."""
+    """Between two looks at what came: so exactly are the limits of a rate, and those of time below, kept."""
+    introduction_timeout_s: float = 30.0
+    """From the upgrade to the start of the stream."""
+    message_timeout_s: float = 30.0
+    """From the first byte of a message to its last."""
     sockets: int = 20_000
     """Open at once."""
 

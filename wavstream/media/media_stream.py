@@ -17,6 +17,7 @@ Each state may be left for any below it, but STOPPED is entered from LIVE alone.
 2. The sink is told of the end once.
 3. A stream that ends in OPENING may start at that moment: some dialects hold the start back until they know enough.
    One that was refused may not.
+4. A text has a bound of its own, unless it is audio: JSON becomes objects, and of one byte come up to a hundred.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import structlog
 
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
-from wavstream.errors import BadParameter, InternalError, PeerError
+from wavstream.errors import BadParameter, InternalError, PeerError, TooLong
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.sessions.ports import StreamHandle, StreamSink
 
@@ -59,6 +60,7 @@ class MediaStream:
         "_endpoint",
         "_explained",
         "_handle",
+        "_max_text_bytes",
         "_untold",
         "frames",
         "received_bytes",
@@ -72,6 +74,7 @@ class MediaStream:
         self._dialect = dialect
         self._app_id = app_id
         self._handle = handle
+        self._max_text_bytes = endpoint.limits.max_text_bytes
         self.state = State.OPENING
         self.started: StreamStarted | None = None
         """How the stream introduced itself."""
@@ -96,8 +99,10 @@ class MediaStream:
         return ()
 
     def receive_text(self, message: bytes) -> Sequence[Event]:
-        """Return the events of a text message; raise MediaError if the dialect refuses it."""
+        """Return the events of a text message; raise MediaError if it is too long, or the dialect refuses it."""
         if self.state is _LIVE or self.state is _OPENING:  # rule 1
+            if len(message) > self._max_text_bytes and not self._dialect.is_audio(message):  # rule 4
+                raise TooLong("media.max_text_bytes", f"a text without audio is at most {self._max_text_bytes} bytes")
             return self._dialect.text(message)
         return ()
 

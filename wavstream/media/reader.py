@@ -69,6 +69,7 @@ class FrameReader:
         "_is_over",
         "_max_bytes",
         "_unfinished",
+        "_whole",
         "frames",
     )
 
@@ -87,6 +88,8 @@ class FrameReader:
         """Whether rule 3 holds."""
         self._unfinished = False
         """Whether the next read goes on with something: then it is not for the fast path."""
+        self._whole = 0
+        """Messages that an earlier read began and a later one ended, and some more."""
         self.frames = 0
         """Frames that began, of any kind."""
 
@@ -128,6 +131,10 @@ class FrameReader:
             offset = stop
         return self._read_on(messages, data[offset:])
 
+    def unfinished(self) -> int | None:
+        """Return a number that the message has which has begun and is not whole; None: there is none."""
+        return self._whole if self._unfinished and not self._is_over else None
+
     def discard(self) -> None:
         """Read nothing from now on: the connection has failed."""
         self._held.clear()
@@ -166,6 +173,7 @@ class FrameReader:
                     kind = BINARY if held[0] == _WHOLE_BINARY else TEXT
                     payload = apply_mask(held[start:stop], held[start - 4 : start])
                     del held[:stop]
+                    self._whole += 1
                     yield kind, payload
         self._unfinished = bool(held) or self._core_owed_bytes > 0 or self._fragments is not None or self._is_over
 
@@ -176,6 +184,7 @@ class FrameReader:
             assert isinstance(frame, Frame)
             control = _CONTROL.get(frame.opcode)
             if control is not None:
+                self._whole += self._fragments is None  # one within a message leaves that unfinished
                 yield control, bytes(frame.data)
                 continue
             if frame.opcode is not Opcode.CONT:
@@ -185,6 +194,7 @@ class FrameReader:
             self._fragments += frame.data
             if frame.fin:
                 payload, self._fragments = bytes(self._fragments), None
+                self._whole += 1
                 yield self._fragmented, payload
         if core.parser_exc is not None:
             yield Kind.BROKEN, b""

@@ -55,10 +55,13 @@ def media_endpoint(
         quotas=quotas,
         limits=MediaLimits(
             max_message_bytes=media.max_message_bytes,
+            max_text_bytes=media.max_text_bytes,
             handshake_timeout_s=media.handshake_timeout_s,
             ping_interval_s=media.ping_interval_s,
             ping_timeout_s=media.ping_timeout_s,
             close_timeout_s=media.close_timeout_s,
+            introduction_timeout_s=media.introduction_timeout_s,
+            message_timeout_s=media.message_timeout_s,
             frames_per_second=media.frames_per_second,
             bytes_per_second=media.bytes_per_second,
             # A tenth of the places is left to requests: who records has to be able to stop.

@@ -70,6 +70,9 @@ class MediaSettings(Table):
 
     max_message_bytes: Annotated[int, Field(ge=1_024, le=64 * 1_048_576)] = 1_048_576
     """Bytes of the largest message taken; 1 MiB is over 30 s of 16 kHz audio, so only a mistake is larger."""
+    max_text_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 65_536
+    """Bytes of the largest text message taken that is no audio, such as metadata; some dozen times the largest real
+    ones. Audio in text (`twilio`) may be as long as any message."""
     handshake_timeout_s: Seconds = 10.0
     """Seconds that a WebSocket handshake may take, the check of its key included."""
     ping_interval_s: Seconds = 20.0
@@ -78,6 +81,12 @@ class MediaSettings(Table):
     """Seconds without an answer to a ping after which the stream counts as lost."""
     close_timeout_s: Seconds = 5.0
     """Seconds that the peer gets to answer a close before the connection is dropped."""
+    introduction_timeout_s: Seconds = 30.0
+    """Seconds from the upgrade in which a stream has to say what it is; media servers say it at once, or send the
+    audio that starts it."""
+    message_timeout_s: Seconds = 30.0
+    """Seconds from the first byte of a message to its last; one is sent in far less than a second, but for a link that
+    stalls."""
     frames_per_second: Annotated[int, Field(ge=50, le=100_000)] = 2_000
     """Messages a second of one stream, sustained; forty times a 20 ms stream, so that a file may be played in fast."""
     bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 1_000_000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from typing import cast
@@ -214,7 +215,9 @@ async def test_a_peer_that_was_closed_for_an_error_and_stays_is_cut_off_after_th
 
 
 async def test_a_peer_that_pings_and_never_reads_is_cut_off() -> None:
-    async with media_plane(limits=MediaLimits(frames_per_second=1_000_000)) as plane:
+    async with media_plane(
+        limits=MediaLimits(frames_per_second=1_000_000, control_frames_per_second=1_000_000)
+    ) as plane:
         peer = await plane.raw()
         sink = await plane.sink()
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -384,6 +387,47 @@ async def test_more_frames_than_ten_seconds_of_the_limit_at_once_close_1008() ->
         assert reason == "media.frames_per_second: more than 20 frames a second, the limit of this server"
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG])
+@pytest.mark.parametrize("path", ["/media/pcm/s/a?rate=8000", "/media/twilio"])
+async def test_more_control_frames_than_ten_seconds_of_their_allowance_close_1008(path: str, opcode: int) -> None:
+    async with media_plane(limits=MediaLimits(watch_interval_s=1000)) as plane:
+        peer = await plane.raw(path)
+        peer.send(*[client_frame(opcode, b"p")] * 200, client_frame(BINARY, SAMPLES))
+        if opcode == PING:
+            assert [await peer.receive() for _ in range(200)] == [(PONG, b"p")] * 200
+        peer.send(*[client_frame(opcode, b"p")] * 10_000)
+        assert await peer.closing() == (
+            1008,
+            "control frames: more than 20 pings, pongs and closes a second, the limit of this server",
+        )
+
+
+@pytest.mark.parametrize("path", ["/media/pcm", "/media/twilio", "/media/audio-fork/s/a", "/media/audio-stream/s/a"])
+async def test_a_stream_that_never_introduces_itself_is_closed_and_names_the_setting(path: str) -> None:
+    async with media_plane(limits=MediaLimits(introduction_timeout_s=0.1, watch_interval_s=0.05)) as plane:
+        peer = await plane.raw(path)
+        assert await peer.closing() == (
+            1008,
+            "media.introduction_timeout_s: no introduction after 0.1 s, the limit of this server",
+        )
+        assert plane.sinks == []
+
+
+@pytest.mark.parametrize(
+    "begun", [client_frame(BINARY, SAMPLES)[:1], client_frame(BINARY, SAMPLES)[:-1], client_frame(TEXT, fin=False)]
+)
+async def test_a_message_that_is_never_finished_closes_1008_and_names_the_setting(begun: bytes) -> None:
+    async with media_plane(limits=MediaLimits(message_timeout_s=0.1, watch_interval_s=0.05)) as plane:
+        peer = await plane.raw()
+        peer.send(client_frame(BINARY, SAMPLES), begun)
+        assert await peer.closing() == (
+            1008,
+            "media.message_timeout_s: a message is unfinished after 0.1 s, the limit of this server",
+        )
+        sink = await plane.sink()
+        assert (await sink.end(), len(sink.frames)) == (False, 1)
+
+
 async def test_more_bytes_than_ten_seconds_of_the_limit_at_once_close_1008() -> None:
     async with media_plane(limits=MediaLimits(bytes_per_second=32_000, watch_interval_s=1000)) as plane:
         peer = await plane.raw()
@@ -452,12 +496,12 @@ async def test_a_broken_close_within_a_message_in_fragments_is_still_broken(plan
 
 
 DEEP = {
-    "objects": b'{"a":' * 50_000,
-    "lists": b"[" * 100_000,
-    "closed lists": b"[" * 100_000 + b"]" * 100_000,
-    "in an object": b'{"event":"dtmf","digit":' + b"[" * 100_000,
-    "in media": b'{"event":"media","media":{"payload":' + b"[" * 100_000,
-    "in an unknown field": b'{"event":"media","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "objects": b'{"a":' * 10_000,
+    "lists": b"[" * 30_000,
+    "closed lists": b"[" * 30_000 + b"]" * 30_000,
+    "in an object": b'{"event":"dtmf","digit":' + b"[" * 30_000,
+    "in media": b'{"event":"media","media":{"payload":' + b"[" * 30_000,
+    "in an unknown field": b'{"event":"media","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
 }
 STARTS = {
     "pcm": b"{}",
@@ -482,6 +526,39 @@ async def test_deep_json_closes_1007_in_every_dialect_without_a_traceback(
             code, reason = await peer.closing()
         assert (code, reason.split(":")[0]) == (1007, "text"), dialect
         assert [entry for entry in logs if "exc_info" in entry or entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before the start", "after it"])
+@pytest.mark.parametrize("inner", [b"[]", b"[[[]]]", b'{"a":1}', b'"text"'])
+async def test_a_text_without_audio_that_is_too_long_closes_1009_in_every_dialect(
+    plane: MediaHarness, inner: bytes, started: bool
+) -> None:
+    head, tail = b'{"event":"media","x":[' + inner, b"]}"
+    whole = head + (b"," + inner) * (65_536 // (len(inner) + 1)) + tail
+    assert len(whole) > 65_536
+    for dialect, start in STARTS.items():
+        for text in (whole, whole + whole, b"{}" + whole, b"x" * 65_537):
+            peer = await plane.raw(f"/media/{dialect}/s/a")
+            peer.send(*[client_frame(TEXT, start)] * started, client_frame(TEXT, text))
+            code, reason = await peer.closing()
+            assert (code, reason.split(":")[0]) == (1009, "media.max_text_bytes"), dialect
+
+
+async def test_metadata_as_long_as_a_text_may_be_are_read(plane: MediaHarness) -> None:
+    peer = await plane.raw("/media/audio-stream/s/a")
+    text = json.dumps({"rate": 16_000, "note": "", "from": "+49301234"}).encode()
+    peer.send(client_frame(TEXT, text.replace(b'""', b'"' + b"n" * (65_536 - len(text)) + b'"')))
+    assert (await plane.sink()).started.call.from_ == "+49301234"
+
+
+async def test_audio_in_a_text_may_be_as_long_as_any_message(plane: MediaHarness) -> None:
+    peer = await plane.raw("/media/twilio/s/a")
+    sound = bytes(700_000)
+    media = {"track": "inbound", "timestamp": "0", "payload": base64.b64encode(sound).decode()}
+    peer.send(client_frame(TEXT, STARTS["twilio"]), text_frame({"event": "media", "media": media}))
+    sink = await plane.sink()
+    await sink.hear(lambda sink: sink.frames)
+    assert sink.audio == sound
 
 
 async def test_refusals_without_end_are_a_few_lines_of_log_and_one_that_counts_the_rest() -> None:

@@ -48,6 +48,9 @@ class Script:
     def text(self, message: bytes) -> Sequence[Event]:
         return self.events
 
+    def is_audio(self, message: bytes) -> bool:
+        return False
+
     def binary(self, payload: bytes) -> Sequence[Event]:
         return self.events
 

@@ -179,3 +179,28 @@ def test_empty_fragments_without_end_take_no_memory() -> None:
     heard.feed(client_frame(CONT, b"c"))
     assert heard.got == [("binary", b"abc")]
     assert len(heard.core.events) == 0
+
+
+def test_an_unfinished_message_keeps_its_number_until_it_is_whole() -> None:
+    heard = Heard()
+    whole = client_frame(BINARY, bytes(100))
+
+    def after(wire: bytes) -> int | None:
+        heard.feed(wire)
+        return heard.reader.unfinished()
+
+    assert after(whole) is None
+    first = after(whole[:3])
+    assert first is not None
+    assert after(whole[3:50]) == first
+    assert after(whole[50:]) is None
+    second = after(whole[:50])
+    assert second not in (first, None)
+    third = after(whole[50:] + client_frame(BINARY, b"x", fin=False))
+    assert third not in (first, second, None)
+    # Neither fragments nor control frames between them make it another message.
+    assert [after(client_frame(opcode, b"x", fin=opcode == PING)) for opcode in (CONT, PING, CONT)] == [third] * 3
+    assert after(client_frame(PING, b"x")[:3]) == third
+    assert after(client_frame(PING, b"x")[3:] + client_frame(CONT)) is None
+    fourth = after(client_frame(PING)[:4])
+    assert after(client_frame(PING)[4:] + client_frame(PING)[:4]) not in (fourth, None)
