@@ -38,7 +38,10 @@ from wavstream.media.refusals import RefusalLog
 from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
 
 _MAX_PIPELINED = 8
-"""Each costs others its time, and is answered at once: few clients send even two. Requests that wait for the answers before them. uvicorn stops reading at the second, but one read holds thousands."""
+"""Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
+
+uvicorn stops reading at the second, but one read holds thousands.
+"""
 _MAX_DROPPED_BYTES = 4 * 1024 * 1024
 """More than the kernels of both sides hold when a refusal is sent; who sends more does not read."""
 _LINE_BYTES = 4

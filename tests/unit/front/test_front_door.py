@@ -146,7 +146,7 @@ async def test_requests_whose_peer_is_gone_before_their_answers_end_without_a_wo
     [
         (b"/a?http://evil.example/", b"127.0.0.1"),
         (b"http://evil.example/a", b"evil.example"),
-        (b"HTTP://evil.example:81?a", b"evil.example:81"),
+        (b"HTTP://evil.example:81/?a", b"evil.example:81"),
         (b"http://me@127.0.0.1:8080/", b"me@127.0.0.1:8080"),
         (b"http://localhost:8080/", b"localhost:8080"),
     ],
