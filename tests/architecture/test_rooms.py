@@ -50,7 +50,6 @@ SHORTER = {
         "catalog/pages.py",
     ),
     "One route, or one clause of an RFC": (
-        "api/app.py",
         "api/dependencies.py",
         "api/facade_documents.py",
         "api/gateway/answers.py",

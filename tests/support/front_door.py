@@ -32,6 +32,8 @@ class Application:
         self.requests: list[Any] = []
         self.go_on = asyncio.Event()
         self.sent_bytes = 0
+        self.waiting = 0
+        """Requests that wait to be told."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer (ASGI)."""
@@ -44,7 +46,9 @@ class Application:
             size_bytes += len(message["body"])
             more = message["more_body"]
         if scope["path"] == "/wait":
+            self.waiting += 1
             await self.go_on.wait()
+            self.waiting -= 1
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(64 if scope["path"] == "/large" else 0):
             if self.sent_bytes < 0:

@@ -7,9 +7,11 @@ are trusted proxies. At an entry that is no address the reading stops, and the p
 A client on this machine may do without a key before the first app exists. It is one if
 
 1. its socket comes from loopback,
-2. it asks for loopback by an address or as ``localhost``: a name that a stranger's page has pointed here is none,
-3. it is no page of another origin: browsers say whose page asks, and a page cannot change that,
-4. nothing that a proxy would add is there.
+2. it asks for loopback by an address or as ``localhost``: a name that a stranger's page has pointed here is none, and
+   neither is an address with a zone, which is any text,
+3. it is no page of another origin or site: browsers say whose page asks, and a page cannot change that. A page that is
+   listed may be of another site,
+4. nothing that a proxy would add is there. Some write ``_`` for ``-``, so both are read as one.
 
 A page may open a WebSocket to any host, so media sockets refuse pages of other origins whatever they show. Media
 servers send no ``Origin``; some that are built on libwebsockets send the name that they connect to.
@@ -23,12 +25,20 @@ from collections.abc import Collection, Iterable
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 _BY_PROXIES = frozenset(
-    ("via", "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "fastly-client-ip")
+    (
+        *("via", "cdn-loop", "x-varnish", "x-host", "x-scheme", "client-ip", "true-client-ip", "fastly-client-ip"),
+        *("proxy-client-ip", "wl-proxy-client-ip", "x-client-ip", "x-cluster-client-ip", "x-originating-ip"),
+        *("x-proxyuser-ip", "x-real-ip", "x-remote-ip", "x-remote-addr"),
+    )
 )
-_BY_PROXIES_BEGIN = ("x-forwarded", "cf-", "x-envoy-", "x-amzn-", "x-amz-cf-", "x-azure-", "x-original-")
+_BY_PROXIES_BEGIN = (
+    *("cf-", "fly-", "tailscale-", "x-amz-cf-", "x-amzn-", "x-appengine-", "x-azure-", "x-envoy-", "x-original-"),
+    "x-vercel-",
+)
+_BY_PROXIES_HAVE = "forwarded"
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 _OUR_PAGES = ("same-origin", "none")
-"""Of ``Sec-Fetch-Site``, which browsers send where they leave ``Origin`` out."""
+"""Of ``Sec-Fetch-Site``, which browsers send with ``Origin`` and without."""
 
 
 def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Networks) -> str | None:
@@ -70,17 +80,18 @@ def is_local(host: str | None, lines: Lines, *, allowed_origins: Collection[str]
         return False
     said: dict[str, list[str]] = {}
     for name, value in lines:
-        said.setdefault(name.lower(), []).append(value.strip().lower())
-    if any(name in _BY_PROXIES or name.startswith(_BY_PROXIES_BEGIN) for name in said):  # rule 4
+        said.setdefault(name.lower().replace("_", "-"), []).append(value.strip().lower())
+    if any(_is_of_proxy(name) for name in said):  # rule 4
         return False
     asked = said.get("host", [])
     if len(asked) != 1 or not _is_literal_loopback(asked[0]):  # rule 2
         return False
     origins = said.get("origin", [])  # rule 3
     ours = (f"http://{asked[0]}", f"https://{asked[0]}", _name_in(asked[0]), *allowed_origins)
-    return all(each in ours for each in origins) and all(
-        each in _OUR_PAGES for each in said.get("sec-fetch-site", []) if not origins
-    )
+    if not all(each in ours for each in origins):
+        return False
+    is_listed = bool(origins) and all(each in allowed_origins for each in origins)
+    return is_listed or all(each in _OUR_PAGES for each in said.get("sec-fetch-site", []))
 
 
 def is_foreign(origins: Iterable[str], *, hosts: Iterable[str], allowed_origins: Collection[str]) -> bool:
@@ -112,10 +123,16 @@ def _name_in(authority: str) -> str:
     return name if colon and port.isdigit() and (not name.count(":") or name.endswith("]")) else authority
 
 
+def _is_of_proxy(name: str) -> bool:
+    return name in _BY_PROXIES or name.startswith(_BY_PROXIES_BEGIN) or _BY_PROXIES_HAVE in name
+
+
 def _is_literal_loopback(authority: str) -> bool:
     name = _name_in(authority)
     if name == "localhost":
         return True
+    if "%" in name:
+        return False
     bracketed = name.startswith("[") and name.endswith("]")
     try:
         address = ipaddress.ip_address(name[1:-1] if bracketed else name)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
 from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
 from wavstream.api.dependencies import ApiDependencies
-from wavstream.api.documents import DESCRIPTION, openapi
+from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.facade_documents import documents_of_facades, facade_openapi
 from wavstream.api.gateway.dependencies import GatewayDependencies
@@ -27,6 +27,16 @@ class _Application(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = openapi(super().openapi())
         return self.openapi_schema
+
+    def setup(self) -> None:
+        kept = KeptDocument(self.openapi)
+
+        async def document(_request: Request) -> Response:
+            return await kept.answer()
+
+        # Before the framework's own, which encodes the document for every request.
+        self.add_route("/openapi.json", document, include_in_schema=False)
+        super().setup()
 
 
 def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: FacadeDependencies) -> FastAPI:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
 
 from wavstream.api.problems import MEDIA_TYPE
 from wavstream.api.schemas import EXAMPLES, Problem
@@ -36,6 +40,23 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe problems as answers of a route; one that asks for a key may also answer 429."""
     more = {429} if 401 in statuses else set()
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted({*statuses, *more})}
+
+
+class KeptDocument:
+    """A document as its bytes: whoever asks, without a key too, must cost no more than sending them."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._body: bytes | None = None
+        self._making = asyncio.Lock()
+
+    async def answer(self) -> Response:
+        """Return the document, made when it is asked for first."""
+        async with self._making:
+            if self._body is None:
+                # On a thread: it takes a moment, and the framework reads source files for it.
+                self._body = await asyncio.to_thread(lambda: bytes(JSONResponse(self._make()).body))
+        return Response(self._body, media_type=JSONResponse.media_type)
 
 
 _PUBLIC_NAMES = {

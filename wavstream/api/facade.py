@@ -30,7 +30,7 @@ from wavstream import __version__
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.signing_keys import SigningKeys
-from wavstream.api.middleware import authenticated, limited_body
+from wavstream.api.middleware import authenticated, limited_body, unicode_body
 from wavstream.api.mistakes import of_http, of_validation
 from wavstream.catalog.deliveries import Deliveries
 from wavstream.catalog.operations import Operations
@@ -228,7 +228,7 @@ class _Gate:
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:
-                limited = limited_body(headers, receive, self._parts.body_limit_bytes)
+                limited = unicode_body(limited_body(headers, receive, self._parts.body_limit_bytes))
             except HTTPException as error:
                 raise TooLarge(str(error.detail)) from None
         except WavstreamError as error:

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_fields_from_routes
-from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
+from starlette.responses import Response
 
+from wavstream.api.documents import KeptDocument
 from wavstream.errors import NotFound
 
 _OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
@@ -18,15 +19,13 @@ _OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
 def documents_of_facades(documents: Mapping[str, Callable[[], dict[str, Any]]]) -> APIRouter:
     """Return the route of the documents, each made when it is asked for first."""
     router = APIRouter(include_in_schema=False)
-    made: dict[str, dict[str, Any]] = {}
+    kept = {name: KeptDocument(make) for name, make in documents.items()}
 
     @router.get("/openapi/{name}.json")
-    async def document(name: str) -> JSONResponse:
-        if name not in documents:
-            raise NotFound(f"There is no such API here; there are: {', '.join(documents)}.")
-        if name not in made:
-            made[name] = documents[name]()
-        return JSONResponse(made[name])
+    async def document(name: str) -> Response:
+        if name not in kept:
+            raise NotFound(f"There is no such API here; there are: {', '.join(kept)}.")
+        return await kept[name].answer()
 
     return router
 

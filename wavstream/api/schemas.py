@@ -170,9 +170,11 @@ SESSION_EXAMPLE: dict[str, Any] = {
 
 
 class SessionList(Document):
-    """The live sessions of the app."""
+    """Live sessions of the app, oldest first."""
 
     data: list[SessionView]
+    next_cursor: str | None = None
+    """Give it as `cursor` to read on; left out if there is no more."""
 
 
 class StreamToken(Document):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -53,6 +53,17 @@ class AnnounceSession(BaseModel):
     """The switch's own ids of the call, by its names for them."""
 
 
+class ListQuery(BaseModel):
+    """Which page to read. What else is asked for has always been passed over here."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """Sessions in the page; the server's own limit (200 unless set otherwise) cuts it."""
+    cursor: str | None = None
+    """The `next_cursor` of the page before."""
+
+
 class MakeStreamToken(BaseModel):
     """Ask for a key that opens media streams for a short while, to be given to a media server."""
 
@@ -78,12 +89,14 @@ def routes(parts: ApiDependencies) -> APIRouter:
         "/sessions",
         operation_id="listSessions",
         summary="List live sessions",
-        description="The app's sessions that stream, or are waited for.",
+        description="The app's sessions that stream, or are waited for, oldest first.",
         response_model=SessionList,
-        responses=problems(401),
+        responses=problems(401, 422),
     )
-    async def list_live(app_id: AppId) -> Response:
-        return JSONResponse({"data": [view.as_json() for view in commands.sessions(app_id)]})
+    async def list_live(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
+        page = commands.sessions(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
+        more = {} if page.next_cursor is None else {"next_cursor": page.next_cursor}
+        return JSONResponse({"data": [view.as_json() for view in page.data], **more})
 
     @router.post(
         "/sessions",

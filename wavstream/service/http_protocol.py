@@ -6,7 +6,8 @@
 2. Trailers are dropped: nothing here reads them, and uvicorn would add them to the headers of a request that runs.
 3. What the peer owes, and until when, is said by ``deadlines``; who gives way to others by ``access.connections``.
 4. HTTP/1.0 has no upgrades (RFC 9110, 7.8): the request is answered as if it had not asked for one.
-5. A refusal is an answer that the peer gets to read: our side ends behind it, and what the peer still sends is read and
+5. Of a target in absolute form, the authority is whom the request is for; ``Host`` is not asked (RFC 9112, 3.2.2).
+6. A refusal is an answer that the peer gets to read: our side ends behind it, and what the peer still sends is read and
    dropped for a moment. Closing at once would have the kernel throw the answer away.
 """
 
@@ -36,8 +37,11 @@ from wavstream.api.live import WIRE
 from wavstream.media.refusals import RefusalLog
 from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
 
-_MAX_PIPELINED = 64
-"""Requests that wait for the answers before them. uvicorn stops reading at the second, but one read holds thousands."""
+_MAX_PIPELINED = 8
+"""Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
+
+uvicorn stops reading at the second, but one read holds thousands.
+"""
 _MAX_DROPPED_BYTES = 4 * 1024 * 1024
 """More than the kernels of both sides hold when a refusal is sent; who sends more does not read."""
 _LINE_BYTES = 4
@@ -87,7 +91,12 @@ class CountedTransport:
         self.written_bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Send it, now or as soon as the peer takes it."""
+        """Send it, now or as soon as the peer takes it; not to a peer that is gone.
+
+        uvicorn tells only the last of several requests on a connection that it is, and the one before writes on.
+        """
+        if self.inner.is_closing():
+            return
         self.written_bytes += len(data)
         self.inner.write(data)
 
@@ -96,6 +105,8 @@ class CountedTransport:
 
     def taken_bytes(self) -> int:
         """Return how much the peer's side has acknowledged."""
+        if self.inner.is_closing():
+            return self.written_bytes
         unsent = self.inner.get_write_buffer_size()
         # The kernel takes megabytes, and asks for more when a third of them is gone: a slow reader needs minutes for
         # that. What it has acknowledged grows whenever it reads.
@@ -124,7 +135,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._has_head = False
         """Whether the head of that message is whole: what comes now is body or trailers."""
         self._is_over = False
-        """Whether what comes is dropped (rule 5)."""
+        """Whether what comes is dropped (rule 6)."""
         self._dropped_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         """Set while there is a socket."""
@@ -226,6 +237,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._has_told = self._has_head = True
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise httptools.HttpParserError("too many requests ahead of their answers")
+        if (authority := _authority(self.url)) is not None:  # rule 5
+            self.headers[:] = [(b"host", authority), *(each for each in self.headers if each[0] != b"host")]
         self._deadlines.expect(Owed.BODY)
         super().on_headers_complete()
 
@@ -332,7 +345,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._answer(*_ANSWERS[refusal])
 
     def _answer(self, status: int, text: str) -> None:
-        """Answer with a status, and end the connection when the peer has had time to read it (rule 5)."""
+        """Answer with a status, and end the connection when the peer has had time to read it (rule 6)."""
         head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
         lines = [
             b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *head, (b"connection", b"close"))
@@ -357,6 +370,14 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abort()
+
+
+def _authority(target: bytes) -> bytes | None:
+    """Return whom a request's target names itself; None for a path alone."""
+    if target.startswith(b"/") or target == b"*":
+        return None
+    rest = target.partition(b"://")[2] or target
+    return rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]
 
 
 @functools.lru_cache(maxsize=4)

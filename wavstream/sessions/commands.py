@@ -310,9 +310,10 @@ class Commands:
         """
         return self._live(app_id, session_id).play(sound, after=after)
 
-    def sessions(self, app_id: str) -> Sequence[SessionView]:
-        """Return the app's live sessions, oldest first."""
-        return [session_view(session, self._now_us()) for session in self._sessions.of_app(app_id)]
+    def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
+        """Return a page of the app's live sessions, oldest first; raises InvalidFields for a cursor not ours."""
+        page = self._sessions.page(app_id, limit=limit, cursor=cursor)
+        return Page(tuple(session_view(session, self._now_us()) for session in page.data), page.next_cursor)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         """Return one live session of the app; raises NotFound."""

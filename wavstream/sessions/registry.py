@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from wavstream.catalog.pages import Page
 from wavstream.dialects.events import StreamStarted
-from wavstream.errors import LimitReached, NotYetSafe
+from wavstream.errors import FieldError, InvalidFields, LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.options import RecordingOptions
 from wavstream.recorder.recorder import Recorder
@@ -25,6 +27,8 @@ from wavstream.sessions.session import Session, SessionStream
 
 TICK_SLOTS = 10
 """Sessions are ticked in turn: see ``ticker``."""
+_MAX_CURSOR = 18
+"""Digits."""
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +100,19 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
-    def of_app(self, app_id: str) -> list[Session]:
-        """Return the app's live sessions, oldest first."""
-        return [session for session in self._sessions.values() if session.app_id == app_id]
+    def page(self, app_id: str, *, limit: int, cursor: str | None) -> Page[Session]:
+        """Return a page of the app's live sessions, oldest first; raise InvalidFields for a cursor that is not ours.
+
+        A cursor is the turn of the last session handed out, so those that come and go neither repeat nor hide any.
+        """
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MAX_CURSOR):
+            raise InvalidFields(
+                (FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),)
+            )
+        after = -1 if cursor is None else int(cursor)
+        found = (each for each in self._sessions.values() if each.app_id == app_id and each.turn > after)
+        data = tuple(itertools.islice(found, limit))
+        return Page(data, str(data[-1].turn) if next(found, None) is not None else None)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())

@@ -81,6 +81,7 @@ class Session:
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
+        self.turn = turn
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[SessionStream] = []

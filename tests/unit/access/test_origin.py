@@ -65,6 +65,7 @@ def test_a_client_on_this_machine_that_asks_for_loopback_is_local(peer: str, hos
         *("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil"),
         *("", "0.0.0.0:8080", "10.0.0.1", "[::]", "[::1", "::1", "[fe80::1]", "127.1", "2130706433", "0x7f.1", "local"),
         *("localhost.", "[::ffff:10.0.0.1]", "127.0.0.1:8080, evil.example", "127.0.0.1:x", "[127.0.0.1]"),
+        *("[::1%evil.com]", "[::1%25evil.com]:8080", "[::1%lo]", "user@127.0.0.1:8080"),
     ],
 )
 def test_a_name_that_was_pointed_here_is_not_local(host: str) -> None:
@@ -93,10 +94,24 @@ def test_a_page_that_sends_no_origin_is_told_by_where_it_is(site: str, local: bo
     assert is_local("127.0.0.1", [OURS, ("Sec-Fetch-Site", site)]) is local
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "anything"])
+def test_a_page_of_another_site_is_not_local_whatever_its_origin_unless_that_is_listed(site: str) -> None:
+    ours = ("Origin", "http://127.0.0.1:8080")
+    assert not is_local("127.0.0.1", [OURS, ours, ("Sec-Fetch-Site", site)])
+    assert not is_local("127.0.0.1", [OURS, ours, ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", site)])
+    desk = "https://desk.example.com"
+    listed = [OURS, ("Origin", desk), ("Sec-Fetch-Site", site)]
+    assert is_local("127.0.0.1", listed, allowed_origins={desk})
+    assert not is_local("127.0.0.1", [*listed, ours], allowed_origins={desk})
+
+
 @pytest.mark.parametrize(
     "name",
     ["Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Anything",
-     "X-Real-IP", "CF-Connecting-IP", "CF-Ray", "True-Client-IP", "X-Original-URI"],
+     "X-Real-IP", "CF-Connecting-IP", "CF-Ray", "True-Client-IP", "X-Original-URI",
+     "CDN-Loop", "Fly-Client-IP", "Fly-Region", "X-Vercel-Id", "Proxy-Client-IP", "WL-Proxy-Client-IP", "Client-IP",
+     "X-Remote-IP", "X-Originating-IP", "X-Appengine-User-IP", "Tailscale-User-Login", "X-Varnish", "X-Host",
+     "X-Scheme", "X-ProxyUser-Ip", "X_Forwarded_For", "HTTP_X_FORWARDED_FOR", "X-Client-Forwarded", "X_Real_IP"],
 )  # fmt: skip
 def test_what_a_proxy_passes_on_is_not_local_even_if_it_says_so(name: str) -> None:
     assert not is_local(client_address("127.0.0.1", ["127.0.0.1"], TRUSTED), [OURS, (name, "127.0.0.1")])

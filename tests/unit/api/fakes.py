@@ -156,8 +156,9 @@ class FakeCommands(Commands):
         self.views[app_id, session_id] = view
         return view
 
-    def sessions(self, app_id: str) -> tuple[SessionView, ...]:
-        return tuple(view for (app, _), view in self.views.items() if app == app_id)
+    def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
+        found = [view for (app, _), view in self.views.items() if app == app_id][int(cursor or 0) :]
+        return Page(tuple(found[:limit]), str(int(cursor or 0) + limit) if len(found) > limit else None)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         if (view := self.views.get((app_id, session_id))) is None:

@@ -190,3 +190,33 @@ async def test_addresses_and_methods_that_are_not_ours_are_problems(
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     assert response.json()["status"] == status
     assert response.headers.get("allow") == allowed
+
+
+HALF_PAIRS = [
+    *(b'"\\ud800"', b'"\\udfff"', b'"\\uDBff\\\\udc00"', b'"\\udc00\\ud800"', b'"\\\\\\ud83dx"', b'"\xed\xa0\x80"'),
+    *('"\\ud800"'.encode(code) for code in ("utf-16", "utf-16-be", "utf-32-le")),
+]
+
+
+@pytest.mark.parametrize("half", HALF_PAIRS)
+async def test_text_with_half_a_surrogate_pair_is_refused_wherever_it_stands(
+    client: httpx.AsyncClient, half: bytes
+) -> None:
+    json_header = {"Content-Type": "application/json"}
+    plain = b"\0" not in half
+    bodies = [b'{"ids": [%b]}', b"{%b: 1}", b'{"session_id": "a", "metadata": {"k": %b}}'] if plain else [b"%b"]
+    for path in ("/v1/webhooks/dead-letters/replay", "/v1/recordings", "/v1/sessions", "/v1/stream-tokens"):
+        for body in bodies:
+            answer = await client.post(path, content=body % half, headers=json_header)
+            assert answer.status_code == 422
+            assert "surrogate" in answer.json()["detail"]
+
+
+async def test_whole_surrogate_pairs_and_what_only_looks_like_half_of_one_are_text(client: httpx.AsyncClient) -> None:
+    for text in (b'"\\ud83d\\ude00"', b'"\\\\ud800"', '"\ud7a3"'.encode(), '"\U0001f600"'.encode()):
+        answer = await client.post(
+            "/v1/webhooks/dead-letters/replay",
+            content=b'{"ids": [%b]}' % text,
+            headers={"Content-Type": "application/json"},
+        )
+        assert (answer.status_code, answer.json()) == (200, {"replayed": 0})

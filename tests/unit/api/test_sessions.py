@@ -53,6 +53,28 @@ async def test_only_the_apps_own_sessions_are_listed(world: ApiHarness, client: 
     assert [session["session_id"] for session in body["data"]] == ["mine"]
 
 
+async def test_sessions_are_read_a_page_at_a_time_and_the_server_cuts_what_is_asked_for(
+    world: ApiHarness, client: httpx.AsyncClient
+) -> None:
+    names = [f"call-{number}" for number in range(201)]
+    world.commands.views = {("one", name): live_view(name) for name in names}
+
+    queries: list[tuple[dict[str, int], int]] = [({}, 50), ({"limit": 7}, 7), ({"limit": 1000}, 200)]
+    for query, count in queries:
+        read: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await client.get("/v1/sessions", params={**query, **cursor})).json()
+            read += [session["session_id"] for session in page["data"]]
+            if "next_cursor" not in page:
+                break
+            assert len(page["data"]) == count
+            cursor = {"cursor": page["next_cursor"]}
+        assert read == names
+    for limit in (0, 1001, "x"):
+        assert (await client.get("/v1/sessions", params={"limit": limit})).status_code == 422
+
+
 async def test_another_apps_session_is_as_unknown_as_one_that_never_was(
     world: ApiHarness, client: httpx.AsyncClient
 ) -> None:

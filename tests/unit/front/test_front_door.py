@@ -114,17 +114,54 @@ async def test_what_is_not_http_is_400_and_one_line_of_log(wire: bytes, caplog: 
         assert caplog.records == []
 
 
-async def test_more_requests_ahead_of_their_answers_than_64_end_the_connection() -> None:
+@pytest.mark.parametrize("count", [10, 5000])
+async def test_more_requests_ahead_of_their_answers_than_8_end_the_connection(count: int) -> None:
     async with front_door() as door:
-        peer = await door.dial(b"GET /wait HTTP/1.1\r\n\r\n" * 5000)
+        peer = await door.dial(b"GET /wait HTTP/1.1\r\n\r\n" * count)
         await peer.gone()
         await door.refused(Refusal.MALFORMED)
 
 
 async def test_requests_that_follow_each_other_at_once_are_all_answered() -> None:
     async with front_door() as door:
-        answers = await (await door.dial(GET * 50 + CLOSE)).reader.read()
-        assert answers.count(b"HTTP/1.1 200 OK") == 51
+        answers = await (await door.dial(GET * 8 + CLOSE)).reader.read()
+        assert answers.count(b"HTTP/1.1 200 OK") == 9
+
+
+async def test_requests_whose_peer_is_gone_before_their_answers_end_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with front_door() as door:
+        peer = await door.dial(b"GET /wait HTTP/1.1\r\n\r\n" * 5)
+        await until(lambda: door.app.waiting == 1)
+        peer.writer.transport.abort()
+        await door.empty()
+        door.app.go_on.set()
+        await until(lambda: door.app.waiting == 0)
+        assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"/a?http://evil.example/", b"127.0.0.1"),
+        (b"http://evil.example/a", b"evil.example"),
+        (b"HTTP://evil.example:81/?a", b"evil.example:81"),
+        (b"http://me@127.0.0.1:8080/", b"me@127.0.0.1:8080"),
+        (b"http://localhost:8080/", b"localhost:8080"),
+    ],
+)
+async def test_a_target_that_names_a_server_counts_in_place_of_the_host(target: bytes, host: bytes) -> None:
+    hosts = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        hosts.append([value for name, value in scope["headers"] if name == b"host"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with front_door(app=app) as door:
+        await door.ask(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % target)
+    assert hosts == [[host]]
 
 
 # ---- time ------------------------------------------------------------------------------------------------------------
