@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from wavstream.journal.events import RecordingPaused, RecordingStopped
-from wavstream.journal.records import EventRecord, FrameRun, Item
+from wavstream.journal.records import Damage, EventRecord, FrameRun, Item
 
 
 def amendment(event: RecordingPaused | RecordingStopped) -> EventRecord:
@@ -49,7 +49,8 @@ class Amendments:
                 if before:
                     amended.append(_part(item, 0, before))
                     item = _part(item, before, len(item.arrival_us))
-            elif item.arrival_us < since_us:
+            # What lies at the damage may be the start of the recording, which has to come first.
+            elif item.arrival_us < since_us or isinstance(item, Damage):
                 break
             amended.append(self._waiting.pop(0))
         amended.append(item)

@@ -97,6 +97,8 @@ class RecordingPaused(msgspec.Struct, frozen=True, kw_only=True, tag="recording_
     the API may end the pause."""
     since_us: int | None = None
     """Since when it was paused, where that is earlier than the record: see ``amendments``."""
+    begins: bool = False
+    """Whether the pause begins here; False: it is noted again, or the journal is older and does not tell."""
 
 
 class RecordingResumed(msgspec.Struct, frozen=True, kw_only=True, tag="recording_resumed"):
@@ -115,6 +117,8 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     """Whether audio after ``end_us`` is not in the file either: it was read after the command, which had waited."""
     since_us: int | None = None
     """Since when nothing belongs to it, where that is earlier than the record: see ``amendments``."""
+    paused: bool = False
+    """Whether it was paused when it ended; older journals do not tell."""
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):

@@ -46,7 +46,9 @@ def agree(journal: Recording, row: Recording, *, turned_us: int, last_us: int) -
         since_us = last_us if row.updated_at is None else unix_us(row.updated_at)
         if since_us > turned_us:  # rule 2
             behavior = row.options.pause_behavior
-            pause = RecordingPaused(recording_id=row.id, journaled=True, behavior=behavior, since_us=since_us)
+            pause = RecordingPaused(
+                recording_id=row.id, journaled=True, behavior=behavior, since_us=since_us, begins=True
+            )
             if journal.status is Status.ONGOING:
                 options = replace(recording.options, pause_behavior=behavior)
                 recording = recording.became(Status.PAUSED, utc(since_us), options=options)

@@ -82,7 +82,12 @@ class DataFolder:
             raise OperatorError(
                 f"{error.filename} cannot be removed ({error.strerror}): the spool is for unfinished files alone"
             ) from error
-        self._open = {folder: _open(folder) for folder in self._lost}
+        try:
+            for folder in self._lost:
+                self._open[folder] = _open(folder)
+        except OSError as error:
+            self.release()
+            raise _unusable(self.root, error) from error
 
     def mend(self, at: datetime) -> set[Path]:
         """Make the folders again that were removed, or moved away, since the last look; return which those are.

@@ -63,12 +63,14 @@ class Pauses:
 
         ``journaled``: whether the journal has what is said meanwhile.
         """
+        begins = row.id not in self._held_by
         self._held_by[row.id] = holders
         return RecordingPaused(
             recording_id=row.id,
             journaled=journaled,
             behavior=row.options.pause_behavior,
             held_by=tuple(sorted(holders)),
+            begins=begins,
         )
 
     def end(self, recording_id: str) -> None:

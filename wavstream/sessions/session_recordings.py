@@ -203,7 +203,10 @@ class SessionRecordings:
         recording_id = recording.row.id
         self._notes.active_us = now_us
         self._notes.note_left_out(now_us)
-        stop = events.RecordingStopped(recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts)
+        paused = recording.row.status is Status.PAUSED
+        stop = events.RecordingStopped(
+            recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts, paused=paused
+        )
         end = recording.stop(stop, now_us)
         del self.by_id[recording_id]
         self._notes.is_recording = bool(self.running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.support.journals import a_leg, a_started_recording
@@ -13,6 +14,7 @@ from wavstream.journal.events import (
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    RecordingStopped,
     ServerStarted,
     SessionState,
     StreamClosed,
@@ -21,7 +23,7 @@ from wavstream.journal.events import (
 )
 from wavstream.journal.records import Damage, EventRecord, Item
 from wavstream.journal.restated import Restated
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 
 A, B = a_leg("a"), a_leg("b", stream=2)
@@ -116,3 +118,63 @@ def test_a_known_recording_starts_where_the_damage_is_that_took_its_start_and_on
     assert start == EventRecord(at(4.0), RecordingStarted(recording=recording, streams=(), leg_order=()))
     assert stream == EventRecord(at(4.0), StreamOpened(facts=A))
     assert restated.after_damage(Damage(at(3.5), at(5.0))) == []
+
+
+# ---- a pause that the damage took ----------------------------------------------------------------------------------
+
+RUNNING = a_started_recording()
+PAUSED = replace(RUNNING, status=Status.PAUSED)
+PAUSE = RecordingPaused(recording_id=RUNNING.id, journaled=True)
+BEGUN = RecordingPaused(recording_id=RUNNING.id, journaled=True, begins=True)
+RESUME = RecordingResumed(recording_id=RUNNING.id)
+STOP = RecordingStopped(recording_id=RUNNING.id, reason=EndReason.STOPPED, end_us=at(10.0), paused=True)
+SINCE_US = at(4.0) + 1
+
+
+def paused_since(*happened: JournalEvent | Damage, last: JournalEvent) -> list[int | None]:
+    """Return since when the last of these tells pauses; the recording has started before them."""
+    restated = Restated()
+    for each in (started(RUNNING), *happened):
+        if isinstance(each, Damage):
+            restated.after_damage(each)
+        else:
+            restated.take(EventRecord(at(4.0), each))
+    told = events_of([*restated.take(EventRecord(at(10.0), last))])
+    return [event.since_us for event in told if isinstance(event, RecordingPaused)]
+
+
+@pytest.mark.parametrize("last", [state(PAUSED), RESUME, PAUSE, STOP])
+def test_who_turns_out_to_have_been_paused_was_since_the_first_damage(last: JournalEvent) -> None:
+    damages = (Damage(at(4.0), at(5.0)), Damage(at(6.0), at(7.0)))
+    assert paused_since(*damages, last=last) == [SINCE_US]
+
+
+@pytest.mark.parametrize("last", [state(RUNNING), BEGUN, msgspec.structs.replace(STOP, paused=False)])
+def test_who_was_not_paused_behind_the_damage_was_not_in_it(last: JournalEvent) -> None:
+    assert [each for each in paused_since(Damage(at(4.0), at(5.0)), last=last) if each is not None] == []
+
+
+@pytest.mark.parametrize("between", [state(RUNNING), RESUME, BEGUN])
+def test_what_is_read_whole_behind_the_damage_ends_the_doubt(between: JournalEvent) -> None:
+    found = paused_since(Damage(at(1.0), at(2.0)), between, last=state(PAUSED))
+    assert found == ([] if between is BEGUN else [None])
+
+
+def test_without_damage_nothing_is_dated_back() -> None:
+    assert paused_since(last=state(PAUSED)) == [None]
+    assert paused_since(last=PAUSE) == [None]
+    assert paused_since(last=RESUME) == []
+
+
+def test_a_known_recording_whose_start_and_pause_are_lost_starts_and_is_paused_since() -> None:
+    recording = replace(PAUSED, started_at=utc(at(4.0)))
+    restated = Restated([recording])
+
+    (start,) = restated.after_damage(Damage(at(3.5), at(5.0)))
+    _, pause = events_of([*restated.take(EventRecord(at(10.0), state(recording)))])
+
+    assert isinstance(start, EventRecord)
+    assert isinstance(start.event, RecordingStarted)
+    assert start.event.recording.status is Status.ONGOING
+    assert isinstance(pause, RecordingPaused)
+    assert pause.since_us == SINCE_US

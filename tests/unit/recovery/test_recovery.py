@@ -527,6 +527,56 @@ async def test_a_recording_whose_start_is_lost_and_not_said_again_starts_as_its_
     assert np.array_equal(left[-4000:], samples[-4000:])
 
 
+@pytest.mark.parametrize("shown_by", ["state", "resume", "pause", "stop"])
+@pytest.mark.parametrize("hit", ["pause", "start and pause"])
+async def test_what_is_said_in_a_pause_whose_record_is_lost_is_not_in_the_file(
+    harness: RecorderHarness, shown_by: str, hit: str
+) -> None:
+    recording, samples = replace(a_started_recording(), started_at=utc(at(0))), noise(2.0)
+    other = a_started_recording()
+    (first, second, opened, *frames), end = call(recording, other, samples=samples), at(2.0)
+    paused = events.RecordingPaused(recording_id=recording.id, journaled=True)
+    stream = events.StreamSnapshot(facts=a_leg("a"), joined_us=at(0), position=78 * 160, floor_us=at(0))
+    state = events.SessionState(
+        recordings=(replace(recording, status=Status.PAUSED), other), streams=(stream,), leg_order=("a",)
+    )
+    showing: dict[str, events.JournalEvent] = {
+        "state": state, "resume": events.RecordingResumed(recording_id=recording.id), "pause": paused,
+        "stop": events.RecordingStopped(recording_id=recording.id, reason=EndReason.STOPPED, end_us=end, paused=True),
+    }  # fmt: skip
+    stops = [
+        happened(2.0, events.RecordingStopped(recording_id=each.id, reason=EndReason.STOPPED, end_us=end))
+        for each in (recording, other)
+    ]
+    # The pause begins at 0.5 s, the damage a little before, and what shows it comes 1 s later.
+    lost = [happened(0.5, paused), *frames[26:30]]
+    if hit == "pause":
+        key = leave(harness.journals, [first, second, opened, *frames[:24]], [*frames[24:26], *lost],
+                    [*frames[30:78], happened(1.5, showing[shown_by]), *frames[78:], *stops])  # fmt: skip
+    else:
+        key = leave(harness.journals, [second, opened], [first, *frames[:24], *lost],
+                    [*frames[30:78], happened(1.5, showing[shown_by]), *frames[78:], *stops])  # fmt: skip
+    await harness.catalog.recordings.add(recording)
+    await harness.catalog.recordings.add(other)
+    segment_path(harness.journals, key, 2).unlink()
+
+    await harness.recover()
+    await harness.settled()
+
+    in_pause = samples[30 * 160 : 75 * 160]
+    assert pieces(heard(harness, other), in_pause) == 45
+    row = await harness.row(recording)
+    if hit == "start and pause" and row.status is Status.ABSENT:  # nothing else was left of it
+        return
+    assert row.status is Status.AVAILABLE
+    file = heard(harness, recording)
+    assert pieces(file, in_pause) == 0
+    if hit == "pause":
+        assert pieces(file, samples[: 20 * 160]) == 20
+    if shown_by == "resume":
+        assert pieces(file, samples[80 * 160 :]) >= 18
+
+
 async def test_a_damaged_journal_of_what_was_finished_is_set_aside(harness: RecorderHarness) -> None:
     recording, samples = a_started_recording(), noise(1.0)
     key = leave(harness.journals, *parts(call(recording, samples=samples, stop=EndReason.STOPPED)))

@@ -113,3 +113,27 @@ def test_a_folder_that_cannot_be_made_says_which_setting_to_change(tmp_path: Pat
 
     with pytest.raises(OperatorError, match="WAVSTREAM_DATA_DIR"):
         DataFolder(tmp_path / "data").claim()
+
+
+@pytest.mark.parametrize("which", ["journal", "spool", "recordings"])
+def test_a_folder_that_cannot_be_opened_is_refused_with_what_to_do_and_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    opened = os.open
+
+    def refuse(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if Path(path) == tmp_path / which:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return opened(path, flags, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(OperatorError, match=f"Input/output error: .*{which}"):
+            folder.claim()
+
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    folder.claim()
+    folder.release()

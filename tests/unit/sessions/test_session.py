@@ -418,8 +418,8 @@ async def test_a_pause_is_journaled_with_whether_the_audio_goes_on() -> None:
     call.session.recordings.resume(call.live(first), at(4.0))
 
     assert call.events[2:] == [
-        RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP),
-        RecordingPaused(recording_id=second, journaled=False, behavior=PauseBehavior.SKIP),
+        RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP, begins=True),
+        RecordingPaused(recording_id=second, journaled=False, behavior=PauseBehavior.SKIP, begins=True),
         RecordingResumed(recording_id=second),
         RecordingPaused(recording_id=first, journaled=True, behavior=PauseBehavior.SKIP),
         RecordingResumed(recording_id=first),

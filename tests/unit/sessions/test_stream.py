@@ -78,8 +78,8 @@ async def test_a_frame_goes_to_the_journal_while_one_of_two_recordings_is_paused
     assert frames_of(call) == [("frame", 0, 0), ("withheld", 0, 160, 160)]
     pauses = [event for event in call.events if isinstance(event, RecordingPaused)]
     assert pauses == [
-        RecordingPaused(recording_id=paused, journaled=True, behavior=PauseBehavior.SKIP),
-        RecordingPaused(recording_id=other, journaled=False, behavior=PauseBehavior.SKIP),
+        RecordingPaused(recording_id=paused, journaled=True, behavior=PauseBehavior.SKIP, begins=True),
+        RecordingPaused(recording_id=other, journaled=False, behavior=PauseBehavior.SKIP, begins=True),
     ]
 
 
