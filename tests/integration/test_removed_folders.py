@@ -78,6 +78,38 @@ async def test_a_folder_that_is_gone_is_made_again_and_what_runs_loses_nothing(
     assert done[0]["status"] == "available"
 
 
+def rename_segments(folder: Path) -> None:
+    for segment in folder.glob("*.wsj"):
+        segment.rename(segment.with_suffix(".elsewhere"))
+
+
+def remove_segments(folder: Path) -> None:
+    for segment in folder.glob("*.wsj"):
+        segment.unlink()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [shutil.rmtree, move_away, rename_segments, remove_segments],
+    ids=["folder removed", "folder moved away", "segment renamed", "segment removed"],
+)
+async def test_a_recording_that_is_stopped_before_its_journal_was_put_back_is_whole(
+    tmp_path: Path, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.service.watch.FOLDERS_S", 3600.0)
+    monkeypatch.setattr("wavstream.recorder.recorder.Recorder.fold", lambda recorder, journals: None)
+    word = noise(0.5, seed=1)
+    async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
+        recording = await client.start("call-77")
+        await say(socket, word)
+        await client.until_received("call-77", 500)
+        await asyncio.to_thread(harm, tmp_path / "journal")
+        done = await client.act(recording, "stop")
+        samples, _ = hear(await client.fetch(done))
+    assert done["status"] == "available"
+    assert frames_of(samples, word) == 25
+
+
 async def test_a_journal_whose_folder_was_removed_is_whole_again_for_the_start_after_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

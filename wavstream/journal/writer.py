@@ -34,6 +34,9 @@ from wavstream.removals import Removals
 QUEUE_BYTES = 64 * 1024 * 1024
 """A second of 2,000 legs of 16 kHz L16."""
 
+HANGS_S = 5.0
+"""A write that takes longer is not taken: commands that wait for it have been refused by then."""
+
 _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 _WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it succeeds"
@@ -87,6 +90,7 @@ class JournalWriter:
         self._urgent: deque[Journal] = deque()
         self._stuck: dict[Journal, None] = {}
         self._failing: OSError | None = None
+        self._in_hand_since_s: float | None = None
         self._retry_s = _FIRST_RETRY_S
         self._retry_at = 0.0
         self._give_up_at: float | None = None
@@ -98,9 +102,17 @@ class JournalWriter:
         return self._submitted_bytes - self._written_bytes
 
     @property
-    def refused(self) -> OSError | None:
-        """Why the disk does not take what is written at present."""
-        return self._failing
+    def hanging_s(self) -> float:
+        """For how long the write in hand has not returned; 0: there is none."""
+        since_s = self._in_hand_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    @property
+    def refused(self) -> str | None:
+        """Why the disk does not take what is written at present, in words."""
+        if self._failing is None and (hanging_s := self.hanging_s) >= HANGS_S:
+            return f"the journal's disk has not taken a write for {hanging_s:.0f} s: look at the disk"
+        return None if self._failing is None else f"the journal cannot be written: {self._failing}"
 
     @property
     def failing(self) -> OSError | None:
@@ -288,7 +300,7 @@ class JournalWriter:
         waiting = journal.queue
         try:
             while waiting:
-                entry = waiting[0]
+                entry, self._in_hand_since_s = waiting[0], time.monotonic()
                 if isinstance(entry, tuple):
                     self._write_batch(journal, *entry)
                 else:
@@ -302,6 +314,8 @@ class JournalWriter:
                 self._retry_at = time.monotonic() + self._retry_s
             self._stuck[journal] = None
             return False
+        finally:
+            self._in_hand_since_s = None
         return True
 
     def _write_batch(self, journal: Journal, segment: int, payload: bytes, has_event: bool) -> None:
@@ -343,7 +357,10 @@ class JournalWriter:
             return make()
 
     def _put_back(self, journal: Journal) -> None:
-        if journal.file is not None and journal.file.put_back():
+        if journal.file is None:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if journal.file.put_back():
             self._sync.touched(journal.file.path)
             log.warning("journal_segment_put_back", journal=journal.key, segment=journal.file.position.segment)
 

@@ -67,6 +67,11 @@ class JournalLeases:
         self._writer.submit_urgent(journal, tell)
         return written
 
+    def put_back(self, journal: Journal) -> asyncio.Future[None]:
+        """Give the segment that is being written its name again, before the queues of others; done when it has it."""
+        self._writer.put_back(journal)
+        return self.flush(journal)
+
     def release(self, recording_id: str) -> None:
         """End the recording's lease: delete what nobody else needs."""
         key = self._journal_of.pop(recording_id)

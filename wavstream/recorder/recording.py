@@ -41,7 +41,7 @@ from datetime import datetime
 
 import structlog
 
-from wavstream.errors import NotYetSafe
+from wavstream.errors import InternalError, NotYetSafe
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
@@ -225,13 +225,13 @@ class LiveRecording:
             self.row = replace(self.row, expires_at=expires_at)
             try:
                 try:
-                    await self._render.fold_to_end(self.job)
+                    await self._fold_to_end(self.job, self.journal)
                 finally:
                     self.folded.set_result(None)
                 self.row = as_it_ended(self.row, self.job.ended)
                 while (published := await self._publisher.publish(self.job, self.row)) is None:
                     await asyncio.sleep(self._publisher.retry_s)
-                    await self._render.fold_to_end(self.job)  # anew, into another file
+                    await self._fold_to_end(self.job, self.journal)  # anew, into another file
                 finished = published
             except Exception as error:  # ours: the journal is kept for whoever looks into it
                 log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
@@ -254,6 +254,16 @@ class LiveRecording:
         else:
             self._leases.retain(finished.id, for_s=_retained_s(finished))
         return finished
+
+    async def _fold_to_end(self, job: RenderJob, journal: Journal) -> None:
+        try:
+            await self._render.fold_to_end(job)
+        except InternalError:
+            if job.broken is not None:
+                raise
+            # The journal's folder or file was removed or renamed: it is put back from the open file.
+            await self._leases.put_back(journal)
+            await self._render.fold_to_end(job)
 
 
 def as_it_ended(recording: Recording, ended: RecordingStopped | None) -> Recording:

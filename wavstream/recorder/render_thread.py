@@ -90,7 +90,10 @@ class RenderThread:
             self._wake.notify()
 
     def fold_to_end(self, job: RenderJob) -> asyncio.Future[None]:
-        """Fold up to the stop record, which is in the journal; the future raises what broke the fold."""
+        """Fold up to the stop record, which is in the journal; the future raises what broke the fold.
+
+        That is InternalError, and the job is not broken, where the record is not found: it can be called again.
+        """
         folded: asyncio.Future[None] = self._loop.create_future()
         self._put_end(job, folded)
         return folded

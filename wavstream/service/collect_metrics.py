@@ -62,9 +62,8 @@ def collect_metrics(
         yield MetricSample(
             "wavstream_journal_queued_bytes", "Journal bytes that wait for the disk.", writer.queued_bytes
         )
-        yield MetricSample(
-            "wavstream_journal_failing", "1 while the journal's disk refuses.", float(bool(writer.failing))
-        )
+        failing = float(bool(writer.failing or writer.refused))
+        yield MetricSample("wavstream_journal_failing", "1 while the journal's disk refuses or hangs.", failing)
         yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.render.waiting)
         yield MetricSample("wavstream_live_listeners", "Who listens to recordings while they are made.", live.listeners)
         slow = "Live listeners that were cut off because they did not keep up."

@@ -117,7 +117,9 @@ class Watch:
             reasons.append(f"new calls are refused, the server is too late: {late}")
         if self._trouble is not None:
             reasons.append(self._trouble)
-        if self._writer.failing is not None:
+        if (refused := self._writer.refused) is not None:
+            reasons.append(refused)
+        elif self._writer.failing is not None:
             reasons.append(f"the journal cannot be written: {self._writer.failing}")
         try:
             await self._catalog.database.ping()

@@ -352,7 +352,7 @@ class Commands:
             except NotYetSafe:
                 # Its caller is told that there is none, and may ask for another.
                 if started.is_under_way and started.row.id in session.recordings.by_id:
-                    session.recordings.stop(started, EndReason.STOPPED, self._now_us())
+                    session.recordings.take_back(started, self._now_us())
                     self._opened.release(started.row)
                 raise
         return started.row

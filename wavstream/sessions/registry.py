@@ -270,8 +270,8 @@ class Sessions:
 
     def check_journal(self) -> None:
         """Raise NotYetSafe while the disk does not take what is journaled: no start could be answered."""
-        if self._writer.refused is not None:
-            raise NotYetSafe(f"the journal cannot be written: {self._writer.refused}")
+        if (refused := self._writer.refused) is not None:
+            raise NotYetSafe(refused)
 
     def defer(self, app_id: str, session_id: str) -> None:
         """Let streams of this session, whose journal is being read, wait until ``attach``."""

@@ -21,7 +21,7 @@ from wavstream.journal.journal import Journal
 from wavstream.model.call import CallFacts
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.model.times import utc
+from wavstream.model.times import unix_us, utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.intake import MAX_PAUSES
@@ -178,6 +178,11 @@ class SessionRecordings:
         return recording.cancel(
             recording.row.became(Status.ABSENT, utc(now_us), end_reason=EndReason.STOPPED, ended_at=utc(now_us))
         )
+
+    def take_back(self, recording: LiveRecording, now_us: int) -> None:
+        """End a recording whose start was not answered as safe: it ends where it began, so there will be no file."""
+        assert recording.row.started_at is not None
+        self.stop(recording, EndReason.STOPPED, now_us, end_us=unix_us(recording.row.started_at), cuts=True)
 
     def give_up_waiting(self, now_us: int) -> None:
         """End the accepted recordings: the stream that they wait for does not come."""
