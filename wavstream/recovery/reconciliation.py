@@ -2,6 +2,7 @@
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
+  Nor one whose journal is still there: its file is being made again.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
 - A file of a recording that was erased, which has come back, is the sweeper's to remove.
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
@@ -14,7 +15,7 @@ changes meanwhile is still in one of the two answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
 import structlog
@@ -39,18 +40,21 @@ async def reconcile(
     storage: LocalStorage,
     now: Callable[[], datetime],
     save: Callable[[Recording], Awaitable[None]],
+    made_again: Collection[str] = (),
     page_size: int = PAGE_SIZE,
 ) -> None:
-    """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails."""
+    """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails.
+
+    ``made_again``: recordings whose file is being made from their journal.
+    """
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await recordings.unfinished())
     after = ""
     while page := await recordings.stored(after, page_size):
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
-        for row in await asyncio.to_thread(_without_file, storage, page):
-            # Else another store may have moved it, or the sweeper deletes such a row anyway.
-            if row.hold is not None or (row.expires_at is not None and row.expires_at > now()):
+        for row in await asyncio.to_thread(_without_file, storage, page, now()):
+            if row.id not in made_again:
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = row.became(Status.FAILED, now(), error="its file is gone")
                 await save(lost)
@@ -79,8 +83,21 @@ async def _is_erased(recordings: Recordings, recording_id: str) -> bool:
     return row is not None and row.status.is_erased
 
 
-def _without_file(storage: LocalStorage, page: list[Recording]) -> list[Recording]:
-    return [row for row in page if storage.stat(row.object_key) is None]
+def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bool:
+    """Return whether the file of an available recording should be here and is not, or has another length. Blocks."""
+    if not _is_ours(row, now):
+        return False
+    file = storage.stat(row.object_key)
+    return file is None or (row.receipt is not None and file.size_bytes != row.receipt.size_bytes)
+
+
+def _is_ours(row: Recording, now: datetime) -> bool:
+    """Return whether the file has to be here: else another store may have moved it, or the sweeper deletes the row."""
+    return row.hold is not None or (row.expires_at is not None and row.expires_at > now)
+
+
+def _without_file(storage: LocalStorage, page: list[Recording], now: datetime) -> list[Recording]:
+    return [row for row in page if _is_ours(row, now) and storage.stat(row.object_key) is None]
 
 
 def _from_sidecar(storage: LocalStorage, object_key: str) -> Recording | None:

@@ -8,6 +8,7 @@ For each session that has journals:
 3. The session is restored and its recordings are folded from their start, beside the live ones. Those that were
    stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
    ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
+   One whose row has a file that is not there, or is cut, is made again from a journal that is.
 4. A journal of finished recordings is deleted. One of a recording that failed is kept, unread, until the recording's
    retention ends or it is deleted. One that is damaged is set aside instead of deleted (``journal.set_aside``), and one
    that tells nothing at all is set aside at once. One that the disk does not give, or that another version has
@@ -20,6 +21,8 @@ stream. Last, rows and files are reconciled.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -38,7 +41,7 @@ from wavstream.model.times import unix_us, utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.agreement import agree
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
-from wavstream.recovery.reconciliation import reconcile
+from wavstream.recovery.reconciliation import lacks_whole_file, reconcile
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Restored
 from wavstream.storage.local import LocalStorage
@@ -83,6 +86,8 @@ class Recovery:
         """Keys of the journals of each session."""
         self._journaled: set[str] = set()
         """Recordings that a journal tells of."""
+        self._made_again: set[str] = set()
+        """Recordings whose file was gone or cut, and is being made from their journal."""
         self._may_be_readable = False
         """Whether a journal failed for a reason that may be gone at the next start."""
 
@@ -135,8 +140,9 @@ class Recovery:
             await reconcile(
                 recordings=self._recordings,
                 storage=self._storage,
-                now=lambda: utc(self._clock.now_us()),
+                now=self._now,
                 save=self._recorder.save,
+                made_again=self._made_again,
             )
             self.reconciled = True
         finally:
@@ -165,6 +171,13 @@ class Recovery:
 
     async def _restore(self, summary: JournalSummary, *, goes_on: bool) -> None:
         rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
+        for row in rows.values():
+            if row.status is Status.AVAILABLE and await asyncio.to_thread(
+                lacks_whole_file, self._storage, row, self._now()
+            ):
+                log.warning("recording_made_again", recording_id=row.id, object_key=row.object_key)
+                self._made_again.add(row.id)
+                rows[row.id] = replace(row, status=Status.COMPLETED)
         self._clock.not_before(max([summary.last_us, *(unix_us(row.changed_at) for row in rows.values())]))
         now_us = self._clock.now_us()
         unfinished = [
@@ -234,6 +247,9 @@ class Recovery:
         """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
         rows = await self._recordings.unfinished()
         return [row for row in rows if (row.app_id, row.session_id) == (app_id, session_id)]
+
+    def _now(self) -> datetime:
+        return utc(self._clock.now_us())
 
     async def _row(self, recording: Recording) -> Recording:
         row = await self._recordings.get(recording.id)

@@ -22,7 +22,7 @@ from wavstream.dialects.events import Frame
 from wavstream.journal import events
 from wavstream.journal.segments import segment_path
 from wavstream.model.fact import FactKind
-from wavstream.model.recording import EndReason, LegalHold, Recording, Status
+from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery import journal_summary
 from wavstream.sessions.deferred_stream import DeferredStream
@@ -82,6 +82,51 @@ async def test_a_journal_of_what_was_finished_is_deleted(harness: RecorderHarnes
     await harness.recover()
 
     assert (await harness.row(recording)).status is status
+    assert harness.left() == []
+
+
+@pytest.mark.parametrize("file", [None, b"RIFF"])
+@pytest.mark.parametrize("stop", [EndReason.STOPPED, None])
+async def test_a_file_that_is_gone_or_cut_is_made_again_from_a_journal_that_is_still_there(
+    harness: RecorderHarness, stop: EndReason | None, file: bytes | None
+) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=stop))
+    if file is not None:
+        harness.spool.joinpath("file").write_bytes(file)
+        harness.storage.publish(harness.spool / "file", recording.object_key, sidecar=None)
+    receipt = Receipt(sample_rate=8000, channels=2, samples=8000, audio_sha256="", size_bytes=32_044)
+    row = replace(
+        recording, status=Status.AVAILABLE, end_reason=EndReason.STOPPED, ended_at=utc(at(1)),
+        expires_at=utc(at(1)) + harness.kept, receipt=receipt,
+    )  # fmt: skip
+    await harness.catalog.recordings.add(row)
+
+    with capture_logs() as logs:
+        await harness.recover()
+        await harness.settled()
+
+    done = await harness.row(recording)
+    assert (done.status, done.end_reason, done.expires_at) == (Status.AVAILABLE, EndReason.STOPPED, row.expires_at)
+    made = heard(harness, recording)
+    # Where its stop is lost too, the last thing that the journal has is its end: the last frame is behind that.
+    assert len(made) == (8000 if stop else 7840)
+    assert np.array_equal(made, noise(1.0)[: len(made)])
+    assert harness.left() == []
+    told_of = [line["event"] for line in logs]
+    assert "recording_made_again" in told_of
+    assert "recording_file_gone" not in told_of
+
+
+async def test_a_file_that_another_store_keeps_is_not_made_again(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording, stop=EndReason.STOPPED))
+    await harness.catalog.recordings.add(replace(recording, status=Status.AVAILABLE, expires_at=None))
+
+    await harness.recover()
+
+    assert (await harness.row(recording)).status is Status.AVAILABLE
+    assert harness.storage.stat(recording.object_key) is None
     assert harness.left() == []
 
 
