@@ -120,7 +120,8 @@ class Gap:
     length_ms: int
     cause: str
     """``stall`` (sent nothing for a while), ``reconnect`` (the stream was away), ``loss`` (media time jumped),
-    ``silence`` (it jumped, and what lacks was never sent) or ``damage`` (it came, and the journal lost it)."""
+    ``silence`` (it jumped, and what lacks was never sent), ``damage`` (it came, and the journal lost it) or ``pause``
+    (it was said before a pause, and came in it)."""
 
 
 @dataclass(frozen=True, slots=True)

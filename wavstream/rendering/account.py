@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt
+from wavstream.model.recording import Gap, Integrity, LegReceipt, Pause, Receipt
 from wavstream.rendering.timeline.clock import us_of
 from wavstream.rendering.timeline.render_stats import MAX_GAPS, MAX_PAUSES
 from wavstream.rendering.timeline.spans import drift_ppm, reconnect_gaps, track_receipts
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.spans import TrackReceipt
     from wavstream.rendering.timeline.timeline import Timeline
+
+_WITHHELD_GAP_US = 100_000
+"""Less is the frame in hand, and jitter: each pause has that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def file_account(
     """Return what those who make the file have to say of it so far."""
     # Times of a receipt count from the beginning of the file.
     begin_ms = us_of(output.begin, output.sample_rate_hz) // 1000
-    gaps = sorted([*stats.gaps, *reconnect_gaps(timeline.streams)], key=lambda gap: gap.start_ms)
+    withheld = _withheld_gaps(stats, output)
+    gaps = sorted([*stats.gaps, *reconnect_gaps(timeline.streams), *withheld], key=lambda gap: gap.start_ms)
     integrity = Integrity(
         samples=output.samples * output.channels,
         lost_ms=stats.lost_us // 1000,
@@ -87,6 +91,18 @@ def file_account(
         integrity=integrity,
         before_start_ms=stats.before_us // 1000,
     )
+
+
+def _withheld_gaps(stats: RenderStats, output: Output) -> list[Gap]:
+    """Return what was said in no pause, and was withheld since it came in one: a backlog of the peer, or ours."""
+    begin_us, written_us = us_of(output.begin, output.sample_rate_hz), output.written_us
+    return [
+        Gap(leg, track, part_us // 1000, (over_us - part_us) // 1000, "pause")
+        for (leg, track), spans in stats.withheld_us.items()
+        for start_us, end_us in spans
+        for part_us, over_us in output.pauses.outside(max(start_us, begin_us), min(end_us, written_us))
+        if over_us - part_us >= _WITHHELD_GAP_US
+    ]
 
 
 def _leg_receipt(track: TrackReceipt, output: Output, inspector: Inspector, begin_ms: int) -> LegReceipt:

@@ -320,6 +320,18 @@ class Pauses:
                 self._behaviors.pop()
         self.since_us = None
 
+    def outside(self, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts of a stretch that lie in no pause, as (start, end)."""
+        lasting = [] if self.since_us is None else [(self.since_us, end_us)]
+        for begin_us, over_us in (*self.spans, *lasting):
+            if begin_us >= end_us:
+                break
+            if begin_us > start_us:
+                yield start_us, begin_us
+            start_us = max(start_us, over_us)
+        if start_us < end_us:
+            yield start_us, end_us
+
     def split(self, start: int, end: int, rate_hz: int) -> Iterator[tuple[int, PauseBehavior | None]]:
         """Yield ``start`` to ``end`` as consecutive (end of the part, what its pause leaves in the file), in samples.
 

@@ -7,8 +7,9 @@ import pytest
 from tests.support.folding import folded, noise
 from tests.support.journal_script import Script
 from wavstream.journal import events
+from wavstream.model.audio import Track
 from wavstream.model.options import PauseBehavior, RecordingOptions
-from wavstream.model.recording import Pause
+from wavstream.model.recording import Gap, Pause
 from wavstream.rendering import account
 
 SILENCE = RecordingOptions(pause_behavior=PauseBehavior.SILENCE)
@@ -126,3 +127,28 @@ def test_what_the_call_had_no_room_for_is_in_the_receipt_also_after_a_restart() 
     made = folded(script.stop(3.0))
 
     assert (made.integrity.facts_omitted, made.integrity.events_omitted) == (9, 4)
+
+
+@pytest.mark.parametrize("options", [RecordingOptions(), SILENCE], ids=["skip", "silence"])
+def test_what_was_said_before_a_pause_and_came_in_it_is_told_as_a_gap(options: RecordingOptions) -> None:
+    """For a second before the pause, and half a second of it, the server read nothing."""
+    script, sound = Script().start(options).unread(2.0, 3.5), noise(9.0)
+    leg = script.open("a").send(sound[:16000], at_s=0.0)
+    for frame in range(75):
+        leg.withhold(160, at_s=3.5 + frame * 1e-4)
+    leg.withhold(12000, at_s=3.52).send(sound[40000:], at_s=5.0)
+    made = folded(script.pause(3.0).resume(5.0).stop(9.0))
+    assert made.integrity.pauses == (Pause(3000, 2000),)
+    assert made.integrity.gaps == (Gap("a", Track.INBOUND, 2000, 1000, "pause"),)
+    assert made.integrity.paused_ms == 3000
+    assert made.integrity.lost_ms == 0
+    assert (made.left[:16000] == sound[:16000]).all()
+    assert (made.left[-32000:] == sound[40000:]).all()
+
+
+def test_jitter_at_the_beginning_of_a_pause_is_no_gap() -> None:
+    script, sound = Script().start(), noise(6.0)
+    leg = script.open("a").send(sound[:23520], at_s=0.0)
+    leg.withhold(8480, at_s=3.0).send(sound[32000:], at_s=4.0)
+    made = folded(script.pause(3.0).resume(4.0).stop(6.0))
+    assert made.integrity.gaps == ()

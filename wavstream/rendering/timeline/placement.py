@@ -129,6 +129,9 @@ class Placement:
                 # What follows does not continue what a resampler has heard.
                 sink.buffer.flush()
                 self._stats.paused_us += us_of(length, self._rate_hz)
+                if not sink.is_shadowed:
+                    from_us, to_us = us_of(at, self._rate_hz), us_of(at + length, self._rate_hz)
+                    self._stats.withhold(sink.leg, sink.track, from_us, to_us)
         else:
             samples = self._decode(self._form.codec, self._form.channels, frames.payload)
             for sink in self._sinks:

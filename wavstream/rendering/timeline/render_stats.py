@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wavstream.journal.events import LeftOut
+    from wavstream.model.audio import Track
     from wavstream.model.recording import Gap
 
 MAX_GAPS = 1_000
 MAX_PAUSES = 1_000
 """Pauses in a receipt."""
+_ADJOINS_US = 1_000
+"""Drift bends what is placed by less."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class RenderStats:
     redundant_us: int = 0
     paused_us: int = 0
     """Audio of all tracks that fell in pauses."""
+    withheld_us: dict[tuple[str, Track], list[tuple[int, int]]] = field(default_factory=dict)
+    """By leg and track: where the audio lay that a pause kept off the disk, as (start, end) in the recording."""
     before_us: int = 0
     """Arrived after the start of the recording, but was said before it."""
     after_limit_us: int = 0
@@ -59,6 +64,14 @@ class RenderStats:
             self.gaps.append(gap)
         else:
             self.gaps_omitted += 1
+
+    def withhold(self, leg: str, track: Track, start_us: int, end_us: int) -> None:
+        """Note where withheld audio lay; beyond as many stretches as pauses are listed, nothing more."""
+        spans = self.withheld_us.setdefault((leg, track), [])
+        if spans and abs(start_us - spans[-1][1]) <= _ADJOINS_US:
+            spans[-1] = (spans[-1][0], max(end_us, spans[-1][1]))
+        elif len(spans) < MAX_PAUSES:
+            spans.append((start_us, end_us))
 
     def is_damage(self, before_us: int, after_us: int) -> bool:
         """Return whether what lacks between two frames that came then was in a part of the journal that is damaged."""
