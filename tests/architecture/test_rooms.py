@@ -95,7 +95,6 @@ SHORTER = {
         "cli/journals.py",
         "cli/recover.py",
         "cli/secrets.py",
-        "service/logs.py",
         "service/shares.py",
         "simulator/voices/make_voices.py",
     ),
