@@ -47,7 +47,6 @@ SHORTER = {
         "catalog/dead_letters.py",
         "catalog/holds.py",
         "catalog/idempotency.py",
-        "catalog/pages.py",
     ),
     "One route, or one clause of an RFC": (
         "api/dependencies.py",
