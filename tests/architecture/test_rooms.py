@@ -47,7 +47,6 @@ SHORTER = {
         "catalog/dead_letters.py",
         "catalog/holds.py",
         "catalog/idempotency.py",
-        "catalog/pages.py",
     ),
     "One route, or one clause of an RFC": (
         "api/dependencies.py",
@@ -94,7 +93,6 @@ SHORTER = {
         "cli/journals.py",
         "cli/recover.py",
         "cli/secrets.py",
-        "service/logs.py",
         "service/shares.py",
         "simulator/voices/make_voices.py",
     ),

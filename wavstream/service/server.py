@@ -24,6 +24,7 @@ from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
+from wavstream.service.logs import SUMMARY
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -65,6 +66,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Write what was summed up; called by uvicorn ten times a second."""
         self._service.front.refusal_log.end_period()
+        SUMMARY.end_period()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wavstream.catalog.pages import Page
+from wavstream.catalog.pages import Page, read_turn
 from wavstream.dialects.events import StreamStarted
-from wavstream.errors import FieldError, InvalidFields, LimitReached, NotYetSafe
+from wavstream.errors import LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.options import RecordingOptions
 from wavstream.recorder.recorder import Recorder
@@ -27,8 +27,6 @@ from wavstream.sessions.session import Session, SessionStream
 
 TICK_SLOTS = 10
 """Sessions are ticked in turn: see ``ticker``."""
-_MAX_CURSOR = 18
-"""Digits."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,11 +103,7 @@ class Sessions:
 
         A cursor is the turn of the last session handed out, so those that come and go neither repeat nor hide any.
         """
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MAX_CURSOR):
-            raise InvalidFields(
-                (FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),)
-            )
-        after = -1 if cursor is None else int(cursor)
+        after = read_turn(cursor)
         found = (each for each in self._sessions.values() if each.app_id == app_id and each.turn > after)
         data = tuple(itertools.islice(found, limit))
         return Page(data, str(data[-1].turn) if next(found, None) is not None else None)

@@ -11,7 +11,7 @@ from typing import Any
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.key_table import KEYLESS
-from wavstream.catalog.pages import Page
+from wavstream.catalog.pages import Page, read_turn
 from wavstream.catalog.recordings import Recordings
 from wavstream.errors import (
     Conflict,
@@ -157,8 +157,9 @@ class FakeCommands(Commands):
         return view
 
     def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
-        found = [view for (app, _), view in self.views.items() if app == app_id][int(cursor or 0) :]
-        return Page(tuple(found[:limit]), str(int(cursor or 0) + limit) if len(found) > limit else None)
+        start = read_turn(cursor) + 1
+        found = [view for (app, _), view in self.views.items() if app == app_id][start:]
+        return Page(tuple(found[:limit]), str(start + limit - 1) if len(found) > limit else None)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         if (view := self.views.get((app_id, session_id))) is None:

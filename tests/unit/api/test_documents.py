@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import jsonschema_rs
 import pytest
+from fastapi.responses import JSONResponse
 
 from tests.unit.api.conftest import ApiHarness
+from wavstream.api.documents import KeptDocument
 
 HTTP_METHODS = {"get", "post", "delete", "head", "put", "patch"}
 
@@ -106,4 +110,30 @@ def test_the_defaults_of_options_are_not_promised_since_the_operator_sets_them(d
 
 async def test_the_document_is_served_and_shown(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     assert (await client.get("/openapi.json")).json() == document
+
+
+async def test_a_document_is_made_once_on_a_thread_whoever_asks_at_once() -> None:
+    made: list[int] = []
+
+    def make() -> dict[str, Any]:
+        made.append(threading.get_ident())
+        return {"b": "\u00e4", "a": [1, None]}
+
+    kept = KeptDocument(make)
+    answers = [*await asyncio.gather(*(kept.answer() for _ in range(60))), await kept.answer()]
+    assert {(bytes(each.body), each.headers["content-type"]) for each in answers} == {
+        (JSONResponse(make()).body, "application/json")
+    }
+    assert len(made) == 2  # the last of them is the test's
+    assert made[0] != threading.get_ident()
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/openapi/gateway.json", "/openapi/telnyx.json"])
+async def test_the_documents_are_not_made_for_each_request(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    first = await client.get(path)
+    monkeypatch.setattr(JSONResponse, "render", lambda *_: pytest.fail("it is encoded again"))
+    again = await client.get(path)
+    assert (again.content, again.headers) == (first.content, first.headers)
     assert "swagger" in (await client.get("/docs")).text
