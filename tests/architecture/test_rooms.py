@@ -32,7 +32,6 @@ SHORTER = {
         "model/operation.py",
         "model/origin.py",
         "model/times.py",
-        "rendering/timeline/render_stats.py",
         "sessions/keyed_locks.py",
         "simulator/address.py",
         "storage/modes.py",

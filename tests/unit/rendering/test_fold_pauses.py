@@ -11,6 +11,7 @@ from wavstream.model.audio import Track
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Gap, Pause
 from wavstream.rendering import account
+from wavstream.rendering.timeline.render_stats import MAX_PAUSES, RenderStats
 
 SILENCE = RecordingOptions(pause_behavior=PauseBehavior.SILENCE)
 PAUSE_S, RESUME_S = 3.0051, 5.5073
@@ -152,3 +153,10 @@ def test_jitter_at_the_beginning_of_a_pause_is_no_gap() -> None:
     leg.withhold(8480, at_s=3.0).send(sound[32000:], at_s=4.0)
     made = folded(script.pause(3.0).resume(4.0).stop(6.0))
     assert made.integrity.gaps == ()
+
+
+def test_stretches_withheld_are_remembered_up_to_a_bound() -> None:
+    stats = RenderStats()
+    for second in range(2 * MAX_PAUSES):
+        stats.withhold("a", Track.INBOUND, second * 1_000_000, second * 1_000_000 + 20_000)
+    assert len(stats.withheld_us["a", Track.INBOUND]) == MAX_PAUSES
