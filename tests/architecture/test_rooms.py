@@ -75,7 +75,6 @@ SHORTER = {
         "recovery/agreement.py",
         "api/translation.py",
         "media/refusals.py",
-        "media/watchdog.py",
         "rendering/codecs/decode.py",
         "rendering/codecs/encode.py",
         "rendering/encoders/wav.py",
