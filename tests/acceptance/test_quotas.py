@@ -47,8 +47,8 @@ async def two_apps(folder: Path, **of_loud: int) -> AsyncIterator[tuple[Recorder
         yield loud, quiet, service
 
 
-async def token(user: Recorder) -> str:
-    made = await user.http.post("/v1/stream-tokens", json={"session_id": None})
+async def token(user: Recorder, session_id: str | None = None) -> str:
+    made = await user.http.post("/v1/stream-tokens", json={"session_id": session_id})
     return made.json()["token"]  # type: ignore[no-any-return]
 
 
@@ -129,6 +129,25 @@ async def test_sockets_that_never_say_what_they_are_count_for_their_app(tmp_path
         assert raised.value.response.status_code == 429
         assert "quotas.streams is 2" in json.loads(raised.value.response.body)["detail"]
         await assert_is_recorded_whole(quiet, "call-0")
+
+
+async def test_a_token_for_one_session_opens_twice_as_many_sockets_as_it_may_have_streams(tmp_path: Path) -> None:
+    async with two_apps(tmp_path) as (loud, quiet, service), AsyncExitStack() as stack:
+        key, path = await token(loud, "call-1"), "/media/audio-stream/call-1"
+        most = 2 * service.settings.limits.streams_per_session
+        silent = [await stack.enter_async_context(loud.connect(f"{path}?token={key}")) for _ in range(most)]
+        with pytest.raises(InvalidStatus) as raised:
+            await stack.enter_async_context(loud.connect(f"{path}?token={key}"))
+
+        assert raised.value.response.status_code == 429
+        assert "limits.streams_per_session, 16," in json.loads(raised.value.response.body)["detail"]
+        # Neither another session of the app, nor one of another app with the same name, is in its way.
+        other = await token(loud, "call-2")
+        await stack.enter_async_context(loud.connect(f"/media/audio-stream/call-2?token={other}"))
+        await assert_is_recorded_whole(quiet, "call-1")
+        await silent[0].close()
+        await until(lambda: service.sessions.quotas.token_sockets.total == most)  # with that of the other session
+        await stack.enter_async_context(loud.connect(f"{path}?token={key}"))
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ class Caller(NamedTuple):
     app_id: str
     key_id: str | None
     """The key that was shown, ``KEYLESS`` where none was needed; None: what opened this is no key of the app's."""
+    session_id: str | None = None
+    """The only session that a stream token is for."""
 
 
 class Authenticator:
@@ -254,7 +256,7 @@ class Authenticator:
             raise Unauthenticated("the app of the stream token was removed: ask for a token of another app")
         if said.key_id is not None and not self._table.is_good(said.key_id, now):
             raise Unauthenticated("the key that asked for the stream token is gone: ask for a token with another key")
-        return Caller(said.app_id, said.key_id)
+        return Caller(said.app_id, said.key_id, said.session_id)
 
     def _signed_by_twilio(self, twilio: TwilioAccount, signed: SignedUpgrade, address: str | None) -> Caller:
         assert self._table is not None

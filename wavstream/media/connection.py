@@ -68,13 +68,16 @@ class MediaConnection(asyncio.Protocol):
         core: ServerProtocol,
         dialect: Dialect,
         app_id: str,
+        token_session: str | None,
         connections: set[Any],
     ) -> None:
+        """Take the place of a handshake; ``token_session``: what its token is for, if that is one session."""
         self._endpoint = endpoint
         self._limits = endpoint.limits
         self._transport = transport
         self._core = core
         self._app_id = app_id
+        self._token_session = token_session
         self._dialect = dialect
         self._connections = connections
         self._loop = asyncio.get_running_loop()
@@ -95,6 +98,8 @@ class MediaConnection(asyncio.Protocol):
         connections.add(self)
         endpoint.counters.open_sockets += 1
         endpoint.quotas.sockets.add(app_id)
+        if token_session is not None:
+            endpoint.quotas.token_sockets.add(token_session)
 
     # ---- the socket ------------------------------------------------------------------------------------------------
 
@@ -151,6 +156,8 @@ class MediaConnection(asyncio.Protocol):
         self._endpoint.counters.closed[ABNORMAL if closed is None else counted_code(closed.code)] += 1
         self._endpoint.counters.open_sockets -= 1
         self._endpoint.quotas.sockets.remove(self._app_id)
+        if self._token_session is not None:
+            self._endpoint.quotas.token_sockets.remove(self._token_session)
         self._connections.discard(self)
 
     def shutdown(self) -> None:

@@ -61,7 +61,7 @@ class Handshake(asyncio.Protocol):
         self._early = bytearray()
         self._decided = False
         self._request_read = False
-        self._authentication: asyncio.Task[str] | None = None
+        self._authentication: asyncio.Task[Caller] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket of the request."""
@@ -124,8 +124,8 @@ class Handshake(asyncio.Protocol):
         session_id = asked.upgrade.session_id
         self._authentication.add_done_callback(lambda done: self._authenticated(dialect, session_id, response, done))
 
-    async def _authenticate(self, credentials: MediaCredentials) -> str:
-        """Return the id of the app that the stream belongs to; raise PeerError or DependencyError."""
+    async def _authenticate(self, credentials: MediaCredentials) -> Caller:
+        """Return whose stream it is; raise PeerError or DependencyError."""
         found = self._endpoint.authenticator.authenticate_stream(
             credentials.token,
             client_is_loopback=credentials.client_is_loopback,
@@ -134,26 +134,29 @@ class Handshake(asyncio.Protocol):
             signed=credentials.signed,
             address=credentials.address,
         )
-        app_id = (found if isinstance(found, Caller) else await found).app_id
+        caller = found if isinstance(found, Caller) else await found
         # What the stream may ask for by and by has the options of the app as it was read last.
-        await self._endpoint.app_cache.get(app_id)
-        self._endpoint.quotas.check_socket(app_id)
-        return app_id
+        await self._endpoint.app_cache.get(caller.app_id)
+        self._endpoint.quotas.check_socket(caller.app_id)
+        return caller
 
     def _authenticated(
-        self, dialect: Dialect, session_id: str | None, response: Response, done: asyncio.Task[str]
+        self, dialect: Dialect, session_id: str | None, response: Response, done: asyncio.Task[Caller]
     ) -> None:
         if done.cancelled():
             return
         try:
-            app_id = done.result()
-            self._endpoint.sessions.check_load(app_id, session_id)
+            caller = done.result()
+            token_session = None if caller.session_id is None else f"{caller.app_id}/{caller.session_id}"
+            if token_session is not None:
+                self._endpoint.quotas.check_token(token_session)
+            self._endpoint.sessions.check_load(caller.app_id, session_id)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
         else:
-            self._open(dialect, response, app_id)
+            self._open(dialect, response, caller.app_id, token_session)
 
-    def _open(self, dialect: Dialect, response: Response, app_id: str) -> None:
+    def _open(self, dialect: Dialect, response: Response, app_id: str, token_session: str | None) -> None:
         if self._decided or self._transport.is_closing():
             return
         self._decide()
@@ -164,6 +167,7 @@ class Handshake(asyncio.Protocol):
             core=self._core,
             dialect=dialect,
             app_id=app_id,
+            token_session=token_session,
             connections=self._connections,
         )
         self._transport.set_protocol(connection)

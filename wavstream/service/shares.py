@@ -63,5 +63,6 @@ def quotas_of(settings: Settings) -> Quotas:
     return Quotas(
         server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
         defaults={quota: getattr(table, quota) for quota in Quota},
+        streams_per_session=limits.streams_per_session,
         of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
     )

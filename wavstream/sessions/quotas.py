@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from wavstream.errors import QuotaReached
+from wavstream.errors import QuotaReached, TooSoon
 from wavstream.model.app import app_name
 
 _KEPT = 5
@@ -52,16 +52,20 @@ class Quotas:
         server: Mapping[str, int] = _NOTHING,
         defaults: Mapping[str, int] = _NOTHING,
         of_apps: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+        streams_per_session: int = 0,
     ) -> None:
         """Take the limits of the whole server, the quotas of every app, and those of some; all by name."""
         self.apps = 1
         """Apps that there are."""
         self.server = dict(server)
+        self.streams_per_session = streams_per_session
         self.refused: Counter[Quota] = Counter()
         self.streams = Tally()
         """Media streams that are open."""
         self.sockets = Tally()
         """Media WebSockets that are open, also those that have not introduced themselves."""
+        self.token_sockets = Tally()
+        """Of those, what was opened with a token for one session, by that session."""
         self.disk: Mapping[str, int] = _NOTHING
         """Bytes on the disk, by app, as they were at the last look."""
         self.media = Meter(_MEDIA_WINDOW_S)
@@ -114,6 +118,18 @@ class Quotas:
         if own and used < 2 * own:
             return
         self.check(Quota.STREAMS, app_id, used=used, used_by_all=sockets.total)
+
+    def check_token(self, session: str) -> None:
+        """Raise TooSoon if a token for one session may open no media WebSocket; ``session``: with its app.
+
+        It may have twice as many as the session may have streams, as an app may.
+        """
+        most = self.streams_per_session
+        if most and self.token_sockets.of(session) >= 2 * most:
+            raise TooSoon(
+                f"twice limits.streams_per_session, {most}, are open with a token for this session",
+                retry_after_s=_RETRY_S,
+            )
 
     def check_stream(self, app_id: str, now: float) -> None:
         """Raise QuotaReached if the app may have no stream that is not one of its legs come back."""

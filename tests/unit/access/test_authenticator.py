@@ -381,7 +381,7 @@ async def test_a_digest_that_cannot_be_written_is_kept_until_the_next_start(
 async def test_before_the_first_app_loopback_is_the_default_app(nobody: Tenants, clock: Clock) -> None:
     access = access_to(nobody, clock)
     assert await ask(access, None, loopback=True) == "default"
-    assert access.authenticate("any key", client_is_loopback=True) == ("default", "")
+    assert access.authenticate("any key", client_is_loopback=True) == ("default", "", None)
     for bearer in (None, "any key"):
         with pytest.raises(Unauthenticated):
             await ask(access, bearer)
