@@ -24,6 +24,7 @@ from tests.support.talking import FRAME, RATE_HZ, say
 from tests.support.waiting import WAIT_S, until
 from wavstream.service.service import Service
 from wavstream.settings import Limits
+from wavstream.settings.tables import MediaSettings
 
 HEADER_BYTES = 80
 
@@ -232,7 +233,11 @@ async def test_a_listener_who_does_not_read_is_cut_off_and_costs_the_others_noth
 
 async def test_a_listener_who_has_not_read_all_when_the_recording_is_erased_is_cut_off(tmp_path: Path) -> None:
     seconds = noise(10.0).tobytes()
-    async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a?rate=48000") as a:
+    media = MediaSettings(bytes_per_second=100_000_000)
+    async with (
+        recorder(tmp_path, media=media) as (client, service),
+        client.connect("/media/pcm/call-77/a?rate=48000") as a,
+    ):
         service.live.slow_s = 3_600.0
         recording = await client.start("call-77", channels="mono")
         await a.send(seconds)

@@ -30,11 +30,12 @@ from wavstream import __version__
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.signing_keys import SigningKeys
-from wavstream.api.middleware import authenticated, limited_body, unicode_body
+from wavstream.api.middleware import authenticated, limited_body
 from wavstream.api.mistakes import of_http, of_validation
 from wavstream.catalog.deliveries import Deliveries
 from wavstream.catalog.operations import Operations
 from wavstream.errors import (
+    BadBody,
     InternalError,
     NoSuchMethod,
     NotFound,
@@ -177,6 +178,9 @@ def facade_app(
         assert isinstance(error, HTTPException)
         return answer(of_http(request, error))
 
+    async def of_half_pair(_request: Request, _error: Exception) -> Response:
+        return answer(BadBody("text in the request must be Unicode: half of a surrogate pair stands alone"))
+
     async def of_mistake(_request: Request, _error: Exception) -> Response:
         # The framework raises it again behind this answer, so the server logs it.
         return refusal(InternalError(InternalError.public_text))
@@ -184,6 +188,7 @@ def facade_app(
     app.add_exception_handler(WavstreamError, of_ours)
     app.add_exception_handler(RequestValidationError, of_fields)
     app.add_exception_handler(HTTPException, of_framework)
+    app.add_exception_handler(UnicodeEncodeError, of_half_pair)
     app.add_exception_handler(Exception, of_mistake)
     app.add_middleware(_Gate, parts=parts, vendor=vendor, scheme=scheme, credentials=credentials, answer=answer)
     return app
@@ -228,7 +233,7 @@ class _Gate:
             if shown.account is not None and not await owns_account(self._parts, app_id, self._vendor, shown.account):
                 raise Unauthenticated("the key is not a key of the account that is named")
             try:
-                limited = unicode_body(limited_body(headers, receive, self._parts.body_limit_bytes))
+                limited = limited_body(headers, receive, self._parts.body_limit_bytes)
             except HTTPException as error:
                 raise TooLarge(str(error.detail)) from None
         except WavstreamError as error:

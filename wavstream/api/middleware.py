@@ -7,7 +7,6 @@ path exists, nor what is wrong with a body.
 from __future__ import annotations
 
 import inspect
-import json
 import time
 from typing import Annotated, Any
 
@@ -75,7 +74,7 @@ class AuthMiddleware:
                 await problem_of(error)(scope, receive, send)
                 return
         try:
-            limited = unicode_body(limited_body(headers, receive, self._body_limit_bytes))
+            limited = limited_body(headers, receive, self._body_limit_bytes)
         except HTTPException as error:
             await problem(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
             return
@@ -131,37 +130,6 @@ def limited_body(headers: Headers, receive: Receive, limit_bytes: int) -> Receiv
         return message
 
     return limited
-
-
-def unicode_body(receive: Receive) -> Receive:
-    """Return ``receive`` for a body of a bounded size; it raises HTTPException for JSON with text that is not Unicode.
-
-    JSON can escape half of a surrogate pair. The framework takes that for text, but neither the catalog, a journal nor
-    an answer can hold it.
-    """
-    body = bytearray()
-
-    async def checked() -> Message:
-        message = await receive()
-        body.extend(message.get("body", b""))
-        if not message.get("more_body", False) and _has_half_pair(bytes(body)):
-            raise HTTPException(422, "Text in the body must be Unicode: half of a surrogate pair stands alone.")
-        return message
-
-    return checked
-
-
-def _has_half_pair(body: bytes) -> bool:
-    # As an escape, as bytes that are not UTF-8, or in UTF-16 or UTF-32, which the framework reads too.
-    if b"\\u" not in body and b"\xed" not in body and b"\0" not in body:
-        return False
-    try:
-        json.dumps(json.loads(body), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    except (ValueError, RecursionError):
-        return False  # no JSON: who reads it says so
-    return False
 
 
 def app_of(

@@ -83,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(WavstreamError, _wavstream_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(UnicodeEncodeError, _half_pair)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -104,6 +105,11 @@ async def _http_exception(request: Request, error: Exception) -> ProblemResponse
         detail = unreadable(error) or detail
     headers = {"Allow": allow(request)} if error.status_code == 405 else error.headers
     return problem(error.status_code, detail or _DETAILS.get(error.status_code), headers=headers)
+
+
+async def _half_pair(_request: Request, _error: Exception) -> ProblemResponse:
+    # JSON can escape half of a surrogate pair. Where no model has refused it, neither catalog nor journal can hold it.
+    return problem(422, "Text in the request must be Unicode: half of a surrogate pair stands alone.")
 
 
 async def _unexpected(_request: Request, _error: Exception) -> ProblemResponse:

@@ -157,21 +157,21 @@ class Commands:
         """
         asked_us = self._now_us()
         session, recording = await self._running(app_id, recording_id, "stopped")
+        is_ahead = session.is_ahead(asked_us)  # what was sent ahead had been read before: that is not cut off
         is_behind = recording.is_under_way and await self._wait_until_read()
         if is_behind and recording_id not in session.recordings.by_id:
             return recording.ended  # by itself, or by another command
         if recording.is_under_way:
             end_us, now_us = asked_us if end_us is None else end_us, self._now_us()
-            stopped = session.recordings.stop(recording, EndReason.STOPPED, now_us, end_us=end_us, cuts=is_behind)
+            cuts = is_behind and not is_ahead
+            stopped = session.recordings.stop(recording, EndReason.STOPPED, now_us, end_us=end_us, cuts=cuts)
             self._opened.release(recording.row)
             await recording.journaled()
             return stopped
         cancelled = session.recordings.cancel(recording, self._now_us())
         self._opened.release(cancelled)
         await recording.save()
-        ended: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
-        ended.set_result(cancelled)
-        return ended
+        return recording.ended
 
     def end_automatically(self, recording: LiveRecording, end: RecordingStopped) -> None:
         """Stop a recording that has come to its end by itself, unless it was stopped meanwhile."""

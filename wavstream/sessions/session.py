@@ -277,6 +277,10 @@ class Session:
                 )
         self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
 
+    def is_ahead(self, now_us: int) -> bool:
+        """Return whether one of its streams has sent audio that cannot have been said by now."""
+        return any(stream.is_ahead(now_us) for stream in self.streams)
+
     def _put_off(self, unread_us: int) -> None:
         """Wait so much longer for what may come: meanwhile it could not."""
         lost_us, self._unread_us = unread_us - self._unread_us, unread_us

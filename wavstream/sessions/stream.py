@@ -26,6 +26,7 @@ from wavstream.sessions.ports import StreamHandle
 
 _NEVER = math.inf
 _FRAME = int(RecordKind.FRAME)
+_AHEAD_US = 500_000
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
 _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)
@@ -84,6 +85,11 @@ class Stream:
         """Return whether a newer stream takes this one's place: same leg, same track, and no parallel stream."""
         parallel = None not in (self._stream_id, stream_id) and self._stream_id != stream_id
         return not parallel and self.facts.leg == facts.leg and not set(self.facts.tracks).isdisjoint(facts.tracks)
+
+    def is_ahead(self, now_us: int) -> bool:
+        """Return whether it has sent audio that cannot have been said by now."""
+        samples = self.position if self._sent is None else max(self._sent)
+        return self.joined_us + samples * self._sample_us > now_us + _AHEAD_US
 
     @property
     def frame_samples(self) -> int:
