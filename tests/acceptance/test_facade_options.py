@@ -237,10 +237,11 @@ async def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Heard]:
             case, call_id = CASES[name], name.replace(" ", "-").replace("'", "")
             async with client.connect(f"/media/pcm/{call_id}/a?channels=2") as socket:
                 await known(client, call_id)
-                answer = await case.start(client, call_id, case.options)
-                assert answer.is_success, f"{name}: {answer.status_code} {answer.text}"
-                await recording_runs(client, call_id)
+                # What is said at once is placed as the backlog that it is: the start must not lie long before it.
                 async with one_speaks:
+                    answer = await case.start(client, call_id, case.options)
+                    assert answer.is_success, f"{name}: {answer.status_code} {answer.text}"
+                    await recording_runs(client, call_id)
                     await say_all(client, socket, call_id, case)
             done = await client.until(await client.only_recording(call_id))
             answer = await client.http.get(done["url"])
