@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 
-from bench.hostile.peer import ANSWER_S, Peer, Tally, at_once, close_of, drop, message
+from bench.hostile.peer import ANSWER_S, Peer, Stream, Tally, at_once, close_of, drop, message
 
 Attack = Callable[[Peer, Tally], Awaitable[None]]
 
@@ -24,16 +24,23 @@ _MOST_TAKEN_BYTES = 8 * 1_048_576
 # ---- without a key -------------------------------------------------------------------------------------------------
 
 
+async def _connected(peer: Peer, tally: Tally) -> Stream | None:
+    """Return a new connection; None: there is none, which is counted."""
+    try:
+        return await peer.connect()
+    except (OSError, TimeoutError):
+        tally.got("not connected")
+        return None
+
+
 async def half_sent_heads(peer: Peer, tally: Tally) -> None:
     """Send the beginning of a request or of an upgrade, and nothing more; the sockets stay."""
     begun = (b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET /media/pcm/x/a HTTP/1.1\r\nUpgrade: websocket\r\nConn", b"P", b"")
 
     async def attempt(number: int) -> None:
-        try:
-            reader, writer = await peer.connect()
-        except (OSError, TimeoutError):
-            tally.got("not connected")
+        if (stream := await _connected(peer, tally)) is None:
             return
+        reader, writer = stream
         writer.write(begun[number % len(begun)])
         peer.held.append((reader, writer))
         tally.got("held")
@@ -45,11 +52,9 @@ async def huge_heads(peer: Peer, tally: Tally) -> None:
     """Send one header without an end, and thousands of lines."""
 
     async def attempt(number: int) -> None:
-        try:
-            reader, writer = await peer.connect()
-        except (OSError, TimeoutError):
-            tally.got("not connected")
+        if (stream := await _connected(peer, tally)) is None:
             return
+        reader, writer = stream
         piece = b"a" * 65_536 if number % 2 else b"X-Line: 1\r\n" * 6_000
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
         sent = 0
@@ -80,11 +85,9 @@ async def slow_bodies(peer: Peer, tally: Tally) -> None:
     """Announce a body and send it byte by byte; the sockets stay."""
 
     async def attempt(number: int) -> None:
-        try:
-            reader, writer = await peer.connect()
-        except (OSError, TimeoutError):
-            tally.got("not connected")
+        if (stream := await _connected(peer, tally)) is None:
             return
+        reader, writer = stream
         key = peer.key if number % 2 else None
         writer.write(peer.head("POST", "/v1/recordings", key=key, body=bytes(60_000)) + b"{")
         peer.held.append((reader, writer))
@@ -377,11 +380,9 @@ async def unread_downloads(peer: Peer, tally: Tally) -> None:
             path = "/" + line.partition("//")[2].partition("/")[2]
 
     async def attempt(_: int) -> None:
-        try:
-            reader, writer = await peer.connect()
-        except (OSError, TimeoutError):
-            tally.got("not connected")
+        if (stream := await _connected(peer, tally)) is None:
             return
+        reader, writer = stream
         reader._limit = 1_024  # type: ignore[attr-defined]
         writer.write(peer.head("GET", path, key=peer.key))
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -425,11 +426,9 @@ async def many_streams(peer: Peer, tally: Tally) -> None:
 
     async def attempt(number: int) -> None:
         session = "evil-crowd" if number % 3 == 0 else peer.session()
-        try:
-            reader, writer = await peer.connect()
-        except (OSError, TimeoutError):
-            tally.got("not connected")
+        if (stream := await _connected(peer, tally)) is None:
             return
+        reader, writer = stream
         writer.write(peer.upgrade(f"/media/pcm/{session}/leg{number}", key=peer.token) + b"")
         opened.append(writer)
         tally.got((await reader.read(12) or b"closed").decode(errors="replace")[9:12] or "closed")

@@ -150,14 +150,8 @@ class SegmentFile:
         """
         if is_file_at(self._fd, self.path):
             return False
-        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            copy_bytes(self._fd, copy, self.position.offset_bytes)
-        except OSError:
-            os.close(copy)
-            raise
         # A reader that has the old file open reads it to its end, and then looks for this one.
-        self._fd, old = copy, self._fd
+        self._fd, old = open_copy(self._fd, self.path, self.position.offset_bytes), self._fd
         os.close(old)
         return True
 
@@ -170,14 +164,20 @@ def is_file_at(fd: int, path: Path | str) -> bool:
         return False
 
 
-def copy_bytes(source: int, target: int, size_bytes: int) -> None:
-    """Copy the first bytes of an open file into another."""
-    done = 0
-    while done < size_bytes:
-        piece = os.pread(source, min(_COPY_BYTES, size_bytes - done), done)
-        if not piece:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        done += os.pwrite(target, piece, done)
+def open_copy(source: int, path: Path, size_bytes: int) -> int:
+    """Copy the first bytes of an open file to a path; return the copy's descriptor. Raise OSError."""
+    copy = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        done = 0
+        while done < size_bytes:
+            piece = os.pread(source, min(_COPY_BYTES, size_bytes - done), done)
+            if not piece:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            done += os.pwrite(copy, piece, done)
+    except OSError:
+        os.close(copy)
+        raise
+    return copy
 
 
 def _names(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from wavstream.journal.segments import copy_bytes, is_file_at
+from wavstream.journal.segments import is_file_at, open_copy
 from wavstream.removals import Removals
 from wavstream.storage.local import sync
 
@@ -85,13 +85,7 @@ class SpoolFile:
         """Copy the file to its name, which it lost with its folder."""
         assert self._fd is not None
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            copy_bytes(self._fd, copy, size_bytes)
-        except OSError:
-            os.close(copy)
-            raise
-        self._fd, old = copy, self._fd
+        self._fd, old = open_copy(self._fd, self.path, size_bytes), self._fd
         os.close(old)
 
     def discard(self) -> None:
