@@ -54,7 +54,10 @@ class StartRecording(BaseModel):
 
     def options(self, defaults: RecordingOptions) -> RecordingOptions:
         """Return the options asked for, over ``defaults``."""
-        return defaults.changed(self.named_options())
+        named = self.named_options()
+        if named.get("retention_hours", 0) is None:
+            del named["retention_hours"]  # null asks for the app's or the server's hours, which the defaults have
+        return defaults.changed(named)
 
     def named_options(self) -> dict[str, Any]:
         """Return the options that the request names, as JSON has them."""

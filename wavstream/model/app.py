@@ -86,7 +86,8 @@ class App:
 
     def options(self, server: RecordingOptions) -> RecordingOptions:
         """Return the options of a recording of which nothing else is said; ``server`` are the server's."""
-        return server.changed(self.recording)
+        hours = {} if self.retention_hours is None else {"retention_hours": self.retention_hours}
+        return server.changed({**self.recording, **hours})
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Service:
             settings.master_key, self.catalog.app_keys, is_server=True
         )
         digests = KeyDigests(master)
-        app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording.options())
+        app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording_options)
         expiry = Expiry(
             app_cache.get,
             server_hours=settings.retention.hours,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
+from wavstream.model.options import RecordingOptions
 from wavstream.settings.tables import (
     FacadeSettings,
     GatewaySettings,
@@ -154,6 +156,13 @@ class Settings(BaseSettings):
     def media_url(self) -> str:
         """Start of the URLs that media servers open, without a slash at the end; empty: they open none."""
         return self.base_url.replace("http", "ws", 1) if self.url is None else self.url
+
+    @property
+    def recording_options(self) -> RecordingOptions:
+        """The options of a recording of which neither its request nor its app says anything."""
+        # Each answer says how long its file is kept; null where another store decides that.
+        hours = None if self.recording_base_url else self.retention.hours
+        return replace(self.recording.options(), retention_hours=hours)
 
     @property
     def base_url(self) -> str:
