@@ -244,3 +244,10 @@ async def test_a_call_is_recorded_while_strangers_take_the_descriptors_and_the_s
             assert 100 < await metric(client, "wavstream_connections") < 250
             assert await server.end(signal.SIGTERM) == 0
         await client.http.aclose()
+
+
+async def test_a_media_address_without_an_upgrade_says_what_a_proxy_must_pass_on(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        answer = await client.http.get("/media/pcm/call-77/a")
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+    assert "proxy" in answer.json()["detail"]

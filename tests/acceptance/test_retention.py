@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,18 @@ async def test_after_its_hours_every_way_to_a_recording_is_a_bare_404(tmp_path: 
 
     assert [answer.status_code for answer in before] == [200, 206, 200, 307, 307, 307, 307, 200, 200]
     assert [is_bare_404(answer) for answer in after] == [True] * len(after)
+
+
+async def test_every_answer_says_for_how_long_a_recording_is_kept(tmp_path: Path) -> None:
+    async with recorder(tmp_path, retention={"hours": 30}) as (client, _):
+        answers = [
+            await client.start("call-77"),
+            await client.start("call-77", retention_hours=None),
+            await client.start("call-77", retention_hours=5),
+            await recorded(client, "call-78"),
+        ]
+    kept = datetime.fromisoformat(answers[-1]["expires_at"]) - datetime.fromisoformat(answers[-1]["ended_at"])
+    assert ([answer["retention_hours"] for answer in answers], kept) == ([30, 30, 5, 30], timedelta(hours=30))
 
 
 async def test_a_held_recording_is_fetched_beyond_its_hours_and_a_restart_until_it_is_released(tmp_path: Path) -> None:

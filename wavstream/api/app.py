@@ -70,6 +70,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     documents: dict[str, Callable[[], dict[str, Any]]] = {"gateway": gateway_document}
     documents |= {name: partial(_document, mounted) for name, mounted in vendors.items()}
     app.include_router(documents_of_facades(documents))
+    app.add_route("/media/{rest:path}", _not_upgraded, include_in_schema=False)
     return app
 
 
@@ -77,6 +78,12 @@ def make_facades(app: FastAPI) -> None:
     """Make the vendors' APIs now, which takes 0.2 s: a server does it before its first request."""
     for mounted in app.state.mounted:
         _ = mounted.app
+
+
+async def _not_upgraded(_request: Request) -> Response:
+    # RFC 9110, 15.5.22. An upgrade is answered by the media plane and never comes here.
+    detail = "Media streams are WebSockets; a proxy in front of this server must pass on Upgrade and Connection."
+    return problems.problem(426, detail, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 def _document(mounted: Mounted) -> dict[str, Any]:

@@ -75,7 +75,7 @@ RECORDING_EXAMPLE: dict[str, Any] = {
     "file_name": "call-77-1793527200.wav",
     "client_state": None,
     "metadata": {},
-    "retention_hours": None,
+    "retention_hours": 24,
     "from": "+15550100",
     "to": "+15550199",
     "direction": "inbound",

@@ -95,6 +95,10 @@ def _show(storage: Path, recording: dict[str, Any], fetched: bytes, console: Con
     for name, channel in zip(("left", "right"), samples.T, strict=True):
         table.add_row(name, legs[name], _dbfs(_speech_rms(channel)), _dbfs(float(np.abs(channel).max())))
     console.print(table)
+    console.print(
+        f"kept     {recording['retention_hours']} hours, then it is erased; retention.hours says how long",
+        soft_wrap=True,
+    )
     console.print("checked  its link gives the stored file; hash, header and length are right", soft_wrap=True)
     return 0
 

@@ -168,7 +168,8 @@ class RecordingOptions:
     ] = field(default_factory=dict)
     """Pairs of strings, 8192 bytes in all, handed back unchanged."""
     retention_hours: RetentionHours | None = None
-    """Hours that the file is kept after the stop; null: as the app's or the server's settings say."""
+    """Hours that the file is kept after the stop; null: as the app's or the server's settings say. An answer has what
+    they said at the start, and null where another store decides."""
 
     @property
     def file_channels(self) -> int:

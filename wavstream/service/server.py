@@ -127,7 +127,12 @@ def serve(settings: Settings) -> None:
         async with running(settings, signals=True) as (service, task):
             make_facades(service.app)
             _freeze_gc()
-            log.info("server_ready", url=service.settings.base_url, data_dir=str(service.folder.root.resolve()))
+            log.info(
+                "server_ready",
+                url=service.settings.base_url,
+                data_dir=str(service.folder.root.resolve()),
+                kept_hours=service.settings.recording_options.retention_hours,
+            )
             await task
         log.info("server_stopped")
 

@@ -59,3 +59,9 @@ async def test_who_cannot_wait_gets_the_options_that_were_read_last_until_others
     assert cache.last_options("shop") == replace(SERVER, channels=ChannelLayout.MONO)
     await cache.get("shop")
     assert cache.last_options("shop") == replace(SERVER, beep=True)
+
+
+def test_recordings_of_an_app_are_kept_for_its_hours_and_else_for_the_servers() -> None:
+    day = replace(SERVER, retention_hours=24)
+    hours = [replace(SHOP, retention_hours=hours).options(day).retention_hours for hours in (48, None)]
+    assert hours == [48, 24]
