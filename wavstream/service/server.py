@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import functools
 import gc
@@ -26,6 +25,7 @@ from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.logs import SUMMARY
+from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -38,12 +38,6 @@ SWITCH_INTERVAL_S = 0.001
 delay the event loop that much, and a stop at each of its system calls (decision 12)."""
 GRACE_S = 8
 """Seconds that open requests and streams have to end at a shutdown."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
-_LARGE_BYTES = 1 << 20
-"""More than anything that is made all the time: reads of sockets and files, two seconds of a call."""
-_TRIM_BYTES = 4 << 20
-"""What a heap may keep at its end for the next ones."""
 
 
 class Server(uvicorn.Server):
@@ -128,7 +122,7 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
     _raise_descriptor_limit()
-    _give_memory_back()
+    give_memory_back()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:
@@ -200,17 +194,3 @@ def _raise_descriptor_limit() -> None:
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _give_memory_back() -> None:
-    """Have glibc return what is large to the system when it is freed; elsewhere do nothing.
-
-    By itself it learns from each large block that is freed to keep those of its size, up to 32 MiB, and twice that at
-    the end of each thread's heap: what one burst of audio took stays for good.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
