@@ -109,7 +109,8 @@ async def _search(
     late_s = 0.0
     # What is waited for others does not count: a busy machine needs longer, and says the same in the end.
     while time.monotonic() < until_s + min(found.waited_s, 2 * most_s) and len(found.legs) < most_legs:
-        if late_s >= _BENCH_LATE_S or await asyncio.to_thread(sender.undecided, newest):
+        undecided = await asyncio.to_thread(sender.undecided, newest)
+        if late_s >= _BENCH_LATE_S or undecided:
             found.waited_s += 1.0
         else:
             step = [Call(victim, sender, label="load") for _ in range(_STEP)]
