@@ -39,8 +39,7 @@ class Measured:
 
     def cpu_s(self) -> float:
         """Return the user and system time of all its threads."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self._process.pid)
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""
@@ -62,6 +61,12 @@ class Measured:
         finally:
             is_over.set()
             thread.join()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the user and system time of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def can_pin() -> bool:

@@ -77,8 +77,8 @@ class Call:
     def legs(self) -> list[str]:
         return [f"{self.session_id}/{leg}" for leg in "ab"]
 
-    def speak(self, *, dials_again: bool = True, **query: str) -> None:
-        """Let both legs dial and speak."""
+    def speak(self, *, dials_again: bool = True, together: int = 1, **query: str) -> None:
+        """Let both legs dial and speak; ``together``: so many frames in one write."""
         asked = f"?{urlencode(query)}" if query else ""
         plans = []
         for name in self.legs:
@@ -86,7 +86,7 @@ class Call:
             plans.append(
                 LegPlan(
                     name, f"/media/pcm/{name}{asked}", number * _APART % RING_FRAMES, number % FRAME_SAMPLES, self.key,
-                    dials_again=dials_again,
+                    dials_again=dials_again, together=together,
                 )
             )  # fmt: skip
         self.sender.speak(plans)

@@ -27,6 +27,8 @@ MOVED_S = 0.35
 _WORD = 4
 _NEAR = 1_600
 """Samples around its neighbours in which a bent frame is looked for."""
+_SEEDS_APART = 50
+"""Frames, of which one is looked for in the whole file where a leg is bent from its beginning."""
 _ALIKE = 0.5
 
 
@@ -59,6 +61,8 @@ def listen(file: bytes, legs: Mapping[str, Spoken], ring: Ring) -> dict[str, Hea
         if not at:
             found[name] = np.full(len(frames), -1, np.int64)
             continue
+        if not any((each >= 0).any() for each in at.values()):
+            at = {channel: _first_bent(samples[:, channel], frames, at[channel]) for channel in at}
         best = max(sorted(at), key=lambda channel: int((at[channel] >= 0).sum()))
         if (at[best] >= 0).any():
             free.discard(best)
@@ -109,6 +113,31 @@ def _exact(
     return at
 
 
+def _first_bent(channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find one frame, wherever it is, of a leg that is bent from its beginning: its neighbours are found from there."""
+    found = at.copy()
+    for number in range(0, len(frames), _SEEDS_APART):
+        place = _most_alike(channel.astype(np.float64), frames[number].astype(np.float64))
+        if place is not None:
+            found[number] = place
+            break
+    return found
+
+
+def _most_alike(window: NDArray[np.float64], frame: NDArray[np.float64]) -> int | None:
+    """Return where in the window the frame is, nearly unchanged; None: nowhere."""
+    if len(window) < FRAME_SAMPLES or not window.any():
+        return None
+    size = 1 << int(np.ceil(np.log2(len(window) + FRAME_SAMPLES)))
+    product = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(frame, size)), size)
+    product = product[: len(window) - FRAME_SAMPLES + 1]
+    power = np.concatenate(([0.0], np.cumsum(window**2)))
+    power = power[FRAME_SAMPLES:] - power[:-FRAME_SAMPLES]
+    alike = product / np.sqrt(np.maximum(power * (frame**2).sum(), 1.0))
+    best = int(np.argmax(alike))
+    return best if alike[best] > _ALIKE else None
+
+
 def _bent(channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """Find what is there but not unchanged, near its neighbours (rule 2)."""
     known = np.flatnonzero(at >= 0)
@@ -122,16 +151,7 @@ def _bent(channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64]) -> ND
         expected = int(found[neighbour]) + (int(number) - neighbour) * FRAME_SAMPLES
         first = max(expected - _NEAR, 0)
         window = channel[first : expected + _NEAR + FRAME_SAMPLES].astype(np.float64)
-        if len(window) < FRAME_SAMPLES or not window.any():
-            continue
-        frame = frames[number].astype(np.float64)
-        size = 1 << int(np.ceil(np.log2(len(window) + FRAME_SAMPLES)))
-        product = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(frame, size)), size)
-        product = product[: len(window) - FRAME_SAMPLES + 1]
-        power = np.concatenate(([0.0], np.cumsum(window**2)))
-        power = power[FRAME_SAMPLES:] - power[:-FRAME_SAMPLES]
-        alike = product / np.sqrt(np.maximum(power * (frame**2).sum(), 1.0))
-        best = int(np.argmax(alike))
-        if alike[best] > _ALIKE:
-            found[number] = first + best
+        place = _most_alike(window, frames[number].astype(np.float64))
+        if place is not None:
+            found[number] = first + place
     return found

@@ -5,6 +5,8 @@
 2. A leg whose stream breaks dials again until it has one. What a full socket does not take is kept and sent before
    anything else; what is still kept when the stream breaks is unsent.
 3. A frame counts as sent when the kernel has taken its last byte; that moment is noted, on the clock of all processes.
+4. A leg may send several frames in one write, when the last of them has been said: that saves this process far more
+   than the server, so that it is the server whose end is found.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class LegPlan:
     """By how many samples each frame is turned round: legs of one call that have others never say the same."""
     key: str | None = None
     dials_again: bool = True
+    together: int = 1
+    """Frames of a write (rule 4)."""
 
 
 @dataclass(slots=True)
@@ -94,9 +98,9 @@ class Sender:
         """Let legs dial and speak from now on."""
         self._ask("speak", list(legs))
 
-    def hang_up(self, names: Sequence[str]) -> None:
-        """Let legs say goodbye behind what they have said; return when the server has, or after ten seconds."""
-        self._ask("hang_up", list(names))
+    def hang_up(self, names: Sequence[str], *, within_s: float = 10.0) -> None:
+        """Let legs say goodbye behind what they have said; return when the server has, or after so long."""
+        self._ask("hang_up", [within_s, *names])
 
     def spoken(self, names: Sequence[str]) -> dict[str, Spoken]:
         """Return what became of what these legs have said, so far."""
@@ -109,6 +113,14 @@ class Sender:
     def refused(self, names: Sequence[str]) -> int:
         """Return how many of these were refused a stream."""
         return int(self._ask("refused", list(names)))
+
+    def undecided(self, names: Sequence[str]) -> int:
+        """Return how many of these have neither had a stream nor been refused one."""
+        return int(self._ask("undecided", list(names)))
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that the process has taken."""
+        return float(self._ask("cpu", []))
 
     def late_s(self) -> float:
         """Return the longest that the process was behind since it was asked last."""
@@ -216,14 +228,20 @@ class _Process:
                         self._legs[plan.name] = leg
                         self._slots[slot].append(leg)
                 case "hang_up":
-                    for name in names:
+                    within_s, *leaving = names
+                    for name in leaving:
                         self._say_goodbye(self._legs[name])
-                    self._hanging_up = names, time.monotonic() + 10
+                    self._hanging_up = leaving, time.monotonic() + within_s
                     return True
                 case "spoken":
                     answer = {name: _spoken(self._legs[name]) for name in names}
                 case "refused":
                     answer = sum(bool(self._legs[name].refusals) for name in names)
+                case "undecided":
+                    legs = [self._legs[name] for name in names]
+                    answer = sum(not (leg.opened_s or leg.refusals) for leg in legs)
+                case "cpu":
+                    answer = time.process_time()
                 case "late":
                     answer, self._worst_late_s = self._worst_late_s, 0.0
                 case "open":
@@ -245,9 +263,10 @@ class _Process:
         leg.sent_s.append(math.nan)
         if not leg.is_open or leg.stream is None:
             return
-        frame = self._frames[(leg.plan.place + number) % RING_FRAMES]
-        if turn := 2 * leg.plan.voice:
-            frame = _FRAME_HEAD + frame[-turn:] + frame[len(_FRAME_HEAD) : -turn]
+        if leg.plan.together > 1:
+            self._send_together(leg, number)
+            return
+        frame = self._frame(leg, number)
         if not leg.kept:
             # Nearly always the socket takes it at once: two calls and no more, since this runs for every frame.
             try:
@@ -263,6 +282,37 @@ class _Process:
             frame = frame[taken:]
         leg.kept.append((number, frame))
         self._flush(leg)
+
+    def _frame(self, leg: _Leg, number: int) -> bytes:
+        frame = self._frames[(leg.plan.place + number) % RING_FRAMES]
+        if turn := 2 * leg.plan.voice:
+            frame = _FRAME_HEAD + frame[-turn:] + frame[len(_FRAME_HEAD) : -turn]
+        return frame
+
+    def _send_together(self, leg: _Leg, number: int) -> None:
+        """Send the last frames, this one among them, if it is time for them (rule 4)."""
+        if (number + 1) % leg.plan.together or leg.stream is None:
+            return
+        numbers = range(number + 1 - leg.plan.together, number + 1)
+        frames = [self._frame(leg, each) for each in numbers]
+        taken = 0
+        if not leg.kept:
+            try:
+                taken = leg.stream.send(b"".join(frames))
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._lost(leg)
+                return
+        now_s = time.monotonic()
+        for each, frame in zip(numbers, frames, strict=True):
+            if taken >= len(frame):
+                leg.sent_s[each] = now_s
+            else:
+                leg.kept.append((each, frame[taken:]))
+            taken = max(taken - len(frame), 0)
+        if leg.kept:
+            self._flush(leg)
 
     def _dial(self, leg: _Leg) -> None:
         leg.dial_at_s = time.monotonic() + _DIAL_EVERY_S

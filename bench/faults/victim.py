@@ -21,7 +21,8 @@ import httpx
 
 from wavstream.settings import PREFIX, variable
 
-_START_S = 45.0
+_START_S = 120.0
+"""On a machine that is very busy: 45 s were too little there."""
 _EVERY_S = 0.02
 _RESET_S = 0.02
 """Until its peers know that it is dead."""

@@ -92,6 +92,7 @@ SHORTER = {
         "cli/journals.py",
         "cli/recover.py",
         "cli/secrets.py",
+        "service/memory.py",
         "service/shares.py",
         "simulator/voices/make_voices.py",
     ),

@@ -7,7 +7,8 @@ be read from any thread says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.reader import JournalReader
-from wavstream.journal.records import EventRecord
+from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, Item
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
@@ -68,6 +69,8 @@ class RenderJob:
         self._file = SpoolFile(spool, removals=removals)
         self._slice_bytes = slice_bytes
         self._amendments = Amendments(self._given_amendments)
+        self._unfolded: deque[Item] = deque()
+        """What was read and is not folded: more than nothing only where the disk has refused what was before it."""
         self._is_end_taken = False
         self._hear: Callable[[bytes], None] | None = None
 
@@ -79,17 +82,23 @@ class RenderJob:
         self._file.settle()
         if self.is_complete:
             return False
-        items = self._reader.read(max_bytes=self._slice_bytes)
-        fold = self._fold
-        audio = fold.feed(self._amendments.put_into(items))
-        if self._hear is not None and (heard := fold.tap.heard()):
-            self._hear(heard)
-        if audio:
-            # Only the first header is used; that of an MP3 file costs more than appending does.
-            header = b"" if self._file.size_bytes else fold.header()
-            self._file.append(header, audio, kept_bytes=fold.kept_bytes)
+        fold, items = self._fold, self._unfolded
+        if not items:
+            items += self._amendments.put_into(self._reader.read(max_bytes=self._slice_bytes))
+        has_read = bool(items)
+        # A batch may be megabytes, of a sender that is ahead of the clock, and what they become of the file is more. So
+        # no more of it is folded in one go than up to a clock record, and what is folded is kept no longer.
+        is_large = sum(item.payload.size for item in items if isinstance(item, FrameRun)) > self._slice_bytes
+        while items and not self.is_complete:
+            audio = fold.feed(_taken(items, up_to_clock=is_large))
+            if self._hear is not None and (heard := fold.tap.heard()):
+                self._hear(heard)
+            if audio:
+                # Only the first header is used; that of an MP3 file costs more than appending does.
+                header = b"" if self._file.size_bytes else fold.header()
+                self._file.append(header, audio, kept_bytes=fold.kept_bytes)
         # A segment that is missing is seen by a read that finds nothing.
-        is_more = not self._reader.at_end or (self.awaits_stop and bool(items))
+        is_more = not self._reader.at_end or (self.awaits_stop and has_read)
         return is_more and not self.is_complete
 
     @property
@@ -188,6 +197,7 @@ class RenderJob:
         stem, _, number = self.spool.stem.partition("~")
         self.spool = self.spool.with_stem(f"{stem}~{int(number or 1) + 1}")
         self._reader = self._reader.again()
+        self._unfolded.clear()
         self._fold = Fold(self.recording_id, patience=self._patience)
         self._amendments = Amendments(self._given_amendments)
         self._file = SpoolFile(self.spool, removals=self._removals)
@@ -196,3 +206,12 @@ class RenderJob:
         """Close the journal and remove the spool file."""
         self._reader.close()
         self._file.discard()
+
+
+def _taken(items: deque[Item], *, up_to_clock: bool) -> Iterator[Item]:
+    """Take all items, or those up to a clock record, one after the other: who has them last lets them go."""
+    while items:
+        item = items.popleft()
+        yield item
+        if up_to_clock and isinstance(item, ClockRecord):
+            break

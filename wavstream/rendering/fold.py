@@ -6,8 +6,7 @@
 2. What happens in between (a stream opens, a pause begins) cuts the collected frames where it happened.
 3. At a canonical point the timeline places what its clocks let it place and says how far the call is known. Everything
    up to there is mixed, encoded and never touched again.
-4. While no stream is waited for, what is placed is written and nothing else. It is not known whether silence follows or
-   the end: a stop may lie before this moment.
+4. While no stream is waited for, what is placed is written and nothing else: a stop may lie before this moment.
 5. The file's rate is decided 2 s after the first frame; the channels of legs when something is first to be written.
 6. A recording ends at its stop record, or before by itself: at a limit or a timeout, which the output finds to the
    sample, or where a terminator was pressed. The stop record follows then too, written by whoever was told; what comes
@@ -23,6 +22,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from typing import TYPE_CHECKING
 
 from wavstream.journal.events import (
@@ -122,8 +122,8 @@ class Fold:
             # The usual case first, without a call.
             if isinstance(item, FrameRun) and self._ahead is None and self.ended is None and self.started is not None:
                 self._runs.append(item)
-            else:
-                out.append(self._take(item))
+            elif audio := self._take(item):
+                out.append(audio)
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         for fold in (self,) if self._ahead is None else (self, self._ahead):
             fold._runs = owned(fold._runs)
@@ -391,10 +391,10 @@ class Fold:
             return b""
         # Once, and not for each part: what is late goes where this write begins.
         self._timeline.settle_late()
-        out = []
+        out = io.BytesIO()  # not a list that is joined: that is minutes of audio twice, where a sender is ahead
         for end, pause in output.parts(upto):
-            out.append(output.write(end, self._timeline.take(end), pause=pause))
+            out.write(output.write(end, self._timeline.take(end), pause=pause))
             if output.ended is not None:
-                out.append(self._end_by_itself(output.ended, output.written_us))
+                out.write(self._end_by_itself(output.ended, output.written_us))
                 break
-        return b"".join(out)
+        return out.getvalue()

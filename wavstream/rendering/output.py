@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.timeline import Pieces, TrackKey
 
+BLOCK_SAMPLES = 1 << 18
+"""The longest part that is mixed and encoded in one go. A live call writes 2 s, which is less at any rate; the minutes
+of a sender that is ahead of the clock would be in memory as samples of all channels, and as bytes beside that."""
+
 
 class Output:
     """The writing end of one recording."""
@@ -217,7 +221,10 @@ class Output:
 
         Each is to be written before the next one is asked for.
         """
-        return self.pauses.split(self.written, upto, self.sample_rate_hz)
+        for end, pause in self.pauses.split(self.written, upto, self.sample_rate_hz):
+            while end - self.written > BLOCK_SAMPLES:
+                yield self.written + BLOCK_SAMPLES, pause
+            yield end, pause
 
     def write(self, end: int, tracks: Iterable[tuple[TrackKey, Pieces]], *, pause: PauseBehavior | None) -> bytes:
         """Write a part of the call up to a sample, and return its file bytes; the recording may end before.

@@ -25,6 +25,7 @@ from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.logs import SUMMARY
+from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -121,6 +122,7 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
     _raise_descriptor_limit()
+    give_memory_back()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:

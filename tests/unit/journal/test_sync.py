@@ -93,3 +93,34 @@ def test_a_real_flush_accepts_a_file_that_was_deleted_since(tmp_path: Path, flus
     assert callable(flush)
     (tmp_path / "a").write_bytes(b"x")
     flush(tmp_path, [tmp_path / "a", tmp_path / "deleted"])
+
+
+def test_a_sync_comes_early_where_much_waits_for_it(tmp_path: Path) -> None:
+    flush = Recorder(calls_wanted=1)
+    sync = FolderSync(tmp_path, interval_s=3600.0, write_again=nothing, flush=flush, early_bytes=2 * len(b"payload"))
+    sync.start()
+    write(sync, tmp_path / "a")
+    assert not flush.done.wait(0.02)
+    write(sync, tmp_path / "a")
+    assert flush.done.wait(PATIENCE_S)
+    sync.stop(timeout_s=PATIENCE_S)
+    assert flush.calls == [{tmp_path / "a"}]
+
+
+def test_a_sync_that_fails_is_not_tried_the_sooner_for_what_waits(tmp_path: Path) -> None:
+    flush = Recorder(calls_wanted=2, faults=[OSError(errno.EIO, "broken")])
+    failed = threading.Event()
+
+    def write_again(_: Unsynced) -> None:
+        write(sync, tmp_path / "a")
+        failed.set()
+
+    sync = FolderSync(tmp_path, interval_s=3600.0, write_again=write_again, flush=flush, early_bytes=1)
+    sync.start()
+    with capture_logs():
+        write(sync, tmp_path / "a")
+        assert failed.wait(PATIENCE_S)
+        write(sync, tmp_path / "a")
+        assert not flush.done.wait(0.02)
+        sync.stop(timeout_s=PATIENCE_S)
+    assert len(flush.calls) == 2

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.support.journals import a_started_recording, call, leave, noise, nothing
+from tests.support.journals import RATE_HZ, a_leg, a_started_recording, call, happened, leave, noise, nothing
+from tests.support.records import frame_record
+from tests.support.sessions import at
+from wavstream.journal import events
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import clock_record
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.rendering.timeline.clock import Patience
@@ -119,3 +124,66 @@ def test_a_journal_is_read_no_further_while_the_disk_is_full(tmp_path: Path, mon
         places.add(job._reader.position)
 
     assert len(places) == 1
+
+
+def a_burst(seconds: float) -> list[bytes]:
+    """One leg that sends all its audio in one batch, with the time that passes then behind it in the same one."""
+    voice, facts = noise(seconds), a_leg()
+    rows = [
+        happened(0.0, events.RecordingStarted(recording=RECORDING, streams=(), leg_order=())),
+        happened(0.0, events.StreamOpened(facts=facts)),
+    ]
+    rows += [
+        frame_record(
+            track=facts.first_track, arrival_us=at(0.1), position=start, payload=voice[start:][:RATE_HZ].tobytes()
+        )
+        for start in range(0, len(voice), RATE_HZ)
+    ]
+    rows += [clock_record(at(0.5 * number)) for number in range(1, 20)]
+    end = events.RecordingStopped(recording_id=RECORDING.id, reason=EndReason.HANGUP, end_us=at(10))
+    return [*rows, happened(10.0, end)]
+
+
+def test_minutes_that_come_at_once_take_a_few_times_their_size_and_not_six(tmp_path: Path) -> None:
+    minutes = 4 * 60.0
+    job = a_job(tmp_path, leave(tmp_path / "journal", a_burst(minutes)))
+
+    tracemalloc.start()
+    try:
+        fold_all(job)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    audio_bytes = int(minutes * RATE_HZ * 2)
+    assert job.is_complete
+    assert job.size_bytes > 2 * audio_bytes  # a stereo file
+    # What was read or its frames, and a part of the file that they become; six times, when all of it was joined.
+    assert most_bytes < 4 * audio_bytes
+
+
+def test_a_disk_that_refuses_in_the_middle_of_a_large_batch_costs_nothing_of_what_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = leave(tmp_path / "journal", a_burst(60.0))
+    whole, job = a_job(tmp_path, key), a_job(tmp_path / "again", key)
+    job._reader = JournalReader(tmp_path / "journal", key)
+    fold_all(whole)
+    write, writes = os.pwrite, iter(range(1000))
+
+    def write_at(fd: int, chunk: bytes, offset: int) -> int:
+        if next(writes) % 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, chunk, offset)
+
+    monkeypatch.setattr("wavstream.recorder.spool_file.os.pwrite", write_at)
+    refused = 0
+    while not job.is_complete or job._file.owed:
+        try:
+            job.advance()
+        except OSError:
+            refused += 1
+    monkeypatch.undo()
+
+    assert refused > 1
+    assert job.finish(RECORDING).receipt == whole.finish(RECORDING).receipt

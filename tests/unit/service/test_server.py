@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +74,24 @@ async def test_a_wait_for_a_server_that_is_cancelled_leaves_nothing_behind() -> 
 
     assert asyncio.all_tasks() - before == {serving}
     serving.cancel()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what was freed")
+def test_memory_of_a_burst_is_given_back_when_it_is_freed() -> None:
+    burst = """
+        from pathlib import Path
+        from wavstream.service.memory import give_memory_back
+
+        def resident_bytes():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+        give_memory_back()
+        before = resident_bytes()
+        del_me = b"x" * 30_000_000
+        del del_me  # from here on glibc would keep blocks of this size
+        del_me, last = b"x" * 20_000_000, b"x" * 100_000
+        del del_me
+        print(resident_bytes() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(burst)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2_000_000
