@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -16,7 +17,6 @@ import socket
 import sys
 from typing import Any
 
-import wavstream.service.server
 from wavstream.cli.main import main
 
 ORDER_BYTES = 1 << 18
@@ -51,7 +51,7 @@ def become(order: dict[str, Any], stderr: int, told: int) -> None:
         os._exit(0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.close(told)
-    os.dup2(stderr, sys.__stderr__.fileno())
+    os.dup2(stderr, 2)
     os.close(stderr)
     os.umask(order["umask"])
     os.chdir(order["folder"])
@@ -67,5 +67,5 @@ def become(order: dict[str, Any], stderr: int, told: int) -> None:
 
 
 if __name__ == "__main__":
-    assert wavstream.service.server
+    importlib.import_module("wavstream.service.server")
     wait_for_orders(socket.socket(fileno=int(sys.argv[1])))

@@ -197,7 +197,7 @@ async def test_all_that_is_wrong_is_named_at_once(calls: Calls, one: Caller) -> 
     }
 
 
-WRONG_OF_OTHERS = [
+WRONG_OF_OTHERS: list[tuple[dict[str, Any], str, str]] = [
     ({"recording_id": "nope"}, "10006", "/recording_id"),
     ({"recording_id": "{0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42}"}, "10006", "/recording_id"),
     ({"recording_id": 7}, "10006", "/recording_id"),
