@@ -23,6 +23,10 @@ CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 # Most of the suite waits: for calls in real time, for servers that start. Four workers keep two cores busy.
 WORKERS ?= 4
 
+# Each worker reads all 600 files of code and tests. What they were compiled to is kept (beside them, where git does not
+# look), also where the environment says not to: else each worker, and each server that a test starts, compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@sed -n 's/^#   //p' Makefile
 

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.listening import beeps, find_beeps
+from tests.support.processes import run
 from tests.support.recorder import Recorder, Wall, close_code, recorder
 from tests.support.waiting import WAIT_S
 from wavstream.access.keys import KeyDigests
@@ -230,18 +231,21 @@ async def test_another_apps_recording_or_session_is_404_on_every_route(tmp_path:
 
 def serve_fails(**environment: str) -> str:
     """Return what `wavstream serve` prints when it cannot start; it must end by itself with exit code 2."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "wavstream", "serve"],
-        env={**os.environ, "WAVSTREAM_PORT": "0", **environment}, capture_output=True, timeout=WAIT_S, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 2
-    return ended.stderr.decode().strip()
+    code, said = run("serve", environment={"WAVSTREAM_PORT": "0", **environment})
+    assert code == 2
+    return said.strip()
 
 
 def test_a_server_that_cannot_start_says_in_one_line_what_to_do(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    said = serve_fails(WAVSTREAM_DATA_DIR=str(in_the_way))
+    # This one as a shell starts it, with all imports before it.
+    ended = subprocess.run(
+        [sys.executable, "-m", "wavstream", "serve"],
+        env={**os.environ, "WAVSTREAM_DATA_DIR": str(in_the_way)}, capture_output=True, timeout=WAIT_S, check=False,
+    )  # fmt: skip
+    said = ended.stderr.decode().strip()
+    assert ended.returncode == 2
     assert "WAVSTREAM_DATA_DIR" in said
     assert len(said.splitlines()) == 1
     with sockets.create_server(("127.0.0.1", 0)) as taken:

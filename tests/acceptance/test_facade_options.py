@@ -28,6 +28,10 @@ WORD = spoken()
 WORD_S = len(WORD) / RATE_HZ
 PARTY, OTHER = 1.0, 6.0
 """When the party speaks, and when what it hears speaks, in seconds."""
+LENGTH_S = 9.0
+"""Of a call: all has been said by then. 45 are streamed, folded and encoded."""
+QUIET_S = 6.0
+"""Of a call that is over for whoever waits 5 s for a word."""
 AUDIO = NDArray[np.int16]
 
 
@@ -39,8 +43,8 @@ def turn(start_s: float, length_s: float, *, volume: float = 1.0) -> AUDIO:
     return sound
 
 
-CALL = np.stack([turn(PARTY, 11), turn(OTHER, 11)], axis=1)
-NOBODY = np.stack([silence(11)] * 2, axis=1)
+CALL = np.stack([turn(PARTY, LENGTH_S), turn(OTHER, LENGTH_S)], axis=1)
+NOBODY = np.stack([silence(QUIET_S)] * 2, axis=1)
 
 
 async def telnyx(client: Recorder, call_id: str, options: dict[str, Any]) -> httpx.Response:
@@ -201,11 +205,11 @@ CASES = {
     "signalwire max_length": Case(signalwire, {"max_length": 2.5}, ended("max_length", 2.5)),
     "signalwire input_sensitivity low": Case(
         signalwire, {"input_sensitivity": 0.0, "initial_timeout": 5}, ended("no_input", 5),
-        sound=np.stack([turn(PARTY, 11, volume=0.02), silence(11)], axis=1),
+        sound=np.stack([turn(PARTY, QUIET_S, volume=0.02), silence(QUIET_S)], axis=1),
     ),
     "signalwire input_sensitivity high": Case(
         signalwire, {"input_sensitivity": 100.0, "initial_timeout": 5}, goes_on,
-        sound=np.stack([turn(PARTY, 11, volume=0.02), silence(11)], axis=1),
+        sound=np.stack([turn(PARTY, QUIET_S, volume=0.02), silence(QUIET_S)], axis=1),
     ),
     "swml format mp3": Case(swml, {"format": "mp3"}, is_of("audio/mpeg")),
     "swml stereo": Case(swml, {"stereo": True}, is_stereo),
@@ -273,7 +277,7 @@ async def say_all(client: Recorder, socket: ClientConnection, call_id: str, case
     """Say all of it, and press the key of the case."""
     await say(socket, case.sound)
     if case.digit:
-        await client.until_received(call_id, 11_000)
+        await client.until_received(call_id, round(LENGTH_S * 1000))
         await socket.send(f'{{"event":"dtmf","digit":"{case.digit}"}}')
         # What follows the key is not in the file.
         await say(socket, np.stack([WORD, WORD], axis=1))
@@ -293,7 +297,7 @@ async def test_two_apis_that_drive_one_call_see_each_others_recordings_and_do_no
                 assert (await start(client, "call-77", {})).is_success
             ours = await client.start("call-77")
             await say(socket, CALL)
-            await client.until_received("call-77", 11_000)
+            await client.until_received("call-77", round(LENGTH_S * 1000))
             live = (await client.http.get("/v1/sessions/call-77")).json()["recordings"]
             stopped = await client.http.post("/v2/calls/call-77/actions/record_stop", json={}, headers=bearer)
             left = (await client.http.get("/v1/sessions/call-77")).json()["recordings"]
@@ -311,4 +315,4 @@ async def test_two_apis_that_drive_one_call_see_each_others_recordings_and_do_no
     assert ours["id"] in {each["id"] for each in left}
     assert sorted(each["api"] for each in listed) == ["bird", "native", "signalwire", "telnyx"]
     assert {each["id"].replace("-", "") for each in seen} == {each["id"] for each in listed}
-    assert all(len(file) >= 11 * RATE_HZ for file in files)
+    assert all(len(file) >= LENGTH_S * RATE_HZ for file in files)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import hear, recorder
+from tests.support.traces import files_below
 from wavstream.simulator.caller import Leg
 
 RATE_HZ = 8000
@@ -15,7 +16,7 @@ PITCHES_HZ = {"a": 600.0, "b": 1500.0}
 
 
 def audio_files(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.suffix in (".wav", ".mp3", ".wav-copy", ".mp3-copy")]
+    return [path.name for path in files_below(folder) if path.suffix in (".wav", ".mp3", ".wav-copy", ".mp3-copy")]
 
 
 @pytest.mark.parametrize(("recorded_as", "asked_for"), [("wav", "mp3"), ("mp3", "wav")])

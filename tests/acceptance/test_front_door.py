@@ -224,9 +224,7 @@ async def test_a_call_is_recorded_while_strangers_take_the_descriptors_and_the_s
 ) -> None:
     async with ServerProcess(tmp_path, http__descriptors_kept=100) as server:
         client = await server.start()
-        process = server._process
-        assert process is not None
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (300, 300))
         address = urlsplit(client.base_url)
         with ExitStack() as strangers:
             for _ in range(500):

@@ -41,6 +41,7 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
         await client.until_received("call-77", 1_000)
         if by_stream:
             await socket.send('{"event":"pause"}')
+            await client.until(recording, "paused")  # its row is written after the pause holds
         else:
             assert (await client.act(recording, "pause"))["status"] == "paused"
         await say(socket, SECRET)

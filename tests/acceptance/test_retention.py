@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.support.listening import beeps
 from tests.support.recorder import Recorder, ServerProcess, Wall, close_code, recorder
+from tests.support.traces import content_of, files_below
 from tests.support.waiting import until
 from wavstream.service.service import Service
 from wavstream.simulator.caller import Leg
@@ -119,7 +120,7 @@ async def test_a_hold_of_a_running_recording_survives_a_kill(tmp_path: Path) -> 
         socket = await client.connect("/media/pcm/call-77/a")
         await socket.send(bytes(16_000))
         journal = tmp_path / "journal"
-        await until(lambda: sum(path.stat().st_size for path in journal.iterdir()) >= 16_000)
+        await until(lambda: sum(len(content_of(path)) for path in files_below(journal)) >= 16_000)
         await client.http.post(f"/v1/recordings/{recording['id']}/hold", json=HOLD)
         await server.end(signal.SIGKILL)
         await client.http.aclose()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.recorder import Recorder, hear, recorder
 from tests.support.speech import noise
-from tests.support.talking import say
+from tests.support.talking import speak
 from tests.support.waiting import until
 from wavstream.service.service import Service
 
@@ -60,7 +60,7 @@ async def test_a_disk_that_hangs_turns_readiness_red_and_begins_no_recording_unt
         running = await client.start("call-77")
         await readiness_is(client, 200)
         disk.gate.clear()
-        await say(socket, noise(0.5, seed=1))
+        await speak(socket, noise(0.5, seed=1))
         (reason,) = await readiness_is(client, 503)
         refused = await client.http.post("/v1/recordings", json={"session_id": "call-77"})
         failing = "wavstream_journal_failing 1.0" in (await client.http.get("/metrics")).text
@@ -86,19 +86,19 @@ async def test_a_start_that_was_taken_back_leaves_no_file(
     monkeypatch.setattr("wavstream.recorder.recording.JOURNALED_S", 0.3)
     async with recorder(tmp_path) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
         disk.put_under(service)
-        await say(socket, noise(0.2, seed=1))
+        await speak(socket, noise(0.2, seed=1))
         await client.until_received("call-77", 200)
         disk.gate.clear()
         starting = client.http.post("/v1/recordings", json={"session_id": "call-77", "format": file_format})
-        answer, _ = await asyncio.gather(starting, say(socket, noise(0.5, seed=2)))
-        await say(socket, noise(0.5, seed=3))
+        answer, _ = await asyncio.gather(starting, speak(socket, noise(0.5, seed=2)))
+        await speak(socket, noise(0.5, seed=3))
         await client.until_received("call-77", 1200)
         disk.gate.set()
         taken_back = await client.until(await client.only_recording("call-77"), "absent", "available", "failed")
         word = noise(0.5, seed=4)
         monkeypatch.undo()
         second = await client.start("call-77")
-        await say(socket, word)
+        await speak(socket, word)
         await client.until_received("call-77", 1700)
         samples, _ = hear(await client.fetch(await client.act(second, "stop")))
 

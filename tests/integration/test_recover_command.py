@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 import soundfile
 
 from tests.support.journals import call, leave, noise, started
+from tests.support.processes import run
 from tests.support.sessions import T0_US, a_recording, at
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.recording import EndReason, Recording, Status
@@ -41,10 +39,8 @@ def folder(tmp_path: Path) -> DataFolder:
 
 def recover(folder: DataFolder, command: str = "recover") -> tuple[int, str]:
     """Run the command in a process of its own; its exit code, and the last line it said on standard error."""
-    environment = {**os.environ, "WAVSTREAM_DATA_DIR": str(folder.root)}
-    words = (sys.executable, "-m", "wavstream", command)
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode, (done.stderr.splitlines() or [""])[-1]
+    code, said = run(command, environment={"WAVSTREAM_DATA_DIR": str(folder.root)})
+    return code, (said.splitlines() or [""])[-1]
 
 
 def in_catalog(folder: DataFolder, *added: Recording) -> dict[str, Recording]:

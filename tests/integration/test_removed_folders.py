@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from tests.support.recorder import Recorder, hear, recorder
 from tests.support.speech import noise
-from tests.support.talking import say
+from tests.support.talking import speak
 from tests.support.waiting import until
 from wavstream.journal.segments import journals_in
 from wavstream.service.data_folder import DataFolder
+
+# In all of these the words are said in real time: a stop cuts off what is ahead of its moment, and a busy machine makes
+# that of words that are sent at once.
 
 
 def move_away(folder: Path) -> None:
@@ -59,14 +62,14 @@ async def test_a_folder_that_is_gone_is_made_again_and_what_runs_loses_nothing(
     data = tmp_path / "data"
     async with recorder(data) as (client, service), client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77")
-        await say(socket, words[0])
+        await speak(socket, words[0])
         await client.until_received("call-77", 500)
         job = service.recorder.get(recording["id"])
         assert job is not None
         await asyncio.to_thread(harm, data / name)
 
         ready = await told(client, data / name)
-        await say(socket, words[1])
+        await speak(socket, words[1])
         await client.until_received("call-77", 1000)
         later = await client.start("call-77")
         done = [await client.act(each, "stop") for each in (recording, later)]
@@ -101,7 +104,7 @@ async def test_a_recording_that_is_stopped_before_its_journal_was_put_back_is_wh
     word = noise(0.5, seed=1)
     async with recorder(tmp_path) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77")
-        await say(socket, word)
+        await speak(socket, word)
         await client.until_received("call-77", 500)
         await asyncio.to_thread(harm, tmp_path / "journal")
         done = await client.act(recording, "stop")
@@ -118,14 +121,14 @@ async def test_a_journal_whose_folder_was_removed_is_whole_again_for_the_start_a
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with recorder(data) as (client, _), client.connect("/media/pcm/call-77/a") as socket:
         recording = await client.start("call-77")
-        await say(socket, words[0])
+        await speak(socket, words[0])
         await client.until_received("call-77", 500)
         await asyncio.to_thread(shutil.rmtree, data / "journal")
         await told(client, data / "journal")
-        await say(socket, words[1])
+        await speak(socket, words[1])
         await client.until_received("call-77", 1000)
         await client.start("call-77")  # upon the answer all of it is written
-        await asyncio.to_thread(shutil.copytree, data, copy)
+        await asyncio.to_thread(shutil.copytree, data, copy, ignore=shutil.ignore_patterns("spool"))
     assert [len(segments) for segments in journals_in(copy / "journal").journals.values()] == [1]
     async with recorder(copy, reconnect_wait_s=0) as (client, _):
         done = await client.until(recording)

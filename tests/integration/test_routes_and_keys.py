@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
 from tests.support.recorder import Recorder, Wall, recorder
+from tests.support.waiting import WAIT_S
 from wavstream.access.authenticator import Caller
 from wavstream.access.keys import KeyDigests, make_key
 from wavstream.api.app import make_facades
@@ -261,9 +262,8 @@ def guarded(world: World) -> list[tuple[str, str]]:
     return sorted(routes, key=lambda route: route[0] not in ("GET", "HEAD"))
 
 
-@pytest.mark.parametrize("who", ["no key", "wrong", "revoked", "expired", "token", "wrong place"])
 async def test_who_has_no_key_that_counts_is_refused_alike_for_what_is_there_and_what_is_not(
-    tmp_path: Path, who: str
+    tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     async with world_at(tmp_path) as world:
         caller = world.service.authenticator.authenticate(world.keys["right"], client_is_loopback=False)
@@ -271,19 +271,24 @@ async def test_who_has_no_key_that_counts_is_refused_alike_for_what_is_there_and
         token = world.service.authenticator.make_token(
             app_id="shop", session_id=None, expires_at=datetime.now(UTC) + timedelta(hours=1), key_id=caller.key_id
         )
+        keys = {who: world.keys[who] for who in ("no key", "wrong", "revoked", "expired")} | {"token": token}
         right = str(world.keys["right"])
-        for method, route in guarded(world):
-            query = ""
-            if who == "wrong place":
-                basic = base64.b64encode(f"{right}:".encode()).decode()  # as the user, not as the password
-                headers = {"Cookie": f"key={right}", "Proxy-Authorization": f"Bearer {right}", "X-Key": right}
-                headers |= {"Authorization": f"Basic {basic}"} | shown("/api/v1/", None)
-                query = f"?token={right}&key={right}&api_key={right}&access_token={right}"
-            else:
-                headers = shown(route, token if who == "token" else world.keys[who])
-            answer = await assert_nothing_is_told(world, method, route, headers, query=query)
-            assert answer.status_code == 401, f"{method} {route}: {answer.text}"
-        await assert_all_is_there(world)
+        basic = base64.b64encode(f"{right}:".encode()).decode()  # as the user, not as the password
+        wrong_place = {"Cookie": f"key={right}", "Proxy-Authorization": f"Bearer {right}", "X-Key": right}
+        wrong_place |= {"Authorization": f"Basic {basic}"} | shown("/api/v1/", None)
+        query = f"?token={right}&key={right}&api_key={right}&access_token={right}"
+        routes = guarded(world)
+        for who, key in keys.items():
+            with subtests.test(who):
+                for method, route in routes:
+                    answer = await assert_nothing_is_told(world, method, route, shown(route, key))
+                    assert answer.status_code == 401, f"{method} {route}: {answer.text}"
+                await assert_all_is_there(world)
+        with subtests.test("wrong place"):
+            for method, route in routes:
+                answer = await assert_nothing_is_told(world, method, route, wrong_place, query=query)
+                assert answer.status_code == 401, f"{method} {route}: {answer.text}"
+            await assert_all_is_there(world)
 
 
 async def test_another_apps_key_finds_nothing_of_the_app(tmp_path: Path) -> None:
@@ -390,7 +395,7 @@ async def upgrade(world: World, path: str, **headers: str) -> tuple[int, str]:
     try:
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             status = int((await reader.readuntil(b"\r\n\r\n")).split()[1])
             return status, "" if status == 101 else (await reader.read()).decode()
     finally:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import ssl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -21,6 +19,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.processes import Process, start
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.recordings import a_recording
 from tests.support.virtual_clock import START, VirtualClock
@@ -702,25 +701,18 @@ asyncio.run(main())
 """
 
 
-async def run(script: str, database: Path) -> asyncio.subprocess.Process:
-    root = Path(__file__).parents[2]
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(database), cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
-    )
-
-
 async def test_a_process_killed_after_the_commit_and_while_it_delivers_loses_nothing_and_changes_no_id(
     catalog: Catalog, receiver: Receiver, tmp_path: Path
 ) -> None:
     database = tmp_path / "catalog.db"
-    assert await (await run(WRITER, database)).wait() == -signal.SIGKILL
+    assert await (await start(WRITER, str(database))).wait() == -signal.SIGKILL
     for already in (0, 6, 12):
-        process = await run(DELIVERER, database)
+        process = await start(DELIVERER, str(database))
         kill_at = already + 4
 
-        async def kill(request: Received, process: asyncio.subprocess.Process = process, at: int = kill_at) -> Answer:
+        async def kill(request: Received, process: Process = process, at: int = kill_at) -> Answer:
             if len(receiver.requests) == at:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
                 await process.wait()
             return Answer()
 

@@ -86,8 +86,15 @@ def _asker(function: Callable[..., Any]) -> str:
 def make_if_missing(path: Path) -> None:
     """Make an empty catalog there, which takes less long than to migrate one."""
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_bytes(_empty_file())
+        path.chmod(0o600)
+
+
+def make_if_new(data_dir: Path) -> None:
+    """Make an empty catalog in a data folder in which there is nothing yet."""
+    if not data_dir.exists() or not any(data_dir.iterdir()):
+        make_if_missing(data_dir / "catalog.db")
 
 
 @functools.cache

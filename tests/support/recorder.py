@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import math
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +20,9 @@ import soundfile
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.faulty_database import make_if_new
 from tests.support.no_disk import no_disk
+from tests.support.processes import Process, start
 from tests.support.truth import Truth, again_if_too_slow, witnessed
 from tests.support.waiting import WAIT_S, until
 from wavstream.service.server import SWITCH_INTERVAL_S, running
@@ -177,7 +178,11 @@ class Wall:
 async def recorder(
     data_dir: Path, *, wall: Wall | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Recorder, Service]]:
-    """Run a server in this process, on a free port; its threads take turns as those of one that serves."""
+    """Run a server in this process, on a free port; its threads take turns as those of one that serves.
+
+    A new data folder has an empty catalog already, which is a third of a start; a ServerProcess makes its own.
+    """
+    await asyncio.to_thread(make_if_new, data_dir)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
@@ -196,23 +201,26 @@ class ServerProcess:
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def start(self) -> Recorder:
         """Start, and wait until it says that it is ready."""
         environment = {
-            **os.environ, **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
+            **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
         }  # fmt: skip
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wavstream", "serve", "--port", "0", stderr=asyncio.subprocess.PIPE, env=environment
-        )
-        assert self._process.stderr is not None
+        self._process = await start("wavstream", "serve", "--port", "0", environment=environment)
         async with asyncio.timeout(WAIT_S):
             while line := await self._process.stderr.readline():
                 said = json.loads(line)
                 if said["event"] == "server_ready":
                     return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def freeze(self) -> None:
         """Let the process stand still."""
@@ -229,10 +237,8 @@ class ServerProcess:
         process = self._process
         assert process is not None
         process.send_signal(number)
-        await asyncio.wait_for(process.communicate(), WAIT_S)
         self._process = None
-        assert process.returncode is not None
-        return process.returncode
+        return await process.wait()
 
     async def __aenter__(self) -> ServerProcess:
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,22 @@ from numpy.typing import NDArray
 
 PIECE = 80
 """Samples: 10 ms at 8 kHz, of which no two of a noise are alike."""
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder of a server that runs: folders and files may go at any moment."""
+    # Not rglob, which raises where a folder that it was about to read has been removed.
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def content_of(path: Path) -> bytes:
+    """Return what is in a file; of one that has just been removed nothing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def files_with(folder: Path, audio: NDArray[np.int16], words: Sequence[str] = (), *, every: int = 160) -> list[str]:
@@ -22,12 +39,11 @@ def files_with(folder: Path, audio: NDArray[np.int16], words: Sequence[str] = ()
     # A stereo file has it with the other channel in between.
     needles += [np.repeat(piece, 2).tobytes() for piece in pieces]
     found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            samples = np.frombuffer(content[: len(content) // 4 * 4], np.int16)
-            forms = (content, samples[::2].tobytes(), samples[1::2].tobytes())
-            has_words = any(word.encode() in content for word in words)
-            if has_words or any(needle in form for needle in needles for form in forms):
-                found.append(path.name)
+    for path in files_below(folder):
+        content = content_of(path)
+        samples = np.frombuffer(content[: len(content) // 4 * 4], np.int16)
+        forms = (content, samples[::2].tobytes(), samples[1::2].tobytes())
+        has_words = any(word.encode() in content for word in words)
+        if has_words or any(needle in form for needle in needles for form in forms):
+            found.append(path.name)
     return found

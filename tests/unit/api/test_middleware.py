@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 import httpx
@@ -27,13 +28,13 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), EVERYTHING)
-@pytest.mark.parametrize("key", [None, "wrong", "KEY-ONE", "key-one-and-more"])
-async def test_no_route_answers_without_a_valid_key(world: ApiHarness, method: str, path: str, key: str | None) -> None:
-    async with world.client(key) as stranger:
-        response = await stranger.request(method, path)
-    assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
-    assert response.headers["www-authenticate"] == 'Bearer realm="wavstream"'
+async def test_no_route_answers_without_a_valid_key(world: ApiHarness, subtests: pytest.Subtests) -> None:
+    for key, (method, path) in itertools.product([None, "wrong", "KEY-ONE", "key-one-and-more"], EVERYTHING):
+        with subtests.test(f"{key!r:.80} {method!r:.80} {path!r:.80}"):
+            async with world.client(key) as stranger:
+                response = await stranger.request(method, path)
+            assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
+            assert response.headers["www-authenticate"] == 'Bearer realm="wavstream"'
 
 
 async def test_a_key_is_asked_for_before_the_body_is_looked_at(world: ApiHarness) -> None:
@@ -138,10 +139,11 @@ async def test_the_gateway_counts_requests_under_the_client_that_a_trusted_proxy
     assert left[0] == left[1] != left[2]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
-async def test_what_watches_over_the_server_needs_no_key(world: ApiHarness, path: str) -> None:
-    async with world.client(None) as anyone:
-        assert (await anyone.get(path)).status_code == 200
+async def test_what_watches_over_the_server_needs_no_key(world: ApiHarness, subtests: pytest.Subtests) -> None:
+    for path in ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"]:
+        with subtests.test(f"{path!r:.80}"):
+            async with world.client(None) as anyone:
+                assert (await anyone.get(path)).status_code == 200
 
 
 async def _pieces(count: int) -> AsyncIterator[bytes]:
@@ -170,26 +172,27 @@ async def test_a_body_that_no_route_would_read_is_refused_too(client: httpx.Asyn
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "allowed"),
-    [
-        ("GET", "/", 404, None),
-        ("GET", "/v1/nothing", 404, None),
-        ("GET", "/v1/recordings/", 404, None),
-        ("GET", "/v1/recordings/x/stop", 405, "POST"),
-        ("PUT", "/v1/recordings", 405, "GET, POST"),
-        ("PUT", "/v1/recordings/x", 405, "DELETE, GET"),
-        ("POST", "/files/x", 405, "GET, HEAD"),
-        ("DELETE", "/healthz", 405, "GET, HEAD"),
-    ],
-)
+NOT_OURS = [
+    ("GET", "/", 404, None),
+    ("GET", "/v1/nothing", 404, None),
+    ("GET", "/v1/recordings/", 404, None),
+    ("GET", "/v1/recordings/x/stop", 405, "POST"),
+    ("PUT", "/v1/recordings", 405, "GET, POST"),
+    ("PUT", "/v1/recordings/x", 405, "DELETE, GET"),
+    ("POST", "/files/x", 405, "GET, HEAD"),
+    ("DELETE", "/healthz", 405, "GET, HEAD"),
+]
+
+
 async def test_addresses_and_methods_that_are_not_ours_are_problems(
-    client: httpx.AsyncClient, method: str, path: str, status: int, allowed: str | None
+    client: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    response = await client.request(method, path)
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
-    assert response.json()["status"] == status
-    assert response.headers.get("allow") == allowed
+    for method, path, status, allowed in NOT_OURS:
+        with subtests.test(f"{method!r:.80} {path!r:.80} {status!r:.80} {allowed!r:.80}"):
+            response = await client.request(method, path)
+            assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+            assert response.json()["status"] == status
+            assert response.headers.get("allow") == allowed
 
 
 HALF_PAIRS = [
@@ -198,17 +201,18 @@ HALF_PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("half", HALF_PAIRS)
 async def test_text_with_half_a_surrogate_pair_is_refused_wherever_it_stands(
-    client: httpx.AsyncClient, half: bytes
+    client: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    json_header = {"Content-Type": "application/json"}
-    plain = b"\0" not in half
-    bodies = [b'{"ids": [%b]}', b"{%b: 1}", b'{"session_id": "a", "metadata": {"k": %b}}'] if plain else [b"%b"]
-    for path in ("/v1/webhooks/dead-letters/replay", "/v1/recordings", "/v1/sessions", "/v1/stream-tokens"):
-        for body in bodies:
-            answer = await client.post(path, content=body % half, headers=json_header)
-            assert answer.status_code in (400, 422)
+    for half in HALF_PAIRS:
+        with subtests.test(f"{half!r:.80}"):
+            json_header = {"Content-Type": "application/json"}
+            plain = b"\0" not in half
+            bodies = [b'{"ids": [%b]}', b"{%b: 1}", b'{"session_id": "a", "metadata": {"k": %b}}'] if plain else [b"%b"]
+            for path in ("/v1/webhooks/dead-letters/replay", "/v1/recordings", "/v1/sessions", "/v1/stream-tokens"):
+                for body in bodies:
+                    answer = await client.post(path, content=body % half, headers=json_header)
+                    assert answer.status_code in (400, 422)
 
 
 async def test_whole_surrogate_pairs_and_what_only_looks_like_half_of_one_are_text(client: httpx.AsyncClient) -> None:

@@ -49,25 +49,26 @@ def test_the_table_of_other_values_covers_every_option() -> None:
     assert [field.name for field in fields(RecordingOptions)] == list(OTHER)
 
 
-@pytest.mark.parametrize("name", OTHER)
 async def test_an_option_reaches_the_recording_and_comes_back_from_its_sidecar(
-    world: ApiHarness, client: httpx.AsyncClient, name: str
+    world: ApiHarness, client: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    value = OTHER[name]
+    for name in OTHER:
+        with subtests.test(f"{name!r:.80}"):
+            value = OTHER[name]
 
-    recording = await started(world, client, **{name: value})
+            recording = await started(world, client, **{name: value})
 
-    assert recording.options == replace(APP_OPTIONS, **{name: value})
-    assert type(getattr(recording.options, name)) is type(value)
+            assert recording.options == replace(APP_OPTIONS, **{name: value})
+            assert type(getattr(recording.options, name)) is type(value)
 
-    world.commands.put(made(recording))
-    answer = await client.get(f"/v1/recordings/{recording.id}")
-    restored = read_sidecar(answer.content, object_key=recording.object_key)
+            world.commands.put(made(recording))
+            answer = await client.get(f"/v1/recordings/{recording.id}")
+            restored = read_sidecar(answer.content, object_key=recording.object_key)
 
-    if name == "file_name":
-        assert answer.json()[name] == restored.file_name == f"{value}-1793527200.wav"  # the time is added to it
-    else:
-        assert answer.json()[name] == getattr(restored.options, name) == value
+            if name == "file_name":
+                assert answer.json()[name] == restored.file_name == f"{value}-1793527200.wav"  # the time is added to it
+            else:
+                assert answer.json()[name] == getattr(restored.options, name) == value
 
 
 async def test_all_options_at_once_reach_the_recording(world: ApiHarness, client: httpx.AsyncClient) -> None:
@@ -83,119 +84,123 @@ async def test_what_a_start_leaves_out_is_as_the_app_has_it_and_null_is_not_left
         assert (await started(world, other)).options == RecordingOptions()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("sample_rate", 8_000),
-        ("sample_rate", 48_000),
-        ("max_length_s", 0),
-        ("max_length_s", 14_400),
-        ("max_length_s", 0.5),
-        ("initial_timeout_s", 0),
-        ("initial_timeout_s", 0.1),
-        ("initial_timeout_s", 14_400),
-        ("end_silence_timeout_s", 0),
-        ("end_silence_timeout_s", 0.1),
-        ("end_silence_timeout_s", 14_400.0),
-        ("sensitivity", 0),
-        ("sensitivity", 100),
-        ("terminators", ""),
-        ("terminators", "0123456789*#ABCD"),
-        ("file_name", "x"),
-        ("file_name", "x" * 40),
-        ("client_state", ""),
-        ("client_state", "A" * 4_096),
-        ("metadata", {}),
-        ("metadata", {str(number): "" for number in range(50)}),
-        ("metadata", {"k": "v" * 8_191}),
-        ("retention_hours", 1),
-        ("retention_hours", 87_600),
-    ],
-)
+AT_ITS_BOUND = [
+    ("sample_rate", 8_000),
+    ("sample_rate", 48_000),
+    ("max_length_s", 0),
+    ("max_length_s", 14_400),
+    ("max_length_s", 0.5),
+    ("initial_timeout_s", 0),
+    ("initial_timeout_s", 0.1),
+    ("initial_timeout_s", 14_400),
+    ("end_silence_timeout_s", 0),
+    ("end_silence_timeout_s", 0.1),
+    ("end_silence_timeout_s", 14_400.0),
+    ("sensitivity", 0),
+    ("sensitivity", 100),
+    ("terminators", ""),
+    ("terminators", "0123456789*#ABCD"),
+    ("file_name", "x"),
+    ("file_name", "x" * 40),
+    ("client_state", ""),
+    ("client_state", "A" * 4_096),
+    ("metadata", {}),
+    ("metadata", {str(number): "" for number in range(50)}),
+    ("metadata", {"k": "v" * 8_191}),
+    ("retention_hours", 1),
+    ("retention_hours", 87_600),
+]
+
+
 async def test_a_value_at_its_bound_is_taken(
-    world: ApiHarness, client: httpx.AsyncClient, name: str, value: Any
+    world: ApiHarness, client: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    assert getattr((await started(world, client, **{name: value})).options, name) == value
+    for name, value in AT_ITS_BOUND:
+        with subtests.test(f"{name!r:.80} {value!r:.80}"):
+            assert getattr((await started(world, client, **{name: value})).options, name) == value
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "detail"),
-    [
-        ("session_id", "", "must be 1 to 256 printable characters"),
-        ("session_id", "x" * 257, "must be 1 to 256 printable characters"),
-        ("session_id", "a\nb", "must be 1 to 256 printable characters"),
-        ("session_id", 77, "must be text"),
-        ("session_id", None, "must be text"),
-        ("format", "ogg", "accepted: wav, mp3"),
-        ("channels", "quad", "accepted: mono, stereo"),
-        ("channels", 2, "accepted: mono, stereo"),
-        ("channels", None, "accepted: mono, stereo"),
-        ("track", "both_tracks", "accepted: both, inbound, outbound"),
-        ("sample_rate", "8000", "must be a whole number, without a fraction"),
-        ("sample_rate", 8000.0, "must be a whole number, without a fraction"),
-        ("sample_rate", True, "must be a whole number, without a fraction"),
-        ("sample_rate", 7_999, "must be greater than or equal to 8000"),
-        ("sample_rate", 48_001, "must be less than or equal to 48000"),
-        ("max_length_s", -1, "must be greater than or equal to 0"),
-        ("max_length_s", 14_401, "must be less than or equal to 14400"),
-        ("max_length_s", "1", "must be a number"),
-        ("max_length_s", None, "must be a number"),
-        ("initial_timeout_s", 0.099, "must be 0, or at least 0.1"),
-        ("end_silence_timeout_s", 1e-9, "must be 0, or at least 0.1"),
-        ("initial_timeout_s", -0.001, "must be greater than or equal to 0"),
-        ("initial_timeout_s", 14_400.001, "must be less than or equal to 14400"),
-        ("initial_timeout_s", "3", "must be a number"),
-        ("initial_timeout_s", float("nan"), "must be a finite number"),
-        ("end_silence_timeout_s", -0.001, "must be greater than or equal to 0"),
-        ("end_silence_timeout_s", 14_400.001, "must be less than or equal to 14400"),
-        ("end_silence_timeout_s", True, "must be a number"),
-        ("end_silence_timeout_s", float("inf"), "must be a finite number"),
-        ("sensitivity", -0.001, "must be greater than or equal to 0"),
-        ("sensitivity", 100.001, "must be less than or equal to 100"),
-        ("sensitivity", float("nan"), "must be a finite number"),
-        ("sensitivity", "44", "must be a number"),
-        ("trim", "both", "accepted: none, silence"),
-        ("trim", True, "accepted: none, silence"),
-        ("beep", "true", "must be true or false"),
-        ("beep", 1, "must be true or false"),
-        ("terminators", "E", "must be digits of 0-9 * # A-D, each at most once"),
-        ("terminators", "a", "must be digits of 0-9 * # A-D, each at most once"),
-        ("terminators", "1#1", "must be digits of 0-9 * # A-D, each at most once"),
-        ("terminators", 5, "must be text"),
-        ("terminators", None, "must be text"),
-        ("pause_behavior", "mute", "accepted: skip, silence"),
-        ("file_name", "", "must have at least 1 character"),
-        ("file_name", "x" * 41, "must have at most 40 characters"),
-        ("file_name", "../up", "must be printable characters without slashes"),
-        ("file_name", "a\\b", "must be printable characters without slashes"),
-        ("file_name", "a\x00b", "must be printable characters without slashes"),
-        ("client_state", "not base64!", "must be base64"),
-        ("client_state", "aGk", "must be base64"),
-        ("client_state", "aG\nk=", "must be base64"),
-        ("client_state", "A" * 4_100, "must have at most 4096 characters"),
-        ("metadata", [], "must be an object"),
-        ("metadata", {"": "x"}, "must have at least 1 character"),
-        ("metadata", {str(n): "" for n in range(51)}, "must have at most 50 items"),
-        ("metadata", {"k": "\u00e9" * 4_096}, "must not be larger than 8192 bytes in all"),
-        ("retention_hours", 0, "must be greater than or equal to 1"),
-        ("retention_hours", 87_601, "must be less than or equal to 87600"),
-        ("retention_hours", 1.5, "must be a whole number, without a fraction"),
-        ("max_length", 3, "is not a field of this request"),
-    ],
-)
+WRONG_FIELDS = [
+    ("session_id", "", "must be 1 to 256 printable characters"),
+    ("session_id", "x" * 257, "must be 1 to 256 printable characters"),
+    ("session_id", "a\nb", "must be 1 to 256 printable characters"),
+    ("session_id", 77, "must be text"),
+    ("session_id", None, "must be text"),
+    ("format", "ogg", "accepted: wav, mp3"),
+    ("channels", "quad", "accepted: mono, stereo"),
+    ("channels", 2, "accepted: mono, stereo"),
+    ("channels", None, "accepted: mono, stereo"),
+    ("track", "both_tracks", "accepted: both, inbound, outbound"),
+    ("sample_rate", "8000", "must be a whole number, without a fraction"),
+    ("sample_rate", 8000.0, "must be a whole number, without a fraction"),
+    ("sample_rate", True, "must be a whole number, without a fraction"),
+    ("sample_rate", 7_999, "must be greater than or equal to 8000"),
+    ("sample_rate", 48_001, "must be less than or equal to 48000"),
+    ("max_length_s", -1, "must be greater than or equal to 0"),
+    ("max_length_s", 14_401, "must be less than or equal to 14400"),
+    ("max_length_s", "1", "must be a number"),
+    ("max_length_s", None, "must be a number"),
+    ("initial_timeout_s", 0.099, "must be 0, or at least 0.1"),
+    ("end_silence_timeout_s", 1e-9, "must be 0, or at least 0.1"),
+    ("initial_timeout_s", -0.001, "must be greater than or equal to 0"),
+    ("initial_timeout_s", 14_400.001, "must be less than or equal to 14400"),
+    ("initial_timeout_s", "3", "must be a number"),
+    ("initial_timeout_s", float("nan"), "must be a finite number"),
+    ("end_silence_timeout_s", -0.001, "must be greater than or equal to 0"),
+    ("end_silence_timeout_s", 14_400.001, "must be less than or equal to 14400"),
+    ("end_silence_timeout_s", True, "must be a number"),
+    ("end_silence_timeout_s", float("inf"), "must be a finite number"),
+    ("sensitivity", -0.001, "must be greater than or equal to 0"),
+    ("sensitivity", 100.001, "must be less than or equal to 100"),
+    ("sensitivity", float("nan"), "must be a finite number"),
+    ("sensitivity", "44", "must be a number"),
+    ("trim", "both", "accepted: none, silence"),
+    ("trim", True, "accepted: none, silence"),
+    ("beep", "true", "must be true or false"),
+    ("beep", 1, "must be true or false"),
+    ("terminators", "E", "must be digits of 0-9 * # A-D, each at most once"),
+    ("terminators", "a", "must be digits of 0-9 * # A-D, each at most once"),
+    ("terminators", "1#1", "must be digits of 0-9 * # A-D, each at most once"),
+    ("terminators", 5, "must be text"),
+    ("terminators", None, "must be text"),
+    ("pause_behavior", "mute", "accepted: skip, silence"),
+    ("file_name", "", "must have at least 1 character"),
+    ("file_name", "x" * 41, "must have at most 40 characters"),
+    ("file_name", "../up", "must be printable characters without slashes"),
+    ("file_name", "a\\b", "must be printable characters without slashes"),
+    ("file_name", "a\x00b", "must be printable characters without slashes"),
+    ("client_state", "not base64!", "must be base64"),
+    ("client_state", "aGk", "must be base64"),
+    ("client_state", "aG\nk=", "must be base64"),
+    ("client_state", "A" * 4_100, "must have at most 4096 characters"),
+    ("metadata", [], "must be an object"),
+    ("metadata", {"": "x"}, "must have at least 1 character"),
+    ("metadata", {str(n): "" for n in range(51)}, "must have at most 50 items"),
+    ("metadata", {"k": "\u00e9" * 4_096}, "must not be larger than 8192 bytes in all"),
+    ("retention_hours", 0, "must be greater than or equal to 1"),
+    ("retention_hours", 87_601, "must be less than or equal to 87600"),
+    ("retention_hours", 1.5, "must be a whole number, without a fraction"),
+    ("max_length", 3, "is not a field of this request"),
+]
+
+
 async def test_a_start_with_a_wrong_field_names_it_and_starts_nothing(
-    world: ApiHarness, client: httpx.AsyncClient, name: str, value: Any, detail: str
+    world: ApiHarness, client: httpx.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    # Written by hand, since the client's own JSON has no NaN.
-    content = json.dumps({"session_id": "call-77", name: value}, ensure_ascii=False)
-    response = await client.post("/v1/recordings", content=content, headers={"Content-Type": "application/json"})
-    body = response.json()
-    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
-    assert body["title"] == "Unprocessable Content"
-    (error,) = body["errors"]
-    assert error["pointer"] in (f"/{name}", f"/{name}/")
-    assert error["detail"].startswith(detail)
-    assert not world.commands.recordings
+    for name, value, detail in WRONG_FIELDS:
+        with subtests.test(f"{name!r:.80} {value!r:.80} {detail!r:.80}"):
+            # Written by hand, since the client's own JSON has no NaN.
+            content = json.dumps({"session_id": "call-77", name: value}, ensure_ascii=False)
+            response = await client.post(
+                "/v1/recordings", content=content, headers={"Content-Type": "application/json"}
+            )
+            body = response.json()
+            assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+            assert body["title"] == "Unprocessable Content"
+            (error,) = body["errors"]
+            assert error["pointer"] in (f"/{name}", f"/{name}/")
+            assert error["detail"].startswith(detail)
+            assert not world.commands.recordings
 
 
 async def test_a_start_with_several_wrong_fields_names_them_all(client: httpx.AsyncClient) -> None:

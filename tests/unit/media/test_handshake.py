@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.media_plane import MediaHarness, client_frame, end_period, media_plane, only_key_is_good, upgrade
+from tests.support.waiting import WAIT_S
 from wavstream.errors import DependencyError, Forbidden, LimitReached, PeerError
 from wavstream.media.endpoint import MediaLimits
 from wavstream.media.request import MediaCredentials
@@ -176,7 +177,7 @@ async def test_a_key_check_that_takes_too_long_is_given_up() -> None:
         status, headers, _ = await plane.ask(upgrade("/media/pcm/s/a"))
         assert status == 503
         assert "retry-after" in headers
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             await cancelled.wait()
 
 
@@ -195,7 +196,7 @@ async def test_a_peer_that_leaves_during_the_key_check_takes_nothing_with_it() -
         peer = await plane.dial(upgrade("/media/pcm/s/a"))
         await asked.wait()
         peer.writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             await cancelled.wait()
         assert plane.sinks == []
 

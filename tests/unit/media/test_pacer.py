@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.listening import find_beeps
+from tests.support.waiting import WAIT_S
 from wavstream.dialects.base import Dialect, Outgoing, UpgradeRequest
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.registry import DIALECTS
@@ -268,7 +269,7 @@ async def test_streams_get_their_own_silence_until_they_are_stopped_and_then_not
     for sender in (*senders, *senders):
         sender.keep_alive(True)
         pacer.start(sender)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         await first.done.wait()
         await second.done.wait()
     assert {write[: len(SILENCE)] for write in first.writes} == {SILENCE}
@@ -278,7 +279,7 @@ async def test_streams_get_their_own_silence_until_they_are_stopped_and_then_not
     pacer.stop(senders[0])
     first.writes.clear()
     second.done.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         await second.done.wait()
     assert first.writes == []
     pacer.stop(senders[1])
@@ -290,7 +291,7 @@ async def test_a_sound_goes_out_once_and_then_nothing_runs() -> None:
     sender = peer.sender()
     sender.play(np.ones(320, np.int16))
     pacer.start(sender)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         await peer.done.wait()
     assert pacer._timer is None
     assert b"".join(peer.writes).count(b"\1\0" * 160) == 2

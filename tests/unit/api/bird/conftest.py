@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from tests.support.faulty_database import make_if_missing
 from tests.support.recorder import Wall
 from tests.unit.api.bird.schemas import check
+from wavstream.access.keys import KeyDigests
+from wavstream.model.app import App
 from wavstream.model.ids import new_id
 from wavstream.model.options import ChannelLayout, FileFormat, RecordingOptions
 from wavstream.model.origin import Origin
@@ -101,11 +103,12 @@ async def server(data_dir: Path, **settings: Any) -> AsyncIterator[Bird]:
             stack.push_async_callback(made.aclose)
             return made
 
-        admin = client(None)
-        for app_id, workspaces in (("shop", [WORKSPACE, OTHER_WORKSPACE]), ("bank", [])):
-            body = {"api_key": KEYS[app_id], "vendor_accounts": {"bird": workspaces}}
-            answer = await admin.post(f"/admin/apps/{app_id}", json=body, headers=ADMIN)
-            assert answer.status_code == 200, answer.text
+        # Not by the administrators' API: that is an application more to make.
+        digests = KeyDigests(service.master)
+        for app_id, accounts in (("shop", {"bird": (WORKSPACE, OTHER_WORKSPACE)}), ("bank", {})):
+            app = App(app_id, wall(), vendor_accounts=accounts)
+            assert await service.catalog.apps.add(app, **digests.kept(KEYS[app_id]))
+        await service.authenticator.refresh()
         yield Bird(service, wall, client)
 
 

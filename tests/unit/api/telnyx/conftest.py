@@ -22,10 +22,12 @@ from tests.support.faulty_database import make_if_missing
 from tests.support.recorder import Wall
 from tests.unit.api.fakes import Clock, FakeAppCache, FakeAuthenticator
 from tests.unit.api.telnyx.calls import FakeCalls
+from wavstream.access.keys import KeyDigests
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.facade import FacadeDependencies, FacadeRules
 from wavstream.api.telnyx.mount import create
 from wavstream.catalog.catalog import Catalog
+from wavstream.model.app import App
 from wavstream.model.call import CallFacts
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
@@ -134,9 +136,11 @@ async def server(data_dir: Path, **settings: Any) -> AsyncIterator[Telnyx]:
         stack.push_async_callback(service.stop)
         await service.start()
         made = Telnyx(service, wall, stack)
+        # Not by the administrators' API: that is an application more to make.
+        digests = KeyDigests(service.master)
         for app_id, key in KEYS.items():
-            answer = await made.client(None).post(f"/admin/apps/{app_id}", json={"api_key": key}, headers=ADMIN)
-            assert answer.status_code == 200, answer.text
+            assert await service.catalog.apps.add(App(app_id, wall()), **digests.kept(key))
+        await service.authenticator.refresh()
         yield made
 
 

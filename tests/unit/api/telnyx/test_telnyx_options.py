@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -126,19 +127,23 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), WRONG)
 async def test_a_value_out_of_bounds_is_named_and_starts_nothing(
-    calls: Calls, one: Caller, field: str, value: Any
+    calls: Calls, one: Caller, subtests: pytest.Subtests
 ) -> None:
     calls.commands.begin_call(CALL)
+    for field, value in WRONG:
+        with subtests.test(f"{field!r:.80} {value!r:.80}"):
+            answer = await one.act("record_start", **{**START, field: value})
 
-    answer = await one.act("record_start", **{**START, field: value})
-
-    assert answer.status_code == 422
-    (mistake,) = answer.json()["errors"]
-    assert (mistake["code"], mistake["title"], mistake["source"]) == ("10015", "Bad Request", {"pointer": f"/{field}"})
-    assert len(mistake["detail"]) > 20
-    assert calls.commands.rows == {}
+            assert answer.status_code == 422
+            (mistake,) = answer.json()["errors"]
+            assert (mistake["code"], mistake["title"], mistake["source"]) == (
+                "10015",
+                "Bad Request",
+                {"pointer": f"/{field}"},
+            )
+            assert len(mistake["detail"]) > 20
+            assert calls.commands.rows == {}
 
 
 def test_every_field_has_values_that_are_out_of_bounds() -> None:
@@ -192,30 +197,29 @@ async def test_all_that_is_wrong_is_named_at_once(calls: Calls, one: Caller) -> 
     }
 
 
-@pytest.mark.parametrize("action", ["record_stop", "record_pause", "record_resume"])
-@pytest.mark.parametrize(
-    ("said", "code", "place"),
-    [
-        ({"recording_id": "nope"}, "10006", "/recording_id"),
-        ({"recording_id": "{0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42}"}, "10006", "/recording_id"),
-        ({"recording_id": 7}, "10006", "/recording_id"),
-        ({"client_state": "#"}, "10015", "/client_state"),
-        ({"command_id": ""}, "10015", "/command_id"),
-        ({"format": "wav"}, "10015", "/format"),
-    ],
-)
-async def test_a_wrong_field_of_another_command_is_named(
-    calls: Calls, one: Caller, action: str, said: dict[str, Any], code: str, place: str
-) -> None:
+WRONG_OF_OTHERS: list[tuple[dict[str, Any], str, str]] = [
+    ({"recording_id": "nope"}, "10006", "/recording_id"),
+    ({"recording_id": "{0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42}"}, "10006", "/recording_id"),
+    ({"recording_id": 7}, "10006", "/recording_id"),
+    ({"client_state": "#"}, "10015", "/client_state"),
+    ({"command_id": ""}, "10015", "/command_id"),
+    ({"format": "wav"}, "10015", "/format"),
+]
+
+
+async def test_a_wrong_field_of_another_command_is_named(calls: Calls, one: Caller, subtests: pytest.Subtests) -> None:
     calls.commands.begin_call(CALL)
     await one.start()
+    for (said, code, place), action in itertools.product(
+        WRONG_OF_OTHERS, ["record_stop", "record_pause", "record_resume"]
+    ):
+        with subtests.test(f"{said!r:.80} {code!r:.80} {place!r:.80} {action!r:.80}"):
+            answer = await one.act(action, **said)
 
-    answer = await one.act(action, **said)
-
-    assert answer.status_code == 422
-    (mistake,) = answer.json()["errors"]
-    assert (mistake["code"], mistake["source"]) == (code, {"pointer": place})
-    assert calls.commands.statuses() == ["ongoing"]
+            assert answer.status_code == 422
+            (mistake,) = answer.json()["errors"]
+            assert (mistake["code"], mistake["source"]) == (code, {"pointer": place})
+            assert calls.commands.statuses() == ["ongoing"]
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------

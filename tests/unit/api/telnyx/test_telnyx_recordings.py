@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -257,51 +258,52 @@ async def test_pages_are_numbered_and_say_of_how_many_they_are(telnyx: Telnyx, s
     assert await page("filter[to]=nobody") == ([], meta(1, 20, 0, 0))
 
 
-@pytest.mark.parametrize("address", [LIST, "/v2/webhook_deliveries", "/v2/recording_transcriptions"])
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("page[number]", "0"),
-        ("page[number]", "-1"),
-        ("page[number]", "x"),
-        ("page[number]", "1.5"),
-        ("page[number]", "9" * 30),
-        ("page[number]", "9" * 5000),
-        ("page[number]", ""),
-        ("page[size]", "0"),
-        ("page[size]", "251"),
-        ("page[after]", "x"),
-        ("page", "1"),
-        ("filter[nope]", "x"),
-        ("filter", "x"),
-        ("filter[created_at]", "2026-11-01"),
-        ("filter[created_at][gt]", "2026-11-01"),
-        ("sort", "created_at"),
-    ],
-)
-async def test_a_parameter_that_is_wrong_or_unknown_is_named(
-    one: Caller, address: str, parameter: str, value: str
-) -> None:
-    answer = await one.get(address, params={parameter: value})
-
-    assert answer.status_code == 422
-    (mistake,) = answer.json()["errors"]
-    assert (mistake["code"], mistake["source"]) == ("10015", {"parameter": parameter})
+WRONG_PARAMETERS = [
+    ("page[number]", "0"),
+    ("page[number]", "-1"),
+    ("page[number]", "x"),
+    ("page[number]", "1.5"),
+    ("page[number]", "9" * 30),
+    ("page[number]", "9" * 5000),
+    ("page[number]", ""),
+    ("page[size]", "0"),
+    ("page[size]", "251"),
+    ("page[after]", "x"),
+    ("page", "1"),
+    ("filter[nope]", "x"),
+    ("filter", "x"),
+    ("filter[created_at]", "2026-11-01"),
+    ("filter[created_at][gt]", "2026-11-01"),
+    ("sort", "created_at"),
+]
 
 
-@pytest.mark.parametrize("field", ["created_at", "start_time", "end_time"])
-@pytest.mark.parametrize(
-    "value", ["", "yesterday", "2026-13-01", "1793527200", "2026-11-01T10:00:00+25:00", "0001-01-01T00:00:00+14:00"]
-)
-async def test_a_time_that_is_none_is_named(one: Caller, field: str, value: str) -> None:
-    for bound in ("gte", "lte"):
-        parameter = f"filter[{field}][{bound}]"
-        answer = await one.get(LIST, params={parameter: value})
+async def test_a_parameter_that_is_wrong_or_unknown_is_named(one: Caller, subtests: pytest.Subtests) -> None:
+    for (parameter, value), address in itertools.product(
+        WRONG_PARAMETERS, [LIST, "/v2/webhook_deliveries", "/v2/recording_transcriptions"]
+    ):
+        with subtests.test(f"{parameter!r:.80} {value!r:.80} {address!r:.80}"):
+            answer = await one.get(address, params={parameter: value})
 
-        assert answer.status_code == 422, value
-        (mistake,) = answer.json()["errors"]
-        assert (mistake["code"], mistake["source"]) == ("10015", {"parameter": parameter})
-        assert mistake["detail"].endswith("must be an ISO 8601 time such as 2026-11-01T10:00:00Z.")
+            assert answer.status_code == 422
+            (mistake,) = answer.json()["errors"]
+            assert (mistake["code"], mistake["source"]) == ("10015", {"parameter": parameter})
+
+
+NO_TIMES = ["", "yesterday", "2026-13-01", "1793527200", "2026-11-01T10:00:00+25:00", "0001-01-01T00:00:00+14:00"]
+
+
+async def test_a_time_that_is_none_is_named(one: Caller, subtests: pytest.Subtests) -> None:
+    for value, field in itertools.product(NO_TIMES, ["created_at", "start_time", "end_time"]):
+        with subtests.test(f"{value!r:.80} {field!r:.80}"):
+            for bound in ("gte", "lte"):
+                parameter = f"filter[{field}][{bound}]"
+                answer = await one.get(LIST, params={parameter: value})
+
+                assert answer.status_code == 422, value
+                (mistake,) = answer.json()["errors"]
+                assert (mistake["code"], mistake["source"]) == ("10015", {"parameter": parameter})
+                assert mistake["detail"].endswith("must be an ISO 8601 time such as 2026-11-01T10:00:00Z.")
 
 
 async def test_all_parameters_that_are_wrong_are_named(one: Caller) -> None:
