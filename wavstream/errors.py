@@ -23,6 +23,7 @@
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
         DiskRefused           the disk under the catalog fails, or is full
+        OpenerFailed          whoever opens streams cannot be reached, or does not answer
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -181,6 +182,7 @@ class OperatorError(WavstreamError):
     """Whoever runs the server must change a setting or the machine; the text says what."""
 
     http_status = 503
+    is_known = True
     public_text = "Whoever runs the server has to change something first; its log says what"
 
 
@@ -224,6 +226,16 @@ class DiskRefused(DependencyError):
     """The disk under the catalog fails, is full or read-only: look at the disk."""
 
     is_known = True
+
+
+class OpenerFailed(DependencyError):
+    """Whoever opens streams cannot be reached, or does not answer: look at it, and at the settings `[opener]`."""
+
+    is_known = True
+    public_text = (
+        "The media server could not be asked for the call's stream: whoever runs the server has to look at the opener; "
+        "try again"
+    )
 
 
 class InternalError(WavstreamError):

@@ -169,7 +169,26 @@ async def test_a_recording_that_no_stream_comes_for_is_absent(tmp_path: Path) ->
         assert recording["status"] == "accepted"
         done = await client.until(recording, "absent")
         assert done["duration_ms"] is None
+        assert (done["end_reason"], done["error"].partition(",")[0]) == (
+            "no_stream",
+            "no stream of session 'call-77' came within 0 s",
+        )
         assert (await client.http.get(recording["url"])).status_code == 404
+
+
+async def test_a_recording_whose_call_streams_by_another_id_says_which(tmp_path: Path) -> None:
+    async with recorder(tmp_path, start_wait_s=0.5) as (client, _):
+        async with client.connect("/media/pcm/node3-CALL-77/a") as socket:
+            await socket.send(bytes(320))
+            await client.until_streaming("node3-CALL-77", 1)
+            await client.play_at_once("call-78", leg("a", A_HZ, length_s=0.1))
+            waits, other = await client.start("call-77"), await client.start("another-one")
+            absent, alone = [await client.until(each, "absent") for each in (waits, other)]
+        metrics = (await client.http.get("/metrics")).text
+    assert [each["end_reason"] for each in (absent, alone)] == ["no_stream"] * 2
+    assert "'node3-CALL-77'" in absent["error"]
+    assert "call-78" not in alone["error"]
+    assert 'wavstream_no_stream_total{similar="yes"} 1.0' in metrics
 
 
 async def test_the_last_stream_is_lost_and_the_file_ends_where_it_did(tmp_path: Path) -> None:

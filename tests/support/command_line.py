@@ -28,6 +28,8 @@ class CommandLine:
 
     def __call__(self, *words: object) -> Said:
         self.monkeypatch.setattr(sys, "argv", ["wavstream", *map(str, words)])
+        for hook in ("excepthook", "unraisablehook"):  # `serve` takes them, and the tests want theirs back
+            self.monkeypatch.setattr(sys, hook, getattr(sys, hook))
         code = 0
         try:
             main()

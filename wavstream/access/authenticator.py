@@ -206,7 +206,9 @@ class Authenticator:
             self._forgive(address)
             raise
         if key is None:
-            raise too_many or Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
+            error = too_many or Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
+            log.info("key_refused", address=address, reason=str(error))
+            raise error
         self._forgive(address)
         return _same_app(Caller(key.app_id, key.id), app)
 

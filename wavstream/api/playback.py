@@ -18,11 +18,10 @@ Links are secrets, so nothing here logs the address of a request.
 
 from __future__ import annotations
 
-import functools
 import os
 import string
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -50,6 +49,7 @@ CHUNK_BYTES = 262_144
 """A read is a trip to a worker thread and back: this makes a 4-hour stereo call 1,800 of them."""
 _MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 _AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}
+Reading = Callable[[], AbstractAsyncContextManager[Callable[[int], None]]]
 _GONE = (Status.EXPIRED, Status.DELETED)
 
 log = structlog.get_logger(__name__)
@@ -160,8 +160,9 @@ async def _answer(
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
         if not is_copy:
-            reading = functools.partial(parts.open_files.reading, recording.id)
-            return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
+            return FilePart(
+                reader, part, size_bytes=size_bytes, headers=headers, reading=_reading(parts, recording, ext)
+            )
         return await _copy(parts, recording, ext, part, reader, size_bytes=size_bytes, headers=headers)
     if verdict is Verdict.PRECONDITION_FAILED:
         return problem(412, "The file is another one than the caller means.")
@@ -181,7 +182,7 @@ async def _copy(
     headers: dict[str, str],
 ) -> Response:
     path = parts.storage.path(copy_key(recording.object_key, ext))
-    reading = functools.partial(parts.open_files.reading, recording.id)
+    reading = _reading(parts, recording, ext)
     if await reader.open(path) is not None:
         return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
     growing = parts.conversions.begin(recording)
@@ -191,6 +192,18 @@ async def _copy(
         await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
         return Response(status_code=404)
     return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading, past=growing.past)
+
+
+def _reading(parts: ApiDependencies, recording: Recording, ext: str) -> Reading:
+    """Return what the reading of a file is done in: its erasure breaks it off, and the log tells of it."""
+
+    @asynccontextmanager
+    async def reading() -> AsyncIterator[Callable[[int], None]]:
+        async with parts.open_files.reading(recording.id):
+            with parts.fetches.fetching(recording, ext) as sent:
+                yield sent
+
+    return reading
 
 
 class _Reader:
@@ -281,12 +294,13 @@ class FilePart(Response):
         *,
         size_bytes: int,
         headers: Mapping[str, str],
-        reading: Callable[[], AbstractAsyncContextManager[None]],
+        reading: Reading,
         past: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
         """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many.
 
-        ``reading`` is what reading the file is done in: it breaks it off when the recording is erased.
+        ``reading`` is what reading the file is done in: it breaks it off when the recording is erased, and is told of
+        the bytes that are sent.
         """
         self._reader = reader
         self._reading = reading
@@ -300,16 +314,16 @@ class FilePart(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
         try:
-            async with self._reading():
+            async with self._reading() as sent:
                 # One that was erased before it was marked as being read is not in its folder any more.
                 if await self._reader.is_linked():
-                    await self._send(scope, receive, send)
+                    await self._send(scope, receive, send, sent)
                 else:
                     await Response(status_code=404)(scope, receive, send)
         finally:
             self._reader.close()
 
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(self, scope: Scope, receive: Receive, send: Send, sent: Callable[[int], None]) -> None:
         request = Request(scope, receive)
         offset, end = self._part.start, self._part.start + self._part.length_bytes
         there = end if self._past is None else offset
@@ -328,4 +342,5 @@ class FilePart(Response):
                 raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
             offset += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sent(len(chunk))
         await send({"type": "http.response.body", "body": b"", "more_body": False})

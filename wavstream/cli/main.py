@@ -7,15 +7,18 @@ work as it was given: the one line on standard error says what to change.
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from wavstream import __version__
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.settings import load as load_settings
+from wavstream.settings import load_log
 
 EXIT_FAILED, EXIT_CANNOT = 1, 2
 
@@ -46,13 +49,25 @@ console = Console()
 def main() -> None:
     """Run the command; print every expected error as one line."""
     try:
+        if sys.argv[1:2] == ["serve"] and load_log().format == "json":
+            _serve_for_machines()
         app()
-    except OperatorError as error:
-        _complain(error)
-        raise SystemExit(EXIT_CANNOT) from None
     except WavstreamError as error:
         _complain(error)
-        raise SystemExit(EXIT_FAILED) from None
+        raise SystemExit(_exit_code(error)) from None
+
+
+def _serve_for_machines() -> NoReturn:
+    """Run `serve` where whoever reads its output wants JSON alone: wrong arguments are a line of the log too."""
+    from wavstream.service.logs import configure, log_refusal
+
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        configure(load_log())
+        log_refusal(error.format_message())
+        raise SystemExit(error.exit_code) from None
+    raise SystemExit(code or 0)
 
 
 @app.command()
@@ -62,12 +77,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what is running then goes on at the next start."""
-    from wavstream.service.logs import configure
+    from wavstream.service.logs import configure, log_refusal
     from wavstream.service.server import serve as run
 
-    settings = load_settings(config, overrides={"host": host, "port": port})
-    configure(settings.log)
-    run(settings)
+    log = load_log(config)
+    configure(log)
+    try:
+        run(load_settings(config, overrides={"host": host, "port": port}))
+    except WavstreamError as error:
+        if log.format != "json":
+            raise
+        log_refusal(str(error))
+        raise SystemExit(_exit_code(error)) from None
 
 
 @app.command()
@@ -307,6 +328,10 @@ def webhooks_replay(
 def version() -> None:
     """Print the version."""
     console.print(__version__)
+
+
+def _exit_code(error: WavstreamError) -> int:
+    return EXIT_CANNOT if isinstance(error, OperatorError) else EXIT_FAILED
 
 
 def _complain(error: WavstreamError) -> None:

@@ -45,6 +45,7 @@ from wavstream.media.closing import (
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.media_stream import MediaStream, State
 from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
+from wavstream.media.request import Peer
 from wavstream.media.watchdog import StreamWatchdog
 from wavstream.sessions.reading import LATE_US
 
@@ -68,6 +69,7 @@ class MediaConnection(asyncio.Protocol):
         core: ServerProtocol,
         dialect: Dialect,
         app_id: str,
+        peer: Peer,
         token_session: str | None,
         connections: set[Any],
     ) -> None:
@@ -82,7 +84,7 @@ class MediaConnection(asyncio.Protocol):
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
-        self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self)
+        self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
         self._audio_sender: AudioSender | None = None
         self._watchdog = StreamWatchdog(endpoint.limits)
         self._control_frames = 0
@@ -245,7 +247,16 @@ class MediaConnection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         closing = closing_for(error)
         if closing.ours and self._endpoint.refusal_log.tells(f"media_stream_failed {self.dialect}"):
-            log.error("media_stream_failed", dialect=self.dialect, code=closing.code, exc_info=error)
+            peer = self._stream.peer
+            log.error(
+                "media_stream_failed",
+                dialect=self.dialect,
+                code=closing.code,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
+                exc_info=error,
+            )
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
@@ -253,7 +264,17 @@ class MediaConnection(asyncio.Protocol):
             return
         kind = f"media_stream_refused {self.dialect} {closing.code}"
         if self._core.state is OPEN and self._endpoint.refusal_log.tells(kind):
-            log.info("media_stream_refused", dialect=self.dialect, code=closing.code, reason=closing.reason)
+            peer = self._stream.peer
+            log.info(
+                "media_stream_refused",
+                dialect=self.dialect,
+                address=peer.address,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
+                code=closing.code,
+                reason=closing.reason,
+            )
         self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
         self._core.fail(closing.code, closing.reason)
@@ -274,7 +295,10 @@ class MediaConnection(asyncio.Protocol):
         try:
             self._stream.end(state, clean=clean, arrival_us=self._arrival_us)
         except Exception:
-            log.exception("media_stream_end_failed", dialect=self.dialect)
+            peer = self._stream.peer
+            log.exception(
+                "media_stream_end_failed", dialect=self.dialect, session_id=peer.session_id, app_id=self._app_id
+            )
         self._stop_media()
 
     def _stop_media(self) -> None:

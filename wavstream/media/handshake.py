@@ -20,11 +20,12 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from wavstream.access.authenticator import Caller
+from wavstream.access.origin import client_address
 from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.request import MediaCredentials, other_version, read_request, refusal
+from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal
 
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
@@ -58,6 +59,7 @@ class Handshake(asyncio.Protocol):
         self._core = ServerProtocol(
             max_size=endpoint.limits.max_message_bytes, logger=_core_log, select_subprotocol=_first_subprotocol
         )
+        self._peer = Peer(None)
         self._early = bytearray()
         self._decided = False
         self._request_read = False
@@ -84,6 +86,7 @@ class Handshake(asyncio.Protocol):
             self._consider(request)
         if self._core.handshake_exc is not None and not self._decided:
             self._decide()
+            self._log_refusal(None, str(self._core.handshake_exc))
             self._write_out()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,6 +103,8 @@ class Handshake(asyncio.Protocol):
         try:
             peer = self._transport.get_extra_info("peername")
             peer_host = peer[0] if isinstance(peer, tuple) else None
+            lines = request.headers.get_all("X-Forwarded-For")
+            self._peer = Peer(client_address(peer_host, lines, self._endpoint.trusted_proxies))
             asked = read_request(
                 request,
                 dialects=self._endpoint.dialects,
@@ -107,11 +112,13 @@ class Handshake(asyncio.Protocol):
                 trusted_proxies=self._endpoint.trusted_proxies,
                 allowed_origins=self._endpoint.allowed_origins,
             )
+            self._peer = self._peer._replace(session_id=asked.upgrade.session_id, leg=asked.upgrade.leg)
             response = self._core.accept(request)
             if response.status_code != 101:
                 if request.headers.get_all("Sec-WebSocket-Version") not in ([], [_VERSION]):
                     response = other_version(_VERSION)
                 self._decide()
+                self._log_refusal(response.status_code, "it is no upgrade to a WebSocket of version 13")
                 self._answer(response)
                 return
             if self._endpoint.counters.open_sockets >= self._endpoint.limits.sockets:
@@ -167,6 +174,7 @@ class Handshake(asyncio.Protocol):
             core=self._core,
             dialect=dialect,
             app_id=app_id,
+            peer=self._peer,
             token_session=token_session,
             connections=self._connections,
         )
@@ -182,13 +190,30 @@ class Handshake(asyncio.Protocol):
             return
         self._decide()
         response = refusal(error)
-        tells = self._endpoint.refusal_log.tells
         if isinstance(error, PeerError):
-            if tells(f"media_handshake_refused {response.status_code}"):
-                log.info("media_handshake_refused", reason=str(error))
-        elif tells("media_handshake_failed"):
-            log.error("media_handshake_failed", exc_info=error)
+            self._log_refusal(response.status_code, str(error))
+        elif self._endpoint.refusal_log.tells("media_handshake_failed"):
+            peer = self._peer
+            log.error(
+                "media_handshake_failed",
+                address=peer.address,
+                session_id=peer.session_id,
+                leg=peer.leg,
+                exc_info=error,
+            )
         self._answer(response)
+
+    def _log_refusal(self, status: int | None, reason: str) -> None:
+        if self._endpoint.refusal_log.tells(f"media_handshake_refused {status}"):
+            peer = self._peer
+            log.info(
+                "media_handshake_refused",
+                address=peer.address,
+                session_id=peer.session_id,
+                leg=peer.leg,
+                status=status,
+                reason=reason,
+            )
 
     def _decide(self) -> None:
         self._decided = True

@@ -31,6 +31,7 @@ from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
 from wavstream.errors import BadParameter, InternalError, PeerError, TooLong
 from wavstream.media.endpoint import MediaEndpoint
+from wavstream.media.request import Peer
 from wavstream.sessions.ports import StreamHandle, StreamSink
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class MediaStream:
         "_explained",
         "_handle",
         "_max_text_bytes",
+        "_peer",
         "_untold",
         "frames",
         "received_bytes",
@@ -69,8 +71,11 @@ class MediaStream:
         "state",
     )
 
-    def __init__(self, endpoint: MediaEndpoint, *, dialect: Dialect, app_id: str, handle: StreamHandle) -> None:
+    def __init__(
+        self, endpoint: MediaEndpoint, *, dialect: Dialect, app_id: str, handle: StreamHandle, peer: Peer
+    ) -> None:
         self._endpoint = endpoint
+        self._peer = peer
         self._dialect = dialect
         self._app_id = app_id
         self._handle = handle
@@ -87,6 +92,14 @@ class MediaStream:
         """Media messages with audio that ``count`` has not seen yet."""
         self.received_bytes = 0
         """Payload bytes of those."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who it is of, by its introduction, else by its upgrade."""
+        started, peer = self.started, self._peer
+        if started is None:
+            return peer
+        return peer._replace(session_id=started.session_id or peer.session_id, leg=started.leg or peer.leg)
 
     def opened(self) -> Sequence[Event]:
         """Return what the upgrade says; raise BadParameter if it cannot be used."""
@@ -178,7 +191,16 @@ class MediaStream:
         except PeerError as error:
             if not self._endpoint.refusal_log.tells(f"media_stream_too_short {self._dialect.name}"):
                 return
-            log.info("media_stream_too_short", dialect=self._dialect.name, reason=str(error))
+            peer = self.peer
+            log.info(
+                "media_stream_too_short",
+                dialect=self._dialect.name,
+                address=peer.address,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
+                reason=str(error),
+            )
 
     def _ignore(self, reason: Reason) -> None:
         """Count an ignored message each time, and log the explanation once a stream, unless many streams need it."""
@@ -187,10 +209,13 @@ class MediaStream:
             return
         self._explained.add(reason)
         if self._endpoint.refusal_log.tells(f"media_message_ignored {self._dialect.name} {reason.value}"):
+            peer = self.peer
             log.warning(
                 "media_message_ignored",
                 dialect=self._dialect.name,
-                session_id=None if self.started is None else self.started.session_id,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
                 reason=reason.value,
                 explanation=reason.explanation,
             )

@@ -13,6 +13,7 @@ import email.utils
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -27,6 +28,15 @@ from wavstream.model.ids import is_customer_id
 
 _SECRET_QUERY = frozenset({"app", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
+
+
+class Peer(NamedTuple):
+    """Who a media socket is of, as far as that is known: what the log says where it is refused."""
+
+    address: str | None
+    """Of the client: a trusted proxy says which."""
+    session_id: str | None = None
+    leg: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

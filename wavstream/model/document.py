@@ -41,7 +41,7 @@ class RecordingDocument(Document):
     or deleted."""
     end_reason: EndReason | None
     error: str | None
-    """Why it failed, for a person."""
+    """Why it failed, or what it waited for in vain, for a person."""
     format: Literal["wav", "mp3"]
     channels: Literal["mono", "stereo"]
     """Of the file."""

@@ -68,6 +68,8 @@ class EndReason(StrEnum):
     """A party pressed one of the keys that end it."""
     DISCONNECTED = "disconnected"
     """The last stream was lost and did not come back within the reconnect wait, or nothing came from any for long."""
+    NO_STREAM = "no_stream"
+    """It waited for the first stream of its session, and none came."""
     RECOVERED = "recovered"
     """The server was restarted and no stream came back within the reconnect wait."""
     FAILED = "failed"
@@ -228,7 +230,7 @@ class Recording:
     """From the stop, never extended by reads; None: before the stop, or where the files are another store's to keep."""
     receipt: Receipt | None = None
     error: str | None = None
-    """Why it failed, for a person."""
+    """Why it failed, or what it waited for in vain, for a person."""
     hold: LegalHold | None = None
     """Who keeps it from being deleted; the catalog's row is what counts."""
     request_id: str | None = None

@@ -69,7 +69,10 @@ class Eraser:
             erased |= await self._catalog.erasures.begin(some, status, by=by, now=now)
         for recording in doomed:
             if recording.id in erased:
-                log.info("recording_erased", recording_id=recording.id, app_id=recording.app_id, status=status, by=by)
+                if status is Status.EXPIRED:
+                    log.info("recording_expired", recording_id=recording.id, app_id=recording.app_id)
+                else:
+                    log.info("recording_erased", recording_id=recording.id, app_id=recording.app_id, by=by)
         return erased
 
     async def remove(self, erased: Erasing) -> None:

@@ -196,6 +196,7 @@ class LiveRecording:
         self.row = ended
         del self._registry[ended.id]
         self.ended.set_result(ended)
+        _log_absent(ended)
         return ended
 
     def stop(self, stop: RecordingStopped, now_us: int, *, ended_at: datetime | None = None) -> asyncio.Task[Recording]:
@@ -233,6 +234,7 @@ class LiveRecording:
                     await asyncio.sleep(self._publisher.retry_s)
                     await self._fold_to_end(self.job, self.journal)  # anew, into another file
                 finished = published
+                _log_end(finished)
             except Exception as error:  # ours: the journal is kept for whoever looks into it
                 log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
                 finished = replace(self.row, status=Status.FAILED, error=f"{type(error).__name__}: {error}")
@@ -245,6 +247,7 @@ class LiveRecording:
         self.row = finished
         del self._registry[finished.id]
         self.ended.set_result(finished)
+        _log_outcome(finished)
         if self.job.is_journal_damaged:
             self._leases.note_damage(self.journal.key)
         if finished.status is not Status.FAILED:
@@ -275,6 +278,44 @@ def as_it_ended(recording: Recording, ended: RecordingStopped | None) -> Recordi
     if expires_at is not None:
         expires_at -= recording.ended_at - ended_at
     return replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
+
+
+def _log_end(ended: Recording) -> None:
+    assert ended.receipt is not None
+    log.info(
+        "recording_ended",
+        recording_id=ended.id,
+        session_id=ended.session_id,
+        app_id=ended.app_id,
+        reason=ended.end_reason,
+        length_ms=ended.receipt.duration_ms,
+        lost_ms=ended.receipt.integrity.lost_ms,
+    )
+
+
+def _log_outcome(finished: Recording) -> None:
+    if finished.status is Status.ABSENT:
+        _log_absent(finished)
+    elif finished.status is Status.AVAILABLE and finished.receipt is not None:
+        log.info(
+            "recording_published",
+            recording_id=finished.id,
+            session_id=finished.session_id,
+            app_id=finished.app_id,
+            object_key=finished.object_key,
+            size_bytes=finished.receipt.size_bytes,
+        )
+
+
+def _log_absent(absent: Recording) -> None:
+    log.info(
+        "recording_absent",
+        recording_id=absent.id,
+        session_id=absent.session_id,
+        app_id=absent.app_id,
+        reason=absent.end_reason,
+        error=absent.error,
+    )
 
 
 def _retained_s(failed: Recording) -> float | None:

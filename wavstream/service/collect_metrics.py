@@ -14,6 +14,7 @@ from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.deadlines import Refusal
 from wavstream.service.http_protocol import Front
+from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
@@ -31,6 +32,7 @@ def collect_metrics(
     removals: Removals,
     sweeper: Sweeper,
     dispatcher: Dispatcher,
+    opened: OpenedStreams,
 ) -> Callable[[], Iterable[MetricSample]]:
     """Return the function that yields every sample of these parts."""
 
@@ -39,6 +41,11 @@ def collect_metrics(
         for what, count in sessions.all_left_out().items():
             left_out = "What calls had no room for."
             yield MetricSample("wavstream_left_out_total", left_out, count, MetricType.COUNTER, {"what": what})
+        for similar in (False, True):
+            waited = "Sessions whose recordings waited for a stream in vain."
+            labels = {"similar": "yes" if similar else "no"}
+            count = sessions.no_stream[similar]
+            yield MetricSample("wavstream_no_stream_total", waited, count, MetricType.COUNTER, labels)
         for quota in Quota:
             refused = "What apps were refused because of a quota, or of their share of the server."
             count = sessions.quotas.refused[quota]
@@ -75,6 +82,8 @@ def collect_metrics(
         left = "Files and journals that should be gone, and that the disk does not let go."
         yield MetricSample("wavstream_removals_failing", left, removals.waiting + sweeper.failing)
         yield from _webhooks(dispatcher)
+        failing = float(opened.trouble is not None)
+        yield MetricSample("wavstream_opener_failing", "1 while the opener cannot be reached.", failing)
 
     return read
 

@@ -1,25 +1,39 @@
-"""Logging: structlog on standard error, for people or for machines.
+"""Logging: structlog on standard error, for people or for machines; whoever says something, it is one event.
 
-Lines that a peer can bring about once a call or once a request are summed up, as refusals are, whichever room writes
-them: who makes a million calls or requests of that kind writes a few lines.
+1. All lines take one way: structlog hands its events to the standard library's logging, whose one handler formats them,
+   and what libraries log, by structlog's ``ProcessorFormatter``. So a line is a JSON object whatever it comes from.
+2. What would be printed elsewhere is an event too: warnings, and exceptions that nobody caught, in the main thread, in
+   another one, in a callback of the event loop, or where Python can raise none.
+3. Lines that a peer can bring about once a call or once a request are summed up, as refusals are, whichever room writes
+   them: who makes a million calls or requests of that kind writes a few lines.
+4. A thread writes the lines (``log_queue``): the event loop does not wait for whoever reads them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
 
 from wavstream.media.refusals import RefusalLog
+from wavstream.service.log_queue import LogQueue
 from wavstream.settings import LogSettings
 
-_MANY = frozenset(("call_facts_left_out", "request_failed", "stream_events_left_out"))
-_OF_UVICORN = "Exception in ASGI application"
-"""How a traceback of uvicorn begins, behind an answer of 500."""
+LIBRARY_LINE = "library_line"
+"""The event of what a library logs, from warnings on; ``logger`` says which, ``message`` what."""
+_MANY = frozenset(("call_facts_left_out", "key_refused", "request_failed", "stream_events_left_out"))
+
+log = structlog.get_logger(__name__)
 
 
 class Summary:
@@ -32,15 +46,15 @@ class Summary:
         self._lines = RefusalLog(clock)
         self._lock = threading.RLock()
 
-    def __call__(self, _logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Return the event, or raise DropEvent."""
         if event["event"] in _MANY and not self._tells(event["event"]):
             raise structlog.DropEvent
         return event
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is written."""
-        return not str(record.msg).startswith(_OF_UVICORN) or self._tells("exception_in_application")
+        """Return whether a record of uvicorn is written, which has one for each request of some kinds."""
+        return self._tells(str(record.msg).split("\n", 1)[0][:80])  # its own words: what they are about is in the args
 
     def end_period(self) -> None:
         """Write how many lines were not written, if the period is over; to be called now and then."""
@@ -59,33 +73,74 @@ SUMMARY = Summary()
 def configure(settings: LogSettings) -> None:
     """Set up the logging of this process; libraries that use the standard one are logged from warnings on."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # The rich formatters print the values of locals, and keys are among them.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     structlog.configure(
-        processors=[
-            SUMMARY,
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if settings.format == "json" else _unchanged,
-            renderer,
-        ],
+        processors=[SUMMARY, *common, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=[*common, structlog.stdlib.add_logger_name, _of_library],
+        processors=[ProcessorFormatter.remove_processors_meta, *_rendering(settings)],
+    )
+    handler, root = LogQueue(sys.stderr, formatter), logging.getLogger()
+    atexit.register(handler.flush)
+    for before in [each for each in root.handlers if isinstance(each, LogQueue)]:
+        before.flush()
+        root.removeHandler(before)
+    root.addHandler(handler)
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("wavstream").setLevel(level)
     logging.getLogger("uvicorn.error").addFilter(SUMMARY)
-    logging.basicConfig(
-        stream=sys.stderr, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _ended_thread
+
+
+def log_refusal(error: str) -> None:
+    """Log why a command cannot be done, for machines that read the log and not what is printed."""
+    log.error("command_refused", error=error)
+
+
+def loop_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the event loop tells of: a callback that failed, or a task whose exception nobody has asked for."""
+    what = context.get("future") or context.get("task") or context.get("handle")
+    log.error(
+        "loop_exception",
+        message=str(context.get("message", "")),
+        what=None if what is None else repr(what),
+        exc_info=context.get("exception"),
     )
 
 
-def _unchanged(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _rendering(settings: LogSettings) -> list[Processor]:
+    if settings.format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # The rich formatters print the values of locals, and keys are among them.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _of_library(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event["message"], event["event"] = event["event"], LIBRARY_LINE
     return event
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    log.error("uncaught_exception", exc_info=(kind, error, traceback))
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    error = unraisable.exc_value
+    log.error("unraisable_exception", message=unraisable.err_msg, what=repr(unraisable.object), exc_info=error)
+
+
+def _ended_thread(ended: threading.ExceptHookArgs) -> None:
+    name = None if ended.thread is None else ended.thread.name
+    log.error("thread_exception", thread=name, exc_info=ended.exc_value)

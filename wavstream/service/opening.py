@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.registry import DIALECTS
@@ -89,6 +89,9 @@ def _check_dialect(chosen: OpenerSettings) -> None:
 async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callable[[], datetime]) -> Opener:
     if chosen.url is None:
         raise OperatorError("WAVSTREAM_OPENER__URL is missing: the opener webhook has to know where to post to")
+    parts = urlsplit(chosen.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise OperatorError("WAVSTREAM_OPENER__URL (in a file: opener.url): must be http:// or https:// and a host")
     try:
         keys = [] if chosen.secret is None else [secret_key(chosen.secret.get_secret_value())]
     except ValueError as error:

@@ -24,7 +24,7 @@ from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
-from wavstream.service.logs import SUMMARY
+from wavstream.service.logs import SUMMARY, loop_exception
 from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.settings import Settings
@@ -126,6 +126,7 @@ def serve(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(loop_exception)
         async with running(settings, signals=True) as (service, task):
             make_facades(service.app)
             _freeze_gc()

@@ -20,6 +20,7 @@ from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.app import create_app
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.facade import FacadeDependencies
+from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.clock import UnixClock
@@ -41,6 +42,7 @@ from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.named import check_names
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
@@ -134,6 +136,7 @@ class Service:
         )
         self._closing.push_async_callback(self.webhooks.stop)
         await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
+        check_names(settings, await self.catalog.apps.list())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
             self.folder.journal,
@@ -181,7 +184,8 @@ class Service:
             removals=removals,
         )
         self._closing.push_async_callback(conversions.stop)
-        open_files = OpenFiles()
+        open_files, fetches = OpenFiles(), Fetches()
+        self._closing.callback(fetches.end)
         eraser = Eraser(
             catalog=self.catalog,
             storage=storage,
@@ -275,6 +279,7 @@ class Service:
             recorder=self.recorder,
             sessions=self.sessions,
             writer=self._writer,
+            opener_trouble=lambda: self._opened.trouble,
             now=self._wall,
         )
         dependencies = ApiDependencies(
@@ -292,6 +297,7 @@ class Service:
             live=self.live,
             messages=self.webhooks.messages,
             readiness=watch.not_ready_because,
+            fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
             metrics_registry=self.metrics.registry,
@@ -343,6 +349,7 @@ class Service:
                 removals=removals,
                 sweeper=sweeper,
                 dispatcher=self.webhooks.dispatcher,
+                opened=self._opened,
             )
         )
         self.recovery.defer_streams()

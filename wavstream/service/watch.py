@@ -43,6 +43,7 @@ class Watch:
         recorder: Recorder,
         sessions: Sessions,
         writer: JournalWriter,
+        opener_trouble: Callable[[], str | None],
         now: Callable[[], datetime],
     ) -> None:
         self._folder = folder
@@ -53,6 +54,7 @@ class Watch:
         self._recorder = recorder
         self._sessions = sessions
         self._writer = writer
+        self._opener_trouble = opener_trouble
         self._now = now
         self._trouble: str | None = None
         """Why the data folder cannot be used, and what to do."""
@@ -117,6 +119,8 @@ class Watch:
             reasons.append(f"new calls are refused, the server is too late: {late}")
         if self._trouble is not None:
             reasons.append(self._trouble)
+        if (trouble := self._opener_trouble()) is not None:
+            reasons.append(trouble)
         if (refused := self._writer.refused) is not None:
             reasons.append(refused)
         elif self._writer.failing is not None:

@@ -134,6 +134,7 @@ def gateway_dependencies(
         digests=digests,
         admin_key=admin_key.get_secret_value() if admin_key is not None else None,
         vendors=tuple(VOCABULARIES),
+        wrong_event=VOCABULARIES.wrong_event,
         now=now,
         clock=time.monotonic,
         take_request=quotas.take_request,

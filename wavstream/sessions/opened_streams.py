@@ -73,6 +73,11 @@ class OpenedStreams:
                     self._close_behind(recording, self._opener)
                 raise
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the opener cannot be asked now; None: it can, or there is none."""
+        return None if self._opener is None else self._opener.trouble
+
     def release(self, recording: Recording) -> None:
         """Ask for the end of what nobody needs, behind the caller: the recording has ended, its call may go on."""
         if recording.opened and self._opener is not None:  # rule 4: one that came by itself is not ours to end

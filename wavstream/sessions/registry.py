@@ -20,6 +20,7 @@ from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
 from wavstream.sessions.load import Headroom, Load
+from wavstream.sessions.no_stream import StreamedIds, similar_ids
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.quotas import Quota, Quotas, Tally
 from wavstream.sessions.reading import ReadingTime
@@ -81,6 +82,9 @@ class Sessions:
         """Recordings that are being started, by app, and by app and session."""
         self.left_out: Counter[str] = Counter()
         """What calls that are over had no room for, by what it is; ``all_left_out`` has those that live too."""
+        self.no_stream: Counter[bool] = Counter()
+        """Sessions whose recordings waited in vain for a stream; True: while one with a similar id streamed."""
+        self._streamed = StreamedIds()
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -133,11 +137,13 @@ class Sessions:
                 writer=self._writer,
                 turn=self._made,
                 unread_us=self.reading.unread_us,
+                similar=self._similar,
             )
             self._made += 1
             self._of_app.add(app_id)
             self._sessions[app_id, session_id] = session
             min(self.slots, key=len)[session] = None
+            log.info("session_opened", session_id=session_id, app_id=app_id)
         return session
 
     def drop_if_over(self, session: Session) -> None:
@@ -159,6 +165,29 @@ class Sessions:
         del self._sessions[session.app_id, session.session_id]
         for slot in self.slots:
             slot.pop(session, None)
+        if session.streams_so_far:
+            self._streamed.note(session.app_id, session.session_id, session.last_stream_end_us)
+        log.info(
+            "session_over",
+            session_id=session.session_id,
+            app_id=session.app_id,
+            streams=session.streams_so_far,
+            length_ms=(session.last_stream_end_us - session.created_us) // 1000,
+        )
+
+    def _similar(self, session: Session, since_us: int, now_us: int) -> list[str]:
+        """Return the ids like this session's that the app streamed since then; and count that it waited in vain."""
+        found: list[str] = []
+        if self._streamed.may_look(now_us):
+            app_id = session.app_id
+            live = [
+                other.session_id
+                for other in self._sessions.values()
+                if other.app_id == app_id and other.streamed_since(since_us)
+            ]
+            found = similar_ids(session.session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
+        self.no_stream[bool(found)] += 1
+        return found
 
     def _check_session(self, app_id: str) -> None:
         """Raise LimitReached if the app, or the server, has no room for another session."""

@@ -14,7 +14,7 @@ reads a clock or waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording
+from wavstream.model.times import unix_us
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Expectation, SessionDeadlines, Timing
@@ -76,8 +77,12 @@ class Session:
         writer: JournalWriter,
         turn: int = 0,
         unread_us: int = 0,
+        similar: Callable[[Session, int, int], Sequence[str]] = lambda session, since_us, now_us: (),
     ) -> None:
-        """Begin without a stream; ``FoldSchedule`` says what ``turn`` is, ``tick`` what ``unread_us`` is."""
+        """Begin without a stream; ``FoldSchedule`` says what ``turn`` is, ``tick`` what ``unread_us`` is.
+
+        ``similar`` is asked for the ids like this session's that streamed since a moment, where no stream has come.
+        """
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
@@ -100,6 +105,7 @@ class Session:
         self._inspect_us = now_us
         """When one of the streams is to be looked at, at the earliest."""
         self._unread_us = unread_us
+        self._similar = similar
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -251,7 +257,7 @@ class Session:
         if self.legs.away:
             self._give_up_legs(now_us)
         if self._deadlines.run_out(now_us):
-            self.recordings.give_up_waiting(now_us)
+            self._give_up_waiting(now_us)
         return is_fold_due
 
     @property
@@ -287,6 +293,26 @@ class Session:
         self.notes.put_off(lost_us)
         self.legs.put_off(lost_us)
         self._deadlines.put_off(lost_us)
+
+    def _give_up_waiting(self, now_us: int) -> None:
+        """End the recordings whose stream does not come, and say what streamed in its place."""
+        if waiting := self.recordings.waiting:
+            since_us = min(unix_us(recording.row.created_at) for recording in waiting)
+            self.recordings.give_up_waiting(now_us, self._similar(self, since_us, now_us))
+
+    def streamed_since(self, since_us: int) -> bool:
+        """Return whether it had a stream at that moment or later."""
+        return bool(self.streams) or (self.streams_so_far > 0 and self._last_stream_end_us >= since_us)
+
+    @property
+    def streams_so_far(self) -> int:
+        """How many streams it has had, open ones too."""
+        return self._next_stream - 1
+
+    @property
+    def last_stream_end_us(self) -> int:
+        """When its last stream ended; when it was made, where it had none."""
+        return self._last_stream_end_us
 
     def _give_up_legs(self, now_us: int) -> None:
         given_up = self.legs.give_up(now_us)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from wavstream.errors import LimitReached
 from wavstream.journal import events
 from wavstream.journal.events import PAUSED_BY_API, paused_by_leg
@@ -26,9 +28,12 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.intake import MAX_PAUSES
 from wavstream.sessions.legs import Legs, RecordingTone
+from wavstream.sessions.no_stream import no_stream_error
 from wavstream.sessions.pauses import AskedResume, Pauses, all_paused
 from wavstream.sessions.session_notes import SessionNotes
 from wavstream.sessions.stream import Stream
+
+log = structlog.get_logger(__name__)
 
 
 class SessionRecordings:
@@ -61,6 +66,12 @@ class SessionRecordings:
     def accept(self, recording: Recording) -> LiveRecording:
         """Let a recording wait for the first stream."""
         accepted = self.by_id[recording.id] = self._recorder.accept(recording)
+        log.info(
+            "recording_accepted",
+            recording_id=recording.id,
+            session_id=recording.session_id,
+            app_id=recording.app_id,
+        )
         return accepted
 
     def begin(self, recording: Recording, now_us: int, *, call: CallFacts) -> LiveRecording:
@@ -84,6 +95,9 @@ class SessionRecordings:
         notes.left_out.is_news = bool(notes.left_out.facts or notes.left_out.events)
         self._note_paused_beside(now_us)
         self._apply_rules()
+        log.info(
+            "recording_started", recording_id=recording.id, session_id=recording.session_id, app_id=recording.app_id
+        )
         return begun
 
     def join(self, stream: Stream, now_us: int) -> None:
@@ -122,6 +136,7 @@ class SessionRecordings:
         row = recording.row
         if row.status is Status.ONGOING:
             row = recording.set_status(Status.PAUSED, now_us, pause_behavior=behavior)
+            log.info("recording_paused", recording_id=row.id, session_id=row.session_id, app_id=row.app_id, by=held_by)
         self._note_paused(recording, holders, now_us)
         self._apply_rules()
         return row
@@ -139,6 +154,7 @@ class SessionRecordings:
         self._notes.note(now_us, events.RecordingResumed(recording_id=row.id))
         self._note_paused_beside(now_us)
         self._apply_rules(pause_end_us=now_us if was_withheld else None)
+        log.info("recording_resumed", recording_id=row.id, session_id=row.session_id, app_id=row.app_id)
         return row
 
     def pause_all(self, now_us: int, *, leg: str) -> None:
@@ -184,10 +200,17 @@ class SessionRecordings:
         assert recording.row.started_at is not None
         self.stop(recording, EndReason.STOPPED, now_us, end_us=unix_us(recording.row.started_at), cuts=True)
 
-    def give_up_waiting(self, now_us: int) -> None:
-        """End the accepted recordings: the stream that they wait for does not come."""
+    def give_up_waiting(self, now_us: int, similar: Sequence[str] = ()) -> None:
+        """End the accepted recordings: the stream that they wait for does not come.
+
+        ``similar``: the ids of sessions of the app that streamed meanwhile and are like this one's.
+        """
         for recording in self.waiting:
-            recording.cancel(recording.row.became(Status.ABSENT, utc(now_us), ended_at=utc(now_us)))
+            row = recording.row
+            waited_us = now_us - unix_us(row.created_at)
+            error = no_stream_error(session_id=row.session_id, waited_us=waited_us, similar=similar)
+            ended = {"end_reason": EndReason.NO_STREAM, "ended_at": utc(now_us), "error": error}
+            recording.cancel(row.became(Status.ABSENT, utc(now_us), **ended))
             recording.save_later()
             del self.by_id[recording.row.id]
 

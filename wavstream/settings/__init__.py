@@ -7,7 +7,7 @@ empty variable counts as not set. Names that nothing reads are refused, since a 
 
 from __future__ import annotations
 
-from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load
+from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load, load_log
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import (
     GatewaySettings,
@@ -35,5 +35,6 @@ __all__ = [
     "WebhookSettings",
     "every_setting",
     "load",
+    "load_log",
     "variable",
 ]

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from wavstream.errors import OperatorError
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
+from wavstream.settings.tables import LogSettings
 
 OLDER_NAMES = {"stall_wait_s": "hold_s"}
 """Earlier names in a file of settings outside any table, read too; the name of today wins."""
@@ -52,6 +54,27 @@ def load(config: Path | None = None, *, overrides: Mapping[str, object] = Mappin
         if not complaints:
             return settings
     raise OperatorError("\n".join(complaints))
+
+
+def load_log(config: Path | None = None) -> LogSettings:
+    """Return how the log is set, as far as that can be read: before all else, since what is wrong is logged so.
+
+    What cannot be read has its default here; ``load`` says what is wrong with it.
+    """
+    try:
+        table = ({} if config is None else _read(config)).get("log")
+    except OperatorError:
+        table = None
+    given = table if isinstance(table, Mapping) else {}
+    environment = {name.upper(): value for name, value in os.environ.items() if value}
+    settings = LogSettings()
+    for name in LogSettings.model_fields:
+        value = environment.get(variable(f"log.{name}"), given.get(name))
+        if value is not None:
+            with suppress(ValidationError):
+                said = LogSettings.model_validate({name: value})
+                settings = settings.model_copy(update={name: getattr(said, name)})
+    return settings
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _fields(fact: Fact) -> dict[str, Any]:
         duration_s = (recording["duration_ms"] + 500) // 1000
         return {"recording_url": recording["url"], "duration": duration_s, **uid}
     if fact.kind is FactKind.RECORDING_ABSENT:
-        return {"error": "no audio was received", **uid}
+        return {"error": recording["error"] or "no audio was received", **uid}
     if fact.kind is FactKind.RECORDING_FAILED:
         return {"error": recording["error"], **uid}
     return uid
@@ -57,6 +57,7 @@ def _sign(message_id: str, body: bytes, keys: Keys, occasion: Occasion) -> dict[
 
 VOCABULARY = Vocabulary(
     events=EVENTS,
+    never=("call.new", "call.answered", "call.hangup", "dtmf", "playback.*", "conference.*"),
     usual=frozenset({FactKind.COMMAND_DONE, FactKind.RECORDING_FINISHED}),
     render=render,
     sign=_sign,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Set
+from fnmatch import fnmatchcase
 
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact, FactKind
@@ -48,6 +50,17 @@ class Vocabularies(Mapping[str, Vocabulary]):
     def event_of(self, fact: Fact) -> str:
         """Return a vendor's name for a fact that was announced."""
         return self.of(fact).events[fact.kind]
+
+    def wrong_event(self, name: str) -> str | None:
+        """Return what is wrong with the name of an event that an app asks for; None: some vendor has one of it."""
+        events = sorted({event for words in self._by_name.values() for event in words.events.values()})
+        patterns = (pattern for words in self._by_name.values() for pattern in words.never)
+        if name in events or any(fnmatchcase(name, pattern) for pattern in patterns):
+            return None
+        near = difflib.get_close_matches(name, events, n=1)
+        return f"there is no event {name}" + (
+            f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(events)}"
+        )
 
     def is_wanted(self, fact: Fact, target: WebhookTarget | None, *, usual_of_first: Set[FactKind]) -> bool:
         """Return whether a fact is told to an app with this target; None: the app has none.

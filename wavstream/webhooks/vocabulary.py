@@ -66,6 +66,8 @@ class Vocabulary:
     """The vendor's names of events; what has none is not told."""
     usual: frozenset[FactKind]
     """What an app is told, at its own target, that names no event of this vendor."""
+    never: tuple[str, ...] = ()
+    """Patterns of the names of the vendor's other events, which never happen here; an app may name them."""
     render: Callable[[Fact, Occasion], bytes]
     """From a fact to the body of the webhook."""
     sign: Callable[[str, bytes, Keys, Occasion], dict[str, str]]

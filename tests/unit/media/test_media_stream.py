@@ -12,6 +12,7 @@ from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Reason, Strea
 from wavstream.errors import BadParameter, InternalError, LimitReached
 from wavstream.media.endpoint import MediaCounters
 from wavstream.media.media_stream import MediaStream, State
+from wavstream.media.request import Peer
 from wavstream.model.audio import MediaFormat, Track, TrackClock
 
 AUDIO = Frame(0, 0, 2, b"abcd")
@@ -77,6 +78,7 @@ class Stage:
             dialect=self.dialect,
             app_id="",
             handle=None,  # type: ignore[arg-type]
+            peer=Peer("192.0.2.7", leg="b"),
         )
 
     @property
@@ -154,6 +156,8 @@ def test_a_message_that_is_not_used_is_counted_each_time_and_explained_once_a_st
         "log_level": "warning",
         "dialect": "script",
         "session_id": "s",
+        "app_id": "",
+        "leg": "b",
         "reason": "bad_media",
         "explanation": Reason.BAD_MEDIA.explanation,
     }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import io
 import json
 import logging
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -14,41 +20,148 @@ from structlog.testing import capture_logs
 
 from wavstream.media.refusals import LINES, PERIOD_S
 from wavstream.service import logs
+from wavstream.service.log_queue import LogQueue
 from wavstream.service.logs import Summary
 from wavstream.settings import LogSettings
 
 
+def flush() -> None:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Yield the standard error of a process whose logging was just set up."""
-    before, stderr = structlog.get_config(), io.StringIO()
-    monkeypatch.setattr("sys.stderr", stderr)
+def written(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """Yield the standard error of a process whose logging was just set up; as JSON, unless a test wants it else."""
+    before, stderr, root = structlog.get_config(), io.StringIO(), logging.getLogger()
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("wavstream").level
+    for place, hook in ((sys, "stderr"), (sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(place, hook, stderr if hook == "stderr" else getattr(place, hook))
     monkeypatch.setattr(logs, "SUMMARY", Summary())
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    logs.configure(LogSettings(format="json"))
+    logs.configure(LogSettings(format=getattr(request, "param", "json")))
     yield stderr
     structlog.configure(**before)
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.getLogger("wavstream").setLevel(ours)
     logging.getLogger("uvicorn.error").removeFilter(logs.SUMMARY)
+    logging.captureWarnings(False)
+
+
+def lines_of(stderr: io.StringIO) -> list[dict[str, Any]]:
+    flush()
+    return [json.loads(line) for line in stderr.getvalue().splitlines()]
+
+
+def test_what_a_library_logs_is_one_object_whatever_it_says(written: io.StringIO) -> None:
+    library = logging.getLogger("some.library")
+    library.info("not written")
+    library.warning("two\nlines of %s", "it")
+    library.error("arguments that do not fit: %d", "one")
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        library.exception("failed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    first, misfit, failed, warned = lines_of(written)
+    assert {each["event"] for each in (first, misfit, failed, warned)} == {"library_line"}
+    assert (first["logger"], first["level"], first["message"]) == ("some.library", "warning", "two\nlines of it")
+    assert "'one'" in misfit["message"]
+    assert failed["exception"].splitlines()[0] == "Traceback (most recent call last):"
+    assert (warned["logger"], "DeprecationWarning: old" in warned["message"]) == ("py.warnings", True)
+
+
+async def test_exceptions_that_nobody_caught_are_events(written: io.StringIO) -> None:
+    def fail() -> None:
+        raise RuntimeError("ours")
+
+    class Unclean:
+        def __del__(self) -> None:
+            raise RuntimeError("ours")
+
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(logs.loop_exception)
+    loop.call_soon(fail)
+    await asyncio.sleep(0)
+    loop.set_exception_handler(before)
+    thread = threading.Thread(target=fail, name="some thread")
+    thread.start()
+    thread.join()
+    Unclean()
+    gc.collect()
+    try:
+        fail()
+    except RuntimeError as error:
+        sys.excepthook(RuntimeError, error, error.__traceback__)
+    lines = lines_of(written)
+    assert [line["event"] for line in lines] == [
+        "loop_exception", "thread_exception", "unraisable_exception", "uncaught_exception",
+    ]  # fmt: skip
+    assert all(line["exception"].endswith("RuntimeError: ours") for line in lines)
+    assert lines[1]["thread"] == "some thread"
+
+
+@pytest.mark.parametrize("written", ["console"], indirect=True)
+def test_the_console_has_the_event_its_fields_and_the_traceback(written: io.StringIO) -> None:
+    log = structlog.get_logger("wavstream.somewhere")
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        log.exception("something_failed", recording_id="r1")
+    flush()
+    first, *rest = written.getvalue().splitlines()
+    assert "something_failed" in first
+    assert "recording_id=r1" in first
+    assert rest[-1] == "ValueError: wrong"
 
 
 @pytest.mark.parametrize("event", ["call_facts_left_out", "stream_events_left_out", "request_failed"])
 def test_what_each_call_and_each_request_may_say_is_written_a_few_times(written: io.StringIO, event: str) -> None:
-    log = structlog.get_logger()
+    log = structlog.get_logger("wavstream.somewhere")
     for number in range(1_000):
         log.error(event, number=number)
         log.error("another", number=number) if number % 100 == 0 else None
-    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    lines = lines_of(written)
     assert [each["number"] for each in lines if each["event"] == event] == list(range(LINES))
     assert len([each for each in lines if each["event"] == "another"]) == 10
 
 
-def test_tracebacks_of_uvicorn_are_written_a_few_times(written: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_uvicorn_says_of_each_request_is_written_a_few_times(written: io.StringIO) -> None:
     log = logging.getLogger("uvicorn.error")
-    for _ in range(100):
+    for number in range(100):
         log.error("Exception in ASGI application\n")
-    for _ in range(20):
-        log.error("another")
-    assert len(caplog.records) == LINES + 20
+        log.warning("a request of %s", number)
+    said = [line["message"].split()[0] for line in lines_of(written)]
+    assert (said.count("Exception"), said.count("a")) == (LINES, LINES)
+
+
+def test_nobody_waits_for_a_reader_that_does_not_read_and_what_is_dropped_is_counted(written: io.StringIO) -> None:
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            reads_on.wait()
+            return super().write(text)
+
+    reads_on, stderr = threading.Event(), Stuck()
+    root = logging.getLogger()
+    (before,) = (each for each in root.handlers if isinstance(each, LogQueue))
+    assert before.formatter is not None
+    root.removeHandler(before)
+    root.addHandler(LogQueue(stderr, before.formatter, max_lines=10))
+    log = structlog.get_logger("wavstream.somewhere")
+    for number in range(50):
+        log.info("something_happened", number=number)
+    reads_on.set()
+    flush()
+    log.info("something_happened", number=50)
+    lines = lines_of(stderr)
+    numbers = [line["number"] for line in lines if line["event"] == "something_happened"]
+    (lost,) = [line["lines"] for line in lines if line["event"] == "log_lines_lost"]
+    assert numbers[:10] == list(range(10))
+    assert numbers[-1] == 50
+    assert len(numbers) + lost == 51
 
 
 def test_what_was_not_written_is_counted_when_the_period_is_over() -> None:

@@ -106,3 +106,9 @@ async def test_a_webhook_may_open_any_dialect_that_is_there() -> None:
 async def test_a_dialect_that_nobody_is_asked_for_does_not_keep_the_server_from_starting() -> None:
     assert await opening({"dialect": "audio_stream"}) is None
     assert await opening({**WEBHOOK, "dialect": "audio_stream"}, url="") is None
+
+
+@pytest.mark.parametrize("url", ["opener.example/open", "ftp://opener.example", "http://", "ws://opener.example"])
+async def test_an_address_that_nobody_can_post_to_is_refused(url: str) -> None:
+    with pytest.raises(OperatorError, match="WAVSTREAM_OPENER__URL"):
+        await opening({"kind": "webhook", "url": url})

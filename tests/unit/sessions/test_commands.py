@@ -51,6 +51,7 @@ class Opener:
     gate: asyncio.Event | None = None
     """What it waits for before it answers."""
     answers: int = 0
+    trouble: str | None = None
 
     async def open(self, request: OpenRequest) -> None:
         await self._answer("open", request.recording_id)

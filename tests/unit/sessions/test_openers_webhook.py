@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from structlog.testing import capture_logs
 
-from wavstream.errors import DependencyError, NotFound
+from tests.support.waiting import until
+from wavstream.errors import DependencyError, NotFound, OpenerFailed
+from wavstream.sessions.openers import webhook
 from wavstream.sessions.openers.base import OpenRequest
 from wavstream.sessions.openers.webhook import WebhookOpener
 
@@ -42,7 +46,12 @@ class Receiver:
     url: str = ""
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # somebody who looks whether we are there
+            writer.close()
+            return
+        start, *lines = head.decode().rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
         self.posted.append(Posted(start.split(" ")[1], headers, body))
@@ -168,3 +177,31 @@ async def test_a_receiver_that_does_not_answer_is_not_waited_for(receiver: Recei
 
 def test_the_token_is_not_shown_with_the_request() -> None:
     assert "wst_abc" not in repr(REQUEST)
+
+
+async def test_a_receiver_that_is_not_there_is_found_at_the_start_told_once_and_found_again_when_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setattr(webhook, "LOOK_S", 0.01)
+    url = f"http://127.0.0.1:{port}/open?key=secret"
+    with capture_logs() as logs:
+        async with WebhookOpener(url=url, sign=sign, retry_waits_s=()) as opener:
+            await until(lambda: opener.trouble)
+            for _ in range(3):
+                with pytest.raises(OpenerFailed):
+                    await opener.open(REQUEST)
+            trouble = opener.trouble
+            receiver = Receiver()
+            server = await asyncio.start_server(receiver.converse, "127.0.0.1", port)
+            await until(lambda: opener.trouble is None)
+            server.close()
+            await server.wait_closed()
+            with pytest.raises(OpenerFailed):
+                await opener.open(REQUEST)
+            assert opener.trouble is not None
+    assert trouble is not None
+    assert f"127.0.0.1:{port} cannot be reached" in trouble
+    assert "secret" not in trouble + str(logs)
+    assert [line["event"] for line in logs] == ["opener_unreachable", "opener_reached", "opener_unreachable"]

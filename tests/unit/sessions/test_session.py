@@ -348,7 +348,10 @@ async def test_a_waiting_recording_is_absent_when_no_stream_comes_in_time() -> N
     call.session.tick(at(START_WAIT_S))
 
     assert waited == [recording]
-    assert [(each.id, each.status) for each in call.recorder.changed] == [(recording, Status.ABSENT)]
+    (absent,) = call.recorder.changed
+    assert (absent.id, absent.status, absent.end_reason, absent.ended_at) == (
+        recording, Status.ABSENT, EndReason.NO_STREAM, utc(at(START_WAIT_S)),
+    )  # fmt: skip
     assert (call.session.is_over, call.writer.journals) == (True, [])
 
 

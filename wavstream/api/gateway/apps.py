@@ -142,6 +142,9 @@ class _Registry:
             if unknown := said.vendor_accounts.keys() - set(parts.vendors):
                 there_are = f"there are: {', '.join(parts.vendors)}"
                 raise _wrong([(f"/vendor_accounts/{vendor}", there_are) for vendor in sorted(unknown)])
+            wrong = [(number, parts.wrong_event(name)) for number, name in enumerate(said.events)]
+            if mistakes := [(f"/events/{number}", mistake) for number, mistake in wrong if mistake is not None]:
+                raise _wrong(mistakes)
             key = None if said.api_key is None else await self._kept(app_id, said.api_key)
             id_ = await parts.apps.next_id(app_id) if known is None else known.id
             target, made = self._target(id_, said, known)

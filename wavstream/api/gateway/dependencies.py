@@ -30,6 +30,8 @@ class GatewayDependencies:
     """None: apps cannot be administered here."""
     vendors: tuple[str, ...]
     """The names of the APIs at which an app may have account ids."""
+    wrong_event: Callable[[str], str | None]
+    """Returns what is wrong with the name of an event that an app asks for; None: nothing."""
     now: Callable[[], datetime]
     """Aware, UTC."""
     clock: Callable[[], float]

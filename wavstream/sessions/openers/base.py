@@ -26,6 +26,10 @@ class OpenRequest:
 class Opener(Protocol):
     """Starts and stops the stream of a session on the media server."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot be asked now, as it was seen last, and who has to look at what; None: it can."""
+
     async def open(self, request: OpenRequest) -> None:
         """Ask the media server to start the stream, and return when it has agreed; the stream itself may come later.
 

@@ -22,10 +22,10 @@ from enum import StrEnum
 import structlog
 
 from wavstream.errors import (
-    DependencyError,
     FieldError,
     InvalidFields,
     NotFound,
+    OpenerFailed,
     OperatorError,
     WavstreamError,
 )
@@ -98,6 +98,11 @@ class EslOpener:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         """By channel: a stop waits until the start before it has finished."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why FreeSWITCH cannot be asked now; None: it can."""
+        return self._switch.trouble
+
     async def open(self, request: OpenRequest) -> None:
         """Start the stream, and return when FreeSWITCH says that it has been started."""
         channel = self._channel_of(request.session_id)
@@ -154,7 +159,7 @@ class EslOpener:
             return OperatorError(f"FreeSWITCH's {self._command} is one that takes other arguments: {_shown(answer)}")
         if await self._switch.api(f"uuid_exists {channel}") == "false":
             return NotFound("the media server has no channel of this session")
-        return DependencyError(
+        return OpenerFailed(
             f"FreeSWITCH did not start the stream ({_shown(answer)}): the channel streams already, or it is not "
             "answered yet; FreeSWITCH's log says which"
         )
@@ -171,7 +176,7 @@ class EslOpener:
             return
         try:
             answer = await self._switch.api(f"uuid_broadcast {channel} silence_stream://-1 {self._silence}")
-        except (DependencyError, OperatorError) as error:
+        except (OpenerFailed, OperatorError) as error:
             answer = str(error)
         if not answer.startswith("+OK"):
             log.warning("opener_silence_not_played", channel=channel, reason=_shown(answer))
@@ -181,9 +186,9 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise OperatorError(f"the pattern of the channel is not a regular expression: {error}") from error
+        raise OperatorError(f"opener.channel is not a regular expression: {error}") from error
     if "channel" not in pattern.groupindex:
-        raise OperatorError("the pattern of the channel needs a group of this name: (?P<channel>...)")
+        raise OperatorError("opener.channel needs a group of this name: (?P<channel>...)")
     return pattern
 
 

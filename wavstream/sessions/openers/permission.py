@@ -19,6 +19,11 @@ class OnlyFor:
         self._apps = apps
         self._is_only_app = is_only_app
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the opener cannot be asked now; None: it can."""
+        return self._opener.trouble
+
     async def open(self, request: OpenRequest) -> None:
         """Open the stream; raise Forbidden where the app may not, and what the opener raises."""
         if self._apps:

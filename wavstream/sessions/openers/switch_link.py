@@ -17,7 +17,7 @@ from typing import Self
 
 import structlog
 
-from wavstream.errors import DependencyError, OperatorError
+from wavstream.errors import OpenerFailed, OperatorError
 from wavstream.sessions.openers.event_socket import (
     AuthAccepted,
     AuthRejected,
@@ -37,7 +37,7 @@ _KEEPALIVE_IDLE_S, _KEEPALIVE_INTERVAL_S, _KEEPALIVE_PROBES = 30, 10, 3
 log = structlog.get_logger(__name__)
 
 
-class ConnectionLost(DependencyError):
+class ConnectionLost(OpenerFailed):
     """The connection ended before the reply came."""
 
 
@@ -78,7 +78,7 @@ class SwitchLink:
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         # Before the connection ends: a command that may be run twice would wait for the next one.
-        self._refuse_commands(DependencyError("wavstream is stopping"))
+        self._refuse_commands(OpenerFailed("wavstream is stopping"))
         self._connecting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._connecting
@@ -86,7 +86,7 @@ class SwitchLink:
     async def api(self, command: str, *, repeatable: bool = False) -> str:
         """Run an API command and return FreeSWITCH's reply, whatever it says.
 
-        Raise OperatorError while FreeSWITCH does not accept us, DependencyError without a connection or a reply,
+        Raise OperatorError while FreeSWITCH does not accept us, OpenerFailed without a connection or a reply,
         ValueError if the command is not one line.
         """
         line = api_command(command)
@@ -108,10 +108,15 @@ class SwitchLink:
                             raise
         except TimeoutError as error:
             if connection is None:
-                raise DependencyError(f"{self._name} cannot be reached: {self._failure or 'no answer'}") from error
+                raise OpenerFailed(f"{self._name} cannot be reached: {self._failure or 'no answer'}") from error
             if connection.replies == replies_before:
                 connection.abort()
-            raise DependencyError(f"{self._name} has not answered within {self._answer_timeout_s:g} s") from error
+            raise OpenerFailed(f"{self._name} has not answered within {self._answer_timeout_s:g} s") from error
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection, and what to look at; None: there is one, or the first attempt is under way."""
+        return f"{self._name} cannot be used ({self._failure}): look at it, and at [opener]" if self._failure else None
 
     @property
     def _name(self) -> str:
@@ -122,7 +127,7 @@ class SwitchLink:
             try:
                 await self._run_connection()
             # A TimeoutError is an OSError; a host that cannot be a name, such as "a..b", is a UnicodeError.
-            except (OSError, UnicodeError, OperatorError, DependencyError) as error:
+            except (OSError, UnicodeError, OperatorError, OpenerFailed) as error:
                 self._set_disconnected(error)
             await asyncio.sleep(self._retry_waits_s[min(self._failures, len(self._retry_waits_s) - 1)])
             self._failures += 1
@@ -149,8 +154,8 @@ class SwitchLink:
                             case Reply(text):
                                 connection.replied(text)
                             case Disconnected(reason):
-                                raise DependencyError(reason)
-            raise DependencyError("it has closed the connection")
+                                raise OpenerFailed(reason)
+            raise OpenerFailed("it has closed the connection")
         finally:
             writer.close()
             connection.lost(ConnectionLost(f"{self._name} was lost before it had answered"))

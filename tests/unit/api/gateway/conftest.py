@@ -18,6 +18,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import Command, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.mount import create_gateway
+from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.operation import Operation
 from wavstream.model.options import FileFormat, RecordingOptions
@@ -108,6 +109,7 @@ def parts_over(catalog: Catalog, commands: FakeCommands) -> GatewayDependencies:
         digests=KeyDigests(MASTER),
         admin_key=ADMIN_KEY,
         vendors=("gateway", "bird"),
+        wrong_event=VOCABULARIES.wrong_event,
         now=now,
         clock=lambda: 0.0,
     )

@@ -51,6 +51,32 @@ async def test_an_app_is_registered_and_its_key_is_not_given_out(gateway: Gatewa
     assert await secrets(gateway) == [secret]
 
 
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("recording.complete", "there is no event recording.complete; did you mean recording.completed?"),
+        ("voice.recordings", "there is no event voice.recordings; did you mean voice.recording?"),
+        ("nothing like it", "there is no event nothing like it; there are: "),
+    ],
+)
+async def test_an_event_that_does_not_exist_is_refused_with_the_one_that_is_nearest(
+    admin: httpx.AsyncClient, name: str, detail: str
+) -> None:
+    said = {"webhook_url": HOOKS, "api_key": KEY, "events": ["command.result", name]}
+    answer = await admin.post(APP, json=said)
+    assert answer.status_code == 400
+    (mistake,) = answer.json()["detail"]["errors"]
+    assert mistake["pointer"] == "/events/1"
+    assert mistake["detail"].startswith(detail)
+    assert (await admin.get(APP)).status_code == 404
+
+
+async def test_events_of_the_gateway_that_never_happen_here_may_be_named(admin: httpx.AsyncClient) -> None:
+    events = ["call.new", "dtmf", "playback.finished", "conference.join", "call.recording.saved", "voice.recording"]
+    answer = await admin.post(APP, json={"webhook_url": HOOKS, "api_key": KEY, "events": events})
+    assert (answer.status_code, answer.json()["events"]) == (200, events)
+
+
 async def test_a_registration_writes_over_all_but_the_key_and_the_secret(
     gateway: Gateway, admin: httpx.AsyncClient
 ) -> None:

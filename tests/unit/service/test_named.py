@@ -1,0 +1,69 @@
+"""An app or an event that a setting or an app names, and that there is not, is told at the start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from wavstream.errors import OperatorError
+from wavstream.model.app import App, WebhookTarget
+from wavstream.service.named import check_names
+from wavstream.settings import Settings
+
+URL = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
+SIGNED = {"auth_token": "secret"}
+
+
+def apps(*names: str) -> list[App]:
+    return [App(name, created_at=datetime.now(UTC)) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "wrong"),
+    [
+        ({"twilio": {**SIGNED, "app": "nosuch"}}, ("shop",), "WAVSTREAM_TWILIO__APP .*'nosuch'.*there are: shop"),
+        ({"twilio": {"app": "nosuch"}}, (), "WAVSTREAM_TWILIO__APP"),
+        ({"twilio": SIGNED}, (), "WAVSTREAM_TWILIO__APP .*'default'"),
+        ({"opener": {**URL, "apps": ["nosuch"]}}, ("shop",), "WAVSTREAM_OPENER__APPS .*'nosuch'"),
+    ],
+)
+def test_a_setting_that_can_do_nothing_without_its_app_keeps_the_server_from_starting(
+    settings: dict[str, Any], there: tuple[str, ...], wrong: str
+) -> None:
+    with pytest.raises(OperatorError, match=wrong):
+        check_names(Settings(**settings), apps(*there))
+    with capture_logs() as logs:  # where apps are added over HTTP, it takes a server that runs
+        check_names(Settings(**settings, admin_api_key=SecretStr("key-of-the-administrators")), apps(*there))
+    assert [line["event"] for line in logs] == ["setting_names_no_app"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "warnings"),
+    [
+        ({}, (), 0),
+        ({"twilio": {**SIGNED, "app": "shop"}}, ("shop",), 0),
+        ({"opener": {**URL, "apps": ["shop", "nosuch"]}}, ("shop",), 1),
+        ({"opener": {"kind": "none", "apps": ["nosuch"]}}, ("shop",), 0),
+        ({"opener": {**URL, "apps": ["default"]}}, (), 0),
+        ({"quotas": {"apps": {"nosuch": {"streams": 1}, "shop": {}}}}, ("shop",), 1),
+    ],
+)
+def test_one_name_of_several_or_a_quota_is_a_warning(
+    settings: dict[str, Any], there: tuple[str, ...], warnings: int
+) -> None:
+    with capture_logs() as logs:
+        check_names(Settings(**settings), apps(*there))
+    assert [(line["event"], line["log_level"]) for line in logs] == [("setting_names_no_app", "warning")] * warnings
+
+
+def test_an_event_that_an_earlier_version_took_is_a_warning() -> None:
+    target = WebhookTarget("https://shop.example/hooks", ("recording.complete", "call.new"))
+    with capture_logs() as logs:
+        check_names(Settings(), [App("shop", created_at=datetime.now(UTC), webhook=target)])
+    (line,) = logs
+    assert (line["event"], line["app_id"]) == ("app_event_unknown", "shop")
+    assert "did you mean recording.completed?" in line["error"]

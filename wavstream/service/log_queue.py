@@ -1,0 +1,64 @@
+"""The thread that writes the log: whoever reads standard error may be slow, or have stopped; no call waits for that.
+
+So many lines wait to be written. Those that find no room are dropped, and counted before the next one that does. At the
+end of the process it is waited for the last ones, not for longer than ``FLUSH_S``.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, TextIO
+
+import structlog
+
+MAX_LINES = 10_000
+"""That wait to be written: some megabytes."""
+FLUSH_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class LogQueue(QueueHandler):
+    """Formats lines, where they are logged, and hands them to the thread."""
+
+    queue: queue.Queue[Any]
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter, *, max_lines: int = MAX_LINES) -> None:
+        """Write to ``stream``; ``max_lines`` may wait for it."""
+        super().__init__(queue.Queue(max_lines))
+        self.setFormatter(formatter)
+        self._lost = 0
+        """Lines that found no room, since the last one that did."""
+        QueueListener(self.queue, _Stream(stream)).start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Hand a line over, or drop it where too many wait; the handler's lock is held."""
+        # Behind lines that were dropped one more is needed, which counts them.
+        if self.queue.maxsize - self.queue.qsize() < (2 if self._lost else 1):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            log.warning("log_lines_lost", lines=lost)
+        self.queue.put_nowait(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Write a record whose format and arguments do not fit, which the library would print over many lines."""
+        if isinstance(record.msg, str) and record.args:
+            args, record.args = record.args, None
+            record.msg = f"{record.msg!r} with {args!r}"
+            self.handle(record)
+
+    def flush(self, timeout_s: float = FLUSH_S) -> None:
+        """Wait until what was handed over is written, or the time is over."""
+        ends = time.monotonic() + timeout_s
+        while self.queue.unfinished_tasks and time.monotonic() < ends:
+            time.sleep(0.001)
+
+
+class _Stream(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing: standard error is gone, and there is nobody to tell."""
