@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.support.no_disk import no_disk
 from tests.support.truth import Truth, again_if_too_slow, witnessed
 from tests.support.waiting import WAIT_S, until
+from wavstream.clock import uptime_us
 from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
@@ -166,8 +167,10 @@ async def close_code(socket: ClientConnection) -> tuple[int | None, str | None]:
 class Wall:
     """The wall clock as links and retention see it; a test can put it forward."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, jumps: bool = False) -> None:
+        """``jumps``: a server finds that it was put forward; else so much time has passed."""
         self.ahead = timedelta(0)
+        self.steady_us = uptime_us if jumps else None
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -180,7 +183,8 @@ async def recorder(
     """Run a server in this process, on a free port; its threads take turns as those of one that serves."""
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
+    chosen, wall = Settings(port=0, data_dir=data_dir, **settings), wall or Wall()
+    async with running(chosen, wall=wall, steady_us=wall.steady_us) as (service, _):
         client = Recorder(service.settings.base_url, service=service)
         try:
             with no_disk():

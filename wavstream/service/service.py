@@ -22,7 +22,8 @@ from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
-from wavstream.clock import UnixClock
+from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.clock import Clocks, UnixClock
 from wavstream.conversion.conversions import Conversions
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -39,6 +40,7 @@ from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.opening import OpenRequests, make_opener
@@ -89,13 +91,18 @@ class Service:
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
+        steady_us: Callable[[], int] | None = None,
     ) -> None:
-        """Prepare the service; links and retention go by ``wall``, journals by ``clock``."""
+        """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
+
+        ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
+        """
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
+        self.clocks = Clocks(self.clock, wall, steady_us=steady_us)
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -122,6 +129,7 @@ class Service:
             app_cache.get,
             server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
+            on_wall=self.clocks.on_wall,
         )
         secret_box, signing_keys = SecretBox(master), SigningKeys(master)
         self.webhooks = WebhookService(
@@ -152,6 +160,7 @@ class Service:
             facts_of=self.webhooks.facts_of,
             expires_at=expiry.of,
             sidecar=self._sidecar if settings.sidecar else None,
+            on_wall=self.clocks.on_wall,
         )
         self.recorder = Recorder(
             Folders(journal=self.folder.journal, spool=self.folder.spool),
@@ -232,6 +241,7 @@ class Service:
             eraser=eraser,
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
+            wall=self._wall,
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
@@ -250,9 +260,14 @@ class Service:
             storage=storage,
             writer=self._writer,
             clock=self.clock,
+            wall=self._wall,
         )
         self._gateway = GatewayCommands(
-            commands, self.catalog.operations, rules=command_rules(settings), now_us=self.clock.now_us
+            commands,
+            self.catalog.operations,
+            rules=command_rules(settings),
+            now_us=self.clock.now_us,
+            wall=self._wall,
         )
         gateway = gateway_dependencies(
             settings,
@@ -330,6 +345,14 @@ class Service:
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)
+        clock_watch = ClockWatch(
+            self.clocks,
+            corrections=ClockCorrections(self.catalog.database),
+            recorder=self.recorder,
+            sweeper=sweeper,
+            dispatcher=self.webhooks.dispatcher,
+            set_aside=self._writer.set_aside,
+        )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log)
         self.metrics.add(
             collect_metrics(
@@ -342,6 +365,7 @@ class Service:
                 recovery=self.recovery,
                 removals=removals,
                 sweeper=sweeper,
+                clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
             )
         )
@@ -354,9 +378,9 @@ class Service:
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.modes, "file modes")
         self._keep(watch.folders, "data folder")
-        self._keep(
-            functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
-        )
+        self._keep(clock_watch.run, "wall clock")
+        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=clock_watch.now)
+        self._keep(sweep, "sweeper")
         self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:

@@ -69,7 +69,10 @@ class Commands:
         eraser: Eraser,
         new_recordings: NewRecordings,
         now_us: Callable[[], int],
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
+        """Stamp sessions and recordings by ``now_us``; what is kept for a while by ``wall``, None: by that too."""
+        self._wall = wall or (lambda: utc(now_us()))
         self._sessions = sessions
         self._recorder = recorder
         self._opened = opened
@@ -105,7 +108,7 @@ class Commands:
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         app_id = recording.app_id
         earlier = await self._catalog.idempotency.remember(
-            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=recording.created_at
+            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=self._wall()
         )
         if earlier is not None:
             if earlier.request_digest != request_digest:
@@ -278,10 +281,10 @@ class Commands:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
         by = f"api key of {app_name(app_id)}"
-        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=utc(self._now_us())):
+        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
-        await self._eraser.end(utc(self._now_us()))
+        await self._eraser.end(self._wall())
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
