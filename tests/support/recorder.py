@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,26 +197,53 @@ async def recorder(
 class ServerProcess:
     """A server in a process of its own: started, and ended only by its id."""
 
+    enter: Sequence[str] = ()
+    """What its command begins with."""
+
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
+        self.said: list[dict[str, Any]] = []
+        """Its log until it was ready."""
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> Recorder:
         """Start, and wait until it says that it is ready."""
+        process = await self._begin()
+        assert process.stderr is not None
+        self.said.clear()
+        async with asyncio.timeout(WAIT_S):
+            while line := await process.stderr.readline():
+                said = json.loads(line)
+                self.said.append(said)
+                if said["event"] == "server_ready":
+                    return Recorder(said["url"])
+        raise AssertionError("the server ended before it was ready")
+
+    async def fail(self) -> tuple[int, str]:
+        """Start where that cannot be; return the exit code and what was said."""
+        process = await self._begin()
+        _, words = await asyncio.wait_for(process.communicate(), WAIT_S)
+        self._process = None
+        assert process.returncode is not None
+        return process.returncode, words.decode()
+
+    async def _begin(self) -> asyncio.subprocess.Process:
         environment = {
             **os.environ, **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
         }  # fmt: skip
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wavstream", "serve", "--port", "0", stderr=asyncio.subprocess.PIPE, env=environment
+            *self.enter,
+            sys.executable,
+            "-m",
+            "wavstream",
+            "serve",
+            "--port",
+            "0",
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
         )
-        assert self._process.stderr is not None
-        async with asyncio.timeout(WAIT_S):
-            while line := await self._process.stderr.readline():
-                said = json.loads(line)
-                if said["event"] == "server_ready":
-                    return Recorder(said["url"])
-        raise AssertionError("the server ended before it was ready")
+        return self._process
 
     def freeze(self) -> None:
         """Let the process stand still."""

@@ -3,6 +3,9 @@
 1. First the rows say so (``catalog/erasures.py``): from then on nobody is given the file, and no restart brings the
    recording back. Each step that follows may fail, or be ended by a crash: the row says that something is left, and the
    sweeper does it again.
+   On a full disk the catalog has no room to say so. Then the reserve file is given up and, as long as nobody holds the
+   recording, its file goes first. If the row cannot be written even then, the recording is there without its file until
+   it can: who asked for it is told that it was not done, and retention does it again.
 2. The file goes, with its sidecar and its copies.
 3. Who has it open, or is about to tell of it, is broken off: downloads, listeners, the conversion to the other format,
    webhooks. In this order, since who opens it later finds no file.
@@ -18,17 +21,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, DiskFull
 from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.reserve_file import ReserveFile
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +48,20 @@ class Eraser:
     """Erases what may be erased. Lives on the event loop."""
 
     def __init__(
-        self, *, catalog: Catalog, storage: LocalStorage, recorder: Recorder, set_aside: SetAside, kept: timedelta
+        self,
+        *,
+        catalog: Catalog,
+        storage: LocalStorage,
+        recorder: Recorder,
+        set_aside: SetAside,
+        kept: timedelta,
+        reserve_file: ReserveFile | None = None,
     ) -> None:
-        """Erase what is set aside too; ``kept``: for how long, where no recording tells it."""
+        """Erase what is set aside too; ``kept``: for how long, where no recording tells it.
+
+        ``reserve_file`` is released where the disk has no room to erase anything.
+        """
+        self._reserve_file = reserve_file
         self._catalog = catalog
         self._storage = storage
         self._recorder = recorder
@@ -66,11 +82,23 @@ class Eraser:
         erased: set[str] = set()
         for start in range(0, len(doomed), ROWS_AT_ONCE):
             some = doomed[start : start + ROWS_AT_ONCE]
-            erased |= await self._catalog.erasures.begin(some, status, by=by, now=now)
+            erased |= await self._begin(some, status, by=by, now=now)
         for recording in doomed:
             if recording.id in erased:
                 log.info("recording_erased", recording_id=recording.id, app_id=recording.app_id, status=status, by=by)
         return erased
+
+    async def _begin(self, some: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
+        try:
+            return await self._catalog.erasures.begin(some, status, by=by, now=now)
+        except DiskFull:
+            if self._reserve_file is not None:
+                await asyncio.to_thread(self._reserve_file.release, "recordings are erased on a full disk")
+            return await self._catalog.erasures.begin(some, status, by=by, now=now, make_room=self._make_room)
+
+    def _make_room(self, recording: Recording) -> None:
+        with suppress(DependencyError):  # what stays is removed later
+            self._storage.delete(recording.object_key)
 
     async def remove(self, erased: Erasing) -> None:
         """Remove what is left of a recording whose row is erased; raise DependencyError if something stays."""

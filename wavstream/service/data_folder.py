@@ -43,6 +43,7 @@ class DataFolder:
         self.catalog = root / "catalog.db"
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
+        self.reserve_file = root / "reserve"
         self.master_key = root / "master.key"
         self._lost = {
             self.journal: "what is recorded goes on; if the server dies, what running recordings had in earlier "
@@ -123,7 +124,7 @@ class DataFolder:
             for folder in (self.journal, self.spool):
                 mend(folder, FOLDER)
             logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
-            ours = (self.lock, self.catalog, *logs, self.link_keys, self.master_key)
+            ours = (self.lock, self.reserve_file, self.catalog, *logs, self.link_keys, self.master_key)
             for path in (*ours, *self.journal.iterdir(), *self.spool.iterdir()):
                 if not path.is_dir():
                     mend(path, FILE)

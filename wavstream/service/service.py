@@ -43,6 +43,7 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
@@ -69,6 +70,7 @@ from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
+from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger(__name__)
@@ -112,6 +114,9 @@ class Service:
         settings = self.settings
         self.folder.claim()
         self._closing.callback(self.folder.release)
+        reserve_file = ReserveFile(self.folder.reserve_file)
+        disk_watch = DiskWatch(self.folder.root, reserve_file)
+        await asyncio.to_thread(disk_watch.prepare)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
@@ -197,6 +202,7 @@ class Service:
             recorder=self.recorder,
             set_aside=self._writer.set_aside,
             kept=timedelta(hours=settings.retention.hours),
+            reserve_file=reserve_file,
         )
         for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
             eraser.on_removal(end)
@@ -290,6 +296,7 @@ class Service:
             recorder=self.recorder,
             sessions=self.sessions,
             writer=self._writer,
+            reserve=reserve,
             now=self._wall,
         )
         dependencies = ApiDependencies(
@@ -374,6 +381,7 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(disk_watch.run, "disk")
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.modes, "file modes")

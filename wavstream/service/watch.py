@@ -17,6 +17,8 @@ from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.recorder.recorder import Recorder
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.disk_watch import why_short
+from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.registry import Sessions
 from wavstream.storage.links import LinkKeys, load_link_keys
 from wavstream.storage.modes import mend_below
@@ -43,6 +45,7 @@ class Watch:
         recorder: Recorder,
         sessions: Sessions,
         writer: JournalWriter,
+        reserve: DiskReserve,
         now: Callable[[], datetime],
     ) -> None:
         self._folder = folder
@@ -53,6 +56,7 @@ class Watch:
         self._recorder = recorder
         self._sessions = sessions
         self._writer = writer
+        self._reserve = reserve
         self._now = now
         self._trouble: str | None = None
         """Why the data folder cannot be used, and what to do."""
@@ -117,6 +121,8 @@ class Watch:
             reasons.append(f"new calls are refused, the server is too late: {late}")
         if self._trouble is not None:
             reasons.append(self._trouble)
+        if (short := why_short(self._reserve)) is not None:
+            reasons.append(short)
         if (refused := self._writer.refused) is not None:
             reasons.append(refused)
         elif self._writer.failing is not None:
