@@ -16,6 +16,7 @@ from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.small_disk import SmallDisk, needs_a_small_disk, small_disk
 from tests.support.waiting import until
 from wavstream.simulator.caller import Leg
+from wavstream.storage.reserve_file import RESERVE_BYTES
 
 pytestmark = needs_a_small_disk
 RATE_HZ = 8000
@@ -82,7 +83,7 @@ async def test_on_a_full_disk_the_server_says_so_erases_serves_and_starts_again(
         disk.fill()  # what was erased has made room
         erased.append(await erase(client, later))
         disk.empty()
-        await until(lambda: (disk.seen / "data" / "reserve").exists())
+        await until(lambda: (disk.seen / "data" / "reserve").stat().st_size == RESERVE_BYTES)
 
         async def is_ready() -> bool:
             return await not_ready(client) == []

@@ -3,9 +3,10 @@
 1. First the rows say so (``catalog/erasures.py``): from then on nobody is given the file, and no restart brings the
    recording back. Each step that follows may fail, or be ended by a crash: the row says that something is left, and the
    sweeper does it again.
-   On a full disk the catalog has no room to say so. Then the reserve file is given up and, as long as nobody holds the
-   recording, its file goes first. If the row cannot be written even then, the recording is there without its file until
-   it can: who asked for it is told that it was not done, and retention does it again.
+   On a full disk the catalog has no room to say so. Then the file goes first, as long as nobody holds the recording,
+   and where that does not make enough room the reserve file is given up, a part after the other. If the row cannot be
+   written even then, the recording is there without its file until it can: who asked for it is told that it was not
+   done, and retention does it again.
 2. The file goes, with its sidecar and its copies.
 3. Who has it open, or is about to tell of it, is broken off: downloads, listeners, the conversion to the other format,
    webhooks. In this order, since who opens it later finds no file.
@@ -89,12 +90,20 @@ class Eraser:
         return erased
 
     async def _begin(self, some: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
-        try:
-            return await self._catalog.erasures.begin(some, status, by=by, now=now)
-        except DiskFull:
-            if self._reserve_file is not None:
-                await asyncio.to_thread(self._reserve_file.release, "recordings are erased on a full disk")
-            return await self._catalog.erasures.begin(some, status, by=by, now=now, make_room=self._make_room)
+        make_room: Callable[[Recording], None] | None = None
+        while True:
+            try:
+                return await self._catalog.erasures.begin(some, status, by=by, now=now, make_room=make_room)
+            except DiskFull:
+                if make_room is None:
+                    make_room = self._make_room
+                elif not await self._release_reserve():
+                    raise
+
+    async def _release_reserve(self) -> bool:
+        if self._reserve_file is None:
+            return False
+        return await asyncio.to_thread(self._reserve_file.release, "recordings are erased on a full disk")
 
     def _make_room(self, recording: Recording) -> None:
         with suppress(DependencyError):  # what stays is removed later

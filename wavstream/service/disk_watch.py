@@ -1,18 +1,21 @@
 """The disk under the data folder: whether it is full, said once, and the file that keeps room for what frees some.
 
 On a full disk calls go on (audio waits in memory, then with the peers), finished files are served, and recordings are
-erased, by retention and by request. What the start does: it lets go of the reserve file (``storage/reserve_file.py``),
-so that the catalog can be opened, and goes on with what it has.
+erased, by retention and by request. A start takes a part of the reserve file (``storage/reserve_file.py``), so that the
+catalog can be opened, and goes on with what it has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
+from wavstream.errors import DiskFull
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.reserve_file import RESERVE_BYTES, ReserveFile
 
@@ -22,6 +25,8 @@ LOOK_S = 1.0
 TO_DO = "delete other files on it, or make it larger; recordings that are due or are deleted make room too"
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class DiskWatch:
@@ -34,12 +39,20 @@ class DiskWatch:
         self._is_failing = False
 
     def prepare(self) -> None:
-        """Keep room for what frees some; on a full disk, let go of it, so that the server can start. Blocks."""
-        free_bytes = self._look()
-        if self._is_full:
-            self._reserve_file.release("the server starts on a full disk")
-        else:
-            self._keep(free_bytes)
+        """Keep room for what frees some; say it if there is none. Blocks."""
+        try:
+            self._look_and_keep()
+        except OSError as error:
+            log.warning("disk_reserve_not_made", error=str(error))
+
+    async def with_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
+        while True:
+            try:
+                return await work()
+            except DiskFull:
+                if not await asyncio.to_thread(self._reserve_file.release, "the server starts on a full disk"):
+                    raise
 
     async def run(self) -> None:
         """Look once a second, until cancelled."""
@@ -57,12 +70,6 @@ class DiskWatch:
         free_bytes = self._look()
         if not self._is_full:
             self._reserve_file.make(free_bytes)
-
-    def _keep(self, free_bytes: int) -> None:
-        try:
-            self._reserve_file.make(free_bytes)
-        except OSError as error:
-            log.warning("disk_reserve_not_made", error=str(error))
 
     def _look(self) -> int:
         free_bytes = shutil.disk_usage(self._root).free

@@ -123,7 +123,8 @@ class Service:
         storage.prepare(self.folder.spool)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
-        self.catalog = await Catalog.open(self.folder.catalog, is_wanted=wanted_facts(settings.webhooks))
+        wanted = wanted_facts(settings.webhooks)
+        self.catalog = await disk_watch.with_room(lambda: Catalog.open(self.folder.catalog, is_wanted=wanted))
         self._closing.push_async_callback(self.catalog.database.close)
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True

@@ -5,7 +5,7 @@ log and its index. On a disk without any room neither can be done, and nothing w
 
 1. The file is made when there is plenty of room, and its blocks are allocated: where the filesystem takes that for a
    promise (a compressing one does not), so much is left when all else is used.
-2. It is removed by whoever needs the room, and made again once there is plenty.
+2. Whoever needs room takes a part of it, and as many as it takes. Once there is plenty of room it is whole again.
 
 Every method touches the disk: not for the event loop.
 """
@@ -15,15 +15,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-RESERVE_BYTES = 8 << 20
-"""Twice what the catalog's log holds before it is moved into the catalog."""
+PART_BYTES = 2 << 20
+"""Enough to open the catalog, or to erase fifty recordings."""
+RESERVE_BYTES = 4 * PART_BYTES
 PLENTY = 4
-"""How many times its size has to be free before it is made: to make it must not be what fills the disk."""
+"""How many times what is missing has to be free before it is made: to make it must not be what fills the disk."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,24 +31,24 @@ log = structlog.get_logger(__name__)
 class ReserveFile:
     """One such file. Safe to use from any thread."""
 
-    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES, part_bytes: int = PART_BYTES) -> None:
         self._path = path
         self._size_bytes = size_bytes
+        self._part_bytes = part_bytes
         self._lock = threading.Lock()
 
     def make(self, free_bytes: int) -> bool:
-        """Make it, where it is missing and so much is free; return whether it is there. Raise OSError."""
+        """Make it whole, where something is missing and enough is free; return whether it is. Raise OSError."""
         with self._lock:
-            with suppress(FileNotFoundError):
-                if os.stat(self._path).st_size == self._size_bytes:
-                    return True
-            if free_bytes < PLENTY * self._size_bytes:
-                return False
+            there_bytes = self._there()
+            missing_bytes = self._size_bytes - there_bytes
+            if missing_bytes <= 0 or free_bytes < PLENTY * missing_bytes:
+                return missing_bytes <= 0
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, self._size_bytes)
+                os.posix_fallocate(descriptor, there_bytes, missing_bytes)
             except OSError as error:
-                self._path.unlink(missing_ok=True)
+                os.ftruncate(descriptor, there_bytes)
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     return False
                 raise
@@ -57,11 +57,21 @@ class ReserveFile:
             return True
 
     def release(self, why: str) -> bool:
-        """Give its room away, and say in the log ``why``; return whether there was any."""
+        """Give a part of its room away, and say in the log ``why``; return whether there was any."""
         with self._lock:
             try:
-                self._path.unlink()
+                there_bytes = self._there()
+                left_bytes = max(0, there_bytes - self._part_bytes)
+                if there_bytes:
+                    os.truncate(self._path, left_bytes)
             except OSError:
                 return False
-        log.warning("disk_reserve_released", size_bytes=self._size_bytes, why=why)
-        return True
+        if there_bytes:
+            log.warning("disk_reserve_released", why=why, left_bytes=left_bytes)
+        return there_bytes > 0
+
+    def _there(self) -> int:
+        try:
+            return os.stat(self._path).st_size
+        except FileNotFoundError:
+            return 0
