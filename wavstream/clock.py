@@ -10,7 +10,8 @@ is put right, or wrong, while the server runs.
 2. An instant is compared with its own clock alone. Where retention begins at a moment that the journal's clock has
    stamped, ``Clocks.on_wall`` says when that was by the wall clock.
 3. A jump of the wall clock is a difference to the time that the machine has been up, sleep included: ``Jumps``.
-   Moments that this run has made by the wall clock are moved by as much (``service/clock_watch.py``), before any sweep.
+   Moments that were made by it since the machine was started are moved by as much (``service/clock_watch.py``), before
+   any sweep.
 """
 
 from __future__ import annotations
@@ -74,14 +75,15 @@ class Clocks:
         """Look for jumps of ``wall`` beside ``steady_us``; None: whatever ``wall`` says, so much time has passed."""
         self._journal = journal
         self.wall = wall
-        self.journal_since_us = journal.now_us()
-        """When this run began, by the journal's clock."""
-        self.wall_since = wall()
-        """When this run began, as the wall clock is set now."""
+        self._run_since_us = journal.now_us()
         self._steady_us = steady_us
-        self._jumps: Jumps | None = None
-        if steady_us is not None:
-            self._jumps = Jumps(wall_us=unix_us(self.wall_since), steady_us=steady_us())
+        up_us = 0 if steady_us is None else steady_us()
+        self._jumps = None if steady_us is None else Jumps(wall_us=unix_us(wall()), steady_us=up_us)
+        # Earlier runs since the machine was started went by the same clock, set as it was when this one began.
+        self.journal_since_us = self._run_since_us - up_us
+        """When the machine was started, by the journal's clock."""
+        self.wall_since = wall() - timedelta(microseconds=up_us)
+        """When the machine was started, as the wall clock is set now."""
 
     def journal_now_us(self) -> int:
         """Return the Unix time of the journal's clock in microseconds."""
@@ -92,7 +94,7 @@ class Clocks:
 
         What an earlier run has stamped is now: nobody knows how its clock was set, nor could what it left be fetched.
         """
-        if unix_us(stamped) < self.journal_since_us:
+        if unix_us(stamped) < self._run_since_us:
             return self.wall()
         ahead = self.wall() - utc(self.journal_now_us())
         return stamped if abs(ahead) < timedelta(microseconds=AGREE_US) else stamped + ahead

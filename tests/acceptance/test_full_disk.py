@@ -79,9 +79,9 @@ async def test_on_a_full_disk_the_server_says_so_erases_serves_and_starts_again(
         client = await server.start()
         said = {line["event"] for line in server.said}
         swept = await client.until(due, "expired")
-        heard.append(hear(await client.fetch(kept))[0].shape)
+        heard.append(hear(await client.fetch(await client.get(kept)))[0].shape)
         disk.fill()  # what was erased has made room
-        erased.append(await erase(client, later))
+        erased.append(await erase(client, await client.get(later)))
         disk.empty()
         await until(lambda: (disk.seen / "data" / "reserve").stat().st_size == RESERVE_BYTES)
 

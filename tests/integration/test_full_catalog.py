@@ -84,6 +84,14 @@ async def test_files_make_room_for_their_own_erasure_and_then_the_reserve_does(
     assert archive.parts_left == parts_left
 
 
+async def test_the_note_that_nothing_is_left_has_the_reserve_too(archive: Archive) -> None:
+    await archive.due("one")
+    archive.database.failure = DiskFull
+    archive.database.faults["Erasures.finish"] = 1
+    swept = await Sweeper(archive.catalog, archive.storage, archive.eraser).sweep(NOW)
+    assert (swept, archive.parts_left) == (Swept(erased=1, failed=0), PARTS - 1)
+
+
 async def test_without_any_room_the_caller_is_told_and_a_later_try_does_it(archive: Archive) -> None:
     recording = await archive.due("one")
     archive.is_full(FOREVER)

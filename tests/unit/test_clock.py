@@ -120,6 +120,22 @@ def test_the_start_of_the_run_is_told_as_the_clock_is_set_now() -> None:
     assert machine.clocks.wall_since == began - 4 * DAY
 
 
+def test_what_earlier_runs_made_since_the_machine_was_started_goes_by_the_same_clock() -> None:
+    machine = Machine()
+    started_at = machine.wall
+    machine.passes(timedelta(hours=2))
+    later_run = Clocks(machine.journal, lambda: machine.wall, steady_us=machine.steady_us)
+    assert (later_run.wall_since, utc(later_run.journal_since_us)) == (started_at, started_at)
+
+
+def test_what_an_earlier_run_left_unfinished_is_kept_from_now_whatever_the_machine_is_up() -> None:
+    machine = Machine()
+    died_at = machine.wall
+    machine.passes(timedelta(hours=2))
+    later_run = Clocks(machine.journal, lambda: machine.wall, steady_us=machine.steady_us)
+    assert later_run.on_wall(died_at) == machine.wall
+
+
 def test_a_process_that_stands_still_between_two_readings_has_seen_no_jump() -> None:
     machine = Machine()
     machine.held_up_us = 5 * S

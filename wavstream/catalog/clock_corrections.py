@@ -1,8 +1,8 @@
 """Moments of the wall clock in the catalog, moved when that clock was put forth or back.
 
-What this run of the server has written goes by how the clock was set until then. It is told from what others wrote by
-its own moment: those between the start of this run and the jump. A row of an earlier run whose moment happens to lie
-there too, since the clock was wrong by just so much, is moved with them.
+What was written since the machine was started goes by how the clock was set until then. It is told by its own
+moment: between that start and the jump. An older row whose moment happens to lie there too, since the clock was wrong by
+just so much, is moved with them.
 
 What is shown of a call (``created_at``, ``ended_at``, ``at`` of a fact) is left as it was told.
 """
@@ -24,7 +24,7 @@ from wavstream.model.app import WebhookTarget
 from wavstream.model.times import unix_us
 
 _US = timedelta(microseconds=1)
-# Each goes by itself: what was made in this run is moved.
+# Each goes by itself: what was made since the start is moved.
 _MOMENTS: tuple[Column[Any], ...] = (
     idempotency.c.created_us,
     operations.c.created_us,
@@ -41,11 +41,11 @@ class ClockJump:
     by: timedelta
     """Less than 0: back."""
     since: datetime
-    """The start of this run, as the clock was set before the jump."""
+    """The start of the machine, as the clock was set before the jump."""
     until: datetime
     """The jump, as the clock was set before it."""
     journal_since_us: int
-    """The start of this run by the journal's clock."""
+    """The start of the machine by the journal's clock."""
     journal_until_us: int
     """The jump by the journal's clock."""
 
@@ -57,7 +57,7 @@ class ClockCorrections:
         self._database = database
 
     async def move(self, jump: ClockJump, *, but: Collection[str] = ()) -> int:
-        """Move what this run wrote before the jump, once; return how many recordings now expire at another moment.
+        """Move what was written between the start and the jump, once; return how many recordings expire otherwise now.
 
         ``but``: recordings whose rows are still to be written, and that are moved where they are.
         """

@@ -21,9 +21,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -37,6 +39,8 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.reserve_file import ReserveFile
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 50
 """Erased in one transaction: some 50 ms, for which other writers wait."""
@@ -90,20 +94,21 @@ class Eraser:
         return erased
 
     async def _begin(self, some: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
-        make_room: Callable[[Recording], None] | None = None
+        begin = functools.partial(self._catalog.erasures.begin, some, status, by=by, now=now)
+        try:
+            return await begin()
+        except DiskFull:
+            return await self._with_reserve(functools.partial(begin, make_room=self._make_room))
+
+    async def _with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
         while True:
             try:
-                return await self._catalog.erasures.begin(some, status, by=by, now=now, make_room=make_room)
+                return await work()
             except DiskFull:
-                if make_room is None:
-                    make_room = self._make_room
-                elif not await self._release_reserve():
+                file, why = self._reserve_file, "recordings are erased on a full disk"
+                if file is None or not await asyncio.to_thread(file.release, why):
                     raise
-
-    async def _release_reserve(self) -> bool:
-        if self._reserve_file is None:
-            return False
-        return await asyncio.to_thread(self._reserve_file.release, "recordings are erased on a full disk")
 
     def _make_room(self, recording: Recording) -> None:
         with suppress(DependencyError):  # what stays is removed later
@@ -118,7 +123,7 @@ class Eraser:
                 await end(erased.id)
         self._recorder.release_failed(erased.id)
         await asyncio.wait((self._recorder.until_released(erased.id),), timeout=JOURNAL_WAIT_S)
-        await self._catalog.erasures.finish([erased.id])
+        await self._with_reserve(lambda: self._catalog.erasures.finish([erased.id]))
 
     async def remove_rest(self, recording: Recording) -> bool:
         """Remove what is left of an erased recording as ``remove`` does; return False if nothing is."""

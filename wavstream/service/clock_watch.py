@@ -2,8 +2,9 @@
 
 1. The clock is looked at four times a second, and before each sweep: no sweep goes by a clock that was moved and not
    corrected for. While the catalog cannot be corrected, nothing is swept.
-2. What this run has made by the wall clock is moved by as much: rows (``catalog/clock_corrections.py``), recordings
-   whose row is still to be written, and moments in memory. What was set aside of journals is kept from now on.
+2. What was made by it since the machine was started is moved by as much: rows (``catalog/clock_corrections.py``),
+   recordings whose row is still to be written, and moments in memory. What was set aside of journals is kept from now
+   on.
 3. Not moved is what somebody else has in hands: signed links and stream tokens. They end when they say, by the new
    time.
 

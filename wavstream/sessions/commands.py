@@ -114,8 +114,7 @@ class Commands:
             if earlier.request_digest != request_digest:
                 detail = "was used before with another request: use a new key for a new recording"
                 raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            made = await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)
-            if made is not None:
+            if (made := await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)) is not None:
                 return made
             # The server was killed between the key and the row: nothing was started.
             await self._catalog.idempotency.forget(app_id, key)
@@ -225,8 +224,7 @@ class Commands:
 
     async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
         """Wait until a recording has ended and its file is there, however long that takes; raises NotFound."""
-        live = self._recorder.get(recording_id)
-        if live is not None and live.row.app_id == app_id:
+        if (live := self._recorder.get(recording_id)) is not None and live.row.app_id == app_id:
             return await asyncio.shield(live.ended)
         return await self.get(app_id=app_id, recording_id=recording_id)
 
@@ -237,8 +235,7 @@ class Commands:
         LimitReached while a restart has it in its hands, or the server goes down.
         """
         self._sessions.check_open()  # a session that was let go of has no recordings any more
-        session = self._sessions.find(app_id, session_id)
-        if session is not None:
+        if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
         owners = self._sessions.apps_of(session_id)
         if app_id in owners:
