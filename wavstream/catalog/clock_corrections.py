@@ -1,8 +1,8 @@
 """Moments of the wall clock in the catalog, moved when that clock was put forth or back.
 
-What was written since the machine was started goes by how the clock was set until then. It is told by its own
-moment: between that start and the jump. An older row whose moment happens to lie there too, since the clock was wrong by
-just so much, is moved with them.
+What was written since the machine was started goes by how the clock was set until then. It is told by its own moment:
+between that start and the jump. An older row whose moment happens to lie there too, by a clock that was wrong by just
+so much, is moved with them.
 
 What is shown of a call (``created_at``, ``ended_at``, ``at`` of a fact) is left as it was told.
 """
