@@ -177,8 +177,8 @@ def _open(folder: Path) -> int:
 def _unusable(root: Path, error: OSError) -> WavstreamError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
-            f"the disk is full: {error.filename or root} cannot be made on it; delete other files on that disk, or make "
-            "it larger, and start again"
+            f"the disk is full: {error.filename or root} cannot be made on it; delete other files on that disk, or "
+            "make it larger, and start again"
         )
     return OperatorError(
         f"the data folder {root} cannot be used ({error.strerror}: {error.filename}): "
