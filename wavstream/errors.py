@@ -22,8 +22,9 @@
         NotYetSafe            the disk has not taken a command's record; it is being tried
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
-        DiskRefused           the disk under the catalog fails, or is full
-        OpenerFailed          whoever opens streams cannot be reached, or does not answer
+         DiskRefused           the disk under the catalog fails
+           DiskFull              it is full
+         OpenerFailed          whoever opens streams cannot be reached, or does not answer
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -226,6 +227,12 @@ class DiskRefused(DependencyError):
     """The disk under the catalog fails, is full or read-only: look at the disk."""
 
     is_known = True
+
+
+class DiskFull(DiskRefused):
+    """The disk under the catalog is full: free space."""
+
+    public_text = "The server's disk is full: whoever runs the server has to free space; try again"
 
 
 class OpenerFailed(DependencyError):

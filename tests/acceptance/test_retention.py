@@ -99,6 +99,8 @@ async def test_a_held_recording_is_fetched_beyond_its_hours_and_a_restart_until_
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, _):
         other = await client.start("call-78", retention_hours=1)
         await client.play_at_once("call-78", leg())
+        await client.until(other)
+        wall.ahead = timedelta(hours=27)
         await client.until(other, "expired")
         await until(lambda: len(audio_files(tmp_path)) <= 2)  # the sweeper comes by
         link = (await client.get(recording))["url"]

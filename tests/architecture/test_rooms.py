@@ -25,7 +25,6 @@ SHORTER = {
     ),
     "One value or one word of the trade, used by many rooms": (
         "access/app_cache.py",
-        "clock.py",
         "model/audio.py",
         "model/filters.py",
         "model/ids.py",
@@ -37,12 +36,12 @@ SHORTER = {
         "storage/modes.py",
         "storage/object_keys.py",
         "storage/open_files.py",
+        "storage/reserve_file.py",
         "storage/secret_file.py",
         "storage/sidecar.py",
         "webhooks/vocabulary.py",
     ),
     "A table's repository": (
-        "catalog/catalog.py",
         "catalog/dead_letters.py",
         "catalog/holds.py",
         "catalog/idempotency.py",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,9 +155,11 @@ async def test_a_hold_put_between_the_sweepers_look_and_its_deletion_keeps_the_f
     recording = await archive.available()
 
     class HeldMeanwhile(Erasures):
-        async def begin(self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
+        async def begin(
+            self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime, **more: Any
+        ) -> set[str]:
             await archive.put(recording, by_legal())
-            return await super().begin(doomed, status, by=by, now=now)
+            return await super().begin(doomed, status, by=by, now=now, **more)
 
     whole = archive.catalog
     catalog = replace(whole, erasures=HeldMeanwhile(whole.database, whole.recordings, whole.outbox))

@@ -28,6 +28,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.clock_corrections import ClockCorrections, ClockJump
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Announcement, Fact, command_done, recording_fact
@@ -267,6 +268,32 @@ async def test_facts_of_a_session_arrive_in_order_while_tries_fail(
     assert uids(requests) == ["c1", "c1", "c1", "c2", "c3"]
     assert [each["sequence"] for each in receiver.messages] == [1, 1, 1, 2, 3]
     assert len({request.headers["webhook-id"] for request in requests}) == 3
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=-1), timedelta(days=3)])
+async def test_a_clock_that_jumps_between_two_tries_neither_holds_up_the_next_nor_has_it_given_up(
+    catalog: Catalog, receiver: Receiver, clock: VirtualClock, by: timedelta
+) -> None:
+    receiver.answer = REFUSE
+    async with delivering(catalog, clock) as dispatcher:
+        await catalog.outbox.announce([fact(1)])
+        await clock.armed(1)
+        before = clock.now()
+        clock.time += by
+        dispatcher.clock_jumped(by)
+        moved = ClockJump(by=by, since=START, until=before, journal_since_us=0, journal_until_us=0)
+        await ClockCorrections(catalog.database).move(moved)
+        dispatcher.look_again()
+        if by < timedelta(0):
+            await clock.armed(1)
+            clock.advance(1)
+        await clock.armed(5)  # the second try has failed, and there is a third
+        receiver.answer = TAKE
+        clock.advance(5)
+        requests = await receiver.wait_for(3)
+
+    assert uids(requests) == ["c1", "c1", "c1"]
+    assert (await catalog.dead_letters.page("shop", limit=9)).data == ()
 
 
 async def test_a_session_whose_fact_is_not_taken_does_not_hold_up_another(

@@ -33,6 +33,7 @@ class FaultyDatabase(Database):
         """Every read and write so far."""
         self.faults: dict[str, float] = {}
         """How many of the next ones fail, of each method."""
+        self.failure: type[DependencyError] = DependencyError
         self.gates: dict[str, asyncio.Event] = {}
         """What writes wait for, of each method."""
         self.waiting = asyncio.Event()
@@ -62,7 +63,7 @@ class FaultyDatabase(Database):
         self.asked.append(name)
         if self.faults.get(name, 0) > 0:
             self.faults[name] -= 1
-            raise DependencyError("the catalog does not work: disk I/O error")
+            raise self.failure("the catalog does not work: disk I/O error")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.waiting import WAIT_S
@@ -25,6 +26,8 @@ class Process:
         self.stderr = stderr
         self._told = told
         self._code: int | None = None
+        self.telling: asyncio.Task[None] | None = None
+        """Tells its exit code, where nobody else does."""
         self._waiting = asyncio.Lock()
 
     def send_signal(self, number: int) -> None:
@@ -51,6 +54,24 @@ async def start(*words: str, environment: dict[str, str] | None = None) -> Proce
     stderr, told = [await _reader(read) for read, _ in pipes]
     async with asyncio.timeout(WAIT_S):
         return Process(int(await told.readline()), stderr, told)
+
+
+async def entered(*command: str, words: Sequence[str], environment: dict[str, str]) -> Process:
+    """Start ``wavstream`` with these words by a command that takes it elsewhere, where none can be forked to."""
+    process = await asyncio.create_subprocess_exec(
+        *command, sys.executable, "-m", "wavstream", *words,
+        stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert process.stderr is not None
+    told = asyncio.StreamReader()
+
+    async def tell() -> None:
+        told.feed_data(str(await process.wait()).encode())
+        told.feed_eof()
+
+    made = Process(process.pid, process.stderr, told)
+    made.telling = asyncio.create_task(tell())
+    return made
 
 
 def run(*words: str, environment: dict[str, str] | None = None) -> tuple[int, str]:

@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.faulty_database import make_if_new
 from tests.support.no_disk import no_disk
-from tests.support.processes import Process, start
+from tests.support.processes import Process, entered, start
 from tests.support.truth import Truth, again_if_too_slow, witnessed
 from tests.support.waiting import WAIT_S, until
+from wavstream.clock import uptime_us
 from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
@@ -167,8 +168,10 @@ async def close_code(socket: ClientConnection) -> tuple[int | None, str | None]:
 class Wall:
     """The wall clock as links and retention see it; a test can put it forward."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, jumps: bool = False) -> None:
+        """``jumps``: a server finds that it was put forward; else so much time has passed."""
         self.ahead = timedelta(0)
+        self.steady_us = uptime_us if jumps else None
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -185,7 +188,8 @@ async def recorder(
     await asyncio.to_thread(make_if_new, data_dir)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    async with running(Settings(port=0, data_dir=data_dir, **settings), wall=wall or Wall()) as (service, _):
+    chosen, wall = Settings(port=0, data_dir=data_dir, **settings), wall or Wall()
+    async with running(chosen, wall=wall, steady_us=wall.steady_us) as (service, _):
         client = Recorder(service.settings.base_url, service=service)
         try:
             with no_disk():
@@ -198,23 +202,45 @@ async def recorder(
 class ServerProcess:
     """A server in a process of its own: started, and ended only by its id."""
 
+    enter: Sequence[str] = ()
+    """What its command begins with."""
+
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
+        self.said: list[dict[str, Any]] = []
+        """Its log until it was ready."""
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
         self._process: Process | None = None
 
     async def start(self) -> Recorder:
         """Start, and wait until it says that it is ready."""
-        environment = {
-            **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
-        }  # fmt: skip
-        self._process = await start("wavstream", "serve", "--port", "0", environment=environment)
+        process = await self._begin()
+        self.said.clear()
         async with asyncio.timeout(WAIT_S):
-            while line := await self._process.stderr.readline():
+            while line := await process.stderr.readline():
                 said = json.loads(line)
+                self.said.append(said)
                 if said["event"] == "server_ready":
                     return Recorder(said["url"])
         raise AssertionError("the server ended before it was ready")
+
+    async def fail(self) -> tuple[int, str]:
+        """Start where that cannot be; return the exit code and what was said."""
+        process = await self._begin()
+        words = await asyncio.wait_for(process.stderr.read(), WAIT_S)
+        self._process = None
+        return await process.wait(), words.decode()
+
+    async def _begin(self) -> Process:
+        environment = {
+            **self._environment, "WAVSTREAM_DATA_DIR": str(self.data_dir), "WAVSTREAM_LOG__FORMAT": "json"
+        }  # fmt: skip
+        words = ("serve", "--port", "0")
+        if self.enter:
+            self._process = await entered(*self.enter, environment=environment, words=words)
+        else:
+            self._process = await start("wavstream", *words, environment=environment)
+        return self._process
 
     @property
     def pid(self) -> int:

@@ -22,6 +22,7 @@ from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
 from wavstream.catalog.recordings import Recordings
+from wavstream.errors import DependencyError
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact
 
@@ -49,11 +50,16 @@ class Catalog:
 
     @classmethod
     async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing) -> Self:
-        """Open the database file, made or migrated first if need be; raise OperatorError if it cannot be used.
+        """Open the database file, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
         ``is_wanted`` tells which facts are to be announced.
         """
-        return await cls.over(await Database.open(path), is_wanted=is_wanted)
+        database = await Database.open(path)
+        try:
+            return await cls.over(database, is_wanted=is_wanted)
+        except DependencyError:
+            await database.close()
+            raise
 
     @classmethod
     async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing) -> Self:

@@ -98,7 +98,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Open the file, made or migrated first if need be; raise OperatorError if it cannot be used."""
+        """Open the file, made or migrated first if need be; raise OperatorError or DiskFull if it cannot be used."""
         await asyncio.to_thread(upgrade, path)
         return cls(path)
 

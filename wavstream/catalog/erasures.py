@@ -3,6 +3,7 @@
 1. First the row says that the recording is erased (``deleted``, or ``expired`` by retention), without what was personal
    in it. With it go its rows elsewhere: idempotency keys, commands, and what its app was told, was to be told or could
    not be told of it. From this commit on nothing hands the recording out, and no recovery brings it back.
+   On a disk that is full the files go first, in the same transaction: they make the room that it needs.
 2. Then the files go. Until they are gone the row has ``erasing_us``, so whatever ends the server in between, or keeps a
    file from being removed, the rest is done later.
 3. A recording that is held is not erased; one that is erased cannot be held.
@@ -11,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +34,11 @@ _ERASE = update(recordings).where(
     recordings.c.hold_json.is_(None),
     recordings.c.status.in_(bindparam("before", expanding=True)),
 )
+_MAY_BE_ERASED = select(recordings.c.id).where(
+    recordings.c.id.in_(bindparam("ids", expanding=True)),
+    recordings.c.hold_json.is_(None),
+    recordings.c.status.in_(bindparam("before", expanding=True)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,33 @@ class Erasures:
         self._recordings = recordings
         self._outbox = outbox
 
-    async def begin(self, doomed: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
+    async def begin(
+        self,
+        doomed: Sequence[Recording],
+        status: Status,
+        *,
+        by: str,
+        now: datetime,
+        make_room: Callable[[Recording], None] | None = None,
+    ) -> set[str]:
         """Erase these rows, with what else tells of them, for ``by``; return the ids of those that nobody holds.
 
-        ``status`` is what they become. A transaction takes about a millisecond for each.
+        ``status`` is what they become. A transaction takes about a millisecond for each. ``make_room`` is called within
+        it, for those that are erased, before anything is written: a hold comes before, or fails.
         """
         before = [each.value for each in MAY_FOLLOW[status]]
 
         def write(connection: Connection) -> tuple[set[str], set[str], Counter[str]]:
             erased, told, freed = set(), set(), Counter[str]()
+            if make_room is not None:
+                free = set(
+                    connection.execute(
+                        _MAY_BE_ERASED, {"ids": [each.id for each in doomed], "before": before}
+                    ).scalars()
+                )
+                for recording in doomed:
+                    if recording.id in free:
+                        make_room(recording)
             for recording in doomed:
                 size_bytes = stored_before(connection, recording)
                 row = recording_row(recording.erased(status, now)) | {"erasing_us": unix_us(now), "erased_by": by}

@@ -5,7 +5,8 @@
 - *Damaged*: SQLite found what cannot be, or the file is gone, was replaced or overwritten. It does not pass: SQLite
   goes on with the old file, and what it commits there nobody finds again. Only a person can mend it, and the server
   must be stopped for that; until then calls go on into their journals, which the next start enters again.
-- Anything else (a full disk, an error of the disk) may pass.
+- *Full*: the disk has no room for the log or its index. It passes, and what frees space is let through: ``Eraser``.
+- Anything else (an error of the disk) may pass.
 
 SQLite reads a page once and then trusts its memory, so a file that was overwritten may answer for a while: the first
 bytes are looked at beside it, by a descriptor that stays open. To close another descriptor of the file would take
@@ -14,6 +15,7 @@ SQLite's locks away with it (POSIX gives them to the process).
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -21,12 +23,14 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskRefused
+from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskFull, DiskRefused
 
 _MAGIC = b"SQLite format 3\x00"
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REFUSED = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_BYTES = 1 << 20
 WHAT_TO_DO = (
     "stop the server, put a backup of the catalog in its place (or move it away: a new one is made, without apps and "
     "keys), and start again; calls go on meanwhile, and what is journaled is entered again then"
@@ -85,6 +89,8 @@ class CatalogFile:
         if code in _DAMAGED:
             self._found(f"{self._path}: {cause}")
             return CatalogDamaged(f"the catalog could not be {doing}: {cause}")
+        if is_full(self._path, error):
+            return DiskFull(f"the catalog could not be {doing}, the disk of {self._path} is full: free space on it")
         if code in _REFUSED or isinstance(cause, OSError):
             return DiskRefused(f"the catalog could not be {doing}: {cause}")
         return DependencyError(f"the catalog could not be {doing}: {cause}")
@@ -93,6 +99,23 @@ class CatalogFile:
         if self.damage is None:
             log.error("catalog_damaged", damage=damage, to_do=WHAT_TO_DO)
             self.damage = damage
+
+
+def is_full(path: Path, error: Exception) -> bool:
+    """Return whether an error of the catalog at ``path`` came of a disk without room. Blocks.
+
+    Where SQLite makes its index it says no more than that the disk fails, so the disk is asked.
+    """
+    cause, code = _cause(error), _code(error)
+    if code == sqlite3.SQLITE_FULL or (isinstance(cause, OSError) and cause.errno in _NO_ROOM):
+        return True
+    if code not in _REFUSED:
+        return False
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _FULL_BYTES
 
 
 def is_locked(error: Exception) -> bool:

@@ -17,7 +17,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from wavstream.errors import OperatorError
+from wavstream.catalog.failures import is_full
+from wavstream.errors import DiskFull, OperatorError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _OVERWRITES_SINCE = "0009"
@@ -27,7 +28,7 @@ BUSY_TIMEOUT_MS = 5_000
 
 
 def upgrade(path: Path) -> None:
-    """Make or migrate the database at ``path``; blocking. Raises OperatorError if that cannot be done.
+    """Make or migrate the database at ``path``; blocking. Raises OperatorError if that cannot be done, or DiskFull.
 
     All of it is one write transaction, begun before the version is read: of two processes that start at once, the
     second finds the work done.
@@ -47,6 +48,11 @@ def upgrade(path: Path) -> None:
             f"{path} was made by a newer wavstream: use that version, or another file ({error})"
         ) from error
     except (DatabaseError, OSError) as error:
+        if is_full(path, error):
+            raise DiskFull(
+                f"the disk is full: the catalog {path} cannot be opened without some room on it; delete other files on "
+                "that disk, or make it larger, and start again"
+            ) from error
         cause = getattr(error, "orig", None) or error
         raise OperatorError(f"the catalog {path} cannot be used: {cause}; check the file and its folder") from error
     finally:

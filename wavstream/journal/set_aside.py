@@ -111,6 +111,12 @@ class SetAside:
                 found.append(FileAside(name, self._session_of(name), datetime.fromtimestamp(state.st_ctime, UTC)))
         return found
 
+    def keep_from_now(self) -> None:
+        """Let everything count as set aside now: the clock by which it was has jumped. What cannot be touched stays."""
+        for name in list_names(self.path):
+            with suppress(OSError):
+                os.utime(self.path / name, follow_symlinks=False)  # the time of the inode's change is now, too
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove these from there; what the disk refuses is tried again."""
         for name in names:

@@ -3,6 +3,10 @@
 1. First the rows say so (``catalog/erasures.py``): from then on nobody is given the file, and no restart brings the
    recording back. Each step that follows may fail, or be ended by a crash: the row says that something is left, and the
    sweeper does it again.
+   On a full disk the catalog has no room to say so. Then the file goes first, as long as nobody holds the recording,
+   and where that does not make enough room the reserve file is given up, a part after the other. If the row cannot be
+   written even then, the recording is there without its file until it can: who asked for it is told that it was not
+   done, and retention does it again.
 2. The file goes, with its sidecar and its copies.
 3. Who has it open, or is about to tell of it, is broken off: downloads, listeners, the conversion to the other format,
    webhooks. In this order, since who opens it later finds no file.
@@ -17,20 +21,26 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, DiskFull
 from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.reserve_file import ReserveFile
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 50
 """Erased in one transaction: some 50 ms, for which other writers wait."""
@@ -43,9 +53,20 @@ class Eraser:
     """Erases what may be erased. Lives on the event loop."""
 
     def __init__(
-        self, *, catalog: Catalog, storage: LocalStorage, recorder: Recorder, set_aside: SetAside, kept: timedelta
+        self,
+        *,
+        catalog: Catalog,
+        storage: LocalStorage,
+        recorder: Recorder,
+        set_aside: SetAside,
+        kept: timedelta,
+        reserve_file: ReserveFile | None = None,
     ) -> None:
-        """Erase what is set aside too; ``kept``: for how long, where no recording tells it."""
+        """Erase what is set aside too; ``kept``: for how long, where no recording tells it.
+
+        ``reserve_file`` is released where the disk has no room to erase anything.
+        """
+        self._reserve_file = reserve_file
         self._catalog = catalog
         self._storage = storage
         self._recorder = recorder
@@ -66,7 +87,7 @@ class Eraser:
         erased: set[str] = set()
         for start in range(0, len(doomed), ROWS_AT_ONCE):
             some = doomed[start : start + ROWS_AT_ONCE]
-            erased |= await self._catalog.erasures.begin(some, status, by=by, now=now)
+            erased |= await self._begin(some, status, by=by, now=now)
         for recording in doomed:
             if recording.id in erased:
                 if status is Status.EXPIRED:
@@ -74,6 +95,27 @@ class Eraser:
                 else:
                     log.info("recording_erased", recording_id=recording.id, app_id=recording.app_id, by=by)
         return erased
+
+    async def _begin(self, some: Sequence[Recording], status: Status, *, by: str, now: datetime) -> set[str]:
+        begin = functools.partial(self._catalog.erasures.begin, some, status, by=by, now=now)
+        try:
+            return await begin()
+        except DiskFull:
+            return await self._with_reserve(functools.partial(begin, make_room=self._make_room))
+
+    async def _with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
+        while True:
+            try:
+                return await work()
+            except DiskFull:
+                file, why = self._reserve_file, "recordings are erased on a full disk"
+                if file is None or not await asyncio.to_thread(file.release, why):
+                    raise
+
+    def _make_room(self, recording: Recording) -> None:
+        with suppress(DependencyError):  # what stays is removed later
+            self._storage.delete(recording.object_key)
 
     async def remove(self, erased: Erasing) -> None:
         """Remove what is left of a recording whose row is erased; raise DependencyError if something stays."""
@@ -84,7 +126,7 @@ class Eraser:
                 await end(erased.id)
         self._recorder.release_failed(erased.id)
         await asyncio.wait((self._recorder.until_released(erased.id),), timeout=JOURNAL_WAIT_S)
-        await self._catalog.erasures.finish([erased.id])
+        await self._with_reserve(lambda: self._catalog.erasures.finish([erased.id]))
 
     async def remove_rest(self, recording: Recording) -> bool:
         """Remove what is left of an erased recording as ``remove`` does; return False if nothing is."""

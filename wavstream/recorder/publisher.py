@@ -47,9 +47,11 @@ class Publisher:
         facts_of: FactsOf,
         expires_at: Callable[[Recording], Awaitable[datetime | None]],
         sidecar: Callable[[Recording], bytes] | None,
+        on_wall: Callable[[datetime], datetime] = lambda stamped: stamped,
         retry_s: float = RETRY_S,
     ) -> None:
-        """Prepare to publish; the server gives ``WebhookService.facts_of`` and ``Expiry.of``."""
+        """Prepare to publish; the server gives ``WebhookService.facts_of``, ``Expiry.of`` and ``Clocks.on_wall``."""
+        self._on_wall = on_wall
         self.retry_s = retry_s
         self._storage = storage
         self._recordings = recordings
@@ -62,6 +64,13 @@ class Publisher:
     async def expires_at(self, stopped: Recording) -> datetime | None:
         """Return when a recording that has just stopped expires; None: never."""
         return await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
+
+    def kept_s(self, failed: Recording) -> float | None:
+        """Return how long the journal of a recording that just failed is kept: as long as its file would have been."""
+        if failed.expires_at is None:
+            return None
+        assert failed.ended_at is not None
+        return (failed.expires_at - self._on_wall(failed.ended_at)).total_seconds()
 
     async def publish(self, job: RenderJob, recording: Recording) -> Recording | None:
         """Complete the job's file and move it into storage; return the recording as it ends up.

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -153,6 +154,15 @@ class Recorder:
     def set_automatic_end_handler(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
+
+    def clock_jumped(self, by: timedelta) -> list[str]:
+        """Move when stopped recordings expire whose row is still to be written; return the ids of all that are here.
+
+        The wall clock was put forth, or back.
+        """
+        for recording in self._live.values():
+            recording.clock_jumped(by)
+        return [*self._live]
 
     def put_journals_back(self) -> None:
         """Give the journals of all recordings their names again: their folder was removed, or moved away."""

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -125,6 +125,11 @@ class LiveRecording:
     def hold(self, hold: LegalHold | None) -> None:
         """Repeat the legal hold of its row; None: it is released."""
         self.row = replace(self.row, hold=hold)
+
+    def clock_jumped(self, by: timedelta) -> None:
+        """Move when it expires, if that is known: the wall clock was put forth, or back."""
+        if self.row.expires_at is not None:
+            self.row = replace(self.row, expires_at=self.row.expires_at + by)
 
     async def save_journaled(self) -> None:
         """Return when what was noted so far is safe, with its row written if the catalog works; raise NotYetSafe.
@@ -221,8 +226,8 @@ class LiveRecording:
         slow = asyncio.get_running_loop().call_later(self._slow_s, self.save_later)
         try:
             written = self._leases.flush(self.journal)
-            expires_at = await self._publisher.expires_at(self.row)
             await written
+            expires_at = await self._publisher.expires_at(self.row)
             self.row = replace(self.row, expires_at=expires_at)
             try:
                 try:
@@ -243,7 +248,11 @@ class LiveRecording:
             slow.cancel()
         if self._saving is not None:  # rule 2: so what is announced of a recording is in order too
             await asyncio.wait((self._saving,))
-        await self._publisher.save(finished)
+        while True:  # the wall clock may jump while the file is moved, or the row written: ``clock_jumped``
+            finished = replace(finished, expires_at=self.row.expires_at)
+            await self._publisher.save(finished)
+            if finished.expires_at == self.row.expires_at:
+                break
         self.row = finished
         del self._registry[finished.id]
         self.ended.set_result(finished)
@@ -255,7 +264,7 @@ class LiveRecording:
         elif await self._publisher.is_held(finished):
             self._leases.retain(finished.id, for_s=None)
         else:
-            self._leases.retain(finished.id, for_s=_retained_s(finished))
+            self._leases.retain(finished.id, for_s=self._publisher.kept_s(finished))
         return finished
 
     async def _fold_to_end(self, job: RenderJob, journal: Journal) -> None:
@@ -316,11 +325,3 @@ def _log_absent(absent: Recording) -> None:
         reason=absent.end_reason,
         error=absent.error,
     )
-
-
-def _retained_s(failed: Recording) -> float | None:
-    """Return how long the journal of a recording that just failed is kept: as long as its file would have been."""
-    if failed.expires_at is None:
-        return None
-    assert failed.ended_at is not None
-    return (failed.expires_at - failed.ended_at).total_seconds()

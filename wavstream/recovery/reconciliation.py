@@ -41,11 +41,13 @@ async def reconcile(
     now: Callable[[], datetime],
     save: Callable[[Recording], Awaitable[None]],
     made_again: Collection[str] = (),
+    wall: Callable[[], datetime] | None = None,
     page_size: int = PAGE_SIZE,
 ) -> None:
     """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails.
 
-    ``made_again``: recordings whose file is being made from their journal.
+    ``made_again``: recordings whose file is being made from their journal. ``now`` stamps a row that changes; ``wall``
+    is by which recordings expire, None: by ``now`` too.
     """
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await recordings.unfinished())
@@ -53,7 +55,7 @@ async def reconcile(
     while page := await recordings.stored(after, page_size):
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
-        for row in await asyncio.to_thread(_without_file, storage, page, now()):
+        for row in await asyncio.to_thread(_without_file, storage, page, (wall or now)()):
             if row.id not in made_again:
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = row.became(Status.FAILED, now(), error="its file is gone")

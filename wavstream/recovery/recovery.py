@@ -21,6 +21,7 @@ stream. Last, rows and files are reconciled.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -62,8 +63,13 @@ class Recovery:
         storage: LocalStorage,
         writer: JournalWriter,
         clock: UnixClock,
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
-        """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them."""
+        """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them.
+
+        ``wall``: by which recordings expire; None: by ``clock`` too.
+        """
+        self._wall = wall or self._now
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
         self.reconciled = False
@@ -141,6 +147,7 @@ class Recovery:
                 recordings=self._recordings,
                 storage=self._storage,
                 now=self._now,
+                wall=self._wall,
                 save=self._recorder.save,
                 made_again=self._made_again,
             )
@@ -173,7 +180,7 @@ class Recovery:
         rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
         for row in rows.values():
             if row.status is Status.AVAILABLE and await asyncio.to_thread(
-                lacks_whole_file, self._storage, row, self._now()
+                lacks_whole_file, self._storage, row, self._wall()
             ):
                 log.warning("recording_made_again", recording_id=row.id, object_key=row.object_key)
                 self._made_again.add(row.id)
@@ -185,7 +192,7 @@ class Recovery:
             for each in summary.recordings.values()
             if rows[each.id].status.is_unfinished
         ]
-        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, now_us)]
+        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, self._wall())]
         header = summary.header
         if not unfinished and not failed:  # step 4
             if summary.is_damaged:
@@ -203,7 +210,7 @@ class Recovery:
         for row in failed:
             log.error("failed_recording_kept", recording_id=row.id, journal=journal.key)
             ends = row.expires_at if row.hold is None else None
-            for_s = None if ends is None else (ends - utc(now_us)).total_seconds()
+            for_s = None if ends is None else (ends - self._wall()).total_seconds()
             self._recorder.retain(row, journal, first_segment=summary.first_segments[row.id], for_s=for_s)
         running = []
         for agreement in unfinished:  # step 3
@@ -296,5 +303,5 @@ class Recovery:
             started.save_journaled_later()
 
 
-def _is_expired(row: Recording, now_us: int) -> bool:
-    return row.hold is None and row.expires_at is not None and row.expires_at <= utc(now_us)
+def _is_expired(row: Recording, now: datetime) -> bool:
+    return row.hold is None and row.expires_at is not None and row.expires_at <= now

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -73,11 +73,19 @@ class Sweeper:
         """How many erased recordings have something left that could not be removed."""
         return len(self._failing)
 
-    async def run(self, *, interval_s: float, now: Callable[[], datetime]) -> None:
-        """Sweep at once and then every ``interval_s`` seconds, until cancelled; ``now`` gives aware UTC."""
+    def clock_jumped(self, by: timedelta) -> None:
+        """Move what waits for a moment: the wall clock was put forth, or back."""
+        self._failing = {each: replace(known, retry_at=known.retry_at + by) for each, known in self._failing.items()}
+        self._walk_at = None if self._walk_at is None else self._walk_at + by
+
+    async def run(self, *, interval_s: float, now: Callable[[], Awaitable[datetime]]) -> None:
+        """Sweep at once and then every ``interval_s`` seconds, until cancelled.
+
+        ``now`` gives the wall clock's time, aware UTC, once rows agree with it; it may raise DependencyError.
+        """
         while True:
             try:
-                await self.sweep(now())
+                await self.sweep(await now())
             except DependencyError as error:
                 log.warning("retention_sweep_failed", error=str(error))
             await asyncio.sleep(interval_s)

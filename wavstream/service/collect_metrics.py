@@ -12,6 +12,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.opened_streams import OpenedStreams
@@ -31,6 +32,7 @@ def collect_metrics(
     recovery: Recovery,
     removals: Removals,
     sweeper: Sweeper,
+    clock_watch: ClockWatch,
     dispatcher: Dispatcher,
     opened: OpenedStreams,
 ) -> Callable[[], Iterable[MetricSample]]:
@@ -81,6 +83,8 @@ def collect_metrics(
         yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count)
         left = "Files and journals that should be gone, and that the disk does not let go."
         yield MetricSample("wavstream_removals_failing", left, removals.waiting + sweeper.failing)
+        jumped = "Times that the wall clock was put forth or back, by a second or more."
+        yield MetricSample("wavstream_clock_jumps_total", jumped, clock_watch.jumps, MetricType.COUNTER)
         yield from _webhooks(dispatcher)
         failing = float(opened.trouble is not None)
         yield MetricSample("wavstream_opener_failing", "1 while the opener cannot be reached.", failing)

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from wavstream.access.master_key import make_master_key
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
-from wavstream.errors import OperatorError
+from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
 from wavstream.storage.modes import FILE, FOLDER, Modes, mend
@@ -43,6 +43,7 @@ class DataFolder:
         self.catalog = root / "catalog.db"
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
+        self.reserve_file = root / "reserve"
         self.master_key = root / "master.key"
         self._lost = {
             self.journal: "what is recorded goes on; if the server dies, what running recordings had in earlier "
@@ -62,7 +63,9 @@ class DataFolder:
         return cls(settings.data_dir, group_reads=settings.recordings_group_read)
 
     def claim(self) -> None:
-        """Make the folders, take the lock, empty the spool (journals make its files again); raise OperatorError."""
+        """Make the folders, take the lock, empty the spool (journals make its files again).
+
+        Raise OperatorError, or DiskFull."""
         self.make()
         try:
             self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -123,7 +126,7 @@ class DataFolder:
             for folder in (self.journal, self.spool):
                 mend(folder, FOLDER)
             logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
-            ours = (self.lock, self.catalog, *logs, self.link_keys, self.master_key)
+            ours = (self.lock, self.reserve_file, self.catalog, *logs, self.link_keys, self.master_key)
             for path in (*ours, *self.journal.iterdir(), *self.spool.iterdir()):
                 if not path.is_dir():
                     mend(path, FILE)
@@ -171,7 +174,12 @@ def _open(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _unusable(root: Path, error: OSError) -> OperatorError:
+def _unusable(root: Path, error: OSError) -> WavstreamError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(
+            f"the disk is full: {error.filename or root} cannot be made on it; delete other files on that disk, or "
+            "make it larger, and start again"
+        )
     return OperatorError(
         f"the data folder {root} cannot be used ({error.strerror}: {error.filename}): "
         "make it writable for this user, or set WAVSTREAM_DATA_DIR to a folder that is"

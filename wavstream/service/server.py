@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 
 from wavstream.api.app import make_facades
-from wavstream.clock import UnixClock
+from wavstream.clock import UnixClock, uptime_us
 from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
@@ -83,10 +83,12 @@ async def running(
     signals: bool = False,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: UnixClock | None = None,
+    steady_us: Callable[[], int] | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
     """Run a server, and yield it with its task once it is ready; with ``signals``, SIGTERM and SIGINT end the task."""
     listener = listen(settings)
-    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall, clock=clock)
+    chosen = settings.model_copy(update={"port": listener.getsockname()[1]})
+    service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us)
     try:
         await service.start()
     except BaseException:
@@ -127,7 +129,7 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(loop_exception)
-        async with running(settings, signals=True) as (service, task):
+        async with running(settings, signals=True, steady_us=uptime_us) as (service, task):
             make_facades(service.app)
             _freeze_gc()
             log.info(

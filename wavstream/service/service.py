@@ -23,7 +23,8 @@ from wavstream.api.facade import FacadeDependencies
 from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
-from wavstream.clock import UnixClock
+from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.clock import Clocks, UnixClock
 from wavstream.conversion.conversions import Conversions
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -40,9 +41,11 @@ from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
+from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.named import check_names
+from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
@@ -69,6 +72,7 @@ from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
+from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
 
 log = structlog.get_logger(__name__)
@@ -91,13 +95,18 @@ class Service:
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
+        steady_us: Callable[[], int] | None = None,
     ) -> None:
-        """Prepare the service; links and retention go by ``wall``, journals by ``clock``."""
+        """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
+
+        ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
+        """
         self._wall = wall
         self.settings = settings
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
+        self.clocks = Clocks(self.clock, wall, steady_us=steady_us)
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -107,13 +116,17 @@ class Service:
         settings = self.settings
         self.folder.claim()
         self._closing.callback(self.folder.release)
+        reserve_file = ReserveFile(self.folder.reserve_file)
+        disk_watch = DiskWatch(self.folder.root, reserve_file)
+        await asyncio.to_thread(disk_watch.prepare)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
-        self.catalog = await Catalog.open(self.folder.catalog, is_wanted=wanted_facts(settings.webhooks))
+        wanted = wanted_facts(settings.webhooks)
+        self.catalog = await disk_watch.with_room(lambda: Catalog.open(self.folder.catalog, is_wanted=wanted))
         self._closing.push_async_callback(self.catalog.database.close)
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
@@ -124,6 +137,7 @@ class Service:
             app_cache.get,
             server_hours=settings.retention.hours,
             kept_elsewhere=settings.recording_base_url is not None,
+            on_wall=self.clocks.on_wall,
         )
         secret_box, signing_keys = SecretBox(master), SigningKeys(master)
         self.webhooks = WebhookService(
@@ -155,6 +169,7 @@ class Service:
             facts_of=self.webhooks.facts_of,
             expires_at=expiry.of,
             sidecar=self._sidecar if settings.sidecar else None,
+            on_wall=self.clocks.on_wall,
         )
         self.recorder = Recorder(
             Folders(journal=self.folder.journal, spool=self.folder.spool),
@@ -192,6 +207,7 @@ class Service:
             recorder=self.recorder,
             set_aside=self._writer.set_aside,
             kept=timedelta(hours=settings.retention.hours),
+            reserve_file=reserve_file,
         )
         for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
             eraser.on_removal(end)
@@ -236,6 +252,7 @@ class Service:
             eraser=eraser,
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
+            wall=self._wall,
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
@@ -254,9 +271,14 @@ class Service:
             storage=storage,
             writer=self._writer,
             clock=self.clock,
+            wall=self._wall,
         )
         self._gateway = GatewayCommands(
-            commands, self.catalog.operations, rules=command_rules(settings), now_us=self.clock.now_us
+            commands,
+            self.catalog.operations,
+            rules=command_rules(settings),
+            now_us=self.clock.now_us,
+            wall=self._wall,
         )
         gateway = gateway_dependencies(
             settings,
@@ -280,6 +302,7 @@ class Service:
             sessions=self.sessions,
             writer=self._writer,
             opener_trouble=lambda: self._opened.trouble,
+            reserve=reserve,
             now=self._wall,
         )
         dependencies = ApiDependencies(
@@ -336,6 +359,14 @@ class Service:
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)
+        clock_watch = ClockWatch(
+            self.clocks,
+            corrections=ClockCorrections(self.catalog.database),
+            recorder=self.recorder,
+            sweeper=sweeper,
+            dispatcher=self.webhooks.dispatcher,
+            set_aside=self._writer.set_aside,
+        )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log)
         self.metrics.add(
             collect_metrics(
@@ -348,6 +379,7 @@ class Service:
                 recovery=self.recovery,
                 removals=removals,
                 sweeper=sweeper,
+                clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
                 opened=self._opened,
             )
@@ -357,13 +389,14 @@ class Service:
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
+        self._keep(disk_watch.run, "disk")
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.modes, "file modes")
         self._keep(watch.folders, "data folder")
-        self._keep(
-            functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall), "sweeper"
-        )
+        self._keep(clock_watch.run, "wall clock")
+        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=clock_watch.now)
+        self._keep(sweep, "sweeper")
         self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:

@@ -17,6 +17,8 @@ from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.recorder.recorder import Recorder
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.disk_watch import why_short
+from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.registry import Sessions
 from wavstream.storage.links import LinkKeys, load_link_keys
 from wavstream.storage.modes import mend_below
@@ -44,6 +46,7 @@ class Watch:
         sessions: Sessions,
         writer: JournalWriter,
         opener_trouble: Callable[[], str | None],
+        reserve: DiskReserve,
         now: Callable[[], datetime],
     ) -> None:
         self._folder = folder
@@ -55,6 +58,7 @@ class Watch:
         self._sessions = sessions
         self._writer = writer
         self._opener_trouble = opener_trouble
+        self._reserve = reserve
         self._now = now
         self._trouble: str | None = None
         """Why the data folder cannot be used, and what to do."""
@@ -121,6 +125,8 @@ class Watch:
             reasons.append(self._trouble)
         if (trouble := self._opener_trouble()) is not None:
             reasons.append(trouble)
+        if (short := why_short(self._reserve)) is not None:
+            reasons.append(short)
         if (refused := self._writer.refused) is not None:
             reasons.append(refused)
         elif self._writer.failing is not None:

@@ -17,7 +17,7 @@ from wavstream.model.origin import GATEWAY
 from wavstream.model.recording import Recording
 from wavstream.settings import WebhookSettings
 from wavstream.storage.links import PublicUrls
-from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery
+from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery, system_clock
 from wavstream.webhooks.client import WebhookClient
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.webhooks.message import MessageBuilder
@@ -74,7 +74,9 @@ class WebhookService:
             key_of=signing_keys.of,
             file_url=public_urls.signed,
         )
-        delivery = Delivery(outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages)
+        delivery = Delivery(
+            outbox=catalog.outbox, apps=catalog.apps, connect=connect, messages=messages, clock=system_clock(now)
+        )
         self.dispatcher = Dispatcher(delivery)
 
     def start(self) -> None:

@@ -69,7 +69,10 @@ class Commands:
         eraser: Eraser,
         new_recordings: NewRecordings,
         now_us: Callable[[], int],
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
+        """Stamp sessions and recordings by ``now_us``; what is kept for a while by ``wall``, None: by that too."""
+        self._wall = wall or (lambda: utc(now_us()))
         self._sessions = sessions
         self._recorder = recorder
         self._opened = opened
@@ -105,14 +108,13 @@ class Commands:
     async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         app_id = recording.app_id
         earlier = await self._catalog.idempotency.remember(
-            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=recording.created_at
+            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=self._wall()
         )
         if earlier is not None:
             if earlier.request_digest != request_digest:
                 detail = "was used before with another request: use a new key for a new recording"
                 raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            made = await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)
-            if made is not None:
+            if (made := await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)) is not None:
                 return made
             # The server was killed between the key and the row: nothing was started.
             await self._catalog.idempotency.forget(app_id, key)
@@ -222,8 +224,7 @@ class Commands:
 
     async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
         """Wait until a recording has ended and its file is there, however long that takes; raises NotFound."""
-        live = self._recorder.get(recording_id)
-        if live is not None and live.row.app_id == app_id:
+        if (live := self._recorder.get(recording_id)) is not None and live.row.app_id == app_id:
             return await asyncio.shield(live.ended)
         return await self.get(app_id=app_id, recording_id=recording_id)
 
@@ -234,8 +235,7 @@ class Commands:
         LimitReached while a restart has it in its hands, or the server goes down.
         """
         self._sessions.check_open()  # a session that was let go of has no recordings any more
-        session = self._sessions.find(app_id, session_id)
-        if session is not None:
+        if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
         owners = self._sessions.apps_of(session_id)
         if app_id in owners:
@@ -278,10 +278,10 @@ class Commands:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
         by = f"api key of {app_name(app_id)}"
-        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=utc(self._now_us())):
+        if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
-        await self._eraser.end(utc(self._now_us()))
+        await self._eraser.end(self._wall())
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 

@@ -5,15 +5,16 @@ The server and the command line may both find that a secret is missing; whoever 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
-from wavstream.errors import OperatorError
+from wavstream.errors import DiskFull, OperatorError
 
 
 def read_or_create(path: Path, fresh: bytes) -> bytes:
-    """Return the content of the file, made with ``fresh`` in it if there is none; raise OperatorError."""
+    """Return the content of the file, made with ``fresh`` in it if there is none; raise OperatorError or DiskFull."""
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +28,11 @@ def read_or_create(path: Path, fresh: bytes) -> bytes:
                 temporary.unlink()
         return path.read_bytes()
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"the disk is full: the secret file {path} cannot be made on it; delete other files on that disk, or "
+                "make it larger, and start again"
+            ) from error
         raise OperatorError(
             f"the secret file {path} cannot be used: {error.strerror}; check it and its folder"
         ) from error

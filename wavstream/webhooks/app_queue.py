@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -59,10 +59,14 @@ class Clock:
     """Seconds, and what to call; returns what cancels it."""
 
 
-def system_clock() -> Clock:
-    """Return the machine's clock, with the timers of the running loop."""
+def _machine_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def system_clock(now: Callable[[], datetime] = _machine_now) -> Clock:
+    """Return the clock that facts are stamped with (the machine's), with the timers of the running loop."""
     loop = asyncio.get_running_loop()
-    return Clock(now=lambda: datetime.now(UTC), call_later=lambda delay_s, call: loop.call_later(delay_s, call).cancel)
+    return Clock(now=now, call_later=lambda delay_s, call: loop.call_later(delay_s, call).cancel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,8 @@ class AppQueue:
         self._woken = asyncio.Event()
         self._take_back: Callable[[], None] | None = None
         self._ending = False
+        self._jumped = timedelta(0)
+        """By how much the clock was put forth, in all."""
         self.look = True
         """Whether the outbox may have more that is due."""
 
@@ -139,6 +145,13 @@ class AppQueue:
         if len(kept) < len(self._ready):
             self._ready = deque(kept)
             self.wake()
+
+    def clock_jumped(self, by: timedelta) -> None:
+        """Forget what goes by the clock as it was set before; the outbox tells it anew."""
+        self._jumped += by
+        self._ready.clear()
+        self._next_at = self._idle_since = self._app_until = None
+        self.look = True
 
     def end(self) -> None:
         """Begin no more tries; `run` ends with those that are running."""
@@ -232,10 +245,12 @@ class AppQueue:
     # ---- one try -----------------------------------------------------------------------------------------------
 
     async def _deliver(self, client: WebhookClient, app: App | None, announcement: Announcement) -> None:
+        before = self._jumped
         try:
             try:
                 outcome = await self._try(client, app, announcement)
-                after = await self._note(announcement, outcome, app)
+                begun_at = announcement.begun_at + self._jumped - before
+                after = await self._note(replace(announcement, begun_at=begun_at), outcome, app)
             finally:
                 del self._running[announcement.fact.line]
                 self._woken.set()

@@ -32,6 +32,7 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._rescans: asyncio.Task[None] | None = None
         self._stopping = False
+        self._prune_at = self._clock.now()
         self.outcomes = Outcomes()
         self.pending = 0
         """Announcements that waited when they were last counted, at most ``RESCAN_S`` ago."""
@@ -53,6 +54,17 @@ class Dispatcher:
         """Begin no try to tell of a recording that is erased: the outbox has nothing of it any more."""
         for queue in self._queues.values():
             queue.forget(recording_id)
+
+    def clock_jumped(self, by: timedelta) -> None:
+        """Move moments: the clock was put forth, or back; ``look_again`` once the outbox is corrected for it."""
+        self._prune_at += by
+        for queue in self._queues.values():
+            queue.clock_jumped(by)
+
+    def look_again(self) -> None:
+        """Let every queue look into the outbox: what is due when may have changed."""
+        for queue in self._queues.values():
+            queue.wake()
 
     async def stop(self, timeout_s: float) -> None:
         """End with the tries that are running, within the time given; all else stays pending."""
@@ -86,15 +98,14 @@ class Dispatcher:
 
     async def _rescan_forever(self) -> None:
         tick = asyncio.Event()
-        prune_at = self._clock.now()
         while True:
             try:
                 await self._rescan()
                 now = self._clock.now()
-                if now >= prune_at:
+                if now >= self._prune_at:
                     while await self._outbox.prune(now):
                         pass
-                    prune_at = now + PRUNE_INTERVAL
+                    self._prune_at = now + PRUNE_INTERVAL
             except DependencyError as error:
                 log.warning("webhook_outbox_scan_failed", error=str(error))
             tick.clear()

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from wavstream.catalog.operations import Operations
@@ -70,8 +70,16 @@ class GatewayCommands:
     """Starts and stops the recordings of the gateway's applications."""
 
     def __init__(
-        self, commands: Commands, operations: Operations, *, rules: CommandRules, now_us: Callable[[], int]
+        self,
+        commands: Commands,
+        operations: Operations,
+        *,
+        rules: CommandRules,
+        now_us: Callable[[], int],
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
+        """Count cooldowns by ``now_us``; commands are kept, and told, by ``wall``, None: by that too."""
+        self._wall = wall or (lambda: utc(now_us()))
         self._commands = commands
         self._operations = operations
         self._rules = rules
@@ -143,7 +151,11 @@ class GatewayCommands:
         """Do, after a restart, the stops that were written and, when the server went down, not done."""
         for stop in await self._operations.undone(Command.RECORD_STOP):
             with suppress(WavstreamError):  # it came to its end by itself
-                await self._commands.end(app_id=stop.app_id, recording_id=stop.recording_id, end_us=unix_us(stop.at))
+                recording = await self._commands.get(app_id=stop.app_id, recording_id=stop.recording_id)
+                began_at = recording.started_at or recording.created_at
+                # Another clock than the journal's: where the two differ it may name a moment before the first word.
+                end_us = unix_us(stop.at) if stop.at > began_at else None
+                await self._commands.end(app_id=stop.app_id, recording_id=stop.recording_id, end_us=end_us)
 
     def newest(self, *, app_id: str, session_id: str) -> Recording | None:
         """Return the running recording of a live session that began last, whatever started it.
@@ -159,7 +171,7 @@ class GatewayCommands:
         if command_uid is None:
             return None
         known = await self._operations.get(
-            app_id=app_id, session_id=session_id, request_id=command_uid, since=utc(self._now_us()) - COMMAND_TTL
+            app_id=app_id, session_id=session_id, request_id=command_uid, since=self._wall() - COMMAND_TTL
         )
         if known is not None and known.command != command:
             raise CommandConflict(
@@ -189,7 +201,7 @@ class GatewayCommands:
             command=command,
             request_id=command_uid,
             recording_id=recording.id,
-            at=utc(self._now_us()),
+            at=self._wall(),
         )
 
 

@@ -1,0 +1,91 @@
+"""The disk under the data folder: whether it is full, said once, and the file that keeps room for what frees some.
+
+On a full disk calls go on (audio waits in memory, then with the peers), finished files are served, and recordings are
+erased, by retention and by request. A start takes a part of the reserve file (``storage/reserve_file.py``), so that the
+catalog can be opened, and goes on with what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from wavstream.errors import DiskFull
+from wavstream.sessions.admission import DiskReserve
+from wavstream.storage.reserve_file import RESERVE_BYTES, ReserveFile
+
+FULL_BYTES = RESERVE_BYTES
+"""With less than that left a disk is as good as full: the next seconds of a few calls take it."""
+LOOK_S = 1.0
+TO_DO = "delete other files on it, or make it larger; recordings that are due or are deleted make room too"
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class DiskWatch:
+    """Watches the disk of one data folder."""
+
+    def __init__(self, root: Path, reserve_file: ReserveFile) -> None:
+        self._root = root
+        self._reserve_file = reserve_file
+        self._is_full = False
+        self._is_failing = False
+
+    def prepare(self) -> None:
+        """Keep room for what frees some; say it if there is none. Blocks."""
+        try:
+            self._look_and_keep()
+        except OSError as error:
+            log.warning("disk_reserve_not_made", error=str(error))
+
+    async def with_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
+        while True:
+            try:
+                return await work()
+            except DiskFull:
+                if not await asyncio.to_thread(self._reserve_file.release, "the server starts on a full disk"):
+                    raise
+
+    async def run(self) -> None:
+        """Look once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await asyncio.to_thread(self._look_and_keep)
+                self._is_failing = False
+            except OSError as error:  # the journal, the spool and the catalog say what of it matters
+                if not self._is_failing:
+                    log.warning("disk_reserve_not_made", error=str(error))
+                self._is_failing = True
+
+    def _look_and_keep(self) -> None:
+        free_bytes = self._look()
+        if not self._is_full:
+            self._reserve_file.make(free_bytes)
+
+    def _look(self) -> int:
+        free_bytes = shutil.disk_usage(self._root).free
+        if free_bytes < FULL_BYTES and not self._is_full:
+            log.error("disk_full", folder=str(self._root), free_bytes=free_bytes, to_do=TO_DO)
+        elif free_bytes >= FULL_BYTES and self._is_full:
+            log.info("disk_has_room", folder=str(self._root), free_bytes=free_bytes)
+        self._is_full = free_bytes < FULL_BYTES
+        return free_bytes
+
+
+def why_short(reserve: DiskReserve) -> str | None:
+    """Return why no calls should be sent here, for want of room on the disk; None: there is room."""
+    if reserve.has_room():
+        return None
+    free_bytes = reserve.free_bytes or 0
+    if free_bytes < FULL_BYTES:
+        return f"the disk is full ({free_bytes // 1000} kB left): {TO_DO}"
+    return f"the disk has {free_bytes // 1_000_000} MB left, less than limits.min_free_bytes: {TO_DO}"

@@ -1,0 +1,77 @@
+"""A file that only takes room, and gives it back when the disk is full: to free space takes space.
+
+An erasure is a transaction of the catalog, which first writes its log; so is the start of the catalog, which makes its
+log and its index. On a disk without any room neither can be done, and nothing would ever be deleted.
+
+1. The file is made when there is plenty of room, and its blocks are allocated: where the filesystem takes that for a
+   promise (a compressing one does not), so much is left when all else is used.
+2. Whoever needs room takes a part of it, and as many as it takes. Once there is plenty of room it is whole again.
+
+Every method touches the disk: not for the event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import structlog
+
+PART_BYTES = 2 << 20
+"""Enough to open the catalog, or to erase fifty recordings."""
+RESERVE_BYTES = 4 * PART_BYTES
+PLENTY = 4
+"""How many times what is missing has to be free before it is made: to make it must not be what fills the disk."""
+
+log = structlog.get_logger(__name__)
+
+
+class ReserveFile:
+    """One such file. Safe to use from any thread."""
+
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES, part_bytes: int = PART_BYTES) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+        self._part_bytes = part_bytes
+        self._lock = threading.Lock()
+
+    def make(self, free_bytes: int) -> bool:
+        """Make it whole, where something is missing and enough is free; return whether it is. Raise OSError."""
+        with self._lock:
+            there_bytes = self._there()
+            missing_bytes = self._size_bytes - there_bytes
+            if missing_bytes <= 0 or free_bytes < PLENTY * missing_bytes:
+                return missing_bytes <= 0
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, there_bytes, missing_bytes)
+            except OSError as error:
+                os.ftruncate(descriptor, there_bytes)
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    return False
+                raise
+            finally:
+                os.close(descriptor)
+            return True
+
+    def release(self, why: str) -> bool:
+        """Give a part of its room away, and say in the log ``why``; return whether there was any."""
+        with self._lock:
+            try:
+                there_bytes = self._there()
+                left_bytes = max(0, there_bytes - self._part_bytes)
+                if there_bytes:
+                    os.truncate(self._path, left_bytes)
+            except OSError:
+                return False
+        if there_bytes:
+            log.warning("disk_reserve_released", why=why, left_bytes=left_bytes)
+        return there_bytes > 0
+
+    def _there(self) -> int:
+        try:
+            return os.stat(self._path).st_size
+        except FileNotFoundError:
+            return 0
