@@ -44,8 +44,8 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.named import check_names
 from wavstream.service.disk_watch import DiskWatch
+from wavstream.service.named import check_names
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
