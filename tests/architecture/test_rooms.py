@@ -89,6 +89,7 @@ SHORTER = {
     ),
     "One command, or one part of the composition": (
         "__main__.py",
+        "cli/health.py",
         "cli/journals.py",
         "cli/recover.py",
         "cli/secrets.py",

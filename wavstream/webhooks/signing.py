@@ -1,4 +1,4 @@
-"""Signatures of the Standard Webhooks specification, version 1: HMAC-SHA256 over id, time and body.
+"""Signatures of the Standard Webhooks specification, version 1, by its own package; secrets, and their rotation.
 
 A secret is ``whsec_`` and 24 to 64 bytes in base64. While one is replaced, messages carry a signature of the new one
 and one of the one before, so that a receiver can change over at any moment of ``OVERLAP``.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from standardwebhooks import Webhook
 
 from wavstream.model.app import SigningSecret
 
@@ -53,8 +53,8 @@ def signed_headers(message_id: str, body: bytes, keys: Iterable[bytes], now: dat
     """Return the three headers of a message; without keys only its id and time."""
     timestamp = str(int(now.timestamp()))
     headers = {"webhook-id": message_id, "webhook-timestamp": timestamp}
-    content = b".".join((message_id.encode(), timestamp.encode(), body))
-    signatures = [base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys]
+    at = now.astimezone(UTC)  # it takes the clock's reading for UTC, whatever its zone
+    signatures = [Webhook(key).sign(message_id, at, body.decode()) for key in keys]
     if signatures:
-        headers["webhook-signature"] = " ".join(f"v1,{signature}" for signature in signatures)
+        headers["webhook-signature"] = " ".join(signatures)
     return headers

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from standardwebhooks import Webhook
@@ -30,6 +32,17 @@ def test_the_receivers_package_verifies_what_was_signed_and_nothing_else() -> No
     ):
         with pytest.raises(WebhookVerificationError):
             Webhook(receiver).verify(body, changed)
+
+
+def test_the_signature_is_the_one_that_the_specification_computes() -> None:
+    key, body = bytes(range(32)), BODY
+    zone = timezone(timedelta(hours=2))
+    content = b"msg-1.1793527200." + body
+
+    headers = signed_headers("msg-1", body, [key], START.astimezone(zone))
+
+    assert headers["webhook-timestamp"] == "1793527200"
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
 def test_during_a_rotation_receivers_with_the_old_and_with_the_new_secret_verify() -> None:
