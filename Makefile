@@ -19,15 +19,6 @@ PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet
 UV := $(VENV)/bin/uv
 
-# pip, which knows where this machine has its packages from; or uv, for which pip's configuration does not count and
-# which takes a tenth of the processor's time. The locks and their hashes are the same.
-INSTALLER ?= pip
-ifeq ($(INSTALLER),uv)
-INSTALL := VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet
-else
-INSTALL := $(PIP)
-endif
-
 # Name an interpreter with `make demo PYTHON=/path/to/python3.11`; else the first of these that is new enough.
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
@@ -96,14 +87,14 @@ $(VENV)/.installed-build: requirements/build.lock | $(VENV)/.python
 
 $(VENV)/.installed: pyproject.toml requirements/server.lock $(VENV)/.installed-build
 	@echo "Installing wavstream and what it needs into $(VENV) (once; about a minute)"
-	@$(INSTALL) --require-hashes -r requirements/server.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes -r requirements/server.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml requirements/dev.lock $(VENV)/.installed-build
 	@echo "Installing wavstream, what its tests need and its development tools into $(VENV) (once; about a minute)"
-	@$(INSTALL) --require-hashes -r requirements/dev.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes -r requirements/dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.installed
 
 # A virtual environment that works and is new enough is kept; anything else at its place is made anew.
