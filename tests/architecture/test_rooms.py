@@ -89,6 +89,8 @@ SHORTER = {
     ),
     "One command, or one part of the composition": (
         "__main__.py",
+        "cli/backup.py",
+        "cli/data_folder.py",
         "cli/journals.py",
         "cli/recover.py",
         "cli/secrets.py",

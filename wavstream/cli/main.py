@@ -168,6 +168,17 @@ def recover(config: Config = None) -> None:
 
 
 @app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that is empty or not there.")],
+    config: Config = None,
+) -> None:
+    """Make a backup of finished recordings, catalog and keys; the server may run."""
+    from wavstream.cli.backup import run_backup
+
+    run_backup(target, load_settings(config), console)
+
+
+@app.command()
 def journals(config: Config = None) -> None:
     """List the journals, and what was set aside from them with what is wrong."""
     from wavstream.cli.journals import run_journals

@@ -14,17 +14,17 @@ from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.cli.apps import find_app
+from wavstream.cli.data_folder import found_folder
 from wavstream.errors import OperatorError
 from wavstream.model.app import app_name
 from wavstream.model.fact import Announcement
-from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 
 
 async def list_dead_letters(app_id: str | None, settings: Settings, console: Console) -> None:
     """Print the dead letters, a line each, of the app or of all; raise OperatorError if there is no such app."""
     count = 0
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         for each in await _apps(catalog, app_id):
             async for letter in _letters(catalog, each):
                 _print(_line(letter), console)
@@ -46,7 +46,7 @@ async def replay_dead_letters(
     ``at_once``: so many are read, and changed, in one transaction.
     """
     replayed = 0
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         apps = await _apps(catalog, app_id)
         wanted = {each: await _wanted(catalog, each, fact_ids, at_once) for each in apps}
         found = {fact_id for ids in wanted.values() for fact_id in ids}

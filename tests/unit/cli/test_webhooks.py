@@ -131,6 +131,7 @@ def test_more_than_one_transaction_takes_are_all_sent_again(data_dir: Path) -> N
     assert pending(data_dir) == {"shop": 2, "bank": 1}
 
 
+@pytest.mark.usefixtures("used_folder")
 def test_without_a_dead_letter_the_list_says_so(wavstream: CommandLine) -> None:
     said = wavstream("webhooks", "list")
 
