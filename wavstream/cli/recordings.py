@@ -13,7 +13,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Status
@@ -38,7 +38,9 @@ def list_recordings(
         for recording in found:
             _plain(json.dumps(recording), console)
         return
-    table = Table("id", "status", "session", "created", "length", "bytes", "ended by")
+    table = Table(
+        Column("id", min_width=32, no_wrap=True), "status", "session", "created", "length", "bytes", "ended by"
+    )
     for recording in found:
         table.add_row(
             recording["id"],

@@ -107,7 +107,7 @@ def _fill(folder: DataFolder, target: Path, on_progress: Callable[[str, int], No
     lacking: list[str] = []
     for _ in range(_ROUNDS):
         on_progress("catalog", put.done)
-        _copy_catalog(folder.catalog, copy)
+        copy_catalog(folder.catalog, copy)
         rows = _rows(copy)
         for key in rows.erased:
             put.forget(key)
@@ -188,7 +188,7 @@ class _Files:
             return None
 
 
-def _copy_catalog(catalog: Path, copy: Path) -> None:
+def copy_catalog(catalog: Path, copy: Path) -> None:
     """Copy the database as it is at one moment, whoever writes to it, into one file without a log."""
     descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE)
     os.close(descriptor)

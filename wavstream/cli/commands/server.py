@@ -19,12 +19,21 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say whether a start would succeed, and do not start; one may run.")
+    ] = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what is running then goes on at the next start."""
     from wavstream.service.logs import configure
     from wavstream.service.server import serve as run
 
     settings = load_settings(config, overrides={"host": host, "port": port})
+    if check:
+        from wavstream.cli.check import check_start
+
+        configure(settings.log.model_copy(update={"level": "error"}))
+        asyncio.run(check_start(settings, console))
+        return
     configure(settings.log)
     run(settings)
 
