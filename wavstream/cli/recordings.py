@@ -38,9 +38,8 @@ def list_recordings(
         for recording in found:
             _plain(json.dumps(recording), console)
         return
-    table = Table(
-        Column("id", min_width=32, no_wrap=True), "status", "session", "created", "length", "bytes", "ended by"
-    )
+    whole = Column("id", min_width=32, no_wrap=True)
+    table = Table(whole, "status", "session", "created", "length", "bytes", "ended by")
     for recording in found:
         table.add_row(
             recording["id"],

@@ -1,6 +1,7 @@
 """``wavstream webhooks``: list what waits and the dead letters, and have these sent again.
 
-All of it works beside a running server. A replay is a change of the catalog: a running server finds it within ten seconds, a stopped one at its next start.
+All of it works beside a running server. A replay is a change of the catalog: a running server finds it within ten
+seconds, a stopped one at its next start.
 """
 
 from __future__ import annotations
