@@ -64,6 +64,8 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def _rows(result: LoadResult) -> list[tuple[str, str, str]]:
+    cpu = _measured(result, f"{result.cpu_us_per_frame:.2f} us")
+    after = _measured(result, f"{result.finish_cpu_us_per_frame:.2f} us")
     delays, stops = result.loop_delay_ms, result.stop_ms
     lost = "not verified" if result.lost_samples is None else f"{result.lost_samples:,} samples"
     rows = [
@@ -71,16 +73,8 @@ def _rows(result: LoadResult) -> list[tuple[str, str, str]]:
         ("late ticks", f"{result.late_ticks:,}", f"the generator itself, worst {result.worst_late_ms:.0f} ms"),
         ("held back", f"{result.held_back:,}", "frames that the server's socket did not take at once"),
         ("legs lost", f"{result.lost_legs:,}", "streams ended by the server"),
-        (
-            "CPU per frame",
-            _measured(result, f"{result.cpu_us_per_frame:.2f} us"),
-            "the server, socket to finished file",
-        ),
-        (
-            "  after the last frame",
-            _measured(result, f"{result.finish_cpu_us_per_frame:.2f} us"),
-            "the part of it that ends the calls",
-        ),
+        ("CPU per frame", cpu, "the server, socket to finished file"),
+        ("  after the last frame", after, "the part of it that ends the calls"),
         ("lost", lost, f"of {result.verified_files} files compared sample by sample"),
     ]
     if result.lost_samples is not None:

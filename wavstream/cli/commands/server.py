@@ -45,6 +45,8 @@ def demo(
     """Start a server, play a spoken call into it, record it and check the file."""
     from wavstream.cli.demo import run_demo
 
+    made = "" if data_dir.exists() else "made the "
+    console.print(f"{made}data folder {data_dir.resolve()}", markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(asyncio.run(run_demo(data_dir, console)))
 
 
