@@ -10,19 +10,13 @@ from tests.support.command_line import CommandLine
 from wavstream import __version__
 
 COMMANDS = (
-    "serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "backup", "list", "show", "get", "erase",
-    "apps", "keys", "links", "master-key", "webhooks",
+    "serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "backup",
+    "list", "show", "get", "erase", "apps", "keys", "links", "master-key", "webhooks",
 )  # fmt: skip
 SUBCOMMANDS = (
-    "apps add",
-    "apps list",
-    "apps rotate-key",
-    "apps remove",
-    "webhooks list",
-    "webhooks replay",
-    "webhooks pending",
-    "webhooks test",
-)
+    "apps add", "apps list", "apps rotate-key", "apps remove",
+    "webhooks list", "webhooks replay", "webhooks pending", "webhooks test",
+)  # fmt: skip
 
 
 def one_line(err: str) -> bool:
