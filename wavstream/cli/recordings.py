@@ -20,6 +20,9 @@ from wavstream.model.recording import Status
 from wavstream.simulator.control import Control
 
 STDOUT = Path("-")
+_COLUMNS = ("id", "status", "session", "created", "length", "bytes", "ended by")
+_WHOLE = ("id", "status", "created")
+_WIDE = 240
 _FACTS = (
     "id", "app_id", "session_id", "status", "end_reason", "error", "format", "channels", "sample_rate", "duration_ms",
     "size_bytes", "audio_sha256", "file_name", "from", "to", "direction", "created_at", "started_at", "ended_at",
@@ -38,19 +41,23 @@ def list_recordings(
         for recording in found:
             _plain(json.dumps(recording), console)
         return
-    whole = Column("id", min_width=32, no_wrap=True)
-    table = Table(whole, "status", "session", "created", "length", "bytes", "ended by")
+    table = Table(*(Column(name, no_wrap=name in _WHOLE) for name in _COLUMNS), box=None)
     for recording in found:
         table.add_row(
             recording["id"],
             recording["status"],
             _text(recording["session_id"]),
-            recording["created_at"][:19].replace("T", " "),
+            recording["created_at"][:16].replace("T", " "),
             _length(recording["duration_ms"]),
             "" if recording["size_bytes"] is None else f"{recording['size_bytes']:,}",
             recording["end_reason"] or "",
         )
-    console.print(table if table.row_count else "there is no such recording")
+    if not table.row_count:
+        _plain("there is no such recording", console)
+        return
+    # Where it is read by another program, or kept in a file, nothing is cut.
+    wide = console if console.is_terminal else Console(file=console.file, width=_WIDE)
+    wide.print(table)
 
 
 def show_recording(control: Control, recording_id: str, *, as_json: bool, console: Console) -> None:
