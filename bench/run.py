@@ -26,7 +26,8 @@ from bench.silence import silence_cost
 from bench.stops import SETTINGS, stops_to_webhooks
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
-from wavstream.simulator.load import LoadRequest, LoadResult, run_load
+from wavstream.simulator.load import run_load
+from wavstream.simulator.load_plan import LoadRequest, LoadResult
 from wavstream.simulator.load_report import load_table, percentile
 from wavstream.simulator.signal import PTIME_S
 

@@ -46,6 +46,8 @@ class WavstreamError(Exception):
 
     http_status: int = 500
     """The status of an HTTP answer."""
+    exit_code: int = 1
+    """Of a command that ends with it: it was tried and failed."""
     close_code: ClassVar[int] = 1011
     """The code of a WebSocket close frame (RFC 6455, 7.4.1)."""
     retry_after_s: int | None = None
@@ -183,6 +185,7 @@ class OperatorError(WavstreamError):
     """Whoever runs the server must change a setting or the machine; the text says what."""
 
     http_status = 503
+    exit_code = 2
     is_known = True
     public_text = "Whoever runs the server has to change something first; its log says what"
 

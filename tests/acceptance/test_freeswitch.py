@@ -25,7 +25,8 @@ from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.settings.tables import MediaSettings
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg
-from wavstream.simulator.load import LoadRequest, run_load
+from wavstream.simulator.load import run_load
+from wavstream.simulator.load_plan import LoadRequest
 from wavstream.simulator.quirks import Chunks, Gap, Quirk, Stall
 
 SAID_HZ, HEARD_HZ = 600.0, 1500.0

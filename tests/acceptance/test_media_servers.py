@@ -16,7 +16,8 @@ from tests.support.waiting import WAIT_S
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.mixer.mix import BEEP_HZ
-from wavstream.simulator.load import LoadRequest, run_load
+from wavstream.simulator.load import run_load
+from wavstream.simulator.load_plan import LoadRequest
 
 QUIET_S = 0.3
 """Fifteen frames of silence would have come in this time."""

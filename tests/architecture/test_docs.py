@@ -18,7 +18,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 import wavstream
-from docs import rooms_drawing, vendors_page
+from docs import cli_page, rooms_drawing, vendors_page
 from docs.settings_page import PAGE, page
 from wavstream.api.mount import FacadeMount
 from wavstream.cli.main import app as command_line
@@ -160,6 +160,17 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page(), "write it again: python -m docs.settings_page"
+
+
+def test_the_page_of_the_command_line_is_up_to_date() -> None:
+    assert cli_page.PAGE.read_text("utf-8") == cli_page.page(), "write it again: python -m docs.cli_page"
+
+
+def test_the_readme_names_every_command() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`wavstream ([a-z][a-z-]*)", table)) | {"version"}
+
+    assert named == set(typer.main.get_group(command_line).commands)
 
 
 def test_the_page_of_vendors_has_the_table_by_which_requests_are_translated() -> None:

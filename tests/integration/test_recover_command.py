@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,29 @@ def test_a_data_folder_that_cannot_be_used_is_said_in_a_line(tmp_path: Path, com
     assert code == 2
     assert said.startswith("wavstream: the data folder")
     assert "WAVSTREAM_DATA_DIR" in said
+
+
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    code, said = recover(DataFolder(tmp_path / "data"))
+
+    assert code == 2
+    assert said.startswith(f"wavstream: there is no data folder {tmp_path / 'data'}")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_recovers_belongs_to_the_user_of_the_folder(folder: DataFolder) -> None:
+    recording = recording_of_today()
+    leave(folder.journal, call(recording, stop=EndReason.HANGUP, from_s=A_MINUTE_AGO_S))
+    in_catalog(folder, recording)
+    for each in (folder.root, *folder.root.rglob("*")):
+        os.chown(each, 12_345, 12_345)
+
+    assert recover(folder)[0] == 0
+
+    made = [*folder.root.rglob("*")]
+    assert folder.recordings / recording.object_key in made
+    assert {path.name for path in made if path.stat().st_uid != 12_345} == set()
 
 
 def test_a_data_folder_in_use_is_not_touched(folder: DataFolder) -> None:

@@ -96,6 +96,8 @@ _ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error"
 
 _DUE = text("SELECT * FROM outbox WHERE app_id = :app AND due_us <= :now ORDER BY due_us LIMIT :limit")
 
+_PENDING = text("SELECT * FROM outbox WHERE app_id = :app AND state = 'pending' ORDER BY at_us, sequence LIMIT :limit")
+
 _NEXT_DUE = text("SELECT min(due_us) FROM outbox WHERE app_id = :app AND due_us > :now")
 
 # The app of a server without apps has no row, and can be told at URLs of its recordings.
@@ -255,6 +257,16 @@ class Outbox:
         def read(connection: Connection) -> list[Backlog]:
             rows = connection.execute(_BACKLOG).all()
             return [Backlog(row.id, row.pending, utc(row.due_us)) for row in rows if row.due_us is not None]
+
+        return await self._database.read(read)
+
+    async def pending(self, app_id: str, limit: int) -> list[tuple[Announcement, datetime | None]]:
+        """Return what the app is still to be told, the oldest first, and when; None: it waits for one before it."""
+        asked = {"app": app_id, "limit": limit}
+
+        def read(connection: Connection) -> list[tuple[Announcement, datetime | None]]:
+            rows = connection.execute(_PENDING, asked).mappings()
+            return [(announcement(row), None if row["due_us"] is None else utc(row["due_us"])) for row in rows]
 
         return await self._database.read(read)
 

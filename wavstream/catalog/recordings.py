@@ -76,6 +76,16 @@ _SAVE = {
     )
     for status, before in MAY_FOLLOW.items()
 }
+# What of a sidecar a row lacks: a hold too, if that was put on a recording that ran.
+_FOUND = Prepared(
+    insert(recordings).on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_OTHERS}
+        | {"hold_json": func.coalesce(recordings.c.hold_json, insert(recordings).excluded.hold_json)},
+        where=or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))),
+    ),
+    columns=_WRITTEN,
+)
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
 _STORED = select(_SIZE).where(recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value)
@@ -114,15 +124,17 @@ class Recordings:
             self._stored[recording.app_id] += _stored_bytes(recording)
         return added
 
-    async def save(self, recording: Recording, facts: Sequence[Fact] = ()) -> bool:
+    async def save(self, recording: Recording, facts: Sequence[Fact] = (), *, found: bool = False) -> bool:
         """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
 
-        Return False, and change nothing, if the row is further in its life.
+        Return False, and change nothing, if the row is further in its life. ``found``: it is available, as its file was
+        found; a row that says that it failed did not know of that.
         """
+        statement = _FOUND if found else _SAVE[recording.status]
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
             before_bytes = stored_before(connection, recording)
-            saved = _SAVE[recording.status].run(connection, recording_row(recording)) == 1
+            saved = statement.run(connection, recording_row(recording)) == 1
             told = self._outbox.add(connection, facts) if saved else set()
             return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
 

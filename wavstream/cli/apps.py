@@ -17,10 +17,10 @@ from wavstream.access.keys import KeyDigests, make_key
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
+from wavstream.cli.data_folder import found_folder, made_folder
 from wavstream.errors import OperatorError
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.ids import is_app_id, is_customer_id
-from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 
 
@@ -35,7 +35,9 @@ async def add_app(
         raise OperatorError(f"{app_id!r} cannot name an app: use 1 to 64 of letters, digits, _ and -")
     accounts_of = _accounts(accounts)
     key = make_key()
-    async with _opened(settings) as (catalog, digests):
+    folder = made_folder(settings)
+    async with folder.make_catalog() as catalog:
+        digests = KeyDigests(await folder.load_master_key(settings.master_key, catalog.app_keys))
         app = App(
             app_id,
             created_at=datetime.now(UTC),
@@ -51,7 +53,7 @@ async def add_app(
 
 async def list_apps(settings: Settings, console: Console) -> None:
     """Print every app."""
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         apps = await catalog.apps.list()
         had_any = bool((await catalog.app_keys.read()).removed)
     table = Table("app", "since", "retention")
@@ -73,7 +75,7 @@ async def rotate_key(name: str, settings: Settings, console: Console) -> None:
 
 async def remove_app(name: str, settings: Settings, console: Console) -> None:
     """Remove the app; raise OperatorError if there is no such app."""
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         await catalog.apps.remove((await find_app(catalog, name)).id)
     console.print(
         f"app {name} is removed, and its keys, tokens and links open nothing; its recordings stay until their "
@@ -84,8 +86,7 @@ async def remove_app(name: str, settings: Settings, console: Console) -> None:
 
 async def show_keys(name: str, settings: Settings, console: Console) -> None:
     """Print what receivers of the app's webhooks check signatures with; raise OperatorError if there is no such app."""
-    folder = DataFolder.of(settings)
-    folder.make()
+    folder = found_folder(settings)
     async with folder.open_catalog() as catalog:
         app = await catalog.apps.find(name)
         if app is None and (name != DEFAULT_APP or not KeyTable(await catalog.app_keys.read()).is_open):
@@ -115,7 +116,7 @@ async def add_key(app_name: str, name: str, expires_hours: float | None, setting
 
 async def list_keys(app_name: str, settings: Settings, console: Console) -> None:
     """Print the names of the app's keys; raise OperatorError if there is no such app."""
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         keys = await catalog.app_keys.list((await find_app(catalog, app_name)).id)
     table = Table("key", "since", "expires")
     now = datetime.now(UTC)
@@ -127,7 +128,7 @@ async def list_keys(app_name: str, settings: Settings, console: Console) -> None
 
 async def revoke_key(app_name: str, name: str, settings: Settings, console: Console) -> None:
     """Take a key away from the app; raise OperatorError if there is none of that name."""
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         if not await catalog.app_keys.revoke((await find_app(catalog, app_name)).id, name):
             raise OperatorError(
                 f"app {app_name} has no key {name}: 'wavstream keys list {app_name}' shows those there are"
@@ -155,7 +156,7 @@ def unknown_app(app_id: str) -> OperatorError:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Catalog, KeyDigests]]:
     """Yield the catalog, and what makes the digests of its keys; raise OperatorError."""
-    folder = DataFolder.of(settings)
+    folder = found_folder(settings)
     async with folder.open_catalog() as catalog:
         yield catalog, KeyDigests(await folder.load_master_key(settings.master_key, catalog.app_keys))
 

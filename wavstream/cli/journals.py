@@ -9,18 +9,18 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from wavstream.cli.data_folder import found_folder
 from wavstream.journal.reader import JournalReader, read_header
 from wavstream.journal.records import BrokenSegment
 from wavstream.journal.segments import journals_in, segment_path
 from wavstream.journal.set_aside import SetAside, list_names
 from wavstream.recovery.journal_summary import read_patiently
-from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 
 
 def run_journals(settings: Settings, console: Console) -> None:
     """Print a line for each journal, beside a running server too; those that were set aside are read whole."""
-    folder = DataFolder.of(settings).journal
+    folder = found_folder(settings, for_catalog=False).journal
     place = SetAside(folder).path
 
     def say(line: str) -> None:

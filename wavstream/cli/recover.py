@@ -7,6 +7,7 @@ import asyncio
 from rich.console import Console
 from rich.progress import Progress
 
+from wavstream.cli.data_folder import found_folder
 from wavstream.errors import WavstreamError
 from wavstream.service.service import Service
 from wavstream.settings import Settings
@@ -20,6 +21,7 @@ class NotRecovered(WavstreamError):
 
 async def run_recover(settings: Settings, console: Console) -> None:
     """Recover every journal, wait for no stream, and publish everything; raise OperatorError or NotRecovered."""
+    folder = found_folder(settings, for_catalog=False)
     service = Service(settings.model_copy(update={"reconnect_wait_s": 0.0, "host": "127.0.0.1"}))
     try:
         await service.start()
@@ -38,3 +40,4 @@ async def run_recover(settings: Settings, console: Console) -> None:
         console.print(f"{service.recovery.total} journals brought back; nothing is unfinished")
     finally:
         await service.stop()
+        await asyncio.to_thread(folder.keep_owner, below=True)

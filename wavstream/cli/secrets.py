@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from wavstream.service.data_folder import DataFolder
+from wavstream.cli.data_folder import found_folder
 from wavstream.settings import Settings
 from wavstream.storage.links import rotate_link_keys
 
 
 async def rotate_links(settings: Settings, console: Console) -> None:
     """End every link that was handed out; a running server notices within a second."""
-    folder = DataFolder.of(settings)
+    folder = found_folder(settings)
     async with folder.open_catalog() as catalog:
         rotate_link_keys(folder.link_keys, datetime.now(UTC))
         await catalog.app_keys.has_changed()
@@ -24,7 +24,7 @@ async def rotate_links(settings: Settings, console: Console) -> None:
 
 async def reset_master_key(settings: Settings, console: Console) -> None:
     """Let the next start, or the next command, take whatever master key is set then; raise OperatorError."""
-    folder = DataFolder.of(settings)
+    folder = found_folder(settings)
     folder.claim()  # a running server goes on with the old one, and would refuse what is made under the new one
     try:
         async with folder.open_catalog() as catalog:

@@ -9,10 +9,10 @@ from pathlib import Path
 import soundfile
 from rich.console import Console
 
+from wavstream.cli.data_folder import found_folder
 from wavstream.errors import NotFound, OperatorError, WavstreamError
 from wavstream.model.recording import Receipt, Recording
 from wavstream.rendering.encoders.encoder import new_encoder
-from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.sidecar import read_sidecar
@@ -87,7 +87,7 @@ def _from_file(path: Path) -> tuple[Path, Recording] | None:
 
 
 async def _from_catalog(recording_id: str, settings: Settings) -> tuple[Path, Recording]:
-    folder = DataFolder.of(settings)
+    folder = found_folder(settings)
     async with folder.open_catalog() as catalog:
         recording = await catalog.recordings.get(recording_id)
     if recording is None:

@@ -1,6 +1,7 @@
-"""``wavstream webhooks``: list the dead letters, and have them sent again. Works beside a running server.
+"""``wavstream webhooks``: list what waits and the dead letters, and have these sent again.
 
-A replay is a change of the catalog: a running server finds it within ten seconds, a stopped one at its next start.
+All of it works beside a running server. A replay is a change of the catalog: a running server finds it within ten
+seconds, a stopped one at its next start.
 """
 
 from __future__ import annotations
@@ -14,23 +15,45 @@ from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.cli.apps import find_app
+from wavstream.cli.data_folder import found_folder
 from wavstream.errors import OperatorError
 from wavstream.model.app import app_name
 from wavstream.model.fact import Announcement
-from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
+
+_MOST_SHOWN = 200
 
 
 async def list_dead_letters(app_id: str | None, settings: Settings, console: Console) -> None:
     """Print the dead letters, a line each, of the app or of all; raise OperatorError if there is no such app."""
     count = 0
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         for each in await _apps(catalog, app_id):
             async for letter in _letters(catalog, each):
                 _print(_line(letter), console)
                 count += 1
     if not count:
         _print("there is no dead letter: nothing was given up", console)
+
+
+async def list_pending(app_name_: str, settings: Settings, console: Console) -> None:
+    """Print what the app is still to be told, a line each; raise OperatorError if there is no such app."""
+    async with found_folder(settings).open_catalog() as catalog:
+        app = await find_app(catalog, app_name_)
+        waiting = await catalog.outbox.pending(app.id, _MOST_SHOWN + 1)
+    for told, next_at in waiting[:_MOST_SHOWN]:
+        fact = told.fact
+        event = VOCABULARIES.of(fact, app.webhook).events.get(fact.kind, fact.kind)
+        then = "behind another" if next_at is None else f"next {_second(next_at)}"
+        tries = f"{told.attempts} tries, {then}"
+        why = _one_line(told.error or "")
+        _print(
+            f"{fact.id}  {_second(fact.at)}  {event}  {_one_line(fact.session_id)}  {tries}  {why}".rstrip(), console
+        )
+    if not waiting:
+        _print(f"nothing waits to be told to app {app_name_}", console)
+    if len(waiting) > _MOST_SHOWN:
+        _print(f"and more: these are the first {_MOST_SHOWN}", console)
 
 
 async def replay_dead_letters(
@@ -46,7 +69,7 @@ async def replay_dead_letters(
     ``at_once``: so many are read, and changed, in one transaction.
     """
     replayed = 0
-    async with DataFolder.of(settings).open_catalog() as catalog:
+    async with found_folder(settings).open_catalog() as catalog:
         apps = await _apps(catalog, app_id)
         wanted = {each: await _wanted(catalog, each, fact_ids, at_once) for each in apps}
         found = {fact_id for ids in wanted.values() for fact_id in ids}
@@ -89,10 +112,18 @@ async def _letters(catalog: Catalog, app_id: str, at_once: int = REPLAYED_AT_ONC
 def _line(letter: Announcement) -> str:
     assert letter.died_at is not None
     fact = letter.fact
-    # The reason holds text of the receiver's, which must not write to the terminal.
-    why = " ".join("".join(character if character.isprintable() else " " for character in letter.error or "").split())
+    why = _one_line(letter.error or "")
     since = letter.died_at.strftime("%Y-%m-%d %H:%M UTC")
     return f"{fact.id}  {app_name(fact.app_id)}  {since}  {VOCABULARIES.event_of(fact)}  {fact.session_id}  {why}"
+
+
+def _one_line(text: str) -> str:
+    """Return text of a receiver's, which must not write to the terminal."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def _second(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _print(line: str, console: Console) -> None:

@@ -89,10 +89,10 @@ class Publisher:
             failure=OSError,
         )
 
-    async def save(self, recording: Recording) -> None:
-        """Write the row, and with it the facts that its change announces."""
+    async def save(self, recording: Recording, *, found: bool = False) -> None:
+        """Write the row, and with it the facts that its change announces; ``found``: see ``Recordings.save``."""
         facts = self._facts_of(recording)
-        await self._ask_catalog(lambda: self._recordings.save(recording, facts), recording)
+        await self._ask_catalog(lambda: self._recordings.save(recording, facts, found=found), recording)
 
     async def try_save(self, recording: Recording) -> None:
         """Write the row as ``save`` does; if the catalog fails, raise DependencyError, and write it later."""

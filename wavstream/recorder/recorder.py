@@ -138,9 +138,12 @@ class Recorder:
                     jobs.append(recording.job)
         self.render.fold_all(jobs, Priority.DUE)
 
-    async def save(self, row: Recording) -> None:
-        """Write a row and the facts that its change announces, for as long as it takes."""
-        await self._publisher.save(row)
+    async def save(self, row: Recording, *, found: bool = False) -> None:
+        """Write a row and the facts that its change announces, for as long as it takes.
+
+        ``found``: it is available, as its file was found.
+        """
+        await self._publisher.save(row, found=found)
 
     def save_later(self, row: Recording) -> None:
         """Write a row as ``save`` does, without anyone waiting for it."""

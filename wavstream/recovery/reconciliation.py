@@ -3,6 +3,9 @@
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
   Nor one whose journal is still there: its file is being made again.
+- A row that is older than its file, as after a restore of a catalog that was copied while a call ran, is ``available``
+  as the sidecar beside the file tells. So is one that says ``failed``: its file has come back, or was there. Of an
+  unfinished one that has no journal ``recovery`` asks for the file before it gives it up.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
 - A file of a recording that was erased, which has come back, is the sweeper's to remove.
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -33,19 +37,23 @@ PAGE_SIZE = 500
 _NAMED = 5
 """Files named in a log line; the others are counted."""
 
+_Save = Callable[[Recording], Awaitable[None]]
+
 
 async def reconcile(
     *,
     recordings: Recordings,
     storage: LocalStorage,
     now: Callable[[], datetime],
-    save: Callable[[Recording], Awaitable[None]],
+    save: _Save,
+    save_found: _Save,
     made_again: Collection[str] = (),
     wall: Callable[[], datetime] | None = None,
     page_size: int = PAGE_SIZE,
 ) -> None:
-    """Make rows and files agree; ``save`` writes a changed row. Raises DependencyError if the catalog fails.
+    """Make rows and files agree. Raises DependencyError if the catalog fails.
 
+    ``save`` writes a changed row, ``save_found`` one that is available as its file was found.
     ``made_again``: recordings whose file is being made from their journal. ``now`` stamps a row that changes; ``wall``
     is by which recordings expire, None: by ``now`` too.
     """
@@ -60,17 +68,17 @@ async def reconcile(
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = row.became(Status.FAILED, now(), error="its file is gone")
                 await save(lost)
-    await _adopt(files, recordings=recordings, storage=storage)
+    await _adopt(files, recordings=recordings, storage=storage, save_found=save_found)
 
 
-async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStorage) -> None:
+async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStorage, save_found: _Save) -> None:
     adopted = 0
     unknown: list[str] = []
     for object_key in sorted(files):
         recording = await asyncio.to_thread(_from_sidecar, storage, object_key)
         if recording is not None and await recordings.add(recording):
             adopted += 1
-        elif recording is not None and await _is_erased(recordings, recording.id):
+        elif recording is not None and await _is_explained(recording, recordings, storage, save_found):
             continue
         elif await asyncio.to_thread(storage.stat, object_key) is not None:  # else it was deleted meanwhile
             unknown.append(object_key)
@@ -80,9 +88,36 @@ async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStora
         log.warning("unknown_files_left", files=len(unknown), some=unknown[:_NAMED])
 
 
-async def _is_erased(recordings: Recordings, recording_id: str) -> bool:
-    row = await recordings.get(recording_id)
-    return row is not None and row.status.is_erased
+async def _is_explained(told: Recording, recordings: Recordings, storage: LocalStorage, save_found: _Save) -> bool:
+    """Return whether the row tells why the file is there: it is erased, or it had failed and is available now."""
+    row = await recordings.get(told.id)
+    if row is None or row.status is not Status.FAILED:
+        return row is not None and row.status.is_erased
+    finished = await asyncio.to_thread(finished_since, storage, row)
+    if finished is None:
+        return False
+    log.warning("recording_file_found", recording_id=row.id, row=row.status, object_key=row.object_key)
+    await save_found(finished)
+    return True
+
+
+def finished_since(storage: LocalStorage, row: Recording) -> Recording | None:
+    """Return what became of a recording whose row does not know it: available, if its file and sidecar are there.
+
+    What a sidecar does not tell is the row's: who asked for it, in which words, and who holds it. Blocks.
+    """
+    told = _from_sidecar(storage, row.object_key)
+    if told is None or (told.id, told.app_id) != (row.id, row.app_id):
+        return None
+    return replace(
+        told,
+        options=replace(told.options, file_name=row.options.file_name),
+        hold=row.hold or told.hold,
+        request_id=row.request_id,
+        keepalive=row.keepalive,
+        opened=row.opened,
+        origin=row.origin,
+    )
 
 
 def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bool:

@@ -14,8 +14,8 @@ For each session that has journals:
    that tells nothing at all is set aside at once. One that the disk does not give, or that another version has
    written, is left alone and named at every start: only a person can tell what to do with it.
 
-Then the rows: one that is unfinished and has no journal cannot be finished, unless it still waits for its first
-stream. Last, rows and files are reconciled.
+Then the rows: one that is unfinished and has no journal cannot be finished, unless its file is there, which the row is
+older than, or it still waits for its first stream. Last, rows and files are reconciled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from wavstream.model.times import unix_us, utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.agreement import agree
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
-from wavstream.recovery.reconciliation import lacks_whole_file, reconcile
+from wavstream.recovery.reconciliation import finished_since, lacks_whole_file, reconcile
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Restored
 from wavstream.storage.local import LocalStorage
@@ -149,6 +149,7 @@ class Recovery:
                 now=self._now,
                 wall=self._wall,
                 save=self._recorder.save,
+                save_found=self._save_found,
                 made_again=self._made_again,
             )
             self.reconciled = True
@@ -282,7 +283,11 @@ class Recovery:
         for row in await self._recordings.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at:
                 continue
-            if row.status is Status.ACCEPTED:
+            finished = await asyncio.to_thread(finished_since, self._storage, row)
+            if finished is not None:  # the row is older than its file: a catalog was restored
+                log.warning("recording_file_found", recording_id=row.id, row=row.status, object_key=row.object_key)
+                await self._save_found(finished)
+            elif row.status is Status.ACCEPTED:
                 self._await_first_stream(row)
             elif self._may_be_readable:
                 log.warning("recording_waits_for_journal", recording_id=row.id)
@@ -292,6 +297,9 @@ class Recovery:
                 ended_at = utc(self._clock.now_us())
                 lost = row.became(Status.FAILED, ended_at, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
                 await self._recorder.save(lost)
+
+    async def _save_found(self, row: Recording) -> None:
+        await self._recorder.save(row, found=True)
 
     def _await_first_stream(self, row: Recording) -> None:
         now_us = self._clock.now_us()

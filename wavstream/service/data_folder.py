@@ -6,8 +6,9 @@ import asyncio
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +21,12 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
-from wavstream.storage.modes import FILE, FOLDER, Modes, mend
+from wavstream.storage.modes import FILE, FOLDER, Modes, as_parent, mend
 
+_AS_THE_SERVER = (
+    "start the server first, or say where its folder is as it is told, by WAVSTREAM_DATA_DIR or the file that --config "
+    "names; else it is ./data"
+)
 _LOSSES = 20
 """As many are told; all are in the log."""
 
@@ -65,11 +70,14 @@ class DataFolder:
     def claim(self) -> None:
         """Make the folders, take the lock, empty the spool (journals make its files again).
 
-        Raise OperatorError, or DiskFull."""
-        self.make()
+        Raise OperatorError, or DiskFull.
+        """
+        if self.make():
+            log.info("data_folder_made", folder=str(self.root.resolve()))
         try:
             self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.keep_owner()
         except OSError as error:
             self.release()
             if error.errno in (errno.EAGAIN, errno.EACCES):
@@ -109,29 +117,64 @@ class DataFolder:
             self.losses[:] = [*self.losses, loss][-_LOSSES:]
         return gone
 
-    def make(self) -> None:
+    def look(self, *, for_catalog: bool = True) -> None:
+        """Raise OperatorError if there is no data folder, or none that this user can use; make nothing.
+
+        ``for_catalog``: the catalog has to be there too.
+        """
+        os.umask(0o077)
+        try:
+            if not stat.S_ISDIR(os.stat(self.root).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
+            if for_catalog and not self.catalog.exists():
+                raise OperatorError(f"the data folder {self.root.resolve()} has no catalog.db: {_AS_THE_SERVER}")
+            self._mend_files()
+        except FileNotFoundError:
+            raise OperatorError(f"there is no data folder {self.root.resolve()}: {_AS_THE_SERVER}") from None
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+
+    def keep_owner(self, *, below: bool = False) -> None:
+        """Give what root has made in a folder of another user to that user; ``below``: in the folders in it too."""
+        if os.geteuid() != 0 or (owner := os.stat(self.root)).st_uid == 0:
+            return
+        for each in self.root.rglob("*") if below else self.root.iterdir():
+            with suppress(FileNotFoundError):  # SQLite's log goes with its last user
+                if os.lstat(each).st_uid == 0:
+                    os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+    def make(self) -> bool:
         """Make the folders that are missing, and mend modes; raise OperatorError if that cannot be done.
 
-        What is below ``recordings`` may be much, and is behind a folder that is mended here: see ``mend_below``.
+        Return whether the data folder itself was made. What is below ``recordings`` may be much, and is behind a folder
+        that is mended here: see ``mend_below``.
         """
         # Of the process, since SQLite and others make files too: no mode depends on who started the server.
         os.umask(0o077)
         try:
+            made = not self.root.exists()
             for folder in (self.root, self.journal, self.spool, self.recordings):
-                folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+                _make_folder(folder)
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, "Permission denied", str(folder))
-            mend(self.root, self._root_mode)
-            mend(self.recordings, self.modes.folder)
             for folder in (self.journal, self.spool):
                 mend(folder, FOLDER)
-            logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
-            ours = (self.lock, self.reserve_file, self.catalog, *logs, self.link_keys, self.master_key)
-            for path in (*ours, *self.journal.iterdir(), *self.spool.iterdir()):
-                if not path.is_dir():
-                    mend(path, FILE)
+            self._mend_files(self.journal, self.spool)
         except OSError as error:
             raise _unusable(self.root, error) from error
+        return made
+
+    def _mend_files(self, *folders: Path) -> None:
+        """Mend the modes of the data folder, of what lies in it, and of what lies in these folders."""
+        mend(self.root, self._root_mode)
+        mend(self.recordings, self.modes.folder)
+        logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
+        ours = (self.lock, self.reserve_file, self.catalog, *logs, self.link_keys, self.master_key)
+        for path in (*ours, *(each for folder in folders for each in folder.iterdir())):
+            if not path.is_dir():
+                mend(path, FILE)
 
     async def load_master_key(self, setting: SecretStr | None, keys: AppKeys, *, is_server: bool = False) -> bytes:
         """Return the master key: from the setting, else from its file, made if missing; raise OperatorError.
@@ -152,13 +195,26 @@ class DataFolder:
 
     @asynccontextmanager
     async def open_catalog(self) -> AsyncIterator[Catalog]:
-        """Open the catalog for a command, which may run beside a server; raise OperatorError."""
-        self.make()
+        """Open the catalog for a command, which may run beside a server; raise OperatorError, also if there is none."""
+        await asyncio.to_thread(self.look)
+        async with self._opened() as catalog:
+            yield catalog
+
+    @asynccontextmanager
+    async def make_catalog(self) -> AsyncIterator[Catalog]:
+        """Open the catalog for a command as ``open_catalog`` does, made first if there is none."""
+        await asyncio.to_thread(self.make)
+        async with self._opened() as catalog:
+            yield catalog
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Catalog]:
         catalog = await Catalog.open(self.catalog)
         try:
             yield catalog
         finally:
             await catalog.database.close()
+            await asyncio.to_thread(self.keep_owner)
 
     def release(self) -> None:
         """Release the lock."""
@@ -168,6 +224,12 @@ class DataFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _make_folder(folder: Path) -> None:
+    for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        each.mkdir(mode=FOLDER, exist_ok=True)
+        as_parent(each)
 
 
 def _open(folder: Path) -> int:

@@ -21,6 +21,7 @@ from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.peers import PEERS, SUBPROTOCOLS, Peer, StreamDescription
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
+from wavstream.simulator.refusals import said
 
 MAX_MESSAGES_A_SECOND = 400
 """Faster play makes larger messages instead, to stay within the server's limit of the message rate."""
@@ -233,7 +234,7 @@ async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -
             close_timeout=_CLOSE_TIMEOUT_S,
         )
     except InvalidStatus as refused:
-        raise _refusal(bare_url, refused.response.status_code) from None
+        raise _refusal(bare_url, refused.response.status_code, said(refused.response.body)) from None
     except (InvalidHandshake, TimeoutError):
         raise OperatorError(f"{bare_url}: something answers there, but not a WebSocket server; check --url") from None
     except OSError as failed:
@@ -241,17 +242,19 @@ async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -
         raise OperatorError(f"{bare_url}: cannot connect ({reason}); start the server or check --url") from None
 
 
-def _refusal(url: str, status: int) -> PeerError:
+def _refusal(url: str, status: int, why: str) -> PeerError:
+    refused = f"{url}: refused with {status}{why}"
     match status:
         case 401:
-            return Unauthenticated(f"{url}: refused with 401; give the app's key with --key or WAVSTREAM_API_KEY")
+            return Unauthenticated(f"{refused}; give the app's key with --key or WAVSTREAM_API_KEY")
         case 403:
-            return Forbidden(f"{url}: refused with 403; the key may not stream into this session")
+            return Forbidden(f"{refused}{'' if why else '; the key may not stream into this session'}")
         case 404:
-            return NotFound(f"{url}: refused with 404; check --dialect, and --url for a wrong path")
+            return NotFound(f"{refused}; check --dialect, and --url for a wrong path")
         case 429 | 503:
-            return LimitReached(f"{url}: refused with {status}; the server is full, try again later", retry_after_s=1)
-    return PeerError(f"{url}: refused with HTTP {status}")
+            full = "" if why else "; the server is full, try again later"
+            return LimitReached(f"{refused}{full}", retry_after_s=1)
+    return PeerError(refused)
 
 
 def _query(leg: Leg) -> dict[str, str]:

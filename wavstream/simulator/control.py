@@ -1,21 +1,23 @@
-"""A client of the native HTTP API, as far as the load and the demo need it."""
+"""A client of the native HTTP API, as far as the commands need it that talk to a server: load, demo, list, get, ..."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode, urlsplit
 
-from wavstream.errors import OperatorError, PeerError, Unauthenticated
+from wavstream.errors import NotFound, OperatorError, PeerError, Unauthenticated, WavstreamError
 from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.refusals import said
 
 CPU = "process_cpu_seconds_total"
 """The metric of the server's user and system time."""
 _TIMEOUT_S = 60.0
 _REST_TIMEOUT_S = 20.0
+_CHUNK_BYTES = 262_144
 _IDLE_S = 2.0
 """A connection that was idle for longer is not used again: the server closes it after 5 s, perhaps just now."""
 
@@ -23,9 +25,12 @@ _IDLE_S = 2.0
 class Control:
     """A client on one connection that stays open; for one thread."""
 
-    def __init__(self, server: ServerAddress, *, key: str | None = None) -> None:
+    def __init__(self, server: ServerAddress, *, key: str | None = None, app: str | None = None) -> None:
+        """``app``: refuse to work for another than this, whose the key has to be."""
         self._server = server
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if app is not None:
+            self._headers["X-App-ID"] = app
         kind = http.client.HTTPSConnection if server.secure else http.client.HTTPConnection
         self._connection = kind(server.host, server.port, timeout=_TIMEOUT_S)
         self._used_s = 0.0
@@ -40,20 +45,59 @@ class Control:
 
     def recording(self, recording_id: str) -> dict[str, Any]:
         """Return a recording as it is now."""
-        return self._json("GET", f"/v1/recordings/{recording_id}")
+        return self._json("GET", f"/v1/recordings/{quote(recording_id, safe='')}")
+
+    def recordings(self, limit: int, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """Yield recordings, the newest first, at most ``limit``; filters are those of the API, None: any."""
+        wanted = {name: value for name, value in filters.items() if value is not None}
+        while limit > 0:
+            page = self._json("GET", f"/v1/recordings?{urlencode({**wanted, 'limit': limit})}")
+            yield from page["data"][:limit]
+            limit -= len(page["data"])
+            if page["next_cursor"] is None:
+                return
+            wanted["cursor"] = page["next_cursor"]
+
+    def erase(self, recording_id: str) -> None:
+        """Erase a recording that has ended."""
+        self._json("DELETE", f"/v1/recordings/{quote(recording_id, safe='')}")
+
+    def download(
+        self, recording_id: str, ext: str, file: BinaryIO, progress: Callable[[int, int | None], None]
+    ) -> None:
+        """Write the recording's file, in this format, to ``file``; ``progress`` takes bytes so far, and of how many."""
+        target = f"{self._server.prefix}/v1/recordings/{quote(recording_id, safe='')}.{ext}"
+        answer = self._send("GET", target)
+        body = answer.read()
+        if answer.status != 307:
+            raise _refused("GET", target, answer.status, body)
+        link = answer.headers["Location"]
+        answer = self._send("GET", self._target(link))
+        if answer.status != 200:
+            raise _refused("GET", self._target(link), answer.status, answer.read())
+        size, done = answer.length, 0
+        try:
+            while chunk := answer.read(_CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                progress(done, size)
+        except http.client.HTTPException as cut:
+            raise PeerError(f"GET {target}: the connection ended after {done} bytes ({cut}); try again") from cut
+        if size is not None and done != size:
+            raise PeerError(f"GET {target}: the connection ended after {done} of {size} bytes; try again")
 
     def status_of(self, url: str) -> int:
         """Return the status of a GET of a link of the server; the body is not read."""
-        status = self._send("GET", _target(url)).status
+        status = self._send("GET", self._target(url)).status
         self._connection.close()
         return status
 
     def fetch(self, url: str) -> bytes:
         """Return the file behind a link of the server."""
-        answer = self._send("GET", _target(url))
+        answer = self._send("GET", self._target(url))
         body = answer.read()
         if answer.status != 200:
-            raise PeerError(f"GET {_target(url)}: HTTP {answer.status}")
+            raise _refused("GET", self._target(url), answer.status, body)
         return body
 
     def metrics(self) -> dict[str, float]:
@@ -83,12 +127,22 @@ class Control:
     def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         answer = self._send(method, self._server.prefix + path, body)
         text = answer.read()
-        if answer.status == 401:
-            raise Unauthenticated(f"{method} {path}: 401; give the app's key with --key or WAVSTREAM_API_KEY")
-        if answer.status >= 400:
-            raise PeerError(f"{method} {path}: HTTP {answer.status}: {text.decode(errors='replace')[:300]}")
-        decoded: dict[str, Any] = json.loads(text)
+        if not 200 <= answer.status < 300:
+            raise _refused(method, path, answer.status, text)
+        try:
+            decoded: dict[str, Any] = json.loads(text or b"{}")
+        except ValueError:
+            raise OperatorError(
+                f"{self._server.authority}{path}: something answers there, but not a wavstream server; check --url"
+            ) from None
         return decoded
+
+    def _target(self, url: str) -> str:
+        """Return the request target of a link of the server, whose own address may be another than the one we use."""
+        parts = urlsplit(url)
+        _, files, rest = parts.path.partition("/files/")
+        path = f"{self._server.prefix}{files}{rest}" if files else parts.path
+        return path + (f"?{parts.query}" if parts.query else "")
 
     def _send(self, method: str, target: str, body: Mapping[str, object] | None = None) -> http.client.HTTPResponse:
         headers = dict(self._headers)
@@ -108,6 +162,12 @@ class Control:
             ) from None
 
 
-def _target(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.path + (f"?{parts.query}" if parts.query else "")
+def _refused(method: str, path: str, status: int, body: bytes) -> WavstreamError:
+    # A link opens its file without a key.
+    request = f"{method} {path.partition('?')[0] if '/files/' not in path else '/files/...'}: {status}{said(body)}"
+    match status:
+        case 401:
+            return Unauthenticated(f"{request}; give the app's key with --key or WAVSTREAM_API_KEY")
+        case 404:
+            return NotFound(request)
+    return PeerError(request)

@@ -20,18 +20,31 @@ CONNECTS_PER_S = 400.0
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """When one leg streams."""
+
+    number: int
+    """Among the legs that stream at one time; the next that has it comes after its end."""
+    begin: int
+    """In ticks of 20 ms, from the start of the load."""
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """The traffic of all processes together."""
 
     targets: Sequence[str]
     """Request targets, one leg each."""
     frames: int
-    """Frames of each leg, one every 20 ms."""
+    """Frames of each leg, one every 20 ms, where ``turns`` do not say otherwise."""
     dialect: str = "pcm"
     processes: int = 1
     burst: bool = False
     """All legs at the same instant of each ptime, instead of spread over it."""
     key: str | None = None
+    turns: Sequence[Turn] = ()
+    """When each leg streams; none: all from the beginning."""
 
 
 class Generator:
@@ -39,10 +52,11 @@ class Generator:
 
     def __init__(self, server: ServerAddress, traffic: Traffic) -> None:
         self._workers = [_start_worker() for _ in range(traffic.processes)]
-        numbers = list(range(len(traffic.targets)))
-        share = -(-len(numbers) // traffic.processes)
+        turns = traffic.turns or [Turn(number, 0, traffic.frames) for number in range(len(traffic.targets))]
+        legs = max((turn.number for turn in turns), default=-1) + 1
+        share = -(-legs // traffic.processes)
         for index, worker in enumerate(self._workers):
-            own = numbers[index * share : (index + 1) * share]
+            own = [at for at, turn in enumerate(turns) if turn.number // share == index]
             plan = WorkerPlan(
                 host=server.host,
                 port=server.port,
@@ -50,10 +64,11 @@ class Generator:
                 authority=server.authority,
                 key=traffic.key,
                 dialect=traffic.dialect,
-                targets=[traffic.targets[number] for number in own],
-                numbers=own,
-                legs=len(numbers),
-                frames=traffic.frames,
+                targets=[traffic.targets[at] for at in own],
+                numbers=[turns[at].number for at in own],
+                begins=[turns[at].begin for at in own],
+                lengths=[turns[at].frames for at in own],
+                legs=legs,
                 burst=traffic.burst,
                 connects_per_s=CONNECTS_PER_S / traffic.processes,
             )
@@ -91,6 +106,7 @@ class Generator:
             total.worst_late_ms = max(total.worst_late_ms, counts.worst_late_ms)
             total.held_back += counts.held_back
             total.lost_legs += [(number, code) for number, code in counts.lost_legs]
+            total.refused += counts.refused
         return total
 
 

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from wavstream.errors import OperatorError, WavstreamError
-from wavstream.simulator.load import LoadRequest, LoadResult, run_load
+from wavstream.simulator.load import run_load
+from wavstream.simulator.load_plan import LoadRequest, LoadResult
 
 EXIT_OK, EXIT_LOST, EXIT_CANNOT_RUN = 0, 1, 2
 _COMPLAINTS_SHOWN = 10
@@ -40,7 +41,7 @@ def report_load(request: LoadRequest, console: Console, *, json_file: Path | Non
 def load_table(result: LoadResult) -> Table:
     """Return the table of the measurements, one a row, each with its meaning."""
     shape = "in bursts" if result.burst else "spread"
-    table = Table(title=f"{result.legs} legs, {result.duration_s:g} s, {shape}")
+    table = Table(title=f"{result.legs} legs at one time, {result.calls} calls in {result.duration_s:g} s, {shape}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("of")
@@ -63,6 +64,8 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def _rows(result: LoadResult) -> list[tuple[str, str, str]]:
+    cpu = _measured(result, f"{result.cpu_us_per_frame:.2f} us")
+    after = _measured(result, f"{result.finish_cpu_us_per_frame:.2f} us")
     delays, stops = result.loop_delay_ms, result.stop_ms
     lost = "not verified" if result.lost_samples is None else f"{result.lost_samples:,} samples"
     rows = [
@@ -70,8 +73,8 @@ def _rows(result: LoadResult) -> list[tuple[str, str, str]]:
         ("late ticks", f"{result.late_ticks:,}", f"the generator itself, worst {result.worst_late_ms:.0f} ms"),
         ("held back", f"{result.held_back:,}", "frames that the server's socket did not take at once"),
         ("legs lost", f"{result.lost_legs:,}", "streams ended by the server"),
-        ("CPU per frame", f"{result.cpu_us_per_frame:.2f} us", "the server, socket to finished file"),
-        ("  after the last frame", f"{result.finish_cpu_us_per_frame:.2f} us", "the part of it that ends the calls"),
+        ("CPU per frame", cpu, "the server, socket to finished file"),
+        ("  after the last frame", after, "the part of it that ends the calls"),
         ("lost", lost, f"of {result.verified_files} files compared sample by sample"),
     ]
     if result.lost_samples is not None:
@@ -84,8 +87,13 @@ def _rows(result: LoadResult) -> list[tuple[str, str, str]]:
     if stops:
         of = f"p50 / p99 / max of {len(stops)} stops while all stream"
         rows.append(("stop to fetchable", _triple(percentile(stops, share) for share in (0.5, 0.99, 1)), of))
-    rows.append(("memory per leg", f"{result.memory_bytes_per_leg / 1000:.1f} kB", "resident, streaming against idle"))
+    memory = _measured(result, f"{result.memory_bytes_per_leg / 1000:.1f} kB")
+    rows.append(("memory per leg", memory, "resident, streaming against idle"))
     return rows
+
+
+def _measured(result: LoadResult, figure: str) -> str:
+    return figure if result.is_measured else "no /metrics here"
 
 
 def _triple(values_ms: Iterable[float | None]) -> str:

@@ -4,7 +4,9 @@
    same way.
 2. An asyncio client for each leg would cost more than the server that is measured. So the frames are made and masked
    before the first is sent, and plain non-blocking sockets send them.
-3. What a full socket does not take is kept, and sent before anything else of that leg: the generator may be late, but
+3. A call that begins later is dialled by a thread shortly before, so that a handshake keeps no frame waiting; a call
+   that ends hangs up while the others go on.
+4. What a full socket does not take is kept, and sent before anything else of that leg: the generator may be late, but
    it never leaves out a sample.
 """
 
@@ -19,30 +21,26 @@ import selectors
 import socket
 import ssl
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from wavstream.model.audio import Codec
-from wavstream.rendering.codecs.encode import encode
+from wavstream.simulator.load_messages import MASK, Message, messages, opening
 from wavstream.simulator.peers import CODECS
-from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, Ring, first_frame, make_ring
+from wavstream.simulator.refusals import said
+from wavstream.simulator.signal import PTIME_S, RING_FRAMES, first_frame, make_ring
 
 SLOTS = 20
 """Groups of legs in a ptime when the load is spread: one each millisecond."""
 LATE_S = 0.010
 """A slot that starts later than this after its time counts as a late tick."""
 _HANDSHAKE_TIMEOUT_S = 15.0
+_REFUSAL_TIMEOUT_S = 1.0
+_DIAL_AHEAD_S = 0.5
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSE_TIMEOUT_S = 15.0
-_MASK = bytes.fromhex("5a3cc396")
-_NO_MASK = bytes(4)
-"""Leaves a message as it is, at the same cost for the server."""
-
-_Message = Callable[[int, int], bytes]
-"""Makes the message of a place in the ring as the leg's frame of this number, both from 0."""
 
 
 @dataclass(slots=True)
@@ -58,11 +56,13 @@ class WorkerPlan:
     targets: list[str]
     """Request targets of the legs, one socket each."""
     numbers: list[int]
-    """The numbers of its legs in the whole load."""
+    """The numbers of its legs among those that stream at one time, which say what they send and when."""
+    begins: list[int]
+    """The tick, of 20 ms, at which each sends its first frame."""
+    lengths: list[int]
+    """Frames of each."""
     legs: int
-    """Legs of the whole load."""
-    frames: int
-    """Frames of each leg."""
+    """Legs of the whole load at one time."""
     burst: bool
     connects_per_s: float
 
@@ -85,6 +85,12 @@ class WorkerLeg:
     """Whether nothing more can be sent."""
     is_closing: bool = False
     """Whether our close was sent."""
+    begin: int = 0
+    """The tick of its first frame."""
+    wanted: int = 0
+    """Frames that it is to send."""
+    close_by_s: float = 0.0
+    """When it is given up, by the monotonic clock, after our close."""
 
 
 @dataclass(slots=True)
@@ -98,6 +104,8 @@ class WorkerCounts:
     """Frames that a full socket did not take at once."""
     lost_legs: list[tuple[int, int | None]] = field(default_factory=list)
     """Legs that the server ended early or did not close, with the close code."""
+    refused: list[str] = field(default_factory=list)
+    """Why a stream was not opened that was dialled later."""
 
 
 def main() -> None:
@@ -105,9 +113,9 @@ def main() -> None:
     plan = WorkerPlan(**json.loads(sys.stdin.readline()))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    message = _messages(plan.dialect, make_ring(CODECS[plan.dialect][0]))
+    message = messages(plan.dialect, make_ring(CODECS[plan.dialect][0]))
     try:
-        legs = _connect(plan)
+        legs = [_dial(plan, at, pace_s=pace_s) for pace_s, at in _first(plan)]
     except (OSError, ValueError) as failed:
         _report({"failed": str(failed)})
         return
@@ -121,6 +129,7 @@ def main() -> None:
             "worst_late_ms": counts.worst_late_ms,
             "held_back": counts.held_back,
             "lost_legs": counts.lost_legs,
+            "refused": counts.refused,
         }
     )
 
@@ -130,21 +139,50 @@ def _report(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _connect(plan: WorkerPlan) -> list[WorkerLeg]:
-    """Open every stream, one after another at an even pace."""
-    context = ssl.create_default_context() if plan.secure else None
-    start, legs = time.monotonic(), []
-    for count, (number, target) in enumerate(zip(plan.numbers, plan.targets, strict=True)):
-        time.sleep(max(start + count / plan.connects_per_s - time.monotonic(), 0))
-        connection = socket.create_connection((plan.host, plan.port), _HANDSHAKE_TIMEOUT_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context is not None:
-            connection = context.wrap_socket(connection, server_hostname=plan.host)
-        unread = _upgrade(connection, plan, target)
-        connection.sendall(_opening(plan.dialect, number))
-        connection.setblocking(False)
-        legs.append(WorkerLeg(number, first_frame(number, legs=plan.legs), connection, unread=unread))
-    return legs
+def _first(plan: WorkerPlan) -> list[tuple[float, int]]:
+    """Return when to dial which of the legs that are there from the beginning: one after another at an even pace."""
+    start = time.monotonic()
+    return [
+        (start + count / plan.connects_per_s, at)
+        for count, at in enumerate(at for at, begin in enumerate(plan.begins) if begin == 0)
+    ]
+
+
+def _dial(plan: WorkerPlan, at: int, *, pace_s: float) -> WorkerLeg:
+    """Open the stream of the plan's leg ``at``, not before ``pace_s`` of the monotonic clock; raise OSError."""
+    time.sleep(max(pace_s - time.monotonic(), 0))
+    number = plan.numbers[at]
+    connection = socket.create_connection((plan.host, plan.port), _HANDSHAKE_TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if plan.secure:
+        connection = ssl.create_default_context().wrap_socket(connection, server_hostname=plan.host)
+    unread = _upgrade(connection, plan, plan.targets[at])
+    connection.sendall(opening(plan.dialect, number))
+    connection.setblocking(False)
+    place = first_frame(number, legs=plan.legs)
+    return WorkerLeg(number, place, connection, unread=unread, begin=plan.begins[at], wanted=plan.lengths[at])
+
+
+class _Dialler(threading.Thread):
+    """Opens the streams of calls that begin later (rule 3)."""
+
+    def __init__(self, plan: WorkerPlan, start_s: float) -> None:
+        super().__init__(name="dialler", daemon=True)
+        self.arrived: deque[WorkerLeg] = deque()
+        self.lost: list[tuple[int, str]] = []
+        """Legs that could not be opened, and why."""
+        self._plan, self._start_s = plan, start_s
+
+    def run(self) -> None:
+        """Dial one after another; called by the thread."""
+        plan = self._plan
+        for begin, at in sorted((begin, at) for at, begin in enumerate(plan.begins) if begin):
+            try:
+                leg = _dial(plan, at, pace_s=self._start_s + begin * PTIME_S - _DIAL_AHEAD_S)
+            except (OSError, ValueError) as failed:
+                self.lost.append((plan.numbers[at], str(failed)))
+            else:
+                self.arrived.append(leg)
 
 
 def _upgrade(connection: socket.socket, plan: WorkerPlan, target: str) -> bytes:
@@ -164,19 +202,39 @@ def _upgrade(connection: socket.socket, plan: WorkerPlan, target: str) -> bytes:
     head, _, rest = answer.partition(b"\r\n\r\n")
     status = head.split(b"\r\n", 1)[0].decode(errors="replace")
     if " 101" not in status:
-        raise ConnectionError(f"the server refused a stream: {status}")
+        raise ConnectionError(f"the server refused a stream: {status}{said(rest + _rest(connection))}")
     return rest
 
 
-def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: _Message, start: float) -> WorkerCounts:
-    """Send every frame of every leg at its time, then hang up; ``start`` is on the monotonic clock."""
+def _rest(connection: socket.socket) -> bytes:
+    """Return what comes until the server closes, which it does after a refusal."""
+    parts = []
+    with contextlib.suppress(OSError):
+        connection.settimeout(_REFUSAL_TIMEOUT_S)
+        while part := connection.recv(4096):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: Message, start: float) -> WorkerCounts:
+    """Send every frame of every leg at its time, and hang each up at its end; ``start`` is on the monotonic clock."""
     counts = WorkerCounts()
     slots = 1 if plan.burst else SLOTS
-    by_slot = [[leg for leg in legs if leg.number * slots // plan.legs == slot] for slot in range(slots)]
+    by_slot: list[list[WorkerLeg]] = [[] for _ in range(slots)]
+    ends: defaultdict[int, list[WorkerLeg]] = defaultdict(list)
+    leaving: list[WorkerLeg] = []
+    dialler = _Dialler(plan, start)
+    dialler.arrived.extend(legs)
+    dialler.start()
+    tick = 0
     with selectors.DefaultSelector() as selector:
-        for leg in legs:
-            selector.register(leg.connection, selectors.EVENT_READ, leg)
-        for tick in range(plan.frames):
+        while dialler.is_alive() or dialler.arrived or ends:
+            while dialler.arrived:
+                leg = dialler.arrived.popleft()
+                leg.begin = max(leg.begin, tick)
+                by_slot[leg.number * slots // plan.legs].append(leg)
+                ends[leg.begin + leg.wanted].append(leg)
+                selector.register(leg.connection, selectors.EVENT_READ, leg)
             for slot, members in enumerate(by_slot):
                 due = start + (tick + slot / slots) * PTIME_S
                 wait = due - time.monotonic()
@@ -186,26 +244,36 @@ def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: _Message, start: f
                     counts.late_ticks += -wait > LATE_S
                     counts.worst_late_ms = max(counts.worst_late_ms, -wait * 1000)
                 for leg in members:
-                    send_frame(leg, message((leg.place + tick) % RING_FRAMES, tick), counts)
+                    if (number := tick - leg.begin) >= 0:
+                        send_frame(leg, message((leg.place + number) % RING_FRAMES, number), counts)
+            tick += 1
+            if ended := ends.pop(tick, None):
+                gone = {id(leg) for leg in ended}
+                by_slot = [[leg for leg in members if id(leg) not in gone] for members in by_slot]
+                for leg in ended:
+                    _hang_up(leg)
+                leaving += ended
             for ready, _ in selector.select(0):
                 _receive(ready.data, selector)
-        _hang_up(legs, selector)
-    counts.frames = sum(leg.frames for leg in legs)
-    counts.lost_legs = [
-        (leg.number, leg.close_code) for leg in legs if leg.close_code != 1000 or leg.frames != plan.frames
-    ]
+            leaving = [leg for leg in leaving if not _has_left(leg, selector, counts)]
+        while leaving:
+            for ready, _ in selector.select(0.05):
+                _receive(ready.data, selector)
+            leaving = [leg for leg in leaving if not _has_left(leg, selector, counts)]
+    counts.lost_legs += [(number, None) for number, _ in dialler.lost]
+    counts.refused += [why for _, why in dialler.lost]
     return counts
 
 
 def send_frame(leg: WorkerLeg, frame: bytes, counts: WorkerCounts) -> None:
-    """Send a frame behind the leg's unsent bytes; what the socket does not take is kept (rule 3)."""
+    """Send a frame behind the leg's unsent bytes; what the socket does not take is kept (rule 4)."""
     if leg.is_over:
         return
     leg.frames += 1
     if not leg.unsent:
         try:
             taken = leg.connection.send(frame)
-        except (BlockingIOError, ssl.SSLWantWriteError):
+        except _WOULD_BLOCK:
             taken = 0
         except OSError:
             leg.is_over = True
@@ -221,7 +289,7 @@ def send_frame(leg: WorkerLeg, frame: bytes, counts: WorkerCounts) -> None:
 def _flush(leg: WorkerLeg) -> None:
     try:
         leg.unsent = leg.unsent[leg.connection.send(leg.unsent) :]
-    except (BlockingIOError, ssl.SSLWantWriteError):
+    except _WOULD_BLOCK:
         return
     except OSError:
         leg.is_over = True
@@ -231,7 +299,7 @@ def _receive(leg: WorkerLeg, selector: selectors.BaseSelector) -> None:
     """Read from the server: answer its pings, note its close."""
     try:
         received = leg.connection.recv(65_536)
-    except (BlockingIOError, ssl.SSLWantReadError):
+    except _WOULD_BLOCK:
         return
     except OSError:
         received = b""
@@ -262,93 +330,33 @@ def _receive(leg: WorkerLeg, selector: selectors.BaseSelector) -> None:
 
 
 def _control_frame(opcode: int, payload: bytes) -> bytes:
-    masked = bytes(byte ^ _MASK[at % 4] for at, byte in enumerate(payload))
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + _MASK + masked
+    masked = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + MASK + masked
 
 
-def _hang_up(legs: list[WorkerLeg], selector: selectors.BaseSelector) -> None:
-    """Close every stream with 1000 and wait until the server has closed it too."""
-    for leg in legs:
-        if not leg.is_over and leg.close_code is None:
-            leg.is_closing = True
-            leg.unsent += _control_frame(0x8, (1000).to_bytes(2, "big"))
-            _flush(leg)
-    deadline = time.monotonic() + _CLOSE_TIMEOUT_S
-    while time.monotonic() < deadline and not all(leg.is_over or leg.close_code is not None for leg in legs):
-        for ready, _ in selector.select(0.05):
-            _receive(ready.data, selector)
-        for leg in legs:
-            if leg.unsent and not leg.is_over:
-                _flush(leg)
-    for leg in legs:
-        with contextlib.suppress(OSError):
-            leg.connection.close()
+def _hang_up(leg: WorkerLeg) -> None:
+    """Close the stream with 1000; ``_has_left`` tells when the server has closed it too."""
+    leg.close_by_s = time.monotonic() + _CLOSE_TIMEOUT_S
+    if not leg.is_over and leg.close_code is None:
+        leg.is_closing = True
+        leg.unsent += _control_frame(0x8, (1000).to_bytes(2, "big"))
+        _flush(leg)
 
 
-def _opening(dialect: str, number: int) -> bytes:
-    """Return the bytes that leg ``number`` sends before its audio."""
-    if dialect in ("pcm", "audio-stream"):
-        return b""
-    if dialect == "audio-fork":
-        return _METADATA
-    start = {
-        "streamSid": f"MZ{number}",
-        "callSid": f"CA{number}",
-        "tracks": ["inbound"],
-        "customParameters": {},
-        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-    }
-    return _text(json.dumps({"event": "start", "streamSid": f"MZ{number}", "start": start}).encode())
-
-
-def _messages(dialect: str, ring: Ring) -> _Message:
-    """Make every message of the ring."""
-    match dialect:
-        case "twilio":
-            return _twilio(ring)
-        case "audio-stream":
-            return _late_metadata(_pcm(ring))
-        case _:
-            return _pcm(ring)
-
-
-def _pcm(ring: Ring) -> _Message:
-    payload = ring.astype("<i2", copy=False).view(np.uint8)
-    size = FRAME_SAMPLES * 2
-    mask = np.frombuffer(_MASK * (size // 4), np.uint8)
-    wire = np.empty((RING_FRAMES, 8 + size), np.uint8)
-    wire[:, :8] = np.frombuffer(b"\x82\xfe" + size.to_bytes(2, "big") + _MASK, np.uint8)
-    wire[:, 8:] = payload ^ mask
-    whole = wire.tobytes()
-    frames = [whole[at : at + 8 + size] for at in range(0, len(whole), 8 + size)]
-    return lambda place, _number: frames[place]
-
-
-def _late_metadata(audio: _Message) -> _Message:
-    """Put the metadata behind the first frame."""
-    return lambda place, number: audio(place, number) + (b"" if number else _METADATA)
-
-
-def _twilio(ring: Ring) -> _Message:
-    whole = encode(ring, Codec.PCMU)
-    payloads = [base64.b64encode(whole[at : at + FRAME_SAMPLES]) for at in range(0, len(whole), FRAME_SAMPLES)]
-    ptime_ms = round(PTIME_S * 1000)
-
-    def message(place: int, number: int) -> bytes:
-        return _text(
-            b'{"event":"media","sequenceNumber":"%d","streamSid":"MZ0","media":{"track":"inbound","chunk":"%d",'
-            b'"timestamp":"%d","payload":"%s"}}' % (number + 2, number + 1, number * ptime_ms, payloads[place])
-        )
-
-    return message
-
-
-def _text(message: bytes) -> bytes:
-    """Frame a text message of at least 126 bytes."""
-    return b"\x81\xfe" + len(message).to_bytes(2, "big") + _NO_MASK + message
-
-
-_METADATA = _text(json.dumps({"rate": 8000, "mix": "mono"}).encode().ljust(126))
+def _has_left(leg: WorkerLeg, selector: selectors.BaseSelector, counts: WorkerCounts) -> bool:
+    """Return whether the leg is at its end, and then count it and close its socket."""
+    if leg.unsent and not leg.is_over:
+        _flush(leg)
+    if not leg.is_over and leg.close_code is None and time.monotonic() < leg.close_by_s:
+        return False
+    counts.frames += leg.frames
+    if leg.close_code != 1000 or leg.frames != leg.wanted:
+        counts.lost_legs.append((leg.number, leg.close_code))
+    with contextlib.suppress(KeyError):  # what the server has closed is not registered any more
+        selector.unregister(leg.connection)
+    with contextlib.suppress(OSError):
+        leg.connection.close()
+    return True
 
 
 if __name__ == "__main__":

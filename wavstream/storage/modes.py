@@ -34,6 +34,16 @@ class Modes:
 PRIVATE = Modes()
 
 
+def as_parent(path: Path) -> None:
+    """Give what this process has just made the owner of the folder that it is in, where root runs it.
+
+    A command that root types must not make what the server, which is another user, cannot read.
+    """
+    if os.geteuid() == 0:
+        owner = os.stat(path.parent)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def mend(path: Path, mode: int) -> bool:
     """Give a file or folder its mode, if it is there and has another; return whether it had.
 

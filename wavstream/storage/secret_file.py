@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 from wavstream.errors import DiskFull, OperatorError
+from wavstream.storage.modes import as_parent
 
 
 def read_or_create(path: Path, fresh: bytes) -> bytes:
@@ -58,6 +59,7 @@ def _write_temporary(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        as_parent(temporary)
         file.write(content)
         file.flush()
         os.fsync(descriptor)

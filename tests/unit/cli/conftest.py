@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
+from wavstream.catalog.catalog import Catalog
+from wavstream.service.data_folder import DataFolder
 
 
 @pytest.fixture
@@ -14,6 +17,19 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WAVSTREAM_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def used_folder(data_dir: Path) -> Path:
+    """As a server leaves it that recorded nothing."""
+    folder = DataFolder(data_dir)
+    folder.make()
+
+    async def make() -> None:
+        await (await Catalog.open(folder.catalog)).database.close()
+
+    asyncio.run(make())
+    return data_dir
 
 
 @pytest.fixture

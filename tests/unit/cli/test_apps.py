@@ -50,6 +50,7 @@ def test_an_app_that_is_added_is_listed_and_its_key_opens_it(wavstream: CommandL
     assert [("shop" in rows[0], "48 h" in rows[0]), ("bank" in rows[1], "server's" in rows[1])] == [(True, True)] * 2
 
 
+@pytest.mark.usefixtures("used_folder")
 def test_without_an_app_the_list_says_what_that_means(wavstream: CommandLine) -> None:
     said = wavstream("apps", "list")
 

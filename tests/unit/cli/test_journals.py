@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import CommandLine
 from tests.support.journals import a_started_recording, call, leave
 from wavstream.journal.segments import segment_path
@@ -12,6 +14,7 @@ from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import EndReason
 
 
+@pytest.mark.usefixtures("used_folder")
 def test_an_empty_folder_is_said_to_be_empty(wavstream: CommandLine) -> None:
     said = wavstream("journals")
     assert (said.code, said.out.strip()) == (0, "no journals: nothing runs, and nothing is unfinished")

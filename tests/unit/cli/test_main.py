@@ -9,8 +9,14 @@ import pytest
 from tests.support.command_line import CommandLine
 from wavstream import __version__
 
-COMMANDS = ("serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "apps", "webhooks")
-SUBCOMMANDS = ("apps add", "apps list", "apps rotate-key", "apps remove", "webhooks list", "webhooks replay")
+COMMANDS = (
+    "serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "backup",
+    "list", "show", "get", "erase", "apps", "keys", "links", "master-key", "webhooks",
+)  # fmt: skip
+SUBCOMMANDS = (
+    "apps add", "apps list", "apps rotate-key", "apps remove",
+    "webhooks list", "webhooks replay", "webhooks pending", "webhooks test",
+)  # fmt: skip
 
 
 def one_line(err: str) -> bool:
@@ -30,7 +36,32 @@ def test_every_command_has_help(wavstream: CommandLine, command: str) -> None:
 
 
 def test_the_version_is_printed(wavstream: CommandLine) -> None:
-    assert wavstream("version").out == f"{__version__}\n"
+    assert wavstream("version").out == wavstream("--version").out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(("words", "completions"), [("wavstream web", {"webhooks"}), ("wavstream keys r", {"revoke"})])
+def test_a_shell_completes_commands(
+    wavstream: CommandLine, monkeypatch: pytest.MonkeyPatch, words: str, completions: set[str]
+) -> None:
+    monkeypatch.setenv("_WAVSTREAM_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+
+    assert set(wavstream().out.split()) == completions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--cps", "2"), ("--cps", "0", "--call-length", "2"), ("--cps", "2", "--call-length", "2", "--legs", "4")],
+    ids=" ".join,
+)
+def test_calls_a_second_are_given_with_their_length_and_without_legs(
+    wavstream: CommandLine, options: tuple[str, ...]
+) -> None:
+    said = wavstream("load", *options)
+
+    assert (said.code, one_line(said.err)) == (2, True)
+    assert "--call-length" in said.err
 
 
 def test_a_command_that_does_not_exist_cannot_be_done(wavstream: CommandLine) -> None:

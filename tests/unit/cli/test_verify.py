@@ -176,6 +176,7 @@ def test_a_file_whose_sidecar_says_nothing_cannot_be_verified(
     assert "sidecar" in said.err
 
 
+@pytest.mark.usefixtures("used_folder")
 def test_a_recording_that_nobody_knows_is_a_failure(wavstream: CommandLine) -> None:
     said = wavstream("verify", "no-such-recording")
 

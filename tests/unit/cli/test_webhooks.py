@@ -131,7 +131,32 @@ def test_more_than_one_transaction_takes_are_all_sent_again(data_dir: Path) -> N
     assert pending(data_dir) == {"shop": 2, "bank": 1}
 
 
+@pytest.mark.usefixtures("used_folder")
 def test_without_a_dead_letter_the_list_says_so(wavstream: CommandLine) -> None:
     said = wavstream("webhooks", "list")
 
     assert (said.code, said.out) == (0, "there is no dead letter: nothing was given up\n")
+
+
+@pytest.mark.usefixtures("dead")
+def test_what_waits_is_listed_with_when_it_is_tried_next_and_why_it_was_not_taken(
+    wavstream: CommandLine, data_dir: Path
+) -> None:
+    async def fail(catalog: Catalog) -> None:
+        for number in (1, 2):
+            fact = Fact(id=f"w{number}", app_id="shop", session_id="[red]77", kind=FactKind.COMMAND_DONE, at=START)
+            await catalog.outbox.announce([fact])
+        [told] = (await catalog.outbox.due("shop", START, 10)).announcements
+        await catalog.outbox.mark_failed(told, "answered 500\x1b[2J", START.replace(minute=5), now=START)
+
+    in_catalog(data_dir, fail)
+    said, of_none = wavstream("webhooks", "pending", "shop"), wavstream("webhooks", "pending", "bank")
+
+    since = "2026-11-01 10:00:00 UTC  command.result  [red]77"
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        f"w1  {since}  1 tries, next 2026-11-01 10:05:00 UTC  answered 500 [2J",
+        f"w2  {since}  0 tries, behind another",
+    ]
+    assert of_none.out == "nothing waits to be told to app bank\n"
+    assert wavstream("webhooks", "pending", "nobody").code == 2

@@ -19,6 +19,7 @@ from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery.reconciliation import PAGE_SIZE, reconcile
 from wavstream.storage.object_keys import sidecar_key
+from wavstream.storage.sidecar import write_sidecar
 
 
 class Shelf:
@@ -40,6 +41,9 @@ class Shelf:
     async def save(self, row: Recording) -> None:
         await self.catalog.recordings.save(row, facts_of(row))
 
+    async def save_found(self, row: Recording) -> None:
+        await self.catalog.recordings.save(row, facts_of(row), found=True)
+
     async def reconcile(self, now_s: float = 2.5, *, page_size: int = PAGE_SIZE) -> list[str]:
         with capture_logs() as logs:
             await reconcile(
@@ -47,6 +51,7 @@ class Shelf:
                 storage=self.storage,
                 now=lambda: utc(at(now_s)),
                 save=self.save,
+                save_found=self.save_found,
                 page_size=page_size,
             )
         return [line["event"] for line in logs]
@@ -174,3 +179,47 @@ async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf) -> N
 
     assert len(await shelf.reconcile(page_size=2)) == 1
     assert len(await shelf.catalog.recordings.stored("", 10)) == 4
+
+
+async def test_a_recording_that_failed_and_whose_file_is_back_is_available_again_and_its_app_is_told(
+    shelf: Shelf,
+) -> None:
+    await register(shelf.catalog, (FactKind.RECORDING_FAILED, FactKind.RECORDING_FINISHED))
+    recording = replace(finished(), request_id="r-1")
+    await shelf.catalog.recordings.add(recording)
+    await shelf.reconcile()
+    shelf.put(recording, sidecar=sidecar_of(recording))
+
+    said = await shelf.reconcile()
+
+    assert said == ["recording_file_found"]
+    assert await shelf.catalog.recordings.get(recording.id) == recording
+    assert [kind for kind, *_ in await told(shelf.catalog)] == [FactKind.RECORDING_FAILED, FactKind.RECORDING_FINISHED]
+    assert await shelf.reconcile() == []
+
+
+@pytest.mark.parametrize("status", [Status.DELETED, Status.EXPIRED])
+async def test_the_file_of_an_erased_recording_brings_no_row_back(shelf: Shelf, status: Status) -> None:
+    recording = finished()
+    erased = recording.erased(status, utc(at(2)))
+    await shelf.catalog.recordings.add(erased)
+    shelf.put(recording, sidecar=sidecar_of(recording))
+
+    assert await shelf.reconcile() == []
+    assert await shelf.catalog.recordings.get(recording.id) == erased
+
+
+@pytest.mark.parametrize("whose", ["another id", "another app of that name", "another size"])
+async def test_a_failed_recording_stays_so_where_the_file_is_not_its_own(shelf: Shelf, whose: str) -> None:
+    recording = finished()
+    others = {"another id": {"id": "another"}, "another app of that name": {"app_id": f"{recording.app_id}.2"}}
+    file_of = replace(recording, **others.get(whose, {}))  # type: ignore[arg-type]
+    failed = recording.became(Status.FAILED, utc(at(2)), error="its file is gone")
+    await shelf.catalog.recordings.add(failed)
+    shelf.put(
+        file_of, sidecar=write_sidecar(file_of, url="http://x/y"), size_bytes=7 if whose == "another size" else None
+    )
+
+    await shelf.reconcile()
+
+    assert await shelf.catalog.recordings.get(recording.id) == failed

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from tests.support.journals import a_leg, a_started_recording, call, happened, leave, noise
-from tests.support.recorder_harness import RecorderHarness, register, told
+from tests.support.recorder_harness import RecorderHarness, register, sidecar_of, told
 from tests.support.sessions import Handle, a_recording, at, introduction, talk
+from tests.unit.storage.test_sidecar import finished
 from wavstream.dialects.events import Frame
 from wavstream.journal import events
 from wavstream.journal.segments import segment_path
@@ -769,6 +770,25 @@ async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(
     assert (row.status, row.end_reason, row.ended_at) == (Status.FAILED, EndReason.FAILED, utc(at(100)))
     assert row.error is not None
     assert "journal is gone" in row.error
+
+
+@pytest.mark.parametrize("status", [Status.ACCEPTED, Status.ONGOING, Status.PAUSED, Status.COMPLETED])
+async def test_a_row_that_is_older_than_its_file_is_available_as_the_sidecar_tells(
+    harness: RecorderHarness, status: Status
+) -> None:
+    ended = replace(finished(), expires_at=utc(at(200)), hold=LegalHold("legal", "case 4711", utc(at(1))))
+    row = replace(ended, status=status, receipt=None, end_reason=None, ended_at=None, expires_at=None, hold=None)
+    row = replace(row, request_id="r-1", opened=True, options=replace(row.options, file_name="asked"))
+    await harness.catalog.recordings.add(row)
+    assert ended.receipt is not None
+    (harness.spool / "file").write_bytes(bytes(ended.receipt.size_bytes))
+    harness.storage.publish(harness.spool / "file", row.object_key, sidecar=sidecar_of(ended))
+
+    await harness.recover()
+
+    options = replace(ended.options, file_name="asked")
+    assert await harness.row(row) == replace(ended, request_id="r-1", opened=True, options=options)
+    assert len(harness.sessions) == 0
 
 
 @pytest.mark.parametrize("kinds", [(FactKind.RECORDING_FAILED,), None], ids=["wants to know", "does not"])

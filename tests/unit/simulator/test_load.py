@@ -16,7 +16,8 @@ from tests.unit.simulator.receiver import receiver
 from wavstream.errors import OperatorError
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
-from wavstream.simulator.load import LoadRequest, LoadResult, run_load
+from wavstream.simulator.load import run_load
+from wavstream.simulator.load_plan import LoadRequest, LoadResult
 from wavstream.simulator.load_report import as_json, load_table, percentile
 from wavstream.simulator.load_worker import WorkerCounts, WorkerLeg, send_frame
 from wavstream.simulator.signal import FRAME_SAMPLES, ChannelCheck, Ring, Signal, check_channel, make_ring, sent_by
@@ -160,7 +161,9 @@ async def test_a_leg_that_the_server_ends_is_reported_with_its_close_code() -> N
         ({"legs": 3}, "even number"),
         ({"legs": 0}, "even number"),
         ({"dialect": "morse"}, "pcm"),
-        ({"duration_s": 0.0}, "1 to 3600"),
+        ({"duration_s": 0.0}, "1 to 604800"),
+        ({"call_s": 30.0}, "--duration"),
+        ({"ramp_s": 20.0}, "--ramp"),
         ({"processes": 0}, "1 to 32"),
         ({"url": "nowhere"}, "ws://HOST:PORT"),
         ({}, "is the server running"),

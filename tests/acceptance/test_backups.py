@@ -1,0 +1,126 @@
+"""A backup that is made while calls run, and what a server finds that starts on it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Awaitable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.support.recorder import Recorder, recorder
+from tests.support.speech import noise
+from wavstream.service.backup import make_backup
+from wavstream.service.data_folder import DataFolder
+from wavstream.simulator.caller import Leg
+
+RATE_HZ = 8000
+SAID = noise(0.5)
+
+
+async def begun(client: Recorder, session_id: str) -> tuple[dict[str, Any], Any]:
+    """Return a recording of a call that runs, and its socket."""
+    recording = await client.start(session_id)
+    socket = await client.connect(f"/media/pcm/{session_id}/a?codec=l16&rate={RATE_HZ}")
+    await socket.send(SAID.tobytes())
+    await client.until_streaming(session_id, 1)
+    return recording, socket
+
+
+async def recorded(client: Recorder, session_id: str) -> dict[str, Any]:
+    recording = await client.start(session_id)
+    await client.play_at_once(session_id, Leg("a", SAID[:, None], RATE_HZ))
+    return await client.until(recording)
+
+
+async def erase(client: Recorder, recording: dict[str, Any]) -> None:
+    assert (await client.http.delete(f"/v1/recordings/{recording['id']}")).status_code == 204
+
+
+async def fetched(client: Recorder, *recordings: dict[str, Any]) -> list[bytes]:
+    """Return their files, once they are available."""
+    return [await client.fetch(await client.until(each)) for each in recordings]
+
+
+def copy_catalog(data: Path, target: Path) -> None:
+    """As the manual of before had it."""
+    target.mkdir()
+    with closing(sqlite3.connect(data / "catalog.db")) as source, closing(sqlite3.connect(target / "catalog.db")) as to:
+        source.backup(to)
+
+
+def copy_files(data: Path, target: Path) -> None:
+    shutil.copytree(data / "recordings", target / "recordings")
+    for name in ("master.key", "link-keys.json"):
+        shutil.copy2(data / name, target)
+
+
+async def test_calls_that_end_between_the_two_steps_of_a_copy_by_hand_are_there_after_a_restore(
+    tmp_path: Path,
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    async with recorder(data) as (client, _):
+        before = await recorded(client, "before")
+        across, socket = await begun(client, "across")
+        waits = await client.start("asked-for-before")
+        gone = await recorded(client, "erased")
+        await asyncio.to_thread(copy_catalog, data, backup)
+        await socket.close()
+        await client.play_at_once("asked-for-before", Leg("a", SAID[:, None], RATE_HZ))
+        between = await recorded(client, "between")
+        files = await fetched(client, before, across, waits, between)
+        await erase(client, gone)
+        await asyncio.to_thread(copy_files, data, backup)
+
+    async with recorder(backup) as (client, _):
+        assert await fetched(client, before, across, waits, between) == files
+        assert await client.until(gone, "failed")
+        assert (await client.until(across))["end_reason"] == "hangup"
+
+    async with recorder(backup) as (client, _):
+        assert (await client.get(across))["status"] == "available"
+
+
+async def test_a_backup_has_every_file_of_its_rows_whatever_ends_and_is_erased_while_it_is_made(
+    tmp_path: Path,
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    async with recorder(data) as (client, _):
+        loop = asyncio.get_running_loop()
+        kept, erased_soon = await recorded(client, "kept"), await recorded(client, "erased-soon")
+        ends_soon, socket = await begun(client, "ends-soon")
+        runs_on, open_socket = await begun(client, "runs-on")
+        late: list[dict[str, Any]] = []
+
+        async def meanwhile(what: str) -> None:
+            if what == "catalog" and not late:  # the files are there, the rows are copied next
+                await erase(client, erased_soon)
+                await socket.close()
+                late.extend([await client.until(ends_soon), await recorded(client, "erased-later")])
+            elif what == "files" and len(late) == 2:  # its row is in the copy, its file is next, or has just been put
+                late.append(await client.until(late[1], "available"))
+                await erase(client, late[1])
+
+        def wait_for(work: Awaitable[None]) -> None:
+            asyncio.run_coroutine_threadsafe(work, loop).result(30)  # type: ignore[arg-type]
+
+        made = await asyncio.to_thread(
+            make_backup, DataFolder(data), backup, on_progress=lambda what, _done: wait_for(meanwhile(what))
+        )
+        await open_socket.close()
+        await client.until(runs_on)
+        files = await fetched(client, kept, ends_soon)
+
+    assert (made.unfinished, made.lacking) == (1, ())
+    assert len(late) == 3
+    assert {path.stat().st_mode & 0o777 for path in backup.rglob("*") if path.is_file()} == {0o600}
+    assert {path.name for path in backup.iterdir()} == {"catalog.db", "recordings", "master.key", "link-keys.json"}
+    assert {path.stem for path in backup.rglob("*.wav")} == {kept["id"], ends_soon["id"]}
+
+    shutil.copytree(backup, tmp_path / "restored")
+    async with recorder(tmp_path / "restored") as (client, _):
+        assert await fetched(client, kept, ends_soon) == files
+        assert await client.until(runs_on, "failed")
+        assert (await client.http.get(f"/v1/recordings/{erased_soon['id']}")).json()["status"] == "deleted"

@@ -1,0 +1,56 @@
+"""``wavstream backup``: a copy of the data folder that agrees with itself, made beside the server that uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from wavstream.cli.data_folder import found_folder
+from wavstream.service.backup import Backup, make_backup
+from wavstream.settings import Settings
+
+_NAMED = 5
+
+
+def run_backup(target: Path, settings: Settings, console: Console) -> None:
+    """Make the backup and say what is in it; raise OperatorError, and then nothing of it is left."""
+    folder = found_folder(settings)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("files")
+
+        def show(what: str, done: int) -> None:
+            progress.update(bar, description=f"{what}, {done} files")
+
+        made = make_backup(folder, target, on_progress=show)
+    console.print(_table(made, target))
+    has_key = (target / folder.master_key.name).exists()
+    if not has_key:
+        _say("the master key is not in it: it is a setting, so keep WAVSTREAM_MASTER_KEY elsewhere", console)
+    if made.lacking:
+        names = ", ".join(made.lacking[:_NAMED]) + (", ..." if len(made.lacking) > _NAMED else "")
+        _say(f"{len(made.lacking)} recordings have no file in the data folder, so none in the backup: {names}", console)
+    if made.linked:
+        _say(
+            f"{made.linked} files are links to those of the data folder, and lie on its disk: "
+            "copy the backup to another one",
+            console,
+        )
+    _say(f"to restore: stop the server, then cp -a {target}/. into an empty data folder, then start", console)
+
+
+def _table(made: Backup, target: Path) -> Table:
+    table = Table("in", "is", title=f"backup {target}")
+    table.add_row("recordings/", f"{made.recordings} recordings, {made.size_bytes:,} bytes with their sidecars")
+    unfinished = f"; {made.unfinished} recordings had not ended and are not in the backup" if made.unfinished else ""
+    table.add_row("catalog.db", f"rows, apps and keys{unfinished}")
+    for name in ("master.key", "link-keys.json"):
+        table.add_row(name, "mode 0600" if (target / name).exists() else "none")
+    return table
+
+
+def _say(line: str, console: Console) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

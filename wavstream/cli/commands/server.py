@@ -1,0 +1,89 @@
+"""``wavstream serve`` and what is done to a server's data folder as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavstream.cli.options import Config, console
+from wavstream.errors import WavstreamError
+from wavstream.settings import load as load_settings
+from wavstream.settings import load_log
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say whether a start would succeed, and do not start; one may run.")
+    ] = False,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; what is running then goes on at the next start."""
+    from wavstream.service.logs import configure, log_refusal
+    from wavstream.service.server import serve as run
+
+    if check:
+        from wavstream.cli.check import check_start
+
+        settings = load_settings(config, overrides={"host": host, "port": port})
+        configure(settings.log.model_copy(update={"level": "error"}))
+        asyncio.run(check_start(settings, console))
+        return
+    log = load_log(config)
+    configure(log)
+    try:
+        run(load_settings(config, overrides={"host": host, "port": port}))
+    except WavstreamError as error:
+        if log.format != "json":
+            raise
+        log_refusal(str(error))
+        raise SystemExit(error.exit_code) from None
+
+
+@app.command()
+def demo(
+    data_dir: Annotated[Path, typer.Option(help="Where the demonstration keeps what it records.")] = Path("demo-data"),
+) -> None:
+    """Start a server, play a spoken call into it, record it and check the file."""
+    from wavstream.cli.demo import run_demo
+
+    made = "" if data_dir.exists() else "made the "
+    console.print(f"{made}data folder {data_dir.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(asyncio.run(run_demo(data_dir, console)))
+
+
+@app.command()
+def recover(config: Config = None) -> None:
+    """Finish everything that a crash left, without serving."""
+    from wavstream.cli.recover import run_recover
+    from wavstream.service.logs import configure
+
+    settings = load_settings(config)
+    configure(settings.log)
+    asyncio.run(run_recover(settings, console))
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that is empty or not there.")],
+    config: Config = None,
+) -> None:
+    """Make a backup of finished recordings, catalog and keys; the server may run."""
+    from wavstream.cli.backup import run_backup
+
+    run_backup(target, load_settings(config), console)
+
+
+@app.command()
+def journals(config: Config = None) -> None:
+    """List the journals, and what was set aside from them with what is wrong."""
+    from wavstream.cli.journals import run_journals
+
+    run_journals(load_settings(config), console)

@@ -1,0 +1,21 @@
+"""Options that several commands have, and the console that all print to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+HERE = "ws://127.0.0.1:8080"
+"""Where a server is that was told nothing else."""
+
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
+Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
+Url = Annotated[
+    str, typer.Option(help="Where the server is: ws, wss, http or https://HOST:PORT, and the path of a proxy.")
+]
+Dialect = Annotated[str, typer.Option(help="What the synthetic media server speaks.")]
+
+console = Console()
