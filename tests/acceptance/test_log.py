@@ -132,7 +132,7 @@ async def test_why_a_server_does_not_start_is_an_object_too(tmp_path: Path) -> N
         async with written_by("-m", "wavstream", "serve", *arguments, **environment) as (process, said):
             pass
         assert process.returncode == 2
-        assert [(line["event"], line["level"]) for line in said if line["level"] != "warning"] == [
+        assert [(line["event"], line["level"]) for line in said if line["level"] == "error"] == [
             ("command_refused", "error")
         ]
 
