@@ -25,7 +25,8 @@ USER wavstream
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
+# A link of Docker's may have WAVSTREAM_PORT=tcp://...; the server passes over that and listens on 8080.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['WAVSTREAM_PORT'] + '/healthz', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; p = os.environ['WAVSTREAM_PORT']; r.urlopen(f'http://127.0.0.1:{p if p.isdigit() else 8080}/healthz', timeout=2)"]
 ENTRYPOINT ["wavstream"]
 CMD ["serve"]

@@ -37,7 +37,14 @@ master_key = typer.Typer(no_args_is_help=True, help="The key that all others are
 app.add_typer(master_key, name="master-key")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
-Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        envvar="WAVSTREAM_API_KEY",
+        help="The app's key, where the server wants one.",
+        callback=lambda key: key.strip() if key else key,  # as the server reads its own
+    ),
+]
 Url = Annotated[str, typer.Option(help="Where the server is, such as ws://127.0.0.1:8080.")]
 Dialect = Annotated[str, typer.Option(help="What the synthetic media server speaks.")]
 console = Console()
@@ -58,7 +65,7 @@ def main() -> None:
 @app.command()
 def serve(
     config: Config = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Addresses to listen on, commas between them.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what is running then goes on at the next start."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import gc
 import resource
@@ -20,18 +19,17 @@ import uvicorn
 
 from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock
-from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
+from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY
 from wavstream.service.service import Service
 from wavstream.settings import Settings
+from wavstream.settings.hosts import UNIX
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a switch that restarts opens all its streams in the same second."""
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would
 delay the event loop that much, and a stop at each of its system calls (decision 12)."""
@@ -84,12 +82,12 @@ async def running(
     clock: UnixClock | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
     """Run a server, and yield it with its task once it is ready; with ``signals``, SIGTERM and SIGINT end the task."""
-    listener = listen(settings)
-    service = Service(settings.model_copy(update={"port": listener.getsockname()[1]}), wall=wall, clock=clock)
+    listeners = Listeners.open(settings)
+    service = Service(settings.model_copy(update={"port": listeners.port or settings.port}), wall=wall, clock=clock)
     try:
         await service.start()
     except BaseException:
-        listener.close()
+        listeners.close()
         await service.stop()
         raise
     _warn_of_links(service.settings)
@@ -97,7 +95,7 @@ async def running(
     if signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+    task = asyncio.create_task(server.serve(sockets=listeners.sockets), name="uvicorn")
     try:
         await wait_until_ready(server.ready, task)
         yield service, task
@@ -105,7 +103,7 @@ async def running(
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
         await service.stop()
-        listener.close()
+        listeners.close()
 
 
 async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) -> None:
@@ -135,23 +133,10 @@ def serve(settings: Settings) -> None:
         runner.run(run())
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Return the listening socket; raise OperatorError if the port is taken or the address is not ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
-        raise OperatorError(
-            f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST to an address of this machine"
-        ) from error
-
-
 def _warn_of_links(settings: Settings) -> None:
-    """Warn if links lead to the machine that opens them, since the server listens on every address and knows none."""
-    if settings.public_url is None and settings.host in ("0.0.0.0", "::"):
+    """Warn if links lead to the machine that opens them: of every address, or of none, the server knows no name."""
+    named = [host for host in settings.hosts if not host.startswith(UNIX)]
+    if settings.public_url is None and (not named or named[0] in ("0.0.0.0", "::")):
         log.warning(
             "links_open_locally_only",
             links=settings.base_url,

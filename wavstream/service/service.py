@@ -41,6 +41,7 @@ from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.exposure import refuse_weak_keys
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
@@ -103,6 +104,7 @@ class Service:
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
         settings = self.settings
+        refuse_weak_keys(settings)
         self.folder.claim()
         self._closing.callback(self.folder.release)
         self.removals = removals = Removals()
