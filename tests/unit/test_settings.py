@@ -80,6 +80,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "http.head_timeout_s": ("5", 5.0),
     "http.body_timeout_s": ("15", 15.0),
     "http.write_timeout_s": ("30", 30.0),
+    "http.shutdown_timeout_s": ("20", 20),
     "http.connections": ("500", 500),
     "http.waiting_per_address": ("100", 100),
     "http.descriptors_kept": ("64", 64),

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import gc
 import resource
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +24,7 @@ from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY
 from wavstream.service.service import Service
+from wavstream.service.signals import StopSignals
 from wavstream.settings import Settings
 from wavstream.settings.hosts import UNIX
 
@@ -33,8 +33,6 @@ log = structlog.get_logger(__name__)
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would
 delay the event loop that much, and a stop at each of its system calls (decision 12)."""
-GRACE_S = 8
-"""Seconds that open requests and streams have to end at a shutdown."""
 
 
 class Server(uvicorn.Server):
@@ -77,24 +75,26 @@ class Server(uvicorn.Server):
 async def running(
     settings: Settings,
     *,
-    signals: bool = False,
+    signals: StopSignals | None = None,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: UnixClock | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
-    """Run a server, and yield it with its task once it is ready; with ``signals``, SIGTERM and SIGINT end the task."""
+    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task."""
     listeners = Listeners.open(settings)
     service = Service(settings.model_copy(update={"port": listeners.port or settings.port}), wall=wall, clock=clock)
+    start = asyncio.create_task(service.start(), name="start")
+    if signals is not None:
+        signals.cancel(start)
     try:
-        await service.start()
+        await start
     except BaseException:
         listeners.close()
         await service.stop()
         raise
     _warn_of_links(service.settings)
     server = Server(service, _config(service))
-    if signals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
+    if signals is not None:
+        signals.stop(lambda number: server.handle_exit(number, None))
     task = asyncio.create_task(server.serve(sockets=listeners.sockets), name="uvicorn")
     try:
         await wait_until_ready(server.ready, task)
@@ -118,19 +118,25 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
+    signals = StopSignals(start_timeout_s=settings.http.shutdown_timeout_s)
+    signals.catch()
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:
-        async with running(settings, signals=True) as (service, task):
+        async with running(settings, signals=signals) as (service, task):
             make_facades(service.app)
             _freeze_gc()
             log.info("server_ready", url=service.settings.base_url, data_dir=str(service.folder.root.resolve()))
             await task
-        log.info("server_stopped")
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run())
+        try:
+            runner.run(run())
+        except asyncio.CancelledError:  # of the start
+            if signals.asked is None:
+                raise
+    log.info("server_stopped")
 
 
 def _warn_of_links(settings: Settings) -> None:
@@ -153,7 +159,7 @@ def _config(service: Service) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=service.settings.http.shutdown_timeout_s,
     )
 
 

@@ -122,6 +122,9 @@ class HttpSettings(Table):
     """Seconds from there to the end of its body; the largest has 64 KiB."""
     write_timeout_s: Seconds = 60.0
     """Seconds in which a peer takes nothing of what it is sent that end its connection; one that reads slowly stays."""
+    shutdown_timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 7
+    """Seconds that requests which are being answered, such as slow downloads, have to end when the server stops, or a
+    start that is broken off. With what follows the process ends within 8 s, where nothing is recorded."""
     connections: Annotated[int, Field(ge=16)] = 20_000
     """Connections at once, streams among them; past it those that wait longest for their peers give way. Streams take
     nine tenths, so that requests find room."""
