@@ -72,6 +72,7 @@ SHORTER = {
         "api/signalwire/swml/variables.py",
         "journal/amendments.py",
         "recovery/agreement.py",
+        "api/request_counts.py",
         "api/translation.py",
         "media/refusals.py",
         "rendering/codecs/decode.py",

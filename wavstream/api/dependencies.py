@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
+from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
@@ -50,6 +51,7 @@ class ApiDependencies:
     metrics_registry: CollectorRegistry
     now: Callable[[], datetime]
     """Aware, UTC."""
+    requests: RequestCounts = field(default_factory=RequestCounts)
     quotas: Quotas = field(default_factory=Quotas)
     losses: Callable[[], Sequence[str]] = tuple
     """Return what was lost since the start with folders that were removed, a sentence each."""

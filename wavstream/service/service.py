@@ -345,6 +345,9 @@ class Service:
                 removals=removals,
                 sweeper=sweeper,
                 dispatcher=self.webhooks.dispatcher,
+                requests=dependencies.requests,
+                authenticator=self.authenticator,
+                reserve=reserve,
             )
         )
         self.recovery.defer_streams()
