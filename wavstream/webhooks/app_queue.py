@@ -91,7 +91,7 @@ class Outcomes:
     failed: int = 0
     """Each try that failed, the last before a message was given up too."""
     dead: int = 0
-    times: Histogram = field(default_factory=lambda: Histogram(DELIVERY_BOUNDS_S))
+    times: Histogram = field(default_factory=lambda: Histogram(DELIVERY_BOUNDS_S), compare=False)
     """Seconds from a fact, or the wish for its replay, until its receiver has taken it."""
 
 
