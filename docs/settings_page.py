@@ -23,7 +23,8 @@ The command line wins (`--host`, `--port`), then the environment, then the TOML 
 with a dot is a key of a table: `log.level` is `level` in `[log]`. A file with all of them to copy is
 [config/wavstream.example.toml](../config/wavstream.example.toml). An empty variable is not set. A name that nothing
 reads is refused, with the one that was probably meant, and so is a wrong value; all complaints come at once, with exit
-code 2.
+code 2. Blanks, line ends and a byte order mark around a value, or a file, are dropped; quotes around a value, which
+Docker's `--env-file` keeps, are refused.
 
 | setting | variable | default | is |
 | --- | --- | --- | --- |

@@ -6,15 +6,16 @@ Nothing on the path of a frame touches this module.
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 WINDOW_S = 60.0
 """Seconds of the past that the quantiles of the loop's delay are taken over."""
@@ -42,6 +43,38 @@ class MetricSample:
     type: MetricType = MetricType.GAUGE
     labels: Mapping[str, str] = field(default_factory=dict)
     """Few and from fixed sets: never an id of a session or a recording."""
+
+
+class Histogram:
+    """How many of the seconds that were observed lay within each of some bounds, since the process began."""
+
+    def __init__(self, bounds_s: Sequence[float], labels: Sequence[str] = ()) -> None:
+        """``bounds_s`` rise; ``labels`` are names, whose values are few and from fixed sets."""
+        self._bounds_s = tuple(bounds_s)
+        self._labels = tuple(labels)
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums_s: dict[tuple[str, ...], float] = {}
+        if not labels:  # one without labels is there from the start, so that its rate is known from the first on
+            self._counts[()], self._sums_s[()] = [0] * (len(self._bounds_s) + 1), 0.0
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Add an observation; a negative one, of a clock that was set back, counts as 0. Costs about 1 us."""
+        seconds = max(seconds, 0.0)
+        if labels not in self._counts:
+            self._counts[labels], self._sums_s[labels] = [0] * (len(self._bounds_s) + 1), 0.0
+        self._counts[labels][bisect.bisect_left(self._bounds_s, seconds)] += 1
+        self._sums_s[labels] += seconds
+
+    def family(self, name: str, text: str) -> Metric:
+        """Return it as Prometheus has it, under this name and help."""
+        family = HistogramMetricFamily(name, text, labels=self._labels)
+        for labels, counts in list(self._counts.items()):
+            total, buckets = 0, []
+            for bound, count in zip((*map(str, self._bounds_s), "+Inf"), counts, strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric(labels, buckets, self._sums_s[labels])
+        return family
 
 
 class LoopDelay:
@@ -90,18 +123,21 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(self.loop_delay)
 
-    def add(self, read: Callable[[], Iterable[MetricSample]]) -> None:
+    def add(self, read: Callable[[], Iterable[MetricSample | Metric]]) -> None:
         """Call ``read`` at every scrape, on the thread that answers the scrape."""
         self.registry.register(_Collector(read))
 
 
 class _Collector:
-    def __init__(self, read: Callable[[], Iterable[MetricSample]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[MetricSample | Metric]]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
         for sample in self._read():
+            if isinstance(sample, Metric):
+                yield sample
+                continue
             if sample.name not in families:
                 families[sample.name] = sample.type.value(sample.name, sample.help, labels=sorted(sample.labels))
             families[sample.name].add_metric([text for _, text in sorted(sample.labels.items())], sample.value)

@@ -405,6 +405,8 @@ async def test_a_dead_letter_that_is_replayed_arrives_with_its_id_and_sequence(
     assert again.body == first.body
     assert (await catalog.dead_letters.page("shop", limit=10)).data == ()
     assert dispatcher.outcomes == Outcomes(delivered=1, failed=1, dead=1)
+    times = {sample.name: sample.value for sample in dispatcher.outcomes.times.family("times", "").samples}
+    assert times["times_count"] == 1
 
 
 async def test_a_slow_receiver_of_one_app_does_not_hold_up_another_apps(catalog: Catalog, receiver: Receiver) -> None:

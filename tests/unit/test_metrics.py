@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from wavstream.metrics import LoopDelay, Metrics, MetricSample, MetricType
+from wavstream.metrics import Histogram, LoopDelay, Metrics, MetricSample, MetricType
 
 
 class Clock:
@@ -103,3 +103,28 @@ def test_what_the_delay_keeps_is_bounded_when_the_clock_stands_still() -> None:
 
     assert len(delay._recent) == 60_000
     assert delay.quantiles()[1.0] == 0.5
+
+
+def test_a_histogram_counts_each_observation_within_every_bound_that_holds_it() -> None:
+    times = Histogram((0.1, 1.0), ("route",))
+    for seconds in (-0.5, 0.1, 0.11, 1.0, 7.0):
+        times.observe(seconds, "/a")
+    metrics = Metrics()
+    metrics.add(lambda: [times.family("wavstream_some_seconds", "Seconds.")])
+
+    lines = [line for line in scraped(metrics) if line.startswith("wavstream_some_seconds")]
+
+    assert lines == [
+        'wavstream_some_seconds_bucket{le="0.1",route="/a"} 2.0',
+        'wavstream_some_seconds_bucket{le="1.0",route="/a"} 4.0',
+        'wavstream_some_seconds_bucket{le="+Inf",route="/a"} 5.0',
+        'wavstream_some_seconds_count{route="/a"} 5.0',
+        'wavstream_some_seconds_sum{route="/a"} 8.21',
+    ]
+
+
+def test_a_histogram_without_labels_is_there_before_the_first_observation() -> None:
+    metrics = Metrics()
+    metrics.add(lambda: [Histogram((1.0,)).family("wavstream_some_seconds", "Seconds.")])
+
+    assert "wavstream_some_seconds_count 0.0" in scraped(metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import fields
@@ -23,6 +24,7 @@ NAMES = [name for name, _ in every_setting()]
 # For every setting, as the environment has it, a value that is not the default, and what it becomes.
 OTHER: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
+    "unix_mode": ("0600", "0600"),
     "port": ("9000", 9000),
     "public_url": ("https://rec.example.com/", "https://rec.example.com"),
     "url": ("wss://rec.example.com/", "wss://rec.example.com"),
@@ -31,7 +33,10 @@ OTHER: dict[str, tuple[str, Any]] = {
         "https://Desk.example.com, http://localhost:3000",
         ("https://desk.example.com", "http://localhost:3000"),
     ),
-    "trusted_proxies": ("127.0.0.1, 10.2.0.0/16", (ip_network("127.0.0.1"), ip_network("10.2.0.0/16"))),
+    "trusted_proxies": (
+        "127.0.0.1, 10.2.0.0/16, unix:",
+        (ip_network("127.0.0.1"), ip_network("10.2.0.0/16"), "unix:"),
+    ),
     "data_dir": ("/srv/wavstream", Path("/srv/wavstream")),
     "api_key": ("wsk_of_the_operator", SecretStr("wsk_of_the_operator")),
     "admin_api_key": ("of the administrators", SecretStr("of the administrators")),
@@ -75,6 +80,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "http.head_timeout_s": ("5", 5.0),
     "http.body_timeout_s": ("15", 15.0),
     "http.write_timeout_s": ("30", 30.0),
+    "http.shutdown_timeout_s": ("20", 20),
     "http.connections": ("500", 500),
     "http.waiting_per_address": ("100", 100),
     "http.descriptors_kept": ("64", 64),
@@ -368,21 +374,6 @@ def test_a_value_where_the_file_needs_a_table_is_refused(tmp_path: Path) -> None
     assert re.match(r"WAVSTREAM_MEDIA \(in a file: media\): must be", complaints(written(tmp_path, "media = 5\n"))[0])
 
 
-def test_variables_that_an_orchestrator_adds_for_a_service_of_our_name_are_ignored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP", "PORT_8080_TCP_ADDR"):
-        monkeypatch.setenv(f"WAVSTREAM_{name}", "10.0.0.1")
-
-    assert load() == Settings()
-
-
-def test_a_port_that_an_orchestrator_overwrote_says_how_to_get_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAVSTREAM_PORT", "tcp://10.0.0.1:8080")
-
-    assert "set enableServiceLinks to false" in complaints()[0]
-
-
 @pytest.mark.parametrize("content", [None, "port = ", "\udcff"])
 def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path) -> None:
     config = tmp_path / "wavstream.toml"
@@ -393,6 +384,111 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path
 
     assert line.startswith(f"{config}: ")
     assert "--config" in line
+
+
+SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "opener.secret", "opener.password"]
+URLS = ["public_url", "url", "recording_base_url", "opener.url"]
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\ufeff{}", "{}\u00a0"])
+@pytest.mark.parametrize("name", [*SECRETS, *URLS, "port", "log.level", "auto_record", "trusted_proxies", "host"])
+def test_what_is_blank_around_a_value_is_dropped(
+    name: str, around: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, expected = OTHER[name]
+    table, _, key = name.rpartition(".")
+    config = written(tmp_path, (f"[{table}]\n" if table else "") + f"{key} = {json.dumps(around.format(text))}")
+    assert value_of(load(config), name) == expected
+
+    monkeypatch.setenv(variable(name), around.format(text))
+    assert value_of(load(), name) == expected
+    assert value_of(load(), name) == value_of(load(config), name)
+
+
+def test_a_value_that_is_nothing_but_blanks_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_API_KEY", " \n")
+    assert load() == Settings()
+
+
+def test_the_older_names_of_others_are_without_blanks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_API_KEY", "of the administrators\n")
+    assert value_of(load(), "admin_api_key") == SecretStr("of the administrators")
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", [*SECRETS, *URLS, "port", "trusted_proxies", "data_dir"])
+def test_quotes_around_a_value_are_told_and_a_secret_is_not_shown(
+    name: str, quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quoted = f"{quote}{OTHER[name][0]}{quote}"
+    table, _, key = name.rpartition(".")
+    config = written(tmp_path, (f"[{table}]\n" if table else "") + f"{key} = {json.dumps(quoted)}")
+    assert complaints(config)[0].startswith(f"{config}: {name}: must not have quotes around it")
+
+    monkeypatch.setenv(variable(name), quoted)
+    said = complaints()
+    assert said[0].startswith(f"{variable(name)}: must not have quotes around it")
+    assert name not in SECRETS or not any(OTHER[name][0] in line for line in said)
+
+
+def test_quotes_around_any_entry_of_a_list_are_told(tmp_path: Path) -> None:
+    config = written(tmp_path, """trusted_proxies = ["'10.0.0.1'", "10.0.0.2"]""")
+    assert complaints(config)[0].startswith(f"{config}: trusted_proxies: must not have quotes")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_line_end_within_a_secret_is_refused_and_the_secret_is_not_shown(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), "whsec_first line\nsecond line")
+    (line,) = complaints()
+    assert "no line end" in line
+    assert "first" not in line
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_a_blank_within_a_url_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(name), OTHER[name][0] + " # ours")
+    assert f"(in a file: {name}): " in complaints()[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    config = tmp_path / "wavstream.toml"
+    config.write_text("port = 9000", encoding)
+    assert load(config).port == 9000
+
+
+def test_a_file_in_another_encoding_is_told_in_which(tmp_path: Path) -> None:
+    config = tmp_path / "wavstream.toml"
+    config.write_text("port = 9000", "utf-16")
+    assert "UTF-16" in complaints(config)[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [
+        ("127.0.0.1, 10.0.0.5", ("127.0.0.1", "10.0.0.5")),
+        (["127.0.0.1", "10.0.0.5"], ("127.0.0.1", "10.0.0.5")),
+        ("::", ("::",)),
+        ("[::1],rec.lan", ("::1", "rec.lan")),
+        ("unix:/run/wavstream.sock,127.0.0.1", ("unix:/run/wavstream.sock", "127.0.0.1")),
+    ],
+)
+def test_several_hosts_can_be_named(given: str | list[str], hosts: tuple[str, ...], tmp_path: Path) -> None:
+    assert load(written(tmp_path, f"host = {json.dumps(given)}")).hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1,,::1", "1.2.3", "300.1.1.1", ":::", "http://x", "a b", "::1,[::1]"),
+        *("unix:run.sock", "unix:", "unix:/" + "x" * 107),
+    ],
+)
+def test_a_host_that_is_none_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_HOST", host)
+    assert complaints()[0].startswith("WAVSTREAM_HOST (in a file: host): ")
 
 
 def test_a_secret_is_shown_neither_in_the_settings_nor_in_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,6 +514,7 @@ def test_settings_cannot_be_changed() -> None:
         ({"host": "rec.lan", "port": 80}, "http://rec.lan:80"),
         ({"host": "0.0.0.0"}, "http://127.0.0.1:8080"),
         ({"host": "::"}, "http://[::1]:8080"),
+        ({"host": "unix:/run/x.sock,10.0.0.5,::1"}, "http://10.0.0.5:8080"),
         ({"public_url": "https://example.com/rec/"}, "https://example.com/rec"),
     ],
 )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -78,6 +79,8 @@ class Authenticator:
         self._tokens = StreamTokens(master)
         self._twilio = twilio
         self._failures = failures or FailureLimit()
+        self.refused: Counter[str] = Counter()
+        """Wrong keys, stream tokens that nobody made, wrong signatures and admin keys, since the process began."""
         self._clock = clock
         self._now = now
         self._table: KeyTable | None = None
@@ -206,6 +209,7 @@ class Authenticator:
             self._forgive(address)
             raise
         if key is None:
+            self.refused["key"] += 1
             error = too_many or Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
             log.info("key_refused", address=address, reason=str(error))
             raise error
@@ -251,6 +255,7 @@ class Authenticator:
         try:
             said = self._tokens.read(token, now=now)
         except NotOurs as error:
+            self.refused["token"] += 1
             raise self._begin(address) or error from None
         if said.session_id is not None and said.session_id != session_id:
             raise Unauthenticated("the stream token is for another session: put its session id into the path")
@@ -265,6 +270,7 @@ class Authenticator:
         try:
             name = twilio.app_of(signed)
         except Unauthenticated as error:
+            self.refused["signature"] += 1
             raise self._begin(address) or error from None
         app_id = self._table.app_called(name)
         if app_id is None:

@@ -13,7 +13,7 @@ So a peer without a key holds nothing that somebody else needs, and no number of
 peer that sends its request at once waits for a moment only.
 
 An address of IPv6 is its /64, which is what one customer of a provider has. Behind a trusted proxy there are many
-peers, so those are counted under no address.
+peers, so those are counted under no address. Those of a unix socket have none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Place:
     @classmethod
     def of(cls, host: str | None, *, trusted: Networks, give_way: Callable[[], None]) -> Place:
         """Return the place of a connection from this address."""
-        return cls(None if is_trusted(host, trusted) else network_of(host), give_way)
+        return cls(None if host is None or is_trusted(host, trusted) else network_of(host), give_way)
 
 
 class _Queue:

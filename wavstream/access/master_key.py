@@ -9,6 +9,8 @@ data folder.
 2. Earlier versions took SHA-256 of whatever was set. What they kept cannot be moved to another key without the app keys
    themselves, so their catalogs go on with it. ``wavstream master-key reset`` ends that, and every app key with it.
 3. A command that finds a catalog of an earlier version writes no check: it may be the command that has the wrong key.
+4. Blanks and line ends around a passphrase are no part of it: files end in a line end. A catalog that was made with
+   them, by an earlier version, goes on with them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pathlib import Path
 from wavstream.access.secret_box import derive
 from wavstream.catalog.app_keys import MasterRecord
 from wavstream.errors import OperatorError
+from wavstream.settings.given import is_quoted
 from wavstream.storage.secret_file import read_or_create
 
 KEY_BYTES = 32
@@ -59,7 +62,15 @@ def check_of(master: bytes) -> str:
 
 
 def _of_text(given: str, known: MasterRecord | None) -> Iterator[tuple[str, str | None, bytes]]:
-    """Yield the ways to read what is set, the likeliest first."""
+    """Yield the ways to read what is set, the likeliest first; raise OperatorError if it is not what was meant."""
+    text = given.strip()
+    if known is None and is_quoted(text):
+        raise OperatorError("WAVSTREAM_MASTER_KEY has quotes around it, which would be a part of it: leave them out")
+    for each in (text,) if known is None else dict.fromkeys((given, text)):  # rule 4
+        yield from _ways(each, known)
+
+
+def _ways(given: str, known: MasterRecord | None) -> Iterator[tuple[str, str | None, bytes]]:
     if known is not None and known.kind == SHA256:  # rule 2
         yield SHA256, None, hashlib.sha256(given.encode()).digest()
     if (raw := _raw(given)) is not None:

@@ -21,8 +21,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable
+from typing import Literal
 
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+from wavstream.settings.hosts import UNIX
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix:"], ...]
+"""Of trusted proxies; ``unix:`` is whoever comes by a unix socket."""
 
 _BY_PROXIES = frozenset(
     (
@@ -57,9 +61,11 @@ def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Netw
 
 
 def is_trusted(host: str | None, trusted: Networks) -> bool:
-    """Return whether the address is that of a trusted proxy."""
+    """Return whether the address is that of a trusted proxy; None is that of a unix socket's peer."""
+    if host is None:
+        return UNIX in trusted
     address = _address(host)
-    return address is not None and any(address in network for network in trusted)
+    return address is not None and any(address in network for network in trusted if not isinstance(network, str))
 
 
 def counted_as(address: str) -> str:

@@ -20,6 +20,7 @@ from wavstream.api.gateway.mount import PATHS, create_gateway
 from wavstream.api.middleware import AuthMiddleware, ClientAddress
 from wavstream.api.mount import FacadeMount, Mounted
 from wavstream.api.registry import FACADES
+from wavstream.api.request_counts import CountRequests
 
 
 class _Application(FastAPI):
@@ -64,6 +65,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     app.state.mounted = [Mounted(PATHS, partial(create_gateway, gateway)), *vendors.values()]
     app.add_middleware(FacadeMount, mounted=app.state.mounted)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
+    app.add_middleware(CountRequests, counts=parts.requests)
     problems.install(app)
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.

@@ -12,6 +12,7 @@ from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
 from wavstream.api.fetches import Fetches
+from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
@@ -53,6 +54,7 @@ class ApiDependencies:
     """Aware, UTC."""
     fetches: Fetches = field(default_factory=Fetches)
     """Tells the log who was given which file."""
+    requests: RequestCounts = field(default_factory=RequestCounts)
     quotas: Quotas = field(default_factory=Quotas)
     losses: Callable[[], Sequence[str]] = tuple
     """Return what was lost since the start with folders that were removed, a sentence each."""

@@ -44,10 +44,11 @@ class ClientAddress:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on (ASGI)."""
-        if scope.get("client"):
-            peer, port = scope["client"]
+        if scope["type"] in ("http", "websocket"):
+            peer, port = scope.get("client") or (None, 0)
             lines = Headers(scope=scope).getlist("x-forwarded-for")
-            scope["client"] = (client_address(peer, lines, self._trusted_proxies), port)
+            address = client_address(peer, lines, self._trusted_proxies)
+            scope["client"] = None if address is None else (address, port)
         await self._app(scope, receive, send)
 
 

@@ -22,7 +22,7 @@ from wavstream.api.app import make_facades
 from wavstream.errors import OperatorError
 from wavstream.service.backup import copy_catalog
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.server import listen
+from wavstream.service.listeners import Listeners
 from wavstream.service.service import Service
 from wavstream.settings import Settings
 
@@ -40,12 +40,12 @@ async def check_start(settings: Settings, console: Console) -> None:
     root = folder.root.resolve()
     _say(f"data folder {root}: " + ("a server uses it" if is_used else "can be used"), console)
     if not is_used:
-        listen(settings).close()
+        Listeners.open(settings).close()
     with tempfile.TemporaryDirectory(prefix="wavstream-check-") as name:
         await asyncio.to_thread(_copy, folder, DataFolder(Path(name)))
         apps = await _start(settings.model_copy(update={"data_dir": Path(name)}), as_if=root)
     _say(f"settings, catalog, master key and links: as they should be; {apps} apps", console)
-    where = f"{settings.host}:{settings.port}"
+    where = f"{settings.host}, port {settings.port}"
     _say(f"{where}: {'not tried, a server runs' if is_used else 'free'}", console)
     _say("a start would succeed" + (" once that server is stopped" if is_used else ""), console)
 

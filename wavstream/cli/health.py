@@ -18,7 +18,9 @@ TIMEOUT_S = 2.0
 
 def main() -> None:
     """Ask the server and exit with 0 if it is well, else with 1 and one line that says why."""
-    port = os.environ.get("WAVSTREAM_PORT") or "8080"
+    port = os.environ.get("WAVSTREAM_PORT", "")
+    if not port.isdigit():
+        port = "8080"  # a link of Docker's or Kubernetes', such as tcp://10.0.0.1:8080, is none of ours
     parser = argparse.ArgumentParser(prog="wavstream-health", description="Ask a server how it is.", allow_abbrev=False)
     parser.add_argument("url", nargs="?", default=f"http://127.0.0.1:{port}", help="Where it is; default: %(default)s")
     parser.add_argument("--ready", action="store_true", help="whether it can take calls, not only whether it is alive")

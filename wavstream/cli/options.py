@@ -12,7 +12,14 @@ HERE = "ws://127.0.0.1:8080"
 """Where a server is that was told nothing else."""
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; the environment wins over it.")]
-Key = Annotated[str | None, typer.Option(envvar="WAVSTREAM_API_KEY", help="The app's key, where the server wants one.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        envvar="WAVSTREAM_API_KEY",
+        help="The app's key, where the server wants one.",
+        callback=lambda key: key.strip() if key else key,  # as the server reads its own
+    ),
+]
 Url = Annotated[
     str, typer.Option(help="Where the server is: ws, wss, http or https://HOST:PORT, and the path of a proxy.")
 ]

@@ -119,7 +119,8 @@ def read_request(
             session_id=session_id,
             signed=_signed(request.path, headers, hosts),
             client_is_loopback=is_local(peer_host, request.headers.raw_items(), allowed_origins=allowed_origins),
-            address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies),
+            # Peers of a unix socket are counted together, as one address.
+            address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies) or "",
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from wavstream.journal.reader import JournalReader
 from wavstream.journal.records import EventRecord
 from wavstream.journal.segments import Position
 from wavstream.journal.writer import JournalWriter
-from wavstream.model.recording import Recording
+from wavstream.metrics import Histogram
+from wavstream.model.recording import Recording, Status
 from wavstream.recorder.journal_leases import JournalLeases
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recording import LiveRecording
@@ -56,6 +58,10 @@ class LiveRecordings(dict[str, LiveRecording]):
             del self.of_app[app_id]
 
 
+FINISH_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Of the histogram of stops: usually well under a second, and minutes where the disk refuses."""
+
+
 class Recorder:
     """Makes the recordings of the server. Lives on the event loop."""
 
@@ -80,6 +86,10 @@ class Recorder:
         self._writer = writer
         self._leases = JournalLeases(writer, loop)
         self._live = LiveRecordings()
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Recordings that ended since the process began, by status and reason."""
+        self.finish_times = Histogram(FINISH_BOUNDS_S)
+        """Seconds from the stop of a recording until its file is available."""
         self._end_automatically: Callable[[LiveRecording, RecordingStopped], None] = lambda recording, end: None
 
     # ---- recordings ------------------------------------------------------------------------------------------------
@@ -97,9 +107,11 @@ class Recorder:
 
     def accept(self, row: Recording) -> LiveRecording:
         """Enter a recording that begins when there is a stream."""
-        return LiveRecording(
+        recording = LiveRecording(
             row, registry=self._live, leases=self._leases, render=self.render, publisher=self._publisher
         )
+        recording.ended.add_done_callback(partial(self._count_end, recording))
+        return recording
 
     def begin(
         self, row: Recording, journal: Journal, *, first_segment: int, amendments: Iterable[EventRecord] = ()
@@ -227,6 +239,14 @@ class Recorder:
 
     def _finishing(self) -> list[asyncio.Task[Recording]]:
         return [recording.finishing for recording in self._live.values() if recording.finishing is not None]
+
+    def _count_end(self, recording: LiveRecording, ended: asyncio.Future[Recording]) -> None:
+        if ended.cancelled():
+            return
+        row = ended.result()
+        self.outcomes[row.status.value, row.end_reason.value if row.end_reason is not None else "none"] += 1
+        if row.status is Status.AVAILABLE:
+            self.finish_times.observe(time.monotonic() - recording.finishing_since_s)
 
     def _found_end(self, recording: LiveRecording, end: RecordingStopped) -> None:
         self._end_automatically(recording, end)

@@ -36,6 +36,7 @@ What a command is answered is *safe*: no crash of the server takes it back.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -87,6 +88,8 @@ class LiveRecording:
         """Done when nothing more goes into the file."""
         self.ended: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
         """Gives the recording as it ends up: with its file, or without one for good."""
+        self.finishing_since_s = 0.0
+        """When its file began to be finished, by the monotonic clock."""
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
         self._journaled_before = 0
@@ -217,6 +220,7 @@ class LiveRecording:
     def finish(self, stopped: Recording) -> asyncio.Task[Recording]:
         """Make the file of a recording whose stop record is in the journal, as ``stop`` does."""
         self.row = stopped
+        self.finishing_since_s = time.monotonic()
         self.finishing = asyncio.create_task(self._finish(), name=f"finish recording {stopped.id}")
         return self.finishing
 

@@ -101,7 +101,7 @@ class Acceptor:
             except OSError:
                 self._pause()
                 return
-            self._take(sock, peer[0])
+            self._take(sock, peer[0] if isinstance(peer, tuple) else None)  # of a unix socket there is none
 
     def _pause(self) -> None:
         """Let connections wait in the kernel (rule 4)."""
@@ -110,7 +110,7 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         self._rest = self._loop.call_later(_REST_S, self._begin)
 
-    def _take(self, sock: socket.socket, address: str) -> None:
+    def _take(self, sock: socket.socket, address: str | None) -> None:
         limit, kept = descriptor_limit(), descriptors_kept(self._settings)
         number = sock.fileno()
         has_descriptor = number < limit - kept  # rule 2
@@ -129,7 +129,8 @@ class Acceptor:
 
     async def _hand_over(self, sock: socket.socket, protocol: asyncio.Protocol) -> None:
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:  # the peer is gone again
             sock.close()

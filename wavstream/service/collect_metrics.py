@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Iterator
 
+from prometheus_client.core import Metric
+
+from wavstream import __version__
+from wavstream.access.authenticator import Authenticator
+from wavstream.api.request_counts import RequestCounts
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import MetricSample, MetricType
+from wavstream.model.recording import EndReason, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
@@ -15,6 +22,7 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
 from wavstream.service.http_protocol import Front
+from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
@@ -35,10 +43,20 @@ def collect_metrics(
     clock_watch: ClockWatch,
     dispatcher: Dispatcher,
     opened: OpenedStreams,
-) -> Callable[[], Iterable[MetricSample]]:
+    requests: RequestCounts,
+    authenticator: Authenticator,
+    reserve: DiskReserve,
+) -> Callable[[], Iterable[MetricSample | Metric]]:
     """Return the function that yields every sample of these parts."""
 
-    def read() -> Iterator[MetricSample]:
+    def read() -> Iterator[MetricSample | Metric]:
+        build = {"version": __version__, "python": platform.python_version()}
+        yield MetricSample("wavstream_build_info", "1; which wavstream and which Python this is.", 1, labels=build)
+        yield from _requests(requests, authenticator)
+        yield from _ends(recorder)
+        yield MetricSample(
+            "wavstream_disk_free_bytes", "Free bytes of the data folder's disk.", reserve.free_bytes or 0
+        )
         yield from _media(counters)
         for what, count in sessions.all_left_out().items():
             left_out = "What calls had no room for."
@@ -92,6 +110,29 @@ def collect_metrics(
     return read
 
 
+def _requests(requests: RequestCounts, authenticator: Authenticator) -> Iterator[MetricSample | Metric]:
+    for (method, route, status), count in list(requests.answered.items()):
+        labels = {"method": method, "route": route, "status": status}
+        yield MetricSample("wavstream_http_requests_total", "Requests.", count, MetricType.COUNTER, labels)
+    text = "Seconds from a request to the beginning of its answer."
+    yield requests.times.family("wavstream_http_request_seconds", text)
+    for what in ("key", "token", "signature", "admin_key"):
+        wrong = "Wrong keys, stream tokens, signatures and admin keys."
+        count = authenticator.refused[what]
+        yield MetricSample("wavstream_wrong_keys_total", wrong, count, MetricType.COUNTER, {"what": what})
+
+
+def _ends(recorder: Recorder) -> Iterator[MetricSample | Metric]:
+    # All of them from the start: to Prometheus, what is there for the first time has not grown.
+    ended = (Status.AVAILABLE, Status.ABSENT, Status.FAILED)
+    ends = {(status.value, reason.value): 0 for status in ended for reason in EndReason} | recorder.outcomes
+    for (status, reason), count in ends.items():
+        labels = {"status": status, "reason": reason}
+        yield MetricSample("wavstream_recordings_total", "Recordings that ended.", count, MetricType.COUNTER, labels)
+    text = "Seconds from the stop of a recording until its file is available."
+    yield recorder.finish_times.family("wavstream_recording_finish_seconds", text)
+
+
 def _front(front: Front) -> Iterator[MetricSample]:
     yield MetricSample("wavstream_connections", "Connections that are open, media WebSockets too.", len(front.open))
     waiting = "Connections that wait for their peers: for a request, or for what is sent to be read."
@@ -107,8 +148,10 @@ def _front(front: Front) -> Iterator[MetricSample]:
         )
 
 
-def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample]:
+def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample | Metric]:
     outcomes = dispatcher.outcomes
+    text = "Seconds from what a webhook tells, or the wish for its replay, until it was taken."
+    yield outcomes.times.family("wavstream_webhook_delivery_seconds", text)
     yield MetricSample("wavstream_webhooks_pending", "Webhooks that wait for their delivery.", dispatcher.pending)
     for outcome, count in (("delivered", outcomes.delivered), ("failed", outcomes.failed)):
         tries = "Tries to deliver a webhook."

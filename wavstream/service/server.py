@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import gc
 import resource
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,24 +18,22 @@ import uvicorn
 
 from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
-from wavstream.errors import OperatorError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.http_protocol import HttpProtocol
+from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY, loop_exception
 from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
+from wavstream.service.signals import StopSignals
 from wavstream.settings import Settings
+from wavstream.settings.hosts import UNIX
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a switch that restarts opens all its streams in the same second."""
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would
 delay the event loop that much, and a stop at each of its system calls (decision 12)."""
-GRACE_S = 8
-"""Seconds that open requests and streams have to end at a shutdown."""
 
 
 class Server(uvicorn.Server):
@@ -80,27 +76,29 @@ class Server(uvicorn.Server):
 async def running(
     settings: Settings,
     *,
-    signals: bool = False,
+    signals: StopSignals | None = None,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: UnixClock | None = None,
     steady_us: Callable[[], int] | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
-    """Run a server, and yield it with its task once it is ready; with ``signals``, SIGTERM and SIGINT end the task."""
-    listener = listen(settings)
-    chosen = settings.model_copy(update={"port": listener.getsockname()[1]})
+    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task."""
+    listeners = Listeners.open(settings)
+    chosen = settings.model_copy(update={"port": listeners.port or settings.port})
     service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us)
+    start = asyncio.create_task(service.start(), name="start")
+    if signals is not None:
+        signals.cancel(start)
     try:
-        await service.start()
+        await start
     except BaseException:
-        listener.close()
+        listeners.close()
         await service.stop()
         raise
     _warn_of_links(service.settings)
     server = Server(service, _config(service))
-    if signals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+    if signals is not None:
+        signals.stop(lambda number: server.handle_exit(number, None))
+    task = asyncio.create_task(server.serve(sockets=listeners.sockets), name="uvicorn")
     try:
         await wait_until_ready(server.ready, task)
         yield service, task
@@ -108,7 +106,7 @@ async def running(
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
         await service.stop()
-        listener.close()
+        listeners.close()
 
 
 async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) -> None:
@@ -123,13 +121,15 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
+    signals = StopSignals(start_timeout_s=settings.http.shutdown_timeout_s)
+    signals.catch()
     _raise_descriptor_limit()
     give_memory_back()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(loop_exception)
-        async with running(settings, signals=True, steady_us=uptime_us) as (service, task):
+        async with running(settings, signals=signals, steady_us=uptime_us) as (service, task):
             make_facades(service.app)
             _freeze_gc()
             log.info(
@@ -139,29 +139,20 @@ def serve(settings: Settings) -> None:
                 kept_hours=service.settings.recording_options.retention_hours,
             )
             await task
-        log.info("server_stopped")
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run())
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return the listening socket; raise OperatorError if the port is taken or the address is not ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
-        raise OperatorError(
-            f"cannot listen on {where} ({error.strerror}): set WAVSTREAM_HOST to an address of this machine"
-        ) from error
+        try:
+            runner.run(run())
+        except asyncio.CancelledError:  # of the start
+            if signals.asked is None:
+                raise
+    log.info("server_stopped")
 
 
 def _warn_of_links(settings: Settings) -> None:
-    """Warn if links lead to the machine that opens them, since the server listens on every address and knows none."""
-    if settings.public_url is None and settings.host in ("0.0.0.0", "::"):
+    """Warn if links lead to the machine that opens them: of every address, or of none, the server knows no name."""
+    named = [host for host in settings.hosts if not host.startswith(UNIX)]
+    if settings.public_url is None and (not named or named[0] in ("0.0.0.0", "::")):
         log.warning(
             "links_open_locally_only",
             links=settings.base_url,
@@ -178,7 +169,7 @@ def _config(service: Service) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=service.settings.http.shutdown_timeout_s,
     )
 
 

@@ -45,6 +45,7 @@ from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.disk_watch import DiskWatch
+from wavstream.service.exposure import refuse_weak_keys
 from wavstream.service.named import check_names
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
@@ -114,6 +115,7 @@ class Service:
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
         settings = self.settings
+        refuse_weak_keys(settings)
         self.folder.claim()
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
@@ -382,6 +384,9 @@ class Service:
                 clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
                 opened=self._opened,
+                requests=dependencies.requests,
+                authenticator=self.authenticator,
+                reserve=reserve,
             )
         )
         self.recovery.defer_streams()

@@ -11,7 +11,6 @@ from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.connections import Connections
 from wavstream.access.keys import KeyDigests
-from wavstream.access.origin import is_loopback
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.facade import FacadeRules
@@ -27,6 +26,7 @@ from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.service.acceptor import places
 from wavstream.service.deadlines import HttpLimits
+from wavstream.service.exposure import listens_beyond_loopback
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
@@ -159,9 +159,9 @@ def facade_rules(settings: Settings) -> FacadeRules:
 async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigests, now: datetime) -> None:
     """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
     if settings.api_key is None:
-        if settings.host != "localhost" and not is_loopback(settings.host) and not await apps.any():
+        if (open_to_others := listens_beyond_loopback(settings)) and not await apps.any():
             raise OperatorError(
-                f"{settings.host} can be reached from other machines and there is no app, so anyone could "
+                f"{', '.join(open_to_others)} can be reached from other machines and there is no app, so anyone could "
                 "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
             )
         return

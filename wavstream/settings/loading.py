@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -17,6 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from wavstream.errors import OperatorError
+from wavstream.settings.given import is_service_link, mistakes_in, without_blanks
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import LogSettings
 
@@ -32,20 +34,20 @@ OLDER_VARIABLES = {
 }
 """Variables with other names that are read too; our own name wins."""
 
-# Kubernetes and Docker add these for a service or container that is named wavstream.
-_SERVICE_LINK = re.compile(r"WAVSTREAM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*|NAME|ENV_\w*)")
-
 
 def load(config: Path | None = None, *, overrides: Mapping[str, object] = MappingProxyType({})) -> Settings:
     """Return the settings of the command line (``overrides``; None is not given), the environment and the file.
 
     The first of the three that has a setting wins. Raise OperatorError with a line for each wrong setting.
     """
-    file = _with_names_of_today({} if config is None else _read(config))
-    complaints = [*_unknown_in_file(file, config), *_unknown_in_environment()]
-    given = {name: value for name, value in overrides.items() if value is not None}
+    file = _with_names_of_today({} if config is None else without_blanks(_read(config)))
+    environment = _environment()
+    given = without_blanks({name: value for name, value in overrides.items() if value is not None})
+    complaints = [*_unknown_in_file(file, config), *_unknown_in_environment(environment)]
+    complaints += [f"{config}: {name}: {wrong}" for name, wrong in mistakes_in(file)]
+    complaints += [f"{name}: {wrong}" for name, wrong in mistakes_in(environment | given)]
     try:
-        settings = Settings(**_merge(file, *_older_variables(), EnvSettingsSource(Settings)(), given))
+        settings = Settings(**_merge(file, *_older_variables(environment), _variables(environment), given))
     except ValidationError as error:
         complaints += [_complaint(wrong) for wrong in error.errors() if not _is_listed(wrong)]
     except SettingsError:  # a variable with the name of a whole table: already among the complaints
@@ -79,7 +81,10 @@ def load_log(config: Path | None = None) -> LogSettings:
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(config.read_text("utf-8"))
+        content = config.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError("it is in UTF-16, and TOML is in UTF-8: save it so")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise OperatorError(f"{config}: {error}; name a readable TOML file with --config") from error
 
@@ -103,14 +108,27 @@ def _with_names_of_today(file: dict[str, Any]) -> dict[str, Any]:
     return file
 
 
-def _older_variables() -> Iterator[dict[str, Any]]:
+def _environment() -> dict[str, str]:
+    """Return the variables that are ours, without blanks around their values."""
+    older = [name for name in OLDER_VARIABLES.values() if not name.startswith(PREFIX)]
+    ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX) or name in older}
+    return {name: without_blanks(value, name) for name, value in ours.items() if not is_service_link(name, value)}
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environment.items() if value}
+    return source()
+
+
+def _older_variables(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     # Ours may be written in any case, as those of today; the others are somebody's and stand as they are.
-    ours = {given.upper(): value for given, value in os.environ.items() if given.upper().startswith(PREFIX)}
+    ours = {given.upper(): value for given, value in environment.items() if given.upper().startswith(PREFIX)}
     for name, older in OLDER_VARIABLES.items():
-        if value := (ours if older.startswith(PREFIX) else os.environ).get(older):
+        if value := (ours if older.startswith(PREFIX) else environment).get(older):
             table, _, key = name.rpartition(".")
             yield {table: {key: value}} if table else {key: value}
-    if os.environ.get(variable("url")) == "":
+    if environment.get(variable("url")) == "":
         yield {"url": ""}  # the one setting whose empty value has a meaning
 
 
@@ -124,11 +142,11 @@ def _unknown_in_file(file: Mapping[str, Any], config: Path | None) -> Iterator[s
                 yield f"{config}: {name}: there is no such setting{near and f'; did you mean {near}?'}"
 
 
-def _unknown_in_environment() -> Iterator[str]:
+def _unknown_in_environment(environment: Mapping[str, str]) -> Iterator[str]:
     known = {variable(name): name for name, _ in every_setting()}
     known |= {older: name for name, older in OLDER_VARIABLES.items()}
-    for given in sorted(os.environ):
-        if given.upper().startswith(PREFIX) and given.upper() not in known and not _SERVICE_LINK.fullmatch(given):
+    for given in sorted(environment):
+        if given.upper().startswith(PREFIX) and given.upper() not in known:
             near = _nearest(given[len(PREFIX) :].lower().replace("__", "."), list(known.values()))
             yield f"{given}: there is no such setting{near and f'; did you mean {variable(near)}?'}"
 
@@ -157,6 +175,4 @@ def _complaint(wrong: ErrorDetails) -> str:
         where = f"{variable('quotas.apps')} (in a file: {name})"
     if field is None or "SecretStr" in str(field.annotation):
         return f"{where}: {rule}"
-    if name == "port" and str(wrong["input"]).startswith("tcp://"):
-        rule += "; Kubernetes sets this for a service named wavstream: set enableServiceLinks to false in the pod"
     return f"{where}: {wrong['input']!r}: {rule}"

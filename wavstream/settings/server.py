@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from wavstream.model.options import RecordingOptions
+from wavstream.settings.hosts import UNIX, are_hosts, joined
 from wavstream.settings.tables import (
     FacadeSettings,
     GatewaySettings,
@@ -30,12 +31,19 @@ from wavstream.settings.tables import (
     RetentionSettings,
     Seconds,
     SecondsOrZero,
+    Secret,
     TwilioSettings,
     WebhookSettings,
 )
 
 PREFIX = "WAVSTREAM_"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
+
+
+def _is_long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value().strip()) < 16:  # blanks around it may be no part of it
+        raise ValueError("must have at least 16 characters")
+    return key
 
 
 class Settings(BaseSettings):
@@ -50,8 +58,11 @@ class Settings(BaseSettings):
         "use_attribute_docstrings": True,
     }
 
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address to listen on; beyond loopback an app with a key must exist."""
+    host: Annotated[str, BeforeValidator(joined), AfterValidator(are_hosts)] = "127.0.0.1"
+    """Addresses to listen on, commas between them; beyond loopback an app with a key must exist. `::` is IPv4 too,
+    unless an address of IPv4 is named beside it. `unix:/run/wavstream.sock`: a socket of this machine."""
+    unix_mode: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "0660"
+    """Mode of such a socket: who may connect; the server's user and group, of which a proxy has to be one."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8_080
     """TCP port of HTTP and WebSocket alike; 0: any that is free."""
     public_url: str | None = None
@@ -61,18 +72,19 @@ class Settings(BaseSettings):
     url: str | None = None
     """What media servers open, such as wss://rec.example.com; not set: made of what links start with.
     Set empty: the gateway's record/start answers 503."""
-    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
-    """Addresses and networks, commas between them, of proxies whose X-Forwarded-For and -Host count; none by itself."""
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network | Literal["unix:"], ...], NoDecode] = ()
+    """Addresses and networks, commas between them, of proxies whose X-Forwarded-For and -Host count; `unix:` is who
+    comes by a unix socket; none by itself."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins, commas between them, such as https://desk.example.com, whose pages may open media sockets; none by
     itself. Media servers send none, or the server's own name."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
-    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    api_key: Secret | None = None
     """Secret. Makes the app `default` with this key at start; for containers."""
-    admin_api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    admin_api_key: Secret | None = None
     """Secret. Opens the gateway's /admin/apps; not set: that answers 503."""
-    master_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    master_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_is_long_enough)] | None = None
     """Secret. 32 bytes as 64 hex digits or base64, or a passphrase of 16 characters or more, which is stretched. Keys
     the digests of app keys; not set: one is made in the data folder."""
     reconnect_wait_s: SecondsOrZero = 30.0
@@ -116,7 +128,7 @@ class Settings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        if " " in url or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be http:// or https://, a host and at most a path")
         return url.rstrip("/")
 
@@ -138,7 +150,7 @@ class Settings(BaseSettings):
         if not isinstance(entries, list | tuple):
             raise ValueError("must be addresses or networks")
         try:
-            return tuple(ip_network(str(entry).strip()) for entry in entries)
+            return tuple(text if (text := str(entry).strip()) == UNIX else ip_network(text) for entry in entries)
         except ValueError as error:
             raise ValueError(f"must be addresses or networks, and {error}") from None
 
@@ -148,9 +160,14 @@ class Settings(BaseSettings):
         if not url:
             return url
         parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
+        if " " in url or parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be ws:// or wss://, a host and at most a path, or empty")
         return url.rstrip("/")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Each host to listen on: an address, a name, or ``unix:`` and a path."""
+        return tuple(self.host.split(","))
 
     @property
     def media_url(self) -> str:
@@ -169,7 +186,8 @@ class Settings(BaseSettings):
         """Start of links, without a slash at the end: ``public_url``, else made of host and port."""
         if self.public_url is not None:
             return self.public_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = next((each for each in self.hosts if not each.startswith(UNIX)), "localhost")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @classmethod

@@ -15,6 +15,21 @@ SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
+def _is_one_line(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isprintable():
+        raise ValueError("must have no line end and no other control character in it")
+    return secret
+
+
+def _web_address(url: str) -> str:
+    if " " in url or not url.startswith(("http://", "https://")):
+        raise ValueError("must be http:// or https://, a host and what follows, without blanks")
+    return url
+
+
+Secret = Annotated[SecretStr, Field(min_length=1), AfterValidator(_is_one_line)]
+
+
 class Table(BaseModel):
     """A table of the file: checked, frozen, without unknown names."""
 
@@ -107,6 +122,9 @@ class HttpSettings(Table):
     """Seconds from there to the end of its body; the largest has 64 KiB."""
     write_timeout_s: Seconds = 60.0
     """Seconds in which a peer takes nothing of what it is sent that end its connection; one that reads slowly stays."""
+    shutdown_timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 7
+    """Seconds that requests which are being answered, such as slow downloads, have to end when the server stops, or a
+    start that is broken off. With what follows the process ends within 8 s, where nothing is recorded."""
     connections: Annotated[int, Field(ge=16)] = 20_000
     """Connections at once, streams among them; past it those that wait longest for their peers give way. Streams take
     nine tenths, so that requests find room."""
@@ -287,15 +305,15 @@ class OpenerSettings(Table):
     """`none`: nobody. `webhook`: whoever listens at `url`. `esl`: FreeSWITCH, over its event socket."""
     dialect: Annotated[str, Field(min_length=1)] = "audio-stream"
     """The dialect that the media server will speak: the path of the media URL that it is given."""
-    url: str | None = None
+    url: Annotated[str, AfterValidator(_web_address)] | None = None
     """Where `webhook` posts to."""
-    secret: SecretStr | None = None
+    secret: Secret | None = None
     """Secret, `whsec_...`. What the posts of `webhook` are signed with; not set: they are not signed."""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Host of FreeSWITCH's event socket."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8021
     """Port of FreeSWITCH's event socket."""
-    password: SecretStr | None = None
+    password: Secret | None = None
     """Secret. Password of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""
     user: str | None = None
     """User of the event socket, if its `userauth` limits what may be done."""
@@ -319,7 +337,7 @@ class OpenerSettings(Table):
 class TwilioSettings(Table):
     """Streams of the dialect `twilio`, which cannot carry a key or a token."""
 
-    auth_token: Annotated[SecretStr, Field(min_length=1)] | None = None
+    auth_token: Secret | None = None
     """Secret. The account's auth token, with which Twilio signs its requests; not set: signatures are not taken."""
     app: Annotated[str, AfterValidator(_app_id)] = DEFAULT_APP
     """The app that such streams belong to."""

@@ -29,6 +29,7 @@ from wavstream.catalog.apps import Apps
 from wavstream.catalog.database import retry_forever
 from wavstream.catalog.outbox import Outbox
 from wavstream.errors import DependencyError, OperatorError
+from wavstream.metrics import Histogram
 from wavstream.model.app import App
 from wavstream.model.fact import Announcement
 from wavstream.webhooks.client import KEEPALIVE_S, DeliveryFailed, WebhookClient
@@ -45,6 +46,9 @@ BATCH = 2 * MAX_UNSETTLED
 """Announcements that are read at once; all that is unsettled may be among them."""
 APP_CACHE_TTL = timedelta(seconds=1)
 """How long the app's row is believed: a changed URL or secret is used that soon."""
+
+DELIVERY_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
+"""Of the histogram of deliveries: a second try comes after seconds, the last after a day."""
 
 T = TypeVar("T")
 
@@ -91,6 +95,8 @@ class Outcomes:
     failed: int = 0
     """Each try that failed, the last before a message was given up too."""
     dead: int = 0
+    times: Histogram = field(default_factory=lambda: Histogram(DELIVERY_BOUNDS_S), compare=False)
+    """Seconds from a fact, or the wish for its replay, until its receiver has taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +289,7 @@ class AppQueue:
         webhook_id = announcement.fact.id
         if why is None:
             self._outcomes.delivered += 1
+            self._outcomes.times.observe((now - announcement.begun_at).total_seconds())
             if self._end_failing(announcement):
                 log.info("webhooks_recovered", app_id=self._app_id, webhook_id=webhook_id)
             return await self._write(lambda: self._outbox.mark_delivered(announcement, now, url=url))

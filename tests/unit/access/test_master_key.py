@@ -97,3 +97,25 @@ def test_a_damaged_master_key_is_refused_with_what_to_do(tmp_path: Path, content
     path.write_bytes(content)
     with pytest.raises(OperatorError, match="give every app a new key"):
         make_master_key(None, path, None)
+
+
+def test_blanks_around_a_passphrase_are_no_part_of_it_in_a_new_data_folder(tmp_path: Path) -> None:
+    given, record = make_master_key("a long passphrase\n", tmp_path / "none", None)
+    assert make_master_key("a long passphrase", tmp_path / "none", record) == (given, record)
+    assert make_master_key(" a long passphrase\n", tmp_path / "none", record) == (given, record)
+
+
+def test_a_data_folder_that_was_made_with_blanks_around_it_goes_on_so(tmp_path: Path) -> None:
+    given = "a long passphrase\n"
+    salt = "00" * 16
+    master = hashlib.scrypt(given.encode(), salt=bytes(16), n=16, r=8, p=1, dklen=32)
+    record = MasterRecord("scrypt", salt, check_of(master))
+    assert make_master_key(given, tmp_path / "none", record) == (master, record)
+    assert make_master_key(given, tmp_path / "none", EARLIER)[0] == hashlib.sha256(given.encode()).digest()
+
+
+def test_a_new_data_folder_takes_no_master_key_in_quotes_and_an_older_one_its_own(tmp_path: Path) -> None:
+    given = '"a long passphrase"'
+    with pytest.raises(OperatorError, match="quotes"):
+        make_master_key(given, tmp_path / "none", None)
+    assert make_master_key(given, tmp_path / "none", EARLIER)[0] == hashlib.sha256(given.encode()).digest()

@@ -29,6 +29,7 @@ from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import RetentionHours
 from wavstream.model.times import rfc3339
+from wavstream.model.weak_keys import weakness
 from wavstream.webhooks.signing import new_secret, rotated, secret_key
 from wavstream.webhooks.target import check_url
 
@@ -69,6 +70,8 @@ def _key(text: str) -> str:
         raise ValueError("must be printable ASCII characters without spaces")
     if text.startswith(TOKEN_PREFIX):
         raise ValueError(f"must not begin with {TOKEN_PREFIX}: that is how stream tokens begin")
+    if (reason := weakness(text)) is not None:
+        raise ValueError(f"it {reason}: take another")
     return text
 
 

@@ -132,6 +132,7 @@ class GatewayGuard:
         if hmac.compare_digest(key.encode(), self._parts.admin_key.encode()):
             return _ADMIN
         address = request.client.host if request.client is not None else ""
+        self._parts.authenticator.refused["admin_key"] += 1
         too_many = self._wrong_admin_keys.begin(address, self._parts.clock())
         if too_many is not None:
             raise TooSoon(str(too_many), retry_after_s=too_many.retry_after_s)

@@ -19,7 +19,7 @@ app = typer.Typer()
 @app.command()
 def serve(
     config: Config = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Addresses to listen on, commas between them.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say whether a start would succeed, and do not start; one may run.")

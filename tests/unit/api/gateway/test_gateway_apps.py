@@ -154,6 +154,8 @@ async def test_two_apps_cannot_have_one_key(admin: httpx.AsyncClient, shop: http
         ("/vendor_accounts/acme", {"api_key": KEY, "vendor_accounts": {"acme": ["1"]}}),
         ("/vendor_accounts/bird/0", {"api_key": KEY, "vendor_accounts": {"bird": [""]}}),
         ("/api_key", {"api_key": "x" * 15}),
+        ("/api_key", {"api_key": "x" * 40}),
+        ("/api_key", {"api_key": "change-me-change-me"}),
         ("/api_key", {"api_key": "sixteen or more s"}),
         ("/api_key", {"api_key": "sechzehn-oder-mähr"}),
         ("/api_key", {"api_key": "wst_sixteen-or-more"}),

@@ -1,0 +1,62 @@
+"""Who can reach the server, by its settings, and which keys will not do then.
+
+Whoever can send requests can try keys. On loopback that is who has an account on this machine, and a weak key is a
+matter of taste. The server counts as reachable by others if
+
+1. it listens on an address that is not loopback, or on a unix socket, which is there for a proxy, or
+2. its links lead elsewhere (``public_url``, ``url``): then a proxy passes on what comes there.
+
+A unix socket is not loopback for callers without a key either: its peers have no address, and a proxy that is set up
+with a line of its manual asks for ``localhost`` and adds no header, so nothing would tell its callers from ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from wavstream.access.origin import is_loopback
+from wavstream.errors import OperatorError
+from wavstream.model.weak_keys import weakness
+from wavstream.settings import OLDER_VARIABLES, Settings, variable
+
+
+def listens_beyond_loopback(settings: Settings) -> list[str]:
+    """Return the hosts that others may reach (rule 1), and whose callers always need a key."""
+    return [host for host in settings.hosts if not _is_this_machine(host)]
+
+
+def is_reachable(settings: Settings) -> bool:
+    """Return whether others than those on this machine may send requests."""
+    links = (urlsplit(url).hostname for url in (settings.public_url, settings.url) if url)
+    return bool(listens_beyond_loopback(settings)) or not all(_is_this_machine(host or "") for host in links)
+
+
+def refuse_weak_keys(settings: Settings) -> None:
+    """Raise OperatorError, with a line for each, if keys are set that others can guess, and others can reach us."""
+    if is_reachable(settings) and (lines := [*_weak(settings)]):
+        raise OperatorError("\n".join(lines))
+
+
+def _weak(settings: Settings) -> Iterator[str]:
+    for name, secret in _secrets(settings):
+        if secret is not None and (reason := weakness(secret.get_secret_value().strip())) is not None:
+            names = " or ".join(filter(None, (variable(name), OLDER_VARIABLES.get(name))))
+            yield (
+                f"{names} (in a file: {name}): it {reason}, and others than this machine can reach the server: take "
+                "another, such as 'openssl rand -hex 32' makes"
+            )
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, SecretStr | None]]:
+    """Yield the secrets that open something here; what we show to others is theirs to judge."""
+    yield "api_key", settings.api_key
+    yield "admin_api_key", settings.admin_api_key
+    yield "master_key", settings.master_key
+    yield "twilio.auth_token", settings.twilio.auth_token
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or is_loopback(host)
