@@ -10,7 +10,9 @@ from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
 from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.docs_page import add_docs_page, servers
 from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.facade_documents import documents_of_facades, facade_openapi
@@ -36,6 +38,7 @@ class _Application(FastAPI):
 
         # Before the framework's own, which encodes the document for every request.
         self.add_route("/openapi.json", document, include_in_schema=False)
+        add_docs_page(self)
         super().setup()
 
 
@@ -49,7 +52,9 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         version=__version__,
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
         redoc_url=None,
+        servers=servers(parts.urls.public_url),
         # An address with a slash too many is another address: session ids may end in one.
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -64,6 +69,10 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     app.state.mounted = [Mounted(PATHS, partial(create_gateway, gateway)), *vendors.values()]
     app.add_middleware(FacadeMount, mounted=app.state.mounted)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
+    if parts.cors_origins:
+        # The outermost, so that a page can read errors too.
+        paths = ("/v1/", "/files/", "/api/v1/", "/openapi", *(path for facade in FACADES for path in facade.paths))
+        app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         app.include_router(room.routes(parts))
