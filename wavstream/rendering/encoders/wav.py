@@ -2,9 +2,9 @@
 
 The header is always 80 bytes, so a file can be written whole before it is known which of the two it will be:
 
-1. Up to 4 GiB ``RIFF``, ``fmt ``, a ``JUNK`` chunk of 28 bytes, the head of ``data``. The simplest readers take channels
-   and rate from fixed bytes, where they are only if ``fmt `` is first. Those that take byte 44 for the first sample
-   hear 36 bytes that are no audio, and stay in step: these are whole samples of one channel and of two.
+1. Up to 4 GiB ``RIFF``, ``fmt ``, a ``JUNK`` chunk of 28 bytes, the head of ``data``. The simplest readers take
+   channels and rate from fixed bytes, where they are only if ``fmt `` is first. Those that take byte 44 for the first
+   sample hear 36 bytes that are no audio, and stay in step: these are whole samples of one channel and of two.
 2. Beyond, where sizes of 32 bits end, RF64 (EBU Tech 3306): the sizes become 0xFFFFFFFF, and ``ds64`` with the true
    ones in 64 bits takes the room of ``JUNK``. It has to be first, so ``fmt `` comes behind it.
 """
