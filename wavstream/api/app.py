@@ -13,7 +13,7 @@ from wavstream.api import dead_letters, health, holds, live, playback, problems,
 from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.docs_page import add_docs_page, servers
-from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi
+from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi, with_other
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.facade_documents import documents_of_facades, facade_openapi
 from wavstream.api.gateway.dependencies import GatewayDependencies
@@ -22,12 +22,13 @@ from wavstream.api.gateway.mount import PATHS, create_gateway
 from wavstream.api.middleware import AuthMiddleware, ClientAddress
 from wavstream.api.mount import FacadeMount, Mounted
 from wavstream.api.registry import FACADES
+from wavstream.api.webhook_documents import told
 
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = openapi(super().openapi())
+            self.openapi_schema = with_other(openapi(super().openapi()), gateway_document())
         return self.openapi_schema
 
     def setup(self) -> None:
@@ -76,6 +77,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     problems.install(app)
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         app.include_router(room.routes(parts))
+    app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {"gateway": gateway_document}
     documents |= {name: partial(_document, mounted) for name, mounted in vendors.items()}
     app.include_router(documents_of_facades(documents))
