@@ -16,8 +16,6 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
-from wavstream.errors import NotFound
-
 _ADDRESS = "docs"
 _FOLDER = Path(fastapi_offline.__file__).parent / "static"
 _SCRIPT, _STYLE, _ICON = "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"
@@ -39,15 +37,14 @@ def add_docs_page(app: FastAPI) -> None:
         return page
 
     async def file(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _MEDIA_TYPES:
-            raise NotFound("There is nothing at this address.")
+        name = request.url.path.rpartition("/")[2]
         if name not in kept:  # not Starlette's StaticFiles: it reads the machine's media types on the event loop
             kept[name] = await asyncio.to_thread((_FOLDER / name).read_bytes)
         return Response(kept[name], media_type=_MEDIA_TYPES[name], headers={"Cache-Control": "max-age=3600"})
 
     app.add_route(f"/{_ADDRESS}", show, include_in_schema=False)
-    app.add_route(f"/{_ADDRESS}/{{name}}", file, include_in_schema=False)
+    for name in _MEDIA_TYPES:  # each a route: no other file of the folder can be asked for
+        app.add_route(f"/{_ADDRESS}/{name}", file, include_in_schema=False)
 
 
 def servers(public_url: str) -> list[dict[str, str]]:
