@@ -37,8 +37,8 @@ from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, WebhookSettings
 
 OPEN = {
-    "/openapi.json", "/openapi/{name}.json", "/docs", "/docs/oauth2-redirect", "/healthz", "/readyz", "/metrics",
-    "/health",
+    "/openapi.json", "/openapi/{name}.json", "/docs", "/healthz", "/readyz", "/metrics",
+    "/health", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon.png",
 }  # fmt: skip
 """Routes that need no key, and so may say nothing of any app."""
 LINKS = "/files/{link:path}"

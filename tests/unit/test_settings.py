@@ -33,6 +33,7 @@ OTHER: dict[str, tuple[str, Any]] = {
         "https://Desk.example.com, http://localhost:3000",
         ("https://desk.example.com", "http://localhost:3000"),
     ),
+    "cors_origins": ("https://Desk.example.com", ("https://desk.example.com",)),
     "trusted_proxies": (
         "127.0.0.1, 10.2.0.0/16, unix:",
         (ip_network("127.0.0.1"), ip_network("10.2.0.0/16"), "unix:"),
@@ -298,6 +299,8 @@ def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
         ("recording.terminators", "*1*", "digits of 0-9 * # A-D, each at most once"),
         ("allowed_origins", "desk.example.com", "origins such as https://name:port, and desk.example.com is none"),
         ("allowed_origins", "http://x/", "origins such as https://name:port, and http://x/ is none"),
+        ("allowed_origins", "*", "origins such as https://name:port, and * is none"),
+        ("cors_origins", "https://desk.example.com, *", "origins such as https://name:port, and * is none"),
         ("trusted_proxies", "10.0.0.5/8", "addresses or networks, and 10.0.0.5/8 has host bits set"),
         ("twilio.app", "no spaces", "1 to 64 of letters, digits, _ and -"),
     ],

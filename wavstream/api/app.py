@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
 from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
-from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi
+from wavstream.api.docs_page import add_docs_page, servers
+from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi, with_other
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.facade_documents import documents_of_facades, facade_openapi
 from wavstream.api.gateway.dependencies import GatewayDependencies
@@ -21,12 +23,13 @@ from wavstream.api.middleware import AuthMiddleware, ClientAddress
 from wavstream.api.mount import FacadeMount, Mounted
 from wavstream.api.registry import FACADES
 from wavstream.api.request_counts import CountRequests
+from wavstream.api.webhook_documents import told
 
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = openapi(super().openapi())
+            self.openapi_schema = with_other(openapi(super().openapi()), gateway_document())
         return self.openapi_schema
 
     def setup(self) -> None:
@@ -37,6 +40,7 @@ class _Application(FastAPI):
 
         # Before the framework's own, which encodes the document for every request.
         self.add_route("/openapi.json", document, include_in_schema=False)
+        add_docs_page(self)
         super().setup()
 
 
@@ -50,7 +54,9 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         version=__version__,
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
         redoc_url=None,
+        servers=servers(parts.urls.public_url),
         # An address with a slash too many is another address: session ids may end in one.
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -66,10 +72,15 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     app.add_middleware(FacadeMount, mounted=app.state.mounted)
     app.add_middleware(ClientAddress, trusted_proxies=parts.trusted_proxies)
     app.add_middleware(CountRequests, counts=parts.requests)
+    if parts.cors_origins:
+        # The outermost, so that a page can read errors too.
+        paths = ("/v1/", "/files/", "/api/v1/", "/openapi", *(path for facade in FACADES for path in facade.paths))
+        app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
+    app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {"gateway": gateway_document}
     documents |= {name: partial(_document, mounted) for name, mounted in vendors.items()}
     app.include_router(documents_of_facades(documents))

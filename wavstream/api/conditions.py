@@ -73,7 +73,7 @@ def _moment(http_date: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(http_date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter where a number in it is longer than any date's
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -35,6 +35,7 @@ _FIELDS: dict[str, Any] = {
     "recording_url": "https://rec.example.com/files/0d6c.wav",
     "duration": 62,
     "command_uid": "rec-1",
+    "recording_id": "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42",
 }
 _BODY: dict[str, Any] = {
     "event": "recording.completed",

@@ -65,3 +65,5 @@ class ApiDependencies:
     """Life of the signed links that are redirected to."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` counts."""
+    cors_origins: Sequence[str] = ()
+    """Whose pages may read answers; ``*`` alone: everybody's."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -19,7 +20,9 @@ from wavstream.model.session import SessionView, StreamView
 DESCRIPTION = """Records phone calls that media servers stream over WebSocket.
 
 Start a recording of a session, stop it, fetch the file. Times are RFC 3339 in UTC, errors are RFC 9457 problems, and
-fields that are not described here are refused."""
+fields that are not described here are refused in requests. Answers and webhooks may have more fields in a later
+version: pass over those that you do not know. The voice gateway's API (`gateway`, `apps`) has answers and errors of its
+own."""
 
 _MEANINGS = {
     400: "The body is not JSON",
@@ -66,27 +69,77 @@ _PUBLIC_NAMES = {
     StreamView.__name__: "Stream",
 }
 """Schemas whose name in the document is part of the API's contract, and another in the code."""
+_OF_A_VENDOR = re.compile(r"wavstream__api__([a-z]+)__.*__(\w+)")
+"""What the framework calls classes of one name; generators of clients go by the title, which is one for all of them."""
 
 
 def openapi(document: dict[str, Any]) -> dict[str, Any]:
     """Set FastAPI's document right: problems where they are answered, public names, examples with their nulls."""
-    for path in document["paths"].values():
+    for path in (*document["paths"].values(), *document["webhooks"].values()):
         for operation in path.values():
             operation["responses"] = dict(_answers(operation["responses"]))
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for name, public in _PUBLIC_NAMES.items():
+    names = _PUBLIC_NAMES | {
+        name: f"{match[1].capitalize()}{match[2]}" for name in schemas if (match := _OF_A_VENDOR.fullmatch(name))
+    }
+    for name, public in names.items():
         schemas[public] = schemas.pop(name) | {"title": public}
     for name, example in EXAMPLES.items():
         schemas[name]["examples"] = [json.loads(json.dumps(example, sort_keys=True))]
     document["components"]["schemas"] = dict(sorted(schemas.items()))
-    return _with_public_references(document)
+    renamed = _with_public_references(document, names)
+    let_answers_grow(renamed)
+    return renamed
 
 
-def _with_public_references(document: dict[str, Any]) -> dict[str, Any]:
+def with_other(document: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with the operations of another in it; neither has an address or a name that the other has."""
+    components = {
+        kind: {**document["components"].get(kind, {}), **other["components"].get(kind, {})}
+        for kind in (*document["components"], *other["components"])
+    }
+    return {**document, "paths": {**document["paths"], **other["paths"]}, "components": components}
+
+
+def let_answers_grow(document: dict[str, Any]) -> None:
+    """Let what the server sends have fields that are not described: a later version may say more.
+
+    What it is sent stays closed, since a misspelt field is refused. No schema is both.
+    """
+    schemas: dict[str, dict[str, Any]] = document.get("components", {}).get("schemas", {})
+    asked = [
+        operation.get("requestBody", {}) | {"parameters": operation.get("parameters", [])}
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
+    of_requests = reached(asked, schemas)
+    for name, schema in schemas.items():
+        if name not in of_requests and schema.get("additionalProperties") is False:
+            del schema["additionalProperties"]
+
+
+def reached(part: object, schemas: Mapping[str, Any]) -> set[str]:
+    """Return the names of the schemas that a part of a document refers to, directly and through others."""
+    found: set[str] = set()
+    left = [part]
+    while left:
+        match left.pop():
+            case {"$ref": str(reference)} if (name := reference.rpartition("/")[2]) in schemas:
+                if name not in found:
+                    found.add(name)
+                    left.append(schemas[name])
+            case dict(inner):
+                left.extend(inner.values())
+            case list(inner):
+                left.extend(inner)
+    return found
+
+
+def _with_public_references(document: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     text = json.dumps(document)
-    for name, public in _PUBLIC_NAMES.items():
+    for name, public in names.items():
         text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{public}"')
     renamed: dict[str, Any] = json.loads(text)
     return renamed

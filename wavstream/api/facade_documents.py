@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_fields_from_routes
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from wavstream.api.documents import KeptDocument
+from wavstream.api.documents import KeptDocument, let_answers_grow
 from wavstream.errors import NotFound
 
 _OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
@@ -45,6 +45,7 @@ def facade_openapi(app: FastAPI) -> dict[str, Any]:
     for name, examples in _examples(app).items():
         if name in schemas:
             schemas[name]["examples"] = examples
+    let_answers_grow(document)
     return document
 
 

@@ -331,6 +331,7 @@ class Service:
             page_limit=settings.limits.page_size,
             link_ttl_s=settings.links.ttl_s,
             trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         )
         facades = FacadeDependencies(
             commands=commands,

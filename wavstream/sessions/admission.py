@@ -11,7 +11,6 @@ thread, and not when a recording begins: a disk that hangs would stop the event 
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from wavstream.errors import LimitReached
+from wavstream.model.file_names import file_stem
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
 from wavstream.model.origin import Origin
@@ -96,7 +96,7 @@ class NewRecordings:
     ) -> Recording:
         """Return an accepted recording with a fresh id."""
         created_at = utc(self._now_us())
-        stem = options.file_name or re.sub(r"[^A-Za-z0-9._-]+", "-", session_id)[:40].strip("-.") or "call"
+        stem = options.file_name or file_stem(session_id)
         recording = Recording(
             id=new_id(),
             app_id=app_id,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins, commas between them, such as https://desk.example.com, whose pages may open media sockets; none by
     itself. Media servers send none, or the server's own name."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, commas between them, whose pages may read files by their links, and the APIs with a key (CORS); `*`: all
+    pages, none by itself. It opens no media socket: that is `allowed_origins`, and a page that does both is in both."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
     api_key: Secret | None = None
@@ -132,13 +135,15 @@ class Settings(BaseSettings):
             raise ValueError("must be http:// or https://, a host and at most a path")
         return url.rstrip("/")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "cors_origins", mode="before")
     @classmethod
-    def _are_origins(cls, given: object) -> object:
+    def _are_origins(cls, given: object, info: ValidationInfo) -> object:
         entries = given.split(",") if isinstance(given, str) else given
         if not isinstance(entries, list | tuple):
             raise ValueError("must be origins")
         origins = tuple(str(entry).strip().lower() for entry in entries if str(entry).strip())
+        if origins == ("*",) and info.field_name == "cors_origins":
+            return origins
         if wrong := [each for each in origins if _ORIGIN.fullmatch(each) is None]:
             raise ValueError(f"must be origins such as https://name:port, and {wrong[0]} is none")
         return origins

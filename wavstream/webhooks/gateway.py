@@ -41,6 +41,7 @@ def _fields(fact: Fact) -> dict[str, Any]:
         fields = {**uid, "command": body["command"], "success": body["success"]}
         return fields if body["success"] else {**fields, "error": body["error"]}
     recording = body["recording"]
+    uid["recording_id"] = recording["id"]
     if fact.kind is FactKind.RECORDING_FINISHED:
         duration_s = (recording["duration_ms"] + 500) // 1000
         return {"recording_url": recording["url"], "duration": duration_s, **uid}

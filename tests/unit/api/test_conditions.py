@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.hostile_http import NO_DATES
 from wavstream.api.conditions import Validators, Verdict
 
 FILE = Validators('"abc"', datetime(2026, 11, 1, 10, tzinfo=UTC))
@@ -63,3 +64,10 @@ def test_conditions_are_judged_in_the_order_of_the_rfc(headers: dict[str, str], 
 )
 def test_a_range_counts_only_for_the_very_file_that_if_range_names(if_range: str | None, allowed: bool) -> None:
     assert FILE.allow_range(if_range) is allowed
+
+
+@pytest.mark.parametrize("date", NO_DATES, ids=lambda date: date[:40])
+def test_a_date_that_is_none_is_as_if_it_was_not_sent(date: str) -> None:
+    assert FILE.judge({"if-modified-since": date}) is SEND
+    assert FILE.judge({"if-unmodified-since": date}) is SEND
+    assert FILE.allow_range(date) is False

@@ -20,9 +20,12 @@ from tests.unit.api.conftest import ApiHarness
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
+THINLY = ("/api/v1/", "/admin/", "/health")
+"""The gateway, whose own tests ask for every refusal."""
+
 
 async def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: ApiHarness) -> None:
-    assert await asyncio.to_thread(call_all, world) == 28  # it calls from loops of its own
+    assert await asyncio.to_thread(call_all, world) == 39  # it calls from loops of its own
 
 
 def call_all(world: ApiHarness) -> int:
@@ -38,7 +41,7 @@ def call_all(world: ApiHarness) -> int:
 
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(
-                max_examples=10,
+                max_examples=3 if operation.path.startswith(THINLY) else 10,
                 derandomize=True,
                 deadline=None,
                 database=None,

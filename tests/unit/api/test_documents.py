@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,9 +14,16 @@ import pytest
 from fastapi.responses import JSONResponse
 
 from tests.unit.api.conftest import ApiHarness
-from wavstream.api.documents import KeptDocument
+from wavstream.api.documents import KeptDocument, reached
+from wavstream.api.registry import FACADES
+from wavstream.model.fact import Fact, command_done, recording_fact
+from wavstream.model.recording import Receipt, Recording, Status
+from wavstream.webhooks.gateway import render
+from wavstream.webhooks.vocabulary import Occasion
 
 HTTP_METHODS = {"get", "post", "delete", "head", "put", "patch"}
+OF_THE_GATEWAY = ("/api/v1/", "/admin/", "/health")
+"""What its addresses begin with. Its keys and errors are its own."""
 
 
 @pytest.fixture
@@ -31,7 +41,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_operation_has_a_name_a_summary_and_a_description(document: dict[str, Any]) -> None:
     operations = [operation for _, operation in _operations(document)]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 23
+    assert len(names) == len(set(names)) == 31
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -60,11 +70,24 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "get /healthz",
         "get /readyz",
         "get /metrics",
+        "post /api/v1/sessions/{session_id}/commands/record/start",
+        "post /api/v1/sessions/{session_id}/commands/record/stop",
+        "get /api/v1/sessions/{session_id}/recording/file.wav",
+        "get /admin/apps",
+        "get /admin/apps/{app_id}",
+        "post /admin/apps/{app_id}",
+        "delete /admin/apps/{app_id}",
+        "get /health",
     }
 
 
-def test_exactly_the_routes_of_v1_ask_for_a_key(document: dict[str, Any]) -> None:
+def test_exactly_the_routes_of_v1_and_of_the_gateway_ask_for_a_key(document: dict[str, Any]) -> None:
+    known = document["components"]["securitySchemes"]
     for path, operation in _operations(document):
+        assert all(name in known for each in operation.get("security", []) for name in each)
+        if path.startswith(OF_THE_GATEWAY) and not path.startswith("/healthz"):
+            assert ("security" in operation) == ("401" in operation["responses"]) == (path != "/health"), path
+            continue
         assert ("security" in operation) == path.startswith("/v1/"), path
         assert ("401" in operation["responses"]) == path.startswith("/v1/"), path
     schemes = document["components"]["securitySchemes"]
@@ -75,7 +98,7 @@ def test_exactly_the_routes_of_v1_ask_for_a_key(document: dict[str, Any]) -> Non
 def test_every_error_is_described_as_a_problem(document: dict[str, Any]) -> None:
     for path, operation in _operations(document):
         for status, response in operation["responses"].items():
-            if status >= "400" and path != "/readyz":
+            if status >= "400" and path != "/readyz" and not path.startswith(OF_THE_GATEWAY):
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
@@ -98,8 +121,75 @@ def test_every_body_of_a_request_or_an_answer_has_an_example(document: dict[str,
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for body in bodies:
             for media_type, content in body.get("content", {}).items():
-                if "json" in media_type:
+                if "json" in media_type and "example" not in content:
                     assert schemas[content["schema"]["$ref"].rpartition("/")[2]]["examples"], path
+
+
+@pytest.mark.parametrize("name", ["", *(facade.name for facade in FACADES)])
+async def test_every_schema_has_a_title_of_its_own_since_generated_clients_name_their_classes_so(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    document = (await client.get(f"/openapi/{name}.json" if name else "/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    titles = [schema.get("title", each) for each, schema in schemas.items()]
+    assert len(titles) == len({*titles})
+    assert [each for each in schemas if "__" in each] == []
+
+
+def test_every_operation_says_which_errors_it_answers(document: dict[str, Any]) -> None:
+    without = [path for path, operation in _operations(document) if max(operation["responses"]) < "400"]
+    assert without == ["/healthz", "/metrics", "/health"]  # they answer as long as the process does
+
+
+@pytest.mark.parametrize("name", ["", *(facade.name for facade in FACADES)])
+async def test_what_is_sent_may_grow_and_what_is_asked_may_not_have_more(client: httpx.AsyncClient, name: str) -> None:
+    document = (await client.get(f"/openapi/{name}.json" if name else "/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    told = [each for item in document.get("webhooks", {}).values() for each in item.values()]
+    answered = [operation["responses"] for _, operation in _operations(document)]
+    sent = reached([answered, told], schemas)
+    assert len(sent) > 4
+    assert [each for each in sent if schemas[each].get("additionalProperties") is False] == []
+    asked = reached([each.get("requestBody", {}) for _, each in _operations(document)], schemas)
+    objects = {each for each in asked if schemas[each].get("type") == "object"}
+    assert objects
+    assert {each for each in objects if schemas[each].get("additionalProperties", True) is True} <= {"RecordParams"}
+
+
+OCCASION = Occasion(
+    sequence=7, attempt=1, url="https://shop.example", now=datetime.now(UTC), file_url=lambda *_: "https://rec.example"
+)
+ENDED = (Status.ONGOING, Status.AVAILABLE, Status.ABSENT, Status.FAILED)
+
+
+@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize("request_id", ["rec-1", None])
+def test_what_an_app_is_told_of_a_recording_is_what_the_document_says(
+    document: dict[str, Any], running: Recording, status: Status, request_id: str | None
+) -> None:
+    receipt = Receipt(8000, 2, 800, "9f", 80) if status is Status.AVAILABLE else None
+    error = "its file is gone" if status is Status.FAILED else None
+    told = replace(running, status=status, receipt=receipt, error=error, request_id=request_id)
+    assert_is_told(document, recording_fact(told, url="https://rec.example", at=OCCASION.now))
+
+
+@pytest.mark.parametrize("error", [None, "not recording"])
+def test_what_an_app_is_told_of_a_command_is_what_the_document_says(
+    document: dict[str, Any], error: str | None
+) -> None:
+    ids = {"app_id": "one", "session_id": "call-77", "operation_id": "op-1", "request_id": "rec-1"}
+    assert_is_told(document, command_done(**ids, command="record/stop", error=error, at=OCCASION.now))
+
+
+def assert_is_told(document: dict[str, Any], fact: Fact) -> None:
+    message = json.loads(render(fact, OCCASION))
+    operation = document["webhooks"][message["event"]]["post"]
+    assert operation["summary"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema_rs.validator_for({**schema, "components": document["components"]}).validate(message)
+    described = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+    assert set(message) <= set(described)
+    assert ("recording_id" in message) == message["event"].startswith("recording.")
 
 
 def test_the_defaults_of_options_are_not_promised_since_the_operator_sets_them(document: dict[str, Any]) -> None:

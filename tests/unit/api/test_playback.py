@@ -294,6 +294,10 @@ async def test_a_session_id_of_any_characters_makes_a_link_that_works(world: Api
             "inline; filename=\"a__Set-Cookie_ x.wav\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x.wav",
         ),
         ("\u00e4.wav", "inline; filename=\"_.wav\"; filename*=UTF-8''%C3%A4.wav"),
+        (
+            "звонок-77.wav",
+            "inline; filename=\"______-77.wav\"; filename*=UTF-8''%D0%B7%D0%B2%D0%BE%D0%BD%D0%BE%D0%BA-77.wav",
+        ),
         ("100%.wav", "inline; filename=\"100_.wav\"; filename*=UTF-8''100%25.wav"),
     ],
 )

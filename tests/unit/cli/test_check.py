@@ -54,7 +54,7 @@ def test_a_start_that_would_succeed_is_said_to_and_touches_nothing(
     assert (said.code, said.err) == (0, "")
     assert f"data folder {data_dir}: can be used" in said.out
     assert "1 apps" in said.out
-    assert f"127.0.0.1:{port}: free" in said.out
+    assert f"127.0.0.1, port {port}: free" in said.out
     assert said.out.endswith("a start would succeed\n")
     assert contents(data_dir) == before
 

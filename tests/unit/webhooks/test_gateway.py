@@ -45,7 +45,7 @@ def message(fact: Fact) -> object:
 
 
 def test_a_finished_recording_is_told_flat_and_again_in_data() -> None:
-    fields = {"recording_url": URL, "duration": 62, "command_uid": "rec-1"}
+    fields = {"recording_url": URL, "duration": 62, "command_uid": "rec-1", "recording_id": "r1"}
 
     assert message(fact_of(recording(Status.AVAILABLE, samples=62 * 8000))) == {
         "event": "recording.completed", "session_uuid": "acW68-f47a", **fields, "sequence": 7, "data": fields,
@@ -86,7 +86,7 @@ def test_a_command_that_failed_is_told_with_its_error() -> None:
     ],
 )
 def test_what_gives_no_file_has_an_event_of_its_own(told: Recording, event: str, fields: dict[str, str]) -> None:
-    fields = {**fields, "command_uid": "rec-1"}
+    fields = {**fields, "command_uid": "rec-1", "recording_id": "r1"}
 
     assert message(fact_of(told)) == {
         "event": event, "session_uuid": "acW68-f47a", **fields, "sequence": 7, "data": fields,

@@ -58,13 +58,13 @@ def gateway_document() -> dict[str, Any]:
             **{f"/api/v1/sessions/{{session_id}}/commands/record/{name}": _command(name) for name in ("start", "stop")},
             "/api/v1/sessions/{session_id}/recording/file.wav": {"get": _listen()},
             "/admin/apps": {"get": _operation("listApps", "List the apps", _apps(), admin=True)},
-            "/admin/apps/{app_id}": {"parameters": [_APP_ID], **_app_methods()},
-            "/health": {"get": _operation("health", "Ask whether the server is there", {"status": "ok"}, errors=())},
+            "/admin/apps/{app_id}": _app_methods(),
+            "/health": {"get": _operation("gatewayHealth", "Ask whether the server is there", {"status": "ok"})},
         },
         "components": {
             "securitySchemes": {
-                "app": {"type": "apiKey", "in": "header", "name": "X-App-ID"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "gateway_app": {"type": "apiKey", "in": "header", "name": "X-App-ID"},
+                "gateway_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "admin": {"type": "apiKey", "in": "header", "name": "X-Admin-API-Key"},
             },
             "schemas": {"App": AppBody.model_json_schema()},
@@ -80,9 +80,10 @@ def _command(name: str) -> dict[str, Any]:
     }
     errors = (400, 401, 403, 404, 409, 413, 429, 503)
     command = _operation(f"record_{name}", f"{name.capitalize()} the recording", _OPERATION, status=202, errors=errors)
-    command["security"] = [{"app": [], "key": []}]
+    command["security"] = [{"gateway_app": [], "gateway_key": []}]
     command["requestBody"] = {"content": {_JSON: {"schema": body, "example": {"command_uid": "rec-1"}}}}
-    return {"parameters": [_SESSION], "post": command}
+    command["parameters"] = [_SESSION]
+    return {"post": command}
 
 
 def _listen() -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _listen() -> dict[str, Any]:
     listen["responses"]["200"]["content"] = audio
     listen["responses"]["206"] = {"description": "The range that was asked for", "content": audio}
     listen["parameters"] = [_SESSION]
-    listen["security"] = [{"app": [], "key": []}]
+    listen["security"] = [{"gateway_app": [], "gateway_key": []}]
     return listen
 
 
@@ -101,11 +102,12 @@ def _app_methods() -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/App"}
     register["requestBody"] = {"content": {_JSON: {"schema": schema, "example": example}}}
     removed = {"success": True, "app_id": "shop"}
-    return {
+    methods = {
         "post": register,
-        "get": _operation("readApp", "Read an app", _APP, errors=(404,), admin=True),
-        "delete": _operation("removeApp", "Remove an app", removed, errors=(404,), admin=True),
+        "get": _operation("readApp", "Read an app", _APP, errors=(400, 404), admin=True),
+        "delete": _operation("removeApp", "Remove an app", removed, errors=(400, 404), admin=True),
     }
+    return {name: {**method, "parameters": [_APP_ID]} for name, method in methods.items()}
 
 
 def _apps() -> dict[str, Any]:
@@ -126,7 +128,13 @@ def _operation(
         answer["content"] = {_JSON: {"schema": {"type": "object"}, "example": example}}
     refused = sorted({*errors, *((401, 429, 503) if admin else ())})
     responses = {str(status): answer} | {str(each): _refused(each) for each in refused}
-    operation = {"operationId": operation_id, "summary": summary, "responses": responses}
+    operation = {
+        "operationId": operation_id,
+        "tags": ["apps" if admin else "gateway"],
+        "summary": summary,
+        "description": f"{summary}: as the voice gateway has it.",
+        "responses": responses,
+    }
     return operation | ({"security": [{"admin": []}]} if admin else {})
 
 

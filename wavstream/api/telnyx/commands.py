@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from wavstream.api.telnyx.options import options_of
 from wavstream.api.telnyx.refusals import Mistake, Refused, ended_call, no_such_recording, unknown_call
 from wavstream.api.telnyx.requests import RecordAction, RecordStart
 from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound, WavstreamError
+from wavstream.model.file_names import plain_stem
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import from_uuid, is_customer_id
 from wavstream.model.operation import Operation
@@ -46,7 +46,6 @@ COMMAND_WINDOW = timedelta(seconds=60)
 RETRY_WINDOW = timedelta(minutes=10)
 """More than the client's three tries take, each of which waits a minute for its answer."""
 _LONGEST_NAME = 40
-_NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class TelnyxCommands:
@@ -222,15 +221,19 @@ class TelnyxCommands:
         options = options_of(said, defaults)
         return options if options.file_name is not None else replace(options, file_name=self._name(app_id, call))
 
-    def _name(self, app_id: str, call: str) -> str:
-        """Return the begin of the file's name where the caller gives none: the leg's, made fit for one."""
+    def _name(self, app_id: str, call: str) -> str | None:
+        """Return the begin of the file's name where the caller gives none: the leg's, else the call's.
+
+        It is a whole one; None: there is none that is short enough for the option.
+        """
         try:
             session = self._commands.session(app_id, call)
         except NotFound:
-            name = call
+            names = [call]
         else:
-            name = session.vendor_ids.get("call_leg_id") or next(iter(session.legs), call)
-        return _NOT_OF_A_NAME.sub("-", name)[:_LONGEST_NAME].strip("-.") or "call"
+            names = [session.vendor_ids.get("call_leg_id", ""), *session.legs[:1], call]
+        stems = (plain_stem(name) for name in names)
+        return next((stem for stem in stems if 0 < len(stem) <= _LONGEST_NAME), None)
 
     def _origin(self, said: RecordStart) -> Origin:
         public = {PUBLIC_LINKS: True} if self._parts.rules.public_links else {}

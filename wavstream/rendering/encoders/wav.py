@@ -1,9 +1,12 @@
 """WAV, 16-bit PCM, with room in its header to pass 4 GiB.
 
-The header is always 80 bytes: ``RIFF``, a ``JUNK`` chunk of 28 bytes, ``fmt `` and the head of ``data``. The sizes in
-RIFF are 32 bits wide; when the file passes them the header turns into RF64 (EBU Tech 3306): the sizes become
-0xFFFFFFFF and the JUNK chunk becomes ``ds64`` with the true ones in 64 bits. So one file can be written whole before
-it is known which of the two it will be.
+The header is always 80 bytes, so a file can be written whole before it is known which of the two it will be:
+
+1. Up to 4 GiB ``RIFF``, ``fmt ``, a ``JUNK`` chunk of 28 bytes, the head of ``data``. The simplest readers take
+   channels and rate from fixed bytes, where they are only if ``fmt `` is first. Those that take byte 44 for the first
+   sample hear 36 bytes that are no audio, and stay in step: these are whole samples of one channel and of two.
+2. Beyond, where sizes of 32 bits end, RF64 (EBU Tech 3306): the sizes become 0xFFFFFFFF, and ``ds64`` with the true
+   ones in 64 bits takes the room of ``JUNK``. It has to be first, so ``fmt `` comes behind it.
 """
 
 from __future__ import annotations
@@ -60,15 +63,14 @@ def wav_header(*, sample_rate_hz: int, channels: int, samples: int) -> bytes:
     data_bytes = samples * step_bytes
     # RIFF counts what comes after its own head.
     riff_bytes = HEADER_BYTES - _CHUNK.size + data_bytes
-    form = _FORMAT.pack(_PCM, channels, sample_rate_hz, sample_rate_hz * step_bytes, step_bytes, 8 * _SAMPLE_BYTES)
+    form = _CHUNK.pack(b"fmt ", _FORMAT.size) + _FORMAT.pack(
+        _PCM, channels, sample_rate_hz, sample_rate_hz * step_bytes, step_bytes, 8 * _SAMPLE_BYTES
+    )
     if riff_bytes <= _MAX_U32:
-        riff, reserved = _CHUNK.pack(b"RIFF", riff_bytes), _CHUNK.pack(b"JUNK", _DS64.size) + bytes(_DS64.size)
-        data = _CHUNK.pack(b"data", data_bytes)
-    else:
-        riff = _CHUNK.pack(b"RF64", _MAX_U32)
-        reserved = _CHUNK.pack(b"ds64", _DS64.size) + _DS64.pack(riff_bytes, data_bytes, samples, 0)
-        data = _CHUNK.pack(b"data", _MAX_U32)
-    return riff + b"WAVE" + reserved + _CHUNK.pack(b"fmt ", len(form)) + form + data
+        room = _CHUNK.pack(b"JUNK", _DS64.size) + bytes(_DS64.size)
+        return _CHUNK.pack(b"RIFF", riff_bytes) + b"WAVE" + form + room + _CHUNK.pack(b"data", data_bytes)
+    sizes = _CHUNK.pack(b"ds64", _DS64.size) + _DS64.pack(riff_bytes, data_bytes, samples, 0)
+    return _CHUNK.pack(b"RF64", _MAX_U32) + b"WAVE" + sizes + form + _CHUNK.pack(b"data", _MAX_U32)
 
 
 def endless_wav_header(*, sample_rate_hz: int, channels: int) -> bytes:

@@ -56,7 +56,6 @@ async def test_the_document_has_every_operation_with_all_of_its_errors_and_promi
         assert each["description"]
     for vector, name in OURS.items():
         birds, ours = SCHEMAS[vector], schemas[name]
-        assert ours["additionalProperties"] is False
         assert set(birds["required"]) <= set(ours["required"]), name
         assert set(ours["properties"]) <= set(birds["properties"]), name
 
