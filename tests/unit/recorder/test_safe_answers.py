@@ -92,8 +92,8 @@ async def test_a_row_that_could_not_be_written_comes_before_those_that_follow_it
     saved: list[Status] = []
     save = harness.catalog.recordings.save
 
-    async def note(row, facts=()):  # type: ignore[no-untyped-def]
-        done = await save(row, facts)
+    async def note(row, facts=(), **how):  # type: ignore[no-untyped-def]
+        done = await save(row, facts, **how)
         saved.append(row.status)
         return done
 
