@@ -71,7 +71,7 @@ def heard_in(file: Path) -> tuple[list[float], list[float]]:
 
 async def test_ten_minutes_with_freeswitch_end_with_the_file_of_a_call(folder: Path) -> None:
     port = free_port()
-    serve, first, modules, call, stream, look, hang_up, fetch = commands("ten-minutes-freeswitch.md", port)
+    serve, first, modules, call, token, stream, look, hang_up, fetch = commands("ten-minutes-freeswitch.md", port)
     tools, state = folder / "tools", folder / "state"
     tool(tools, "fs_cli", "tests.support.stand_ins.fs_cli")
     state.mkdir()
@@ -86,6 +86,7 @@ async def test_ten_minutes_with_freeswitch_end_with_the_file_of_a_call(folder: P
         assert '"ready":true' in await switch.run(filled(first, KEY=key))
         assert await switch.run(modules) == "true\nfalse\n"
         await switch.run(call)
+        assert "token wst_" in await switch.run(token)
         assert "+OK" in await switch.run(stream)
         assert int(re.findall(r'"received_ms":(\d+)', await switch.run(look))[0]) > 0
         assert '"status":"available"' in await switch.run(hang_up)
@@ -142,7 +143,7 @@ async def test_the_gateways_page_ends_with_five_seconds_of_the_call(folder: Path
         await first.until("server_ready")
         second.type(filled(application, ADMIN_API_KEY=admin_key))
         key = (await second.until(r"^APP_KEY=(\w+)$"))[1]
-        await second.until("registered")
+        await second.until("registered; waiting")
         third.type(filled(media_server, APP_KEY=key).replace("--session", f"--url http://127.0.0.1:{port} --session"))
         await second.until(r"^saved call-77.wav, [456] s$")
     samples, rate_hz = hear((folder / "call-77.wav").read_bytes())
