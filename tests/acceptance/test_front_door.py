@@ -121,7 +121,7 @@ async def test_what_comes_in_one_piece_with_an_upgrade_is_not_lost_and_http_1_0_
             assert (await leg.head()).startswith("HTTP/1.1 101")
             await client.until_received("call-77", 1_000)
         async with stranger(client, head.replace(b"HTTP/1.1", b"HTTP/1.0")) as old:
-            assert (await old.answer())[0] == 404
+            assert (await old.answer())[0] == 426
 
 
 async def test_a_listener_to_a_call_that_is_paused_stays(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
         # In real time: a pause takes what is ahead of its time too.
         await speak(socket, beeps(1.0, rate_hz=RATE_HZ, frequency_hz=BEFORE_HZ, offset_s=0.5))
         await client.until_received("call-77", 1_000)
+        began = time.monotonic()
         if by_stream:
             await socket.send('{"event":"pause"}')
             await client.until(recording, "paused")  # its row is written after the pause holds
@@ -52,9 +54,11 @@ async def call_with_a_pause(client: Recorder, data_dir: Path, *, by_stream: bool
             await socket.send('{"event":"resume"}')
         else:
             assert (await client.act(recording, "resume"))["status"] == "ongoing"
-        # What the resume takes after the last of the secret is withheld too: it has until the beep.
-        await say(socket, beeps(2.0, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=1.5))
-        await client.until_received("call-77", 4_000)
+        # What the resume takes after the last of the secret is withheld too: it has until the beep. A leg that has sent
+        # less than the pause took would be behind, and say the beep in it.
+        quiet_s = 1.5 + max(0.0, round(time.monotonic() - began - len(SECRET) / RATE_HZ, 2))
+        await say(socket, beeps(quiet_s + 0.5, rate_hz=RATE_HZ, frequency_hz=AFTER_HZ, offset_s=quiet_s, every_s=99.0))
+        await client.until_received("call-77", 2_000 + round(1_000 * (quiet_s + 0.5)))
         return await client.act(recording, "stop")
 
 

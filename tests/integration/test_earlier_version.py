@@ -92,6 +92,9 @@ async def test_the_apis_answer_byte_for_byte_as_the_version_before(tmp_path: Pat
             assert json.loads(answer["body"])["paths"].keys() >= json.loads(question["answer"]["body"])["paths"].keys()
             continue
         before = question["answer"]
+        if question["path"].startswith("/media/"):  # it says now that it is there, and wants an upgrade
+            assert (before["status"], answer["status"]) == (404, 426)
+            continue
         if question["path"] == "/v1/stream-tokens":  # a token names its key now, and so is longer
             for each in (answer, before):
                 each["headers"].pop("content-length", None)

@@ -41,6 +41,8 @@ OPEN = {
     "/health", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon.png",
 }  # fmt: skip
 """Routes that need no key, and so may say nothing of any app."""
+MEDIA = "/media/{rest:path}"
+"""Says to anybody that a media stream is a WebSocket; those have the media plane's own tests."""
 LINKS = "/files/{link:path}"
 """A link is its own key."""
 TOLD_BY_CONTRACT = {
@@ -88,7 +90,8 @@ class World:
         """Return (method, path) of every HTTP route there is."""
         make_facades(self.service.app)
         applications = [self.service.app, *(each.app for each in self.service.app.state.mounted)]
-        return [route for application in applications for route in _walk(application.routes)]
+        every = [route for application in applications for route in _walk(application.routes)]
+        return [(method, route) for method, route in every if route != MEDIA]
 
     async def ask(
         self, method: str, route: str, headers: Mapping[str, str], ids: Mapping[str, str], query: str = ""
