@@ -40,7 +40,7 @@ def files_with(folder: Path, audio: NDArray[np.int16], words: Sequence[str] = ()
     needles += [np.repeat(piece, 2).tobytes() for piece in pieces]
     found = []
     for path in files_below(folder):
-        content = content_of(path)
+        content = content_of(path).rstrip(b"\0")  # the reserve is 8 MiB of zeros
         samples = np.frombuffer(content[: len(content) // 4 * 4], np.int16)
         forms = (content, samples[::2].tobytes(), samples[1::2].tobytes())
         has_words = any(word.encode() in content for word in words)
