@@ -13,7 +13,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from wavstream.errors import DependencyError
 from wavstream.rendering.encoders.mp3 import DELAY, Mp3Frames
@@ -142,13 +144,24 @@ class FileSnapshot:
             return  # less than the frame or two that it takes to be known as MP3
         with file:
             at = (first * frames.samples - delay) * self._step_bytes
-            while len(block := file.read(PIECE_BYTES // self._step_bytes, dtype="int16", always_2d=True)):
+            while len(block := self._block(file)):
                 piece = block.astype("<i2", copy=False).tobytes()
                 if at >= start:
                     yield at, piece
                 elif at + len(piece) > start:
                     yield start, piece[start - at :]
                 at += len(piece)
+
+    def _block(self, file: soundfile.SoundFile) -> NDArray[np.int16]:
+        try:
+            block: NDArray[np.int16] = file.read(PIECE_BYTES // self._step_bytes, dtype="int16", always_2d=True)
+            return block
+        except soundfile.LibsndfileError as error:
+            assert self.file is not None
+            if self.file.is_closed:
+                # Its bytes ended in the middle of what the decoder had asked for.
+                return np.zeros((0, self.channels), np.int16)
+            raise DependencyError(f"the MP3 of a running recording cannot be decoded: {error}") from error
 
     @property
     def _step_bytes(self) -> int:

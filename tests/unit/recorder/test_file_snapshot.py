@@ -116,6 +116,25 @@ def test_a_file_that_is_closed_while_it_is_read_ends_the_reading_and_is_no_error
     assert (file.is_closed, file.size_bytes(), file.read(10, 0)) == (True, 0, b"")
 
 
+@pytest.mark.parametrize("after_reads", [1, 2, 3, 5, 8, 13, 21])
+def test_an_mp3_that_is_closed_at_any_read_of_the_decoder_ends_the_reading_and_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_reads: int
+) -> None:
+    moment, recorded = so_far(tmp_path, 8000, 1, [8000, 160_007])
+    read, reads = SharedFd.read, 0
+
+    def close_then(file: SharedFd, length_bytes: int, offset: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        if reads == after_reads:
+            file.close()
+        return read(file, min(length_bytes, 1_001), offset)
+
+    monkeypatch.setattr(SharedFd, "read", close_then)
+
+    assert len(b"".join(moment.pieces(0))) < 2 * len(recorded)
+
+
 def test_a_closed_file_is_closed_for_good_and_its_number_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "spool").write_bytes(b"spool")
     number = os.open(tmp_path / "spool", os.O_RDONLY)
