@@ -63,10 +63,11 @@ class Publisher:
         self._pool = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
 
     async def with_expiry(self, stopped: Recording) -> Recording:
-        """Return a recording that has just stopped with the moment at which it expires; None: never."""
+        """Return a recording that has just stopped, with when it expires and from when that counts; None: never."""
         assert stopped.ended_at is not None
         expires_at = await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
-        return replace(stopped, expires_at=expires_at, kept_since=self._on_wall(stopped.ended_at))
+        kept_since = None if expires_at is None else self._on_wall(stopped.ended_at)
+        return replace(stopped, expires_at=expires_at, kept_since=kept_since)
 
     def kept_s(self, failed: Recording) -> float | None:
         """Return how long the journal of a recording that just failed is kept: as long as its file would have been."""
