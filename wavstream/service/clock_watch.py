@@ -103,6 +103,10 @@ class ClockWatch:
             self._kept = setting
 
     async def _move(self) -> int:
+        # Whole, also where the server stops meanwhile: what it finishes then has to go by the time of the moved rows.
+        return await asyncio.shield(asyncio.ensure_future(self._move_and_follow()))
+
+    async def _move_and_follow(self) -> int:
         jump = self._clocks.jump()
         if jump is None:  # it was put right again meanwhile
             return 0
