@@ -15,7 +15,9 @@ from bench.faults.disk import shimmed
 from tests.support.listening import beeps
 from tests.support.recorder import Recorder, Wall, recorder
 from tests.support.waiting import until
+from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.catalog.operations import Operations
+from wavstream.errors import DependencyError
 from wavstream.simulator.caller import Leg
 
 RATE_HZ = 8000
@@ -85,6 +87,67 @@ async def test_recordings_of_before_and_after_a_jump_are_kept_for_their_hours_by
     jumped = [line["by_s"] for line in logs if line["event"] == "clock_jumped"]
     assert jumped == [pytest.approx(by.total_seconds(), abs=2)]
     assert "wavstream_clock_jumps_total 1.0" in metrics
+
+
+@pytest.mark.parametrize("by", [3 * DAY, -4 * DAY])
+async def test_a_jump_that_the_catalog_did_not_take_is_corrected_by_the_next_run_and_the_way_back_too(
+    tmp_path: Path, sweeps: list[datetime], monkeypatch: pytest.MonkeyPatch, by: timedelta
+) -> None:
+    async def fail(*_: object) -> int:
+        raise DependencyError("the catalog does not work: disk I/O error")
+
+    def of(event: str) -> int:
+        return sum(line["event"] == event for line in logs)
+
+    wall = Wall(jumps=True)
+    with capture_logs() as logs:
+        async with recorder(tmp_path, wall=wall, **SWEPT_OFTEN) as (client, _):
+            before = await recorded(client, "before")
+            monkeypatch.setattr(ClockCorrections, "move", fail)
+            wall.ahead = by
+            await until(lambda: of("clock_jump_not_corrected") == 1)
+            meanwhile = await recorded(client, "meanwhile")
+            seen = len(sweeps)
+            await until(lambda: len(sweeps) >= seen + 2)  # by the time of before the jump
+        monkeypatch.undo()
+        async with recorder(tmp_path, wall=wall, **SWEPT_OFTEN) as (client, _):
+            await until(lambda: of("clock_jump_corrected") == 1)
+            jumped = [await client.get(each) for each in (before, meanwhile)]
+        wall.ahead = timedelta(0)
+        async with recorder(tmp_path, wall=wall, **SWEPT_OFTEN) as (client, _):
+            await until(lambda: of("clock_jump_corrected") == 2)
+            back = [await client.get(each) for each in (before, meanwhile)]
+            links = [(await client.http.get(each["url"])).status_code for each in back]
+
+    assert links == [200, 200]
+    for made, then, now in zip((before, meanwhile), jumped, back, strict=True):
+        assert moment(then, "expires_at") - moment(made, "ended_at") == pytest.approx(
+            DAY + by, abs=timedelta(seconds=2)
+        )
+        assert moment(now, "expires_at") - moment(made, "ended_at") == pytest.approx(DAY, abs=timedelta(seconds=2))
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=1), -4 * DAY])
+async def test_a_call_that_goes_on_over_a_restart_was_away_for_seconds_whatever_the_clock_says(
+    tmp_path: Path, by: timedelta
+) -> None:
+    wall = Wall(jumps=True)
+    with capture_logs() as logs:
+        async with recorder(tmp_path, wall=wall) as (client, _):
+            running = await client.start("call")
+            socket = await client.connect(f"/media/pcm/call/a?codec=l16&rate={RATE_HZ}")
+            await socket.send(bytes(RATE_HZ))
+            await client.until_streaming("call", 1)
+        wall.ahead = by
+        async with recorder(tmp_path, wall=wall) as (client, _):
+            await client.play_at_once("call", leg())
+            done = await client.until(running)
+
+    assert done["end_reason"] == "hangup"
+    assert 500 <= done["duration_ms"] < 60_000
+    assert [line["by_s"] for line in logs if line["event"] == "journal_clock_goes_on"] == [
+        pytest.approx(-by.total_seconds(), abs=2)
+    ]
 
 
 @needs_a_compiler

@@ -156,7 +156,7 @@ async def test_the_sweeper_goes_on_after_a_round_in_which_the_catalog_failed(
     database.faults = {"Recordings.due": 1}
     swept = asyncio.Event()
 
-    async def now() -> datetime:
+    def now() -> datetime:
         if "Operations.forget_before" in database.asked:  # the last thing that a sweep does
             swept.set()
         return NOW

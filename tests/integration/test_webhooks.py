@@ -28,7 +28,8 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.clock_corrections import ClockCorrections, ClockJump
+from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.clock import ClockJump
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Announcement, Fact, command_done, recording_fact
@@ -281,8 +282,8 @@ async def test_a_clock_that_jumps_between_two_tries_neither_holds_up_the_next_no
         before = clock.now()
         clock.time += by
         dispatcher.clock_jumped(by)
-        moved = ClockJump(by=by, since=START, until=before, journal_since_us=0, journal_until_us=0)
-        await ClockCorrections(catalog.database).move(moved)
+        moved = ClockJump(by=by, since=START, until=before)
+        await ClockCorrections(catalog.database).move(moved, None)
         dispatcher.look_again()
         if by < timedelta(0):
             await clock.armed(1)

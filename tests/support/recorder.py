@@ -25,7 +25,8 @@ from tests.support.no_disk import no_disk
 from tests.support.processes import Process, entered, start
 from tests.support.truth import Truth, again_if_too_slow, witnessed
 from tests.support.waiting import WAIT_S, until
-from wavstream.clock import uptime_us
+from wavstream.clock import UnixClock, uptime_us
+from wavstream.model.times import unix_us
 from wavstream.service.server import SWITCH_INTERVAL_S, running
 from wavstream.service.service import Service
 from wavstream.settings import Settings, variable
@@ -189,7 +190,8 @@ async def recorder(
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     chosen, wall = Settings(port=0, data_dir=data_dir, **settings), wall or Wall()
-    async with running(chosen, wall=wall, steady_us=wall.steady_us) as (service, _):
+    clock = UnixClock(unix_us(wall())) if wall.steady_us else None  # as on a machine, where it is read from the wall
+    async with running(chosen, wall=wall, clock=clock, steady_us=wall.steady_us) as (service, _):
         client = Recorder(service.settings.base_url, service=service)
         try:
             with no_disk():

@@ -80,6 +80,8 @@ class RecorderHarness:
         self.catalog, self.database = catalog, database
         self.now_s = 100.0
         self.kept = kept
+        self.on_wall: Callable[[datetime], datetime] = lambda stamped: stamped
+        """When it was by the server's time what the journal's clock has stamped."""
         self.writer = a_writer(self.journals)
         publisher = Publisher(
             storage=self.storage,
@@ -87,6 +89,7 @@ class RecorderHarness:
             facts_of=facts_of,
             expires_at=self._expires_at,
             sidecar=sidecar_of,
+            on_wall=lambda stamped: self.on_wall(stamped),
             retry_s=0.0,
         )
         self.recorder = Recorder(
@@ -185,7 +188,7 @@ class RecorderHarness:
     async def _expires_at(self, recording: Recording) -> datetime:
         await self.catalog.apps.get(recording.app_id)
         assert recording.ended_at is not None
-        return recording.ended_at + self.kept
+        return self.on_wall(recording.ended_at) + self.kept
 
     def _end_automatically(self, recording: LiveRecording, end: RecordingStopped) -> None:
         session = self.sessions.find(recording.row.app_id, recording.row.session_id)

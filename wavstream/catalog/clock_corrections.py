@@ -1,25 +1,37 @@
 """Moments of the wall clock in the catalog, moved when that clock was put forth or back.
 
-What was written since the machine was started goes by how the clock was set until then. It is told by its own moment:
-between that start and the jump. An older row whose moment happens to lie there too, by a clock that was wrong by just
-so much, is moved with them.
+What was written since the machine was started, by this run of the server or an earlier one, goes by the server's time
+(``clock.Clocks``). It is told by its own moment: between that start and now, and every jump moves it with the others.
+An older row whose moment happens to lie there too, by a clock that was wrong by just so much, is moved with them.
+
+How the clocks are set is written in the same transaction: what was not moved is moved by the next run.
 
 What is shown of a call (``created_at``, ``ended_at``, ``at`` of a fact) is left as it was told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Connection, select, update
+from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.database import Database
-from wavstream.catalog.tables import app_keys, apps, idempotency, json_text, operations, outbox, outbox_sequences
+from wavstream.catalog.tables import (
+    app_keys,
+    apps,
+    clocks,
+    idempotency,
+    json_text,
+    operations,
+    outbox,
+    outbox_sequences,
+)
 from wavstream.catalog.tables import recordings as recordings_table
+from wavstream.clock import BootClocks, ClockJump
 from wavstream.model.app import WebhookTarget
 from wavstream.model.times import unix_us
 
@@ -34,38 +46,43 @@ _MOMENTS: tuple[Column[Any], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ClockJump:
-    """The wall clock was moved while the server ran."""
-
-    by: timedelta
-    """Less than 0: back."""
-    since: datetime
-    """The start of the machine, as the clock was set before the jump."""
-    until: datetime
-    """The jump, as the clock was set before it."""
-    journal_since_us: int
-    """The start of the machine by the journal's clock."""
-    journal_until_us: int
-    """The jump by the journal's clock."""
-
-
 class ClockCorrections:
     """Corrects rows for a jump; raises DependencyError when the database fails."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def move(self, jump: ClockJump, *, but: Collection[str] = ()) -> int:
-        """Move what was written between the start and the jump, once; return how many recordings expire otherwise now.
+    async def known(self) -> BootClocks | None:
+        """Return how the clocks were set last; None: no server has said it yet."""
 
-        ``but``: recordings whose rows are still to be written, and that are moved where they are.
+        def read(connection: Connection) -> BootClocks | None:
+            row = connection.execute(select(clocks)).mappings().one_or_none()
+            return None if row is None else BootClocks(row["boot_id"], row["wall_us"], row["journal_us"])
+
+        return await self._database.read(read)
+
+    async def keep(self, setting: BootClocks) -> None:
+        """Write how the clocks are set: on another start of the machine, or after another start of the server."""
+        await self._database.write(lambda connection: _keep(connection, setting))
+
+    async def move(self, jump: ClockJump, setting: BootClocks | None) -> int:
+        """Move what was written since the machine was started; return how many recordings expire otherwise now.
+
+        ``setting``: how the clocks are set before the jump; None: no later run could use it.
         """
-        return await self._database.write(lambda connection: _move(connection, jump, but))
+        return await self._database.write(lambda connection: _move(connection, jump, setting))
 
 
-def _move(connection: Connection, jump: ClockJump, but: Collection[str]) -> int:
+def _keep(connection: Connection, setting: BootClocks) -> None:
+    values = {"boot_id": setting.boot_id, "wall_us": setting.wall_us, "journal_us": setting.journal_us}
+    statement = insert(clocks).values(id=1, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def _move(connection: Connection, jump: ClockJump, setting: BootClocks | None) -> int:
     by_us, since_us, until_us = jump.by // _US, unix_us(jump.since), unix_us(jump.until)
+    if setting is not None:
+        _keep(connection, replace(setting, wall_us=setting.wall_us + by_us))
     for moment in _MOMENTS:
         mine = update(moment.table).where(moment.between(since_us, until_us))
         connection.execute(mine.values({moment.key: moment + by_us}))
@@ -77,12 +94,9 @@ def _move(connection: Connection, jump: ClockJump, but: Collection[str]) -> int:
         connection.execute(late.values(due_us=outbox.c.due_us + by_us))
     _move_secrets(connection, jump)
     rows = recordings_table.c
-    ended = update(recordings_table).where(
-        rows.ended_us.between(jump.journal_since_us, jump.journal_until_us),
-        rows.expires_us.is_not(None),
-        rows.id.not_in([*but]),
-    )
-    return connection.execute(ended.values(expires_us=rows.expires_us + by_us)).rowcount
+    ended = update(recordings_table).where(rows.kept_since_us.between(since_us, until_us))
+    moved = ended.values(expires_us=rows.expires_us + by_us, kept_since_us=rows.kept_since_us + by_us)
+    return connection.execute(moved).rowcount
 
 
 def _move_secrets(connection: Connection, jump: ClockJump) -> None:

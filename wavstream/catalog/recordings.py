@@ -344,6 +344,7 @@ def recording_row(recording: Recording) -> dict[str, object]:
         "origin_json": json_text(recording.origin),
         "updated_us": _us(recording.updated_at),
         "skipped_us": recording.skipped_us,
+        "kept_since_us": _us(recording.kept_since),
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 
@@ -376,5 +377,6 @@ def _recording(row: RowMapping) -> Recording:
         origin=_origin(row["origin_json"]),
         updated_at=_utc(row["updated_us"]),
         skipped_us=row["skipped_us"],
+        kept_since=_utc(row["kept_since_us"]),
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
     )

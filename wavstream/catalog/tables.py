@@ -48,6 +48,8 @@ recordings = Table(
     Column("origin_json", Text, nullable=False, server_default="{}"),
     Column("updated_us", BigInteger),
     Column("skipped_us", BigInteger, nullable=False, server_default="0"),
+    # From when its retention counts; as expires_us by the server's time, and moved with it.
+    Column("kept_since_us", BigInteger),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -105,6 +107,16 @@ access = Table(
     Column("master_kind", Text),
     Column("master_salt", Text),
     Column("master_check", Text),
+)
+
+# One row: how the clocks were set when the rows were last moved, or the server was started (``clock.BootClocks``).
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("boot_id", Text, nullable=False),
+    Column("wall_us", BigInteger, nullable=False),
+    Column("journal_us", BigInteger, nullable=False),
 )
 
 idempotency = Table(

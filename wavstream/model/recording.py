@@ -228,6 +228,8 @@ class Recording:
     ended_at: datetime | None = None
     expires_at: datetime | None = None
     """From the stop, never extended by reads; None: before the stop, or where the files are another store's to keep."""
+    kept_since: datetime | None = None
+    """The stop from which ``expires_at`` counts, by the same clock; None: there is none, or its row is of a sidecar."""
     receipt: Receipt | None = None
     error: str | None = None
     """Why it failed, or what it waited for in vain, for a person."""

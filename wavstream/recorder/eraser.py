@@ -104,14 +104,9 @@ class Eraser:
             return await self._with_reserve(functools.partial(begin, make_room=self._make_room))
 
     async def _with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
-        while True:
-            try:
-                return await work()
-            except DiskFull:
-                file, why = self._reserve_file, "recordings are erased on a full disk"
-                if file is None or not await asyncio.to_thread(file.release, why):
-                    raise
+        if self._reserve_file is None:
+            return await work()
+        return await self._reserve_file.lend(work, why="recordings are erased on a full disk")
 
     def _make_room(self, recording: Recording) -> None:
         with suppress(DependencyError):  # what stays is removed later

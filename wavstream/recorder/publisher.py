@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -61,16 +62,18 @@ class Publisher:
         self._saves: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
 
-    async def expires_at(self, stopped: Recording) -> datetime | None:
-        """Return when a recording that has just stopped expires; None: never."""
-        return await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
+    async def with_expiry(self, stopped: Recording) -> Recording:
+        """Return a recording that has just stopped, with when it expires and from when that counts; None: never."""
+        assert stopped.ended_at is not None
+        expires_at = await self._ask_catalog(lambda: self._expires_at(stopped), stopped)
+        kept_since = None if expires_at is None else self._on_wall(stopped.ended_at)
+        return replace(stopped, expires_at=expires_at, kept_since=kept_since)
 
     def kept_s(self, failed: Recording) -> float | None:
         """Return how long the journal of a recording that just failed is kept: as long as its file would have been."""
-        if failed.expires_at is None:
+        if failed.expires_at is None or failed.kept_since is None:
             return None
-        assert failed.ended_at is not None
-        return (failed.expires_at - self._on_wall(failed.ended_at)).total_seconds()
+        return (failed.expires_at - failed.kept_since).total_seconds()
 
     async def publish(self, job: RenderJob, recording: Recording) -> Recording | None:
         """Complete the job's file and move it into storage; return the recording as it ends up.

@@ -170,14 +170,10 @@ class Recorder:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end
 
-    def clock_jumped(self, by: timedelta) -> list[str]:
-        """Move when stopped recordings expire whose row is still to be written; return the ids of all that are here.
-
-        The wall clock was put forth, or back.
-        """
+    def clock_jumped(self, by: timedelta) -> None:
+        """Move when stopped recordings expire whose row is still to be written: the clock was put forth, or back."""
         for recording in self._live.values():
             recording.clock_jumped(by)
-        return [*self._live]
 
     def put_journals_back(self) -> None:
         """Give the journals of all recordings their names again: their folder was removed, or moved away."""

@@ -131,8 +131,8 @@ class LiveRecording:
 
     def clock_jumped(self, by: timedelta) -> None:
         """Move when it expires, if that is known: the wall clock was put forth, or back."""
-        if self.row.expires_at is not None:
-            self.row = replace(self.row, expires_at=self.row.expires_at + by)
+        if self.row.expires_at is not None and self.row.kept_since is not None:
+            self.row = replace(self.row, expires_at=self.row.expires_at + by, kept_since=self.row.kept_since + by)
 
     async def save_journaled(self) -> None:
         """Return when what was noted so far is safe, with its row written if the catalog works; raise NotYetSafe.
@@ -231,14 +231,15 @@ class LiveRecording:
         try:
             written = self._leases.flush(self.journal)
             await written
-            expires_at = await self._publisher.expires_at(self.row)
-            self.row = replace(self.row, expires_at=expires_at)
+            self.row = await self._publisher.with_expiry(self.row)
             try:
                 try:
                     await self._fold_to_end(self.job, self.journal)
                 finally:
                     self.folded.set_result(None)
-                self.row = as_it_ended(self.row, self.job.ended)
+                ended = as_it_ended(self.row, self.job.ended)
+                if ended is not self.row:  # kept from its true end
+                    self.row = await self._publisher.with_expiry(ended)
                 while (published := await self._publisher.publish(self.job, self.row)) is None:
                     await asyncio.sleep(self._publisher.retry_s)
                     await self._fold_to_end(self.job, self.journal)  # anew, into another file
@@ -253,7 +254,7 @@ class LiveRecording:
         if self._saving is not None:  # rule 2: so what is announced of a recording is in order too
             await asyncio.wait((self._saving,))
         while True:  # the wall clock may jump while the file is moved, or the row written: ``clock_jumped``
-            finished = replace(finished, expires_at=self.row.expires_at)
+            finished = replace(finished, expires_at=self.row.expires_at, kept_since=self.row.kept_since)
             await self._publisher.save(finished)
             if finished.expires_at == self.row.expires_at:
                 break
@@ -283,14 +284,10 @@ class LiveRecording:
 
 
 def as_it_ended(recording: Recording, ended: RecordingStopped | None) -> Recording:
-    """Return a stopped recording, which has its expiry, with its true end: the fold may have found an earlier one."""
+    """Return a stopped recording with its true end: the fold may have found an earlier one."""
     if ended is None or not ended.reason.is_automatic:
         return recording
-    assert recording.ended_at is not None
-    ended_at, expires_at = utc(ended.end_us), recording.expires_at
-    if expires_at is not None:
-        expires_at -= recording.ended_at - ended_at
-    return replace(recording, end_reason=ended.reason, ended_at=ended_at, expires_at=expires_at)
+    return replace(recording, end_reason=ended.reason, ended_at=utc(ended.end_us))
 
 
 def _log_end(ended: Recording) -> None:

@@ -7,7 +7,9 @@ For each session that has journals:
    A recording that the catalog does not know is entered again; where the two differ, ``agreement`` says what holds.
 3. The session is restored and its recordings are folded from their start, beside the live ones. Those that were
    stopped are published; those that were running go on if a leg comes back within the reconnect wait, and else end as
-   ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on.
+   ``recovered``, at the last thing that the journal has. Of several journals only the newest goes on, and none goes on
+   after ``LONGEST_AWAY``: its file would be silence for as long as the server was away, or for as much as a clock is
+   wrong that another start of the machine has set (``clock.py``, rule 5).
    One whose row has a file that is not there, or is cut, is made again from a journal that is.
 4. A journal of finished recordings is deleted. One of a recording that failed is kept, unread, until the recording's
    retention ends or it is deleted. One that is damaged is set aside instead of deleted (``journal.set_aside``), and one
@@ -23,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -48,6 +50,9 @@ from wavstream.sessions.session import Restored
 from wavstream.storage.local import LocalStorage
 
 log = structlog.get_logger(__name__)
+
+LONGEST_AWAY = timedelta(hours=4)
+"""Nobody goes on with a call after that; in the file it would be 58 MB of silence for each hour and 8 kHz channel."""
 
 
 class Recovery:
@@ -175,7 +180,9 @@ class Recovery:
             read.append(summary)
         read.sort(key=lambda summary: summary.last_us, reverse=True)
         for summary in read:
-            await self._restore(summary, goes_on=summary is read[0])
+            away_us = self._clock.now_us() - summary.last_us
+            is_too_late = away_us > LONGEST_AWAY // timedelta(microseconds=1)
+            await self._restore(summary, goes_on=summary is read[0] and not is_too_late)
 
     async def _restore(self, summary: JournalSummary, *, goes_on: bool) -> None:
         rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
@@ -231,6 +238,7 @@ class Recovery:
             elif stop is not None:
                 recording.stop(stop, now_us, ended_at=rows[row.id].ended_at)
             elif not goes_on:
+                log.warning("recording_not_continued", recording_id=row.id, last_at=f"{utc(summary.last_us):%F %T} UTC")
                 end = RecordingStopped(recording_id=row.id, reason=EndReason.RECOVERED, end_us=summary.last_us)
                 recording.stop(end, now_us)
             else:

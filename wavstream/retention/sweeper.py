@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -67,6 +67,8 @@ class Sweeper:
         self._failing: dict[str, _Failing] = {}
         """By recording; its failure is in the log already."""
         self._walk_at: datetime | None = None
+        self.sweeping = asyncio.Lock()
+        """Held while a sweep goes on, and while rows are moved for a jump of the clock."""
 
     @property
     def failing(self) -> int:
@@ -78,14 +80,12 @@ class Sweeper:
         self._failing = {each: replace(known, retry_at=known.retry_at + by) for each, known in self._failing.items()}
         self._walk_at = None if self._walk_at is None else self._walk_at + by
 
-    async def run(self, *, interval_s: float, now: Callable[[], Awaitable[datetime]]) -> None:
-        """Sweep at once and then every ``interval_s`` seconds, until cancelled.
-
-        ``now`` gives the wall clock's time, aware UTC, once rows agree with it; it may raise DependencyError.
-        """
+    async def run(self, *, interval_s: float, now: Callable[[], datetime]) -> None:
+        """Sweep at once and then every ``interval_s`` seconds, until cancelled; ``now`` gives the server's time."""
         while True:
             try:
-                await self.sweep(await now())
+                async with self.sweeping:  # a sweep goes by one time, and rows that are moved by another
+                    await self.sweep(now())
             except DependencyError as error:
                 log.warning("retention_sweep_failed", error=str(error))
             await asyncio.sleep(interval_s)

@@ -1,11 +1,12 @@
 """Jumps of the wall clock, noticed and corrected for: an NTP server is reached, a machine was paused, someone sets it.
 
-1. The clock is looked at four times a second, and before each sweep: no sweep goes by a clock that was moved and not
-   corrected for. While the catalog cannot be corrected, nothing is swept.
-2. What was made by it since the machine was started is moved by as much: rows (``catalog/clock_corrections.py``),
-   recordings whose row is still to be written, and moments in memory. What was set aside of journals is kept from now
-   on.
-3. Not moved is what somebody else has in hands: signed links and stream tokens. They end when they say, by the new
+1. The clock is looked at four times a second. What was made by it since the machine was started is moved by as much as
+   it jumped: rows (``catalog/clock_corrections.py``), recordings whose row is still to be written, and moments in
+   memory. What was set aside of journals is kept from now on.
+2. Only then does the server's time follow (``clock.Clocks``). While the catalog cannot be written, all goes on by the
+   time of before the jump, sweeps too: nothing is lost for it, and what a later run finds is corrected there.
+3. No sweep goes on while rows are moved. On a full disk the correction has the reserve's room.
+4. Not moved is what somebody else has in hands: signed links and stream tokens. They end when they say, by the new
    time.
 
 The journal's clock takes no part in it (``clock.py``).
@@ -14,17 +15,18 @@ The journal's clock takes no part in it (``clock.py``).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 import structlog
 
-from wavstream.catalog.clock_corrections import ClockCorrections, ClockJump
-from wavstream.clock import Clocks
+from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.recordings import Recordings
+from wavstream.clock import AGREE_US, BootClocks, ClockJump, Clocks
 from wavstream.errors import DependencyError
 from wavstream.journal.set_aside import SetAside
 from wavstream.recorder.recorder import Recorder
 from wavstream.retention.sweeper import Sweeper
+from wavstream.storage.reserve_file import ReserveFile
 from wavstream.webhooks.dispatcher import Dispatcher
 
 LOOK_S = 0.25
@@ -32,12 +34,15 @@ LOOK_S = 0.25
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owed:
-    """A jump for which the catalog is not corrected yet."""
+async def go_on(clocks: Clocks, *, corrections: ClockCorrections, recordings: Recordings) -> None:
+    """Let the clocks of a server that starts go on from the catalog, before anything is stamped.
 
-    jump: ClockJump
-    but: tuple[str, ...]
+    Raise DependencyError if the catalog fails.
+    """
+    is_recording = any(row.status.is_running for row in await recordings.unfinished())
+    by = clocks.go_on(await corrections.known(), is_recording=is_recording)
+    if by:
+        log.warning("journal_clock_goes_on", by_s=round(by.total_seconds(), 3))
 
 
 class ClockWatch:
@@ -48,28 +53,32 @@ class ClockWatch:
         clocks: Clocks,
         *,
         corrections: ClockCorrections,
+        reserve_file: ReserveFile,
         recorder: Recorder,
         sweeper: Sweeper,
         dispatcher: Dispatcher,
         set_aside: SetAside,
     ) -> None:
         self.jumps = 0
-        """How often the clock was moved since the start."""
+        """How often the clock was moved since the start, or was found moved at it."""
         self._clocks = clocks
         self._corrections = corrections
+        self._reserve_file = reserve_file
         self._recorder = recorder
         self._sweeper = sweeper
         self._dispatcher = dispatcher
         self._set_aside = set_aside
-        self._owed: list[_Owed] = []
-        self._correcting = asyncio.Lock()
+        self._kept: BootClocks | None = None
+        """What the catalog has of the clocks."""
+        self._told_us: int | None = None
+        """By how much the clock is ahead of the server's time, as the log has it."""
 
     async def run(self) -> None:
         """Look at the clock until cancelled."""
         said = False
         while True:
             try:
-                await self.now()
+                await self.look()
                 said = False
             except DependencyError as error:
                 if not said:
@@ -77,40 +86,43 @@ class ClockWatch:
                 said = True
             await asyncio.sleep(LOOK_S)
 
-    async def now(self) -> datetime:
-        """Return the time of the wall clock, with the catalog corrected for every jump before it (rule 1).
+    async def look(self) -> None:
+        """Correct for a jump, if there is one; raise DependencyError if the catalog fails."""
+        jump = self._clocks.jump()
+        if jump is not None:
+            self._tell(jump)
+            async with self._sweeper.sweeping:
+                moved = await self._reserve_file.lend(self._move, why="the clock has jumped while the disk is full")
+            log.info("clock_jump_corrected", recordings=moved)
+            await asyncio.to_thread(self._set_aside.keep_from_now)
+            self._dispatcher.look_again()
+        self._told_us = None
+        setting = self._clocks.setting()
+        if setting is not None and not setting.agrees(self._kept):
+            await self._corrections.keep(setting)
+            self._kept = setting
 
-        Raise DependencyError if the catalog fails.
-        """
-        self._look()
-        async with self._correcting:
-            while self._owed:
-                owed = self._owed[0]
-                moved = await self._corrections.move(owed.jump, but=owed.but)
-                self._owed.pop(0)
-                log.info("clock_jump_corrected", recordings=moved + len(owed.but))
-                await asyncio.to_thread(self._set_aside.keep_from_now)
-                self._dispatcher.look_again()
-        now = self._clocks.wall()
-        return now if not self._look() else await self.now()
+    async def _move(self) -> int:
+        # Whole, also where the server stops meanwhile: what it finishes then has to go by the time of the moved rows.
+        return await asyncio.shield(asyncio.ensure_future(self._move_and_follow()))
 
-    def _look(self) -> bool:
-        """Note a jump and move what is in memory; return whether there was one."""
-        since = self._clocks.wall_since
-        by = self._clocks.look()
-        if not by:
-            return False
+    async def _move_and_follow(self) -> int:
+        jump = self._clocks.jump()
+        if jump is None:  # it was put right again meanwhile
+            return 0
+        # Nothing comes between the answer and what follows it: a row that is saved behind these is moved in memory.
+        moved = await self._corrections.move(jump, self._clocks.setting())
+        self._clocks.follow(jump)
+        self._recorder.clock_jumped(jump.by)
+        self._sweeper.clock_jumped(jump.by)
+        self._dispatcher.clock_jumped(jump.by)
+        return moved
+
+    def _tell(self, jump: ClockJump) -> None:
+        ahead_us = jump.by // timedelta(microseconds=1)
+        if self._told_us is not None and abs(ahead_us - self._told_us) < AGREE_US:
+            return
+        self._told_us = ahead_us
         self.jumps += 1
-        now = self._clocks.wall()
-        log.warning("clock_jumped", by_s=round(by.total_seconds(), 3), now=f"{now:%Y-%m-%d %H:%M:%S} UTC")
-        jump = ClockJump(
-            by=by,
-            since=since,
-            until=now - by,
-            journal_since_us=self._clocks.journal_since_us,
-            journal_until_us=self._clocks.journal_now_us(),
-        )
-        self._owed.append(_Owed(jump, tuple(self._recorder.clock_jumped(by))))
-        self._sweeper.clock_jumped(by)
-        self._dispatcher.clock_jumped(by)
-        return True
+        now = jump.until + jump.by
+        log.warning("clock_jumped", by_s=round(jump.by.total_seconds(), 3), now=f"{now:%Y-%m-%d %H:%M:%S} UTC")

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
-from wavstream.errors import DiskFull
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.reserve_file import RESERVE_BYTES, ReserveFile
 
@@ -25,8 +22,6 @@ LOOK_S = 1.0
 TO_DO = "delete other files on it, or make it larger; recordings that are due or are deleted make room too"
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 
 class DiskWatch:
@@ -44,15 +39,6 @@ class DiskWatch:
             self._look_and_keep()
         except OSError as error:
             log.warning("disk_reserve_not_made", error=str(error))
-
-    async def with_room(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
-        while True:
-            try:
-                return await work()
-            except DiskFull:
-                if not await asyncio.to_thread(self._reserve_file.release, "the server starts on a full disk"):
-                    raise
 
     async def run(self) -> None:
         """Look once a second, until cancelled."""

@@ -24,7 +24,7 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
-from wavstream.clock import Clocks, UnixClock
+from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -41,7 +41,7 @@ from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
-from wavstream.service.clock_watch import ClockWatch
+from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.disk_watch import DiskWatch
@@ -102,12 +102,12 @@ class Service:
 
         ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
         """
-        self._wall = wall
         self.settings = settings
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
-        self.clocks = Clocks(self.clock, wall, steady_us=steady_us)
+        self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
+        self._wall = self.clocks.now
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -128,8 +128,11 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
-        self.catalog = await disk_watch.with_room(lambda: Catalog.open(self.folder.catalog, is_wanted=wanted))
+        open_catalog = functools.partial(Catalog.open, self.folder.catalog, is_wanted=wanted)
+        self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
+        corrections = ClockCorrections(self.catalog.database)
+        await go_on(self.clocks, corrections=corrections, recordings=self.catalog.recordings)
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
         )
@@ -364,7 +367,8 @@ class Service:
         sweeper = Sweeper(self.catalog, storage, eraser)
         clock_watch = ClockWatch(
             self.clocks,
-            corrections=ClockCorrections(self.catalog.database),
+            corrections=corrections,
+            reserve_file=reserve_file,
             recorder=self.recorder,
             sweeper=sweeper,
             dispatcher=self.webhooks.dispatcher,
@@ -401,7 +405,7 @@ class Service:
         self._keep(watch.modes, "file modes")
         self._keep(watch.folders, "data folder")
         self._keep(clock_watch.run, "wall clock")
-        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=clock_watch.now)
+        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
         self._keep(sweep, "sweeper")
         self._schedule_tick(self._loop.time())
 

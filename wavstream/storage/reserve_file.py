@@ -7,17 +7,22 @@ log and its index. On a disk without any room neither can be done, and nothing w
    promise (a compressing one does not), so much is left when all else is used.
 2. Whoever needs room takes a part of it, and as many as it takes. Once there is plenty of room it is whole again.
 
-Every method touches the disk: not for the event loop.
+Every method but ``lend`` touches the disk: not for the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
+
+from wavstream.errors import DiskFull
 
 PART_BYTES = 2 << 20
 """Enough to open the catalog, or to erase fifty recordings."""
@@ -26,6 +31,8 @@ PLENTY = 4
 """How many times what is missing has to be free before it is made: to make it must not be what fills the disk."""
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class ReserveFile:
@@ -69,6 +76,18 @@ class ReserveFile:
         if there_bytes:
             log.warning("disk_reserve_released", why=why, left_bytes=left_bytes)
         return there_bytes > 0
+
+    async def lend(self, work: Callable[[], Awaitable[T]], *, why: str) -> T:
+        """Return what ``work`` returns, tried again with a part of the room for as long as it raises DiskFull.
+
+        For the event loop.
+        """
+        while True:
+            try:
+                return await work()
+            except DiskFull:
+                if not await asyncio.to_thread(self.release, why):
+                    raise
 
     def _there(self) -> int:
         try:

@@ -12,9 +12,11 @@ from tests.support.faulty_database import FaultyDatabase
 from tests.support.recordings import a_recording
 from tests.support.virtual_clock import START
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.clock_corrections import ClockCorrections, ClockJump
+from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.catalog.idempotency import Remembered
 from wavstream.catalog.tables import app_keys, outbox
+from wavstream.clock import BootClocks, ClockJump
+from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Fact, FactKind
 from wavstream.model.recording import Recording, Status
@@ -28,13 +30,16 @@ BACK = -timedelta(days=4)
 
 
 def jump(by: timedelta) -> ClockJump:
-    """One after an hour, of a run whose two clocks agreed until then."""
-    return ClockJump(by=by, since=START, until=UNTIL, journal_since_us=unix_us(START), journal_until_us=unix_us(UNTIL))
+    """One an hour after the start of the machine."""
+    return ClockJump(by=by, since=START, until=UNTIL)
+
+
+SETTING = BootClocks("boot", wall_us=unix_us(START), journal_us=unix_us(START))
 
 
 def ended(name: str, at: datetime, *, kept: timedelta | None = 24 * HOUR) -> Recording:
     expires_at = None if kept is None else at + kept
-    return replace(a_recording(name, status=Status.AVAILABLE), ended_at=at, expires_at=expires_at)
+    return replace(a_recording(name, status=Status.AVAILABLE), ended_at=at, expires_at=expires_at, kept_since=at)
 
 
 async def expiry(catalog: Catalog, name: str) -> datetime | None:
@@ -48,11 +53,11 @@ async def test_only_what_this_run_finished_before_the_jump_expires_at_another_mo
     catalog: Catalog, database: FaultyDatabase, by: timedelta
 ) -> None:
     mine, earlier, later = ended("mine", START + MINUTE), ended("earlier", START - MINUTE), ended("later", UNTIL + HOUR)
-    rows = [mine, earlier, later, ended("never", START + MINUTE, kept=None), ended("unwritten", START + MINUTE)]
+    rows = [mine, earlier, later, ended("never", START + MINUTE, kept=None)]
     for row in rows:
         await catalog.recordings.add(row)
 
-    assert await ClockCorrections(database).move(jump(by), but=["unwritten"]) == 1
+    assert await ClockCorrections(database).move(jump(by), SETTING) == 2
 
     assert mine.expires_at is not None
     told = {row.id: row.expires_at for row in rows} | {"mine": mine.expires_at + by}
@@ -65,9 +70,38 @@ async def test_what_was_finished_with_the_clock_behind_is_not_due_when_it_is_put
     await catalog.recordings.add(ended("mine", START + MINUTE))
     now = UNTIL + FORTH
     assert [each.id for each in await catalog.recordings.due(now, 9)] == ["mine"]
-    await ClockCorrections(database).move(jump(FORTH))
+    await ClockCorrections(database).move(jump(FORTH), SETTING)
     assert await catalog.recordings.due(now, 9) == []
     assert [each.id for each in await catalog.recordings.due(now + 24 * HOUR, 9)] == ["mine"]
+
+
+@pytest.mark.parametrize("by", [FORTH, BACK])
+async def test_a_jump_and_the_way_back_leave_everything_as_it_was_whatever_the_clock_of_the_call_says(
+    catalog: Catalog, database: FaultyDatabase, by: timedelta
+) -> None:
+    stamped_by_another_run = replace(ended("mine", START + MINUTE), ended_at=START - 9 * FORTH)
+    await catalog.recordings.add(stamped_by_another_run)
+    corrections = ClockCorrections(database)
+    await corrections.move(jump(by), SETTING)
+    assert await expiry(catalog, "mine") == START + MINUTE + 24 * HOUR + by
+    await corrections.move(ClockJump(by=-by, since=START + by, until=UNTIL + HOUR + by), SETTING)
+    assert await catalog.recordings.get("mine") == stamped_by_another_run
+
+
+async def test_how_the_clocks_are_set_changes_with_the_rows_or_not_at_all(
+    catalog: Catalog, database: FaultyDatabase
+) -> None:
+    corrections = ClockCorrections(database)
+    assert await corrections.known() is None
+    await corrections.keep(replace(SETTING, boot_id="earlier"))
+    await corrections.keep(SETTING)
+    assert await corrections.known() == SETTING
+    await corrections.move(jump(FORTH), SETTING)
+    assert await corrections.known() == replace(SETTING, wall_us=unix_us(START + FORTH))
+    database.faults["ClockCorrections.move"] = 1
+    with pytest.raises(DependencyError):
+        await corrections.move(jump(BACK), SETTING)
+    assert await corrections.known() == replace(SETTING, wall_us=unix_us(START + FORTH))
 
 
 @pytest.mark.parametrize("by", [FORTH, BACK])
@@ -75,7 +109,7 @@ async def test_idempotency_keys_live_as_long_as_without_the_jump(
     catalog: Catalog, database: FaultyDatabase, by: timedelta
 ) -> None:
     await catalog.idempotency.remember(app_id="shop", key="k", request_digest="d", recording_id="r", now=START + MINUTE)
-    await ClockCorrections(database).move(jump(by))
+    await ClockCorrections(database).move(jump(by), SETTING)
     await catalog.idempotency.forget_before(START + by)
     assert await remember_again(catalog, UNTIL + by) is not None
     await catalog.idempotency.forget_before(START + 2 * MINUTE + by)
@@ -97,7 +131,7 @@ async def test_a_webhook_that_waits_for_a_retry_does_not_wait_for_the_clock_to_c
     (told,) = (await catalog.outbox.due("shop", UNTIL, 9)).announcements
     await catalog.outbox.mark_failed(told, "503", UNTIL + MINUTE, now=UNTIL)
 
-    await ClockCorrections(database).move(jump(-HOUR))
+    await ClockCorrections(database).move(jump(-HOUR), SETTING)
 
     assert (await catalog.outbox.due("shop", UNTIL - HOUR, 9)).next_at == UNTIL - HOUR + MINUTE
     (again,) = (await catalog.outbox.due("shop", UNTIL - HOUR + MINUTE, 9)).announcements
@@ -118,7 +152,7 @@ async def test_a_webhook_is_not_given_up_for_the_days_that_the_clock_was_behind(
         body={},
     )
     await catalog.outbox.announce([old, replace(old, id="new", session_id="b", at=START + MINUTE)])
-    await ClockCorrections(database).move(jump(FORTH))
+    await ClockCorrections(database).move(jump(FORTH), SETTING)
     due = (await catalog.outbox.due("shop", UNTIL + FORTH, 9)).announcements
     begun = {each.fact.id: each.begun_at for each in due}
     assert begun == {"old": START - MINUTE, "new": START + MINUTE + FORTH}
@@ -138,7 +172,7 @@ async def test_a_key_with_an_end_and_the_overlap_of_two_secrets_last_as_long_as_
             "shop", name, key_hash=name, key_lookup=name, now=at, expires_at=at + 48 * HOUR
         )
 
-    await ClockCorrections(database).move(jump(FORTH))
+    await ClockCorrections(database).move(jump(FORTH), SETTING)
 
     asked = select(app_keys.c.name, app_keys.c.expires_us).where(app_keys.c.expires_us.is_not(None))
     ends = await database.read(lambda connection: dict(connection.execute(asked).all()))

@@ -26,6 +26,7 @@ from wavstream.model.fact import FactKind
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recovery import journal_summary
+from wavstream.recovery.recovery import LONGEST_AWAY
 from wavstream.sessions.deferred_stream import DeferredStream
 from wavstream.sessions.stream import Stream
 
@@ -164,6 +165,38 @@ async def test_a_recording_that_ran_ends_as_recovered_when_nobody_comes_back(har
     assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
     assert np.array_equal(heard(harness, recording), noise(1.0))
     assert harness.left() == []
+
+
+async def test_no_recording_goes_on_after_hours_though_its_leg_comes_back(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    leave(harness.journals, call(recording))
+    harness.now_s += LONGEST_AWAY.total_seconds()
+    harness.recovery.defer_streams()
+    harness.sessions.open_stream(introduction("a"), app_id="default", handle=Handle(), now_us=harness.now_us())
+
+    with capture_logs() as logs:
+        await harness.recovery.run()
+        await harness.settled()
+
+    assert (await harness.row(recording)).end_reason is EndReason.RECOVERED
+    assert np.array_equal(heard(harness, recording), noise(1.0))
+    assert [line["recording_id"] for line in logs if line["event"] == "recording_not_continued"] == [recording.id]
+
+
+async def test_a_recording_that_ends_by_itself_in_recovery_is_kept_from_then(harness: RecorderHarness) -> None:
+    recording = a_started_recording()
+    limited = replace(recording, options=replace(recording.options, max_length_s=1))
+    leave(harness.journals, call(limited))
+    await harness.catalog.recordings.add(limited)
+    start = utc(at(0)) + timedelta(days=3)  # nobody knows how the clock of the earlier run was set
+    harness.on_wall = lambda stamped: start
+    harness.now_s = 3 * 86_400.0
+
+    await harness.recover()
+
+    row = await harness.row(recording)
+    assert (row.end_reason, row.ended_at) == (EndReason.MAX_LENGTH, utc(at(1)))
+    assert (row.kept_since, row.expires_at) == (start, start + harness.kept)
 
 
 async def test_a_recording_that_ran_goes_on_with_the_leg_that_comes_back(harness: RecorderHarness) -> None:
