@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -20,6 +21,7 @@ from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
+from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY, loop_exception
@@ -27,7 +29,6 @@ from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
 from wavstream.settings import Settings
-from wavstream.settings.hosts import UNIX
 
 log = structlog.get_logger(__name__)
 
@@ -150,9 +151,9 @@ def serve(settings: Settings) -> None:
 
 
 def _warn_of_links(settings: Settings) -> None:
-    """Warn if links lead to the machine that opens them: of every address, or of none, the server knows no name."""
-    named = [host for host in settings.hosts if not host.startswith(UNIX)]
-    if settings.public_url is None and (not named or named[0] in ("0.0.0.0", "::")):
+    """Warn if others can reach the server, and its links lead to the machine that opens them."""
+    host = urlsplit(settings.base_url).hostname or ""
+    if settings.public_url is None and listens_beyond_loopback(settings) and is_this_machine(host):
         log.warning(
             "links_open_locally_only",
             links=settings.base_url,
