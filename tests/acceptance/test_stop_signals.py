@@ -144,4 +144,7 @@ async def test_a_slow_download_keeps_a_server_that_stops_for_so_long_and_no_long
             slow.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n\r\n".encode())
             assert slow.recv(12) == b"HTTP/1.1 200"
             assert await server.end(signal.SIGTERM) == 0
+        (line,) = [line for line in server.log if '"requests_cut_off"' in line]
+        assert '"count": 1' in line
+        assert not [line for line in server.log if "library_line" in line or "Traceback" in line]
         await client.http.aclose()

@@ -161,11 +161,8 @@ async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigest
     """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
     if settings.api_key is None:
         if (open_to_others := listens_beyond_loopback(settings)) and not await apps.any():
-            others = (
-                "from other machines"
-                if any(not each.startswith(UNIX) for each in open_to_others)
-                else "by way of a proxy"
-            )
+            only_unix = all(each.startswith(UNIX) for each in open_to_others)
+            others = "by way of a proxy" if only_unix else "from other machines"
             raise OperatorError(
                 f"{', '.join(open_to_others)} can be reached {others} and there is no app, so anyone could "
                 "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
