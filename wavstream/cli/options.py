@@ -12,7 +12,7 @@ from wavstream.errors import OperatorError
 from wavstream.model.given import mistake_in_key, without_blanks
 
 
-def _as_the_server_reads_its_own(key: str | None) -> str | None:
+def as_the_server_reads_its_own(key: str | None) -> str | None:
     """Return a key without blanks around it; raise OperatorError if it is none that a server can be sent."""
     text: str = without_blanks(key or "")
     if (mistake := mistake_in_key(text)) is not None:
@@ -29,7 +29,7 @@ Key = Annotated[
     typer.Option(
         envvar="WAVSTREAM_API_KEY",
         help="The app's key, where the server wants one.",
-        callback=_as_the_server_reads_its_own,
+        callback=as_the_server_reads_its_own,
     ),
 ]
 Url = Annotated[
