@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
+import os
 import socket
 import stat
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -140,8 +144,49 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="no socket"):
         listening_at(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OperatorError, match="a symbolic link is there"):
+        listening_at(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
     with pytest.raises(OperatorError, match="cannot listen"):
         listening_at(tmp_path / "none" / "file")
+
+
+def test_a_folder_that_is_locked_for_a_moment_is_waited_for_and_for_longer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with monkeypatch.context() as patched:
+        patched.setattr("wavstream.service.listeners._LOCK_S", 0.05)
+        with pytest.raises(OperatorError, match=r"another program keeps the folder .* locked"):
+            listening_at(tmp_path / "w.sock")
+    release = threading.Timer(0.05, os.close, (folder,))
+    release.start()
+    listening_at(tmp_path / "w.sock").close()
+    release.join()
+
+
+def test_what_the_system_says_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OperatorError) as refused:
+        Listeners.open(Settings(host="192.0.2.1", port=0))
+    assert "attempting" not in str(refused.value)
+    assert f"({os.strerror(errno.EADDRNOTAVAIL)})" in str(refused.value)
+
+
+def test_a_name_that_is_the_address_of_another_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: resolve("127.0.0.1", *rest))
+    create = socket.create_server
+    monkeypatch.setattr(socket, "create_server", lambda at, **rest: create(("127.0.0.1", at[1]), **rest))
+    with pytest.raises(OperatorError, match=r"'rec.lan' is 127.0.0.1, which another of the hosts is too"):
+        Listeners.open(Settings(host="127.0.0.1,rec.lan", port=0))
+
+
+async def test_who_may_come_by_a_unix_socket_is_no_other_machine(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="can be reached by way of a proxy and there is no app"):
+        async with running(Settings(data_dir=tmp_path / "data", host=f"unix:{tmp_path}/w.sock")):
+            pass
 
 
 def test_where_one_host_cannot_be_had_none_is_kept(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from tests.support.recorder import Recorder, recorder
+from wavstream.api.registry import FACADES
 
 DESK, EVIL = "https://desk.example.com", "https://evil.example"
 KEY = "right-key-of-the-default-app"
@@ -39,7 +40,10 @@ async def test_a_player_of_a_listed_origin_seeks_in_a_file_and_asks_the_api(tmp_
             answer = await client.http.options(path, headers={"Origin": DESK, **wish})
             assert (answer.status_code, allowed(answer)) == (200, DESK), path
             assert "Range" in answer.headers["access-control-allow-headers"]
-            assert (await client.http.options(path, headers={"Origin": EVIL, **wish})).status_code == 400
+            refused = await client.http.options(path, headers={"Origin": EVIL, **wish})
+            assert (refused.status_code, allowed(refused)) == (400, None)
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert refused.json()["detail"] == "Disallowed CORS origin."
 
         part = await client.http.get(url, headers={"Origin": DESK, "Range": "bytes=0-3"})
         assert (part.status_code, part.content, allowed(part), part.headers["vary"]) == (206, b"RIFF", DESK, "Origin")
@@ -82,6 +86,8 @@ async def test_the_page_of_the_api_works_below_a_path_and_loads_nothing_from_els
             assert (answer.status_code, len(answer.content) > 1_000) == (200, True), address
         document = (await http.get("/openapi.json")).json()
         assert [each["url"] for each in document["servers"]] == ["/rec", "/"]
+        for name in ("gateway", *(facade.name for facade in FACADES)):
+            assert (await http.get(f"/openapi/{name}.json")).json()["servers"] == document["servers"], name
         nothing = await http.get("/docs/..%2f..%2fpyproject.toml")
         assert nothing.status_code == 404
         assert (await http.get("/docs/none.js")).headers["content-type"] == "application/problem+json"

@@ -22,7 +22,7 @@ from wavstream.model.call import MAX_IDS
 from wavstream.service.service import Service
 from wavstream.settings.tables import AppQuotas, QuotaSettings
 
-ADMIN_KEY = "of the administrators"
+ADMIN_KEY = "of-the-administrators"
 KEYS = {app_id: f"wsk_of_the_app_{app_id}" for app_id in ("loud", "quiet")}
 FRAME = bytes(range(160)) * 2
 """20 ms of L16 at 8 kHz."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -137,11 +138,19 @@ async def test_a_slow_download_keeps_a_server_that_stops_for_so_long_and_no_long
                 await media.send(second)
         file = await client.until(recording, "available", "recovered")
         address = client.http.base_url
-        with socket.socket() as slow:
+        with socket.socket() as slow, socket.create_connection((address.host, address.port)) as late:
+            late.sendall(b"POST /v1/recordings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect((address.host, address.port))
             path = file["url"].removeprefix(str(address).rstrip("/"))
             slow.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n\r\n".encode())
             assert slow.recv(12) == b"HTTP/1.1 200"
             assert await server.end(signal.SIGTERM) == 0
+            late.settimeout(WAIT_S)
+            assert late.recv(12) == b"HTTP/1.1 503"
+        said = [json.loads(line) for line in server.last_words]
+        cut_off = [each for each in said if each["event"] == "requests_cut_off"]
+        assert [(each["count"], each["timeout_s"]) for each in cut_off] == [(2, 1)]
+        assert {each["level"] for each in said} <= {"info", "warning"}
+        assert not [each for each in said if each["event"] == "library_line"]
         await client.http.aclose()

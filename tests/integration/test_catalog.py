@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -74,7 +75,7 @@ async def test_two_hundred_writes_at_once_share_a_few_commits(catalog: Catalog, 
 
 
 async def test_a_write_that_fails_fails_for_its_caller_alone(catalog: Catalog, commits: list[Connection]) -> None:
-    shared = {"key_hash": "h", "key_lookup": "the same"}
+    shared: dict[str, Any] = {"key_hash": "h", "key_lookup": "the same"}
     apps = [App(id=f"app-{n}", created_at=START) for n in range(3)]
     outcomes = await asyncio.gather(
         catalog.recordings.add(recording("r1")),

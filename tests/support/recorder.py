@@ -211,6 +211,8 @@ class ServerProcess:
         self.data_dir = data_dir
         self.said: list[dict[str, Any]] = []
         """Its log until it was ready."""
+        self.last_words: list[str] = []
+        """Of its log, what it wrote from then until its end."""
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
         self._process: Process | None = None
 
@@ -266,6 +268,8 @@ class ServerProcess:
         assert process is not None
         process.send_signal(number)
         self._process = None
+        words = await asyncio.wait_for(process.stderr.read(), WAIT_S)
+        self.last_words = words.decode().splitlines()
         return await process.wait()
 
     async def __aenter__(self) -> ServerProcess:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from wavstream.errors import OperatorError
+from wavstream.model.given import is_service_link
 from wavstream.settings import Settings, load
-from wavstream.settings.given import is_service_link
 
 
 def links_of(service: str, address: str = "10.0.0.1") -> dict[str, str]:
@@ -34,6 +34,32 @@ def links_of(service: str, address: str = "10.0.0.1") -> dict[str, str]:
     return links
 
 
+def links_of_docker(alias: str, address: str = "172.17.0.5") -> dict[str, str]:
+    """Return what Docker sets for a linked container with ports 8080, 8081 and 9000, as ToEnv of its links does."""
+    prefix = alias.upper().replace("-", "_")
+    links = {
+        f"{prefix}_NAME": f"/web/{alias}",
+        f"{prefix}_ENV_FILE": ".env",
+        f"{prefix}_ENV_PYTHON_VERSION": "3.11",
+        f"{prefix}_PORT": f"tcp://{address}:8080",
+        f"{prefix}_PORT_8080_TCP_START": f"tcp://{address}:8080",
+        f"{prefix}_PORT_8080_TCP_END": f"tcp://{address}:8081",
+        f"{prefix}_PORT_8080_TCP_PORT_START": "8080",
+        f"{prefix}_PORT_8080_TCP_PORT_END": "8081",
+        f"{prefix}_PORT_8080_TCP_ADDR": address,
+        f"{prefix}_PORT_8080_TCP_PROTO": "tcp",
+        f"{prefix}_PORT_9000_UDP": f"udp://{address}:9000",
+        f"{prefix}_PORT_9000_UDP_ADDR": address,
+        f"{prefix}_PORT_9000_UDP_PORT": "9000",
+        f"{prefix}_PORT_9000_UDP_PROTO": "udp",
+    }
+    # A URL has an address of IPv6 in brackets.
+    return {
+        name: value.replace(f"://{address}:", f"://[{address}]:") if ":" in address else value
+        for name, value in links.items()
+    }
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1", "fd00:10::1"])
 @pytest.mark.parametrize(
     "service",
@@ -50,10 +76,18 @@ def test_the_links_of_a_service_whose_name_begins_as_ours_are_passed_over(
 
 
 def test_the_links_of_docker_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAVSTREAM_NAME", "/web/wavstream")
-    monkeypatch.setenv("WAVSTREAM_ENV_PATH", "/usr/bin")
+    for name, value in links_of_docker("wavstream").items() | links_of_docker("wavstream-rec.a", "fd00:10::1").items():
+        monkeypatch.setenv(name, value)
 
     assert load() == Settings()
+
+
+def test_a_variable_of_a_linked_container_is_one_only_beside_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_ENV_FILE", ".env")
+    for other in ("", "recorder", "/web", "/web/other"):
+        monkeypatch.setenv("WAVSTREAM_NAME", other)
+        with pytest.raises(OperatorError, match=r"(?m)^WAVSTREAM_ENV_FILE: there is no such setting"):
+            load()
 
 
 def test_a_port_that_is_a_number_is_taken_beside_the_links(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +116,10 @@ def test_a_port_that_is_a_number_is_taken_beside_the_links(monkeypatch: pytest.M
         ("WAVSTREAM_PORT_8080_HTTP", "tcp://10.0.0.1:8080"),
         ("WAVSTREAM_PORT_8080_TCP_PROTO", "http"),
         ("WAVSTREAM_NAME", "recorder"),
+        ("WAVSTREAM_NAME", "/web/recorder"),
+        ("WAVSTREAM_REC_NAME", "/web/wavstream"),
+        ("WAVSTREAM_ENV_FILE", ".env"),
+        ("WAVSTREAM_PORT_8080_TCP_START", "8080"),
         ("wavstream_prod_service_host", "10.0.0.1"),
     ],
 )

@@ -15,7 +15,16 @@ from pydantic import SecretStr
 
 from wavstream.errors import OperatorError
 from wavstream.model.options import ChannelLayout, RecordingOptions
-from wavstream.settings import OLDER_NAMES, OLDER_VARIABLES, RecordingDefaults, Settings, every_setting, load, variable
+from wavstream.settings import (
+    OLDER_NAMES,
+    OLDER_VARIABLES,
+    RecordingDefaults,
+    Settings,
+    every_setting,
+    load,
+    load_log,
+    variable,
+)
 from wavstream.settings.tables import AppQuotas
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
@@ -40,7 +49,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     ),
     "data_dir": ("/srv/wavstream", Path("/srv/wavstream")),
     "api_key": ("wsk_of_the_operator", SecretStr("wsk_of_the_operator")),
-    "admin_api_key": ("of the administrators", SecretStr("of the administrators")),
+    "admin_api_key": ("of-the-administrators", SecretStr("of-the-administrators")),
     "master_key": ("sixteen characters", SecretStr("sixteen characters")),
     "reconnect_wait_s": ("0", 0.0),
     "start_wait_s": ("5.5", 5.5),
@@ -264,7 +273,7 @@ def test_an_older_name_of_ours_may_be_written_in_any_case(monkeypatch: pytest.Mo
 
 OURS = {
     "stall_wait_s": "2.5",
-    "admin_api_key": "another key",
+    "admin_api_key": "another-key",
     "recording_base_url": "https://ours.example.com",
     "retention.hours": "12",
     "webhooks.allow_http": "False",
@@ -329,7 +338,7 @@ def test_all_wrong_settings_are_reported_at_once(tmp_path: Path, monkeypatch: py
     assert sorted(complaints(config)) == sorted(
         [
             f"{config}: hots: there is no such setting; did you mean host?",
-            "WAVSTREAM_PORT (in a file: port): '99999': must be less than or equal to 65535",
+            "WAVSTREAM_PORT (in a file: port): '99999': must be the number of a port, 0 to 65535",
             "WAVSTREAM_RECORDING__CHANNELS (in a file: recording.channels): 'quadro': must be 'mono' or 'stereo'",
             "WAVSTREAM_PUBLIC_URL (in a file: public_url): 'rec.example.com': "
             "must be http:// or https://, a host and at most a path",
@@ -414,12 +423,12 @@ def test_a_value_that_is_nothing_but_blanks_is_not_set(monkeypatch: pytest.Monke
 
 
 def test_the_older_names_of_others_are_without_blanks_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADMIN_API_KEY", "of the administrators\n")
-    assert value_of(load(), "admin_api_key") == SecretStr("of the administrators")
+    monkeypatch.setenv("ADMIN_API_KEY", "of-the-administrators\n")
+    assert value_of(load(), "admin_api_key") == SecretStr("of-the-administrators")
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])
-@pytest.mark.parametrize("name", [*SECRETS, *URLS, "port", "trusted_proxies", "data_dir"])
+@pytest.mark.parametrize("name", [*SECRETS, *URLS, "port", "trusted_proxies", "cors_origins", "data_dir"])
 def test_quotes_around_a_value_are_told_and_a_secret_is_not_shown(
     name: str, quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,6 +439,7 @@ def test_quotes_around_a_value_are_told_and_a_secret_is_not_shown(
 
     monkeypatch.setenv(variable(name), quoted)
     said = complaints()
+    assert [line.partition(":")[0] for line in said] == [variable(name)]
     assert said[0].startswith(f"{variable(name)}: must not have quotes around it")
     assert name not in SECRETS or not any(OTHER[name][0] in line for line in said)
 
@@ -447,6 +457,111 @@ def test_a_line_end_within_a_secret_is_refused_and_the_secret_is_not_shown(
     (line,) = complaints()
     assert "no line end" in line
     assert "first" not in line
+
+
+@pytest.mark.parametrize("name", ["api_key", "admin_api_key"])
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        ("with spaces within", "printable ASCII characters without spaces"),
+        ("schl\u00fcssel-der-anwendung", "printable ASCII characters without spaces"),
+        ("of-the-\ufeffoperator", "no other control character"),
+        ('"wsk_of_the_operator', "no quote at its beginning or its end"),
+        ("wsk_of_the_operator'", "no quote at its beginning or its end"),
+    ],
+)
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(
+    name: str, key: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), key)
+    (line,) = complaints()
+    assert rule in line
+    assert key not in line
+
+
+@pytest.mark.parametrize("name", ["allowed_origins", "cors_origins"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Desk.example:443", "https://desk.example"),
+        ("http://desk.example:80", "http://desk.example"),
+        ("http://desk.example:443", "http://desk.example:443"),
+        ("https://desk.example:08443", "https://desk.example:8443"),
+        ("https://desk.example:", "https://desk.example"),
+        ("https://M\u00fcnchen.example", "https://xn--mnchen-3ya.example"),
+        ("https://stra\u00dfe.example", "https://xn--strae-oqa.example"),
+        ("http://[0:0:0:0:0:0:0:1]:3000", "http://[::1]:3000"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_send_it(
+    name: str, given: str, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), given)
+    assert value_of(load(), name) == (sent,)
+
+
+@pytest.mark.parametrize("name", ["allowed_origins", "cors_origins"])
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ("http://*.example", "has a * in its name"),
+        ("https://desk.example:0", "no port's number"),
+        ("https://desk.example:70000", "no port's number"),
+        ("https://1.2.3", "no host that there can be"),
+        ("https://a b.example", "is none"),
+        ("https://\u00fc..example", "no host that there can be"),
+        ("http://[::g]", "is none"),
+        ("http://[1:2]", "no host that there can be"),
+        ("null", "is none"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused_with_the_reason(
+    name: str, given: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), given)
+    (line,) = complaints()
+    assert rule in line
+
+
+@pytest.mark.parametrize("text", [" json\n", "\ufeffJSON".lower()])
+def test_how_the_log_is_set_is_read_as_every_setting_is(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = written(tmp_path, f"[log]\nformat = {json.dumps(text)}")
+    assert load_log(config).format == load(config).log.format == "json"
+    monkeypatch.setenv("wavstream_log__format", text)
+    assert load_log().format == load().log.format == "json"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "localhost,127.0.0.1",
+            "LOCALHOST,127.0.0.1",
+            "0.0.0.0,127.0.0.1",
+            "10.0.0.5,0.0.0.0",
+            "::,::1",
+            "::,localhost",
+        ),
+        *("::1,0:0:0:0:0:0:0:1", "rec.lan,rec.lan"),
+    ],
+)
+def test_one_address_in_two_hosts_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_HOST", host)
+    (line,) = complaints()
+    assert "are one: leave one of them out" in line
+
+
+@pytest.mark.parametrize(
+    "host", ["::,0.0.0.0", "::,127.0.0.1", "127.0.0.1,127.0.0.2,::1", "localhost,::1", "rec.lan,::1"]
+)
+def test_addresses_that_can_be_listened_on_beside_each_other_are_taken(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVSTREAM_HOST", host)
+    assert load().host == host
 
 
 @pytest.mark.parametrize("name", URLS)
@@ -495,7 +610,7 @@ def test_a_host_that_is_none_is_refused(host: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_secret_is_shown_neither_in_the_settings_nor_in_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAVSTREAM_API_KEY", "open sesame")
+    monkeypatch.setenv("WAVSTREAM_API_KEY", "open-sesame")
     monkeypatch.setenv("WAVSTREAM_TWILIO__AUTH_TOKEN", "close sesame")
     assert "sesame" not in repr(load()) + str(load()) + load().model_dump_json()
 

@@ -21,11 +21,13 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypedDict
 
 import msgspec
 
 from wavstream.access.secret_box import derive
 from wavstream.errors import Unauthenticated
+from wavstream.model.weak_keys import weakness
 
 _LOOKUP_DIGITS = 16
 _MAX_KEY_LENGTH = 512
@@ -35,6 +37,15 @@ _SLOW = "scrypt$"
 def make_key() -> str:
     """Return a fresh app key: ``wsk_`` and 32 random bytes, base64url."""
     return "wsk_" + secrets.token_urlsafe(32)
+
+
+class KeptKey(TypedDict):
+    """What the catalog keeps of a key."""
+
+    key_hash: str
+    key_lookup: str
+    is_weak: bool
+    """Whether it is easy to guess, which the digest does not tell any more."""
 
 
 class KeyDigests:
@@ -48,10 +59,10 @@ class KeyDigests:
         # Not ``hmac.digest``: it releases the interpreter's lock, and the loop waits for it while threads are busy.
         return hmac.new(self._digest_key, _bytes(key), hashlib.sha256).hexdigest()
 
-    def kept(self, key: str) -> dict[str, str]:
-        """Return the hash and the look-up of a key, by the names of their columns."""
+    def kept(self, key: str) -> KeptKey:
+        """Return what is kept of a key, by the names of its columns."""
         digest = self.of(key)
-        return {"key_hash": digest, "key_lookup": lookup(digest)}
+        return {"key_hash": digest, "key_lookup": lookup(digest), "is_weak": weakness(key) is not None}
 
 
 def lookup(digest: str) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 from wavstream.access.secret_box import derive
 from wavstream.catalog.app_keys import MasterRecord
 from wavstream.errors import OperatorError
-from wavstream.settings.given import is_quoted
+from wavstream.model.given import is_quoted
 from wavstream.storage.secret_file import read_or_create
 
 KEY_BYTES = 32

@@ -23,7 +23,7 @@ import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from wavstream.settings.hosts import UNIX
+from wavstream.model.hosts import UNIX
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix:"], ...]
 """Of trusted proxies; ``unix:`` is whoever comes by a unix socket."""

@@ -81,8 +81,10 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
     app.webhooks.include_router(told())
-    documents: dict[str, Callable[[], dict[str, Any]]] = {"gateway": gateway_document}
-    documents |= {name: partial(_document, mounted) for name, mounted in vendors.items()}
+    documents: dict[str, Callable[[], dict[str, Any]]] = {
+        "gateway": lambda: gateway_document() | {"servers": app.servers}
+    }
+    documents |= {name: partial(_document, mounted, app.servers) for name, mounted in vendors.items()}
     app.include_router(documents_of_facades(documents))
     app.add_route("/media/{rest:path}", _not_upgraded, include_in_schema=False)
     return app
@@ -100,6 +102,6 @@ async def _not_upgraded(_request: Request) -> Response:
     return problems.problem(426, detail, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
-def _document(mounted: Mounted) -> dict[str, Any]:
+def _document(mounted: Mounted, where: list[dict[str, Any]]) -> dict[str, Any]:
     assert isinstance(mounted.app, FastAPI)
-    return facade_openapi(mounted.app)
+    return facade_openapi(mounted.app) | {"servers": where}

@@ -10,9 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wavstream.api.problems import problem
 
 ANY_ORIGIN = "*"
 ASKED = (
@@ -28,13 +33,23 @@ SHOWN = (
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
+class _Sharing(CORSMiddleware):
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight; one that is refused, with a problem as all that is refused."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return problem(response.status_code, f"{bytes(response.body).decode()}.", headers=headers)
+
+
 class CrossOrigin:
     """ASGI middleware that answers preflights, and marks answers as readable, below these paths."""
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str], paths: Collection[str]) -> None:
         self._app = app
         self._paths = tuple(paths)
-        self._shared = CORSMiddleware(
+        self._shared = _Sharing(
             app,
             allow_origins=tuple(origins),
             allow_methods=_METHODS,

@@ -71,7 +71,15 @@ class AppKeys:
         return await self._database.read(read)
 
     async def add(
-        self, app_id: str, name: str, *, key_hash: str, key_lookup: str, now: datetime, expires_at: datetime | None
+        self,
+        app_id: str,
+        name: str,
+        *,
+        key_hash: str,
+        key_lookup: str,
+        is_weak: bool = False,
+        now: datetime,
+        expires_at: datetime | None,
     ) -> bool:
         """Add a key to the app; return False, and change nothing, if it has one of that name."""
 
@@ -79,7 +87,7 @@ class AppKeys:
             is_taken = select(app_keys.c.id).where(app_keys.c.app_id == app_id, app_keys.c.name == name)
             if connection.execute(is_taken).one_or_none() is not None:
                 return False
-            insert_key(connection, app_id, name, key_hash, key_lookup, now, expires_at)
+            insert_key(connection, app_id, name, key_hash, key_lookup, now, expires_at, is_weak=is_weak)
             has_changed(connection)
             return True
 
@@ -147,6 +155,8 @@ def insert_key(
     key_lookup: str,
     now: datetime,
     expires_at: datetime | None = None,
+    *,
+    is_weak: bool = False,
 ) -> None:
     """Insert a key; raise IntegrityError if it, or its name, is there."""
     connection.execute(
@@ -158,19 +168,29 @@ def insert_key(
             key_hash=key_hash,
             created_us=unix_us(now),
             expires_us=None if expires_at is None else unix_us(expires_at),
+            is_weak=is_weak,
         )
     )
 
 
-def put_key(connection: Connection, app_id: str, name: str, key_hash: str, key_lookup: str, now: datetime) -> None:
+def put_key(
+    connection: Connection,
+    app_id: str,
+    name: str,
+    key_hash: str,
+    key_lookup: str,
+    now: datetime,
+    *,
+    is_weak: bool = False,
+) -> None:
     """Put a key in the place of the one of that name; the same key stays, and with it what it has opened."""
     columns = app_keys.c
     same = update(app_keys).where(columns.app_id == app_id, columns.name == name, columns.key_lookup == key_lookup)
-    if connection.execute(same.values(key_hash=key_hash)).rowcount:
+    if connection.execute(same.values(key_hash=key_hash, is_weak=is_weak)).rowcount:
         return
     replaced = (columns.name == name) | (columns.key_lookup == key_lookup)
     connection.execute(delete(app_keys).where(columns.app_id == app_id, replaced))
-    insert_key(connection, app_id, name, key_hash, key_lookup, now)
+    insert_key(connection, app_id, name, key_hash, key_lookup, now, is_weak=is_weak)
 
 
 def has_changed(connection: Connection) -> None:
@@ -187,4 +207,5 @@ def _key(row: RowMapping) -> AppKey:
         key_hash=row["key_hash"],
         created_at=utc(row["created_us"]),
         expires_at=None if row["expires_us"] is None else utc(row["expires_us"]),
+        is_weak=row["is_weak"],
     )

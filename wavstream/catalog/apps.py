@@ -42,7 +42,7 @@ class Apps:
         self.with_webhook = with_webhook
         """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""
 
-    async def add(self, app: App, *, key_hash: str, key_lookup: str) -> App | None:
+    async def add(self, app: App, *, key_hash: str, key_lookup: str, is_weak: bool = False) -> App | None:
         """Insert the app with its first key, and return it with the id that its name has now.
 
         Return None, and change nothing, if there is an app of that name, or if it is told of webhooks and has not the
@@ -58,7 +58,7 @@ class Apps:
             )
             if connection.execute(insertion.on_conflict_do_nothing()).rowcount != 1:
                 return None
-            insert_key(connection, added.id, MAIN_KEY, key_hash, key_lookup, app.created_at)
+            insert_key(connection, added.id, MAIN_KEY, key_hash, key_lookup, app.created_at, is_weak=is_weak)
             has_changed(connection)
             return added
 
@@ -84,13 +84,15 @@ class Apps:
             self.with_webhook.add(app.id)
         return changed
 
-    async def replace_key(self, app_id: str, *, key_hash: str, key_lookup: str, now: datetime) -> bool:
+    async def replace_key(
+        self, app_id: str, *, key_hash: str, key_lookup: str, is_weak: bool = False, now: datetime
+    ) -> bool:
         """Give the app another first key; those that have names of their own stay. Return False if there is no app."""
 
         def write(connection: Connection) -> bool:
             if connection.execute(select(apps.c.id).where(apps.c.id == app_id)).one_or_none() is None:
                 return False
-            put_key(connection, app_id, MAIN_KEY, key_hash, key_lookup, now)
+            put_key(connection, app_id, MAIN_KEY, key_hash, key_lookup, now, is_weak=is_weak)
             has_changed(connection)
             return True
 

@@ -86,6 +86,8 @@ app_keys = Table(
     Column("key_hash", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger),
+    # Whether it was easy to guess when it was given: of what is kept nobody can tell.
+    Column("is_weak", Boolean, nullable=False, server_default="0"),
     Index(None, "key_lookup", unique=True),
     Index(None, "app_id", "name", unique=True),
 )

@@ -30,6 +30,9 @@ _POLICY = 1008
 _INTERNAL_ERROR = 1011
 _COUNTED = frozenset({*range(1000, 1004), *range(1005, 1016)})
 """The codes that RFC 6455 and IANA's registry have a meaning for."""
+_OTHER = "other"
+COUNTED_CODES = (*sorted(_COUNTED), _OTHER)
+"""All that closes are counted as."""
 
 _MAX_REASON_BYTES = 123
 """A control frame has 125 bytes, the code takes two (RFC 6455, 5.5)."""
@@ -61,7 +64,7 @@ def out_of_time(limit: str, most_s: float, what: str) -> Closing:
 
 def counted_code(code: int) -> int | str:
     """Return what a close code is counted as: a peer may choose among thousands, which would each be a metric."""
-    return code if code in _COUNTED else "other"
+    return code if code in _COUNTED else _OTHER
 
 
 def is_hang_up(code: int | None, *, by_peer: bool) -> bool:

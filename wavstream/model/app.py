@@ -105,6 +105,8 @@ class AppKey:
     """Aware, UTC."""
     expires_at: datetime | None = None
     """None: it does not expire."""
+    is_weak: bool = False
+    """Whether it is easy to guess; of one that an earlier version kept that is not known."""
 
     def is_good(self, now: datetime) -> bool:
         """Return whether it has not expired."""

@@ -18,6 +18,7 @@ import socket
 import sys
 from collections.abc import Callable
 
+from wavstream.api.problems import problem
 from wavstream.service.deadlines import Refusal
 from wavstream.service.http_protocol import Front
 from wavstream.settings import HttpSettings
@@ -28,9 +29,16 @@ _GIVE_WAY_A_TURN = 8
 _REST_S = 0.2
 """Between two tries to accept."""
 _MAX_HEAD_READ = 65_536
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 47\r\n"
-    b"retry-after: 5\r\nconnection: close\r\n\r\nThe server has no place for another connection."
+_FULL_ANSWER = problem(
+    503, "The server has no place for another connection.", headers={"retry-after": "5", "connection": "close"}
+)
+_FULL = b"".join(
+    (
+        b"HTTP/1.1 503 Service Unavailable\r\n",
+        *(b"%b: %b\r\n" % line for line in _FULL_ANSWER.raw_headers),
+        b"\r\n",
+        _FULL_ANSWER.body,
+    )
 )
 
 

@@ -10,8 +10,10 @@ from prometheus_client.core import Metric
 from wavstream import __version__
 from wavstream.access.authenticator import Authenticator
 from wavstream.api.request_counts import RequestCounts
+from wavstream.dialects.events import Reason
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
+from wavstream.media.closing import COUNTED_CODES
 from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import MetricSample, MetricType
 from wavstream.model.recording import EndReason, Status
@@ -27,6 +29,9 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
+
+_REFUSED_WITH = (400, 401, 403, 404, 408, 409, 422, 426, 429, 500, 503)
+"""Statuses of handshakes that are refused: of errors, and of what is no handshake (RFC 6455, 4.4)."""
 
 
 def collect_metrics(
@@ -125,7 +130,8 @@ def _requests(requests: RequestCounts, authenticator: Authenticator) -> Iterator
 def _ends(recorder: Recorder) -> Iterator[MetricSample | Metric]:
     # All of them from the start: to Prometheus, what is there for the first time has not grown.
     ended = (Status.AVAILABLE, Status.ABSENT, Status.FAILED)
-    ends = {(status.value, reason.value): 0 for status in ended for reason in EndReason} | recorder.outcomes
+    reasons = (*(reason.value for reason in EndReason), "none")  # none: it failed before it ended
+    ends = {(status.value, reason): 0 for status in ended for reason in reasons} | recorder.outcomes
     for (status, reason), count in ends.items():
         labels = {"status": status, "reason": reason}
         yield MetricSample("wavstream_recordings_total", "Recordings that ended.", count, MetricType.COUNTER, labels)
@@ -170,10 +176,12 @@ def _media(counters: MediaCounters) -> Iterator[MetricSample]:
     ):
         yield MetricSample(name, help_, value, MetricType.COUNTER)
     yield MetricSample("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
-    for name, help_, label, counts in (
-        ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", counters.ignored),
-        ("wavstream_closed_sockets_total", "Media WebSockets that ended.", "code", counters.closed),
-        ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", counters.refused),
+    # All that there can be, from the start, as in `_ends`.
+    for name, help_, label, known, counts in (
+        ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", Reason, counters.ignored),
+        ("wavstream_closed_sockets_total", "Media WebSockets that ended.", "code", COUNTED_CODES, counters.closed),
+        ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", _REFUSED_WITH, counters.refused),
     ):
-        for key, count in list(counts.items()):
-            yield MetricSample(name, help_, count, MetricType.COUNTER, {label: str(key)})
+        there = {str(key): 0 for key in known} | {str(key): value for key, value in list(counts.items())}
+        for word, count in there.items():
+            yield MetricSample(name, help_, count, MetricType.COUNTER, {label: word})

@@ -34,14 +34,13 @@ from uvicorn.server import ServerState
 from wavstream.access.connections import Connections, Place
 from wavstream.access.origin import Networks
 from wavstream.api.live import WIRE
+from wavstream.api.problems import problem
 from wavstream.media.refusals import RefusalLog
 from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
 
 _MAX_PIPELINED = 8
 """Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
-
-uvicorn stops reading at the second, but one read holds thousands.
-"""
+uvicorn stops reading at the second, but one read holds thousands."""
 _MAX_DROPPED_BYTES = 4 * 1024 * 1024
 """More than the kernels of both sides hold when a refusal is sent; who sends more does not read."""
 _LINE_BYTES = 4
@@ -150,7 +149,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", self._counted))
         self._deadlines = PeerDeadlines(self._limits, time.monotonic())
         host = self.client[0] if self.client else None
-        self._place = Place.of(host, trusted=self._front.trusted_proxies, give_way=self._give_way)
+        give_way = functools.partial(self._refuse, Refusal.GAVE_WAY)
+        self._place = Place.of(host, trusted=self._front.trusted_proxies, give_way=give_way)
         self._front.connections.wait(self._place)
         self._timer = self.loop.call_later(self._limits.look_s, self._look)
         if self._is_stopping:
@@ -318,9 +318,6 @@ class HttpProtocol(HttpToolsProtocol):
         elif was_stalled and not self._deadlines.is_stalled and answering and self._deadlines.owed is Owed.NOTHING:
             self._front.connections.work(self._place)
 
-    def _give_way(self) -> None:
-        self._refuse(Refusal.GAVE_WAY)
-
     def _refuse(self, refusal: Refusal) -> None:
         """End the connection, with an answer where one can still be given."""
         if self._is_over and refusal in _ANSWERS:
@@ -345,16 +342,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._answer(*_ANSWERS[refusal])
 
     def _answer(self, status: int, text: str) -> None:
-        """Answer with a status, and end the connection when the peer has had time to read it (rule 6)."""
-        head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
-        lines = [
-            b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *head, (b"connection", b"close"))
-        ]
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", text.encode())))
+        """Answer with a problem, and end the connection when the peer has had time to read it (rule 6)."""
+        answer = problem(status, text, headers={"connection": "close"})
+        lines = [b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *answer.raw_headers)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", answer.body)))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(self._limits.linger_s, self.transport.abort)
+
+    def cut_off(self) -> None:
+        """End the connection, and with it a request that takes longer than the stop of the server may."""
+        if self._is_answering() and not self.cycle.response_started and not self.pipeline:
+            self.cycle.disconnected = True
+            self._answer(503, "The server stopped before the request was answered: ask again.")
+        else:
+            self.transport.abort()
 
     # ---- the wire of a listener ------------------------------------------------------------------------------------
 

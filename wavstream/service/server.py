@@ -12,14 +12,17 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
+from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY, loop_exception
@@ -27,13 +30,28 @@ from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
 from wavstream.settings import Settings
-from wavstream.settings.hosts import UNIX
 
 log = structlog.get_logger(__name__)
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that computes keeps the others waiting. Python's 5 ms are a quarter of a frame: the fold would
 delay the event loop that much, and a stop at each of its system calls (decision 12)."""
+
+
+_CUT_OFF_S = 1.0
+"""For requests that are cut off, to end; each is at some await, so it takes a turn of the loop or two."""
+
+
+class _Application:
+    """The application, whose requests end without a word when they are cut off: uvicorn takes that for a mistake."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer (ASGI); nothing but ``Server._wait_tasks_to_complete`` cancels the task of a request."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
 
 class Server(uvicorn.Server):
@@ -70,6 +88,25 @@ class Server(uvicorn.Server):
         """Shut down, the journals first; called by uvicorn on SIGTERM and SIGINT."""
         self._service.begin_shutdown()
         await super().shutdown(sockets)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Wait for the answers that are under way, as long as is set, and cut off the others; called by uvicorn.
+
+        uvicorn's own limit cancels them, and writes an error and a traceback for each: of what is as it was set.
+        """
+        timeout_s = self._service.settings.http.shutdown_timeout_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(super()._wait_tasks_to_complete(), timeout_s)
+        left = [each for each in self.server_state.connections if isinstance(each, HttpProtocol)]
+        tasks = {*self.server_state.tasks}
+        if left or tasks:
+            log.warning("requests_cut_off", count=max(len(left), len(tasks)), timeout_s=timeout_s)
+        for connection in left:
+            connection.cut_off()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CUT_OFF_S)
 
 
 @contextlib.asynccontextmanager
@@ -150,9 +187,9 @@ def serve(settings: Settings) -> None:
 
 
 def _warn_of_links(settings: Settings) -> None:
-    """Warn if links lead to the machine that opens them: of every address, or of none, the server knows no name."""
-    named = [host for host in settings.hosts if not host.startswith(UNIX)]
-    if settings.public_url is None and (not named or named[0] in ("0.0.0.0", "::")):
+    """Warn if others can reach the server, and its links lead to the machine that opens them."""
+    host = urlsplit(settings.base_url).hostname or ""
+    if settings.public_url is None and listens_beyond_loopback(settings) and is_this_machine(host):
         log.warning(
             "links_open_locally_only",
             links=settings.base_url,
@@ -162,14 +199,13 @@ def _warn_of_links(settings: Settings) -> None:
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        service.app,
+        _Application(service.app),
         ws=media_protocol(service.endpoint),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=service.settings.http.shutdown_timeout_s,
     )
 
 

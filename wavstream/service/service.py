@@ -45,7 +45,7 @@ from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.disk_watch import DiskWatch
-from wavstream.service.exposure import refuse_weak_keys
+from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.named import check_names
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
@@ -155,6 +155,7 @@ class Service:
         )
         self._closing.push_async_callback(self.webhooks.stop)
         await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
+        refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
         check_names(settings, await self.catalog.apps.list())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.connections import Connections
-from wavstream.access.keys import KeyDigests
+from wavstream.access.keys import TOKEN_PREFIX, KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.facade import FacadeRules
@@ -24,6 +24,7 @@ from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
+from wavstream.model.hosts import UNIX
 from wavstream.service.acceptor import places
 from wavstream.service.deadlines import HttpLimits
 from wavstream.service.exposure import listens_beyond_loopback
@@ -160,16 +161,21 @@ async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigest
     """Make the app, or give it the key that is set now; raise OperatorError if anybody could record."""
     if settings.api_key is None:
         if (open_to_others := listens_beyond_loopback(settings)) and not await apps.any():
+            only_unix = all(each.startswith(UNIX) for each in open_to_others)
+            others = "by way of a proxy" if only_unix else "from other machines"
             raise OperatorError(
-                f"{', '.join(open_to_others)} can be reached from other machines and there is no app, so anyone could "
+                f"{', '.join(open_to_others)} can be reached {others} and there is no app, so anyone could "
                 "record: add one with 'wavstream apps add', or set WAVSTREAM_API_KEY, or listen on 127.0.0.1"
             )
         return
+    if settings.api_key.get_secret_value().startswith(TOKEN_PREFIX):
+        raise OperatorError(f"WAVSTREAM_API_KEY begins with {TOKEN_PREFIX}, as stream tokens do: choose another key")
     kept = digests.kept(settings.api_key.get_secret_value())
     found = await apps.find_by_lookup(kept["key_lookup"])
     if found is not None and found[0].name != DEFAULT_APP:
         raise OperatorError(f"WAVSTREAM_API_KEY is the key of app {found[0].name}: choose another for app default")
-    if found is not None and found[1] == kept["key_hash"]:
+    # A weak one is put again: the row may be of a version that did not note it.
+    if found is not None and found[1] == kept["key_hash"] and not kept["is_weak"]:
         return
     app = await apps.find(DEFAULT_APP)
     if app is None:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from wavstream.errors import OperatorError
-from wavstream.settings.given import is_service_link, mistakes_in, without_blanks
+from wavstream.model.given import is_service_link, mistakes_in, without_blanks
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import LogSettings
 
@@ -44,12 +44,16 @@ def load(config: Path | None = None, *, overrides: Mapping[str, object] = Mappin
     environment = _environment()
     given = without_blanks({name: value for name, value in overrides.items() if value is not None})
     complaints = [*_unknown_in_file(file, config), *_unknown_in_environment(environment)]
-    complaints += [f"{config}: {name}: {wrong}" for name, wrong in mistakes_in(file)]
-    complaints += [f"{name}: {wrong}" for name, wrong in mistakes_in(environment | given)]
+    in_file, beside = [*mistakes_in(file)], [*mistakes_in(environment | given)]
+    complaints += [f"{config}: {name}: {wrong}" for name, wrong in in_file]
+    complaints += [f"{name}: {wrong}" for name, wrong in beside]
+    told = {name.upper() for name, _ in (*in_file, *beside)}
     try:
         settings = Settings(**_merge(file, *_older_variables(environment), _variables(environment), given))
     except ValidationError as error:
-        complaints += [_complaint(wrong) for wrong in error.errors() if not _is_listed(wrong)]
+        complaints += [
+            _complaint(wrong) for wrong in error.errors() if not _is_listed(wrong) and not told & _names(wrong)
+        ]
     except SettingsError:  # a variable with the name of a whole table: already among the complaints
         pass
     else:
@@ -67,8 +71,8 @@ def load_log(config: Path | None = None) -> LogSettings:
         table = ({} if config is None else _read(config)).get("log")
     except OperatorError:
         table = None
-    given = table if isinstance(table, Mapping) else {}
-    environment = {name.upper(): value for name, value in os.environ.items() if value}
+    given = without_blanks(table) if isinstance(table, Mapping) else {}
+    environment = {name.upper(): value for name, value in _environment().items() if value}
     settings = LogSettings()
     for name in LogSettings.model_fields:
         value = environment.get(variable(f"log.{name}"), given.get(name))
@@ -112,7 +116,11 @@ def _environment() -> dict[str, str]:
     """Return the variables that are ours, without blanks around their values."""
     older = [name for name in OLDER_VARIABLES.values() if not name.startswith(PREFIX)]
     ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX) or name in older}
-    return {name: without_blanks(value, name) for name, value in ours.items() if not is_service_link(name, value)}
+    return {
+        name: without_blanks(value, name)
+        for name, value in ours.items()
+        if not is_service_link(name, value, os.environ)
+    }
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -161,6 +169,13 @@ def _nearest(name: str, known: list[str]) -> str:
 def _is_listed(wrong: ErrorDetails) -> bool:
     """Return whether a name that does not exist is among the complaints; those within an app's own quotas are not."""
     return wrong["type"] == "extra_forbidden" and wrong["loc"][:2] != ("quotas", "apps")
+
+
+def _names(wrong: ErrorDetails) -> set[str]:
+    """Return the names, in capitals, under which the setting may have been given: what is quoted is told once."""
+    names = {".".join(str(part) for part in wrong["loc"][:count]) for count in (1, 2)}
+    older = {OLDER_VARIABLES[name] for name in names & OLDER_VARIABLES.keys()}
+    return {each.upper() for each in (*names, *map(variable, names), *older)}
 
 
 def _complaint(wrong: ErrorDetails) -> str:

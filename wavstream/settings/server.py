@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -14,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
+from wavstream.model.hosts import UNIX, are_hosts, joined, port_of, reached_at
 from wavstream.model.options import RecordingOptions
-from wavstream.settings.hosts import UNIX, are_hosts, joined
+from wavstream.settings.origins import as_sent
 from wavstream.settings.tables import (
+    AppKeyText,
     FacadeSettings,
     GatewaySettings,
     HttpSettings,
@@ -31,13 +32,11 @@ from wavstream.settings.tables import (
     RetentionSettings,
     Seconds,
     SecondsOrZero,
-    Secret,
     TwilioSettings,
     WebhookSettings,
 )
 
 PREFIX = "WAVSTREAM_"
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 
 
 def _is_long_enough(key: SecretStr) -> SecretStr:
@@ -63,7 +62,7 @@ class Settings(BaseSettings):
     unless an address of IPv4 is named beside it. `unix:/run/wavstream.sock`: a socket of this machine."""
     unix_mode: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "0660"
     """Mode of such a socket: who may connect; the server's user and group, of which a proxy has to be one."""
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8_080
+    port: Annotated[int, BeforeValidator(port_of), Field(ge=0, le=65_535)] = 8_080
     """TCP port of HTTP and WebSocket alike; 0: any that is free."""
     public_url: str | None = None
     """What links start with, as seen by their readers, such as https://rec.example.com; not set: http://host:port."""
@@ -83,10 +82,10 @@ class Settings(BaseSettings):
     pages, none by itself. It opens no media socket: that is `allowed_origins`, and a page that does both is in both."""
     data_dir: Path = Path("./data")
     """Folder of journal/, spool/, recordings/ and catalog.db, on one filesystem; relative to the working directory."""
-    api_key: Secret | None = None
-    """Secret. Makes the app `default` with this key at start; for containers."""
-    admin_api_key: Secret | None = None
-    """Secret. Opens the gateway's /admin/apps; not set: that answers 503."""
+    api_key: AppKeyText | None = None
+    """Secret. Makes the app `default` with this key at start; for containers. ASCII without spaces, as headers have."""
+    admin_api_key: AppKeyText | None = None
+    """Secret. ASCII without spaces, too. Opens the gateway's /admin/apps; not set: that answers 503."""
     master_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_is_long_enough)] | None = None
     """Secret. 32 bytes as 64 hex digits or base64, or a passphrase of 16 characters or more, which is stretched. Keys
     the digests of app keys; not set: one is made in the data folder."""
@@ -141,12 +140,8 @@ class Settings(BaseSettings):
         entries = given.split(",") if isinstance(given, str) else given
         if not isinstance(entries, list | tuple):
             raise ValueError("must be origins")
-        origins = tuple(str(entry).strip().lower() for entry in entries if str(entry).strip())
-        if origins == ("*",) and info.field_name == "cors_origins":
-            return origins
-        if wrong := [each for each in origins if _ORIGIN.fullmatch(each) is None]:
-            raise ValueError(f"must be origins such as https://name:port, and {wrong[0]} is none")
-        return origins
+        origins = tuple(str(entry).strip() for entry in entries if str(entry).strip())
+        return origins if origins == ("*",) and info.field_name == "cors_origins" else tuple(map(as_sent, origins))
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -192,7 +187,7 @@ class Settings(BaseSettings):
         if self.public_url is not None:
             return self.public_url
         host = next((each for each in self.hosts if not each.startswith(UNIX)), "localhost")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        host = reached_at(host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @classmethod

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import NoDecode
 
 from wavstream.model.app import DEFAULT_APP
+from wavstream.model.given import CONTROL_CHARACTERS, mistake_in_key
+from wavstream.model.hosts import port_of
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import OF_ONE_CALL, RecordingOptions, RetentionHours, with_options
 
@@ -17,7 +19,13 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 def _is_one_line(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().isprintable():
-        raise ValueError("must have no line end and no other control character in it")
+        raise ValueError(CONTROL_CHARACTERS)
+    return secret
+
+
+def _is_key(secret: SecretStr) -> SecretStr:
+    if (mistake := mistake_in_key(secret.get_secret_value())) is not None:
+        raise ValueError(mistake)
     return secret
 
 
@@ -28,6 +36,7 @@ def _web_address(url: str) -> str:
 
 
 Secret = Annotated[SecretStr, Field(min_length=1), AfterValidator(_is_one_line)]
+AppKeyText = Annotated[SecretStr, Field(min_length=1), AfterValidator(_is_key)]
 
 
 class Table(BaseModel):
@@ -311,7 +320,7 @@ class OpenerSettings(Table):
     """Secret, `whsec_...`. What the posts of `webhook` are signed with; not set: they are not signed."""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Host of FreeSWITCH's event socket."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 8021
+    port: Annotated[int, BeforeValidator(port_of), Field(ge=1, le=65_535)] = 8021
     """Port of FreeSWITCH's event socket."""
     password: Secret | None = None
     """Secret. Password of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""

@@ -19,7 +19,7 @@ def test_a_digest_is_of_one_key_under_one_master_key_and_says_nothing_of_it() ->
     assert len({digest, KeyDigests(MASTER).of(key + "x"), KeyDigests(b"n" * 32).of(key)}) == 3
     assert len(digest) == 64
     assert not is_slow(digest)
-    assert KeyDigests(MASTER).kept(key) == {"key_hash": digest, "key_lookup": digest[:16]}
+    assert KeyDigests(MASTER).kept(key) == {"key_hash": digest, "key_lookup": digest[:16], "is_weak": False}
 
 
 def test_the_lookup_is_that_of_earlier_versions() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from wavstream import __version__
+from wavstream.cli.options import as_the_server_reads_its_own
 
 COMMANDS = (
     "serve", "demo", "send", "load", "replay", "recover", "journals", "verify", "backup",
@@ -91,3 +92,25 @@ def test_a_data_folder_that_cannot_be_used_is_one_line(wavstream: CommandLine, d
         said = wavstream(*command)
         assert (said.code, one_line(said.err)) == (2, True), (command, said)
         assert "WAVSTREAM_DATA_DIR" in said.err
+
+
+@pytest.mark.parametrize(
+    "key", ["two\nlines", "wsk_\u043a\u043b\u044e\u0447", '"quoted"', "'half", "wsk_\ufeffof", "a b", "a\x00b"]
+)
+@pytest.mark.parametrize("words", [["list"], ["send", "call-77"], ["load"]], ids=" ".join)
+def test_a_key_that_no_header_carries_is_refused_in_one_line(
+    wavstream: CommandLine, monkeypatch: pytest.MonkeyPatch, words: list[str], key: str
+) -> None:
+    said = wavstream(*words, "--key", key)
+    assert said.code == 2
+    assert said.err.startswith("wavstream: --key, or WAVSTREAM_API_KEY: must ")
+    assert said.err.count("\n") == 1
+    assert key not in said.err
+    if "\x00" not in key:
+        monkeypatch.setenv("WAVSTREAM_API_KEY", key)
+        assert wavstream(*words) == said
+
+
+def test_blanks_and_a_byte_order_mark_around_a_key_are_no_part_of_it() -> None:
+    assert as_the_server_reads_its_own("\ufeff wsk_of_the_operator\n") == "wsk_of_the_operator"
+    assert as_the_server_reads_its_own(" \n") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import socket
@@ -59,6 +60,7 @@ async def test_a_head_that_is_too_large_is_431_and_the_end_of_the_connection(cas
         async with asyncio.timeout(PATIENCE_S):
             answer = await peer.reader.read()
         assert b"HTTP/1.1 431 " in answer
+        assert b"content-type: application/problem+json" in answer
         assert b"http.head_bytes" in answer
         await door.refused(Refusal.HEAD_TOO_LARGE)
 
@@ -108,7 +110,9 @@ async def test_a_large_body_is_none_of_the_heads_business() -> None:
 async def test_what_is_not_http_is_400_and_one_line_of_log(wire: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with front_door() as door:
         with capture_logs() as logs:
-            assert (await door.ask(wire))[0] == 400
+            status, headers, body = await door.ask(wire)
+            assert (status, headers["content-type"]) == (400, "application/problem+json")
+            assert json.loads(body)["status"] == 400
             await door.refused(Refusal.MALFORMED)
         assert [entry["event"] for entry in logs] == ["connection_refused"]
         assert caplog.records == []
@@ -345,6 +349,7 @@ async def test_where_nobody_waits_a_newcomer_gets_503() -> None:
         await until(lambda: len(door.app.requests) == 16)
         status, headers, body = await door.ask(CLOSE)
         assert (status, headers["retry-after"], len(body)) == (503, "5", int(headers["content-length"]))
+        assert json.loads(body)["detail"] == "The server has no place for another connection."
         await door.refused(Refusal.FULL)
         door.app.go_on.set()
         assert [(await peer.answer())[0] for peer in busy] == [200] * 16

@@ -25,7 +25,8 @@ NOTHING_SAID: list[str] = []
     [
         ({"host": "0.0.0.0"}, ["http://127.0.0.1:{port}"]),
         ({"host": "0.0.0.0", "public_url": "https://rec.example.com"}, NOTHING_SAID),
-        ({"host": "127.0.0.1"}, NOTHING_SAID),
+        ({"host": "::1,0.0.0.0"}, ["http://[::1]:{port}"]),
+        ({"host": "127.0.0.1,127.0.0.2"}, NOTHING_SAID),
     ],
 )
 async def test_a_server_for_other_machines_whose_links_open_on_its_own_alone_warns_of_it(

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wavstream.access.keys import TOKEN_PREFIX
+from wavstream.access.keys import TOKEN_PREFIX, KeptKey
 from wavstream.api.gateway.answers import Refused
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.gateway.guard import GatewayGuard
@@ -26,6 +26,7 @@ from wavstream.api.mistakes import json_pointer
 from wavstream.api.options import StartRecording
 from wavstream.errors import NotFound
 from wavstream.model.app import App, SigningSecret, WebhookTarget
+from wavstream.model.given import mistake_in_key
 from wavstream.model.ids import is_app_id
 from wavstream.model.options import RetentionHours
 from wavstream.model.times import rfc3339
@@ -66,8 +67,8 @@ def routes(parts: GatewayDependencies, guard: GatewayGuard) -> list[Route]:
 
 
 def _key(text: str) -> str:
-    if not all("!" <= character <= "~" for character in text):
-        raise ValueError("must be printable ASCII characters without spaces")
+    if (mistake := mistake_in_key(text)) is not None:
+        raise ValueError(mistake)
     if text.startswith(TOKEN_PREFIX):
         raise ValueError(f"must not begin with {TOKEN_PREFIX}: that is how stream tokens begin")
     if (reason := weakness(text)) is not None:
@@ -178,7 +179,7 @@ class _Registry:
                 raise NotFound("App not found")
             await self._forget(app.id)
 
-    async def _kept(self, app_id: str, key: str) -> dict[str, str]:
+    async def _kept(self, app_id: str, key: str) -> KeptKey:
         kept = self._parts.digests.kept(key)
         found = await self._parts.apps.find_by_lookup(kept["key_lookup"])
         if found is not None and found[0].name != app_id:
