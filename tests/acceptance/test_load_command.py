@@ -11,9 +11,11 @@ import pytest
 
 from tests.support.recorder import Recorder, recorder
 from tests.support.tls_proxy import make_certificate, tls_proxy
-from wavstream.errors import OperatorError
+from wavstream.errors import Unauthenticated
 from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest
+
+KEY = "the key of a load, 7f3a9c"
 
 
 async def left(client: Recorder) -> list[str]:
@@ -43,15 +45,15 @@ async def test_a_load_goes_through_a_proxy_with_tls_a_path_and_no_metrics(
 ) -> None:
     certificate = await asyncio.to_thread(make_certificate, tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    settings: dict[str, Any] = {"api_key": "secret", "public_url": "https://rec.example.com/rec"}
+    settings: dict[str, Any] = {"api_key": KEY, "public_url": "https://rec.example.com/rec"}
     async with recorder(tmp_path / "data", **settings) as (_, service):
         port = service.settings.port
         async with tls_proxy(certificate, port, path="/rec") as proxy:
             url = f"wss://{urlsplit(proxy).netloc}/rec"
-            request = LoadRequest(url=url, legs=4, duration_s=2.0, verify=True, key="secret")
+            request = LoadRequest(url=url, legs=4, duration_s=2.0, verify=True, key=KEY)
             result = await asyncio.to_thread(run_load, request)
             wrong_key = LoadRequest(url=url, legs=2, duration_s=1.0, key="wrong")
-            with pytest.raises(OperatorError, match=r"refused a stream: HTTP/1.1 401 .*: .*key"):
+            with pytest.raises(Unauthenticated, match=r"refused a stream: HTTP/1.1 401 .*: .*key"):
                 await asyncio.to_thread(run_load, wrong_key)
 
     assert (result.complaints, result.is_good, result.verified_files) == ([], True, 2)
