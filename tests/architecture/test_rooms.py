@@ -100,7 +100,7 @@ SHORTER = {
         "cli/health.py",
         "cli/journals.py",
         "cli/commands/webhooks.py",
-        "cli/main.py",
+        "cli/interrupts.py",
         "cli/options.py",
         "cli/recover.py",
         "cli/secrets.py",

@@ -96,6 +96,8 @@ def _written(target: str, *, replace: bool) -> Iterator[BinaryIO]:
     """Yield what takes the bytes; raise OperatorError, or NotWritten, for what the place does not take."""
     try:
         if target == _STDOUT:
+            if sys.stdout is None:
+                raise OperatorError("standard output is closed: name a file")
             with _opened(os.dup(sys.stdout.fileno())) as file:
                 yield file
             return

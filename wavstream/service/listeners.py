@@ -30,6 +30,10 @@ _LOOK_S = 1.0
 """For the answer of who listens at a path; a kernel gives it at once."""
 
 
+class AddressTaken(OperatorError):
+    """Somebody listens there."""
+
+
 class Listeners:
     """The sockets of one server, which listen; connections wait in the kernel until they are accepted."""
 
@@ -55,6 +59,11 @@ class Listeners:
             raise
         return listeners
 
+    @property
+    def places(self) -> list[str]:
+        """Where it listens: the TCP port, and the paths of unix sockets as ``unix:/path``."""
+        return [str(self.port)] * bool(self.port) + [f"{UNIX}{path}" for path in self._files]
+
     def close(self) -> None:
         """Listen no more, and remove the files of unix sockets (rule 6)."""
         for each in self.sockets:
@@ -77,7 +86,7 @@ class Listeners:
         except (OSError, ValueError) as error:  # ValueError: the machine has no IPv6
             where = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
+                raise AddressTaken(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
             reason = getattr(error, "strerror", None) or error
             raise OperatorError(
                 f"cannot listen on {where} ({reason}): set WAVSTREAM_HOST to an address of this machine"
@@ -123,7 +132,7 @@ def _remove_stale(path: Path) -> None:
             return
         except (TimeoutError, BlockingIOError):  # there is somebody, who has too many waiting
             pass
-    raise OperatorError(f"{UNIX}{path} is taken: stop what listens there, or set WAVSTREAM_HOST")
+    raise AddressTaken(f"{UNIX}{path} is taken: stop what listens there, or set WAVSTREAM_HOST")
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from typing import Any
 
 from wavstream.simulator.load_messages import MASK, Message, messages, opening
 from wavstream.simulator.peers import CODECS
-from wavstream.simulator.refusals import said
+from wavstream.simulator.refusals import StreamRefused, said
 from wavstream.simulator.signal import PTIME_S, RING_FRAMES, first_frame, make_ring
 
 SLOTS = 20
@@ -142,15 +142,6 @@ def main() -> None:
             "refused": counts.refused,
         }
     )
-
-
-class StreamRefused(ConnectionError):
-    """The server answered the request for a stream with something else than a stream."""
-
-    def __init__(self, what: str, *, status: int, why: str) -> None:
-        """``why``: as ``said`` gives it."""
-        super().__init__(what + why)
-        self.what, self.status, self.why = what, status, why
 
 
 class _Orders(threading.Thread):
