@@ -52,13 +52,13 @@ def get_recording(
         raise OperatorError("'' names no file: name one, or a folder, or -")
     if ext not in (None, *_FORMATS):
         raise OperatorError(f"--format {ext}: use {' or '.join(_FORMATS)}")
-    if target is not None and target.endswith("/") and not Path(target).is_dir():
+    if target is not None and target.endswith("/") and not os.path.isdir(target):
         raise OperatorError(f"there is no folder {target}: make it, or name another")
     recording = control.recording(_without_suffix(recording_id))
     if recording["status"] in (Status.DELETED, Status.EXPIRED, Status.ABSENT, Status.FAILED):
         raise NoFile(f"recording {recording['id']} has no file: it is {_state(recording)}")
     ext = ext or _suffix_of(target) or _suffix_of(recording_id) or recording["format"]
-    if target is None or (target != _STDOUT and Path(target).is_dir()):
+    if target is None or (target != _STDOUT and os.path.isdir(target)):
         name = Path(recording["file_name"]).with_suffix(f".{ext}").name
         target = str(Path(target or ".") / name)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -68,7 +68,7 @@ def get_recording(
         control.download(
             recording["id"], ext, file, lambda done, size: progress.update(bar, completed=done, total=size)
         )
-    if target != _STDOUT and Path(target).is_file() and not _is_descriptor(_followed(target)):
+    if target != _STDOUT and os.path.isfile(target) and not _is_descriptor(_followed(target)):
         size = Path(target).stat().st_size
         console.print(f"{target}: {size:,} bytes", markup=False, highlight=False, soft_wrap=True)
 

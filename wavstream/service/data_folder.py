@@ -28,8 +28,8 @@ _AS_THE_SERVER = (
     "names; else it is ./data"
 )
 WITHOUT_CATALOG = (
-    "a new one is made: recordings are entered again, apps and keys are not, and nobody comes in without a key; stop and "
-    "restore a backup, or add the apps again with 'wavstream apps add'"
+    "a new one is made: recordings are entered again, apps and keys are not, and nobody comes in without a key; stop "
+    "and restore a backup, or add the apps again with 'wavstream apps add'"
 )
 _LOSSES = 20
 """As many are told; all are in the log."""

@@ -88,7 +88,7 @@ class Generator:
                 pass
 
     def wait_connected(self) -> None:
-        """Wait until every stream is open; raise OperatorError if one could not be opened, PeerError if it was refused."""
+        """Wait until every stream is open; raise OperatorError if one cannot be opened, PeerError if it is refused."""
         for worker in self._workers:
             _read_from(worker)
 
