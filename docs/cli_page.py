@@ -28,8 +28,8 @@ A server may run on the folder meanwhile, but for `serve`, `recover` and `master
 `version` need neither.
 
 Exit codes: 0, it is done; 1, it was tried and failed (a file that does not verify, a request or a stream that was
-refused, a connection that broke: the line on standard error has the `detail` of the answer); 2, it cannot work as it was given: the line says
-what to change.
+refused, a connection that broke: the line on standard error has the `detail` of the answer); 2, it cannot work as it
+was given: the line says what to change.
 
 SIGTERM and SIGHUP end a command as Ctrl-C does: a load is hung up and what it recorded removed, an unfinished download
 or backup too, and the exit code is 1, or 128 and the number of the signal. `serve` stops in good order.

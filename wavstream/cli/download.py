@@ -62,7 +62,8 @@ def get_recording(
         name = Path(recording["file_name"]).with_suffix(f".{ext}").name
         target = str(Path(target or ".") / name)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    err = Console(stderr=True)
+    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     with _written(target, replace=replace) as file, progress:
         bar = progress.add_task(Path(target).name, total=None)
         control.download(
