@@ -28,8 +28,14 @@ A server may run on the folder meanwhile, but for `serve`, `recover` and `master
 `version` need neither.
 
 Exit codes: 0, it is done; 1, it was tried and failed (a file that does not verify, a request or a stream that was
-refused: the line on standard error has the `detail` of the answer); 2, it cannot work as it was given: the line says
-what to change.
+refused, a connection that broke: the line on standard error has the `detail` of the answer); 2, it cannot work as it
+was given: the line says what to change.
+
+SIGTERM and SIGHUP end a command as Ctrl-C does: a load is hung up and what it recorded removed, an unfinished download
+or backup too, and the exit code is 1, or 128 and the number of the signal. `serve` stops in good order.
+
+`get` writes a regular file whole or not at all. It follows a symlink, writes into a FIFO, a device or `/dev/stdout` as
+it is, and replaces a file that is there only with `--force`.
 
 Completion of commands and options, for bash, zsh, fish and PowerShell: `wavstream --install-completion` sets it up for
 the shell that it is run in, `wavstream --show-completion` prints what that would be.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.recorder import Recorder, recorder
 from tests.support.tls_proxy import make_certificate, tls_proxy
-from wavstream.errors import OperatorError
+from wavstream.errors import Unauthenticated
 from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest
 
@@ -53,7 +53,7 @@ async def test_a_load_goes_through_a_proxy_with_tls_a_path_and_no_metrics(
             request = LoadRequest(url=url, legs=4, duration_s=2.0, verify=True, key=KEY)
             result = await asyncio.to_thread(run_load, request)
             wrong_key = LoadRequest(url=url, legs=2, duration_s=1.0, key="wrong")
-            with pytest.raises(OperatorError, match=r"refused a stream: HTTP/1.1 401 .*: .*key"):
+            with pytest.raises(Unauthenticated, match=r"refused a stream: HTTP/1.1 401 .*: .*key"):
                 await asyncio.to_thread(run_load, wrong_key)
 
     assert (result.complaints, result.is_good, result.verified_files) == ([], True, 2)

@@ -98,7 +98,7 @@ SHORTER = {
         "cli/data_folder.py",
         "cli/journals.py",
         "cli/commands/webhooks.py",
-        "cli/main.py",
+        "cli/interrupts.py",
         "cli/options.py",
         "cli/recover.py",
         "cli/secrets.py",

@@ -152,10 +152,11 @@ async def test_a_catalog_that_is_lost_while_running_turns_readiness_red_and_call
         (reason,) = ready.json()["reasons"]
         assert said in reason
         assert "stop the server" in reason
-    # With a new catalog in its place the next start enters the recording again.
+    # With a new catalog in its place the next start enters the recording again, for who has a key.
     for name in ("catalog.db", "catalog.db-wal", "catalog.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
-    async with recorder(tmp_path, reconnect_wait_s=0) as (client, _):
+    async with recorder(tmp_path, reconnect_wait_s=0, api_key="secret") as (client, _):
+        client.http.headers["Authorization"] = "Bearer secret"
         assert (await client.only_recording("call-77"))["id"] == recording["id"]
         done = await client.until(recording)
         samples, _ = hear(await client.fetch(done))

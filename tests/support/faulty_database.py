@@ -40,7 +40,7 @@ class FaultyDatabase(Database):
         """Set when a write waits for its gate."""
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, is_lost: bool = False) -> Self:
         """Open the file; a new one is a copy, which is made faster than by all migrations."""
         await asyncio.to_thread(make_if_missing, path)
         return cls(path)

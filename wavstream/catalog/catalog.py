@@ -49,12 +49,13 @@ class Catalog:
     erasures: Erasures
 
     @classmethod
-    async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing) -> Self:
+    async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing, is_lost: bool = False) -> Self:
         """Open the database file, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
-        ``is_wanted`` tells which facts are to be announced.
+        ``is_wanted`` tells which facts are to be announced, ``is_lost`` whether one that is made takes the place of one
+        that was lost.
         """
-        database = await Database.open(path)
+        database = await Database.open(path, is_lost=is_lost)
         try:
             return await cls.over(database, is_wanted=is_wanted)
         except DependencyError:

@@ -97,9 +97,12 @@ class Database:
         self._commits = asyncio.create_task(self._commit_groups(), name="catalog commits")
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
-        """Open the file, made or migrated first if need be; raise OperatorError or DiskFull if it cannot be used."""
-        await asyncio.to_thread(upgrade, path)
+    async def open(cls, path: Path, *, is_lost: bool = False) -> Self:
+        """Open the file, made or migrated first if need be; raise OperatorError or DiskFull if it cannot be used.
+
+        ``is_lost``: see ``upgrade``.
+        """
+        await asyncio.to_thread(upgrade, path, is_lost=is_lost)
         return cls(path)
 
     async def read(self, read: Read[T]) -> T:

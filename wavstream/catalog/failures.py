@@ -9,8 +9,9 @@
 - Anything else (an error of the disk) may pass.
 
 SQLite reads a page once and then trusts its memory, so a file that was overwritten may answer for a while: the first
-bytes are looked at beside it, by a descriptor that stays open. To close another descriptor of the file would take
-SQLite's locks away with it (POSIX gives them to the process).
+bytes are looked at beside it, by a descriptor that stays open. Another catalog that is written over the same file is
+not found so: its first bytes are as they should be, and what else is in the file changes with each checkpoint. To close
+another descriptor of the file would take SQLite's locks away with it (POSIX gives them to the process).
 """
 
 from __future__ import annotations

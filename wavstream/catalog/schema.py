@@ -12,12 +12,13 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event, inspect
+from sqlalchemy import Connection, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from wavstream.catalog.failures import is_full
+from wavstream.catalog.tables import LOST_APPS, removed_apps
 from wavstream.errors import DiskFull, OperatorError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -27,8 +28,10 @@ BUSY_TIMEOUT_MS = 5_000
 """How long one connection waits for another's write; the command line and the server share the file."""
 
 
-def upgrade(path: Path) -> None:
+def upgrade(path: Path, *, is_lost: bool = False) -> None:
     """Make or migrate the database at ``path``; blocking. Raises OperatorError if that cannot be done, or DiskFull.
+
+    ``is_lost``: where there is none it was lost, so a new one lets nobody in without a key: there may have been apps.
 
     All of it is one write transaction, begun before the version is read: of two processes that start at once, the
     second finds the work done.
@@ -41,6 +44,8 @@ def upgrade(path: Path) -> None:
         with engine.begin() as connection:
             was = _version(connection)
             command.upgrade(migrations(connection), "head")
+            if was is None and is_lost:
+                connection.execute(insert(removed_apps).values(name=LOST_APPS, generation=0))
         if was is not None and was < _OVERWRITES_SINCE:
             _rewrite(path)
     except CommandError as error:

@@ -93,6 +93,9 @@ app_keys = Table(
 )
 
 # Names of apps that were removed, each with the generation of the last that was.
+LOST_APPS = ""
+"""In the place of a name: of the apps that a catalog had which was lost. Like apps that were removed, they end that
+callers on this machine need no key."""
 removed_apps = Table(
     "removed_apps",
     metadata,

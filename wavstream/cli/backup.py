@@ -39,7 +39,12 @@ def run_backup(target: Path, settings: Settings, console: Console) -> None:
             "copy the backup to another one",
             console,
         )
-    _say(f"to restore: stop the server, then cp -a {target}/. into an empty data folder, then start", console)
+    root = folder.root.resolve()
+    place = target.resolve()
+    _say(
+        f"to restore: stop the server; mv {root} {root}.before; cp -a {place} {root}, as the server's user; start",
+        console,
+    )
 
 
 def _table(made: Backup, target: Path) -> Table:

@@ -2,17 +2,18 @@
 
 What a start reads and opens is read and opened: by a real start, but of a copy, in a folder for the while, of catalog
 and keys. Nobody is told anything by it, and no file of the data folder is touched: a server may run on it meanwhile.
-The folder itself, its lock and the port are looked at where they are.
+The folder itself, its lock and the addresses are looked at where they are. An address that is taken is no mistake where
+the server of this folder has it, as the lock says: it will be free when that is stopped. Any other is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from wavstream.api.app import make_facades
 from wavstream.errors import OperatorError
 from wavstream.service.backup import copy_catalog
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.listeners import Listeners
+from wavstream.service.listeners import AddressTaken, Listeners
 from wavstream.service.service import Service
 from wavstream.settings import Settings
+from wavstream.settings.hosts import UNIX
 
 _TELLS = """
     DELETE FROM outbox; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
@@ -36,22 +38,54 @@ _TELLS = """
 async def check_start(settings: Settings, console: Console) -> None:
     """Print what was checked; raise OperatorError with what a start would refuse."""
     folder = DataFolder.of(settings)
-    is_used = await asyncio.to_thread(_look, folder)
+    held = await asyncio.to_thread(_look, folder)
     root = folder.root.resolve()
-    _say(f"data folder {root}: " + ("a server uses it" if is_used else "can be used"), console)
-    if not is_used:
-        Listeners.open(settings).close()
+    _say(f"data folder {root}: {_state(folder, held)}", console)
+    lines = await asyncio.to_thread(lambda: list(_addresses(settings, held)))
     with tempfile.TemporaryDirectory(prefix="wavstream-check-") as name:
         await asyncio.to_thread(_copy, folder, DataFolder(Path(name)))
         apps = await _start(settings.model_copy(update={"data_dir": Path(name)}), as_if=root)
     _say(f"settings, catalog, master key and links: as they should be; {apps} apps", console)
-    where = f"{settings.host}, port {settings.port}"
-    _say(f"{where}: {'not tried, a server runs' if is_used else 'free'}", console)
-    _say("a start would succeed" + (" once that server is stopped" if is_used else ""), console)
+    for line in lines:
+        _say(line, console)
+    _say("a start would succeed" + (" once that server is stopped" if held is not None else ""), console)
 
 
-def _look(folder: DataFolder) -> bool:
-    """Return whether a server uses the folder; raise OperatorError if it cannot be used."""
+def _state(folder: DataFolder, held: list[str] | None) -> str:
+    if held is not None:
+        return "a server uses it"
+    if not folder.root.exists():
+        return "there is none, a start would make it"
+    if folder.has_lost_catalog():
+        return "its catalog is not there, a start would make one without the apps and keys that it had"
+    return "can be used" if folder.catalog.exists() else "has no catalog, a start would make one"
+
+
+def _addresses(settings: Settings, held: list[str] | None) -> Iterator[str]:
+    """Yield a line for each address that a start would have; raise OperatorError for one that it would not.
+
+    ``held``: where the server of this folder listens; empty: it does not say, None: there is none.
+    """
+    if held is None:
+        Listeners.open(settings).close()  # all at once: they may be in each other's way
+    for host in settings.hosts:
+        unix = host.startswith(UNIX)
+        where = host if unix else f"{host}, port {settings.port}"
+        if held is None:
+            yield f"{where}: free"
+            continue
+        try:
+            Listeners.open(settings.model_copy(update={"host": host})).close()
+        except AddressTaken:
+            if held and (host if unix else str(settings.port)) not in held:
+                raise
+            yield f"{where}: taken, by that server" + ("" if held else " presumably: it does not say where it listens")
+        else:
+            yield f"{where}: free"
+
+
+def _look(folder: DataFolder) -> list[str] | None:
+    """Return where the server listens that uses the folder, None: none does; raise OperatorError if it cannot be."""
     there = next(each for each in (folder.root, *folder.root.resolve().parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise OperatorError(
@@ -64,14 +98,8 @@ def _look(folder: DataFolder) -> bool:
             raise OperatorError(f"the folder {each} cannot be written: give this user the right to")
     if len({each.stat().st_dev for each in below}) > 1:
         raise OperatorError(f"{', '.join(map(str, below))} must be on one filesystem: finished files are moved")
-    if not folder.lock.exists():
-        return False
-    with folder.lock.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    folder.has_lost_catalog()
+    return folder.places()
 
 
 def _copy(folder: DataFolder, copy: DataFolder) -> None:

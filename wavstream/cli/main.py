@@ -6,15 +6,17 @@ work as it was given: the one line on standard error says what to change.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from typer.exceptions import TyperException
+from typer.exceptions import Abort, TyperException
 
 from wavstream import __version__
 from wavstream.cli.commands import calls, recordings, server, tenants, webhooks
+from wavstream.cli.interrupts import Interrupts
 from wavstream.cli.options import console
 from wavstream.errors import WavstreamError
 from wavstream.settings import load_log
@@ -24,19 +26,57 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Records phone calls that media servers stream over WebSocket.",
 )
+_NAME = "wavstream"
+"""However it was started."""
 for each in (server, recordings, calls, tenants, webhooks):
     app.add_typer(each.app)
 
 
-def main() -> None:
-    """Run the command; print every expected error as one line."""
+def main(interrupts: Interrupts | None = None) -> None:
+    """Run the command; print every expected error as one line. ``interrupts``: the signals that may end it."""
+    interrupts = interrupts or Interrupts()
     try:
         if sys.argv[1:2] == ["serve"] and load_log().format == "json":
             _serve_for_machines()
-        app()
+        code = app(standalone_mode=False, prog_name=_NAME)
     except WavstreamError as error:
-        _complain(error)
-        raise SystemExit(error.exit_code) from None
+        _complain(str(error))
+        code = error.exit_code
+    except TyperException as error:
+        code = error.exit_code
+        if not sys.argv[1:] or type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]  # of commands that have others below them: which
+        else:
+            _complain(_usage(error))
+    except Abort:
+        _complain("not confirmed: nothing was done")
+        code = 1
+    except KeyboardInterrupt:
+        code = interrupts.exit_code
+    except OSError as error:
+        code = 1
+        _to_nowhere()
+        _complain(f"{error.filename or 'what was to be printed'}: {error.strerror or error}")
+    if interrupts.number is not None:
+        _complain("ended by a signal: what was not finished is removed")
+        code = interrupts.exit_code
+    raise SystemExit(code or 0)
+
+
+def _usage(error: TyperException) -> str:
+    """Return what is wrong with the words of a command as one line, with where to read more."""
+    context = getattr(error, "ctx", None)
+    words = context.command_path if context is not None else _NAME
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return f"{said}; '{words} --help' says more"
+
+
+def _to_nowhere() -> None:
+    """Print to nowhere from now on, if standard output took no more: the interpreter would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _serve_for_machines() -> NoReturn:
@@ -44,7 +84,7 @@ def _serve_for_machines() -> NoReturn:
     from wavstream.service.logs import configure, log_refusal
 
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name=_NAME)
     except TyperException as error:
         configure(load_log())
         log_refusal(error.format_message())
@@ -73,5 +113,5 @@ def version() -> None:
     _print_version(True)
 
 
-def _complain(error: WavstreamError) -> None:
-    Console(stderr=True).print(f"wavstream: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+def _complain(text: str) -> None:
+    Console(stderr=True).print(f"wavstream: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,28 +1,24 @@
-"""``wavstream list``, ``show``, ``get`` and ``erase``: an app's recordings, by the HTTP API of a server that runs."""
+"""``wavstream list``, ``show`` and ``erase``: an app's recordings, by the HTTP API of a server that runs."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Status
 from wavstream.simulator.control import Control
 
-STDOUT = Path("-")
 _COLUMNS = ("id", "status", "session", "created", "length", "bytes", "ended by")
-_WHOLE = ("id", "status", "created")
+_DROPPED_FIRST = ("ended by", "bytes", "session", "length", "created")
+"""Columns that a narrow terminal has no room for, in this order; an id is never cut, nor the status."""
 _WIDE = 240
+_GAP = 2
 _FACTS = (
     "id", "app_id", "session_id", "status", "end_reason", "error", "format", "channels", "sample_rate", "duration_ms",
     "size_bytes", "audio_sha256", "file_name", "from", "to", "direction", "created_at", "started_at", "ended_at",
@@ -41,23 +37,46 @@ def list_recordings(
         for recording in found:
             _plain(json.dumps(recording), console)
         return
-    table = Table(*(Column(name, no_wrap=name in _WHOLE) for name in _COLUMNS), box=None)
-    for recording in found:
-        table.add_row(
-            recording["id"],
-            recording["status"],
-            _text(recording["session_id"]),
-            recording["created_at"][:16].replace("T", " "),
-            _length(recording["duration_ms"]),
-            "" if recording["size_bytes"] is None else f"{recording['size_bytes']:,}",
-            recording["end_reason"] or "",
-        )
-    if not table.row_count:
+    rows = [_row(recording) for recording in found]
+    if not rows:
         _plain("there is no such recording", console)
         return
     # Where it is read by another program, or kept in a file, nothing is cut.
-    wide = console if console.is_terminal else Console(file=console.file, width=_WIDE)
+    width = console.width if console.is_terminal else _WIDE
+    names = _fitting(rows, width)
+    wide = Console(file=console.file, width=max(width, _width(rows, names)), force_terminal=console.is_terminal)
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=None)
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in names))
     wide.print(table)
+
+
+def _row(recording: dict[str, Any]) -> dict[str, str]:
+    size = recording.get("size_bytes")
+    cells = (
+        recording["id"],
+        recording["status"],
+        recording["session_id"],
+        recording["created_at"][:16].replace("T", " "),
+        _length(recording.get("duration_ms")),
+        "" if size is None else f"{size:,}",
+        recording.get("end_reason") or "",
+    )
+    return dict(zip(_COLUMNS, map(_shown, cells), strict=True))
+
+
+def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:
+    """Return the names of the columns that this many characters have room for."""
+    names = list(_COLUMNS)
+    for name in _DROPPED_FIRST:
+        if _width(rows, names) <= width:
+            break
+        names.remove(name)
+    return names
+
+
+def _width(rows: list[dict[str, str]], names: list[str]) -> int:
+    return sum(max(cell_len(name), *(cell_len(row[name]) for row in rows)) + _GAP for name in names)
 
 
 def show_recording(control: Control, recording_id: str, *, as_json: bool, console: Console) -> None:
@@ -67,9 +86,9 @@ def show_recording(control: Control, recording_id: str, *, as_json: bool, consol
         _plain(json.dumps(recording, indent=2), console)
         return
     for fact in _FACTS:
-        if recording[fact] not in (None, "", {}):
+        if recording.get(fact) not in (None, "", {}):
             _plain(f"{fact:<13} {_shown(recording[fact])}", console)
-    if recording["legs"]:
+    if recording.get("legs"):
         table = Table("leg", "track", "channel", "codec", "from", "to", box=None)
         for leg in recording["legs"]:
             track, channel = leg["track"], leg["channel"] or "-"
@@ -77,62 +96,16 @@ def show_recording(control: Control, recording_id: str, *, as_json: bool, consol
                 _text(leg["leg"]), track, channel, leg["codec"], _length(leg["joined_ms"]), _length(leg["left_ms"])
             )
         console.print(table)
-    lacks = {name: value for name, value in recording["integrity"].items() if isinstance(value, int) and value}
+    lacks = {name: value for name, value in recording.get("integrity", {}).items() if isinstance(value, int) and value}
     lacks.pop("samples", None)
     if lacks:
         _plain("integrity     " + ", ".join(f"{name} {value}" for name, value in lacks.items()), console)
-
-
-def get_recording(
-    control: Control, recording_id: str, target: Path | None, *, ext: str | None, replace: bool, console: Console
-) -> None:
-    """Write the recording's file, whole or not at all; raise what the server answers, or OperatorError.
-
-    ``target``: a file, a folder, or ``-``; None: the name that the recording has, in this folder.
-    """
-    if ext not in (None, "wav", "mp3"):
-        raise OperatorError(f"--format {ext}: use wav or mp3")
-    recording = control.recording(recording_id)
-    ext = ext or recording["format"]
-    if target is None or target.is_dir():
-        name = Path(recording["file_name"]).with_suffix(f".{ext}").name
-        target = (target or Path()) / name
-    if target != STDOUT and target.exists() and not replace:
-        raise OperatorError(f"{target} is there: name another file, or add --force")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with _written(target) as file, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(target.name, total=None)
-        control.download(
-            recording["id"], ext, file, lambda done, size: progress.update(bar, completed=done, total=size)
-        )
-    if target != STDOUT:
-        _plain(f"{target}: {target.stat().st_size:,} bytes", console)
 
 
 def erase_recording(control: Control, recording_id: str, console: Console) -> None:
     """Erase a recording that has ended; raise what the server answers."""
     control.erase(recording_id)
     _plain(f"recording {recording_id} is erased", console)
-
-
-@contextmanager
-def _written(target: Path) -> Iterator[BinaryIO]:
-    """Yield what becomes the file once all is written."""
-    if target == STDOUT:
-        yield sys.stdout.buffer
-        return
-    part = target.with_name(f".{target.name}.part")
-    try:
-        try:
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OperatorError(f"{target} cannot be written ({error.strerror}): name another file") from error
 
 
 def _length(milliseconds: int | None) -> str:

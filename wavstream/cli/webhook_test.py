@@ -39,7 +39,7 @@ async def send_test_webhook(app_name: str, settings: Settings, console: Console)
         app = await find_app(catalog, app_name)
         master = await folder.load_master_key(settings.master_key, catalog.app_keys)
     if app.webhook is None:
-        raise OperatorError(f"app {app_name} has no webhook URL: it is set by PUT /admin/apps/{app_name}")
+        raise OperatorError(f"app {app_name} has no webhook URL: it is set by POST /admin/apps/{app_name}")
     box = SecretBox(master)
     builder = MessageBuilder(
         vocabularies=VOCABULARIES,

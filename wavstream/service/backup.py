@@ -5,17 +5,19 @@
    copied once more, until they agree. What a restore finds all the
    same (a file that was published since, and its ``.json``) the next start makes a row of.
 2. Files never change once they are published, so where both are on one filesystem a file is linked, not copied.
-3. ``catalog.db`` gets its name last: a backup without it is none.
+3. ``catalog.db`` gets its name last: a backup without it is none. Beside it lies ``UNFINISHED`` until then, so that
+   what a killed command or a power cut left says so, to people and to the next backup.
 4. The journal is not part of it, so neither are recordings that have not ended: after a restore they have failed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ from wavstream.storage.modes import FILE, FOLDER
 from wavstream.storage.object_keys import sidecar_key
 
 _ROUNDS = 5
+UNFINISHED = "UNFINISHED"
+"""The file that a backup has while it is made."""
+_NOT_DONE = "This backup was not finished: remove its folder, and make it again.\n"
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ def make_backup(
 
     ``on_progress`` takes what is being done, and of how many files it is done.
     """
-    made_target = _prepare(folder, target)
+    made_folders = _prepare(folder, target)
     try:
         return _fill(folder, target, on_progress)
     except BaseException as error:
@@ -72,35 +77,64 @@ def make_backup(
                 shutil.rmtree(each)
             else:
                 each.unlink()
-        if made_target:
-            target.rmdir()
+        for each in reversed(made_folders):
+            each.rmdir()
         if isinstance(error, OSError | sqlite3.Error):
             raise OperatorError(f"the backup {target} cannot be made ({error}): nothing was kept of it") from error
         raise
 
 
-def _prepare(folder: DataFolder, target: Path) -> bool:
-    """Make the folder of the backup; return whether there was none."""
+def _prepare(folder: DataFolder, target: Path) -> list[Path]:
+    """Make the folder of the backup, and those that it is to be in; return what was made, the outermost first."""
     root, place = folder.root.resolve(), target.resolve()
     if place == root or root in place.parents:
         raise OperatorError(f"{target} is in the data folder {root}: name a folder outside of it")
+    made: list[Path] = []
     try:
+        if target.is_symlink() and not target.exists():
+            raise OperatorError(f"{target} is a link to {place}, which is not there: make that folder, or name another")
+        if (target / UNFINISHED).exists():
+            raise OperatorError(
+                f"{target} has a backup that was not finished: remove it (rm -r {target}), then make it again"
+            )
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OperatorError(f"{target} is there, and not empty: name a new folder for each backup")
-        made = not target.exists()
-        target.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+        for each in reversed([each for each in (place, *place.parents) if not each.exists()]):
+            each.mkdir(mode=FOLDER)
+            made.append(each)
+            _own(each, folder)
         target.chmod(FOLDER)
+        _own(target, folder)
+        (target / UNFINISHED).write_text(_NOT_DONE)
     except OSError as error:
-        raise OperatorError(
-            f"{target} cannot be used ({error.strerror}): name a folder that this user may write"
-        ) from error
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
+        raise OperatorError(_unusable(target, error)) from error
     return made
+
+
+def _unusable(target: Path, error: OSError) -> str:
+    what = error.filename or target
+    match error.errno:
+        case errno.EROFS:
+            return f"{target} cannot be used: {what} is on a filesystem that is mounted read-only; name another folder"
+        case errno.ENOTDIR:
+            return f"{target} cannot be used: a part of that path is no folder; name another"
+    return f"{target} cannot be used ({error.strerror}): name a folder that this user may write"
+
+
+def _own(made: Path, folder: DataFolder) -> None:
+    """Give what root has made to the owner of the data folder: a restore, by whomever, is the service's."""
+    if os.geteuid() == 0:
+        owner = os.stat(folder.root)
+        os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _fill(folder: DataFolder, target: Path, on_progress: Callable[[str, int], None]) -> Backup:
     source, kept = LocalStorage(folder.recordings), LocalStorage(target / "recordings")
-    kept.path("recordings").parent.mkdir(mode=FOLDER)
-    put = _Files(source, kept, on_progress)
+    put = _Files(source, kept, on_progress, own=lambda made: _own(made, folder))
+    put.folder(target / "recordings")
     for key in source.walk():
         put.file(key)
     copy = target / f"{folder.catalog.name}.part"
@@ -117,12 +151,11 @@ def _fill(folder: DataFolder, target: Path, on_progress: Callable[[str, int], No
     for secret in (folder.master_key, folder.link_keys):
         if secret.exists():
             _copy_secret(secret, target / secret.name)
-    if os.geteuid() == 0:  # a restore, by whomever, is the service's
-        owner = os.stat(folder.root)
-        for each in (target, *target.rglob("*")):
-            os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            _own(target / secret.name, folder)
+    _own(copy, folder)
     os.sync()
     copy.rename(target / folder.catalog.name)  # rule 3
+    (target / UNFINISHED).unlink()
     os.sync()
     return Backup(
         recordings=len(rows.available) - len(lacking),
@@ -136,8 +169,16 @@ def _fill(folder: DataFolder, target: Path, on_progress: Callable[[str, int], No
 class _Files:
     """Puts finished files and their sidecars into the backup."""
 
-    def __init__(self, source: LocalStorage, kept: LocalStorage, on_progress: Callable[[str, int], None]) -> None:
-        self._source, self._kept = source, kept
+    def __init__(
+        self,
+        source: LocalStorage,
+        kept: LocalStorage,
+        on_progress: Callable[[str, int], None],
+        *,
+        own: Callable[[Path], None],
+    ) -> None:
+        """``own`` gives what is made here its owner. What is linked is a live file too, and keeps owner and mode."""
+        self._source, self._kept, self._own = source, kept, own
         self._on_progress = on_progress
         self._sizes: dict[str, int] = {}
         """Bytes of each file with its sidecar, by object key."""
@@ -152,6 +193,11 @@ class _Files:
     def size_bytes(self) -> int:
         """Of all of them, with their sidecars."""
         return sum(self._sizes.values())
+
+    def folder(self, path: Path) -> None:
+        """Make a folder."""
+        path.mkdir(mode=FOLDER)
+        self._own(path)
 
     def file(self, key: str) -> bool:
         """Put the file there, and its sidecar if it has one; return whether it is there."""
@@ -173,7 +219,7 @@ class _Files:
     def _put(self, key: str) -> int | None:
         source, target = self._source.path(key), self._kept.path(key)
         for missing in reversed([each for each in target.parents if not each.exists()]):
-            missing.mkdir(mode=FOLDER)
+            self.folder(missing)
         try:
             try:
                 os.link(source, target)
@@ -183,6 +229,7 @@ class _Files:
             except OSError:  # another filesystem, or one without links
                 shutil.copy2(source, target)
                 target.chmod(FILE)
+                self._own(target)
             return target.stat().st_size
         except FileNotFoundError:
             return None

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,10 @@ from wavstream.storage.modes import FILE, FOLDER, Modes, as_parent, mend
 _AS_THE_SERVER = (
     "start the server first, or say where its folder is as it is told, by WAVSTREAM_DATA_DIR or the file that --config "
     "names; else it is ./data"
+)
+WITHOUT_CATALOG = (
+    "a new one is made: recordings are entered again, apps and keys are not, and nobody comes in without a key; stop "
+    "and restore a backup, or add the apps again with 'wavstream apps add'"
 )
 _LOSSES = 20
 """As many are told; all are in the log."""
@@ -77,6 +81,7 @@ class DataFolder:
         try:
             self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
             self.keep_owner()
         except OSError as error:
             self.release()
@@ -99,6 +104,23 @@ class DataFolder:
         except OSError as error:
             self.release()
             raise _unusable(self.root, error) from error
+
+    def note_places(self, places: Sequence[str]) -> None:
+        """Write into the lock where the server listens, for who checks a start beside it."""
+        if self._lock is not None:
+            os.pwrite(self._lock, "".join(f"{place}\n" for place in places).encode(), 0)
+
+    def places(self) -> list[str] | None:
+        """Return where the server listens that has claimed the folder, empty if it does not say; None: none has."""
+        try:
+            with self.lock.open("rb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return lock.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            pass
+        return None
 
     def mend(self, at: datetime) -> set[Path]:
         """Make the folders again that were removed, or moved away, since the last look; return which those are.
@@ -130,11 +152,35 @@ class DataFolder:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
             if for_catalog and not self.catalog.exists():
                 raise OperatorError(f"the data folder {self.root.resolve()} has no catalog.db: {_AS_THE_SERVER}")
+            if for_catalog:
+                self.has_lost_catalog()
             self._mend_files()
         except FileNotFoundError:
             raise OperatorError(f"there is no data folder {self.root.resolve()}: {_AS_THE_SERVER}") from None
         except OSError as error:
             raise _unusable(self.root, error) from error
+
+    def has_lost_catalog(self) -> bool:
+        """Return whether the folder was used and has no catalog any more; raise OperatorError if that is empty.
+
+        A server has one before it makes a master key, a journal or a recording. An empty file is none that it leaves:
+        it was cut off, and whoever did that should know.
+        """
+        try:
+            size = self.catalog.stat().st_size
+        except FileNotFoundError:
+            size = None
+        if size:
+            return False
+        was_used = self.master_key.exists() or any(
+            files for folder in (self.recordings, self.journal) for _, _, files in os.walk(folder)
+        )
+        if was_used and size == 0:
+            raise OperatorError(
+                f"{self.catalog.resolve()} is empty, and the data folder was used before: put a backup of it in its "
+                "place, or remove it: then a new one is made, without apps and keys"
+            )
+        return was_used
 
     def keep_owner(self, *, below: bool = False) -> None:
         """Give what root has made in a folder of another user to that user; ``below``: in the folders in it too."""
@@ -204,12 +250,13 @@ class DataFolder:
     async def make_catalog(self) -> AsyncIterator[Catalog]:
         """Open the catalog for a command as ``open_catalog`` does, made first if there is none."""
         await asyncio.to_thread(self.make)
-        async with self._opened() as catalog:
+        is_lost = await asyncio.to_thread(self.has_lost_catalog)
+        async with self._opened(is_lost=is_lost) as catalog:
             yield catalog
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Catalog]:
-        catalog = await Catalog.open(self.catalog)
+    async def _opened(self, *, is_lost: bool = False) -> AsyncIterator[Catalog]:
+        catalog = await Catalog.open(self.catalog, is_lost=is_lost)
         try:
             yield catalog
         finally:
@@ -232,17 +279,35 @@ def _make_folder(folder: Path) -> None:
         as_parent(each)
 
 
+def _is_read_only(path: str | Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _open(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _unusable(root: Path, error: OSError) -> WavstreamError:
+    told = f"the data folder {root} cannot be used"
+    if error.errno == errno.EROFS or (error.errno == errno.EACCES and _is_read_only(error.filename or root)):
+        return OperatorError(
+            f"{told}: {error.filename or root} is on a filesystem that is mounted read-only; mount it for writing, or "
+            "set WAVSTREAM_DATA_DIR to a folder on another"
+        )
+    if error.errno == errno.ENOTDIR or error.errno == errno.EEXIST:
+        return OperatorError(
+            f"{told}: {error.filename or root}, or a part of that path, is no folder; move it away, or set "
+            "WAVSTREAM_DATA_DIR to a folder"
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             f"the disk is full: {error.filename or root} cannot be made on it; delete other files on that disk, or "
             "make it larger, and start again"
         )
     return OperatorError(
-        f"the data folder {root} cannot be used ({error.strerror}: {error.filename}): "
+        f"{told} ({error.strerror}: {error.filename}): "
         "make it writable for this user, or set WAVSTREAM_DATA_DIR to a folder that is"
     )

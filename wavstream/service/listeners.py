@@ -34,6 +34,10 @@ _LOOK_S = 1.0
 """For the answer of who listens at a path; a kernel gives it at once."""
 
 
+class AddressTaken(OperatorError):
+    """Somebody listens there."""
+
+
 class Listeners:
     """The sockets of one server, which listen; connections wait in the kernel until they are accepted."""
 
@@ -58,6 +62,11 @@ class Listeners:
             listeners.close()
             raise
         return listeners
+
+    @property
+    def places(self) -> list[str]:
+        """Where it listens: the TCP port, and the paths of unix sockets as ``unix:/path``."""
+        return [str(self.port)] * bool(self.port) + [f"{UNIX}{path}" for path in self._files]
 
     def close(self) -> None:
         """Listen no more, and remove the files of unix sockets (rule 6)."""
@@ -86,7 +95,7 @@ class Listeners:
                         f"WAVSTREAM_HOST (in a file: host): {host!r} is {own}, which another of the hosts is too: "
                         "leave one of them out"
                     ) from error
-                raise OperatorError(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
+                raise AddressTaken(f"{where} is taken: stop what listens there, or set WAVSTREAM_PORT") from error
             raise OperatorError(
                 f"cannot listen on {where} ({_reason(error)}): set WAVSTREAM_HOST to an address of this machine"
             ) from error
@@ -159,7 +168,7 @@ def _remove_stale(path: Path) -> None:
             return
         except (TimeoutError, BlockingIOError):  # there is somebody, who has too many waiting
             pass
-    raise OperatorError(f"{UNIX}{path} is taken: stop what listens there, or set WAVSTREAM_HOST")
+    raise AddressTaken(f"{UNIX}{path} is taken: stop what listens there, or set WAVSTREAM_HOST")
 
 
 @contextlib.contextmanager

@@ -127,6 +127,7 @@ async def running(
         signals.cancel(start)
     try:
         await start
+        await asyncio.to_thread(service.folder.note_places, listeners.places)
     except BaseException:
         listeners.close()
         await service.stop()

@@ -43,7 +43,7 @@ from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
-from wavstream.service.data_folder import DataFolder
+from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.named import check_names
@@ -128,7 +128,10 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
-        open_catalog = functools.partial(Catalog.open, self.folder.catalog, is_wanted=wanted)
+        is_lost = await asyncio.to_thread(self.folder.has_lost_catalog)
+        if is_lost:
+            log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
+        open_catalog = functools.partial(Catalog.open, self.folder.catalog, is_wanted=wanted, is_lost=is_lost)
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)

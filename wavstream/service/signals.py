@@ -28,6 +28,11 @@ def end_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, _end)
 
 
+def is_usual(number: int) -> bool:
+    """Return whether this signal ends the process as it ends any other."""
+    return signal.getsignal(number) in (signal.SIG_DFL, _end)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

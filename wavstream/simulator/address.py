@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from wavstream.errors import OperatorError
 
@@ -23,14 +23,22 @@ class ServerAddress:
     @classmethod
     def parse(cls, url: str) -> ServerAddress:
         """Read ``ws://``, ``wss://``, ``http://`` or ``https://``; raise OperatorError for anything else."""
+        wanted = "give the server as ws://HOST:PORT, or with wss://, http:// or https://"
         try:
             parts = urlsplit(url)
-            secure = _SECURE[parts.scheme]
-            port = parts.port or (443 if secure else 80)
-        except (KeyError, ValueError):
-            raise OperatorError(f"--url {url}: give the server as ws://HOST:PORT or wss://HOST:PORT") from None
-        if not parts.hostname:
-            raise OperatorError(f"--url {url}: there is no host in it; give the server as ws://HOST:PORT")
+            port = parts.port
+        except ValueError as error:
+            raise OperatorError(f"--url {url}: {error}; {wanted}") from None
+        if parts.scheme not in _SECURE or "://" not in url:
+            raise OperatorError(f"--url {url}: it begins with none of the schemes that a server has; {wanted}")
+        if not parts.hostname or any(character.isspace() for character in parts.netloc):
+            raise OperatorError(f"--url {url}: there is no host in it; {wanted}")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise OperatorError(
+                f"--url {_bare(parts)}: it has more than an address and a path; {wanted}, and the key with --key"
+            )
+        secure = _SECURE[parts.scheme]
+        port = port or (443 if secure else 80)
         return cls(parts.hostname, port, secure, parts.path.rstrip("/").removesuffix("/media"))
 
     @property
@@ -47,3 +55,8 @@ class ServerAddress:
         """Return the WebSocket URL of one leg's stream."""
         scheme = "wss" if self.secure else "ws"
         return f"{scheme}://{self.authority}{self.media_path(dialect, session_id, leg, query)}"
+
+
+def _bare(parts: SplitResult) -> str:
+    """Return the address without what may be a secret."""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

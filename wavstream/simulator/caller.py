@@ -234,7 +234,8 @@ async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -
             close_timeout=_CLOSE_TIMEOUT_S,
         )
     except InvalidStatus as refused:
-        raise _refusal(bare_url, refused.response.status_code, said(refused.response.body)) from None
+        status = refused.response.status_code
+        raise refusal(f"{bare_url}: refused with {status}", status, said(refused.response.body)) from None
     except (InvalidHandshake, TimeoutError):
         raise OperatorError(f"{bare_url}: something answers there, but not a WebSocket server; check --url") from None
     except OSError as failed:
@@ -242,8 +243,9 @@ async def _dial(url: str, headers: Mapping[str, str], subprotocol: str | None) -
         raise OperatorError(f"{bare_url}: cannot connect ({reason}); start the server or check --url") from None
 
 
-def _refusal(url: str, status: int, why: str) -> PeerError:
-    refused = f"{url}: refused with {status}{why}"
+def refusal(refused: str, status: int, why: str) -> PeerError:
+    """Return the error for a stream that was refused with this HTTP status, with what to do; ``why``: as ``said``."""
+    refused += why
     match status:
         case 401:
             return Unauthenticated(f"{refused}; give the app's key with --key or WAVSTREAM_API_KEY")

@@ -20,6 +20,8 @@ _REST_TIMEOUT_S = 20.0
 _CHUNK_BYTES = 262_144
 _IDLE_S = 2.0
 """A connection that was idle for longer is not used again: the server closes it after 5 s, perhaps just now."""
+_TEXTS = ("id", "session_id", "status", "created_at", "format", "file_name")
+"""Of a recording, in every version: what answers without them is another server."""
 
 
 class Control:
@@ -45,18 +47,22 @@ class Control:
 
     def recording(self, recording_id: str) -> dict[str, Any]:
         """Return a recording as it is now."""
-        return self._json("GET", f"/v1/recordings/{quote(recording_id, safe='')}")
+        path = f"/v1/recordings/{quote(recording_id, safe='')}"
+        return self._ours(self._json("GET", path), path)
 
     def recordings(self, limit: int, **filters: str | None) -> Iterator[dict[str, Any]]:
         """Yield recordings, the newest first, at most ``limit``; filters are those of the API, None: any."""
         wanted = {name: value for name, value in filters.items() if value is not None}
         while limit > 0:
             page = self._json("GET", f"/v1/recordings?{urlencode({**wanted, 'limit': limit})}")
-            yield from page["data"][:limit]
-            limit -= len(page["data"])
-            if page["next_cursor"] is None:
+            found, cursor = page.get("data"), page.get("next_cursor")
+            if not isinstance(found, list) or not isinstance(cursor, str | None):
+                raise self._not_ours("/v1/recordings")
+            yield from (self._ours(each, "/v1/recordings") for each in found[:limit])
+            limit -= len(found)
+            if cursor is None or not found:
                 return
-            wanted["cursor"] = page["next_cursor"]
+            wanted["cursor"] = cursor
 
     def erase(self, recording_id: str) -> None:
         """Erase a recording that has ended."""
@@ -67,24 +73,20 @@ class Control:
     ) -> None:
         """Write the recording's file, in this format, to ``file``; ``progress`` takes bytes so far, and of how many."""
         target = f"{self._server.prefix}/v1/recordings/{quote(recording_id, safe='')}.{ext}"
-        answer = self._send("GET", target)
-        body = answer.read()
-        if answer.status != 307:
-            raise _refused("GET", target, answer.status, body)
+        answer, body = self._answered("GET", target)
         link = answer.headers["Location"]
+        if answer.status != 307 or not link:
+            raise _refused("GET", target, answer.status, body)
         answer = self._send("GET", self._target(link))
         if answer.status != 200:
-            raise _refused("GET", self._target(link), answer.status, answer.read())
+            raise _refused("GET", self._target(link), answer.status, self._read(answer, "GET", target))
         size, done = answer.length, 0
-        try:
-            while chunk := answer.read(_CHUNK_BYTES):
-                file.write(chunk)
-                done += len(chunk)
-                progress(done, size)
-        except http.client.HTTPException as cut:
-            raise PeerError(f"GET {target}: the connection ended after {done} bytes ({cut}); try again") from cut
+        while chunk := self._read(answer, "GET", target, _CHUNK_BYTES, done):
+            file.write(chunk)
+            done += len(chunk)
+            progress(done, size)
         if size is not None and done != size:
-            raise PeerError(f"GET {target}: the connection ended after {done} of {size} bytes; try again")
+            raise _cut("GET", target, f"after {done} of {size} bytes")
 
     def status_of(self, url: str) -> int:
         """Return the status of a GET of a link of the server; the body is not read."""
@@ -94,16 +96,15 @@ class Control:
 
     def fetch(self, url: str) -> bytes:
         """Return the file behind a link of the server."""
-        answer = self._send("GET", self._target(url))
-        body = answer.read()
+        answer, body = self._answered("GET", self._target(url))
         if answer.status != 200:
             raise _refused("GET", self._target(url), answer.status, body)
         return body
 
     def metrics(self) -> dict[str, float]:
         """Return every sample of ``/metrics`` by its name with its labels, as written there."""
-        answer = self._send("GET", f"{self._server.prefix}/metrics")
-        lines = answer.read().decode().splitlines()
+        answer, body = self._answered("GET", f"{self._server.prefix}/metrics")
+        lines = body.decode(errors="replace").splitlines()
         if answer.status != 200:
             raise PeerError(f"GET /metrics: HTTP {answer.status}")
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
@@ -125,17 +126,26 @@ class Control:
         self._connection.close()
 
     def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        answer = self._send(method, self._server.prefix + path, body)
-        text = answer.read()
+        answer, text = self._answered(method, self._server.prefix + path, body)
         if not 200 <= answer.status < 300:
             raise _refused(method, path, answer.status, text)
         try:
-            decoded: dict[str, Any] = json.loads(text or b"{}")
+            decoded = json.loads(text or b"{}")
         except ValueError:
-            raise OperatorError(
-                f"{self._server.authority}{path}: something answers there, but not a wavstream server; check --url"
-            ) from None
+            decoded = None
+        if not isinstance(decoded, dict):
+            raise self._not_ours(path)
         return decoded
+
+    def _ours(self, recording: Any, path: str) -> dict[str, Any]:
+        """Return what a server gave as a recording; raise OperatorError if it is none."""
+        if not isinstance(recording, dict) or not all(isinstance(recording.get(name), str) for name in _TEXTS):
+            raise self._not_ours(path)
+        return recording
+
+    def _not_ours(self, path: str) -> OperatorError:
+        where = f"{self._server.authority}{self._server.prefix}{path.partition('?')[0]}"
+        return OperatorError(f"{where}: something answers there, but not a wavstream server; check --url")
 
     def _target(self, url: str) -> str:
         """Return the request target of a link of the server, whose own address may be another than the one we use."""
@@ -143,6 +153,12 @@ class Control:
         _, files, rest = parts.path.partition("/files/")
         path = f"{self._server.prefix}{files}{rest}" if files else parts.path
         return path + (f"?{parts.query}" if parts.query else "")
+
+    def _answered(
+        self, method: str, target: str, body: Mapping[str, object] | None = None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        answer = self._send(method, target, body)
+        return answer, self._read(answer, method, target)
 
     def _send(self, method: str, target: str, body: Mapping[str, object] | None = None) -> http.client.HTTPResponse:
         headers = dict(self._headers)
@@ -152,14 +168,39 @@ class Control:
             self._connection.close()
         self._used_s = time.monotonic()
         try:
+            if self._connection.sock is None:
+                self._connection.connect()
+        except (OSError, ValueError) as failed:  # ValueError: a name that cannot be one
+            self._connection.close()
+            raise OperatorError(
+                f"{self._server.authority}: {method} got no answer ({failed}); is the server running there?"
+            ) from None
+        try:
             self._connection.request(method, target, None if body is None else json.dumps(body), headers)
             return self._connection.getresponse()
+        except http.client.BadStatusLine as failed:
+            self._connection.close()
+            if not isinstance(failed, http.client.RemoteDisconnected):
+                raise self._not_ours(target.removeprefix(self._server.prefix)) from None
+            raise _cut(method, target, "before its answer") from None
         except (OSError, http.client.HTTPException) as failed:
             self._connection.close()
-            authority = self._server.authority
-            raise OperatorError(
-                f"{authority}: {method} got no answer ({failed}); is the server running there?"
-            ) from None
+            raise _cut(method, target, f"before its answer ({failed})") from failed
+
+    def _read(
+        self, answer: http.client.HTTPResponse, method: str, target: str, size: int | None = None, done: int = 0
+    ) -> bytes:
+        """Return the body, or what comes next of it; raise PeerError if the connection ends within."""
+        try:
+            return answer.read(size)
+        except (OSError, http.client.HTTPException) as failed:
+            self._connection.close()
+            raise _cut(method, target, f"after {done} bytes ({failed})") from failed
+
+
+def _cut(method: str, target: str, when: str) -> PeerError:
+    path = target.partition("?")[0] if "/files/" not in target else "/files/..."
+    return PeerError(f"{method} {path}: the connection ended {when}; the server stopped, or a proxy: try again")
 
 
 def _refused(method: str, path: str, status: int, body: bytes) -> WavstreamError:

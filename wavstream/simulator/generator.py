@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from wavstream.errors import OperatorError
 from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.caller import refusal
 from wavstream.simulator.load_worker import WorkerCounts, WorkerPlan
 
 CONNECTS_PER_S = 400.0
@@ -87,7 +88,7 @@ class Generator:
                 pass
 
     def wait_connected(self) -> None:
-        """Wait until every stream is open; raise OperatorError if one could not be opened."""
+        """Wait until every stream is open; raise OperatorError if one cannot be opened, PeerError if it is refused."""
         for worker in self._workers:
             _read_from(worker)
 
@@ -131,5 +132,7 @@ def _read_from(worker: subprocess.Popen[str]) -> dict[str, Any]:
         raise OperatorError("a process of the load generator ended early; its error is above")
     message: dict[str, Any] = json.loads(line)
     if "failed" in message:
+        if "refused" in message:
+            raise refusal(message["failed"], message["refused"], message["why"])
         raise OperatorError(f"the load could not connect: {message['failed']}")
     return message

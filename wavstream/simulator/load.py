@@ -8,15 +8,18 @@ when the last file is finished, if it gives them.
 
 Where calls follow each other, their files are looked at while others stream, else when all are over and measured.
 
-Exit codes: 0 all went well; 1 samples or legs were lost; 2 the load could not run as it was asked for.
+Whatever breaks a load off, Ctrl-C and SIGTERM too, its calls are hung up and its recordings removed.
+
+Exit codes: 0 all went well; 1 samples or legs were lost, a stream was refused, or it was broken off; 2 the load could
+not run as it was asked for.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from wavstream.errors import OperatorError, PeerError
 from wavstream.model.ids import new_id
@@ -53,6 +56,7 @@ def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: No
         try:
             _stream(calls, request, server, control, meter, result, progress)
         except BaseException:
+            control.close()  # it may be in the middle of an answer
             if not request.keep:
                 remove(calls, control)
             raise
@@ -80,6 +84,7 @@ def _stream(
     with (
         closing(Control(server, key=request.key)) as beside,
         ThreadPoolExecutor(1, thread_name_prefix="files") as looking,
+        _dropping(looking),
     ):
         files = Files(beside, request, result)
         with Generator(server, traffic) as generator:
@@ -87,7 +92,7 @@ def _stream(
             generator.wait_connected()
             first = [call for call in calls if call.begin_s == 0]
             for at, call in enumerate(first):
-                call.recording_id = _record(control, call)
+                _record(control, call)
                 progress("start recordings", at / len(first))
             before = meter.at_rest()
             run = _Run(request, control, time.monotonic() + 0.2, result, progress)
@@ -107,6 +112,16 @@ def _stream(
         for at, look in enumerate(looks):
             progress("verify" if request.verify else "check", at / len(looks))
             look.result()
+
+
+@contextmanager
+def _dropping(looking: ThreadPoolExecutor) -> Iterator[None]:
+    """Look at no more files once the load is broken off."""
+    try:
+        yield
+    except BaseException:
+        looking.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def _measure(
@@ -190,7 +205,7 @@ class _Run:
                 continue
             try:
                 if what == "record":
-                    call.recording_id = _record(self._control, call)
+                    _record(self._control, call)
                 else:
                     self._stop(call)
             except PeerError as refused:
@@ -232,6 +247,6 @@ class _Run:
             self._result.complaints.append(f"call {call.number}: its file answered {status} after the stop")
 
 
-def _record(control: Control, call: Call) -> str:
-    recording_id: str = control.start(call.session_id, format="wav", channels="stereo")["id"]
-    return recording_id
+def _record(control: Control, call: Call) -> None:
+    call.is_asked_for = True
+    call.recording_id = control.start(call.session_id, format="wav", channels="stereo")["id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from typing import Any
@@ -43,7 +44,7 @@ class Files:
                 self._result.verified_files += 1
             if not self._request.keep and recording["status"] not in _RUNNING:
                 self._control.erase(call.recording_id)
-                call.recording_id = ""
+                call.recording_id, call.is_asked_for = "", False
         except WavstreamError as refused:
             self._complain(call, str(refused))
 
@@ -86,8 +87,15 @@ def remove(calls: list[Call], control: Control) -> None:
     """Stop and remove what a load that was broken off has recorded, as far as that can be done."""
     for call in calls:
         if call.recording_id:
-            for ask in (control.stop, control.erase):
-                try:
-                    ask(call.recording_id)
-                except WavstreamError:
-                    continue  # it has ended by itself, or the server is gone: the next is tried all the same
+            _remove(call.recording_id, control)
+        elif call.is_asked_for:
+            with contextlib.suppress(WavstreamError):
+                for found in control.recordings(1, session_id=call.session_id):
+                    _remove(found["id"], control)
+
+
+def _remove(recording_id: str, control: Control) -> None:
+    for ask in (control.stop, control.erase):
+        # It may have ended by itself, or the server be gone: the next is tried all the same.
+        with contextlib.suppress(WavstreamError):
+            ask(recording_id)

@@ -104,6 +104,8 @@ class Call:
     session_id: str
     recording_id: str = ""
     """Empty: there is none, or none any more."""
+    is_asked_for: bool = False
+    """Whether it was asked for, so that there may be one whose answer never came."""
     stopped_frame: int | None = None
     """Frames that its legs had sent when its stop was requested."""
 

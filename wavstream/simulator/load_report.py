@@ -16,7 +16,7 @@ from wavstream.errors import OperatorError, WavstreamError
 from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest, LoadResult
 
-EXIT_OK, EXIT_LOST, EXIT_CANNOT_RUN = 0, 1, 2
+EXIT_OK, EXIT_LOST = 0, 1
 _COMPLAINTS_SHOWN = 10
 
 
@@ -27,9 +27,11 @@ def report_load(request: LoadRequest, console: Console, *, json_file: Path | Non
         if json_file is not None:
             _write(json_file, result)
     except WavstreamError as failed:
-        text = f"wavstream load: {failed}"
-        Console(stderr=True).print(text, style="red", markup=False, highlight=False, soft_wrap=True)
-        return EXIT_CANNOT_RUN
+        _complain(str(failed))
+        return failed.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted; " + ("what it recorded is kept" if request.keep else "what it recorded is removed"))
+        return EXIT_LOST
     console.print(load_table(result))
     for complaint in result.complaints[:_COMPLAINTS_SHOWN]:
         console.print(complaint, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -113,6 +115,10 @@ def _with_progress(request: LoadRequest, console: Console) -> LoadResult:
             bars.update(phases[phase], completed=done)
 
         return run_load(request, show)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True).print(f"wavstream load: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _write(file: Path, result: LoadResult) -> None:

@@ -6,7 +6,8 @@
    before the first is sent, and plain non-blocking sockets send them.
 3. A call that begins later is dialled by a thread shortly before, so that a handshake keeps no frame waiting; a call
    that ends hangs up while the others go on.
-4. What a full socket does not take is kept, and sent before anything else of that leg: the generator may be late, but
+4. It ends with its parent, whatever ended that: standard input is closed then. Ctrl-C in a terminal is for the parent.
+5. What a full socket does not take is kept, and sent before anything else of that leg: the generator may be late, but
    it never leaves out a sample.
 """
 
@@ -16,8 +17,10 @@ import base64
 import contextlib
 import json
 import os
+import queue
 import resource
 import selectors
+import signal
 import socket
 import ssl
 import sys
@@ -29,7 +32,7 @@ from typing import Any
 
 from wavstream.simulator.load_messages import MASK, Message, messages, opening
 from wavstream.simulator.peers import CODECS
-from wavstream.simulator.refusals import said
+from wavstream.simulator.refusals import StreamRefused, said
 from wavstream.simulator.signal import PTIME_S, RING_FRAMES, first_frame, make_ring
 
 SLOTS = 20
@@ -110,17 +113,24 @@ class WorkerCounts:
 
 def main() -> None:
     """Run the plan that comes in, and report its counts."""
-    plan = WorkerPlan(**json.loads(sys.stdin.readline()))
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    orders = _Orders()
+    orders.start()
+    plan = WorkerPlan(**orders.next())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     message = messages(plan.dialect, make_ring(CODECS[plan.dialect][0]))
     try:
         legs = [_dial(plan, at, pace_s=pace_s) for pace_s, at in _first(plan)]
+    except StreamRefused as refused:
+        _report({"failed": refused.what, "refused": refused.status, "why": refused.why})
+        return
     except (OSError, ValueError) as failed:
         _report({"failed": str(failed)})
         return
     _report({"connected": len(legs)})
-    start = json.loads(sys.stdin.readline())["start"]
+    start = orders.next()["start"]
     counts = _stream(plan, legs, message, start)
     _report(
         {
@@ -134,9 +144,31 @@ def main() -> None:
     )
 
 
+class _Orders(threading.Thread):
+    """Reads what the parent says, a line of JSON each; at its end the process ends (rule 4)."""
+
+    def __init__(self) -> None:
+        super().__init__(name="orders", daemon=True)
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Read; called by the thread."""
+        for line in sys.stdin:
+            self._lines.put(line)
+        os._exit(1)
+
+    def next(self) -> dict[str, Any]:
+        """Return what is said next."""
+        order: dict[str, Any] = json.loads(self._lines.get())
+        return order
+
+
 def _report(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(1)  # rule 4
 
 
 def _first(plan: WorkerPlan) -> list[tuple[float, int]]:
@@ -202,7 +234,11 @@ def _upgrade(connection: socket.socket, plan: WorkerPlan, target: str) -> bytes:
     head, _, rest = answer.partition(b"\r\n\r\n")
     status = head.split(b"\r\n", 1)[0].decode(errors="replace")
     if " 101" not in status:
-        raise ConnectionError(f"the server refused a stream: {status}{said(rest + _rest(connection))}")
+        code = status.split(" ")[1] if status.startswith("HTTP/") and " " in status else ""
+        if not code.isdecimal():
+            raise ConnectionError("something answers there, but not a WebSocket server; check --url")
+        why = said(rest + _rest(connection))
+        raise StreamRefused(f"the server refused a stream: {status}", status=int(code), why=why)
     return rest
 
 
@@ -266,7 +302,7 @@ def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: Message, start: fl
 
 
 def send_frame(leg: WorkerLeg, frame: bytes, counts: WorkerCounts) -> None:
-    """Send a frame behind the leg's unsent bytes; what the socket does not take is kept (rule 4)."""
+    """Send a frame behind the leg's unsent bytes; what the socket does not take is kept (rule 5)."""
     if leg.is_over:
         return
     leg.frames += 1

@@ -7,6 +7,15 @@ import json
 _MAX_CHARACTERS = 300
 
 
+class StreamRefused(ConnectionError):
+    """The server answered the request for a stream with something else than a stream."""
+
+    def __init__(self, what: str, *, status: int, why: str) -> None:
+        """``why``: as ``said`` gives it."""
+        super().__init__(what + why)
+        self.what, self.status, self.why = what, status, why
+
+
 def said(body: bytes | bytearray | None) -> str:
     """Return what the body of a refusal says, in one line, to be put behind a status; empty if it says nothing.
 

@@ -104,3 +104,54 @@ def test_a_recording_whose_file_is_gone_is_named(wavstream: CommandLine, data_di
 
     assert said.code == 0
     assert f"1 recordings have no file in the data folder, so none in the backup: {recording.id}" in said.out
+
+
+def test_a_backup_that_is_ended_leaves_nothing_and_not_the_folders_that_it_was_in(
+    wavstream: CommandLine, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(data_dir)
+
+    def end(*_: object) -> None:
+        assert (tmp_path / "of" / "today" / "UNFINISHED").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wavstream.service.backup.copy_catalog", end)
+    said = wavstream("backup", "of/today")
+
+    assert said.code == 130
+    assert not (tmp_path / "of").exists()
+
+
+def test_one_that_was_killed_is_told_to_be_removed(wavstream: CommandLine, data_dir: Path, tmp_path: Path) -> None:
+    recorded(data_dir)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "UNFINISHED").touch()
+
+    said = wavstream("backup", "killed")
+
+    assert (said.code, "was not finished: remove it (rm -r killed)" in said.err) == (2, True)
+
+
+def test_no_name_and_a_link_to_nowhere_are_refused(wavstream: CommandLine, data_dir: Path, tmp_path: Path) -> None:
+    recorded(data_dir)
+    (tmp_path / "link").symlink_to("nowhere")
+
+    assert (wavstream("backup", "").code, wavstream("backup", "link").code) == (2, 2)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_owner_what_it_made_and_nothing_of_the_data_folder(
+    wavstream: CommandLine, data_dir: Path, tmp_path: Path
+) -> None:
+    recording = recorded(data_dir)
+    live = data_dir / "recordings" / recording.object_key
+    os.chown(data_dir, 12_345, 12_345)
+    before = live.stat()
+
+    assert wavstream("backup", "of/today").code == 0
+
+    after = live.stat()
+    assert (after.st_uid, after.st_mode, after.st_nlink) == (before.st_uid, before.st_mode, 2)
+    made = [tmp_path / "of", tmp_path / "of/today", tmp_path / "of/today/recordings", tmp_path / "of/today/catalog.db"]
+    assert {path.stat().st_uid for path in made} == {12_345}

@@ -60,21 +60,47 @@ def test_a_start_that_would_succeed_is_said_to_and_touches_nothing(
 
 
 def test_a_first_start_is_checked_without_a_data_folder(wavstream: CommandLine, data_dir: Path, port: int) -> None:
-    assert wavstream("serve", "--check").code == 0
+    said = wavstream("serve", "--check")
+
+    assert said.code == 0
+    assert "there is none, a start would make it" in said.out
     assert not data_dir.exists()
 
 
-def test_beside_a_server_its_port_and_lock_are_no_mistakes(wavstream: CommandLine, data_dir: Path, port: int) -> None:
+@pytest.mark.parametrize("is_said", [True, False], ids=["said", "by an earlier version"])
+def test_beside_a_server_its_port_and_lock_are_no_mistakes(
+    wavstream: CommandLine, data_dir: Path, port: int, is_said: bool
+) -> None:
     recorded(data_dir)
     folder = DataFolder(data_dir)
     folder.claim()
+    folder.note_places([str(port)] if is_said else [])
     with socket.create_server(("127.0.0.1", port)):
         said = wavstream("serve", "--check")
     folder.release()
 
     assert said.code == 0
     assert "a server uses it" in said.out
+    assert ("taken, by that server\n" if is_said else "by that server presumably") in said.out
     assert said.out.endswith("once that server is stopped\n")
+
+
+@pytest.mark.parametrize("wrong", ["taken", "unknown"])
+def test_beside_a_server_an_address_that_is_not_its_own_is_tried(
+    wavstream: CommandLine, data_dir: Path, port: int, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    recorded(data_dir)
+    folder = DataFolder(data_dir)
+    folder.claim()
+    folder.note_places(["1"])
+    if wrong == "unknown":
+        monkeypatch.setenv("WAVSTREAM_HOST", "no-such-host.invalid")
+    with socket.create_server(("127.0.0.1", port)):
+        said = wavstream("serve", "--check")
+    folder.release()
+
+    assert said.code == 2
+    assert ("is taken" if wrong == "taken" else "no-such-host.invalid") in said.err
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
 from wavstream import __version__
+from wavstream.cli.interrupts import Interrupts
 from wavstream.cli.options import as_the_server_reads_its_own
 
 COMMANDS = (
@@ -63,6 +66,26 @@ def test_calls_a_second_are_given_with_their_length_and_without_legs(
 
     assert (said.code, one_line(said.err)) == (2, True)
     assert "--call-length" in said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_as_ctrl_c_does_once_and_not_where_it_is_switched_off(number: signal.Signals) -> None:
+    was = signal.getsignal(number)
+    try:
+        signal.signal(number, signal.SIG_IGN)  # nohup
+        off = Interrupts()
+        off.catch()
+        os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_DFL)
+        interrupts = Interrupts()
+        interrupts.catch()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # what is removed now is removed
+    finally:
+        signal.signal(number, was)
+
+    assert (off.number, interrupts.exit_code) == (None, 128 + number)
 
 
 def test_a_command_that_does_not_exist_cannot_be_done(wavstream: CommandLine) -> None:

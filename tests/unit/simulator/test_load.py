@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -121,6 +123,13 @@ async def test_the_generator_sends_each_leg_its_signal_and_hangs_up_with_1000(ri
         assert one.authorization == "Bearer secret"
         assert one.close_code == 1000
     assert len(by_leg) == LEGS
+
+
+def test_a_process_of_the_generator_ends_with_its_parent_without_a_word() -> None:
+    command = [sys.executable, "-m", "wavstream.simulator.load_worker"]
+    gone = subprocess.run(command, input=b"", capture_output=True, timeout=60, check=False)
+
+    assert (gone.returncode, gone.stdout, gone.stderr) == (1, b"", b"")
 
 
 def test_a_full_socket_delays_frames_and_loses_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavstream.cli.options import HERE, Config, Key, Url, console
+from wavstream.errors import OperatorError
 from wavstream.settings import load as load_settings
 
 if TYPE_CHECKING:
@@ -66,16 +68,18 @@ def show(
 def get(
     recording_id: RecordingId,
     file: Annotated[
-        Path | None, typer.Argument(help="File or folder to write to, or -; default: the recording's name, here.")
+        str | None, typer.Argument(help="File or folder to write to, or -; default: the recording's name, here.")
     ] = None,
-    ext: Annotated[str | None, typer.Option("--format", help="wav or mp3; default: as it was recorded.")] = None,
+    ext: Annotated[
+        str | None, typer.Option("--format", help="wav or mp3; default: as FILE ends, else as it was recorded.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     app_name: App = None,
     url: Url = HERE,
     key: Key = None,
 ) -> None:
     """Download the file of a recording."""
-    from wavstream.cli.recordings import get_recording
+    from wavstream.cli.download import get_recording
 
     with _control(url, key, app_name) as control:
         get_recording(control, recording_id, file, ext=ext, replace=force, console=console)
@@ -93,7 +97,16 @@ def erase(
     from wavstream.cli.recordings import erase_recording
 
     if not yes:
-        typer.confirm(f"Erase recording {recording_id} for good?", abort=True)
+        try:
+            agreed = typer.confirm(f"Erase recording {recording_id} for good?")
+        except typer.Abort:
+            if sys.stdin.isatty():  # Ctrl-C
+                raise
+            raise OperatorError(
+                f"recording {recording_id} is not erased, since nobody answers here: add --yes"
+            ) from None
+        if not agreed:
+            raise typer.Abort
     with _control(url, key, app_name) as control:
         erase_recording(control, recording_id, console)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wavstream.cli.options import Config, console
-from wavstream.errors import WavstreamError
+from wavstream.errors import OperatorError, WavstreamError
 from wavstream.settings import load as load_settings
 from wavstream.settings import load_log
 
@@ -72,13 +72,15 @@ def recover(config: Config = None) -> None:
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="A folder that is empty or not there.")],
+    target: Annotated[str, typer.Argument(help="A folder that is empty or not there.")],
     config: Config = None,
 ) -> None:
     """Make a backup of finished recordings, catalog and keys; the server may run."""
     from wavstream.cli.backup import run_backup
 
-    run_backup(target, load_settings(config), console)
+    if not target.strip():
+        raise OperatorError("'' names no folder: name a new one for the backup")
+    run_backup(Path(target), load_settings(config), console)
 
 
 @app.command()
