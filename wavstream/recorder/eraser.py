@@ -31,7 +31,7 @@ import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
-from wavstream.errors import DependencyError, DiskFull
+from wavstream.errors import DependencyError, DiskFull, NotYetRemoved
 from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
@@ -104,21 +104,22 @@ class Eraser:
             return await self._with_reserve(functools.partial(begin, make_room=self._make_room))
 
     async def _with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``work`` returns, tried again with a part of the reserve for as long as it raises DiskFull."""
-        while True:
-            try:
-                return await work()
-            except DiskFull:
-                file, why = self._reserve_file, "recordings are erased on a full disk"
-                if file is None or not await asyncio.to_thread(file.release, why):
-                    raise
+        if self._reserve_file is None:
+            return await work()
+        return await self._reserve_file.with_room(work, "recordings are erased on a full disk")
 
     def _make_room(self, recording: Recording) -> None:
         with suppress(DependencyError):  # what stays is removed later
             self._storage.delete(recording.object_key)
 
     async def remove(self, erased: Erasing) -> None:
-        """Remove what is left of a recording whose row is erased; raise DependencyError if something stays."""
+        """Remove what is left of a recording whose row is erased; raise NotYetRemoved if something stays."""
+        try:
+            await self._remove(erased)
+        except DependencyError as error:
+            raise NotYetRemoved(f"recording {erased.id} is erased, and something of it stays: {error}") from error
+
+    async def _remove(self, erased: Erasing) -> None:
         try:
             await asyncio.to_thread(self._storage.delete, erased.object_key)
         finally:

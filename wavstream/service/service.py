@@ -120,7 +120,7 @@ class Service:
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file)
-        await asyncio.to_thread(disk_watch.prepare)
+        await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
@@ -128,7 +128,9 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
-        self.catalog = await disk_watch.with_room(lambda: Catalog.open(self.folder.catalog, is_wanted=wanted))
+        self.catalog = await reserve_file.with_room(
+            lambda: Catalog.open(self.folder.catalog, is_wanted=wanted), "the server starts on a full disk"
+        )
         self._closing.push_async_callback(self.catalog.database.close)
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
@@ -187,7 +189,8 @@ class Service:
         self.live = Live(
             self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
         )
-        reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
+        beside = (self.folder.root, self.folder.journal, self.folder.recordings)
+        reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes, beside=beside)
         await reserve.look()
         self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
         await self.usage.look()
@@ -255,6 +258,7 @@ class Service:
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
             wall=self._wall,
+            who_asks=lambda app_id: self.authenticator.who(app_id),
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(

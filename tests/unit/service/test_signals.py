@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wavstream.service.signals import NUMBERS, StopSignals, end_on_sigterm
+from wavstream.service.signals import NUMBERS, StopSignals, end_quietly
 
 
 @pytest.fixture(autouse=True)
@@ -84,5 +84,5 @@ async def test_a_start_that_cannot_be_cancelled_ends_with_the_process(ended: lis
 
 def test_a_process_that_was_told_to_hear_no_sigterm_goes_on_so() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_on_sigterm()
+    end_quietly()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
