@@ -1,7 +1,7 @@
 """The thread that writes the log: whoever reads standard error may be slow, or have stopped; no call waits for that.
 
 So many lines wait to be written. Those that find no room are dropped, and counted before the next one that does. At the
-end of the process it is waited for the last ones, not for longer than ``FLUSH_S``.
+end of the process ``logging.shutdown`` waits for the last ones (``flush``), not for longer than ``FLUSH_S``.
 
 The thread may hang in its write for good, so it holds nothing that the end of the process waits for: it is no handler
 of logging's, whose lock ``logging.shutdown`` takes, and it writes to the descriptor, past the buffer of ``sys.stderr``,

@@ -31,6 +31,12 @@ def end_quietly() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
+def interrupt_on_sigint() -> None:
+    """Have SIGINT raise KeyboardInterrupt after all: a command has begun that may have something to say to it."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -60,6 +60,24 @@ def test_one_name_of_several_or_a_quota_is_a_warning(
     assert [(line["event"], line["log_level"]) for line in logs] == [("setting_names_no_app", "warning")] * warnings
 
 
+@pytest.mark.parametrize(
+    ("twilio", "there", "told"),
+    [
+        ({"app": "shop"}, ("shop",), ["twilio.app"]),
+        ({"auth_token": "secret"}, ("default", "shop"), ["twilio.auth_token"]),
+        ({"auth_token": "secret"}, ("default",), []),
+        ({"auth_token": "secret", "app": "shop"}, ("default", "shop"), []),
+        ({}, ("default", "shop"), []),
+    ],
+)
+def test_a_setting_that_is_of_no_use_without_another_is_a_warning(
+    twilio: dict[str, str], there: tuple[str, ...], told: list[str]
+) -> None:
+    with capture_logs() as logs:
+        check_names(Settings(twilio=twilio), apps(*there))  # type: ignore[arg-type]
+    assert [(line["event"], line["setting"]) for line in logs] == [("setting_incomplete", each) for each in told]
+
+
 def test_an_event_that_an_earlier_version_took_is_a_warning() -> None:
     target = WebhookTarget("https://shop.example/hooks", ("recording.complete", "call.new"))
     with capture_logs() as logs:
