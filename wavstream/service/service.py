@@ -189,7 +189,7 @@ class Service:
         self.live = Live(
             self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
         )
-        beside = (self.folder.root, self.folder.journal, self.folder.recordings)
+        beside = (self.folder.link_keys, self.folder.journal, self.folder.recordings)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes, beside=beside)
         await reserve.look()
         self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)

@@ -124,8 +124,6 @@ class ReserveFile:
 
     def _odd(self) -> OSError:
         return OSError(
-            errno.EINVAL,
-            "it is a link, a folder or something else than the plain file that keeps room for a full disk: it is left "
-            "alone, and nothing is kept until it is moved away",
-            str(self._path),
+            f"{self._path} is a link, a folder or something else than the plain file that keeps room for a full disk: "
+            "it is left alone, and no room is kept until it is moved away"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -105,16 +106,37 @@ async def test_a_disk_that_takes_no_writes_refuses_until_it_does_again(
         flags = found.f_flag | (os.ST_RDONLY if path.name == folder else 0)
         return os.statvfs_result((*found[:8], flags, *found[9:]))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "statvfs", read_only)
-        await reserve.look()
-    with pytest.raises(LimitReached, match=rf"disk of .*{folder} is read-only"):
-        reserve.check()
-    assert "read-only" in str(why_short(reserve))
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "statvfs", read_only)
+            for _ in range(3):
+                await reserve.look()
+        with pytest.raises(LimitReached, match="disk is read-only"):
+            reserve.check()
+        assert "read-only" in str(why_short(reserve))
 
-    await reserve.look()
-    reserve.check()
+        await reserve.look()
+        reserve.check()
     assert why_short(reserve) is None
+    at = str(tmp_path / folder)
+    assert [(line["event"], line["path"]) for line in logs] == [("disk_read_only", at), ("disk_takes_writes", at)]
+
+
+async def test_a_disk_that_takes_no_writes_and_does_not_say_so_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    ours.write_bytes(b"as it is")
+    reserve = DiskReserve(tmp_path, 0, beside=[ours, tmp_path / "gone"])
+    await reserve.look()
+    assert (reserve.read_only, ours.read_bytes()) == (None, b"as it is")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    await reserve.look()
+    assert reserve.read_only == ours
 
 
 async def test_a_disk_that_cannot_be_asked_is_told_of_once_and_what_was_known_last_counts(tmp_path: Path) -> None:
