@@ -24,6 +24,8 @@
         CatalogDamaged        the catalog's file is broken, gone or another one
          DiskRefused           the disk under the catalog fails
            DiskFull              it is full
+           DiskReadOnly          it takes no writes at all
+         NotYetRemoved         an erased recording's file stays for a while
          OpenerFailed          whoever opens streams cannot be reached, or does not answer
       InternalError         wavstream is wrong; report it
 
@@ -230,12 +232,33 @@ class DiskRefused(DependencyError):
     """The disk under the catalog fails, is full or read-only: look at the disk."""
 
     is_known = True
+    public_text = "The server's disk refuses to be written: whoever runs the server has to look at it; try again"
 
 
 class DiskFull(DiskRefused):
     """The disk under the catalog is full: free space."""
 
     public_text = "The server's disk is full: whoever runs the server has to free space; try again"
+
+
+class DiskReadOnly(DiskRefused):
+    """The disk under the catalog takes no writes at all: mount it for writing again."""
+
+    public_text = (
+        "The server's disk is read-only: whoever runs the server has to look why (a disk that failed is made so) and "
+        "mount it for writing again; nothing was changed"
+    )
+
+
+class NotYetRemoved(DependencyError):
+    """A recording is erased, and the disk keeps its file still: look at the disk; it is tried again."""
+
+    is_known = True
+    public_text = (
+        "The recording is erased, and nobody is given it any more; what is left of it on the server's disk could not "
+        "be removed yet, and is as soon as the disk allows it. Whoever runs the server has to look at the disk; a "
+        "second DELETE tells whether it is gone"
+    )
 
 
 class OpenerFailed(DependencyError):

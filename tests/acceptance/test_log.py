@@ -126,7 +126,7 @@ async def test_why_a_server_does_not_start_is_an_object_too(tmp_path: Path) -> N
             ("--config", str(settings)),
             {"WAVSTREAM_LOG__FORMAT": "", "WAVSTREAM_QUOTAS__APPS": "{", "WAVSTREAM_LOG__LEVEL": "loud"},
         ),
-        (("--prot", "0"), {}),
+        (("--prot", "0", f"--config={settings}"), {"WAVSTREAM_LOG__FORMAT": ""}),
     ):
         environment = {"WAVSTREAM_DATA_DIR": str(tmp_path / "data"), **environment}
         async with written_by("-m", "wavstream", "serve", *arguments, **environment) as (process, said):

@@ -51,11 +51,15 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     return process.returncode, err.decode()
 
 
-async def test_a_signal_while_modules_are_imported_ends_it(tmp_path: Path) -> None:
+@SIGNALS
+async def test_a_signal_while_modules_are_imported_ends_it_without_a_word(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     process = await serve(tmp_path, python=("-X", "importtime"))
     await said(process, "rich")
-    process.send_signal(signal.SIGTERM)
-    assert (await ended(process))[0] == -signal.SIGTERM
+    process.send_signal(number)
+    code, words = await ended(process)
+    assert (code, [line for line in words.splitlines() if not line.startswith("import time:")]) == (-number, [])
 
 
 async def test_a_signal_before_the_port_is_bound_ends_it(tmp_path: Path) -> None:

@@ -103,7 +103,16 @@ async def test_the_apis_answer_byte_for_byte_as_the_version_before(tmp_path: Pat
             assert [kept(each) for each in told(answer)] == [kept(each) for each in told(before)]
             assert all((each["from"], each["metadata"], each["legs"]) == ("", {}, []) for each in told(answer))
             continue
+        if before["status"] == 401 or '"status":"absent"' in before["body"]:
+            answer, before = without_words(answer), without_words(before)
         assert answer == before, f"{question['method']} {question['path']}"
+
+
+def without_words(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without what has more words now: a wrong key, and a recording whose stream had not come."""
+    body = [{**each, "detail": "", "error": ""} for each in told(answer)]
+    headers = {name: value for name, value in answer["headers"].items() if name != "content-length"}
+    return {**answer, "body": body, "headers": headers}
 
 
 async def test_recordings_that_ran_become_the_files_that_the_version_before_makes_of_them(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.recordings import a_recording
 from tests.support.sessions import QuietRecorder
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.erasures import Erasing
 from wavstream.catalog.failures import CatalogFile
-from wavstream.catalog.schema import upgrade
-from wavstream.errors import DiskFull, DiskRefused
+from wavstream.catalog.schema import _use_wal, upgrade
+from wavstream.errors import DiskFull, DiskRefused, NotYetRemoved
 from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.retention.sweeper import Sweeper, Swept
@@ -101,6 +102,16 @@ async def test_without_any_room_the_caller_is_told_and_a_later_try_does_it(archi
     assert await archive.eraser.begin([recording], Status.DELETED, by="a test", now=NOW) == {"one"}
 
 
+async def test_an_erasure_whose_rest_the_disk_keeps_says_that_it_is_erased(archive: Archive) -> None:
+    recording = await archive.due("one")
+    await archive.eraser.begin([recording], Status.DELETED, by="a test", now=NOW)
+    archive.database.failure = DiskFull
+    archive.database.faults["Erasures.finish"] = FOREVER
+    with pytest.raises(NotYetRemoved, match="recording one is erased") as told:
+        await archive.eraser.remove(Erasing(recording.id, recording.object_key))
+    assert told.value.public_text.startswith("The recording is erased")
+
+
 async def test_the_file_of_a_recording_that_is_held_makes_no_room(archive: Archive) -> None:
     recording = await archive.due("one")
     assert await archive.catalog.holds.put("one", "default", LegalHold("legal", "case 4711", NOW - timedelta(days=1)))
@@ -127,6 +138,29 @@ def test_a_disk_without_room_is_told_from_one_that_fails(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "statvfs", lambda path: full)
     told += [type(file.failure("written", error)) for error in (no_index, OSError(errno.ENOSPC, "no room"))]
     assert told == [DiskFull, DiskRefused, DiskFull, DiskFull]
+
+
+def test_a_disk_that_is_read_only_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.statvfs(tmp_path)
+    read_only = os.statvfs_result((*found[:8], found.f_flag | os.ST_RDONLY, *found[9:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    file = CatalogFile(tmp_path / "catalog.db")
+    for code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        assert "read-only" in file.failure("written", sqlite_error(code)).public_text
+
+
+def test_a_catalog_that_is_refused_is_not_tried_again_as_one_that_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    class Cursor:
+        def execute(self, statement: str) -> None:
+            tries.append(statement)
+            raise sqlite_error(sqlite3.SQLITE_FULL if len(tries) > 1 else sqlite3.SQLITE_BUSY)
+
+    monkeypatch.setattr("wavstream.catalog.schema.time.sleep", lambda _: None)
+    with pytest.raises(sqlite3.OperationalError):
+        _use_wal(Cursor())  # type: ignore[arg-type]
+    assert len(tries) == 2
 
 
 def test_a_catalog_that_cannot_be_opened_for_want_of_room_says_so(

@@ -690,6 +690,13 @@ def test_an_app_has_quotas_of_its_own_and_a_wrong_name_among_them_is_told(tmp_pa
     (line,) = complaints(written(tmp_path, "[quotas.apps.shop]\nstreems = 7\n"))
 
     assert "in a file: quotas.apps.shop.streems" in line
+    assert line.endswith("there is no such quota; did you mean streams?")
+
+
+def test_a_variable_that_should_be_json_and_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_QUOTAS__APPS", "x")
+    (line,) = complaints()
+    assert line.startswith("WAVSTREAM_QUOTAS__APPS: 'x': must be a JSON object")
 
 
 def test_the_quotas_of_an_app_whose_id_none_can_have_are_told(tmp_path: Path) -> None:

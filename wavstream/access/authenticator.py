@@ -44,6 +44,10 @@ from wavstream.model.app import DEFAULT_APP, AppKey, app_name
 
 _MAX_CONCURRENT_HASHES = 2
 """Each takes a core and 16 MiB."""
+_WRONG_KEY = (
+    "the key is not valid: send the one that 'wavstream apps add' or 'wavstream keys add' printed, that the answer of "
+    "/admin/apps had, or that the server has as WAVSTREAM_API_KEY"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -168,6 +172,12 @@ class Authenticator:
         """Return whether what this key opened may stay open."""
         return key_id is None or (self._table is not None and self._table.is_good(key_id, self._now()))
 
+    def who(self, app_id: str) -> str:
+        """Return in words whose request one of this app is, for what is kept of an erasure."""
+        if self._table is not None and self._table.is_open:  # rule 6
+            return "nobody's key: loopback"
+        return f"api key of {app_name(app_id)}"
+
     def was_removed(self, app_id: str) -> bool:
         """Return whether this app was removed, so that nothing of it is given to anyone."""
         return self._table is not None and self._table.was_removed(app_id)
@@ -210,7 +220,7 @@ class Authenticator:
             raise
         if key is None:
             self.refused["key"] += 1
-            error = too_many or Unauthenticated("the key is not valid: send the key that 'wavstream apps add' printed")
+            error = too_many or Unauthenticated(_WRONG_KEY)
             log.info("key_refused", address=address, reason=str(error))
             raise error
         self._forgive(address)

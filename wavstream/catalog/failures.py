@@ -6,6 +6,7 @@
   goes on with the old file, and what it commits there nobody finds again. Only a person can mend it, and the server
   must be stopped for that; until then calls go on into their journals, which the next start enters again.
 - *Full*: the disk has no room for the log or its index. It passes, and what frees space is let through: ``Eraser``.
+- *Read-only*: the disk takes no writes at all, since it is mounted so or the kernel made it so after an error.
 - Anything else (an error of the disk) may pass.
 
 SQLite reads a page once and then trusts its memory, so a file that was overwritten may answer for a while: the first
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskFull, DiskRefused
+from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskFull, DiskReadOnly, DiskRefused
 
 _MAGIC = b"SQLite format 3\x00"
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -92,6 +93,8 @@ class CatalogFile:
             return CatalogDamaged(f"the catalog could not be {doing}: {cause}")
         if is_full(self._path, error):
             return DiskFull(f"the catalog could not be {doing}, the disk of {self._path} is full: free space on it")
+        if code in _REFUSED and _is_read_only(self._path):
+            return DiskReadOnly(f"the catalog could not be {doing}, the disk of {self._path} is read-only")
         if code in _REFUSED or isinstance(cause, OSError):
             return DiskRefused(f"the catalog could not be {doing}: {cause}")
         return DependencyError(f"the catalog could not be {doing}: {cause}")
@@ -117,6 +120,13 @@ def is_full(path: Path, error: Exception) -> bool:
     except OSError:
         return False
     return found.f_bavail * found.f_frsize < _FULL_BYTES
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def is_locked(error: Exception) -> bool:

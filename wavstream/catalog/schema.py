@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from wavstream.catalog.failures import is_full
+from wavstream.catalog.failures import is_full, is_locked
 from wavstream.catalog.tables import LOST_APPS, removed_apps
 from wavstream.errors import DiskFull, OperatorError
 
@@ -149,8 +149,8 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up:
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > give_up:
                 raise
             time.sleep(0.01)
 

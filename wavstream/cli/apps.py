@@ -5,8 +5,7 @@ A running server notices each change within a second.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from wavstream.cli.data_folder import found_folder, made_folder
 from wavstream.errors import OperatorError
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.ids import is_app_id, is_customer_id
+from wavstream.service.data_folder import DataFolder
 from wavstream.settings import Settings
 
 
@@ -66,17 +66,20 @@ async def list_apps(settings: Settings, console: Console) -> None:
 
 async def rotate_key(name: str, settings: Settings, console: Console) -> None:
     """Put a new key in the place of the app's first and print it; raise OperatorError if there is no such app."""
-    async with _opened(settings) as (catalog, digests):
-        app = await find_app(catalog, name)
-        key = make_key()
-        await catalog.apps.replace_key(app.id, **digests.kept(key), now=datetime.now(UTC))
+    folder = found_folder(settings)
+    async with folder.open_catalog(to_revoke=True) as catalog:
+        app, digests = await find_app(catalog, name), await _digests(folder, catalog, settings)
+        kept = digests.kept(key := make_key())
+        await folder.with_room(lambda: catalog.apps.replace_key(app.id, **kept, now=datetime.now(UTC)))
     _print_key(name, key, console)
 
 
 async def remove_app(name: str, settings: Settings, console: Console) -> None:
     """Remove the app; raise OperatorError if there is no such app."""
-    async with found_folder(settings).open_catalog() as catalog:
-        await catalog.apps.remove((await find_app(catalog, name)).id)
+    folder = found_folder(settings)
+    async with folder.open_catalog(to_revoke=True) as catalog:
+        app = await find_app(catalog, name)
+        await folder.with_room(lambda: catalog.apps.remove(app.id))
     console.print(
         f"app {name} is removed, and its keys, tokens and links open nothing; its recordings stay until their "
         "retention ends, and an app that is added under this name does not get them",
@@ -103,8 +106,9 @@ async def add_key(app_name: str, name: str, expires_hours: float | None, setting
     if not is_app_id(name):
         raise OperatorError(f"{name!r} cannot name a key: use 1 to 64 of letters, digits, _ and -")
     now, key = datetime.now(UTC), make_key()
-    async with _opened(settings) as (catalog, digests):
-        app = await find_app(catalog, app_name)
+    folder = found_folder(settings)
+    async with folder.open_catalog() as catalog:
+        app, digests = await find_app(catalog, app_name), await _digests(folder, catalog, settings)
         expires_at = None if expires_hours is None else now + timedelta(hours=expires_hours)
         if not await catalog.app_keys.add(app.id, name, **digests.kept(key), now=now, expires_at=expires_at):
             raise OperatorError(
@@ -128,8 +132,10 @@ async def list_keys(app_name: str, settings: Settings, console: Console) -> None
 
 async def revoke_key(app_name: str, name: str, settings: Settings, console: Console) -> None:
     """Take a key away from the app; raise OperatorError if there is none of that name."""
-    async with found_folder(settings).open_catalog() as catalog:
-        if not await catalog.app_keys.revoke((await find_app(catalog, app_name)).id, name):
+    folder = found_folder(settings)
+    async with folder.open_catalog(to_revoke=True) as catalog:
+        app = await find_app(catalog, app_name)
+        if not await folder.with_room(lambda: catalog.app_keys.revoke(app.id, name)):
             raise OperatorError(
                 f"app {app_name} has no key {name}: 'wavstream keys list {app_name}' shows those there are"
             )
@@ -153,12 +159,9 @@ def unknown_app(app_id: str) -> OperatorError:
     return OperatorError(f"there is no app {app_id}: 'wavstream apps list' shows those there are")
 
 
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Catalog, KeyDigests]]:
-    """Yield the catalog, and what makes the digests of its keys; raise OperatorError."""
-    folder = found_folder(settings)
-    async with folder.open_catalog() as catalog:
-        yield catalog, KeyDigests(await folder.load_master_key(settings.master_key, catalog.app_keys))
+async def _digests(folder: DataFolder, catalog: Catalog, settings: Settings) -> KeyDigests:
+    """Return what makes the digests of keys; raise OperatorError."""
+    return KeyDigests(await folder.load_master_key(settings.master_key, catalog.app_keys))
 
 
 def _accounts(given: Sequence[str]) -> dict[str, tuple[str, ...]]:

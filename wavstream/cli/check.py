@@ -21,12 +21,12 @@ from rich.console import Console
 
 from wavstream.api.app import make_facades
 from wavstream.errors import OperatorError
+from wavstream.model.hosts import UNIX
 from wavstream.service.backup import copy_catalog
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.listeners import AddressTaken, Listeners
 from wavstream.service.service import Service
 from wavstream.settings import Settings
-from wavstream.settings.hosts import UNIX
 
 _TELLS = """
     DELETE FROM outbox; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;

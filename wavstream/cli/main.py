@@ -6,8 +6,11 @@ work as it was given: the one line on standard error says what to change.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,7 +22,8 @@ from wavstream.cli.commands import calls, recordings, server, tenants, webhooks
 from wavstream.cli.interrupts import Interrupts
 from wavstream.cli.options import console
 from wavstream.errors import WavstreamError
-from wavstream.settings import load_log
+from wavstream.service.signals import interrupt_on_sigint
+from wavstream.settings import LogSettings, load_log
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,8 +40,8 @@ def main(interrupts: Interrupts | None = None) -> None:
     """Run the command; print every expected error as one line. ``interrupts``: the signals that may end it."""
     interrupts = interrupts or Interrupts()
     try:
-        if sys.argv[1:2] == ["serve"] and load_log().format == "json":
-            _serve_for_machines()
+        if sys.argv[1:2] == ["serve"] and (log := load_log(_named_config(sys.argv[2:]))).format == "json":
+            _serve_for_machines(log)
         code = app(standalone_mode=False, prog_name=_NAME)
     except WavstreamError as error:
         _complain(str(error))
@@ -79,14 +83,24 @@ def _to_nowhere() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _serve_for_machines() -> NoReturn:
+def _named_config(arguments: Sequence[str]) -> Path | None:
+    """Return the file that ``--config`` names among arguments which may be wrong."""
+    for given, following in itertools.pairwise((*arguments, "")):
+        if given == "--config" and following:
+            return Path(following)
+        if given.startswith("--config="):
+            return Path(given.partition("=")[2])
+    return None
+
+
+def _serve_for_machines(log: LogSettings) -> NoReturn:
     """Run `serve` where whoever reads its output wants JSON alone: wrong arguments are a line of the log too."""
     from wavstream.service.logs import configure, log_refusal
 
     try:
         code = app(standalone_mode=False, prog_name=_NAME)
     except TyperException as error:
-        configure(load_log())
+        configure(log)
         log_refusal(error.format_message())
         raise SystemExit(error.exit_code) from None
     raise SystemExit(code or 0)
@@ -100,11 +114,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Record phone calls that media servers stream over WebSocket."""
+    if context.invoked_subcommand != "serve":
+        interrupt_on_sigint()
 
 
 @app.command()

@@ -14,9 +14,13 @@ from wavstream.storage.links import rotate_link_keys
 async def rotate_links(settings: Settings, console: Console) -> None:
     """End every link that was handed out; a running server notices within a second."""
     folder = found_folder(settings)
-    async with folder.open_catalog() as catalog:
+
+    async def rotate() -> None:
         rotate_link_keys(folder.link_keys, datetime.now(UTC))
-        await catalog.app_keys.has_changed()
+
+    async with folder.open_catalog(to_revoke=True) as catalog:
+        await folder.with_room(rotate)
+        await folder.with_room(catalog.app_keys.has_changed)
     console.print(
         "every link made so far has ended, those in webhooks and sidecars too: ask the API for new ones", soft_wrap=True
     )
@@ -27,8 +31,9 @@ async def reset_master_key(settings: Settings, console: Console) -> None:
     folder = found_folder(settings)
     folder.claim()  # a running server goes on with the old one, and would refuse what is made under the new one
     try:
-        async with folder.open_catalog() as catalog:
-            await catalog.app_keys.set_master(None, known=await catalog.app_keys.master())
+        async with folder.open_catalog(to_revoke=True) as catalog:
+            known = await catalog.app_keys.master()
+            await folder.with_room(lambda: catalog.app_keys.set_master(None, known=known))
     finally:
         folder.release()
     console.print(

@@ -25,7 +25,7 @@ from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
-from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal
+from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
 
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
@@ -104,7 +104,8 @@ class Handshake(asyncio.Protocol):
             peer = self._transport.get_extra_info("peername")
             peer_host = peer[0] if isinstance(peer, tuple) else None
             lines = request.headers.get_all("X-Forwarded-For")
-            self._peer = Peer(client_address(peer_host, lines, self._endpoint.trusted_proxies))
+            address = client_address(peer_host, lines, self._endpoint.trusted_proxies)
+            self._peer = Peer(address, path=shown_target(request.path))
             asked = read_request(
                 request,
                 dialects=self._endpoint.dialects,
@@ -211,6 +212,7 @@ class Handshake(asyncio.Protocol):
                 address=peer.address,
                 session_id=peer.session_id,
                 leg=peer.leg,
+                path=peer.path,
                 status=status,
                 reason=reason,
             )

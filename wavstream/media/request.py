@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,12 +21,15 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from wavstream.access.keys import TOKEN_PREFIX
 from wavstream.access.origin import Networks, client_address, is_foreign, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.errors import DependencyError, Forbidden, InternalError, NotFound, PeerError, Unauthenticated
 from wavstream.model.ids import is_customer_id
 
+_SHOWN = 300
+"""Characters of a path that the log is told."""
 _SECRET_QUERY = frozenset({"app", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
 
@@ -37,6 +41,8 @@ class Peer(NamedTuple):
     """Of the client: a trusted proxy says which."""
     session_id: str | None = None
     leg: str | None = None
+    path: str | None = None
+    """That was asked for, without what opens something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,16 @@ def read_request(
             address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies) or "",
         ),
     )
+
+
+def shown_target(target: str) -> str:
+    """Return the path of a request for the log, without what opens something: its query, and a token in it."""
+    segments = target.partition("?")[0].split("/")
+    shown = [
+        "***" if before == "t" or segment.startswith(TOKEN_PREFIX) else segment
+        for before, segment in itertools.pairwise(("", *segments))
+    ]
+    return "/".join(shown)[:_SHOWN]
 
 
 def refusal(error: Exception) -> Response:

@@ -31,7 +31,7 @@ import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
-from wavstream.errors import DependencyError, DiskFull
+from wavstream.errors import DependencyError, DiskFull, NotYetRemoved
 from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
@@ -113,7 +113,13 @@ class Eraser:
             self._storage.delete(recording.object_key)
 
     async def remove(self, erased: Erasing) -> None:
-        """Remove what is left of a recording whose row is erased; raise DependencyError if something stays."""
+        """Remove what is left of a recording whose row is erased; raise NotYetRemoved if something stays."""
+        try:
+            await self._remove(erased)
+        except DependencyError as error:
+            raise NotYetRemoved(f"recording {erased.id} is erased, and something of it stays: {error}") from error
+
+    async def _remove(self, erased: Erasing) -> None:
         try:
             await asyncio.to_thread(self._storage.delete, erased.object_key)
         finally:

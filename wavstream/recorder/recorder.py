@@ -94,6 +94,11 @@ class Recorder:
 
     # ---- recordings ------------------------------------------------------------------------------------------------
 
+    def further_than_its_row(self, recording_id: str) -> Recording | None:
+        """Return a recording as it is while its file is being made, or while the catalog does not take its row."""
+        live = self.get(recording_id)
+        return None if live is None else live.row if live.finishing is not None else live.unsaved
+
     def get(self, recording_id: str) -> LiveRecording | None:
         """Return the recording if it is accepted, runs, or is being finished."""
         return self._live.get(recording_id)

@@ -257,6 +257,7 @@ class Recovery:
                 paused_by={each: frozenset(holders) for each, holders in summary.paused_by.items()},
             )
             session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
+            self._sessions.tell_opened(session)
             session.restore(left, running, now_us)
 
     async def _known(self, app_id: str, session_id: str) -> list[Recording]:
@@ -314,6 +315,7 @@ class Recovery:
         session = self._sessions.find_or_make(row.app_id, row.session_id, now_us, beyond_limit=True)
         if row.id in session.recordings.by_id:
             return
+        self._sessions.tell_opened(session)
         started = session.start(row, now_us)
         if started.row.status is not row.status:
             started.save_journaled_later()

@@ -66,11 +66,10 @@ def collect_metrics(
         for what, count in sessions.all_left_out().items():
             left_out = "What calls had no room for."
             yield MetricSample("wavstream_left_out_total", left_out, count, MetricType.COUNTER, {"what": what})
-        for similar in (False, True):
+        for similar in ("no", "yes", "not_looked"):
             waited = "Sessions whose recordings waited for a stream in vain."
-            labels = {"similar": "yes" if similar else "no"}
             count = sessions.no_stream[similar]
-            yield MetricSample("wavstream_no_stream_total", waited, count, MetricType.COUNTER, labels)
+            yield MetricSample("wavstream_no_stream_total", waited, count, MetricType.COUNTER, {"similar": similar})
         for quota in Quota:
             refused = "What apps were refused because of a quota, or of their share of the server."
             count = sessions.quotas.refused[quota]

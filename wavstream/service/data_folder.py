@@ -7,10 +7,11 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -22,6 +23,7 @@ from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
 from wavstream.storage.modes import FILE, FOLDER, Modes, as_parent, mend
+from wavstream.storage.reserve_file import ReserveFile
 
 _AS_THE_SERVER = (
     "start the server first, or say where its folder is as it is told, by WAVSTREAM_DATA_DIR or the file that --config "
@@ -35,6 +37,8 @@ _LOSSES = 20
 """As many are told; all are in the log."""
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class DataFolder:
@@ -240,11 +244,18 @@ class DataFolder:
                 return master
 
     @asynccontextmanager
-    async def open_catalog(self) -> AsyncIterator[Catalog]:
-        """Open the catalog for a command, which may run beside a server; raise OperatorError, also if there is none."""
+    async def open_catalog(self, *, to_revoke: bool = False) -> AsyncIterator[Catalog]:
+        """Open the catalog for a command, which may run beside a server; raise OperatorError, also if there is none.
+
+        ``to_revoke``: the command takes access away, which has to work on a full disk: ``with_room``.
+        """
         await asyncio.to_thread(self.look)
-        async with self._opened() as catalog:
+        async with self._opened(to_revoke=to_revoke) as catalog:
             yield catalog
+
+    async def with_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` returns, which takes access away; on a full disk it is given room of the reserve."""
+        return await ReserveFile(self.reserve_file).lend(work, why="access is taken away on a full disk")
 
     @asynccontextmanager
     async def make_catalog(self) -> AsyncIterator[Catalog]:
@@ -255,8 +266,11 @@ class DataFolder:
             yield catalog
 
     @asynccontextmanager
-    async def _opened(self, *, is_lost: bool = False) -> AsyncIterator[Catalog]:
-        catalog = await Catalog.open(self.catalog, is_lost=is_lost)
+    async def _opened(self, *, is_lost: bool = False, to_revoke: bool = False) -> AsyncIterator[Catalog]:
+        async def opened() -> Catalog:
+            return await Catalog.open(self.catalog, is_lost=is_lost)
+
+        catalog = await (self.with_room(opened) if to_revoke else opened())
         try:
             yield catalog
         finally:

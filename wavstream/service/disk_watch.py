@@ -13,11 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.sessions.admission import DiskReserve
-from wavstream.storage.reserve_file import RESERVE_BYTES, ReserveFile
+from wavstream.sessions.admission import FULL_BYTES, DiskReserve
+from wavstream.storage.reserve_file import ReserveFile
 
-FULL_BYTES = RESERVE_BYTES
-"""With less than that left a disk is as good as full: the next seconds of a few calls take it."""
 LOOK_S = 1.0
 TO_DO = "delete other files on it, or make it larger; recordings that are due or are deleted make room too"
 
@@ -33,29 +31,23 @@ class DiskWatch:
         self._is_full = False
         self._is_failing = False
 
-    def prepare(self) -> None:
-        """Keep room for what frees some; say it if there is none. Blocks."""
+    def look(self) -> None:
+        """Keep room for what frees some; say once if there is none, or none is kept. Blocks."""
         try:
-            self._look_and_keep()
-        except OSError as error:
-            log.warning("disk_reserve_not_made", error=str(error))
+            free_bytes = self._look()
+            if not self._is_full:
+                self._reserve_file.make(free_bytes)
+            self._is_failing = False
+        except OSError as error:  # the journal, the spool and the catalog say what of it matters
+            if not self._is_failing:
+                log.warning("disk_reserve_not_made", error=str(error))
+            self._is_failing = True
 
     async def run(self) -> None:
         """Look once a second, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            try:
-                await asyncio.to_thread(self._look_and_keep)
-                self._is_failing = False
-            except OSError as error:  # the journal, the spool and the catalog say what of it matters
-                if not self._is_failing:
-                    log.warning("disk_reserve_not_made", error=str(error))
-                self._is_failing = True
-
-    def _look_and_keep(self) -> None:
-        free_bytes = self._look()
-        if not self._is_full:
-            self._reserve_file.make(free_bytes)
+            await asyncio.to_thread(self.look)
 
     def _look(self) -> int:
         free_bytes = shutil.disk_usage(self._root).free
@@ -68,10 +60,6 @@ class DiskWatch:
 
 
 def why_short(reserve: DiskReserve) -> str | None:
-    """Return why no calls should be sent here, for want of room on the disk; None: there is room."""
-    if reserve.has_room():
-        return None
-    free_bytes = reserve.free_bytes or 0
-    if free_bytes < FULL_BYTES:
-        return f"the disk is full ({free_bytes // 1000} kB left): {TO_DO}"
-    return f"the disk has {free_bytes // 1_000_000} MB left, less than limits.min_free_bytes: {TO_DO}"
+    """Return why no calls should be sent here, for want of a disk that takes them; None: there is room."""
+    refusal = reserve.refusal()
+    return refusal if refusal is None or reserve.read_only is not None else f"{refusal}: {TO_DO}"

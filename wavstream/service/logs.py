@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import sys
 import threading
@@ -89,7 +88,6 @@ def configure(settings: LogSettings) -> None:
         processors=[ProcessorFormatter.remove_processors_meta, *_rendering(settings)],
     )
     handler, root = LogQueue(sys.stderr, formatter), logging.getLogger()
-    atexit.register(handler.flush)
     for before in [each for each in root.handlers if isinstance(each, LogQueue)]:
         before.flush()
         root.removeHandler(before)

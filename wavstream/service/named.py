@@ -3,7 +3,8 @@
 1. A setting that cannot do anything without its app keeps the server from starting, as any wrong setting does. Where
    apps are added over HTTP (`admin_api_key`), which takes a server that runs, it is a warning.
 2. One name of several, or a quota, is a warning: the others work, and an app that was removed must not stop a server.
-3. An app's events are looked at when they are written (``api/gateway/apps.py``); what an earlier version took is a
+3. A setting that is of use together with another, which is not set, is a warning.
+4. An app's events are looked at when they are written (``api/gateway/apps.py``); what an earlier version took is a
    warning.
 """
 
@@ -33,11 +34,19 @@ def check_names(settings: Settings, apps: Sequence[App]) -> None:
         _check("twilio.app", [twilio.app], those, is_needed=not may_come)
     if opener.kind != "none" and opener.apps:
         _check("opener.apps", opener.apps, there, is_needed=not may_come and there.isdisjoint(opener.apps))
+    if twilio.auth_token is None and "app" in twilio.model_fields_set and twilio.app in there:
+        _warn("twilio.app", "does nothing without twilio.auth_token: set it, and streams that Twilio signs are let in")
+    if twilio.auth_token is not None and "app" not in twilio.model_fields_set and len(there) > 1:
+        _warn("twilio.auth_token", "streams that Twilio signs are those of app default, since twilio.app names none")
     _check("quotas.apps", settings.quotas.apps, there, is_needed=False)
     for app in apps:
         for name in () if app.webhook is None else app.webhook.events:
             if (mistake := VOCABULARIES.wrong_event(name)) is not None:
                 log.warning("app_event_unknown", app_id=app.id, error=mistake)
+
+
+def _warn(setting: str, what: str) -> None:
+    log.warning("setting_incomplete", setting=setting, error=f"{variable(setting)} (in a file: {setting}): {what}")
 
 
 def _check(setting: str, named: Collection[str], there: Collection[str], *, is_needed: bool) -> None:

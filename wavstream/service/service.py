@@ -120,7 +120,7 @@ class Service:
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file)
-        await asyncio.to_thread(disk_watch.prepare)
+        await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
@@ -194,7 +194,8 @@ class Service:
         self.live = Live(
             self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
         )
-        reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes)
+        beside = (self.folder.link_keys, self.folder.journal, self.folder.recordings)
+        reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes, beside=beside)
         await reserve.look()
         self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
         await self.usage.look()
@@ -262,6 +263,7 @@ class Service:
             new_recordings=new_recordings,
             now_us=self.clock.now_us,
             wall=self._wall,
+            who_asks=lambda app_id: self.authenticator.who(app_id),
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(

@@ -1,7 +1,8 @@
 """SIGTERM and SIGINT, from the first moment of the process on.
 
 1. The kernel drops signals to process 1 of a container that has no handler for them, SIGTERM first of all. So a handler
-   is there before anything is imported that takes long; this module imports nothing of the kind.
+   is there before anything is imported that takes long; this module imports nothing of the kind. For SIGINT too, whose
+   handler of Python's would print where the import was.
 2. Handlers of Python run between two steps of the main thread, also while a step of the start keeps the event loop, and
    where a system call waits: it is interrupted.
 3. Before the server starts nothing is open, so the process ends at once.
@@ -22,10 +23,18 @@ from types import FrameType
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
-def end_on_sigterm() -> None:
-    """Have SIGTERM end this process, as it ends any other, also where it is process 1 (rule 1)."""
+def end_quietly() -> None:
+    """Have a signal end this process, as it ends any other, also where it is process 1 (rule 1)."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def interrupt_on_sigint() -> None:
+    """Have SIGINT raise KeyboardInterrupt after all: a command has begun that may have something to say to it."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def is_usual(number: int) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import structlog
+
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.connections import Connections
@@ -32,6 +34,8 @@ from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def media_endpoint(
@@ -182,3 +186,6 @@ async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigest
         await apps.add(App(DEFAULT_APP, created_at=now), **kept)
     else:
         await apps.replace_key(app.id, **kept, now=now)
+        # The same key, whose digest an earlier version made, has changed for nobody.
+        if found is None:
+            log.warning("default_key_replaced", app_id=app.id)

@@ -11,9 +11,10 @@ thread, and not when a recording begins: a disk that hangs would stop the event 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import errno
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,26 +30,39 @@ from wavstream.model.times import utc
 from wavstream.storage.object_keys import KeyTemplate
 
 CHECK_S = 1.0
+READ_ONLY_TO_DO = (
+    "whoever runs the server has to look why (a disk that failed is made so) and mount it for writing again"
+)
+FULL_BYTES = 8 << 20
+"""With less than that left a disk is as good as full: the next seconds of a few calls take it."""
 _BY_ITSELF = Origin()
 
 log = structlog.get_logger(__name__)
 
 
 class DiskReserve:
-    """The free space of the spool's disk, as it was at the last look."""
+    """The free space of the spool's disk, and whether what we write can be written, as it was at the last look."""
 
-    def __init__(self, spool: Path, min_free_bytes: int) -> None:
+    def __init__(self, spool: Path, min_free_bytes: int, *, beside: Sequence[Path] = ()) -> None:
+        """Keep ``min_free_bytes``, and no less than FULL_BYTES; ``beside``: folders and files that are written too."""
         self._spool = spool
-        self.min_free_bytes = min_free_bytes
+        self._beside = beside
+        self.min_free_bytes = max(min_free_bytes, FULL_BYTES)
         self.failures = 0
         """Looks in a row that the disk did not answer."""
         self.free_bytes: int | None = None
         """None: nobody has looked yet."""
+        self.read_only: Path | None = None
+        """What lies on a disk that takes no writes: it is mounted so, or the kernel made it so after an error."""
 
     async def look(self) -> None:
         """Ask the disk; raises OSError."""
-        usage = await asyncio.to_thread(shutil.disk_usage, self._spool)
-        self.free_bytes = usage.free
+        before = self.read_only
+        self.free_bytes, self.read_only = await asyncio.to_thread(self._look)
+        if self.read_only is not None and before is None:
+            log.error("disk_read_only", path=str(self.read_only), to_do=READ_ONLY_TO_DO)
+        elif self.read_only is None and before is not None:
+            log.info("disk_takes_writes", path=str(before))
 
     async def watch(self, *, every_s: float = CHECK_S) -> None:
         """Ask the disk again once a second, for as long as this runs."""
@@ -66,14 +80,44 @@ class DiskReserve:
         """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""
         return self.free_bytes is None or self.free_bytes - size_bytes >= self.min_free_bytes
 
+    def refusal(self) -> str | None:
+        """Return why nothing new can be recorded; None: it can."""
+        if self.read_only is not None:
+            return f"the server's disk is read-only, so nothing can be recorded: {READ_ONLY_TO_DO}"
+        if self.has_room():
+            return None
+        free_bytes = self.free_bytes or 0
+        if free_bytes < FULL_BYTES:
+            return f"the disk is full ({free_bytes // 1000} kB left)"
+        return f"the spool's disk has {free_bytes // 1_000_000} MB left, less than limits.min_free_bytes"
+
     def check(self) -> None:
         """Raise LimitReached if a new recording must be refused."""
-        if not self.has_room():
-            raise LimitReached(
-                f"the spool's disk has {(self.free_bytes or 0) // 1_000_000} MB left, "
-                "less than limits.min_free_bytes: running recordings go on, new ones are refused until there is room",
-                retry_after_s=60,
-            )
+        if (refusal := self.refusal()) is not None:
+            if self.read_only is None:
+                refusal += ": running recordings go on, new ones are refused until there is room"
+            raise LimitReached(refusal, retry_after_s=60)
+
+    def _look(self) -> tuple[int, Path | None]:
+        found = os.statvfs(self._spool)
+        read_only = next((each for each in (self._spool, *self._beside) if _is_read_only(each)), None)
+        return found.f_bavail * found.f_frsize, read_only
+
+
+def _is_read_only(path: Path) -> bool:
+    """Return whether nothing can be written there. Blocks.
+
+    An ext4 that has aborted its journal refuses writes, and does not say so in its flags (Linux 6.18): a file of ours
+    is opened for writing, which changes nothing on the disk.
+    """
+    try:
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return True
+        if path.is_file():
+            os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:  # what is gone is looked at elsewhere
+        return error.errno == errno.EROFS
+    return False
 
 
 class NewRecordings:

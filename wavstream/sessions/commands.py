@@ -33,7 +33,6 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.journal.events import RecordingStopped
-from wavstream.model.app import app_name
 from wavstream.model.call import CallFacts
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import PauseBehavior, RecordingOptions
@@ -70,8 +69,13 @@ class Commands:
         new_recordings: NewRecordings,
         now_us: Callable[[], int],
         wall: Callable[[], datetime] | None = None,
+        who_asks: Callable[[str], str] = str,
     ) -> None:
-        """Stamp sessions and recordings by ``now_us``; what is kept for a while by ``wall``, None: by that too."""
+        """Stamp sessions and recordings by ``now_us``; what is kept for a while by ``wall``, None: by that too.
+
+        ``who_asks`` says whose request one of an app is, for what is kept of an erasure.
+        """
+        self._who_asks = who_asks
         self._wall = wall or (lambda: utc(now_us()))
         self._sessions = sessions
         self._recorder = recorder
@@ -170,7 +174,7 @@ class Commands:
             self._opened.release(recording.row)
             await recording.journaled()
             return stopped
-        cancelled = session.recordings.cancel(recording, self._now_us())
+        cancelled = session.cancel(recording, self._now_us())
         self._opened.release(cancelled)
         await recording.save()
         return recording.ended
@@ -214,7 +218,7 @@ class Commands:
 
     async def get(self, *, app_id: str, recording_id: str) -> Recording:
         """Return one recording of the app; raises NotFound."""
-        further = self._further_than_its_row(recording_id)
+        further = self._recorder.further_than_its_row(recording_id)
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
         if further is not None and further.app_id == app_id:
             return further if row is None else replace(further, hold=row.hold)
@@ -277,7 +281,7 @@ class Commands:
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
-        by = f"api key of {app_name(app_id)}"
+        by = self._who_asks(app_id)
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
@@ -289,6 +293,7 @@ class Commands:
         """Tell of a session before its streams; raises LimitReached."""
         now_us = self._now_us()
         session = self._sessions.find_or_make(app_id, session_id, now_us)
+        self._sessions.tell_opened(session)
         session.learn(call)
         session.announce(now_us)
         return session_view(session, now_us)
@@ -340,8 +345,9 @@ class Commands:
                 await add(recording)
                 if self._sessions.is_stopping:
                     return recording  # the row waits for its first stream, as it would have done here
-                # Streams may have come and gone meanwhile, and the session with them.
+                # Its streams may have come and gone meanwhile, and it with them.
                 session = self._sessions.find_or_make(app_id, session_id, self._now_us(), beyond_limit=True)
+                self._sessions.tell_opened(session)
                 started = session.start(recording, self._now_us())
         except WavstreamError:
             session.take_back(expectation)
@@ -366,17 +372,11 @@ class Commands:
             await asyncio.wait_for(caught_up.wait(), STOP_WAIT_S)
         return True
 
-    def _further_than_its_row(self, recording_id: str) -> Recording | None:
-        """Return a recording as it is while its file is being made, or while the catalog does not take its row."""
-        live = self._recorder.get(recording_id)
-        return None if live is None else live.row if live.finishing is not None else live.unsaved
-
     async def _as_it_is(self, row: Recording) -> Recording:
         """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
         if not row.status.is_unfinished:
             return row
-        live = self._recorder.get(row.id)
-        if live is not None:
+        if (live := self._recorder.get(row.id)) is not None:
             return replace(live.row, hold=row.hold)
         return await self._catalog.recordings.get(row.id) or row
 

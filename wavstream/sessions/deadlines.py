@@ -30,6 +30,10 @@ STATE_EVERY_US = 60_000_000
 """What a damaged part of a journal can cost that is larger than a batch; the state of a session is about 2 kB."""
 
 
+LOOK_WAIT_US = 2_000_000
+"""For its turn to look which ids streamed in place of the one that did not come (``no_stream``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long a session waits for what may come."""
@@ -116,6 +120,8 @@ class SessionDeadlines:
         """None: it is not announced, or not any more."""
         self.stream_by_us: int | None = None
         """When the stream that a start needs is given up; None: none is needed."""
+        self._look_by_us: int | None = None
+        """Until when a wait that ran out goes on, to be told with what streamed in its place."""
         self.was_announced = False
         """Ever, also while it streamed."""
         self._timing = timing
@@ -149,7 +155,16 @@ class SessionDeadlines:
 
     def end(self) -> None:
         """End both waits: a stream is there."""
-        self.announced_until_us = self.stream_by_us = None
+        self.announced_until_us = self.stream_by_us = self._look_by_us = None
+
+    def wait_for_look(self, now_us: int) -> bool:
+        """Wait a little longer for a stream, until the next tick; return whether that was not done for too long."""
+        if self._look_by_us is None:
+            self._look_by_us = now_us + LOOK_WAIT_US
+        if now_us >= self._look_by_us:
+            return False
+        self.stream_by_us = now_us
+        return True
 
     def run_out(self, now_us: int) -> bool:
         """Forget what has been waited for long enough; return whether that was a stream."""

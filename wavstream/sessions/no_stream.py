@@ -9,6 +9,9 @@ node's name in front, a suffix, a mistyped digit. Then the recording waits in va
 3. A look costs a few milliseconds at most, whatever is compared: so many ids are looked at, and so many of these by
    difflib. Of looks there is one in ``LOOK_EVERY_US``, else thousands of recordings that wait in vain would hold up
    the event loop.
+4. Apps take turns to look, so that one with thousands of such recordings does not keep another from its look. Whoever
+   has to wait asks again, and comes later; who never gets a look is told that nobody looked, and not that there was
+   nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ IDS_OF_APP = 256
 APPS = 256
 """Apps that ids are kept of."""
 LOOK_EVERY_US = 100_000
+_ASKS_EVERY_US = 1_000_000
+"""An app that has not asked for so long does not wait for a look any more; ticks of a session are 150 ms apart."""
 _LOOKED_AT = 1_000
 _CLOSELY = 24
 """Looked at by difflib, each for up to 0.2 ms; the newest."""
@@ -38,6 +43,8 @@ class StreamedIds:
     def __init__(self) -> None:
         self._by_app: OrderedDict[str, OrderedDict[str, int]] = OrderedDict()
         self._looked_us: int | None = None
+        self._asked: dict[str, int] = {}
+        """The apps that wait for a look, in turn, and when each asked last."""
 
     def note(self, app_id: str, session_id: str, until_us: int) -> None:
         """Keep the id of a session whose last stream ended then."""
@@ -55,10 +62,15 @@ class StreamedIds:
         ids: OrderedDict[str, int] = self._by_app.get(app_id) or OrderedDict()
         return [session_id for session_id, until_us in reversed(ids.items()) if until_us >= since_us]
 
-    def may_look(self, now_us: int) -> bool:
-        """Return whether ids may be compared now; True takes the turn (rule 3)."""
+    def may_look(self, app_id: str, now_us: int) -> bool:
+        """Return whether ids may be compared now, for this app; True takes the turn (rules 3 and 4)."""
+        self._asked[app_id] = now_us  # one that waits already keeps its place
         if self._looked_us is not None and now_us - self._looked_us < LOOK_EVERY_US:
             return False
+        self._asked = {each: asked_us for each, asked_us in self._asked.items() if now_us - asked_us < _ASKS_EVERY_US}
+        if next(iter(self._asked)) != app_id:
+            return False
+        del self._asked[app_id]
         self._looked_us = now_us
         return True
 
@@ -74,9 +86,11 @@ def similar_ids(wanted: str, streamed: Iterable[str]) -> list[str]:
     return alike[:_NAMED]
 
 
-def no_stream_error(*, session_id: str, waited_us: int, similar: Sequence[str]) -> str:
-    """Return what is wrong, for a person who sees the recording that got no stream."""
+def no_stream_error(*, session_id: str, waited_us: int, similar: Sequence[str] | None) -> str:
+    """Return what is wrong, for a person who sees the recording that got no stream; None: nobody looked (rule 4)."""
     waited = f"no stream of session {session_id!r} came within {waited_us / 1e6:.0f} s"
+    if similar is None:
+        return f"{waited}; which sessions streamed meanwhile was not looked at: look at what the media server sends"
     if not similar:
         return f"{waited}, and no session of the app with a similar id streamed: look at what the media server sends"
     named = " and ".join(repr(each) for each in similar)

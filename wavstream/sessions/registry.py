@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,9 @@ from wavstream.dialects.events import StreamStarted
 from wavstream.errors import LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.options import RecordingOptions
+from wavstream.model.times import unix_us
 from wavstream.recorder.recorder import Recorder
+from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.admission import NewRecordings
 from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
@@ -82,9 +84,12 @@ class Sessions:
         """Recordings that are being started, by app, and by app and session."""
         self.left_out: Counter[str] = Counter()
         """What calls that are over had no room for, by what it is; ``all_left_out`` has those that live too."""
-        self.no_stream: Counter[bool] = Counter()
-        """Sessions whose recordings waited in vain for a stream; True: while one with a similar id streamed."""
+        self.no_stream: Counter[str] = Counter()
+        """Sessions whose recordings waited in vain for a stream, by whether one with a similar id streamed meanwhile:
+        ``yes``, ``no``, or ``not_looked``."""
         self._streamed = StreamedIds()
+        self._untold: set[Session] = set()
+        """Sessions that the log does not have yet."""
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class Sessions:
     def find_or_make(self, app_id: str, session_id: str, now_us: int, *, beyond_limit: bool = False) -> Session:
         """Return the live session, made if it is new; raise LimitReached if there are too many.
 
+        The log tells of it when somebody has a use for it (``tell_opened``): what asked for it may be refused.
         One that is no more than announced makes room: a forgotten announcement must not cost a call.
         ``beyond_limit``: it was let in before, and is not refused now.
         """
@@ -138,12 +144,13 @@ class Sessions:
                 turn=self._made,
                 unread_us=self.reading.unread_us,
                 similar=self._similar,
+                in_vain=self.no_stream,
             )
             self._made += 1
             self._of_app.add(app_id)
             self._sessions[app_id, session_id] = session
             min(self.slots, key=len)[session] = None
-            log.info("session_opened", session_id=session_id, app_id=app_id)
+            self._untold.add(session)
         return session
 
     def drop_if_over(self, session: Session) -> None:
@@ -167,6 +174,9 @@ class Sessions:
             slot.pop(session, None)
         if session.streams_so_far:
             self._streamed.note(session.app_id, session.session_id, session.last_stream_end_us)
+        if session in self._untold:
+            self._untold.remove(session)
+            return
         log.info(
             "session_over",
             session_id=session.session_id,
@@ -175,19 +185,26 @@ class Sessions:
             length_ms=(session.last_stream_end_us - session.created_us) // 1000,
         )
 
-    def _similar(self, session: Session, since_us: int, now_us: int) -> list[str]:
-        """Return the ids like this session's that the app streamed since then; and count that it waited in vain."""
-        found: list[str] = []
-        if self._streamed.may_look(now_us):
-            app_id = session.app_id
-            live = [
-                other.session_id
-                for other in self._sessions.values()
-                if other.app_id == app_id and other.streamed_since(since_us)
-            ]
-            found = similar_ids(session.session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
-        self.no_stream[bool(found)] += 1
-        return found
+    def tell_opened(self, session: Session) -> None:
+        """Tell in the log that there is this session, once: somebody has a use for it."""
+        if session in self._untold:
+            self._untold.remove(session)
+            log.info("session_opened", session_id=session.session_id, app_id=session.app_id)
+
+    def _similar(self, session: Session, waiting: Sequence[LiveRecording], now_us: int) -> list[str] | None:
+        """Return the ids like this session's that the app streamed since these recordings wait.
+
+        None: it is not the app's turn to look.
+        """
+        app_id, since_us = session.app_id, min(unix_us(recording.row.created_at) for recording in waiting)
+        if not self._streamed.may_look(app_id, now_us):
+            return None
+        live = [
+            other.session_id
+            for other in self._sessions.values()
+            if other.app_id == app_id and other.streamed_since(since_us)
+        ]
+        return similar_ids(session.session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
 
     def _check_session(self, app_id: str) -> None:
         """Raise LimitReached if the app, or the server, has no room for another session."""
@@ -269,6 +286,7 @@ class Sessions:
         records = (started.record or self._limits.auto_record) and not session.was_recorded
         if records:
             self.check_recording(app_id, session.session_id)
+        self.tell_opened(session)
         stream = session.open_stream(started, handle=handle, now_us=now_us)
         if self.reading.is_paused:
             handle.pause_reading()

@@ -14,6 +14,7 @@ reads a clock or waits.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from wavstream.sessions.session_recordings import SessionRecordings
 from wavstream.sessions.stream import Stream, facts_of
 
 log = structlog.get_logger(__name__)
+
+Similar = Callable[["Session", Sequence[LiveRecording], int], Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +80,13 @@ class Session:
         writer: JournalWriter,
         turn: int = 0,
         unread_us: int = 0,
-        similar: Callable[[Session, int, int], Sequence[str]] = lambda session, since_us, now_us: (),
+        similar: Similar = lambda session, waiting, now_us: (),
+        in_vain: Counter[str] | None = None,
     ) -> None:
         """Begin without a stream; ``FoldSchedule`` says what ``turn`` is, ``tick`` what ``unread_us`` is.
 
-        ``similar`` is asked for the ids like this session's that streamed since a moment, where no stream has come.
+        ``similar`` says which ids like this one streamed while these recordings waited; None: it cannot be looked now.
+        ``in_vain`` counts waits in vain by what it said.
         """
         self.app_id = app_id
         self.session_id = session_id
@@ -106,6 +111,7 @@ class Session:
         """When one of the streams is to be looked at, at the earliest."""
         self._unread_us = unread_us
         self._similar = similar
+        self._in_vain = Counter() if in_vain is None else in_vain
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -297,8 +303,14 @@ class Session:
     def _give_up_waiting(self, now_us: int) -> None:
         """End the recordings whose stream does not come, and say what streamed in its place."""
         if waiting := self.recordings.waiting:
-            since_us = min(unix_us(recording.row.created_at) for recording in waiting)
-            self.recordings.give_up_waiting(now_us, self._similar(self, since_us, now_us))
+            similar = self._similar(self, waiting, now_us)
+            if similar is not None or not self._deadlines.wait_for_look(now_us):
+                self._in_vain["not_looked" if similar is None else "yes" if similar else "no"] += 1
+                self.recordings.give_up_waiting(now_us, similar)
+
+    def cancel(self, recording: LiveRecording, now_us: int) -> Recording:
+        """End an accepted recording that no stream has come for, by a command, and say what streamed in its place."""
+        return self.recordings.cancel(recording, now_us, self._similar(self, [recording], now_us))
 
     def streamed_since(self, since_us: int) -> bool:
         """Return whether it had a stream at that moment or later."""
@@ -329,6 +341,7 @@ class Session:
     def restore(self, left: Restored, running: list[LiveRecording], now_us: int) -> None:
         """Go on with what the journal says was running; lost legs may come back."""
         self.was_recorded = True
+        self.created_us = min(now_us, *(unix_us(recording.row.created_at) for recording in running))
         self.legs.names = left.legs
         self._next_stream, self._next_track = left.next_stream, left.next_track
         self.recordings.restore(running, journal=left.journal, paused_by=left.paused_by)

@@ -188,31 +188,38 @@ class SessionRecordings:
 
     # ---- end ---------------------------------------------------------------------------------------------------
 
-    def cancel(self, recording: LiveRecording, now_us: int) -> Recording:
-        """End an accepted recording that no stream has come for: there will be no file."""
-        del self.by_id[recording.row.id]
-        return recording.cancel(
-            recording.row.became(Status.ABSENT, utc(now_us), end_reason=EndReason.STOPPED, ended_at=utc(now_us))
-        )
+    def cancel(self, recording: LiveRecording, now_us: int, similar: Sequence[str] | None = None) -> Recording:
+        """End an accepted recording that no stream has come for: there will be no file.
+
+        ``similar`` as ``give_up_waiting`` takes it.
+        """
+        return self._end_waiting(recording, EndReason.STOPPED, now_us, similar)
 
     def take_back(self, recording: LiveRecording, now_us: int) -> None:
         """End a recording whose start was not answered as safe: it ends where it began, so there will be no file."""
         assert recording.row.started_at is not None
         self.stop(recording, EndReason.STOPPED, now_us, end_us=unix_us(recording.row.started_at), cuts=True)
 
-    def give_up_waiting(self, now_us: int, similar: Sequence[str] = ()) -> None:
+    def give_up_waiting(self, now_us: int, similar: Sequence[str] | None = None) -> None:
         """End the accepted recordings: the stream that they wait for does not come.
 
-        ``similar``: the ids of sessions of the app that streamed meanwhile and are like this one's.
+        ``similar``: the ids of sessions of the app that streamed meanwhile and are like this one's; None: nobody
+        looked.
         """
         for recording in self.waiting:
-            row = recording.row
-            waited_us = now_us - unix_us(row.created_at)
-            error = no_stream_error(session_id=row.session_id, waited_us=waited_us, similar=similar)
-            ended = {"end_reason": EndReason.NO_STREAM, "ended_at": utc(now_us), "error": error}
-            recording.cancel(row.became(Status.ABSENT, utc(now_us), **ended))
+            self._end_waiting(recording, EndReason.NO_STREAM, now_us, similar)
             recording.save_later()
-            del self.by_id[recording.row.id]
+
+    def _end_waiting(
+        self, recording: LiveRecording, reason: EndReason, now_us: int, similar: Sequence[str] | None
+    ) -> Recording:
+        row = recording.row
+        waited_us = now_us - unix_us(row.created_at)
+        error = no_stream_error(session_id=row.session_id, waited_us=waited_us, similar=similar)
+        del self.by_id[row.id]
+        return recording.cancel(
+            row.became(Status.ABSENT, utc(now_us), end_reason=reason, ended_at=utc(now_us), error=error)
+        )
 
     def stop(
         self,

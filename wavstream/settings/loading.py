@@ -20,7 +20,7 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from wavstream.errors import OperatorError
 from wavstream.model.given import is_service_link, mistakes_in, without_blanks
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
-from wavstream.settings.tables import LogSettings
+from wavstream.settings.tables import AppQuotas, LogSettings
 
 OLDER_NAMES = {"stall_wait_s": "hold_s"}
 """Earlier names in a file of settings outside any table, read too; the name of today wins."""
@@ -54,8 +54,8 @@ def load(config: Path | None = None, *, overrides: Mapping[str, object] = Mappin
         complaints += [
             _complaint(wrong) for wrong in error.errors() if not _is_listed(wrong) and not told & _names(wrong)
         ]
-    except SettingsError:  # a variable with the name of a whole table: already among the complaints
-        pass
+    except SettingsError:  # a variable with the name of a whole table is already among the complaints
+        complaints += _not_json(environment)
     else:
         if not complaints:
             return settings
@@ -159,6 +159,16 @@ def _unknown_in_environment(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"{given}: there is no such setting{near and f'; did you mean {variable(near)}?'}"
 
 
+def _not_json(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a complaint for each variable that holds many values, and no JSON."""
+    known = {variable(name) for name, _ in every_setting()}
+    for name, value in sorted(environment.items()):
+        try:
+            _variables({name: value} if name.upper() in known else {})
+        except SettingsError:
+            yield f"{name}: {value!r}: must be a JSON object, such as " + '{"shop": {"sessions": 5}}'
+
+
 def _nearest(name: str, known: list[str]) -> str:
     within = [other for other in known if other.startswith(f"{name}.")]
     today = {older: name for name, older in OLDER_NAMES.items()}
@@ -188,6 +198,9 @@ def _complaint(wrong: ErrorDetails) -> str:
     where = f"{variables} (in a file: {names})"
     if wrong["loc"][:2] == ("quotas", "apps"):  # one variable holds them all
         where = f"{variable('quotas.apps')} (in a file: {name})"
+        if wrong["type"] == "extra_forbidden":
+            near = _nearest(str(wrong["loc"][-1]), [*AppQuotas.model_fields])
+            return f"{where}: there is no such quota{near and f'; did you mean {near}?'}"
     if field is None or "SecretStr" in str(field.annotation):
         return f"{where}: {rule}"
     return f"{where}: {wrong['input']!r}: {rule}"

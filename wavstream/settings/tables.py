@@ -179,7 +179,8 @@ class Limits(Table):
     conversion_bytes: Annotated[int, Field(ge=1)] = 8_589_934_592
     """Bytes of these files, together; 8 GiB is 18 calls of four hours as stereo WAV."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
-    """Bytes free on the disk below which new recordings are refused, so that running ones can finish."""
+    """Bytes free on the disk below which new recordings are refused, so that running ones can finish; 8 MiB at
+    least."""
     loop_delay_s: SecondsOrZero = 0.1
     """Seconds that the event loop is late on average, three seconds in a row, from which on streams of new calls are
     refused: then there is little headroom, and nobody has lost anything yet. 0: however late it is."""

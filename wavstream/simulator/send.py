@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import string
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec
 from wavstream.model.ids import is_customer_id, new_id
+from wavstream.model.recording import Status
 from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
+from wavstream.simulator.control import Control
 from wavstream.simulator.peers import CODECS
 from wavstream.simulator.quirks import Quirk, parse_quirk
 
 EXIT_OK, EXIT_CALL_FAILED, EXIT_CANNOT_START = 0, 1, 2
 
+_LOOKED_AT = 50
+"""Recordings of the session, the newest: a call has one or two."""
 _INTEGER_WIDTHS = ("PCM_16", "PCM_S8", "PCM_U8", "PCM_24", "PCM_32", "ULAW", "ALAW")
 
 
@@ -70,6 +75,7 @@ def _complain(text: str) -> None:
 
 def _run_send(request: SendRequest, console: Console) -> int:
     server, session_id, legs = _prepare(request)
+    over = _recordings_over(server, request)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bars = {
@@ -93,7 +99,29 @@ def _run_send(request: SendRequest, console: Console) -> int:
             )
         )
     console.print(f"session {session_id}: {_summary(reports, rates_hz)}", markup=False, highlight=False, soft_wrap=True)
+    if not request.record and _was_recorded(server, session_id, over, request.key) is False:
+        line = f"nothing of it is kept: no recording of session {session_id} was running; start one before, or --record"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return EXIT_OK
+
+
+def _recordings_over(server: ServerAddress, request: SendRequest) -> set[str]:
+    """Return the ids of the session's recordings that are over before the call, the newest, if we may know them."""
+    if request.record or request.session_id is None:
+        return set()
+    with suppress(WavstreamError):
+        of_session = Control(server, key=request.key).recordings(_LOOKED_AT, session_id=request.session_id)
+        return {each["id"] for each in of_session if each["ended_at"] is not None}
+    return set()
+
+
+def _was_recorded(server: ServerAddress, session_id: str, over: set[str], key: str | None) -> bool | None:
+    """Return whether a recording of the session has something of the call; None: the server does not tell us."""
+    try:
+        found = [*Control(server, key=key).recordings(_LOOKED_AT, session_id=session_id)]
+    except WavstreamError:  # a stream token lets nobody look, nor does a proxy that passes on streams alone
+        return None
+    return any(each["id"] not in over and each["status"] != Status.ABSENT for each in found)
 
 
 def read_wav(file: Path) -> tuple[Samples, int]:
@@ -129,7 +157,7 @@ def _prepare(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
         raise OperatorError(f"--codec {request.codec}: use one of {', '.join(CODECS[request.dialect])}")
     if not request.speed > 0:
         raise OperatorError(f"--speed {request.speed}: use a number above 0, or inf for as fast as possible")
-    session_id = request.session_id or f"send-{new_id()[:12]}"
+    session_id = f"send-{new_id()[:12]}" if request.session_id is None else request.session_id
     if not is_customer_id(session_id):
         raise OperatorError("--session: use 1 to 256 printable characters")
     names = string.ascii_lowercase[: len(request.files)]

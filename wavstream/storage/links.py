@@ -173,7 +173,7 @@ def load_link_keys(path: Path, now: datetime) -> LinkKeys:
 def rotate_link_keys(path: Path, now: datetime) -> None:
     """Put one new key in the place of all that are in the file, so that no link made so far opens anything.
 
-    Raise OperatorError if the file cannot be written.
+    Raise OperatorError or DiskFull if the file cannot be written.
     """
     replace_secret(path, _encode_keys((_fresh_key(now),)))
 

@@ -1,11 +1,14 @@
 """A file that only takes room, and gives it back when the disk is full: to free space takes space.
 
 An erasure is a transaction of the catalog, which first writes its log; so is the start of the catalog, which makes its
-log and its index. On a disk without any room neither can be done, and nothing would ever be deleted.
+log and its index, and so is taking a key away. On a disk without any room none can be done, and nothing would ever be
+deleted.
 
 1. The file is made when there is plenty of room, and its blocks are allocated: where the filesystem takes that for a
    promise (a compressing one does not), so much is left when all else is used.
 2. Whoever needs room takes a part of it, and as many as it takes. Once there is plenty of room it is whole again.
+3. Only a plain file with this name alone is ours. A link leads to somebody else's file, which is not ours to cut or to
+   fill; a FIFO hangs whoever opens it. What is odd is left alone, and then nothing is kept for a full disk.
 
 Every method but ``lend`` touches the disk: not for the event loop.
 """
@@ -15,8 +18,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +34,8 @@ PART_BYTES = 2 << 20
 RESERVE_BYTES = 4 * PART_BYTES
 PLENTY = 4
 """How many times what is missing has to be free before it is made: to make it must not be what fills the disk."""
+_ODD = (errno.ELOOP, errno.ENXIO, errno.EISDIR)
+"""What opening a link, a FIFO without a reader or a socket, and a folder is answered with."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +58,7 @@ class ReserveFile:
             missing_bytes = self._size_bytes - there_bytes
             if missing_bytes <= 0 or free_bytes < PLENTY * missing_bytes:
                 return missing_bytes <= 0
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open(os.O_CREAT)
             try:
                 os.posix_fallocate(descriptor, there_bytes, missing_bytes)
             except OSError as error:
@@ -70,7 +77,11 @@ class ReserveFile:
                 there_bytes = self._there()
                 left_bytes = max(0, there_bytes - self._part_bytes)
                 if there_bytes:
-                    os.truncate(self._path, left_bytes)
+                    descriptor = self._open()
+                    try:
+                        os.ftruncate(descriptor, left_bytes)
+                    finally:
+                        os.close(descriptor)
             except OSError:
                 return False
         if there_bytes:
@@ -90,7 +101,32 @@ class ReserveFile:
                     raise
 
     def _there(self) -> int:
+        """Return how many bytes it has; raise OSError if it is not ours (rule 3)."""
+        with suppress(FileNotFoundError):
+            return self._ours(os.lstat(self._path)).st_size
+        return 0
+
+    def _open(self, flags: int = 0) -> int:
+        # What it is was looked at before, and may be another since.
+        flags |= os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return os.stat(self._path).st_size
-        except FileNotFoundError:
-            return 0
+            descriptor = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise self._odd() if error.errno in _ODD else error from error
+        try:
+            self._ours(os.fstat(descriptor))
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _ours(self, found: os.stat_result) -> os.stat_result:
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise self._odd()
+        return found
+
+    def _odd(self) -> OSError:
+        return OSError(
+            f"{self._path} is a link, a folder or something else than the plain file that keeps room for a full disk: "
+            "it is left alone, and no room is kept until it is moved away"
+        )

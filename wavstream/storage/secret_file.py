@@ -40,16 +40,26 @@ def read_or_create(path: Path, fresh: bytes) -> bytes:
 
 
 def replace_secret(path: Path, content: bytes) -> None:
-    """Write over the file, or make it; raise OperatorError, and then what was there is there still."""
+    """Write over the file, or make it; raise OperatorError or DiskFull, and then what was there is there still."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(_write_temporary(path, content), path)
+        temporary = _write_temporary(path, content)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink()
+            raise
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"the disk is full: the secret file {path} cannot be written on it; delete other files on that disk, "
+                "or make it larger"
+            ) from error
         raise OperatorError(
             f"the secret file {path} cannot be written: {error.strerror}; check it and its folder"
         ) from error
@@ -58,9 +68,13 @@ def replace_secret(path: Path, content: bytes) -> None:
 def _write_temporary(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        as_parent(temporary)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            as_parent(temporary)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        temporary.unlink()
+        raise
     return temporary

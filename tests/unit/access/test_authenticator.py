@@ -195,6 +195,15 @@ async def test_no_key_is_unauthenticated_where_there_is_an_app(shop: Tenants, cl
         await ask(access, None, loopback=loopback)
 
 
+async def test_whose_request_it_is_says_so_where_nobody_has_a_key(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
+    await access.refresh()
+    keyless = access.who("default")
+    await nobody.give("shop", KEY)
+    await access.refresh()
+    assert (keyless, access.who("shop")) == ("nobody's key: loopback", "api key of shop")
+
+
 async def test_a_key_that_was_added_beside_the_server_opens_at_once(shop: Tenants, clock: Clock) -> None:
     access = access_to(shop, clock)
     await access.refresh()

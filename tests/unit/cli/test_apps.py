@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,9 +15,13 @@ import pytest
 from tests.support.command_line import CommandLine
 from wavstream.access.keys import KeyDigests
 from wavstream.api.registry import VOCABULARIES
+from wavstream.catalog.app_keys import AppKeys
+from wavstream.catalog.apps import Apps
 from wavstream.catalog.catalog import Catalog
+from wavstream.errors import DiskFull
 from wavstream.service.data_folder import DataFolder
 from wavstream.storage.links import load_link_keys
+from wavstream.storage.reserve_file import PART_BYTES, RESERVE_BYTES, ReserveFile
 
 
 def key_in(out: str) -> str:
@@ -223,3 +228,32 @@ def test_rotated_links_have_another_key(wavstream: CommandLine, data_dir: Path) 
     assert len(after.keys) == 1
     assert {key.id for key in after.keys} & {key.id for key in before.keys} == set()
     assert stat.S_IMODE(DataFolder(data_dir).link_keys.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("fails", "command"),
+    [
+        ("AppKeys.revoke", ("keys", "revoke", "shop", "main")),
+        ("Apps.replace_key", ("apps", "rotate-key", "shop")),
+        ("Apps.remove", ("apps", "remove", "shop")),
+        ("AppKeys.has_changed", ("links", "rotate")),
+    ],
+)
+def test_what_takes_access_away_is_given_room_of_the_reserve_on_a_full_disk(
+    wavstream: CommandLine, data_dir: Path, fails: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wavstream("apps", "add", "shop")
+    reserve = ReserveFile(DataFolder(data_dir).reserve_file)
+    reserve.make(1 << 40)
+    kind, method = {"Apps": Apps, "AppKeys": AppKeys}[fails.partition(".")[0]], fails.partition(".")[2]
+    do = getattr(kind, method)
+
+    async def on_a_full_disk(*given: object, **named: object) -> object:
+        if os.lstat(DataFolder(data_dir).reserve_file).st_size == RESERVE_BYTES:
+            raise DiskFull("full")
+        return await do(*given, **named)
+
+    monkeypatch.setattr(kind, method, on_a_full_disk)
+
+    assert wavstream(*command).code == 0
+    assert DataFolder(data_dir).reserve_file.stat().st_size == RESERVE_BYTES - PART_BYTES

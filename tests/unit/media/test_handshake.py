@@ -252,6 +252,21 @@ async def test_the_first_subprotocol_that_is_asked_for_is_answered_to_the_letter
     assert f"\r\nSec-WebSocket-Protocol: {asked_for.partition(',')[0]}\r\n" in head
 
 
+async def test_the_path_of_what_is_refused_is_told_without_what_opens_something(plane: MediaHarness) -> None:
+    paths = [
+        "/media/t/wst_my/nosuch/s/a",
+        "/proxy/media/t/key-secret/pcm/s",
+        "/media/wst_secret",
+        "/media/x?token=y",
+    ]
+    with capture_logs() as logs:
+        for path in paths:
+            await plane.ask(upgrade(path))
+    assert [entry["path"] for entry in logs] == [
+        "/media/t/***/nosuch/s/a", "/proxy/media/t/***/pcm/s", "/media/***", "/media/x",
+    ]  # fmt: skip
+
+
 async def test_handshakes_refused_without_end_are_a_few_lines_of_log_and_one_that_counts_the_rest(
     plane: MediaHarness,
 ) -> None:
@@ -260,7 +275,9 @@ async def test_handshakes_refused_without_end_are_a_few_lines_of_log_and_one_tha
             await plane.ask(upgrade(f"/media/{number}"))
             await plane.ask(upgrade("/media/pcm/s/a?token=wrong"))
         end_period(plane)
-    assert [entry["event"] for entry in logs].count("media_handshake_refused") == 20
+    refused = [entry for entry in logs if entry["event"] == "media_handshake_refused"]
+    assert len(refused) == 20
+    assert [entry["path"] for entry in refused][:2] == ["/media/0", "/media/pcm/s/a"]
     assert {(entry["kind"], entry["count"]) for entry in logs if entry["event"] == "refusals_summed_up"} == {
         ("media_handshake_refused 404", 5),
         ("media_handshake_refused 401", 5),

@@ -8,6 +8,8 @@ import gc
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -162,6 +164,37 @@ def test_nobody_waits_for_a_reader_that_does_not_read_and_what_is_dropped_is_cou
     assert numbers[:10] == list(range(10))
     assert numbers[-1] == 50
     assert len(numbers) + lost == 51
+
+
+# A process that logs more than a pipe holds, and ends.
+TALKER = """
+import functools
+from wavstream.service import log_queue, logs
+from wavstream.settings import LogSettings
+log_queue.LogQueue.flush = functools.partialmethod(log_queue.LogQueue.flush, 0.1)
+logs.configure(LogSettings(format="json"))
+for number in range(2000):
+    logs.log_refusal("x" * 100)
+"""
+
+
+@pytest.mark.parametrize("reader", ["does not read", "is gone", "is a full disk"])
+def test_a_process_ends_as_it_should_whatever_becomes_of_its_log(reader: str) -> None:
+    reads, writes = os.pipe()
+    if reader == "is gone":
+        os.close(reads)
+    elif reader == "is a full disk":
+        with open("/dev/full", "wb") as full:
+            os.dup2(full.fileno(), writes)
+    process = subprocess.Popen([sys.executable, "-c", TALKER], stdout=writes, stderr=writes)
+    os.close(writes)
+    try:
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if reader != "is gone":
+            os.close(reads)
 
 
 def test_what_was_not_written_is_counted_when_the_period_is_over() -> None:

@@ -9,9 +9,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from wavstream.access.keys import KeyDigests
+from wavstream.catalog.catalog import Catalog
 from wavstream.errors import OperatorError
 from wavstream.model.app import App, WebhookTarget
 from wavstream.service.named import check_names
+from wavstream.service.wiring import make_default_app
 from wavstream.settings import Settings
 
 URL = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
@@ -60,6 +63,24 @@ def test_one_name_of_several_or_a_quota_is_a_warning(
     assert [(line["event"], line["log_level"]) for line in logs] == [("setting_names_no_app", "warning")] * warnings
 
 
+@pytest.mark.parametrize(
+    ("twilio", "there", "told"),
+    [
+        ({"app": "shop"}, ("shop",), ["twilio.app"]),
+        ({"auth_token": "secret"}, ("default", "shop"), ["twilio.auth_token"]),
+        ({"auth_token": "secret"}, ("default",), []),
+        ({"auth_token": "secret", "app": "shop"}, ("default", "shop"), []),
+        ({}, ("default", "shop"), []),
+    ],
+)
+def test_a_setting_that_is_of_no_use_without_another_is_a_warning(
+    twilio: dict[str, str], there: tuple[str, ...], told: list[str]
+) -> None:
+    with capture_logs() as logs:
+        check_names(Settings(twilio=twilio), apps(*there))  # type: ignore[arg-type]
+    assert [(line["event"], line["setting"]) for line in logs] == [("setting_incomplete", each) for each in told]
+
+
 def test_an_event_that_an_earlier_version_took_is_a_warning() -> None:
     target = WebhookTarget("https://shop.example/hooks", ("recording.complete", "call.new"))
     with capture_logs() as logs:
@@ -67,3 +88,14 @@ def test_an_event_that_an_earlier_version_took_is_a_warning() -> None:
     (line,) = logs
     assert (line["event"], line["app_id"]) == ("app_event_unknown", "shop")
     assert "did you mean recording.completed?" in line["error"]
+
+
+async def test_a_key_of_the_default_app_that_takes_the_place_of_another_is_told(catalog: Catalog) -> None:
+    digests = KeyDigests(b"a master key of these tests, long")
+    told = []
+    for key in ("the-first-key-of-default", "the-first-key-of-default", "another-key-of-default"):
+        with capture_logs() as logs:
+            settings = Settings(api_key=SecretStr(key))
+            await make_default_app(settings, catalog.apps, digests=digests, now=datetime.now(UTC))
+        told.append([line["event"] for line in logs])
+    assert told == [[], [], ["default_key_replaced"]]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wavstream.service.signals import NUMBERS, StopSignals, end_on_sigterm
+from wavstream.service.signals import NUMBERS, StopSignals, end_quietly, interrupt_on_sigint
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,16 @@ async def test_a_start_that_cannot_be_cancelled_ends_with_the_process(ended: lis
     await asyncio.gather(start, return_exceptions=True)
 
 
+def test_a_command_hears_of_ctrl_c_once_it_has_begun() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_quietly()
+    assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    interrupt_on_sigint()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_process_that_was_told_to_hear_no_sigterm_goes_on_so() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_on_sigterm()
+    end_quietly()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

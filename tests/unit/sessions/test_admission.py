@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from tests.support.sessions import OPTIONS
 from tests.support.waiting import until
 from wavstream.errors import LimitReached
 from wavstream.model.options import FileFormat, RecordingOptions
-from wavstream.sessions.admission import DiskReserve, NewRecordings
+from wavstream.service.disk_watch import why_short
+from wavstream.sessions.admission import FULL_BYTES, DiskReserve, NewRecordings
 from wavstream.storage.object_keys import KeyTemplate
 
 NAMED = replace(OPTIONS, file_name="offer")
@@ -75,9 +78,65 @@ async def test_a_disk_below_its_reserve_refuses_until_there_is_room_again(tmp_pa
 
     reserve.min_free_bytes = 0
     reserve.check()
+    assert reserve.refusal() is None
 
     assert reserve.has_room(1)
     assert not reserve.has_room(1 << 62)
+
+
+async def test_a_disk_that_is_as_good_as_full_refuses_whatever_the_setting_says(tmp_path: Path) -> None:
+    reserve = DiskReserve(tmp_path, 0)
+    reserve.free_bytes = FULL_BYTES - 1
+    assert str(why_short(reserve)).startswith("the disk is full (8388 kB left): ")
+    with pytest.raises(LimitReached, match="the disk is full"):
+        reserve.check()
+
+
+@pytest.mark.parametrize("folder", ["spool", "journal"])
+async def test_a_disk_that_takes_no_writes_refuses_until_it_does_again(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, journal = tmp_path / "spool", tmp_path / "journal"
+    spool.mkdir()
+    journal.mkdir()
+    reserve, asked = DiskReserve(spool, 0, beside=[journal]), os.statvfs
+
+    def read_only(path: Path) -> os.statvfs_result:
+        found = asked(path)
+        flags = found.f_flag | (os.ST_RDONLY if path.name == folder else 0)
+        return os.statvfs_result((*found[:8], flags, *found[9:]))
+
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "statvfs", read_only)
+            for _ in range(3):
+                await reserve.look()
+        with pytest.raises(LimitReached, match="disk is read-only"):
+            reserve.check()
+        assert "read-only" in str(why_short(reserve))
+
+        await reserve.look()
+        reserve.check()
+    assert why_short(reserve) is None
+    at = str(tmp_path / folder)
+    assert [(line["event"], line["path"]) for line in logs] == [("disk_read_only", at), ("disk_takes_writes", at)]
+
+
+async def test_a_disk_that_takes_no_writes_and_does_not_say_so_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    ours.write_bytes(b"as it is")
+    reserve = DiskReserve(tmp_path, 0, beside=[ours, tmp_path / "gone"])
+    await reserve.look()
+    assert (reserve.read_only, ours.read_bytes()) == (None, b"as it is")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    await reserve.look()
+    assert reserve.read_only == ours
 
 
 async def test_a_disk_that_cannot_be_asked_is_told_of_once_and_what_was_known_last_counts(tmp_path: Path) -> None:

@@ -47,11 +47,11 @@ async def test_what_runs_is_each_file_and_of_each_journal_what_its_oldest_record
 async def test_a_look_tells_how_many_apps_there_are_and_what_they_share_of_the_disk(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    quotas, reserve = Quotas(), DiskReserve(tmp_path, 1_000)
+    quotas, reserve = Quotas(), DiskReserve(tmp_path, 0)
     usage = AppUsage(quotas, catalog=catalog, recorder=QuietRecorder(), reserve=reserve)
     await usage.look()
     assert Quota.DISK_BYTES not in quotas.server  # nobody has looked at the disk yet
-    reserve.free_bytes = 5_000
+    reserve.free_bytes = reserve.min_free_bytes + 4_000
     for app_id in ("one", "two", "three"):
         await catalog.apps.add(App(app_id, created_at=utc(at(0))), key_hash="h", key_lookup=app_id)
 

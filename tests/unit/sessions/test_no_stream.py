@@ -66,12 +66,27 @@ def test_ids_are_kept_by_app_the_newest_and_so_many() -> None:
 
 def test_ids_are_looked_at_once_in_a_while() -> None:
     ids = StreamedIds()
-    assert [ids.may_look(now_us) for now_us in (0, 1, LOOK_EVERY_US - 1, LOOK_EVERY_US, LOOK_EVERY_US + 1)] == [
-        True, False, False, True, False,
-    ]  # fmt: skip
+    moments = (0, 1, LOOK_EVERY_US - 1, LOOK_EVERY_US, LOOK_EVERY_US + 1)
+    assert [ids.may_look("shop", now_us) for now_us in moments] == [True, False, False, True, False]
+
+
+def test_apps_take_turns_to_look_whatever_one_of_them_asks() -> None:
+    ids = StreamedIds()
+    asks = [(app_id, turn) for turn in range(8) for app_id in ("loud", "loud", "loud", "quiet", "other")]
+    looked = [app_id for app_id, turn in asks if ids.may_look(app_id, turn * LOOK_EVERY_US)]
+    assert len(looked) == 8
+    assert min(looked.count(app_id) for app_id in ("quiet", "other")) >= 2
+
+
+def test_an_app_that_does_not_ask_any_more_holds_nobody_up() -> None:
+    ids = StreamedIds()
+    assert [ids.may_look("shop", 0), ids.may_look("gone", 1), ids.may_look("bank", 2)] == [True, False, False]
+    assert not ids.may_look("bank", LOOK_EVERY_US)
+    assert ids.may_look("bank", 2_000_000)
 
 
 def test_the_error_says_how_long_it_waited_and_what_streamed() -> None:
     told = no_stream_error(session_id="call-77", waited_us=60_100_000, similar=["Call-77", "call-770"])
     assert told.startswith("no stream of session 'call-77' came within 60 s; meanwhile 'Call-77' and 'call-770' ")
-    assert "similar" in no_stream_error(session_id="call-77", waited_us=60_000_000, similar=())
+    assert "no session of the app with a similar id" in no_stream_error(session_id="c", waited_us=0, similar=())
+    assert "was not looked at" in no_stream_error(session_id="c", waited_us=0, similar=None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.sessions import (
     ANNOUNCED_WAIT_S,
@@ -17,6 +19,7 @@ from tests.support.sessions import (
     at,
     introduction,
     journaled,
+    restore,
 )
 from wavstream.dialects import events as said
 from wavstream.dialects.events import Frame
@@ -25,6 +28,7 @@ from wavstream.journal.events import Mark, RecordingStarted, ServerStopped
 from wavstream.model.call import CallFacts
 from wavstream.model.options import ChannelLayout, RecordingOptions
 from wavstream.model.recording import EndReason
+from wavstream.model.times import utc
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.deferred_stream import DeferredStream
 from wavstream.sessions.quotas import Quota, Quotas
@@ -468,3 +472,28 @@ def test_a_list_that_is_read_a_page_at_a_time_has_each_session_once_while_others
 def test_a_cursor_that_is_not_of_this_list_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidFields, match="cursor"):
         RegistryHarness().sessions.page("one", limit=1, cursor=cursor)
+
+
+async def test_a_session_that_nobody_has_a_use_for_after_all_leaves_no_line() -> None:
+    board = RegistryHarness(min_free_bytes=1 << 62)
+    await board.reserve.look()
+    with capture_logs() as logs:
+        with pytest.raises(LimitReached):
+            board.open(record=True)
+        board.tick_round(1.0)
+        assert logs == []
+        board.open(session_id="call-78")
+    assert [(line["event"], line["session_id"]) for line in logs] == [("session_opened", "call-78")]
+
+
+async def test_what_a_restart_brought_back_is_as_long_as_it_was() -> None:
+    board = RegistryHarness()
+    row = replace(a_recording(), created_at=utc(at(0)), started_at=utc(at(0)))
+    session = board.sessions.find_or_make("default", "call-77", at(60.0))
+    board.sessions.tell_opened(session)
+    journal = board.writer.open(key="k", app_id="default", session_id="call-77")
+    restore(session, board.recorder, row, journal=journal, lost=[], last_us=at(50.0), now_us=at(60.0))
+    with capture_logs() as logs:
+        board.tick_round(61.0)
+    (over,) = [line for line in logs if line["event"] == "session_over"]
+    assert over["length_ms"] == 50_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,7 @@ from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
 from wavstream.recorder.recording import LiveRecording
+from wavstream.sessions.deadlines import LOOK_WAIT_US
 
 GIVEN_UP_S = RECONNECT_WAIT_S + 1
 
@@ -355,6 +357,20 @@ async def test_a_waiting_recording_is_absent_when_no_stream_comes_in_time() -> N
     assert (call.session.is_over, call.writer.journals) == (True, [])
 
 
+async def test_one_whose_app_cannot_look_for_similar_ids_yet_waits_a_little_and_is_told_so() -> None:
+    call, in_vain = LiveCall(), Counter[str]()
+    call.session._similar, call.session._in_vain = lambda *_: None, in_vain
+    recording = call.start()
+    call.session.tick(at(START_WAIT_S))
+    waited = list(call.waiting)
+    call.session.tick(at(START_WAIT_S) + LOOK_WAIT_US)
+
+    assert waited == [recording]
+    (absent,) = call.recorder.changed
+    assert (absent.status, "was not looked at" in str(absent.error)) == (Status.ABSENT, True)
+    assert in_vain == {"not_looked": 1}
+
+
 async def test_an_announced_session_outlives_a_recording_that_no_stream_came_for() -> None:
     call = LiveCall()
     call.session.announce(at(0))
@@ -385,8 +401,9 @@ async def test_a_session_that_was_announced_is_over_when_its_stream_has_hung_up(
 async def test_a_waiting_recording_can_be_cancelled() -> None:
     call = LiveCall()
 
-    cancelled = call.session.recordings.cancel(call.live(call.start()), at(1.0))
+    cancelled = call.session.cancel(call.live(call.start()), at(1.0))
 
+    assert str(cancelled.error).startswith("no stream of session 'call-77' came within 1 s")
     assert (cancelled.status, cancelled.end_reason, cancelled.ended_at) == (
         Status.ABSENT, EndReason.STOPPED, utc(at(1.0)),
     )  # fmt: skip

@@ -15,6 +15,8 @@ import soundfile
 from rich.console import Console
 
 from tests.unit.simulator.receiver import receiver
+from wavstream.errors import Unauthenticated
+from wavstream.simulator.control import Control
 from wavstream.simulator.send import SendRequest, read_wav, run_send
 
 NOWHERE = "ws://127.0.0.1:1"
@@ -43,6 +45,50 @@ async def test_each_file_is_a_leg_of_one_session(tmp_path: Path) -> None:
     assert "leg a 0.10 s in 1 messages, leg b 0.05 s" in screen.file.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("session_id", "before", "after", "is_told"),
+    [
+        (None, (), (), True),
+        (None, (), ("new",), False),
+        ("call-1", ("old",), ("old",), True),
+        ("call-1", ("running",), ("running",), False),
+        ("call-1", (), ("absent",), True),
+        ("call-1", (), None, False),
+    ],
+)
+async def test_a_call_that_nobody_records_is_told_of_where_the_server_lets_us_look(
+    session_id: str | None,
+    before: tuple[str, ...],
+    after: tuple[str, ...] | None,
+    is_told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [after] if session_id is None else [before, after]
+
+    def recordings(_: Control, limit: int, **filters: str | None) -> list[dict[str, object]]:
+        if (found := answers.pop(0)) is None:
+            raise Unauthenticated("a stream token")
+        status = {"running": "ongoing", "absent": "absent"}
+        return [
+            {"id": each, "status": status.get(each, "available"), "ended_at": None if each == "running" else "then"}
+            for each in found
+        ]
+
+    monkeypatch.setattr(Control, "recordings", recordings)
+    screen = Console(file=io.StringIO(), width=200)
+    async with receiver() as heard:
+        request = SendRequest(
+            files=[wav(tmp_path / "x.wav")],
+            url=f"ws://127.0.0.1:{heard.address.port}",
+            session_id=session_id,
+            speed=math.inf,
+        )
+        assert await asyncio.to_thread(run_send, request, screen) == 0
+    assert isinstance(screen.file, io.StringIO)
+    assert ("nothing of it is kept" in screen.file.getvalue()) is is_told
+
+
 async def test_a_refused_call_exits_1_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = wav(tmp_path / "x.wav")
     async with receiver(status=HTTPStatus.UNAUTHORIZED) as heard:
@@ -65,6 +111,7 @@ async def test_a_refused_call_exits_1_with_one_line(tmp_path: Path, capsys: pyte
         ({"quirks": ["jump:1"]}, "stall:AT_S:FOR_S"),
         ({"quirks": ["b=late:1"]}, "the legs are a"),
         ({"session_id": "a\nb"}, "printable"),
+        ({"session_id": ""}, "printable"),
         ({"files": []}, "1 to 26"),
         ({"files": [Path("/nowhere/x.wav")]}, "no such file"),
         ({"files": [Path(__file__)]}, "cannot be read"),

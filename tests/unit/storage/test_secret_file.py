@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from wavstream.errors import OperatorError
+from wavstream.errors import DiskFull, OperatorError
 from wavstream.storage.links import load_link_keys
-from wavstream.storage.secret_file import read_or_create
+from wavstream.storage.secret_file import read_or_create, replace_secret
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
 
@@ -35,6 +37,23 @@ def test_a_place_where_no_file_can_be_is_the_operators_to_mend(tmp_path: Path) -
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OperatorError, match="secret file"):
         read_or_create(tmp_path / "file" / "secret", b"x")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_secret_that_a_full_disk_does_not_take_leaves_nothing_but_the_one_of_before(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    replace_secret(path, b"before")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(DiskFull):
+            replace_secret(path, b"after")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("secret", b"before")]
 
 
 def test_the_link_keys_are_the_same_at_the_next_start(tmp_path: Path) -> None:
