@@ -101,7 +101,6 @@ SHORTER = {
         "cli/options.py",
         "cli/recover.py",
         "cli/secrets.py",
-        "service/disk_watch.py",
         "service/memory.py",
         "service/shares.py",
         "simulator/voices/make_voices.py",

@@ -108,6 +108,7 @@ def test_a_narrow_terminal_has_fewer_columns_and_whole_ids(
     monkeypatch.setattr("wavstream.cli.options.console._force_terminal", True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("wavstream.cli.options.console._width", None)  # what was set when it was made
 
     said = wavstream("list")
 
