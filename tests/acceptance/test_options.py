@@ -67,6 +67,10 @@ CALLS: dict[str, tuple[list[NDArray[np.int16]], dict[str, object]]] = {
 }
 
 
+pytestmark = pytest.mark.xdist_group("options")
+"""Most tests listen to the same calls, of which one process has enough."""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """All these calls, at once: each is streamed, recorded, and not stopped."""

@@ -30,6 +30,7 @@ from wavstream.simulator.quirks import Chunks, Delay, Double, Gap, Quirk, Stall,
 
 RATE_HZ = 8000
 SAID_HZ, HEARD_HZ = 600.0, 1500.0
+TOKEN = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 SILENCE = base64.b64encode(b"\xff" * 160).decode()
 
 
@@ -220,7 +221,7 @@ async def test_impossible_times_make_no_gap_of_an_hour_and_lose_nothing(tmp_path
 
 
 async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp_path: Path) -> None:
-    twilio = TwilioSettings(auth_token=SecretStr("t0ken"), app="default")
+    twilio = TwilioSettings(auth_token=SecretStr(TOKEN), app="default")
     settings: dict[str, Any] = {
         "twilio": twilio, "api_key": "right-key-of-the-default-app", "trusted_proxies": "127.0.0.1",
     }  # fmt: skip
@@ -231,7 +232,7 @@ async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp
         with pytest.raises(InvalidStatus) as refusal:
             await connecting
         assert refusal.value.response.status_code == 401
-        signed = hmac.digest(b"t0ken", b"wss://rec.example.com/media/twilio/call-77", "sha1")
+        signed = hmac.digest(TOKEN.encode(), b"wss://rec.example.com/media/twilio/call-77", "sha1")
         connecting = client.connect("/media/twilio/call-77")
         connecting.additional_headers = headers | {"X-Twilio-Signature": base64.b64encode(signed).decode()}
         async with connecting as socket:

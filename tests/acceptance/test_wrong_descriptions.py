@@ -114,6 +114,10 @@ async def play(folder: Path) -> dict[str, Told]:
     }
 
 
+pytestmark = pytest.mark.xdist_group("wrong descriptions")
+"""All tests listen to the same calls, of which one process has enough."""
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     return asyncio.run(play(tmp_path_factory.mktemp("calls")))

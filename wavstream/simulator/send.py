@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import string
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +109,8 @@ def _recordings_over(server: ServerAddress, request: SendRequest) -> set[str]:
     """Return the ids of the session's recordings that are over before the call, the newest, if we may know them."""
     if request.record or request.session_id is None:
         return set()
-    with suppress(WavstreamError):
-        of_session = Control(server, key=request.key).recordings(_LOOKED_AT, session_id=request.session_id)
+    with suppress(WavstreamError), closing(Control(server, key=request.key)) as control:
+        of_session = control.recordings(_LOOKED_AT, session_id=request.session_id)
         return {each["id"] for each in of_session if each["ended_at"] is not None}
     return set()
 
@@ -118,7 +118,8 @@ def _recordings_over(server: ServerAddress, request: SendRequest) -> set[str]:
 def _was_recorded(server: ServerAddress, session_id: str, over: set[str], key: str | None) -> bool | None:
     """Return whether a recording of the session has something of the call; None: the server does not tell us."""
     try:
-        found = [*Control(server, key=key).recordings(_LOOKED_AT, session_id=session_id)]
+        with closing(Control(server, key=key)) as control:
+            found = [*control.recordings(_LOOKED_AT, session_id=session_id)]
     except WavstreamError:  # a stream token lets nobody look, nor does a proxy that passes on streams alone
         return None
     return any(each["id"] not in over and each["status"] != Status.ABSENT for each in found)
