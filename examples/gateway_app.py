@@ -82,3 +82,7 @@ if __name__ == "__main__":
         main(sys.argv[1], float(sys.argv[2]), os.environ["APP_KEY"], os.environ["ADMIN_API_KEY"])
     except (IndexError, ValueError, KeyError):
         sys.exit(__doc__)
+    except KeyboardInterrupt:
+        sys.exit("given up")
+    except queue.Empty:
+        sys.exit("nothing was told within a minute: the log of the server says why (webhooks_failing)")

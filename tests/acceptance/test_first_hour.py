@@ -94,7 +94,7 @@ async def test_ten_minutes_with_freeswitch_end_with_the_file_of_a_call(folder: P
 
     said, heard = heard_in(folder / "call.wav")
     assert len(said) >= 2
-    assert len(heard) >= 2
+    assert heard == []
 
 
 async def test_ten_minutes_with_twilio_end_with_the_file_of_a_call(folder: Path) -> None:

@@ -94,7 +94,7 @@ def read_request(
         case ["", "media", name, *ids] if len(ids) <= 2:
             pass
         case _:
-            raise NotFound("a media WebSocket is opened at /media/{dialect}/{session_id}/{leg}")
+            raise NotFound("a media WebSocket is opened at /media/{dialect}, behind which session and leg may stand")
     dialect = dialects.get(name)
     if dialect is None:
         raise NotFound(f"there is no dialect of this name; there are: {', '.join(sorted(dialects))}")

@@ -1,7 +1,7 @@
 """``fs_cli -x COMMAND`` of a FreeSWITCH with ``mod_audio_stream``, as far as a page of ours uses it.
 
 A channel is a file below FS_CLI_STATE, named by its UUID; it streams until the file is gone. Left it says beeps of 600
-Hz, right it hears some of 1500 Hz. A start says OK before it has connected, as the module does.
+Hz; right it hears nothing, since it is parked. A start says OK before it has connected, as the module does.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ def main(command: str) -> None:
 async def stream(channel: Path, url: str) -> None:
     """Send what the channel says and hears, 20 ms in each message, until it is gone."""
     said = beeps(LONGEST_S, rate_hz=RATE_HZ, frequency_hz=600.0, offset_s=0.3)
-    heard = beeps(LONGEST_S, rate_hz=RATE_HZ, frequency_hz=1500.0, offset_s=0.6)
-    both = np.stack((said, heard), 1)
+    both = np.stack((said, np.zeros_like(said)), 1)
     async with connect(url, compression=None) as socket:
         start = asyncio.get_running_loop().time()
         for at in range(0, len(both), FRAME):
