@@ -7,10 +7,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.command_line import CommandLine, Said
 from tests.support.recorder import Recorder, recorder
@@ -22,11 +23,12 @@ SAID = noise(0.5)
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Return the shell, beside the server that the loop of this test runs."""
     monkeypatch.setenv("COLUMNS", "160")
     line = CommandLine(monkeypatch, capsys)
-    return lambda *words: asyncio.to_thread(line, *words)
+    with capture_logs():  # the log of that server is not what a command prints
+        yield lambda *words: asyncio.to_thread(line, *words)
 
 
 async def recorded(client: Recorder, session_id: str) -> dict[str, str]:

@@ -278,7 +278,7 @@ async def test_with_the_defaults_the_pound_key_ends_it(tmp_path: Path) -> None:
         await say(socket, QUIET)
         await shop.until_received(CALL, 20)
         await shop.ask(shop.client.calling.record, CALL, control_id="rec-1")
-        await say(socket, spoken()[: RATE_HZ // 2])
+        await speak(socket, spoken()[: RATE_HZ // 2])
         await socket.send('{"event":"dtmf","digit":"#"}')
         (item,) = await shop.recordings(completed=1)
         own = (await shop.http.get("/v1/recordings")).json()["data"][0]

@@ -5,11 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 import wavstream
 from wavstream.service.logs import LIBRARY_LINE
+
+pytestmark = pytest.mark.xdist_group("log events")
+"""All tests read the same trees, of which one process has enough."""
 
 PACKAGE = Path(wavstream.__file__).parent
 ROOT = PACKAGE.parent
@@ -29,6 +35,7 @@ class Event(NamedTuple):
     fields: frozenset[str]
 
 
+@cache
 def trees() -> dict[str, ast.Module]:
     return {
         module.relative_to(PACKAGE).as_posix(): ast.parse(module.read_text("utf-8"))
