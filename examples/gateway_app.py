@@ -65,7 +65,7 @@ def main(session_id, seconds, app_key, admin_key):
     name, app = urllib.parse.quote(session_id, safe=""), {"X-App-ID": "example", "X-API-Key": app_key}
     record, start, stop = f"/api/v1/sessions/{name}/commands/record", secrets.token_hex(8), secrets.token_hex(8)
     while (started := post(f"{record}/start", {"command_uid": start}, app)) is None:
-        time.sleep(1)  # 404: it does not stream yet, or not with this key
+        time.sleep(1)  # 404: it does not stream yet
     print("started", started, flush=True)
     time.sleep(seconds)
     print("stopped", post(f"{record}/stop", {"command_uid": stop}, app), flush=True)

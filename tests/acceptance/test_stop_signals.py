@@ -22,6 +22,11 @@ RATE_HZ = 48_000
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 
 
+def _as_in_a_terminal() -> None:
+    # Who runs the tests in the background of a script has SIGINT ignored, and a process inherits that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def serve(
     data_dir: Path, *options: str, before: tuple[str, ...] = (), python: tuple[str, ...] = ()
 ) -> asyncio.subprocess.Process:
@@ -34,7 +39,7 @@ async def serve(
     }
     return await asyncio.create_subprocess_exec(
         *before, sys.executable, *python, "-m", "wavstream", "serve", *options,
-        stderr=asyncio.subprocess.PIPE, env=environment,
+        stderr=asyncio.subprocess.PIPE, env=environment, preexec_fn=_as_in_a_terminal,
     )  # fmt: skip
 
 
