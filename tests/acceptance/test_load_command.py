@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.certificates import make_certificate
 from tests.support.recorder import Recorder, recorder
-from tests.support.tls_proxy import make_certificate, tls_proxy
+from tests.support.tls_proxy import tls_proxy
 from wavstream.errors import Unauthenticated
 from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest
@@ -43,7 +44,7 @@ async def test_calls_that_follow_each_other_are_recorded_whole_and_are_removed_u
 async def test_a_load_goes_through_a_proxy_with_tls_a_path_and_no_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = await asyncio.to_thread(make_certificate, tmp_path)
+    certificate = await asyncio.to_thread(make_certificate, tmp_path, addresses=("127.0.0.1",))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     settings: dict[str, Any] = {"api_key": KEY, "public_url": "https://rec.example.com/rec"}
     async with recorder(tmp_path / "data", **settings) as (_, service):

@@ -11,14 +11,10 @@ import os
 import ssl
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.support.certificates import make_certificate
 
 NAME = "four-random-words.trycloudflare.com"
 ADDED = b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nCf-Connecting-Ip: 203.0.113.9\r\nCf-Ray: 8f\r\n"
@@ -26,17 +22,9 @@ ADDED = b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nCf-Connect
 
 def certificate() -> ssl.SSLContext:
     """Return TLS with a certificate of its own making for the name."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "both.pem"
-        file.write_bytes(pem)
-        context.load_cert_chain(file)
+        context.load_cert_chain(make_certificate(Path(folder), NAME))
     return context
 
 
