@@ -10,7 +10,6 @@ import base64
 import hmac
 import json
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from websockets.asyncio.client import connect
 
+from bench.processes import free_port
 from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import hear
 from tests.support.stand_ins.cloudflared import NAME
@@ -32,12 +32,6 @@ from wavstream.rendering.codecs.encode import encode
 
 RATE_HZ, SAID_HZ, HEARD_HZ = 8_000, 600.0, 1500.0
 TWILIO_TOKEN = "0f0e0d0c0b0a09080706050403020100"
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 def commands(page: str, port: int) -> list[str]:

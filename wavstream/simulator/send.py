@@ -29,7 +29,7 @@ from wavstream.simulator.control import Control
 from wavstream.simulator.peers import CODECS
 from wavstream.simulator.quirks import Quirk, parse_quirk
 
-EXIT_OK, EXIT_CALL_FAILED, EXIT_CANNOT_START = 0, 1, 2
+EXIT_OK, EXIT_CALL_FAILED = 0, 1
 
 _LOOKED_AT = 50
 """Recordings of the session, the newest: a call has one or two."""
@@ -63,7 +63,7 @@ def run_send(request: SendRequest, console: Console) -> int:
         return _run_send(request, console)
     except WavstreamError as failed:
         _complain(str(failed))
-        return EXIT_CANNOT_START if isinstance(failed, OperatorError) else EXIT_CALL_FAILED
+        return failed.exit_code
     except KeyboardInterrupt:
         _complain("interrupted; the streams were broken off")
         return EXIT_CALL_FAILED
