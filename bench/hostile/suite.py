@@ -19,7 +19,7 @@ from bench.faults.calls import Result
 from bench.faults.sender import Sender
 from bench.faults.victim import Victim
 from bench.hostile.attacks import ATTACKS, HOLDING
-from bench.hostile.bystander import Bystander, resident_kb
+from bench.hostile.bystander import Bystander
 from bench.hostile.peer import Peer, Tally, drop, message
 from wavstream.settings import PREFIX, variable
 
@@ -27,7 +27,7 @@ HELD_S = 75.0
 """Since when sockets that say nothing, or read nothing, must be gone."""
 SLOW_S = 1.0
 MEMORY_TIMES = 2.0
-_GROWN_TIMES = 0.5
+"""Of what the calls take alone, whatever earlier attacks hold or have left behind."""
 LINES_OF_AN_ATTACK = 500
 """Log lines: refusals are summed up, so that no peer fills the disk with them."""
 _OWN_FILE_MESSAGES = 8
@@ -125,7 +125,6 @@ async def _attack(
 ) -> None:
     """Make an attack, and add what came of it."""
     bystander.begin_part()
-    earlier_times = resident_kb(victim.pid) / max(bystander.idle_kb, 1)
     victim.read_log()
     errors, tracebacks = len(victim.blame.server_errors), len(victim.blame.tracebacks)
     lines = victim.log_lines()
@@ -146,8 +145,7 @@ async def _attack(
     if figures:
         if outcome.slowest_s > SLOW_S:
             outcome.fell.append(f"the other app waited {outcome.slowest_s:.1f} s for an answer")
-        # What an earlier attack has made it take is not this one's.
-        if outcome.memory_times > max(MEMORY_TIMES, earlier_times + _GROWN_TIMES):
+        if outcome.memory_times > MEMORY_TIMES:
             outcome.fell.append(f"{outcome.memory_times:.1f} times the idle memory")
         if outcome.log_lines > LINES_OF_AN_ATTACK:
             outcome.fell.append(f"{outcome.log_lines} log lines")

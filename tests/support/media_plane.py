@@ -116,6 +116,7 @@ class RememberingSessions:
         sink_raises: Exception | None = None,
     ) -> None:
         self.sinks: list[RememberingSink] = []
+        self.written_now: list[tuple[str, str]] = []
         self.arrived = asyncio.Event()
         self.refuse = refuse
         self._at_open = at_open
@@ -126,6 +127,9 @@ class RememberingSessions:
 
     def awaits(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> bool:
         return False
+
+    def write_now(self, app_id: str, session_id: str) -> None:
+        self.written_now.append((app_id, session_id))
 
     def open_stream(self, started: StreamStarted, *, app_id: str, handle: StreamHandle, now_us: int) -> RememberingSink:
         if self.refuse is not None:

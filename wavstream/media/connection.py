@@ -287,6 +287,8 @@ class MediaConnection(asyncio.Protocol):
         )
         if closing is not None:
             self._fail_with(closing)
+        else:
+            self._stream.write_now()
 
     def _end(self, state: State) -> None:
         """Tell the session that its stream is over, if it was not told yet."""

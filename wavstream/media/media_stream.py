@@ -155,6 +155,11 @@ class MediaStream:
                 self._endpoint.quotas.streams.remove(self._app_id)
                 sink.closed(clean, arrival_us)
 
+    def write_now(self) -> None:
+        """Have what came be written without waiting for its turn: it is much."""
+        if self.sink is not None and self.started is not None and self.started.session_id is not None:
+            self._endpoint.sessions.write_now(self._app_id, self.started.session_id)
+
     def newest_frame_samples(self) -> int:
         """Return the samples of each channel in the newest frame; 0: there is none."""
         return 0 if self.sink is None else self.sink.frame_samples

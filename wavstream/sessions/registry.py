@@ -330,6 +330,12 @@ class Sessions:
                 if self.reading.is_paused:
                     deferred.handle.pause_reading()
 
+    def write_now(self, app_id: str, session_id: str) -> None:
+        """Have the session's journal written as far as it is, without waiting for its tick: a lot has come since."""
+        session = self.find(app_id, session_id)
+        if session is not None and session.notes.journal is not None:
+            self._writer.submit([session.notes.journal])
+
     def apply_backpressure(self, full: bool) -> None:
         """Stop reading from all streams while the journal's queue is full, and read on when it has room again."""
         self.reading.pause(full)

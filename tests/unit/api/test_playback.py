@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +16,10 @@ from structlog.testing import capture_logs
 
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.playback import CHUNK_BYTES, content_disposition
+from wavstream.api.playback import CHUNK_BYTES, PIECE_BYTES, FilePart, FileReader, content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
+from wavstream.turns.fair_pool import FairPool, Places
 
 
 @pytest.fixture
@@ -315,7 +319,47 @@ async def test_a_caller_who_goes_away_ends_the_reading(world: ApiHarness, url: s
         raise AssertionError
 
     await world.app(_scope(url), receive, _recorder(sent))
-    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sum(len(message.get("body", b"")) for message in sent) == CHUNK_BYTES
+
+
+class _CountedReader(FileReader):
+    offsets: list[int]
+
+    async def read(self, length_bytes: int, offset: int) -> bytes:
+        self.offsets.append(offset)
+        return await super().read(length_bytes, offset)
+
+
+async def test_what_a_caller_did_not_take_in_time_is_not_kept_for_it_but_read_again(tmp_path: Path) -> None:
+    """It takes the first piece of each chunk and then nothing, until nothing is held for it any more."""
+    audio = bytes(range(251)) * 3_000
+    (tmp_path / "file").write_bytes(audio)
+    pool = FairPool("test", threads=1, places=Places(in_all=1, of_app=1, setting="test"))
+    reader, got, in_hand = _CountedReader(pool, "one"), bytearray(), 0
+    reader.offsets = []
+    await reader.open(tmp_path / "file")
+
+    async def send(message: Message) -> None:
+        nonlocal in_hand
+        piece = message.get("body", b"")
+        in_hand = in_hand + len(piece) if piece else 0
+        if in_hand > PIECE_BYTES:
+            await asyncio.Event().wait()
+        got.extend(piece)
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    @contextlib.asynccontextmanager
+    async def reading() -> AsyncIterator[Callable[[int], None]]:
+        yield lambda _: None
+
+    answer = FilePart(reader, None, size_bytes=len(audio), headers={}, reading=reading, patience_s=0.001)
+    await answer({"type": "http"}, receive, send)
+    await pool.stop()
+    assert bytes(got) == audio
+    assert reader.offsets == list(range(0, len(audio), PIECE_BYTES))
 
 
 async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(

@@ -445,6 +445,16 @@ async def test_more_bytes_than_ten_seconds_of_the_limit_at_once_close_1008() -> 
         assert await sink.end() is False
 
 
+async def test_a_stream_of_which_much_comes_at_once_is_written_each_megabyte() -> None:
+    async with media_plane(limits=MediaLimits(watch_interval_s=1000)) as plane:
+        peer = await plane.raw()
+        peer.send(*[client_frame(BINARY, bytes(31_992))] * 100)
+        sink = await plane.sink()
+        await sink.hear(lambda sink: len(sink.frames) == 100)
+        # A read of the socket has up to 256 KiB, so what is noticed may be more than a megabyte.
+        assert plane.sessions.written_now in ([("default", "s")] * 2, [("default", "s")] * 3)
+
+
 async def test_a_stream_may_send_as_fast_as_the_limit_for_ever() -> None:
     limits = MediaLimits(bytes_per_second=1_000_200, watch_interval_s=1)
     async with media_plane(limits=limits) as plane:

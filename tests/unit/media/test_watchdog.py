@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from wavstream.media.closing import IDLE, Closing, out_of_time, over_limit
 from wavstream.media.endpoint import MediaLimits
-from wavstream.media.watchdog import StreamWatchdog
+from wavstream.media.watchdog import WRITE_BYTES, StreamWatchdog
 
 FRAME_RATE = over_limit("media.frames_per_second", 50, "frames")
 BYTE_RATE = over_limit("media.bytes_per_second", 1000, "bytes")
@@ -70,6 +70,18 @@ def test_ten_seconds_of_bytes_may_be_saved_up_and_not_more() -> None:
     for _ in range(60):
         watchdog.look(received_bytes=0, frames=0, controls=0, reading=True)
     assert watchdog.bytes_ceiling == 10_000
+
+
+def test_much_at_once_is_within_the_allowance_and_reaches_a_ceiling_each_megabyte() -> None:
+    watchdog = StreamWatchdog(MediaLimits())
+    ceilings = [watchdog.bytes_ceiling]
+    for received in (1_200_000, 9_500_000):
+        assert watchdog.over(received_bytes=received, frames=1, controls=0) is None
+        ceilings.append(watchdog.bytes_ceiling)
+    assert ceilings == [WRITE_BYTES, 1_200_000 + WRITE_BYTES, 10_000_000]
+    assert watchdog.look(received_bytes=9_500_000, frames=1, controls=0, reading=True) is None
+    assert watchdog.bytes_ceiling == 9_500_000 + WRITE_BYTES
+    assert watchdog.over(received_bytes=11_000_001, frames=2, controls=0) is not None
 
 
 def test_control_frames_have_an_allowance_of_their_own_that_says_so() -> None:

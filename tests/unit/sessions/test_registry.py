@@ -310,6 +310,18 @@ async def test_every_session_is_visited_once_in_ten_slots() -> None:
     assert [len(journals) for journals in board.writer.submitted].count(3) == 5
 
 
+async def test_a_session_of_which_much_has_come_is_written_without_its_tick_and_no_other_is() -> None:
+    board = RegistryHarness(auto_record=True)
+    board.open("a")
+    board.open("a", session_id="call-78")
+    before = len(board.writer.submitted)
+
+    board.sessions.write_now("default", "call-78")
+    board.sessions.write_now("default", "nobody's")
+
+    assert [[each.session_id for each in journals] for journals in board.writer.submitted[before:]] == [["call-78"]]
+
+
 async def test_journals_are_folded_when_enough_was_journaled() -> None:
     board = RegistryHarness(auto_record=True)
     board.open("a")
