@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.support.recorder import hear, recorder
 from tests.support.recordings import a_recording
@@ -20,7 +23,7 @@ from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.database import Database
 from wavstream.catalog.schema import upgrade
-from wavstream.errors import CatalogDamaged, CatalogLocked
+from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError
 from wavstream.model.recording import Status
 from wavstream.service.service import Service
 
@@ -76,6 +79,31 @@ async def test_what_is_queued_behind_a_wait_for_the_lock_fails_with_it_and_what_
     await catalog.database.close()
 
 
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_the_disk_is_asked_about_a_failure_by_the_thread_that_met_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The event loop would stand still with a disk that hangs."""
+    catalog, askers = await Catalog.open(tmp_path / "catalog.db"), list[threading.Thread]()
+    statvfs = os.statvfs
+
+    def note_and_ask(path: Path) -> os.statvfs_result:
+        askers.append(threading.current_thread())
+        return statvfs(path)
+
+    def fail(_: Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    monkeypatch.setattr("wavstream.catalog.failures.os.statvfs", note_and_ask)
+    with pytest.raises(DependencyError, match="disk I/O error"):
+        await getattr(catalog.database, way)(fail)
+    await catalog.database.close()
+    assert askers
+    assert threading.current_thread() not in askers
+
+
 async def test_every_route_answers_while_the_catalog_is_locked_and_a_command_that_is_safe_is_done(
     tmp_path: Path, short_waits: None, lock: Callable[[str], object]
 ) -> None:
@@ -111,7 +139,7 @@ async def test_every_route_answers_while_the_catalog_is_locked_and_a_command_tha
         assert done == [200] * 4
         assert paused["status"] == "paused"
         assert ready.status_code == 503
-        assert "holds the lock" in ready.json()["reasons"][0]
+        assert "another program" in ready.json()["reasons"][0]
         await client.until(two)
         assert (await client.http.get("/readyz")).status_code == 200
 

@@ -107,12 +107,8 @@ class Database:
 
     async def read(self, read: Read[T]) -> T:
         """Return what ``read`` returns; raise what it raises, or DependencyError."""
-        try:
-            # rule 1
-            asked_s = time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._run_read, read, asked_s)
-        except _FAILURES as error:
-            raise self._failure("read", error) from error
+        loop, asked_s = asyncio.get_running_loop(), time.monotonic()
+        return await loop.run_in_executor(self._read_threads, self._run_read, read, asked_s)  # rule 1
 
     async def write(self, write: Write[T]) -> T:
         """Return what ``write`` returns, once it is committed; raise what it raised, or DependencyError.
@@ -171,7 +167,7 @@ class Database:
     def _run_read(self, read: Read[T], asked_s: float) -> T:
         if asked_s < self._locked_s:  # rule 6
             raise _locked_before()
-        with self._noting_lock(), self._reader.connect() as connection:
+        with self._failing("read"), self._noting_lock(), self._reader.connect() as connection:
             return read(connection)
 
     def _run_scrub(self, wanted: int) -> None:
@@ -192,10 +188,13 @@ class Database:
             self._is_closed.wait(wait_s)
             wait_s = min(wait_s * 2, _LAST_SCRUB_WAIT_S)
 
-    def _failure(self, doing: str, error: Exception) -> DependencyError:
-        failure = self._file.failure(doing, error)
-        failure.__cause__ = error
-        return failure
+    @contextmanager
+    def _failing(self, doing: str) -> Iterator[None]:
+        """Raise what a failure of the file means; in the thread that met it, since the disk is asked."""
+        try:
+            yield
+        except _FAILURES as error:
+            raise self._file.failure(doing, error) from error
 
     async def _commit_groups(self) -> None:
         last = False
@@ -220,8 +219,7 @@ class Database:
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
         except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
-            failure = self._failure("written", error) if isinstance(error, _FAILURES) else error
-            outcomes = [_Failure(failure)] * len(group)
+            outcomes = [_Failure(error)] * len(group)
         for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
             if each.answer.done():
                 continue
@@ -231,7 +229,7 @@ class Database:
                 each.answer.set_result(outcome)
 
     def _run_writes(self, group: list[_QueuedWrite]) -> list[Any]:
-        with self._noting_lock():
+        with self._failing("written"), self._noting_lock():
             try:
                 with self._writer.begin() as connection:
                     return [each.write(connection) for each in group]

@@ -82,7 +82,7 @@ class CatalogFile:
             raise CatalogDamaged(self.damage)
 
     def failure(self, doing: str, error: Exception) -> DependencyError:
-        """Return what to raise for an error of SQLite, its driver or the disk; ``doing``: ``read`` or ``written``."""
+        """Return what to raise for an error of SQLite, its driver or the disk; ``doing``: ``read``, ``written``. Blocks."""
         cause, code = _cause(error), _code(error)
         if code in _LOCKED:
             return CatalogLocked(

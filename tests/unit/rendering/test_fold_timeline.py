@@ -186,19 +186,20 @@ def test_a_backlog_at_the_join_was_said_before_it() -> None:
 
 
 @pytest.mark.parametrize("ppm", [200, -200])
-def test_a_leg_whose_clock_drifts_stays_with_the_other_for_an_hour(ppm: int) -> None:
+def test_a_leg_whose_clock_drifts_stays_with_the_other(ppm: int) -> None:
+    """By itself it would be 240 ms away at the end: 20 minutes are 20 times what the drift is measured over."""
     script = Script().start()
-    spacing, hour_s = 60, 3600
+    spacing, length_s = 60, 1200
     for leg, fast in (("a", 0.0), ("b", ppm / 1e6)):
-        clicks = np.zeros(round(hour_s * 8000 * (1 + fast)), np.int16)
-        for second in range(spacing, hour_s, spacing):
+        clicks = np.zeros(round(length_s * 8000 * (1 + fast)), np.int16)
+        for second in range(spacing, length_s, spacing):
             at = round(second * 8000 * (1 + fast))
             clicks[at : at + 8] = 8000
         script.open(leg).send(clicks, at_s=0.2, ptime_ms=200, speed=1 + fast)
-    made = folded(script.stop(hour_s + 0.2))
+    made = folded(script.stop(length_s + 0.2))
     left, right = (np.flatnonzero(channel > 4000) for channel in (made.left, made.right))
     left, right = (edges[np.diff(edges, prepend=-100) > 50] for edges in (left, right))
-    assert len(left) == len(right) == hour_s // spacing - 1
+    assert len(left) == len(right) == length_s // spacing - 1
     assert np.abs(left - right).max() < 160
     drift = made.integrity.drift_ppm
     assert drift["a"] == 0
