@@ -142,6 +142,9 @@ async def test_what_happened_to_recordings_requests_and_keys_is_counted(tmp_path
     assert counted[key("wavstream_build_info", version=__version__, python=platform.python_version())] == 1
     assert counted[key(requests, method="POST", route="/v1/recordings", status="201")] == 1
     assert counted[key(requests, method="GET", route="/v1/recordings/{recording_id}", status="404")] == 1
+    # A first error of the server's is an increase of a series that is there.
+    assert counted[key(requests, method="POST", route="/v1/recordings", status="500")] == 0
+    assert counted[key(requests, method="GET", route="/v1/recordings/{recording_id}", status="503")] == 0
     assert counted[key(requests, method="GET", route="none", status="404")] == 2
     assert counted[key(requests, method="GET", route="none", status="401")] == 1
     assert counted[key(requests, method="other", route="/healthz", status="405")] == 1

@@ -18,6 +18,8 @@ from wavstream.metrics import Histogram
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 NONE = "none"
+_FAILED = ("500", "503")
+"""Counted as 0 from a route's first request on: Prometheus sees no increase in a series that begins with 1."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -32,6 +34,8 @@ class RequestCounts:
     def add(self, method: str, route: str, status: int | None, seconds: float) -> None:
         """Count a request that was answered after so many seconds; None: its client left before."""
         method = method if method in _METHODS else "other"
+        for failed in _FAILED:
+            self.answered.setdefault((method, route, failed), 0)
         self.answered[method, route, NONE if status is None else str(status)] += 1
         if status is not None:
             self.times.observe(seconds, method, route)

@@ -82,7 +82,10 @@ class CatalogFile:
             raise CatalogDamaged(self.damage)
 
     def failure(self, doing: str, error: Exception) -> DependencyError:
-        """Return what to raise for an error of SQLite, its driver or the disk; ``doing``: ``read``, ``written``. Blocks."""
+        """Return what to raise for an error of SQLite, its driver or the disk. Blocks: the disk may be asked.
+
+        ``doing``: ``read`` or ``written``.
+        """
         cause, code = _cause(error), _code(error)
         if code in _LOCKED:
             return CatalogLocked(
