@@ -25,7 +25,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(10_000, 10, 10)  # an application that a test makes is ten times what is looked at by default
 
 
 # The same examples each time, however slow the machine is; `--hypothesis-profile=default` looks for others.
