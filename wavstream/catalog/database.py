@@ -16,7 +16,9 @@
 
 Statements that every call runs are made by SQLAlchemy once and then run by SQLite's driver (``Prepared``). SQLAlchemy
 takes 60 to 100 us around each execution of a statement that it has compiled before, SQLite itself 5 to 20. A stop with
-its two webhooks runs twelve of them, on the one thread that writes.
+its two webhooks runs twelve of them, on the one thread that writes. A transaction is the driver's own too, on a
+connection that is kept (``_Transactions``): to take one from SQLAlchemy's pool, begin, commit and give it back took as
+long as three statements.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -40,7 +42,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
 from wavstream.catalog.failures import CatalogFile, is_locked
-from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, truncate_log, upgrade
+from wavstream.catalog.schema import prepare, prepare_for_reading, truncate_log, upgrade
 from wavstream.errors import CatalogLocked, DependencyError
 
 GROUP_LIMIT = 200
@@ -81,9 +83,7 @@ class Database:
         self._reader = create_engine(url, pool_size=MAX_CONCURRENT_READS, max_overflow=0, isolation_level="AUTOCOMMIT")
         event.listen(self._reader, "connect", prepare_for_reading)
         self._read_threads = ThreadPoolExecutor(MAX_CONCURRENT_READS, thread_name_prefix="catalog-read")
-        self._writer = create_engine(url, pool_size=1, max_overflow=0)
-        event.listen(self._writer, "connect", prepare)
-        event.listen(self._writer, "begin", begin_write)
+        self._transactions = _Transactions(url)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._path = path
         self._scrub_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-scrub")
@@ -156,7 +156,7 @@ class Database:
         await asyncio.to_thread(self._scrub_thread.shutdown)
         await asyncio.to_thread(self._read_threads.shutdown)
         self._reader.dispose()
-        await asyncio.to_thread(self._writer.dispose)
+        await asyncio.to_thread(self._transactions.close)
         await asyncio.to_thread(self._file.close)
 
     def look(self) -> None:
@@ -233,13 +233,13 @@ class Database:
     def _run_writes(self, group: list[_QueuedWrite]) -> list[Any]:
         with self._noting_lock():
             try:
-                with self._writer.begin() as connection:
+                with self._transactions.begin() as connection:
                     return [each.write(connection) for each in group]
             except Exception as error:
                 if _is_the_machines(error):
                     raise
                 # rule 3: the second run tells whose it is, and raises it there
-                with self._writer.begin() as connection:
+                with self._transactions.begin() as connection:
                     return [_run_in_savepoint(connection, each.write) for each in group]
 
     @contextmanager
@@ -282,6 +282,45 @@ def _is_the_machines(error: Exception) -> bool:
 
 def _locked_before() -> CatalogLocked:
     return CatalogLocked("the catalog is locked by another program: end it")
+
+
+class _Transactions:
+    """The connection that writes, and its transactions; for one thread at a time.
+
+    The pool hands it out without a transaction of its own: it is begun and ended by the driver. What SQLAlchemy takes
+    for one, after a statement that it has run itself, ends with it.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._engine = create_engine(url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT")
+        event.listen(self._engine, "connect", prepare)
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction; it is committed at the end of the context, or taken back if that raises."""
+        connection = self._connection = self._connection or self._engine.connect()
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute("BEGIN IMMEDIATE")  # a transaction that takes the lock later fails instead of waiting
+            yield connection
+            driver.commit()
+            if connection.in_transaction():
+                connection.commit()
+        except BaseException:
+            # After an error it is not believed any more: the pool takes back what is open, and checks it.
+            self._connection = None
+            with suppress(*_FAILURES):
+                driver.rollback()
+            with suppress(*_FAILURES):
+                connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
 
 
 class Prepared:
