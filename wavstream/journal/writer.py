@@ -180,7 +180,7 @@ class JournalWriter:
         self._submit_actions(journal, partial(self._close, journal))
 
     def delete(self, journal: Journal, *, is_damaged: bool, then: Action) -> None:
-        """Close the file and delete all segments, or set aside what ``is_damaged``; ``then`` as in ``delete_before``."""
+        """Close the file; delete all segments, or set aside what ``is_damaged``; ``then`` as in ``delete_before``."""
         below = journal.rotate()
         go = partial(self._keep_aside, journal) if is_damaged else partial(self._delete_all, journal, below)
         self._submit_actions(journal, partial(self._close, journal), go, partial(_call, then))
