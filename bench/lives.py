@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +39,7 @@ class Life:
     """CPU of one call, in ms, by the names of threads."""
 
     calls: int
-    by_thread: Counter[str]
-
-    @property
-    def ms(self) -> float:
-        return sum(self.by_thread.values())
+    by_thread: dict[str, float]
 
 
 def threads_cpu_ns(server: Measured) -> dict[tuple[str, str], int]:
@@ -88,9 +83,10 @@ def lives(server: Measured, *, calls: int, recorded: bool, at_once: int, names: 
         list(pool.map(call, range(calls)))
     _settle(server)
     after = threads_cpu_ns(server)
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     for (task, name), ran_ns in after.items():
-        spent[_group(name)] += (ran_ns - before.get((task, name), 0)) / 1e6 / calls
+        group = _group(name)
+        spent[group] = spent.get(group, 0.0) + (ran_ns - before.get((task, name), 0)) / 1e6 / calls
     return Life(calls, spent)
 
 
@@ -121,7 +117,7 @@ def main() -> int:
     chosen = parser.parse_args()
     pinned = can_pin()
     pin_generator(pinned)
-    costs: list[Counter[str]] = []
+    costs: list[dict[str, float]] = []
     for _ in range(chosen.rounds):
         with named_server(pinned, **SETTINGS) as server, receiver() as (port, _completed):
             key = None
@@ -131,12 +127,10 @@ def main() -> int:
             lives(server, calls=WARM_UP, recorded=True, at_once=chosen.at_once, names="warm", key=key)
             bare = lives(server, calls=chosen.calls, recorded=False, at_once=chosen.at_once, names="bare", key=key)
             full = lives(server, calls=chosen.calls, recorded=True, at_once=chosen.at_once, names="full", key=key)
-        cost = Counter(full.by_thread)
-        cost.subtract(bare.by_thread)
-        costs.append(cost)
+        costs.append({name: ms - bare.by_thread.get(name, 0.0) for name, ms in full.by_thread.items()})
     table = Table("thread", "ms a recording", title=f"{chosen.calls} recordings, {chosen.at_once} at once")
     for name in sorted({name for cost in costs for name in cost}):
-        table.add_row(name, f"{median(cost[name] for cost in costs):.2f}")
+        table.add_row(name, f"{median(cost.get(name, 0.0) for cost in costs):.2f}")
     sums = sorted(sum(cost.values()) for cost in costs)
     table.add_row("all", f"{median(sums):.2f} ({sums[0]:.2f} to {sums[-1]:.2f})")
     console.print(table)

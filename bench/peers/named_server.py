@@ -33,7 +33,7 @@ def _profiled(name: str, run: Any) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread.run = _named_run  # type: ignore[method-assign]
+    threading.Thread.run = _named_run  # type: ignore[method-assign, assignment]
     from wavstream.__main__ import main
 
     _profiled("loop", main)
