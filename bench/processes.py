@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,10 @@ class Measured:
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self._process = process
         self.port = port
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -83,11 +87,24 @@ def pin_generator(pinned: bool) -> None:
 @contextmanager
 def wavstream_server(pinned: bool, **settings: object) -> Iterator[Measured]:
     """Run a fresh server with an empty data folder; ``settings`` are named as in the environment, in lower case."""
+    with _server(["-m", "wavstream"], pinned, settings) as server:
+        yield server
+
+
+@contextmanager
+def named_server(pinned: bool, **settings: object) -> Iterator[Measured]:
+    """Run a fresh server as ``wavstream_server`` does, whose threads can be told apart."""
+    with _server([str(Path(__file__).parent / "peers" / "named_server.py")], pinned, settings) as server:
+        yield server
+
+
+@contextmanager
+def _server(program: Sequence[str], pinned: bool, settings: Mapping[str, object]) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAVSTREAM_")}
         environment |= {"WAVSTREAM_DATA_DIR": folder, "WAVSTREAM_LOG__LEVEL": "warning"}
         environment |= {f"WAVSTREAM_{name.upper()}": str(value) for name, value in settings.items()}
-        command = [sys.executable, "-m", "wavstream", "serve", "--port"]
+        command = [sys.executable, *program, "serve", "--port"]
         with _running(command, pinned, environment=environment) as server:
             yield server
 

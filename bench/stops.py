@@ -52,8 +52,8 @@ def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
     names = [f"stops-{number}" for number in range(sessions)]
     targets = [address.media_path("pcm", name, "a", {"rate": "8000", "app": APP}) for name in names]
     frames = round((TALK_S + SPREAD_S + 3) / PTIME_S)
-    with _receiver() as (port, completed):
-        _register(address, f"http://127.0.0.1:{port}/hooks")
+    with receiver() as (port, completed):
+        register(address, f"http://127.0.0.1:{port}/hooks")
         with Generator(address, Traffic(targets, frames, key=KEY)) as generator:
             generator.wait_connected()
             _command_all(address, "start", names, lambda _: time.monotonic())
@@ -74,7 +74,7 @@ def stops_to_webhooks(server: Measured, *, sessions: int) -> StopsResult:
 
 
 @contextmanager
-def _receiver() -> Iterator[tuple[int, dict[str, tuple[float, str]]]]:
+def receiver() -> Iterator[tuple[int, dict[str, tuple[float, str]]]]:
     """Run a receiver; yield its port, and by session the time and the address of each recording's webhook."""
     port = free_port()
     command = [sys.executable, str(Path(__file__).parent / "peers" / "webhook_receiver.py"), str(port)]
@@ -95,7 +95,7 @@ def _receiver() -> Iterator[tuple[int, dict[str, tuple[float, str]]]]:
             process.terminate()
 
 
-def _register(address: ServerAddress, webhook_url: str) -> None:
+def register(address: ServerAddress, webhook_url: str) -> None:
     connection = http.client.HTTPConnection(address.host, address.port)
     body = {"webhook_url": webhook_url, "api_key": KEY, "rate_limit": 0, "events": []}
     _send(connection, f"/admin/apps/{APP}", body, {"X-Admin-API-Key": ADMIN_KEY}, expected=200)

@@ -55,13 +55,13 @@ async def test_what_is_queued_behind_a_wait_for_the_lock_fails_with_it_and_what_
 ) -> None:
     catalog = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)
     waits: list[int] = []
-    run = catalog.database._run_writes
+    run = catalog.database._writes._run_writes
 
     def note_and_run(group: list[Any]) -> list[Any]:
         waits.append(len(group))
         return run(group)
 
-    monkeypatch.setattr(catalog.database, "_run_writes", note_and_run)
+    monkeypatch.setattr(catalog.database._writes, "_run_writes", note_and_run)
     lock("BEGIN IMMEDIATE")
 
     first = asyncio.create_task(catalog.recordings.add(a_recording("r0")))

@@ -14,8 +14,9 @@ import pytest
 
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.database import Database, Read, Write
+from wavstream.catalog.database import Database, Read
 from wavstream.catalog.schema import upgrade
+from wavstream.catalog.write_thread import Write
 from wavstream.errors import DependencyError
 
 T = TypeVar("T")

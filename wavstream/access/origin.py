@@ -19,6 +19,7 @@ servers send no ``Origin``; some that are built on libwebsockets send the name t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Literal
@@ -133,6 +134,7 @@ def _is_of_proxy(name: str) -> bool:
     return name in _BY_PROXIES or name.startswith(_BY_PROXIES_BEGIN) or _BY_PROXIES_HAVE in name
 
 
+@functools.lru_cache
 def _is_literal_loopback(authority: str) -> bool:
     name = _name_in(authority)
     if name == "localhost":
@@ -153,6 +155,7 @@ def is_loopback(host: str | None) -> bool:
     return address is not None and address.is_loopback
 
 
+@functools.lru_cache
 def _address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(host or "")

@@ -243,7 +243,7 @@ class _Gate:
         await self._app(scope, limited, send)
 
 
-def _app_id(request: Request) -> str:
+async def _app_id(request: Request) -> str:
     app_id: str = request.state.app_id
     return app_id
 
@@ -252,7 +252,7 @@ AppId = Annotated[str, Depends(_app_id)]
 """The app that asks, as a parameter of a route."""
 
 
-def _account(request: Request) -> str | None:
+async def _account(request: Request) -> str | None:
     account: str | None = request.state.account
     return account
 

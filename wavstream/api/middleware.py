@@ -133,7 +133,8 @@ def limited_body(headers: Headers, receive: Receive, limit_bytes: int) -> Receiv
     return limited
 
 
-def app_of(
+# A dependency that is no coroutine is run on a thread, a hop there and back for each request.
+async def app_of(
     request: Request, _bearer: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_gateway_key)]
 ) -> str:
     """Return the id of the app that asks; for routes under ``/v1``, which ``AuthMiddleware`` has let pass."""
@@ -145,7 +146,7 @@ AppId = Annotated[str, Depends(app_of)]
 """The app that asks, as a parameter of a route."""
 
 
-def key_of(request: Request) -> str | None:
+async def key_of(request: Request) -> str | None:
     """Return the id of the key that was shown; for routes that ``AuthMiddleware`` has let pass."""
     key_id: str | None = request.state.key_id
     return key_id

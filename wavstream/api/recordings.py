@@ -92,11 +92,16 @@ def routes(parts: ApiDependencies) -> APIRouter:
     router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
     commands = parts.commands
 
-    def answer(recording: Recording, status_code: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse(_json(recording), status_code=status_code, headers=headers)
+    def answer(recording: Recording, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+        return Response(
+            _document(recording).as_text(),
+            status_code=status_code,
+            headers=headers,
+            media_type=JSONResponse.media_type,
+        )
 
-    def _json(recording: Recording) -> dict[str, Any]:
-        return recording_document(as_of(parts.now(), recording), url=parts.urls.of(recording)).as_json()
+    def _document(recording: Recording) -> RecordingDocument:
+        return recording_document(as_of(parts.now(), recording), url=parts.urls.of(recording))
 
     @router.post(
         "",
@@ -133,7 +138,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             limit=min(query.limit, parts.page_limit),
             cursor=query.cursor,
         )
-        data = [_json(recording) for recording in page.data]
+        data = [_document(recording).as_json() for recording in page.data]
         return JSONResponse({"data": data, "next_cursor": page.next_cursor})
 
     # Routes with an extension come before those that take all of the last part of the path as the id.

@@ -16,20 +16,18 @@
 
 Statements that every call runs are made by SQLAlchemy once and then run by SQLite's driver (``Prepared``). SQLAlchemy
 takes 60 to 100 us around each execution of a statement that it has compiled before, SQLite itself 5 to 20. A stop with
-its two webhooks runs twelve of them, on the one thread that writes.
+its two webhooks runs twelve of them, on the one thread that writes. Transactions are the driver's too
+(``write_thread``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -37,16 +35,13 @@ import structlog
 from sqlalchemy import Connection, Insert, Select, Update, create_engine, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from wavstream.catalog.failures import CatalogFile, is_locked
-from wavstream.catalog.schema import begin_write, prepare, prepare_for_reading, truncate_log, upgrade
-from wavstream.errors import CatalogLocked, DependencyError
+from wavstream.catalog.failures import CatalogFile
+from wavstream.catalog.schema import prepare_for_reading, truncate_log, upgrade
+from wavstream.catalog.write_thread import FAILURES, LockWaits, Write, WriteThread
+from wavstream.errors import DependencyError
 
-GROUP_LIMIT = 200
-"""Writes in one transaction: enough to make the flush cheap, few enough that the first does not wait for long."""
-QUEUE_LIMIT = 10_000
-"""Writes that may wait; a writer beyond that waits before it is queued."""
 _SCRUB_BUSY_S = 0.05
 """For so long at a time writers wait for readers, while the log is emptied."""
 _FIRST_SCRUB_WAIT_S = 0.02
@@ -56,17 +51,11 @@ _SCRUB_TRIES_UNSAID = 6
 MAX_CONCURRENT_READS = 4
 """Connections, and threads: a read that waits for the disk does not hold up the others."""
 
-# A connection that is made may raise the driver's own errors.
-_FAILURES = (SQLAlchemyError, sqlite3.Error, OSError)
-_OPERATIONAL = (OperationalError, sqlite3.OperationalError)
-
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Read = Callable[[Connection], T]
 """Runs on a thread; each of its statements sees what was committed before it."""
-Write = Callable[[Connection], T]
-"""Runs inside a transaction, on the thread; may be run twice, the first time then having been rolled back."""
 
 
 class Database:
@@ -76,25 +65,19 @@ class Database:
         """Open a file whose schema is up to date."""
         url = URL.create("sqlite", database=str(path))
         self._file = CatalogFile(path)
-        self._locked_s = -math.inf
-        """When a wait for the lock ran out last, by the monotonic clock."""
+        self._waits = LockWaits()
         self._reader = create_engine(url, pool_size=MAX_CONCURRENT_READS, max_overflow=0, isolation_level="AUTOCOMMIT")
         event.listen(self._reader, "connect", prepare_for_reading)
         self._read_threads = ThreadPoolExecutor(MAX_CONCURRENT_READS, thread_name_prefix="catalog-read")
-        self._writer = create_engine(url, pool_size=1, max_overflow=0)
-        event.listen(self._writer, "connect", prepare)
-        event.listen(self._writer, "begin", begin_write)
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._writes = WriteThread(url, self._waits, explain=self._why_not_written)
         self._path = path
         self._scrub_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-scrub")
         self._scrub_wanted = 0
         self._scrubbed = 0
         """The wish that was fulfilled last."""
         self._is_closed = threading.Event()
-        self._write_thread.submit(self._file.open)
-        self._queue: asyncio.Queue[_QueuedWrite | None] = asyncio.Queue(QUEUE_LIMIT)
+        self._scrub_thread.submit(self._file.open)
         self._closing = False
-        self._commits = asyncio.create_task(self._commit_groups(), name="catalog commits")
 
     @classmethod
     async def open(cls, path: Path, *, is_lost: bool = False) -> Self:
@@ -115,12 +98,9 @@ class Database:
 
         A caller that is cancelled stops waiting; its write is done all the same.
         """
-        if self._closing or self._commits.done():
+        if self._closing:
             raise DependencyError("the catalog is closed")
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        await self._queue.put(_QueuedWrite(write, answer))
-        result: T = await answer
-        return result
+        return await self._writes.write(write)
 
     async def scrub(self) -> None:
         """Return once nothing that was deleted before this call is in the file or its log, however long that takes.
@@ -145,14 +125,11 @@ class Database:
     async def close(self) -> None:
         """Commit what is queued and close the file; writes that come later raise DependencyError."""
         self._closing = True
-        await self._queue.put(None)
-        await self._commits
-        self._write_thread.shutdown()
+        await self._writes.close()
         self._is_closed.set()
         await asyncio.to_thread(self._scrub_thread.shutdown)
         await asyncio.to_thread(self._read_threads.shutdown)
         self._reader.dispose()
-        await asyncio.to_thread(self._writer.dispose)
         await asyncio.to_thread(self._file.close)
 
     def look(self) -> None:
@@ -165,10 +142,13 @@ class Database:
         return self._file.damage
 
     def _run_read(self, read: Read[T], asked_s: float) -> T:
-        if asked_s < self._locked_s:  # rule 6
-            raise _locked_before()
-        with self._failing("read"), self._noting_lock(), self._reader.connect() as connection:
-            return read(connection)
+        if (refused := self._waits.refused(asked_s)) is not None:  # rule 6
+            raise refused
+        try:
+            with self._waits.noting(), self._reader.connect() as connection:
+                return read(connection)
+        except FAILURES as error:
+            raise self._failure("read", error) from error
 
     def _run_scrub(self, wanted: int) -> None:
         """Empty the log (rule 4), tried again ever more slowly; one run is enough for all who waited for it."""
@@ -188,98 +168,14 @@ class Database:
             self._is_closed.wait(wait_s)
             wait_s = min(wait_s * 2, _LAST_SCRUB_WAIT_S)
 
-    @contextmanager
-    def _failing(self, doing: str) -> Iterator[None]:
-        """Raise what a failure of the file means; in the thread that met it, since the disk is asked."""
-        try:
-            yield
-        except _FAILURES as error:
-            raise self._file.failure(doing, error) from error
+    def _failure(self, doing: str, error: Exception) -> DependencyError:
+        """Return what a failure of the file means; on the thread that met it, since the disk is asked."""
+        failure = self._file.failure(doing, error)
+        failure.__cause__ = error
+        return failure
 
-    async def _commit_groups(self) -> None:
-        last = False
-        while not last:
-            group = [await self._queue.get()]
-            while len(group) < GROUP_LIMIT and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-            # Writers that waited for room in the queue may come in behind the end mark: they are taken too.
-            last = None in group and self._queue.empty()
-            if None in group and not last:
-                self._queue.put_nowait(None)
-            writes: list[_QueuedWrite] = []
-            for each in group:
-                if each is not None and each.asked_s >= self._locked_s:
-                    writes.append(each)
-                elif each is not None and not each.answer.done():  # rule 6
-                    each.answer.set_exception(_locked_before())
-            if writes:
-                await self._commit(writes)
-
-    async def _commit(self, group: list[_QueuedWrite]) -> None:
-        try:
-            outcomes = await asyncio.get_running_loop().run_in_executor(self._write_thread, self._run_writes, group)
-        except Exception as error:  # noqa: BLE001  It is handed to every caller of the group.
-            outcomes = [_Failure(error)] * len(group)
-        for each, outcome in zip(group, outcomes, strict=True):  # rule 2: the commit is done
-            if each.answer.done():
-                continue
-            if isinstance(outcome, _Failure):
-                each.answer.set_exception(outcome.error)
-            else:
-                each.answer.set_result(outcome)
-
-    def _run_writes(self, group: list[_QueuedWrite]) -> list[Any]:
-        with self._failing("written"), self._noting_lock():
-            try:
-                with self._writer.begin() as connection:
-                    return [each.write(connection) for each in group]
-            except Exception as error:
-                if _is_the_machines(error):
-                    raise
-                # rule 3: the second run tells whose it is, and raises it there
-                with self._writer.begin() as connection:
-                    return [_run_in_savepoint(connection, each.write) for each in group]
-
-    @contextmanager
-    def _noting_lock(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if is_locked(error):
-                self._locked_s = time.monotonic()
-            raise
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _QueuedWrite:
-    write: Write[Any]
-    answer: asyncio.Future[Any]
-    asked_s: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
-
-
-def _run_in_savepoint(connection: Connection, write: Write[Any]) -> Any:
-    """Return what the write returns, or the ``_Failure`` of it if that concerns nobody else."""
-    try:
-        with connection.begin_nested():
-            return write(connection)
-    except Exception as error:
-        if _is_the_machines(error):  # rule 5
-            raise
-        return _Failure(error)
-
-
-def _is_the_machines(error: Exception) -> bool:
-    """Return whether it concerns the whole group (rule 5)."""
-    return isinstance(error, _OPERATIONAL) or type(error) in (DatabaseError, sqlite3.DatabaseError)
-
-
-def _locked_before() -> CatalogLocked:
-    return CatalogLocked("the catalog is locked by another program: end it")
+    def _why_not_written(self, error: Exception) -> DependencyError:
+        return self._failure("written", error)
 
 
 class Prepared:

@@ -88,7 +88,11 @@ _FOUND = Prepared(
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
-_STORED = select(_SIZE).where(recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value)
+_STORED = Prepared(
+    select(_SIZE.label("size_bytes")).where(
+        recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
+    )
+)
 _SUM_STORED = (
     select(recordings.c.app_id, func.sum(_SIZE))
     .where(recordings.c.status == Status.AVAILABLE.value)
@@ -249,7 +253,8 @@ def stored_before(connection: Connection, recording: Recording) -> int:
     """Return the size of the file that the row has in storage; only a recording that has ended can have one."""
     if recording.status.is_unfinished:
         return 0
-    return connection.execute(_STORED, {"wanted": recording.id}).scalar_one_or_none() or 0
+    row = _STORED.row(connection, {"wanted": recording.id})
+    return 0 if row is None else row["size_bytes"] or 0
 
 
 def _stored_bytes(recording: Recording) -> int:

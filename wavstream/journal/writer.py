@@ -43,6 +43,8 @@ _WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it
 
 log = structlog.get_logger(__name__)
 
+Action = Callable[[], None]
+
 
 class JournalWriter:
     """The writer thread, and what the loop's thread calls: all public methods but ``stop``, which blocks."""
@@ -155,7 +157,7 @@ class JournalWriter:
             self._put(job)
             self._settle_pressure()
 
-    def submit_urgent(self, journal: Journal, on_written: Callable[[], None]) -> None:
+    def submit_urgent(self, journal: Journal, on_written: Action) -> None:
         """Flush this journal and have it written next; then ``on_written`` is called in the writer thread."""
         journal.flush()
         journal.queue.append(partial(_call, on_written))
@@ -164,25 +166,24 @@ class JournalWriter:
         self._put(())
         self._settle_pressure()
 
-    def delete_before(self, journal: Journal, segment: int) -> None:
-        """Delete the segments of a journal that are lower than ``segment``; tried again until the disk lets them go."""
-        self._submit_action(journal, partial(self._delete, journal, segment))
+    def delete_before(self, journal: Journal, segment: int, *, then: Action) -> None:
+        """Delete the segments lower than ``segment``, tried again until the disk lets them go; ``then`` call that."""
+        self._submit_actions(journal, partial(self._delete, journal, segment), partial(_call, then))
 
     def put_back(self, journal: Journal) -> None:
         """Give the segment that is being written its name again, if the folder was removed or moved away."""
-        self._submit_action(journal, partial(self._put_back, journal))
+        self._submit_actions(journal, partial(self._put_back, journal))
 
-    def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
-        """Write what is pending, close the file, ``delete`` all segments. A later append goes to a fresh one.
+    def close(self, journal: Journal) -> None:
+        """Write what is pending and close the file. A later append goes to a fresh segment."""
+        journal.rotate()
+        self._submit_actions(journal, partial(self._close, journal))
 
-        What ``is_damaged`` is not deleted but set aside: a person may get more out of it.
-        """
+    def delete(self, journal: Journal, *, is_damaged: bool, then: Action) -> None:
+        """Close the file; delete all segments, or set aside what ``is_damaged``; ``then`` as in ``delete_before``."""
         below = journal.rotate()
-        self._submit_action(journal, partial(self._close, journal))
-        if delete and is_damaged:
-            self._submit_action(journal, partial(self._keep_aside, journal))
-        elif delete:
-            self._submit_action(journal, partial(self._delete_all, journal, below))
+        go = partial(self._keep_aside, journal) if is_damaged else partial(self._delete_all, journal, below)
+        self._submit_actions(journal, partial(self._close, journal), go, partial(_call, then))
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Write all submissions, sync, end the threads; block for it. Raise DependencyError if the disk refuses."""
@@ -201,9 +202,9 @@ class JournalWriter:
 
     # ---- the loop's side -----------------------------------------------------------------------------------------
 
-    def _submit_action(self, journal: Journal, action: Callable[[], None]) -> None:
+    def _submit_actions(self, journal: Journal, *actions: Action) -> None:
         journal.flush()
-        journal.queue.append(action)
+        journal.queue.extend(actions)
         self._count([journal])
         self._put([journal])
 
@@ -258,7 +259,7 @@ class JournalWriter:
 
     def _write_unsafe(self) -> None:
         while not self._unsafe.empty():
-            again: dict[Journal, list[Callable[[], None]]] = {}
+            again: dict[Journal, list[Action]] = {}
             for journal, batch in self._unsafe.get().batches:
                 if batch[0] >= journal.first_number:
                     actions = again.setdefault(journal, [partial(self._begin_segment, journal)])
@@ -391,7 +392,7 @@ class JournalWriter:
         self._removals.remove(f"journal {journal.key}", delete)
 
 
-def _call(callback: Callable[[], None]) -> None:
+def _call(callback: Action) -> None:
     """Run the callback of another room (rule 4): its failure must not end the thread or the batch."""
     try:
         callback()

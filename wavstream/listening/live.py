@@ -189,11 +189,11 @@ class Live:
             audience.job.is_followed = False
             self._follow()
             stop = functools.partial(audience.job.set_listener, None)
-            self._render.run(stop, Priority.DUE, app_id=audience.job.app_id)
+            self._render.run(stop, Priority.DUE, app_id=audience.job.app_id, job=audience.job)
 
     def _join(self, audience: _Audience, listener: Listener) -> None:
         look = functools.partial(self._look, audience, listener)
-        self._render.run(look, Priority.DUE, app_id=audience.job.app_id)
+        self._render.run(look, Priority.DUE, app_id=audience.job.app_id, job=audience.job)
 
     def _close(self, app_id: str, file: SharedFd) -> None:
         """Close it on the render thread: the disk may make that wait."""

@@ -11,6 +11,7 @@ A journal that is damaged is not deleted, not even in part: it is set aside when
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from wavstream.journal.journal import Journal
@@ -34,8 +35,11 @@ class JournalLeases:
         self._leased: dict[str, _Leased] = {}
         self._journal_of: dict[str, str] = {}
         self._retained: dict[str, asyncio.TimerHandle | None] = {}
-        self._released: dict[str, asyncio.Future[None]] = {}
-        """By recording whose lease has just ended: done when what nobody needs any more has been deleted."""
+        self._released: dict[str, Future[None]] = {}
+        """By recording whose lease has just ended: done when what nobody needs any more has been deleted.
+
+        Seldom does anyone wait for it, so the loop is not woken for it.
+        """
 
     def acquire(self, recording_id: str, journal: Journal, *, first_segment: int) -> None:
         """Keep the journal for this recording, from that segment on."""
@@ -76,26 +80,33 @@ class JournalLeases:
         """End the recording's lease: delete what nobody else needs."""
         key = self._journal_of.pop(recording_id)
         leased = self._leased[key]
-        self._end(recording_id, leased)
-        deleted = self._released[recording_id] = self.flush(leased.journal)  # behind the deletion
+        deleted: Future[None] = Future()
+        self._released[recording_id] = deleted
         deleted.add_done_callback(lambda _: self._released.pop(recording_id, None))
+        self._end(recording_id, leased, deleted)
 
     def until_released(self, recording_id: str) -> asyncio.Future[None]:
         """Return what is done when the segments that nobody but this recording needed have been deleted."""
         deleted = self._released.get(recording_id)
-        if deleted is None:
-            deleted = self._loop.create_future()
-            deleted.set_result(None)
-        return deleted
+        if deleted is not None:
+            return asyncio.wrap_future(deleted)
+        nothing_left: asyncio.Future[None] = self._loop.create_future()
+        nothing_left.set_result(None)
+        return nothing_left
 
-    def _end(self, recording_id: str, leased: _Leased) -> None:
+    def _end(self, recording_id: str, leased: _Leased, deleted: Future[None]) -> None:
+        def tell() -> None:
+            deleted.set_result(None)
+
         key = leased.journal.key
         del leased.first_segments[recording_id]
         if not leased.first_segments:
             del self._leased[key]
-            self._writer.close(leased.journal, delete=True, is_damaged=leased.is_damaged)
+            self._writer.delete(leased.journal, is_damaged=leased.is_damaged, then=tell)
         elif not leased.is_damaged:
-            self._writer.delete_before(leased.journal, min(leased.first_segments.values()))
+            self._writer.delete_before(leased.journal, min(leased.first_segments.values()), then=tell)
+        else:
+            tell()
 
     def retain(self, recording_id: str, *, for_s: float | None) -> None:
         """Keep the lease of a recording that failed for so many seconds; None: until ``release_failed``."""

@@ -23,7 +23,7 @@ from wavstream.recorder.journal_leases import JournalLeases
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
-from wavstream.recorder.render_thread import Priority, RenderThread
+from wavstream.recorder.render_thread import Priority, RenderThread, other_cores
 from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 
@@ -77,7 +77,7 @@ class Recorder:
     ) -> None:
         """Prepare to record; a fold waits as ``patience`` says, and reads ``slice_bytes`` in one go."""
         loop = asyncio.get_running_loop()
-        self.render = RenderThread(loop, retry_s=publisher.retry_s)
+        self.render = RenderThread(loop, retry_s=publisher.retry_s, helpers=other_cores())
         self._folders = folders
         self._publisher = publisher
         self._patience = patience

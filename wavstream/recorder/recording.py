@@ -92,6 +92,8 @@ class LiveRecording:
         """When its file began to be finished, by the monotonic clock."""
         self.finishing: asyncio.Task[Recording] | None = None
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
+        self._stop_written: asyncio.Future[None] | None = None
+        """Done when its stop record is in the journal's file."""
         self._journaled_before = 0
         self.unsaved: Recording | None = None
         """As its journal has it, while the row does not say so yet."""
@@ -156,8 +158,16 @@ class LiveRecording:
 
     async def journaled(self) -> None:
         """Wait until the journal's file has what was noted so far; raise NotYetSafe if that takes ``JOURNALED_S``."""
-        if self.journal is not None:
+        if self.finishing is not None:
+            await self._wait_for(self._written_to_its_stop())  # nothing is noted of it behind that
+        elif self.journal is not None:
             await self._wait_for(self._leases.flush(self.journal))
+
+    def _written_to_its_stop(self) -> asyncio.Future[None]:
+        assert self.journal is not None
+        if self._stop_written is None:
+            self._stop_written = self._leases.flush(self.journal)
+        return self._stop_written
 
     async def _wait_for(self, written: asyncio.Future[None]) -> None:
         await asyncio.wait((written,), timeout=JOURNALED_S)
@@ -229,8 +239,7 @@ class LiveRecording:
         assert self.job is not None
         slow = asyncio.get_running_loop().call_later(self._slow_s, self.save_later)
         try:
-            written = self._leases.flush(self.journal)
-            await written
+            await asyncio.shield(self._written_to_its_stop())
             self.row = await self._publisher.with_expiry(self.row)
             try:
                 try:

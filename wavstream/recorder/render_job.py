@@ -1,8 +1,8 @@
 """The making of one file: a journal is read, folded and appended to a spool file, a slice at a time.
 
 A job does the same in a live call and after a crash: it reads what the journal has. Its methods run on the render
-thread, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is folded. What may
-be read from any thread says so.
+thread or a helper of it, one at a time, but for ``finish``, ``begin_again`` and ``discard``, which run while nothing is
+folded. What may be read from any thread says so.
 """
 
 from __future__ import annotations
@@ -115,6 +115,11 @@ class RenderJob:
     def is_journal_damaged(self) -> bool:
         """Whether something is missing in what was read of the journal."""
         return self._reader.is_damaged
+
+    @property
+    def is_mostly_encoding(self) -> bool:
+        """Whether what a fold costs lets other threads run meanwhile, and nobody hears what it gives."""
+        return self.file_format is FileFormat.MP3 and not self.is_followed and self._hear is None
 
     def take_automatic_end(self) -> RecordingStopped | None:
         """Return the end that the fold has found by itself: once, and only if nobody has stopped the recording."""

@@ -12,7 +12,11 @@
    it is: how much that can be is bounded where streams are read.) A stop waits for as many turns as there are apps
    with stops, and a third.
 
-One thread and not more: folding holds the interpreter lock, and with one thread there is nothing to lock (decision 6).
+5. Folding holds the interpreter lock, so one thread folds (decision 6). LAME, nine tenths of the turn of an MP3
+   recording, lets it go: such a turn is *handed over* to a helper, if there is one that is free, and the thread takes
+   the next turn. Who is next is decided here alone, and there are as many helpers as other cores: none on one core.
+6. A recording is in one turn at a time. What it is asked for while a helper has it waits for that turn to end, so its
+   bytes are those of one thread. One that is listened to is folded here, as what its listeners hear is handed on here.
 
 A fold that goes wrong is left as it is. What the disk refuses is tried again with the next turn. An error of ours stays
 on the job, for whoever ends the recording.
@@ -22,9 +26,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import structlog
@@ -38,6 +45,8 @@ TURN_S = 0.02
 TELL_S = 0.02
 """What the thread has for the loop waits for more so long, while more is coming: each waking of the loop costs both."""
 
+MAX_HELPERS = 7
+
 log = structlog.get_logger(__name__)
 
 
@@ -47,6 +56,23 @@ class Priority(IntEnum):
     URGENT = 0
     DUE = 1
     BACKLOG = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    run: Callable[[], None]
+    app_id: str
+    priority: Priority
+    key: Hashable
+    job: RenderJob | None
+    """What it works on."""
+    is_fold: bool
+
+
+def other_cores() -> int:
+    """Return how many cores this process has beside the one that folds, at most ``MAX_HELPERS``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, MAX_HELPERS)
 
 
 class RenderThread:
@@ -59,22 +85,35 @@ class RenderThread:
         retry_s: float,
         turn_s: float = TURN_S,
         clock: Callable[[], float] = time.monotonic,
+        helpers: int = 0,
     ) -> None:
-        """Start the thread; a stopped recording whose disk refuses is tried again after ``retry_s``."""
+        """Start the threads; a stopped recording whose disk refuses is tried again after ``retry_s``."""
         self.tell: Callable[[], None] = _nothing
         """Called on the thread for what ``tell_soon`` was called for."""
         self._loop = loop
         self._retry_s = retry_s
         self._turn_s = turn_s
         self._clock = clock
-        self._queue: FairQueue[Callable[[], None]] = FairQueue(len(Priority))
-        self._wake = threading.Condition()
-        self._is_stopping = False
+        self._queue: FairQueue[_Turn] = FairQueue(len(Priority))
+        lock = threading.Lock()
+        self._wake = threading.Condition(lock)
+        self._handed_over = threading.Condition(lock)
+        self._is_stopping = self._is_over = False
+        self._given: deque[_Turn] = deque()
+        """Turns that were handed over and that no helper has begun."""
+        self._free_helpers = helpers
+        self._away: dict[RenderJob, list[_Turn]] = {}
+        """Jobs that helpers have, each with what it was asked for meanwhile (rule 6)."""
         self._untold_since_s: float | None = None
         self._due_since_s: dict[str, float] = {}
         """Since when each app has had live recordings waiting without a break."""
         self._thread = threading.Thread(target=self._take_turns, name="render", daemon=True)
         self._thread.start()
+        self._helpers = [
+            threading.Thread(target=self._help, name=f"encode-{number}", daemon=True) for number in range(helpers)
+        ]
+        for helper in self._helpers:
+            helper.start()
 
     def fold(self, job: RenderJob, priority: Priority) -> None:
         """Fold what the job's journal has."""
@@ -85,7 +124,7 @@ class RenderThread:
         with self._wake:
             for job in jobs:
                 fold = functools.partial(self._fold, job)
-                self._queue.put(fold, app_id=job.app_id, key=job, priority=priority)
+                self._enqueue(_Turn(fold, job.app_id, priority, key=job, job=job, is_fold=True))
             self._note_due()
             self._wake.notify()
 
@@ -98,9 +137,12 @@ class RenderThread:
         self._put_end(job, folded)
         return folded
 
-    def run(self, task: Callable[[], None], priority: Priority, *, app_id: str) -> None:
-        """Run a small task, in a turn of the app. One that raises is logged, and costs only itself."""
-        self._put(task, priority, app_id=app_id, key=object())
+    def run(self, task: Callable[[], None], priority: Priority, *, app_id: str, job: RenderJob | None = None) -> None:
+        """Run a small task on the thread, in a turn of the app. One that raises is logged, and costs only itself.
+
+        ``job``: what it works on, which is not folded meanwhile.
+        """
+        self._put(_Turn(task, app_id, priority, key=object(), job=job, is_fold=False))
 
     def tell_soon(self) -> None:
         """Call ``tell`` once nothing waits, or in a moment; for a task that runs on the thread."""
@@ -124,13 +166,17 @@ class RenderThread:
         with self._wake:
             self._is_stopping = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        for thread in (self._thread, *self._helpers):
+            await asyncio.to_thread(thread.join)
 
-    def _put(self, task: Callable[[], None], priority: Priority, *, app_id: str, key: Hashable) -> None:
+    def _put(self, turn: _Turn) -> None:
         with self._wake:
-            self._queue.put(task, app_id=app_id, key=key, priority=priority)
+            self._enqueue(turn)
             self._note_due()
             self._wake.notify()
+
+    def _enqueue(self, turn: _Turn) -> None:
+        self._queue.put(turn, app_id=turn.app_id, key=turn.key, priority=turn.priority)
 
     def _note_due(self) -> None:
         waiting = self._queue.apps(Priority.DUE)
@@ -140,29 +186,62 @@ class RenderThread:
 
     def _put_end(self, job: RenderJob, folded: asyncio.Future[None]) -> None:
         task = functools.partial(self._fold_to_end, job, folded)
-        self._put(task, Priority.URGENT, app_id=job.app_id, key=job)
+        self._put(_Turn(task, job.app_id, Priority.URGENT, key=job, job=job, is_fold=True))
 
     # ---- on the thread ---------------------------------------------------------------------------------------------
 
     def _take_turns(self) -> None:
-        while (task := self._next()) is not None:
-            try:
-                task()
-            except Exception:
-                log.exception("render_task_failed")
+        while (turn := self._next()) is not None:
+            _run(turn)
             since_s = self._untold_since_s
             if since_s is not None and (not self._queue or self._clock() - since_s >= TELL_S):
                 self._untold_since_s = None
                 self.tell()
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> _Turn | None:
+        """Return the next turn of this thread, after those that go to helpers; None: there is nothing more to do."""
         with self._wake:
             while True:
-                task = self._queue.take(only=Priority.URGENT if self._is_stopping else None)
+                turn = self._queue.take(only=Priority.URGENT if self._is_stopping else None)
                 self._note_due()
-                if task is not None or self._is_stopping:
-                    return task
-                self._wake.wait()
+                if turn is None:
+                    if self._is_stopping and not self._away:
+                        self._is_over = True
+                        self._handed_over.notify_all()
+                        return None
+                    self._wake.wait()
+                elif turn.job in self._away:
+                    self._away[turn.job].append(turn)
+                elif self._free_helpers and turn.is_fold and turn.job is not None and turn.job.is_mostly_encoding:
+                    self._free_helpers -= 1
+                    self._away[turn.job] = []
+                    self._given.append(turn)
+                    self._handed_over.notify()
+                else:
+                    return turn
+
+    # ---- on the helpers --------------------------------------------------------------------------------------------
+
+    def _help(self) -> None:
+        while (turn := self._next_given()) is not None:
+            _run(turn)
+            assert turn.job is not None
+            with self._wake:
+                self._free_helpers += 1
+                for asked in self._away.pop(turn.job):
+                    self._enqueue(asked)
+                self._note_due()
+                self._wake.notify()
+
+    def _next_given(self) -> _Turn | None:
+        with self._handed_over:
+            while not self._given:
+                if self._is_over:
+                    return None
+                self._handed_over.wait()
+            return self._given.popleft()
+
+    # ---- a turn ----------------------------------------------------------------------------------------------------
 
     def _fold(self, job: RenderJob) -> None:
         if job.broken is None and self._fold_turn(job):
@@ -213,6 +292,13 @@ class RenderThread:
         for remark in job.take_remarks():
             log.warning("stream_irregular", recording_id=job.recording_id, session_id=job.session_id, remark=remark)
         return more
+
+
+def _run(turn: _Turn) -> None:
+    try:
+        turn.run()
+    except Exception:
+        log.exception("render_task_failed")
 
 
 def _nothing() -> None:

@@ -14,12 +14,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import functools
-import struct
-import sys
-import termios
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -36,6 +31,7 @@ from wavstream.access.origin import Networks
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
 from wavstream.media.refusals import RefusalLog
+from wavstream.service.counted_transport import CountedTransport
 from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
 
 _MAX_PIPELINED = 8
@@ -78,38 +74,6 @@ class Front:
 
 class _TooMuch(Exception):
     """The head is larger than it may be."""
-
-
-class CountedTransport:
-    """A transport that knows how much was written to it."""
-
-    __slots__ = ("inner", "written_bytes")
-
-    def __init__(self, inner: asyncio.Transport) -> None:
-        self.inner = inner
-        self.written_bytes = 0
-
-    def write(self, data: bytes) -> None:
-        """Send it, now or as soon as the peer takes it; not to a peer that is gone.
-
-        uvicorn tells only the last of several requests on a connection that it is, and the one before writes on.
-        """
-        if self.inner.is_closing():
-            return
-        self.written_bytes += len(data)
-        self.inner.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def taken_bytes(self) -> int:
-        """Return how much the peer's side has acknowledged."""
-        if self.inner.is_closing():
-            return self.written_bytes
-        unsent = self.inner.get_write_buffer_size()
-        # The kernel takes megabytes, and asks for more when a third of them is gone: a slow reader needs minutes for
-        # that. What it has acknowledged grows whenever it reads.
-        return self.written_bytes - unsent - _unacknowledged_bytes(self.inner.get_extra_info("socket"))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -299,7 +263,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """Look at what the peer owes."""
         self._timer = self.loop.call_later(self._limits.look_s, self._look)
-        unsent_bytes = self._counted.inner.get_write_buffer_size()
+        unsent_bytes = self._counted.get_write_buffer_size()
         was_stalled = self._deadlines.is_stalled
         answering = self._is_answering()
         refusal = self._deadlines.look(
@@ -387,13 +351,3 @@ def _authority(target: bytes) -> bytes | None:
 def _chunk(piece: bytes) -> bytes:
     """Return a chunk of a chunked body. All who listen to a recording wait for one and the same, however many."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-def _unacknowledged_bytes(sock: Any) -> int:
-    """Return what the kernel keeps for the peer; 0 where it does not tell."""
-    if sys.platform != "linux" or sock is None:
-        return 0
-    with contextlib.suppress(OSError, ValueError):
-        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ of tcp(7)
-        return int(struct.unpack("i", answer)[0])
-    return 0

@@ -188,14 +188,16 @@ def _make_folders(folder: Path, mode: int) -> list[Path]:
 
 def _write_synced(path: Path, content: bytes) -> Path:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        try:
-            sync(descriptor, path)
-        except NotOnDisk:
-            path.unlink(missing_ok=True)
-            raise
+    try:
+        done = 0
+        while done < len(content):
+            done += os.write(descriptor, content[done:])
+        sync(descriptor, path)
+    except NotOnDisk:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
     return path
 
 

@@ -310,7 +310,7 @@ def test_deleting_old_segments_keeps_those_in_use(tmp_path: Path, make_writer: M
         journal.append(record(number))
         journal.rotate()
     journal.append(record(3))
-    writer.delete_before(journal, 3)
+    writer.delete_before(journal, 3, then=nothing)
     settle(writer, journal)
     assert segments_of(tmp_path, KEY) == (3, 4)
     assert read(tmp_path) == frames([2, 3])
@@ -325,7 +325,7 @@ def test_a_delete_that_fails_is_told_and_tried_again_and_the_journal_goes_on(
     (stuck := segment_path(tmp_path, KEY, 1)).mkdir()
     journal = open_journal(writer, segment=2, number=0)
     with capture_logs() as logs:
-        writer.delete_before(journal, 2)
+        writer.delete_before(journal, 2, then=nothing)
         journal.append(record(0))
         settle(writer, journal)
         assert (removals.waiting, stuck.exists()) == (1, True)
@@ -383,7 +383,7 @@ def test_a_journal_that_is_closed_for_good_leaves_nothing(tmp_path: Path, make_w
     journal.append(record(3))
     other.append(record(4))
     settle(writer, other)
-    writer.close(journal, delete=True)
+    writer.delete(journal, is_damaged=False, then=nothing)
     settle(writer, journal)
     assert [path.name for path in tmp_path.iterdir()] == ["other-000001.wsj"]
 
@@ -525,7 +525,7 @@ def test_a_journal_that_was_deleted_is_not_written_again(tmp_path: Path, make_wr
         settle(writer, each)
     disk.faults.append(True)
     sync_now(writer, other)
-    writer.close(journal, delete=True)
+    writer.delete(journal, is_damaged=False, then=nothing)
     settle(writer, journal)
     disk.faults.append(True)
     sync_now(writer, other)
@@ -543,14 +543,14 @@ def test_a_journal_goes_on_behind_the_segments_that_were_written_again(tmp_path:
         disk.faults.append(True)
         sync_now(writer, journal)
         journal.rotate()
-    writer.delete_before(journal, journal.segment)
+    writer.delete_before(journal, journal.segment, then=nothing)
     journal.append(record(3))
     settle(writer, journal)
     reader = JournalReader(tmp_path, KEY)
     rows = flat(reader.read())
     reader.close()
     assert rows[-1:] == frames([3])
-    writer.close(journal, delete=True)
+    writer.delete(journal, is_damaged=False, then=nothing)
     settle(writer, journal)
     assert [*tmp_path.iterdir()] == []
 

@@ -10,20 +10,19 @@ from wavstream.recorder.journal_leases import JournalLeases
 
 
 class Deletions:
-    """A writer that writes down what it is told to delete."""
+    """A writer that writes down what it is told to delete, and says later that it has."""
 
     def __init__(self) -> None:
         self.done: list[tuple[str, int | None]] = []
+        self.tell: list[Callable[[], None]] = []
 
-    def delete_before(self, journal: Journal, segment: int) -> None:
+    def delete_before(self, journal: Journal, segment: int, *, then: Callable[[], None]) -> None:
         self.done.append((journal.key, segment))
+        self.tell.append(then)
 
-    def close(self, journal: Journal, *, delete: bool = False, is_damaged: bool = False) -> None:
-        assert delete
+    def delete(self, journal: Journal, *, is_damaged: bool, then: Callable[[], None]) -> None:
         self.done.append((f"{journal.key}, damaged" if is_damaged else journal.key, None))
-
-    def submit_urgent(self, journal: Journal, on_written: Callable[[], None]) -> None:
-        on_written()
+        self.tell.append(then)
 
 
 def leases() -> tuple[JournalLeases, Deletions, Journal]:
@@ -42,8 +41,11 @@ async def test_segments_go_up_to_the_first_that_is_needed_and_the_journal_with_t
 
     assert writer.done == [("k", 2), ("k", 2), ("k", None)]
     assert journals.holders("k") == []
-    assert not journals.until_released("c").done()  # the writer has not said that it has come so far
-    await journals.until_released("c")
+    waiting = journals.until_released("c")
+    assert not waiting.done()  # the writer has not said that it has come so far
+    for tell in writer.tell:
+        tell()
+    await waiting
     assert journals.until_released("c").done()
 
 

@@ -28,7 +28,7 @@ Action = Annotated[RecordAction | None, Body()]
 ERRORS = errors(400, 404, 413, 422)
 
 
-def is_retry(request: Request) -> bool:
+async def is_retry(request: Request) -> bool:
     """Return whether the vendor's client says that it sends the request again."""
     count = request.headers.get("x-stainless-retry-count", "")
     return count.isascii() and count.isdecimal() and count.strip("0") != ""
