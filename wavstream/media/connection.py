@@ -145,14 +145,14 @@ class MediaConnection(asyncio.Protocol):
                     elif kind is TEXT:
                         events = stream.receive_text(payload)
                     else:
-                        frames = stream.deliver_frames(frames, arrival_us)
+                        stream.deliver_frames(frames, arrival_us)
                         self._take_control(kind)
                         continue
                     for event in events:
                         if type(event) is Frame and stream.sink is not None:
                             frames.append(event)
                         else:
-                            frames = stream.deliver_frames(frames, arrival_us)
+                            stream.deliver_frames(frames, arrival_us)
                             self._deliver(event)
             finally:
                 stream.deliver_frames(frames, arrival_us)

@@ -86,7 +86,7 @@ class MediaStream:
         self.started: StreamStarted | None = None
         """How the stream introduced itself."""
         self._joins = False
-        """Whether what is read together is passed on together. Where media time is arrival, each message has its own."""
+        """Whether messages that are read together are passed on as one; not where each has a media time of its own."""
         self.sink: StreamSink | None = None
         """Where its events go: its other end, in the session. None: the stream is not LIVE."""
         self._untold: StreamSink | None = None
@@ -111,7 +111,7 @@ class MediaStream:
 
     @property
     def step_to_join(self) -> int:
-        """Bytes of a sample of all channels, where messages are nothing but samples and may be joined; 0: they may not."""
+        """Bytes of a sample of all channels, where messages are nothing but samples and may be one; 0: they may not."""
         joins = self._dialect.is_plain and self._joins
         return self.started.format.step_bytes if self.started is not None and joins else 0
 
@@ -170,16 +170,17 @@ class MediaStream:
                 self._endpoint.quotas.streams.remove(self._app_id)
                 sink.closed(clean, arrival_us)
 
-    def deliver_frames(self, frames: list[Frame], arrival_us: int) -> list[Frame]:
-        """Pass frames of one read on, those that follow each other as one; return what is left of them, none."""
+    def deliver_frames(self, frames: list[Frame], arrival_us: int) -> None:
+        """Pass frames of one read on, those that follow each other as one, and empty the list."""
         sink = self.sink
         if not frames or sink is None:
-            return []
-        for frame in joined(frames) if len(frames) > 1 and self._joins else frames:
+            return
+        whole = joined(frames) if len(frames) > 1 and self._joins else [*frames]
+        frames.clear()  # none is passed on twice, also where the session refuses one
+        for frame in whole:
             self.frames += frame.messages
             self.received_bytes += len(frame.payload)
             sink.frame(frame, arrival_us)
-        return []
 
     def newest_frame_samples(self) -> int:
         """Return the samples of each channel in the newest frame; 0: there is none."""
