@@ -345,9 +345,11 @@ class Session:
 
     def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
         """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""
-        self.draining.drain(now_us)
         for stream in list(self.streams):
             if stream.gives_way_to(facts, stream_id):
+                stream.handle.drain(now_us)
+                if stream not in self.streams:
+                    continue  # its end was what waited
                 self.streams.remove(stream)
                 stream.forget_frames()
                 self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -217,14 +218,14 @@ def test_ten_thousand_quiet_sockets_are_looked_at_once_and_then_left_to_the_loop
             mark.look(messages=50 * number, received_bytes=50 * WIRE * number, read_us=10**6 * number, may_wait=True)
     assert all(mark.mark > 1 for mark in marks)
     reads = 0
-    read = low_water.os.read
+    read = os.read
 
     def counted(descriptor: int, most: int) -> bytes:
         nonlocal reads
         reads += 1
         return read(descriptor, most)
 
-    monkeypatch.setattr(low_water.os, "read", counted)
+    monkeypatch.setattr(os, "read", counted)
     for visit in range(20):
         now_us = 2 * 10**6 + 200_000 + visit * 150_000
         for mark in marks:
