@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.support.listening import loudest_shift
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import hello, noise, silence
-from tests.support.talking import RATE_HZ, speak
+from tests.support.talking import FRAME, RATE_HZ, speak
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import check
 from wavstream.rendering.timeline.clock import Patience
@@ -36,10 +36,15 @@ class Watch:
         self._slowest_s = 0.0
         self._asking = asyncio.create_task(self._ask())
 
-    def safe(self, killed_s: float) -> dict[str, int]:
-        """Return samples of each leg that a kill may not take, even if writing was as slow as the slowest answer."""
+    def safe(self, killed_s: float, start_s: float) -> dict[str, int]:
+        """Return samples of each leg that a kill may not take, even if writing was as slow as the slowest answer.
+
+        What was received so long before it, and what was sent then, from ``start_s`` on: it may wait to be received.
+        """
         before_s = killed_s - LOST_S - self._slowest_s
-        return max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
+        received = max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
+        sent = int((before_s - start_s) * RATE_HZ) // FRAME * FRAME
+        return {leg: max(samples, sent) for leg, samples in received.items()}
 
     async def stop(self) -> None:
         self._asking.cancel()
@@ -75,7 +80,7 @@ async def call_until_killed(
     if number is signal.SIGTERM:
         assert code == 0
     else:
-        safe = watch.safe(killed_s)
+        safe = watch.safe(killed_s, start_s)
     await client.http.aclose()
     for socket in sockets.values():
         socket.transport.abort()

@@ -135,7 +135,7 @@ class Session:
             return
         self.streams.remove(stream)
         stream.forget_frames()
-        self._last_stream_end_us = now_us
+        self._last_stream_end_us = max(self._last_stream_end_us, stream.ended_us(now_us))
         self.notes.tell_unread(now_us)
         self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)

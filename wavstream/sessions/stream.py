@@ -27,6 +27,8 @@ from wavstream.sessions.ports import StreamHandle
 _NEVER = math.inf
 _FRAME, _FRAMES = int(RecordKind.FRAME), int(RecordKind.FRAMES)
 _AHEAD_US = 500_000
+_LONGEST_WAIT_US = 250_000
+"""Of anything in the kernel, below the mark of a socket that has gone quiet."""
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
 _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)
@@ -137,6 +139,17 @@ class Stream:
         """Forget the floor of the window before the last, so that drift cannot hide in it; called every 10 s."""
         if self._floor_us != _NEVER:
             self._last_floor_us, self._floor_us = self._floor_us, _NEVER
+
+    def ended_us(self, closed_us: int) -> int:
+        """Return when it ended whose end was read at ``closed_us``: with its last audio, if the end may have come then.
+
+        A close frame waits to be read as audio does, but is not followed by more of it.
+        """
+        floor_us = min(self._floor_us, self._last_floor_us)
+        if floor_us == _NEVER or self.facts.clock is TrackClock.ARRIVAL:
+            return closed_us
+        said_us = round(floor_us + self.position * self._sample_us)
+        return said_us if 0 <= closed_us - said_us <= _LONGEST_WAIT_US else closed_us
 
     def inspect(self, now_us: int) -> Sequence[str]:
         """Look at what has come by now, about every 150 ms; return what has become suspicious."""
