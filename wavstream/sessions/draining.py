@@ -9,6 +9,7 @@ in the kernel at any moment. None of it may be overtaken:
 3. What is read so has the time of whatever it is read for: time never goes back in a journal.
 4. A stream that is being read is not drained, or it would be heard out of order: not for an event of its own, and not
    for one of another stream that is drained itself.
+5. For the events of one read of a stream the others are drained once: a text may hold dozens.
 """
 
 from __future__ import annotations
@@ -21,16 +22,24 @@ from wavstream.sessions.stream import Stream
 class Draining:
     """Has the streams of one session read what waits."""
 
-    __slots__ = ("_is_busy", "_streams")
+    __slots__ = ("_is_busy", "_read_us", "_streams")
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         """Drain ``streams``, which change."""
         self._streams = streams
         self._is_busy = False
+        self._read_us = 0
+        """When the newest read was made for whose events the others were drained."""
 
-    def drain(self, now_us: int, *, but: Stream | None = None) -> None:
-        """Read all that has come by now (rule 1); ``but``: the stream that is being read."""
-        self._read(lambda stream: stream.handle.drain(now_us), but)
+    def drain(self, now_us: int) -> None:
+        """Read all that has come by now (rule 1)."""
+        self._read(lambda stream: stream.handle.drain(now_us))
+
+    def drain_others(self, stream: Stream, arrival_us: int) -> None:
+        """Do the same for an event of a stream that is being read, but for that stream (rules 4 and 5)."""
+        if arrival_us != self._read_us:
+            self._read_us = arrival_us
+            self._read(lambda other: other.handle.drain(arrival_us), stream)
 
     def drain_stale(self, now_us: int) -> None:
         """Read what may have waited for long enough (rule 2)."""

@@ -372,7 +372,7 @@ class SessionStream(Stream):
         """Apply an event that is not a frame."""
         session = self._session
         if isinstance(event, Dtmf | Paused | Resumed):
-            session.draining.drain(arrival_us, but=self)
+            session.draining.drain_others(self, arrival_us)
         if isinstance(event, Dtmf | Mark):
             if not self._allowance.take(arrival_us):
                 session.notes.left_out.add_event(session_id=session.session_id, app_id=session.app_id)

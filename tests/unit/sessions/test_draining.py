@@ -143,3 +143,13 @@ async def test_a_visit_reads_everything_while_somebody_listens() -> None:
     recording.job = Followed()  # type: ignore[assignment]
     call.session.tick(at(1.15))
     assert a_handle.drained_us == [at(1.15)]
+
+
+async def test_many_orders_of_one_read_drain_the_others_once() -> None:
+    call = LiveCall()
+    (a, _), (_, b_handle) = leg(call, "a"), leg(call, "b")
+    call.start()
+    for _ in range(64):
+        a.event(Dtmf("5"), at(1.0))
+    a.event(Dtmf("6"), at(1.02))
+    assert b_handle.drained_us == [at(1.0), at(1.02)]
