@@ -85,10 +85,9 @@ class MediaConnection(asyncio.Protocol):
         self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
         self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
         self._playback = Playback(endpoint, transport=transport, dialect=dialect, stream=self._stream)
-        self._low_water = LowWater(transport, batch_us=endpoint.limits.batch_us)
+        self._low_water = LowWater(transport, batch_us=endpoint.limits.batch_us, now_us=endpoint.now_us())
         self._watchdog = StreamWatchdog(endpoint.limits)
-        self._control_frames = 0
-        self._received_bytes = 0
+        self._control_frames = self._received_bytes = 0
         """Of the socket, whatever they mean."""
         self._arrival_us = 0
         """When the newest read of the socket was made."""
@@ -145,17 +144,20 @@ class MediaConnection(asyncio.Protocol):
                     elif kind is TEXT:
                         events = stream.receive_text(payload)
                     else:
-                        stream.deliver_frames(frames, arrival_us)
+                        before, frames = frames, []
+                        stream.deliver_frames(before, arrival_us)
                         self._take_control(kind)
                         continue
                     for event in events:
                         if type(event) is Frame and stream.sink is not None:
                             frames.append(event)
                         else:
-                            stream.deliver_frames(frames, arrival_us)
+                            before, frames = frames, []  # none is passed on twice, also where one is refused
+                            stream.deliver_frames(before, arrival_us)
                             self._deliver(event)
             finally:
-                stream.deliver_frames(frames, arrival_us)
+                if frames:
+                    stream.deliver_frames(frames, arrival_us)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
         self._received_bytes += len(data)

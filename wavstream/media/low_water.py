@@ -39,14 +39,15 @@ class LowWater:
 
     __slots__ = ("_batch_us", "_bytes", "_messages", "_per_batch", "_read_us", "_size", "_transport", "mark")
 
-    def __init__(self, transport: asyncio.Transport, *, batch_us: int) -> None:
-        """Wait for ``batch_us`` of a steady stream; 0: for nothing, ever."""
+    def __init__(self, transport: asyncio.Transport, *, batch_us: int, now_us: int) -> None:
+        """Wait for ``batch_us`` of a steady stream that begins now; 0: for nothing, ever."""
         self._transport = transport
         has_socket = transport.get_extra_info("socket") is not None
         self._batch_us = batch_us if has_socket and _OPTION is not None else 0
         self.mark = _NONE
         """How many bytes have to be there."""
-        self._messages = self._bytes = self._read_us = 0
+        self._messages = self._bytes = 0
+        self._read_us = now_us
         """As they were at the last look."""
         self._size = self._per_batch = 0.0
         """Of messages, and how many of them came in the time of a batch, before the last look."""

@@ -171,13 +171,11 @@ class MediaStream:
                 sink.closed(clean, arrival_us)
 
     def deliver_frames(self, frames: list[Frame], arrival_us: int) -> None:
-        """Pass frames of one read on, those that follow each other as one, and empty the list."""
+        """Pass frames of one read on, those that follow each other as one."""
         sink = self.sink
-        if not frames or sink is None:
+        if sink is None:
             return
-        whole = joined(frames) if len(frames) > 1 and self._joins else [*frames]
-        frames.clear()  # none is passed on twice, also where the session refuses one
-        for frame in whole:
+        for frame in joined(frames) if len(frames) > 1 and self._joins else frames:
             self.frames += frame.messages
             self.received_bytes += len(frame.payload)
             sink.frame(frame, arrival_us)

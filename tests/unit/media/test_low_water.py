@@ -44,7 +44,7 @@ class Pair:
         listener.close()
         self.ours.setblocking(False)
         self.transport = Transport(self.ours)
-        self.mark = LowWater(self.transport, batch_us=batch_us)  # type: ignore[arg-type]
+        self.mark = LowWater(self.transport, batch_us=batch_us, now_us=0)  # type: ignore[arg-type]
         self.messages = self.bytes = self.now_us = 0
 
     def second(self, *, messages: int = 50, size: int = WIRE, time_us: int = 1_000_000, may_wait: bool = True) -> None:
@@ -201,7 +201,7 @@ def test_without_the_option_nothing_waits(monkeypatch: pytest.MonkeyPatch, optio
 
 
 def test_a_transport_without_a_socket_has_no_mark() -> None:
-    mark = LowWater(Transport(None), batch_us=BATCH_US)  # type: ignore[arg-type]
+    mark = LowWater(Transport(None), batch_us=BATCH_US, now_us=0)  # type: ignore[arg-type]
     for number in (1, 2, 3):
         mark.look(messages=50 * number, received_bytes=50 * WIRE * number, read_us=10**6 * number, may_wait=True)
     assert mark.mark == 1
@@ -212,7 +212,7 @@ def test_ten_thousand_quiet_sockets_are_looked_at_once_and_then_left_to_the_loop
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each has a mark, and one descriptor stands for all of theirs."""
-    marks = [LowWater(pair.transport, batch_us=BATCH_US) for _ in range(10_000)]  # type: ignore[arg-type]
+    marks = [LowWater(pair.transport, batch_us=BATCH_US, now_us=0) for _ in range(10_000)]  # type: ignore[arg-type]
     for mark in marks:
         for number in (1, 2):
             mark.look(messages=50 * number, received_bytes=50 * WIRE * number, read_us=10**6 * number, may_wait=True)
