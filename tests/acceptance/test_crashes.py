@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
+from websockets.asyncio.client import ClientConnection
 
 from tests.support.listening import loudest_shift
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import hello, noise, silence
-from tests.support.talking import RATE_HZ, speak
+from tests.support.talking import FRAME, RATE_HZ, speak
 from wavstream.cli.replay import run_replay
 from wavstream.cli.verify import check
 from wavstream.rendering.timeline.clock import Patience
@@ -25,6 +26,22 @@ from wavstream.storage.sidecar import read_sidecar
 
 LOST_S = 0.25
 """The bound on what a kill may take."""
+
+
+class Noted:
+    """A socket that notes when each frame was sent."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._sent_s: list[float] = []
+
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send(frame)
+        self._sent_s.append(asyncio.get_running_loop().time())
+
+    def samples(self, before_s: float) -> int:
+        """Return how many had been sent by then."""
+        return FRAME * sum(sent_s <= before_s for sent_s in self._sent_s)
 
 
 class Watch:
@@ -36,10 +53,13 @@ class Watch:
         self._slowest_s = 0.0
         self._asking = asyncio.create_task(self._ask())
 
-    def safe(self, killed_s: float) -> dict[str, int]:
-        """Return samples of each leg that a kill may not take, even if writing was as slow as the slowest answer."""
+    def safe(self, killed_s: float, sent: dict[str, Noted]) -> dict[str, int]:
+        """Return samples of each leg that a kill may not take, even if writing was as slow as the slowest answer: what
+        was received so long before it, and what was sent then, which may wait to be received.
+        """
         before_s = killed_s - LOST_S - self._slowest_s
-        return max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
+        received = max((answer for answer in self._answers if answer[0] <= before_s), key=lambda answer: answer[0])[1]
+        return {leg: max(samples, sent[leg].samples(before_s)) for leg, samples in received.items()}
 
     async def stop(self) -> None:
         self._asking.cancel()
@@ -65,7 +85,8 @@ async def call_until_killed(
     sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in voices}
     loop = asyncio.get_running_loop()
     watch, start_s = Watch(client), loop.time()
-    await asyncio.gather(*(speak(sockets[leg], voices[leg], start_s=start_s) for leg in voices))
+    noted = {leg: Noted(sockets[leg]) for leg in voices}
+    await asyncio.gather(*(speak(noted[leg], voices[leg], start_s=start_s) for leg in voices))
     if number is signal.SIGTERM:
         await client.until_received("call-77", len(voices["a"]) * 1000 // RATE_HZ, legs=len(voices))
     safe = {leg: len(voice) for leg, voice in voices.items()}
@@ -75,7 +96,7 @@ async def call_until_killed(
     if number is signal.SIGTERM:
         assert code == 0
     else:
-        safe = watch.safe(killed_s)
+        safe = watch.safe(killed_s, noted)
     await client.http.aclose()
     for socket in sockets.values():
         socket.transport.abort()

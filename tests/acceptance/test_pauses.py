@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -95,10 +96,12 @@ async def test_each_pause_of_one_recording_leaves_what_it_names(tmp_path: Path) 
         recording = await client.start("call-77", channels="mono")
         path = f"/v1/recordings/{recording['id']}/pause"
         received_ms = 0
+        began_s = asyncio.get_running_loop().time()
 
         async def spoken(sound: NDArray[np.int16]) -> None:
             nonlocal received_ms
-            await speak(socket, sound)
+            # In step with the call: a leg that is behind says in a pause what it sends after it.
+            await speak(socket, sound, start_s=began_s + received_ms / 1000)
             received_ms += len(sound) * 1000 // RATE_HZ
             await client.until_received("call-77", received_ms)
 

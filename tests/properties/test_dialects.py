@@ -171,3 +171,28 @@ def heard(reads: list[bytes], *, fast: bool = True) -> tuple[list[Any], bytes]:
     for read in reads:
         got += reader.feed(read)
     return got, b"".join(core.data_to_send())
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 2, 3, 4, 4, 4, 160, 160, 160]), max_size=40),
+    cuts=st.lists(st.integers(1, 300), min_size=1, max_size=12),
+    step=st.sampled_from([1, 2, 4]),
+)
+def test_joined_messages_are_whole_samples_of_one_size_and_nothing_else_is_joined(
+    sizes: list[int], cuts: list[int], step: int
+) -> None:
+    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+    wire = b"".join(wire_frame(0x82, True, b"mask", payload) for payload in payloads)
+    plain, joining = (FrameReader(ServerProtocol(state=OPEN), max_message_bytes=400) for _ in range(2))
+    joining.step_bytes = step
+    one_by_one: list[bytes] = []
+    parts: list[bytes] = []
+    for read in cut(wire, cuts):
+        one_by_one += [payload for _, payload, _ in plain.feed(read)]
+        for _, payload, messages in joining.feed(read):
+            size, rest = divmod(len(payload), messages)
+            assert not rest
+            assert messages == 1 or (size and not size % step)
+            parts += [payload[number * size : (number + 1) * size] for number in range(messages)]
+    assert parts == one_by_one == payloads
+    assert plain.frames == joining.frames == len(payloads)

@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.records import frame_record
+from tests.support.records import frame_record, frames_record
 from tests.unit.journal.support import KEY, PATIENCE_S, FaultyDisk, Flat, flat, nothing
 from wavstream.journal.events import Digit, ServerStarted
 from wavstream.journal.reader import JournalReader
@@ -62,6 +62,15 @@ def frame(draw: st.DrawFn) -> Append:
 
 
 @st.composite
+def several_frames(draw: st.DrawFn) -> Append:
+    track, arrival_us, position = draw(U16), draw(U63), draw(U63)
+    size, frames = draw(st.sampled_from([1, 2, 160])), draw(st.sampled_from([2, 3, 5, 255]))
+    payloads = [bytes([number]) * size for number in range(frames)]
+    packed = frames_record(*payloads, track=track, arrival_us=arrival_us, position=position)
+    return Append(packed, ("frames", track, arrival_us, position, frames, b"".join(payloads)))
+
+
+@st.composite
 def withheld(draw: st.DrawFn) -> Append:
     track, arrival_us, position, samples = draw(U16), draw(U63), draw(U63), draw(st.integers(0, 2**32 - 1))
     packed = withheld_record(track=track, arrival_us=arrival_us, position=position, samples=samples)
@@ -77,7 +86,7 @@ def happening(arrival_us: int, event: Digit | ServerStarted) -> Append:
 
 
 EVENTS = st.builds(Digit, stream=U16, digit=st.sampled_from("0123456789*#")) | st.just(ServerStarted())
-APPENDS = frame() | withheld() | st.builds(clock, U63) | st.builds(happening, U63, EVENTS)
+APPENDS = frame() | several_frames() | withheld() | st.builds(clock, U63) | st.builds(happening, U63, EVENTS)
 STEPS = st.lists(
     APPENDS
     | APPENDS
@@ -90,9 +99,10 @@ STEPS = st.lists(
 
 
 def by_track(rows: list[Flat]) -> list[Flat]:
-    """Frames between other records, track by track: tracks of several payload lengths may be read in another order."""
-    groups = [list(group) for _, group in groupby(rows, lambda row: row[0])]
-    return [row for group in groups for row in (sorted(group, key=_track) if group[0][0] == "frame" else group)]
+    """Frames between other records, track by track: tracks of several forms of record may be read in another order."""
+    groups = [list(group) for _, group in groupby(rows, lambda row: str(row[0]).rstrip("s"))]
+    kinds = ("frame", "frames")
+    return [row for group in groups for row in (sorted(group, key=_track) if group[0][0] in kinds else group)]
 
 
 def _track(row: Flat) -> int:

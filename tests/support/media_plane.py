@@ -17,7 +17,7 @@ from tests.support.waiting import until
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.twilio_signature import SignedUpgrade
-from wavstream.dialects.events import Event, Frame, StreamStarted
+from wavstream.dialects.events import Event, Frame, StreamStarted, parts
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
@@ -59,6 +59,9 @@ class RememberingSink:
     app_id: str
     raises: Exception | None = None
     frames: list[Frame] = field(default_factory=list)
+    """Of each message."""
+    whole: list[Frame] = field(default_factory=list)
+    """As they came: messages that were read together are one."""
     events: list[Event] = field(default_factory=list)
     arrivals: list[int] = field(default_factory=list)
     ends: list[bool] = field(default_factory=list)
@@ -69,9 +72,11 @@ class RememberingSink:
     def frame(self, frame: Frame, arrival_us: int) -> None:
         if self.raises is not None:
             raise self.raises
-        self.frames.append(frame)
-        self.order.append(frame)
-        self.arrivals.append(arrival_us)
+        self.whole.append(frame)
+        for message in parts(frame):
+            self.frames.append(message)
+            self.order.append(message)
+            self.arrivals.append(arrival_us)
         self._news.set()
 
     def event(self, event: Event, arrival_us: int) -> None:

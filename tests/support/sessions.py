@@ -29,7 +29,8 @@ from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import LiveRecordings, Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Timing
-from wavstream.sessions.session import Restored, Session, SessionStream
+from wavstream.sessions.restored import Restored
+from wavstream.sessions.session import Session, SessionStream
 from wavstream.sessions.stream import Stream, facts_of
 
 T0_US = 1_800_000_000_000_000
@@ -62,6 +63,7 @@ class Handle:
     alive: bool | None = None
     """What it was last told of silence."""
     reading: bool = True
+    drained_us: list[int] = field(default_factory=list)
     played: list[NDArray[np.int16]] = field(default_factory=list)
 
     def close(self, code: int, reason: str) -> None:
@@ -76,6 +78,12 @@ class Handle:
 
     def keep_alive(self, on: bool) -> None:
         self.alive = on
+
+    def drain(self, now_us: int) -> None:
+        self.drained_us.append(now_us)
+
+    def drain_if_stale(self, now_us: int) -> None:
+        """Nothing waits in the kernel."""
 
     def pause_reading(self) -> None:
         self.reading = False

@@ -6,6 +6,7 @@ All streams are mono L16 of 8 kHz, or of as many channels as the samples have.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,14 @@ async def say(socket: ClientConnection, *sounds: NDArray[np.int16]) -> None:
         await socket.send(samples[start : start + FRAME].tobytes())
 
 
-async def speak(socket: ClientConnection, samples: NDArray[np.int16], *, start_s: float | None = None) -> None:
+class Sends(Protocol):
+    """A socket, or what stands before one."""
+
+    async def send(self, message: bytes, /) -> None:
+        """Send a message."""
+
+
+async def speak(socket: Sends, samples: NDArray[np.int16], *, start_s: float | None = None) -> None:
     """Send each frame when it has been said, from ``start_s`` of the loop's clock on; default: now."""
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s

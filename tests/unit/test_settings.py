@@ -85,6 +85,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.message_timeout_s": ("6", 6.0),
     "media.frames_per_second": ("100", 100),
     "media.bytes_per_second": ("800000", 800_000),
+    "media.batch_ms": ("40", 40),
     "http.head_bytes": ("16384", 16_384),
     "http.head_lines": ("50", 50),
     "http.head_timeout_s": ("5", 5.0),

@@ -66,6 +66,8 @@ class Dialect(Protocol):
     """Audio in a message to the peer, if its protocol fixes that; None: as much as in the stream's own frames."""
     whole_sounds: ClassVar[bool]
     """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
+    is_plain: ClassVar[bool]
+    """Whether binary messages are samples and nothing else, so that several of one size can be taken as one."""
     format_names: ClassVar[FormatNames]
 
     def __init__(self, request: UpgradeRequest) -> None: ...
@@ -79,8 +81,11 @@ class Dialect(Protocol):
     def is_audio(self, message: bytes) -> bool:
         """Return whether a text message is audio: asked of one that is longer than other texts may be."""
 
-    def binary(self, payload: bytes) -> Sequence[Event]:
-        """Return the events of a binary message; raise MediaError."""
+    def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
+        """Return the events of a binary message; raise MediaError.
+
+        ``messages``: of so many, where the dialect is plain and the stream has started; each of as many whole samples.
+        """
 
     def ended(self) -> Sequence[Event]:
         """Return the events that were held back, without StreamStopped; called once, if the peer is gone unrefused."""

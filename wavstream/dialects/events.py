@@ -6,6 +6,7 @@ a frozen dataclass.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -124,6 +125,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     samples: int
     """Samples of each channel in the payload."""
     payload: bytes
+    messages: int = 1
+    """Of how many messages that is: several of one size, one behind the other, are read together."""
 
 
 class Dtmf(msgspec.Struct, frozen=True, gc=False):
@@ -164,3 +167,38 @@ class Ignored(msgspec.Struct, frozen=True, gc=False):
 
 
 Event = StreamStarted | Frame | Dtmf | Mark | CallInfo | Paused | Resumed | StreamStopped | Ignored
+
+
+MAX_JOINED = 255
+"""Messages in a frame: so many have room in a record of the journal."""
+
+
+def joined(frames: Sequence[Frame]) -> list[Frame]:
+    """Return frames of one moment as few: of each track, those that follow each other and are of one size are one."""
+    runs: list[list[Frame]] = []
+    newest: dict[int, list[Frame]] = {}
+    for frame in frames:
+        run = newest.get(frame.track)
+        if run is not None and len(run) < MAX_JOINED:
+            last = run[-1]
+            follows = last.position + last.samples == frame.position and len(last.payload) == len(frame.payload)
+            if follows and last.messages == frame.messages == 1:
+                run.append(frame)
+                continue
+        newest[frame.track] = run = [frame]
+        runs.append(run)
+    return [run[0] if len(run) == 1 else _as_one(run) for run in runs]
+
+
+def parts(frame: Frame) -> Iterator[Frame]:
+    """Yield the frame of each message of a frame."""
+    samples, size = frame.samples // frame.messages, len(frame.payload) // frame.messages
+    for number in range(frame.messages):
+        payload = frame.payload[number * size : (number + 1) * size]
+        yield Frame(frame.track, frame.position + number * samples, samples, payload)
+
+
+def _as_one(run: list[Frame]) -> Frame:
+    first, count = run[0], len(run)
+    payload = b"".join([frame.payload for frame in run])
+    return Frame(first.track, first.position, first.samples * count, payload, count)

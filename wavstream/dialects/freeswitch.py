@@ -59,6 +59,7 @@ class AudioForkDialect:
     """The module buffers what it plays to the channel."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = True
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever starts the stream",
         rate="rate",
@@ -94,7 +95,7 @@ class AudioForkDialect:
             events += (*self._start(), Ignored(Reason.FREE_TEXT))
         return events
 
-    def binary(self, payload: bytes) -> Sequence[Event]:
+    def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Return a frame; bytes of an incomplete sample wait for the next message. Raise BadParameter at the start."""
         step_bytes = self._step_bytes
         if not step_bytes:
@@ -112,7 +113,7 @@ class AudioForkDialect:
                 return ()
         position = self._position
         self._position = position + samples
-        return (Frame(0, position, samples, payload),)
+        return (Frame(0, position, samples, payload, messages),)
 
     def ended(self) -> Sequence[Event]:
         """Start a stream that ended while its audio was held, if the URL names its session (rule 2)."""

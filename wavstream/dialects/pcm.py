@@ -79,6 +79,7 @@ class PcmDialect:
     """The documented room of a peer: a write each 20 ms would cost ten times as much."""
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = True
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever opens the stream",
         rate="rate",
@@ -126,7 +127,7 @@ class PcmDialect:
         """Return False: audio is binary."""
         return False
 
-    def binary(self, payload: bytes) -> Sequence[Event]:
+    def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Return the frame of whole samples of every channel; raise BadPayload."""
         step_bytes = self._step_bytes
         if not step_bytes:
@@ -139,7 +140,7 @@ class PcmDialect:
         samples = size_bytes // step_bytes
         position = self._position
         self._position = position + samples
-        return (Frame(0, position, samples, payload),)
+        return (Frame(0, position, samples, payload, messages),)
 
     def ended(self) -> Sequence[Event]:
         """Return nothing: no event is held back."""

@@ -144,6 +144,7 @@ class TwilioDialect:
     """Twilio buffers audio, and drops it on ``clear``."""
     ptime_ms: ClassVar[int | None] = 20
     whole_sounds: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = False
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever sends the stream's start",
         rate="mediaFormat.sampleRate",
@@ -188,7 +189,7 @@ class TwilioDialect:
             return False
         return decoded.event == "media" and decoded.media is not None
 
-    def binary(self, payload: bytes) -> Sequence[Event]:
+    def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Ignore it: Twilio sends no binary messages."""
         return _IGNORED[Reason.BINARY]
 

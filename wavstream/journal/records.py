@@ -4,10 +4,11 @@ A journal is a chain of segments. A segment is a header and then batches (see ``
 
     segment  := magic "WAVSJRNL" | version u16 | header_length u16 | header (JSON) | crc32 u32 (of all before it)
     payload  := record *                                                            (of a batch)
-    record   := payload_length u32 | kind u8 | 0 u8 | track u16 | arrival_us u64 | position u64 | payload
+    record   := payload_length u32 | kind u8 | frames u8 | track u16 | arrival_us u64 | position u64 | payload
 
 All integers are little-endian. ``arrival_us`` is Unix time in microseconds and never decreases within a session.
-``position`` is the media time of the payload's first sample in samples of its track.
+``position`` is the media time of the payload's first sample in samples of its track. ``frames`` is 0 but in a FRAMES
+record.
 
 A record never spans two batches, so whoever reads whole batches reads whole records. The checksum is per batch: that
 costs 0.08 us a frame, one per record 0.2 us or more.
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEGMENT_MAGIC = b"WAVSJRNL"
-VERSION = 2
+VERSION = 3
 """What is written; ``READABLE`` is read."""
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
+MAX_FRAMES = 255
+"""Of one FRAMES record."""
 
 RECORD = struct.Struct("<IBBHQQ")
 _SEGMENT = struct.Struct("<8sHH")
@@ -42,9 +45,10 @@ _CRC = struct.Struct("<I")
 _SAMPLES = struct.Struct("<I")
 
 _HEADER_DTYPE = np.dtype(
-    [("length", "<u4"), ("kind", "u1"), ("zero", "u1"), ("track", "<u2"), ("arrival", "<i8"), ("position", "<i8")]
+    [("length", "<u4"), ("kind", "u1"), ("frames", "u1"), ("track", "<u2"), ("arrival", "<i8"), ("position", "<i8")]
 )
-_LENGTH_AND_KIND = (1 << 40) - 1
+_FORM = (1 << 48) - 1
+"""Length, kind and number of frames: the lowest six of a head's first eight bytes."""
 _SHORT_RUN = 4
 """A run shorter than this many frames is worth trying to make longer by sorting."""
 _SAMPLES_DTYPE = np.dtype("<u4")
@@ -61,6 +65,9 @@ class RecordKind(IntEnum):
     """Payload: a u32, how many samples of each channel a pause kept out of the journal."""
     EVENT = 4
     """Payload: one of the structs of ``wavstream.journal.events``, as JSON."""
+    FRAMES = 5
+    """Payload: several frames of one length, one behind the other, that came in one read and follow each other without
+    a hole. Position: of the first. Where the others begin follows from it."""
 
 
 # ---- items of a reader -----------------------------------------------------------------------------------------
@@ -68,7 +75,7 @@ class RecordKind(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class FrameRun:
-    """Consecutive FRAME (or WITHHELD) records with payloads of one length; all arrays have n rows.
+    """Consecutive FRAME, FRAMES (or WITHHELD) records with payloads of one length; all arrays have n rows.
 
     Not frozen, which would take three times as long to make: 8 of them a second for two legs.
     """
@@ -82,6 +89,8 @@ class FrameRun:
     """(n, bytes of a payload); a view into the batch."""
     samples: NDArray[np.int64] | None = None
     """(n,) samples of each channel withheld; None for frames."""
+    frames: int = 1
+    """Of each record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,11 @@ def withheld_record(*, track: int, arrival_us: int, position: int, samples: int)
     return RECORD.pack(_SAMPLES.size, RecordKind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
 
 
+def frames_head(octets: int, frames: int, track: int, arrival_us: int, position: int) -> bytes:
+    """Return the head of a FRAMES record; its payload, so many octets of 2 to 255 frames, is appended behind it."""
+    return RECORD.pack(octets, RecordKind.FRAMES, frames, track, arrival_us, position)
+
+
 def clock_record(arrival_us: int, *, unread_us: int = 0) -> bytes:
     """Return a CLOCK record; ``unread_us``: how much of the time since the last one no socket was read."""
     return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, unread_us)
@@ -184,7 +198,7 @@ def read_segment_header(head: bytes) -> tuple[SegmentHeader, int, int]:
         raise BrokenSegment("header checksum is wrong")
     # After the checksum: a damaged version is damage, and not a version.
     if version not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
         raise UnknownVersion(f"journal version {version}; this wavstream reads versions {known}")
     try:
         return _decode_header(head[_SEGMENT.size : end]), end + _CRC.size, version
@@ -198,7 +212,7 @@ def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:
     Each is copied once, however often this is asked: the hours of a sender that is ahead of the clock wait for it.
     """
     kept: list[FrameRun] = []
-    for (_, withheld, is_owned), alike in groupby(runs, _kind):
+    for (_, frames, withheld, is_owned), alike in groupby(runs, _kind):
         parts = [*alike]
         if is_owned:
             kept += parts
@@ -212,29 +226,30 @@ def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:
                 np.concatenate([run.position for run in parts]),
                 np.concatenate([run.payload for run in parts]),
                 np.concatenate(samples) if samples else None,
+                frames,
             )
         )
     return kept
 
 
-def _kind(run: FrameRun) -> tuple[int, bool, bool]:
-    return run.payload.shape[1], run.withheld, run.payload.base is None
+def _kind(run: FrameRun) -> tuple[int, int, bool, bool]:
+    return run.payload.shape[1], run.frames, run.withheld, run.payload.base is None
 
 
 def items(payload: memoryview | bytes) -> Iterator[Item]:
     """Yield the records of one batch, frames gathered into runs.
 
     No frame passes an event, a clock or a withheld frame, and the frames of a track keep their order. But where tracks
-    with payloads of several lengths alternate, the frames of one length come before those of another.
+    with records of several forms (length, number of frames) alternate, those of one form come before those of another.
     """
     view = memoryview(payload)
     offset = 0
     while offset < len(view):
         length, kind, _, _, arrival_us, position = RECORD.unpack_from(view, offset)
         body = offset + RECORD.size
-        if kind == RecordKind.FRAME or kind == RecordKind.WITHHELD:
-            run, end = _run(view, offset, length, kind)
-            if kind == RecordKind.FRAME and len(run.track) < _SHORT_RUN and end < len(view):
+        if kind in _AUDIO:
+            run, end = _run(view, offset)
+            if not run.withheld and len(run.track) < _SHORT_RUN and end < len(view):
                 runs, end = _sorted_runs(view, offset)
                 yield from runs
             else:
@@ -248,52 +263,57 @@ def items(payload: memoryview | bytes) -> Iterator[Item]:
         offset = body + length
 
 
+_AUDIO = frozenset((RecordKind.FRAME, RecordKind.FRAMES, RecordKind.WITHHELD))
+
+
 def _sorted_runs(view: memoryview, offset: int) -> tuple[list[FrameRun], int]:
-    """Return the frames at ``offset``, one run for each payload length, and where they end.
+    """Return the frames at ``offset``, one run for each form of record, and where they end.
 
     For legs of different codecs or rates, whose frames alternate: a run for each frame costs 6 us, this 1 us.
     """
-    lengths: dict[int, int] = {}
-    places: dict[int, list[int]] = {}
+    forms: dict[int, tuple[int, int, int]] = {}
+    places: dict[tuple[int, int, int], list[int]] = {}
     end = offset
     while end < len(view):
-        length, kind, _, track, _, _ = RECORD.unpack_from(view, end)
-        if kind != RecordKind.FRAME or lengths.setdefault(track, length) != length:
-            break  # a track changes its length: what follows is sorted by itself, so that the track keeps its order
-        places.setdefault(length, []).append(end)
+        length, kind, frames, track, _, _ = RECORD.unpack_from(view, end)
+        form = length, kind, frames
+        if kind not in (RecordKind.FRAME, RecordKind.FRAMES) or forms.setdefault(track, form) != form:
+            break  # a track changes its form: what follows is sorted by itself, so that the track keeps its order
+        places.setdefault(form, []).append(end)
         end += RECORD.size + length
     octets = np.frombuffer(view, np.uint8)
     runs = []
-    for length, offsets in places.items():
+    for (length, _, frames), offsets in places.items():
         rows = octets[np.array(offsets)[:, None] + np.arange(RECORD.size + length)]
         heads = np.ndarray((len(offsets),), _HEADER_DTYPE, rows, 0, rows.strides[:1])
-        runs.append(_frames(heads, rows[:, RECORD.size :]))
+        runs.append(_frames(heads, rows[:, RECORD.size :], frames))
     return runs, end
 
 
-def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8]) -> FrameRun:
+def _frames(heads: NDArray[np.void], payload: NDArray[np.uint8], frames: int) -> FrameRun:
     return FrameRun(
         withheld=False,
         track=heads["track"],
         arrival_us=heads["arrival"],
         position=heads["position"],
         payload=payload,
+        frames=max(1, frames),
     )
 
 
-def _run(view: memoryview, offset: int, length: int, kind: int) -> tuple[FrameRun, int]:
-    """Return the longest run of records of one kind and length at ``offset``, as strided views, and where it ends."""
+def _run(view: memoryview, offset: int) -> tuple[FrameRun, int]:
+    """Return the longest run of records of one form at ``offset``, as strided views, and where it ends."""
+    length, kind, frames, _, _, _ = RECORD.unpack_from(view, offset)
     stride = RECORD.size + length
     possible = (len(view) - offset) // stride
     rows = np.ndarray((possible, stride), np.uint8, view, offset)
     heads = np.ndarray((possible,), _HEADER_DTYPE, view, offset, (stride,))
-    # A head like the first proves where the next one lies, so the first head that differs ends the run. Length and kind
-    # are the lowest five of its first eight bytes.
-    differs = (np.ndarray((possible,), "<u8", view, offset, (stride,)) & _LENGTH_AND_KIND) != (length | kind << 32)
-    count = int(differs.argmax()) or possible  # the first one does not differ; 0: none does
+    # A head like the first proves where the next one lies, so the first head that differs ends the run.
+    forms = np.ndarray((possible,), "<u8", view, offset, (stride,)) & _FORM
+    count = int((forms != (length | kind << 32 | frames << 40)).argmax()) or possible  # 0: none differs
     heads = heads[:count]
     payload = rows[:count, RECORD.size :]
-    run = _frames(heads, payload)
+    run = _frames(heads, payload, frames)
     if kind == RecordKind.WITHHELD:
         samples = np.ascontiguousarray(payload).view(_SAMPLES_DTYPE)[:, 0].astype(np.int64)
         run = replace(run, withheld=True, payload=payload[:, :0], samples=samples)

@@ -2,7 +2,7 @@
 
 The path of a frame is ``data_received``, and each hop of it is a call by name::
 
-    FrameReader.feed -> MediaStream.receive_binary -> Dialect.binary -> StreamSink.frame
+    FrameReader.feed -> MediaStream.receive_binary -> Dialect.binary -> MediaStream.deliver_frames -> StreamSink.frame
 
 How a stream ends; its states are those of ``media_stream``:
 
@@ -29,8 +29,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import Event, Frame, StreamStopped
-from wavstream.media.audio_sender import AudioSender
+from wavstream.dialects.events import Event, Frame, StreamStarted, StreamStopped
 from wavstream.media.closing import (
     ABNORMAL,
     NO_PONG,
@@ -43,14 +42,14 @@ from wavstream.media.closing import (
     is_hang_up,
 )
 from wavstream.media.endpoint import MediaEndpoint
+from wavstream.media.low_water import LowWater
 from wavstream.media.media_stream import MediaStream, State
+from wavstream.media.playback import Playback
 from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
 from wavstream.media.request import Peer
 from wavstream.media.watchdog import StreamWatchdog
 from wavstream.sessions.reading import LATE_US
 
-_MAX_UNSENT_BYTES = 64 * 1024
-"""Four seconds of 8 kHz L16: a peer that is behind by more does not play what we send."""
 _MAX_STUCK_BYTES = 1024 * 1024
 """A peer that is behind by more, with pongs, never reads at all."""
 _LATE_S = LATE_US / 1e6
@@ -85,10 +84,10 @@ class MediaConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
         self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
-        self._audio_sender: AudioSender | None = None
+        self._playback = Playback(endpoint, transport=transport, dialect=dialect, stream=self._stream)
+        self._low_water = LowWater(transport, batch_us=endpoint.limits.batch_us, now_us=endpoint.now_us())
         self._watchdog = StreamWatchdog(endpoint.limits)
-        self._control_frames = 0
-        self._received_bytes = 0
+        self._control_frames = self._received_bytes = 0
         """Of the socket, whatever they mean."""
         self._arrival_us = 0
         """When the newest read of the socket was made."""
@@ -121,25 +120,44 @@ class MediaConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Deliver what one read of the socket gave; the hot path."""
-        self._arrival_us = arrival_us = self._endpoint.now_us()
+        self._receive(data, self._endpoint.now_us())
+
+    def drain(self, now_us: int) -> None:
+        """Deliver what waits below the low-water mark: it is there ``now_us``."""
+        for data in self._low_water.waiting(now_us, self._arrival_us):
+            self._receive(data, now_us)
+
+    def drain_if_stale(self, now_us: int) -> None:
+        """Do the same if nothing was read for so long that something may wait for too long."""
+        if self._low_water.is_stale(now_us, self._arrival_us):
+            self.drain(now_us)
+
+    def _receive(self, data: bytes, arrival_us: int) -> None:
+        self._arrival_us = arrival_us
         stream = self._stream
+        frames: list[Frame] = []
         try:
-            for kind, payload in self._reader.feed(data):
-                if kind is BINARY:
-                    events = stream.receive_binary(payload)
-                elif kind is TEXT:
-                    events = stream.receive_text(payload)
-                else:
-                    self._take_control(kind)
-                    continue
-                for event in events:
-                    # What MediaStream.deliver does with a frame, without the call: that is 2 % of this method.
-                    if type(event) is Frame and (sink := stream.sink) is not None:
-                        stream.frames += 1
-                        stream.received_bytes += len(event.payload)
-                        sink.frame(event, arrival_us)
+            try:
+                for kind, payload, messages in self._reader.feed(data):
+                    if kind is BINARY:
+                        events = stream.receive_binary(payload, messages)
+                    elif kind is TEXT:
+                        events = stream.receive_text(payload)
                     else:
-                        self._deliver(event)
+                        before, frames = frames, []
+                        stream.deliver_frames(before, arrival_us)
+                        self._take_control(kind)
+                        continue
+                    for event in events:
+                        if type(event) is Frame and stream.sink is not None:
+                            frames.append(event)
+                        else:
+                            before, frames = frames, []  # none is passed on twice, also where one is refused
+                            stream.deliver_frames(before, arrival_us)
+                            self._deliver(event)
+            finally:
+                if frames:
+                    stream.deliver_frames(frames, arrival_us)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
         self._received_bytes += len(data)
@@ -168,7 +186,9 @@ class MediaConnection(asyncio.Protocol):
 
     def _deliver(self, event: Event) -> None:
         self._stream.deliver(event, self._arrival_us)
-        if type(event) is StreamStopped and self._stream.state is State.STOPPED:
+        if type(event) is StreamStarted:
+            self._reader.step_bytes = self._stream.step_to_join
+        elif type(event) is StreamStopped and self._stream.state is State.STOPPED:
             self._stop_media()
             # The peer has a moment to close by itself.
             self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
@@ -188,22 +208,15 @@ class MediaConnection(asyncio.Protocol):
     @property
     def takes_audio(self) -> bool:
         """Whether the peer plays what it is sent."""
-        return self._live_audio_sender() is not None
+        return self._playback.is_possible
 
     def play(self, samples: NDArray[np.int16], *, after: bool = False) -> None:
         """Play a sound to the peer."""
-        sender = self._live_audio_sender()
-        if sender is not None:
-            sender.play(samples, after=after)
-            self._endpoint.pacer.start(sender)
+        self._playback.play(samples, after=after)
 
     def keep_alive(self, on: bool) -> None:
         """Start or stop sending silence."""
-        sender = self._live_audio_sender()
-        if sender is not None:
-            sender.keep_alive(on)
-            if on:
-                self._endpoint.pacer.start(sender)
+        self._playback.keep_alive(on)
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel."""
@@ -223,24 +236,6 @@ class MediaConnection(asyncio.Protocol):
         self._core.send_close(code, fitting_reason(reason))
         self._send_core_data()
         self._arm(self._limits.close_timeout_s, self._transport.abort)
-
-    def _live_audio_sender(self) -> AudioSender | None:
-        """Return what plays to the peer; None where the peer takes no audio, or none any more."""
-        started = self._stream.started
-        if self._stream.state is not State.LIVE or started is None or not started.accepts_audio:
-            return None
-        if self._audio_sender is None:
-            self._audio_sender = AudioSender(
-                self._dialect, started, self._send_audio, self._stream.newest_frame_samples
-            )
-        return self._audio_sender
-
-    def _send_audio(self, frames: bytes) -> None:
-        """Send audio, or drop it while the peer does not read: late audio is of no use."""
-        if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
-            self._endpoint.counters.unsent += 1
-        else:
-            self._transport.write(frames)
 
     # ---- ends ------------------------------------------------------------------------------------------------------
 
@@ -305,8 +300,8 @@ class MediaConnection(asyncio.Protocol):
 
     def _stop_media(self) -> None:
         """Send no audio any more, and read on for the peer's close frame if reading was paused."""
-        if self._audio_sender is not None:
-            self._endpoint.pacer.stop(self._audio_sender)
+        self._playback.stop()
+        self._low_water.drop()
         self.resume_reading()
 
     # ---- the core --------------------------------------------------------------------------------------------------
@@ -375,6 +370,10 @@ class MediaConnection(asyncio.Protocol):
     def _miss_pong(self, due: float) -> None:
         # A loop that stood still runs its timers before it reads: the pong may be in the kernel.
         is_on_time = self._loop.time() - due < _LATE_S
+        awaited = self._pong_deadline
+        self.drain(self._endpoint.now_us())  # or it is below the mark
+        if self._pong_deadline is not awaited:
+            return
         if self._transport.is_reading() and is_on_time:
             self._fail_with(NO_PONG)
         else:
@@ -385,6 +384,12 @@ class MediaConnection(asyncio.Protocol):
         """Look at what came since the last time."""
         self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
         self._stream.count(self._arrival_us)
+        self._low_water.look(
+            messages=self._reader.frames - self._control_frames,
+            received_bytes=self._received_bytes,
+            read_us=self._arrival_us,
+            may_wait=self._stream.may_wait,
+        )
         closing = self._watchdog.look(
             frames=self._reader.frames,
             received_bytes=self._received_bytes,

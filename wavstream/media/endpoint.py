@@ -47,6 +47,8 @@ class MediaLimits:
     """From the first byte of a message to its last."""
     sockets: int = 20_000
     """Open at once."""
+    batch_us: int = 100_000
+    """How much of a steady stream is read at once (``low_water``); 0: each message as it comes."""
 
 
 @dataclass(slots=True, kw_only=True)

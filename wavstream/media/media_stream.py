@@ -28,10 +28,11 @@ from enum import IntEnum
 import structlog
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
+from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped, joined
 from wavstream.errors import BadParameter, InternalError, PeerError, TooLong
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.request import Peer
+from wavstream.model.audio import TrackClock
 from wavstream.sessions.ports import StreamHandle, StreamSink
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class MediaStream:
         "_endpoint",
         "_explained",
         "_handle",
+        "_joins",
         "_max_text_bytes",
         "_peer",
         "_untold",
@@ -83,6 +85,8 @@ class MediaStream:
         self.state = State.OPENING
         self.started: StreamStarted | None = None
         """How the stream introduced itself."""
+        self._joins = False
+        """Whether messages that are read together are passed on as one; not where each has a media time of its own."""
         self.sink: StreamSink | None = None
         """Where its events go: its other end, in the session. None: the stream is not LIVE."""
         self._untold: StreamSink | None = None
@@ -105,10 +109,21 @@ class MediaStream:
         """Return what the upgrade says; raise BadParameter if it cannot be used."""
         return self._dialect.opened()
 
-    def receive_binary(self, payload: bytes) -> Sequence[Event]:
-        """Return the events of a binary message; raise MediaError if the dialect refuses it."""
+    @property
+    def step_to_join(self) -> int:
+        """Bytes of a sample of all channels, where messages are nothing but samples and may be one; 0: they may not."""
+        joins = self._dialect.is_plain and self._joins
+        return self.started.format.step_bytes if self.started is not None and joins else 0
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether what comes may wait until there is more of it."""
+        return self.state is _LIVE and self._joins
+
+    def receive_binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
+        """Return the events of a binary message, or of several of one size; raise MediaError if it is refused."""
         if self.state is _LIVE or self.state is _OPENING:  # rule 1
-            return self._dialect.binary(payload)
+            return self._dialect.binary(payload, messages)
         return ()
 
     def receive_text(self, message: bytes) -> Sequence[Event]:
@@ -130,7 +145,7 @@ class MediaStream:
         elif self.sink is None:
             raise InternalError(f"the dialect {self._dialect.name} gave {type(event).__name__} before the start")
         elif type(event) is Frame:
-            self.frames += 1
+            self.frames += event.messages
             self.received_bytes += len(event.payload)
             self.sink.frame(event, arrival_us)
         else:
@@ -160,6 +175,16 @@ class MediaStream:
         if self.sink is not None and self.started is not None and self.started.session_id is not None:
             self._endpoint.sessions.write_now(self._app_id, self.started.session_id)
 
+    def deliver_frames(self, frames: list[Frame], arrival_us: int) -> None:
+        """Pass frames of one read on, those that follow each other as one."""
+        sink = self.sink
+        if sink is None:
+            return
+        for frame in joined(frames) if len(frames) > 1 and self._joins else frames:
+            self.frames += frame.messages
+            self.received_bytes += len(frame.payload)
+            sink.frame(frame, arrival_us)
+
     def newest_frame_samples(self) -> int:
         """Return the samples of each channel in the newest frame; 0: there is none."""
         return 0 if self.sink is None else self.sink.frame_samples
@@ -180,6 +205,7 @@ class MediaStream:
         endpoint, now_us = self._endpoint, self._endpoint.now_us()
         if not endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
             endpoint.quotas.check_stream(self._app_id, now_us / 1e6)
+        self._joins = endpoint.limits.batch_us > 0 and started.clock is not TrackClock.ARRIVAL
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
         sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
         self._untold = sink

@@ -12,7 +12,10 @@ large frames) is handed to that core, byte for byte as it arrives, and the core 
 4. The core gets a frame when the messages before it have been taken, not earlier: if one of them makes us close the
    connection, the core must not have answered a close frame behind it.
 
-No IO and no clock: how the bytes were cut into reads changes nothing.
+Where binary messages are samples and nothing else, those of one size that stand in one read one behind the other are
+given as one (``step_bytes``): what is done for a message is then done once for all of them, but for the mask.
+
+No IO and no clock: how the bytes were cut into reads changes only how many messages are joined.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from enum import Enum
 
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
+
+from wavstream.dialects.events import MAX_JOINED
 
 try:
     from websockets.speedups import apply_mask
@@ -41,8 +46,9 @@ class Kind(Enum):
     """No message: the peer broke the protocol. The core has its close frame ready, and nothing follows."""
 
 
-Message = tuple[Kind, bytes]
-"""A whole message or a control frame: its kind and its payload. A plain tuple is the cheapest value that there is."""
+Message = tuple[Kind, bytes, int]
+"""A whole message or a control frame: its kind, its payload, and how many messages of one size that is. A plain tuple
+is the cheapest value that there is."""
 
 # Names of this module: reading a member of an Enum takes 0.07 us, and there would be one a frame.
 TEXT, BINARY = Kind.TEXT, Kind.BINARY
@@ -71,6 +77,7 @@ class FrameReader:
         "_unfinished",
         "_whole",
         "frames",
+        "step_bytes",
     )
 
     def __init__(self, core: ServerProtocol, *, max_message_bytes: int) -> None:
@@ -92,6 +99,8 @@ class FrameReader:
         """Messages that an earlier read began and a later one ended, and some more."""
         self.frames = 0
         """Frames that began, of any kind."""
+        self.step_bytes = 0
+        """Binary messages that are each a whole number of these may be joined; 0: none."""
 
     def feed(self, data: bytes) -> Iterable[Message]:
         """Return the messages that are complete with this read of the socket, in order.
@@ -122,10 +131,20 @@ class FrameReader:
                 kind = TEXT
             else:
                 break
-            self.frames += 1
-            # Where a dialect's messages are plain samples (pcm, audio-fork, audio-stream), several binary messages of
-            # one read may be joined here into one: its payload is all of them, and the frames stay counted.
-            messages.append((kind, apply_mask(data[start:stop], data[start - 4 : start])))
+            payload = apply_mask(data[start:stop], data[start - 4 : start])
+            joined = 1
+            if kind is BINARY and stop != end and length and (step := self.step_bytes) and not length % step:
+                # With vectors of numpy this is as fast for five messages, and a third faster for ten.
+                header, head_bytes = data[offset : start - 4], start - offset
+                pieces = [payload]
+                while end - stop >= head_bytes + length and data.startswith(header, stop) and joined < MAX_JOINED:
+                    start = stop + head_bytes
+                    stop = start + length
+                    pieces.append(apply_mask(data[start:stop], data[start - 4 : start]))
+                    joined += 1
+                payload = b"".join(pieces)
+            self.frames += joined
+            messages.append((kind, payload, joined))
             if stop == end:
                 return messages
             offset = stop
@@ -174,7 +193,7 @@ class FrameReader:
                     payload = apply_mask(held[start:stop], held[start - 4 : start])
                     del held[:stop]
                     self._whole += 1
-                    yield kind, payload
+                    yield kind, payload, 1
         self._unfinished = bool(held) or self._core_owed_bytes > 0 or self._fragments is not None or self._is_over
 
     def _feed_core(self, data: bytearray) -> Iterator[Message]:
@@ -185,7 +204,7 @@ class FrameReader:
             control = _CONTROL.get(frame.opcode)
             if control is not None:
                 self._whole += self._fragments is None  # one within a message leaves that unfinished
-                yield control, bytes(frame.data)
+                yield control, bytes(frame.data), 1
                 continue
             if frame.opcode is not Opcode.CONT:
                 self._fragments = bytearray()
@@ -195,9 +214,9 @@ class FrameReader:
             if frame.fin:
                 payload, self._fragments = bytes(self._fragments), None
                 self._whole += 1
-                yield self._fragmented, payload
+                yield self._fragmented, payload, 1
         if core.parser_exc is not None:
-            yield Kind.BROKEN, b""
+            yield Kind.BROKEN, b"", 1
         if core.parser_exc is not None or core.close_rcvd is not None:
             self._is_over = True
 

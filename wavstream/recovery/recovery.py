@@ -46,7 +46,7 @@ from wavstream.recovery.agreement import agree
 from wavstream.recovery.journal_summary import JournalSummary, read_summary
 from wavstream.recovery.reconciliation import finished_since, lacks_whole_file, reconcile
 from wavstream.sessions.registry import Sessions
-from wavstream.sessions.session import Restored
+from wavstream.sessions.restored import Restored
 from wavstream.storage.local import LocalStorage
 
 log = structlog.get_logger(__name__)

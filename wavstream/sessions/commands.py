@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -164,9 +163,11 @@ class Commands:
         asked_us = self._now_us()
         session, recording = await self._running(app_id, recording_id, "stopped")
         is_ahead = session.is_ahead(asked_us)  # what was sent ahead had been read before: that is not cut off
-        is_behind = recording.is_under_way and await self._wait_until_read()
-        if is_behind and recording_id not in session.recordings.by_id:
-            return recording.ended  # by itself, or by another command
+        is_behind = recording.is_under_way and await self._sessions.reading.catch_up(STOP_WAIT_S)
+        if is_behind:
+            session.draining.drain(self._now_us())
+            if recording_id not in session.recordings.by_id:
+                return recording.ended  # by itself, or by another command
         if recording.is_under_way:
             end_us, now_us = asked_us if end_us is None else end_us, self._now_us()
             cuts = is_behind and not is_ahead
@@ -348,6 +349,7 @@ class Commands:
                 # Its streams may have come and gone meanwhile, and it with them.
                 session = self._sessions.find_or_make(app_id, session_id, self._now_us(), beyond_limit=True)
                 self._sessions.tell_opened(session)
+                session.draining.drain(self._now_us())
                 started = session.start(recording, self._now_us())
         except WavstreamError:
             session.take_back(expectation)
@@ -362,15 +364,6 @@ class Commands:
                     self._opened.release(started.row)
                 raise
         return started.row
-
-    async def _wait_until_read(self) -> bool:
-        """Wait until what was said before now has been read, if we are behind; return whether we were."""
-        caught_up = self._sessions.reading.caught_up
-        if caught_up.is_set():
-            return False
-        with suppress(TimeoutError):
-            await asyncio.wait_for(caught_up.wait(), STOP_WAIT_S)
-        return True
 
     async def _as_it_is(self, row: Recording) -> Recording:
         """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
@@ -390,8 +383,10 @@ class Commands:
         live = self._recorder.get(recording_id)
         if live is not None and live.row.app_id == app_id:
             session = self._sessions.find(app_id, live.row.session_id)
-            if session is not None and recording_id in session.recordings.by_id:
-                return session, live
+            if session is not None:
+                session.draining.drain(self._now_us())
+                if recording_id in session.recordings.by_id:
+                    return session, live
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if live is not None and live.row.app_id == app_id:
             await live.journaled()

@@ -19,10 +19,10 @@ class StreamSink(Protocol):
 
     @property
     def frame_samples(self) -> int:
-        """Samples of each channel in the newest frame; 0: there is none."""
+        """Samples of each channel in the newest message of audio; 0: there is none."""
 
     def frame(self, frame: Frame, arrival_us: int) -> None:
-        """Take audio; called once a media message."""
+        """Take audio, of one media message or of several."""
 
     def event(self, event: Event, arrival_us: int) -> None:
         """Take whatever else happened: Dtmf, Mark, CallInfo, Paused, Resumed or StreamStopped."""
@@ -57,6 +57,12 @@ class StreamHandle(Protocol):
 
     def keep_alive(self, on: bool) -> None:
         """Start or stop playing silence between sounds; without effect where the peer takes no audio."""
+
+    def drain(self, now_us: int) -> None:
+        """Deliver what has come by ``now_us`` and waits in the kernel to be read with more; nothing while paused."""
+
+    def drain_if_stale(self, now_us: int) -> None:
+        """Do the same where nothing was read for so long that something may have waited for long enough."""
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel, and then at the peer."""

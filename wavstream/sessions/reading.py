@@ -16,6 +16,7 @@ the journal, and a session puts off its own deadlines.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 LATE_US = 333_000
 _CATCH_UP_US = 150_000
@@ -47,6 +48,14 @@ class ReadingTime:
         if is_paused:
             self._was_paused = True
             self.caught_up.clear()
+
+    async def catch_up(self, timeout_s: float) -> bool:
+        """Wait until what was said before now has been read, if we are behind; return whether we were."""
+        if self.caught_up.is_set():
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.caught_up.wait(), timeout_s)
+        return True
 
     def tick(self, now_us: int, *, late_us: int = 0) -> None:
         """Let time pass, about every 15 ms; ``late_us``: by how much the loop has come too late to do it."""

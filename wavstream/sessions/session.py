@@ -17,7 +17,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -27,7 +26,6 @@ from wavstream.dialects.events import CallInfo, Dtmf, Event, Mark, Paused, Resum
 from wavstream.errors import LimitReached
 from wavstream.journal import events
 from wavstream.journal.events import StreamFacts
-from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.call import CallFacts
 from wavstream.model.recording import EndReason, Recording
@@ -35,10 +33,12 @@ from wavstream.model.times import unix_us
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.deadlines import Expectation, SessionDeadlines, Timing
+from wavstream.sessions.draining import Draining
 from wavstream.sessions.intake import MAX_STREAMS, EventAllowance
 from wavstream.sessions.legs import Legs
 from wavstream.sessions.pauses import AskedResume
 from wavstream.sessions.ports import StreamHandle
+from wavstream.sessions.restored import Restored
 from wavstream.sessions.session_notes import SessionNotes
 from wavstream.sessions.session_recordings import SessionRecordings
 from wavstream.sessions.stream import Stream, facts_of
@@ -46,24 +46,6 @@ from wavstream.sessions.stream import Stream, facts_of
 log = structlog.get_logger(__name__)
 
 Similar = Callable[["Session", Sequence[LiveRecording], int], Sequence[str] | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """What a journal of before a restart says of its session."""
-
-    journal: Journal
-    """Made anew for what follows."""
-    legs: list[str]
-    """In order of arrival."""
-    lost: list[StreamFacts]
-    """The streams of those that may come back, one for each leg."""
-    next_stream: int
-    next_track: int
-    last_us: int
-    """The last arrival."""
-    paused_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By recording: who holds it paused."""
 
 
 class Session:
@@ -96,6 +78,7 @@ class Session:
         self.legs = Legs()
         self.streams: list[SessionStream] = []
         """The open ones."""
+        self.draining = Draining(self.streams)
         self.notes = SessionNotes(writer, app_id=app_id, session_id=session_id, now_us=now_us, turn=turn)
         self.recordings = SessionRecordings(recorder, notes=self.notes, streams=self.streams, legs=self.legs)
         self.was_recorded = False
@@ -152,7 +135,7 @@ class Session:
             return
         self.streams.remove(stream)
         stream.forget_frames()
-        self._last_stream_end_us = now_us
+        self._last_stream_end_us = max(self._last_stream_end_us, stream.ended_us(now_us))
         self.notes.tell_unread(now_us)
         self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
@@ -248,6 +231,10 @@ class Session:
         if unread_us != self._unread_us:
             self._put_off(unread_us)
         notes = self.notes
+        if self.recordings.is_followed:
+            self.draining.drain(now_us)
+        else:
+            self.draining.drain_stale(now_us)
         is_fold_due = notes.tick(now_us)
         if notes.is_state_due:
             self.recordings.note_state(now_us)
@@ -360,6 +347,9 @@ class Session:
         """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""
         for stream in list(self.streams):
             if stream.gives_way_to(facts, stream_id):
+                stream.handle.drain(now_us)
+                if stream not in self.streams:
+                    continue  # its end was what waited
                 self.streams.remove(stream)
                 stream.forget_frames()
                 self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))
@@ -381,6 +371,8 @@ class SessionStream(Stream):
     def event(self, event: Event, arrival_us: int) -> None:
         """Apply an event that is not a frame."""
         session = self._session
+        if isinstance(event, Dtmf | Paused | Resumed):
+            session.draining.drain_others(self, arrival_us)
         if isinstance(event, Dtmf | Mark):
             if not self._allowance.take(arrival_us):
                 session.notes.left_out.add_event(session_id=session.session_id, app_id=session.app_id)

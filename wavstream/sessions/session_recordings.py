@@ -61,6 +61,11 @@ class SessionRecordings:
         """Accepted recordings: they start with the first stream."""
         return [recording for recording in self.by_id.values() if not recording.is_under_way]
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody listens to one of them."""
+        return any(recording.job is not None and recording.job.is_followed for recording in self.by_id.values())
+
     # ---- start -------------------------------------------------------------------------------------------------
 
     def accept(self, recording: Recording) -> LiveRecording:

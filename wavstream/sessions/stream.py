@@ -3,7 +3,7 @@
 A frame meets one of four rules, and which one is decided when the session's recordings change, not per frame:
 
 1. *forget*: no recording runs, and the frame is only counted;
-2. *journal*: a recording runs, and head and payload go to the journal;
+2. *journal*: a recording runs, and head and payload go to the journal, of all the messages that were read together;
 3. *withhold*: every running recording is paused, and a record without payload goes to the journal: time goes on;
 4. *guard*: a pause is just over, and frames whose media time still lies in the pause (a stall that now delivers what
    was said during it) are withheld too, until the first that was said after it.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from wavstream.dialects.events import Frame, StreamStarted
+from wavstream.dialects.events import Frame, StreamStarted, parts
 from wavstream.journal.events import StreamFacts, StreamSnapshot
 from wavstream.journal.records import RECORD, RecordKind, withheld_record
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
@@ -25,8 +25,10 @@ from wavstream.sessions.inspection import StreamInspection
 from wavstream.sessions.ports import StreamHandle
 
 _NEVER = math.inf
-_FRAME = int(RecordKind.FRAME)
+_FRAME, _FRAMES = int(RecordKind.FRAME), int(RecordKind.FRAMES)
 _AHEAD_US = 500_000
+_LONGEST_WAIT_US = 250_000
+"""Of anything in the kernel, below the mark of a socket that has gone quiet."""
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
 _FORGET, _JOURNAL, _WITHHOLD, _GUARD = range(4)
@@ -93,9 +95,9 @@ class Stream:
 
     @property
     def frame_samples(self) -> int:
-        """Samples of each channel in the newest frame of the first track; 0: there is none."""
+        """Samples of each channel in the newest message of the first track; 0: there is none."""
         frame = self.latest[0]
-        return 0 if frame is None else frame.samples
+        return 0 if frame is None else frame.samples // frame.messages
 
     # ---- which rule frames meet --------------------------------------------------------------------------------
 
@@ -138,6 +140,17 @@ class Stream:
         if self._floor_us != _NEVER:
             self._last_floor_us, self._floor_us = self._floor_us, _NEVER
 
+    def ended_us(self, closed_us: int) -> int:
+        """Return when it ended whose end was read at ``closed_us``: with its last audio, if the end may have come then.
+
+        A close frame waits to be read as audio does, but is not followed by more of it.
+        """
+        floor_us = min(self._floor_us, self._last_floor_us)
+        if floor_us == _NEVER or self.facts.clock is TrackClock.ARRIVAL:
+            return closed_us
+        said_us = round(floor_us + self.position * self._sample_us)
+        return said_us if 0 <= closed_us - said_us <= _LONGEST_WAIT_US else closed_us
+
     def inspect(self, now_us: int) -> Sequence[str]:
         """Look at what has come by now, about every 150 ms; return what has become suspicious."""
         if not self.frames or now_us < self.inspection.next_us:
@@ -151,21 +164,30 @@ class Stream:
         """Take in audio, at the time of its arrival; it meets one of the four rules."""
         position = frame.position
         rule = self._rule
-        if rule == _GUARD and self._was_said_after(position):  # rule 4 is over
-            self._rule = rule = _JOURNAL
+        if rule == _GUARD:
+            if frame.messages > 1:
+                for message in parts(frame):
+                    self.frame(message, arrival_us)
+                return
+            if self._was_said_after(position):  # rule 4 is over
+                self._rule = rule = _JOURNAL
         self.position = end = position + frame.samples
         lag_us = arrival_us - end * self._sample_us
         if lag_us < self._floor_us:
             self._floor_us = lag_us
         self.last_arrival_us = arrival_us
         self.latest[frame.track] = frame
-        self.frames += 1
+        self.frames += (messages := frame.messages)
         if self._sent is not None:
             self._sent[frame.track] += frame.samples
         if rule == _JOURNAL:  # rule 2: twice append, of a packed head and of the payload, is the cheapest record
             payload = frame.payload
             append = self._append
-            append(_pack(len(payload), _FRAME, 0, self._first_track + frame.track, arrival_us, position))
+            track = self._first_track + frame.track
+            if messages == 1:
+                append(_pack(len(payload), _FRAME, 0, track, arrival_us, position))
+            else:
+                append(_pack(len(payload), _FRAMES, messages, track, arrival_us, position))
             append(payload)
         elif rule != _FORGET:  # rules 3 and 4
             track = self._first_track + frame.track

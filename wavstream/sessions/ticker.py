@@ -89,6 +89,8 @@ class Ticker:
         sessions = self._sessions
         if sessions.is_stopping:
             return
+        for session in [*sessions]:
+            session.draining.drain(now_us)
         sessions.is_stopping = True
         noted = [session.notes.journal for session in sessions if session.recordings.detach(now_us)]
         self._writer.submit([journal for journal in noted if journal is not None])

@@ -74,6 +74,7 @@ def _level(stream: Stream, index: int, silence: Silence | None) -> Level:
         return silent
     if stream.position - frame.position - frame.samples > form.rate_hz * STALLED_AFTER_US // 1_000_000:
         return silent  # the other track of the stream goes on, this one does not
-    samples = decode(form.codec, form.channels, np.frombuffer(frame.payload, np.uint8))
+    newest = frame.payload[-len(frame.payload) // frame.messages :]
+    samples = decode(form.codec, form.channels, np.frombuffer(newest, np.uint8))
     rms_dbfs, peak_dbfs = levels_dbfs(samples[:, index if form.channels > 1 else 0])
     return Level(track=track, rms_dbfs=rms_dbfs, peak_dbfs=peak_dbfs)

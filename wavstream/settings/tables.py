@@ -116,6 +116,9 @@ class MediaSettings(Table):
     bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 1_000_000
     """Bytes a second of one stream, sustained; five times 48 kHz stereo, so that a file may be played in fast. Of this
     and of the messages a second a peer that was stalled may send ten seconds at once."""
+    batch_ms: Annotated[int, Field(ge=0, le=100)] = 100
+    """Milliseconds of a steady stream that are read at once, which costs half of reading each message as it comes;
+    0: each as it comes. More would not be safe within 250 ms of a crash."""
 
 
 class HttpSettings(Table):

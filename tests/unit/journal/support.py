@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.records import frame_record
 from wavstream.journal.batches import batch, batch_1, tag_of
-from wavstream.journal.records import ClockRecord, Damage, EventRecord, Item, SegmentHeader, segment_header
+from wavstream.journal.records import VERSION, ClockRecord, Damage, EventRecord, Item, SegmentHeader, segment_header
 from wavstream.journal.segments import segment_path
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -44,23 +44,25 @@ def flat(items: Iterable[Item]) -> list[Flat]:
                 place = (int(item.track[row]), int(item.arrival_us[row]), int(item.position[row]))
                 if item.samples is not None:
                     rows.append(("withheld", *place, int(item.samples[row])))
+                elif item.frames > 1:
+                    rows.append(("frames", *place, item.frames, item.payload[row].tobytes()))
                 else:
                     rows.append(("frame", *place, item.payload[row].tobytes()))
     return rows
 
 
-def head_bytes(segment: int, *, session_id: str = "call-77", version: int = 2, key: str = KEY) -> bytes:
+def head_bytes(segment: int, *, session_id: str = "call-77", version: int = VERSION, key: str = KEY) -> bytes:
     """Return a segment's header."""
     header = SegmentHeader(key=key, app_id="default", session_id=session_id, segment=segment, created_us=1)
     return segment_header(header, version=version)
 
 
-def packed(number: int, payload: bytes, *, segment: int = 1, version: int = 2) -> bytes:
+def packed(number: int, payload: bytes, *, segment: int = 1, version: int = VERSION) -> bytes:
     """Return a batch."""
     return batch_1(number, payload) if version == 1 else batch(number, payload, tag=tag_of(KEY), segment=segment)
 
 
-def segment_bytes(segment: int, batches: Sequence[bytes], *, first: int = 0, version: int = 2) -> bytes:
+def segment_bytes(segment: int, batches: Sequence[bytes], *, first: int = 0, version: int = VERSION) -> bytes:
     """Return a whole segment; ``first``: the number of its first batch."""
     numbered = enumerate(batches, 0 if version == 1 else first)
     return head_bytes(segment, version=version) + b"".join(

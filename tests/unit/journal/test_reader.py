@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.records import frame_record
+from tests.support.records import frame_record, frames_record
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, packed, put, record, segment_bytes
+from wavstream.journal import records
 from wavstream.journal.batches import BATCH_1, MAGIC_1, batch, tag_of
 from wavstream.journal.reader import TRIES, JournalReader, read_header
-from wavstream.journal.records import BrokenSegment, FrameRun, owned
+from wavstream.journal.records import VERSION, BrokenSegment, FrameRun, UnknownVersion, owned
 from wavstream.journal.segments import Position, delete_segments, segment_path, segments_of
 
 
@@ -78,7 +79,7 @@ def test_a_batch_that_is_seen_half_written_is_read_once_it_is_whole(tmp_path: Pa
         reader.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_flipped_byte_anywhere_in_a_batch_costs_that_batch_alone(tmp_path: Path, version: int) -> None:
     whole = segment_bytes(1, [two(0), two(2), two(4)], version=version)
     start = len(segment_bytes(1, [two(0)], version=version))
@@ -96,7 +97,7 @@ def test_a_flipped_byte_anywhere_in_a_batch_costs_that_batch_alone(tmp_path: Pat
         reader.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_flipped_byte_in_a_header_costs_nothing(tmp_path: Path, version: int) -> None:
     whole = segment_bytes(1, [two(0), two(2)], version=version)
     for place in range(len(head_bytes(1, version=version))):
@@ -446,3 +447,30 @@ def test_runs_that_are_kept_and_are_alike_become_one(tmp_path: Path) -> None:
     assert flat([kept[0]]) == [*frames(range(2)), *frames(range(2))]
     assert kept[1].samples is not None
     assert kept[1].samples.tolist() == [160] * 4
+
+
+def test_frames_of_one_read_are_rows_that_say_how_many_they_are(tmp_path: Path) -> None:
+    first = [frames_record(b"aa", b"bb", track=1, arrival_us=n, position=2 * n) for n in (0, 1)]
+    other = frames_record(b"cc", b"dd", b"ee", track=1, arrival_us=2, position=4)
+    alone = frame_record(track=1, arrival_us=3, position=7, payload=b"aabb")
+    put(tmp_path, 1, segment_bytes(1, [b"".join([*first, other, alone])], version=VERSION))
+    runs = JournalReader(tmp_path, KEY).read()
+    assert [(run.frames, len(run.track)) for run in runs if isinstance(run, FrameRun)] == [(2, 2), (3, 1), (1, 1)]
+    assert flat(owned([run for run in runs if isinstance(run, FrameRun)])) == [
+        ("frames", 1, 0, 0, 2, b"aabb"),
+        ("frames", 1, 1, 2, 2, b"aabb"),
+        ("frames", 1, 2, 4, 3, b"ccddee"),
+        ("frame", 1, 3, 7, b"aabb"),
+    ]
+
+
+def test_a_wavstream_from_before_records_of_several_frames_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, 1, segment_bytes(1, [two(0)], version=VERSION))
+    monkeypatch.setattr(records, "READABLE", (1, 2))
+    with pytest.raises(UnknownVersion, match="journal version 3; this wavstream reads versions 1 and 2"):
+        read_header(tmp_path, KEY)
+    reader = JournalReader(tmp_path, KEY)
+    assert read_all(reader) == []
+    assert reader.is_damaged

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, packed, put, record, segment_bytes
 from wavstream.journal.reader import JournalReader
+from wavstream.journal.records import VERSION
 from wavstream.journal.segments import segment_path
 from wavstream.journal.set_aside import SetAside
 
@@ -106,11 +107,11 @@ def test_a_header_that_names_no_journal_leads_nowhere(tmp_path: Path, key: str, 
 
 
 def test_a_whole_header_of_another_version_is_left_for_one_that_reads_it(tmp_path: Path) -> None:
-    put(tmp_path, 1, head_bytes(1, version=3) + packed(0, record(0)))
+    put(tmp_path, 1, head_bytes(1, version=VERSION + 1) + packed(0, record(0)))
 
     (odd,) = SetAside(tmp_path).put_in_order()
 
-    assert odd.problem == "journal version 3; this wavstream reads versions 1 and 2; it is left for one that does"
+    assert odd.problem == "journal version 4; this wavstream reads versions 1, 2 and 3; it is left for one that does"
     assert names(tmp_path) == [f"{KEY}-000001.wsj"]
 
 

@@ -260,7 +260,7 @@ async def test_a_dialect_is_not_called_again_after_it_has_refused(
 ) -> None:
     calls: list[bytes] = []
 
-    def binary(dialect: PcmDialect, payload: bytes) -> tuple[()]:
+    def binary(dialect: PcmDialect, payload: bytes, messages: int) -> tuple[()]:
         calls.append(payload)
         raise BadPayload("payload", "never good")
 
@@ -675,7 +675,7 @@ async def test_audio_for_a_peer_that_does_not_read_is_dropped_and_counted(plane:
     peer = await plane.raw()
     sink = await plane.sink()
     sink.handle.keep_alive(True)
-    sender = cast("MediaConnection", sink.handle)._audio_sender
+    sender = cast("MediaConnection", sink.handle)._playback._sender
     assert sender is not None
     for _ in range(200):
         sender.send(30)

@@ -36,6 +36,7 @@ class Script:
     playout_ms: ClassVar[int] = 20
     ptime_ms: ClassVar[int | None] = None
     whole_sounds: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = False
     format_names: ClassVar[FormatNames] = FormatNames("Nobody", "rate", "byteorder=little", "byteorder=big")
 
     def __init__(self, request: UpgradeRequest) -> None:
@@ -52,7 +53,7 @@ class Script:
     def is_audio(self, message: bytes) -> bool:
         return False
 
-    def binary(self, payload: bytes) -> Sequence[Event]:
+    def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         return self.events
 
     def ended(self) -> Sequence[Event]:

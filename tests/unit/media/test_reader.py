@@ -34,7 +34,7 @@ class Heard:
     def feed(self, wire: bytes, *, step: int | None = None) -> None:
         step = step or len(wire)
         for offset in range(0, len(wire), step):
-            for kind, payload in self.reader.feed(wire[offset : offset + step]):
+            for kind, payload, _ in self.reader.feed(wire[offset : offset + step]):
                 self._take(kind, payload)
 
     @property
@@ -154,7 +154,7 @@ def test_messages_of_one_read_come_in_order_and_the_core_sees_a_frame_when_those
     heard = Heard()
     wire = [(TEXT, b"{}"), (BINARY, b"ab"), (PING, b"p"), (BINARY, b"cd"), (CLOSE, (1000).to_bytes(2))]
     got = []
-    for kind, payload in heard.reader.feed(b"".join(client_frame(opcode, content) for opcode, content in wire)):
+    for kind, payload, _ in heard.reader.feed(b"".join(client_frame(opcode, content) for opcode, content in wire)):
         got.append((kind, payload, b"".join(heard.core.data_to_send())[:1]))
     pong, close = b"\x8a", b"\x88"
     assert got == [

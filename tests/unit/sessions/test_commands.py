@@ -12,9 +12,10 @@ import pytest
 
 from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FOREVER, FaultyDatabase
-from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction, journaled, talk
+from tests.support.sessions import FRAME, TIMING, Handle, QuietRecorder, QuietWriter, at, introduction, journaled, talk
 from tests.support.waiting import WAIT_S, begun
 from wavstream.catalog.catalog import Catalog
+from wavstream.dialects.events import Frame
 from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
@@ -168,6 +169,75 @@ class CommandsHarness:
 @pytest.fixture
 def office(tmp_path: Path, catalog: Catalog, database: FaultyDatabase) -> CommandsHarness:
     return CommandsHarness(tmp_path, catalog, database)
+
+
+def waits(stream: SessionStream) -> None:
+    """Let 20 ms of the stream wait in the kernel until somebody drains it."""
+    told: list[int] = []
+
+    def drain(now_us: int) -> None:
+        if not told:
+            told.append(now_us)
+            stream.frame(Frame(0, (now_us - at(0.0)) * 8 // 1000, 160, FRAME), now_us)
+
+    stream.handle.drain = drain  # type: ignore[method-assign]
+
+
+class Drained(Handle):
+    """A handle whose drain a test may replace."""
+
+
+async def test_what_was_said_before_a_command_and_was_not_read_yet_is_before_it_in_the_journal(
+    office: CommandsHarness,
+) -> None:
+    started = introduction("a", session_id="call-77")
+    stream = office.sessions.open_stream(started, app_id="one", handle=Drained(), now_us=at(0.0))
+    assert isinstance(stream, SessionStream)
+    waits(stream)
+    recording = await office.start()
+    assert stream.position == 160, "said before the start: not in it"
+    (journal,) = office.writer.journals
+    waits(stream)
+    office.now_s = 1.0
+    await office.commands.pause(app_id="one", recording_id=recording.id)
+    waits(stream)
+    office.now_s = 2.0
+    await office.commands.resume(app_id="one", recording_id=recording.id)
+    waits(stream)
+    office.now_s = 3.0
+    await office.stop(recording)
+    rows = [row if isinstance(row, tuple) else type(row).__name__ for row in journaled(journal)]
+    assert [row for row in rows if row != "SessionState"] == [
+        "RecordingStarted",
+        ("frame", 0, 8_000),
+        "RecordingPaused",
+        ("withheld", 0, 16_000, 160),
+        "RecordingResumed",
+        ("frame", 0, 24_000),
+        "RecordingStopped",
+    ]
+
+
+async def test_a_command_finds_a_call_ended_whose_hang_up_was_not_read_yet(office: CommandsHarness) -> None:
+    started = introduction("a", session_id="call-77")
+    stream = office.sessions.open_stream(started, app_id="one", handle=Drained(), now_us=at(0.0))
+    recording = await office.start()
+    stream.handle.drain = lambda now_us: stream.closed(True, now_us)  # type: ignore[method-assign]
+    with pytest.raises(Conflict):
+        await office.commands.pause(app_id="one", recording_id=recording.id)
+    assert office.recorder.ended[recording.id].end_reason is EndReason.HANGUP
+
+
+async def test_what_waits_when_the_server_goes_down_is_in_the_journal(office: CommandsHarness) -> None:
+    started = introduction("a", session_id="call-77")
+    stream = office.sessions.open_stream(started, app_id="one", handle=Drained(), now_us=at(0.0))
+    assert isinstance(stream, SessionStream)
+    await office.start()
+    waits(stream)
+    office.ticker.shut_down(at(1.0))
+    (journal,) = office.writer.journals
+    rows = [row if isinstance(row, tuple) else type(row).__name__ for row in journaled(journal)]
+    assert rows[-2:] == [("frame", 0, 8_000), "ServerStopped"]
 
 
 async def test_a_stop_while_nothing_is_read_waits_until_all_that_was_said_before_it_has_been(

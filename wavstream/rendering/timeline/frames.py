@@ -1,9 +1,10 @@
 """The frames of one track (or two interleaved ones) between two moments, as arrays.
 
-A run of the journal holds frames of several tracks as they came. ``gather`` sorts the runs of a moment by track,
-keeping the order of arrival, with a number of numpy calls that does not grow with the number of frames. Its result
-does not depend on where runs were cut: runs of one payload length are joined first, and a track whose frames have
-several lengths is put back in order.
+A run of the journal holds frames of several tracks as they came. What a record holds, be it several frames that came
+in one read, is one row here: one longer frame, whose lag is that of its end. Only who counts frames counts each of
+them. ``gather`` sorts the runs of a moment by track, keeping the order of arrival, with a number of numpy calls that
+does not grow with the number of frames. Its result does not depend on where runs were cut: runs of one form are joined
+first, and a track whose frames have several is put back in order.
 """
 
 from __future__ import annotations
@@ -50,9 +51,20 @@ class Frames:
     """Fates; None: all are mixed."""
     lag_us: NDArray[np.int64] = field(default_factory=lambda: _NO_LAGS)
     """Set when the source receives the frames."""
+    counts: NDArray[np.int64] | None = None
+    """Of how many frames each row is; None: of one."""
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @property
+    def number(self) -> int:
+        """How many frames they are."""
+        return len(self) if self.counts is None else int(self.counts.sum())
+
+    def counted(self) -> NDArray[np.int64]:
+        """Return of how many frames each row is, also where all are of one."""
+        return np.ones(len(self), np.int64) if self.counts is None else self.counts
 
     def fates(self) -> NDArray[np.uint8]:
         """Return fates as an array, also where all are mixed."""
@@ -87,11 +99,13 @@ class Frames:
             np.concatenate(pieces) if pieces else self.payload[:0],
             None if self.fate is None else self.fate.take(rows),
             self.lag_us.take(rows) if len(self.lag_us) else self.lag_us,
+            None if self.counts is None else self.counts.take(rows),
         )
 
     def _rows(self, rows: slice, payload: NDArray[np.uint8]) -> Frames:
         fate = None if self.fate is None else self.fate[rows]
-        return Frames(self.arrival_us[rows], self.start[rows], self.end[rows], payload, fate, self.lag_us[rows])
+        counts = None if self.counts is None else self.counts[rows]
+        return Frames(self.arrival_us[rows], self.start[rows], self.end[rows], payload, fate, self.lag_us[rows], counts)
 
 
 def detached(waiting: NDArray[_T]) -> NDArray[_T]:
@@ -106,6 +120,7 @@ def detached(waiting: NDArray[_T]) -> NDArray[_T]:
 def join(first: Frames, second: Frames) -> Frames:
     """Return the frames of both, in this order."""
     plain = first.fate is None and second.fate is None
+    single = first.counts is None and second.counts is None
     return Frames(
         np.concatenate((first.arrival_us, second.arrival_us)),
         np.concatenate((first.start, second.start)),
@@ -113,6 +128,7 @@ def join(first: Frames, second: Frames) -> Frames:
         np.concatenate((first.payload, second.payload)),
         None if plain else np.concatenate((first.fates(), second.fates())),
         np.concatenate((first.lag_us, second.lag_us)),
+        None if single else np.concatenate((first.counted(), second.counted())),
     )
 
 
@@ -121,19 +137,23 @@ def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us
 
     Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
     """
-    kinds = {(run.payload.shape[1], run.withheld) for run in runs}
-    # The usual case: all payloads have one length, and the runs are in order as they come.
+    kinds = {_kind(run) for run in runs}
+    # The usual case: all records have one form, and the runs are in order as they come.
     if len(kinds) == 1:
         return {track: frames for track, frames, _ in _by_track(runs, None, step_bytes, origin_us)}
     # Each kind is sorted by itself; the serial number of a frame in arrival puts a track of several kinds in order.
     firsts = np.cumsum([0, *(len(run.track) for run in runs)])
     parts: dict[int, list[tuple[Frames, NDArray[np.int64]]]] = {}
     for kind in sorted(kinds):
-        numbers = [n for n, run in enumerate(runs) if (run.payload.shape[1], run.withheld) == kind]
+        numbers = [n for n, run in enumerate(runs) if _kind(run) == kind]
         serial = np.concatenate([np.arange(firsts[n], firsts[n + 1]) for n in numbers])
         for track, frames, order in _by_track([runs[n] for n in numbers], serial, step_bytes, origin_us):
             parts.setdefault(track, []).append((frames, order))
     return {track: _in_order(of_track, step_bytes[track]) for track, of_track in parts.items()}
+
+
+def _kind(run: FrameRun) -> tuple[int, bool, int]:
+    return run.payload.shape[1], run.withheld, run.frames
 
 
 def _by_track(
@@ -150,6 +170,7 @@ def _by_track(
     payload = _joined([run.payload for run in runs]).take(order, axis=0)
     samples = [run.samples for run in runs if run.samples is not None]
     withheld = _joined(samples).take(order) if samples else None
+    each = runs[0].frames
     found = []
     numbers, high = track.tolist(), 0
     while high < len(numbers):
@@ -163,12 +184,14 @@ def _by_track(
         else:
             end, fate = start[rows] + withheld[rows], np.full(high - low, Fate.WITHHELD, np.uint8)
         frames = Frames(arrival_us[rows], start[rows], end, payload[rows].reshape(-1), fate)
+        if each > 1:
+            frames.counts = np.full(high - low, each, np.int64)
         found.append((number, frames, _NO_LAGS if serial is None else serial.take(order[rows])))
     return found
 
 
 def _in_order(parts: list[tuple[Frames, NDArray[np.int64]]], step_bytes: int) -> Frames:
-    """Return one track's frames of several lengths, each part in order, as one."""
+    """Return one track's frames of several forms, each part in order, as one."""
     frames, serial = parts[0]
     for more, more_serial in parts[1:]:
         frames, serial = join(frames, more), np.concatenate((serial, more_serial))

@@ -194,7 +194,8 @@ class StampedLane(Lane):
         rows, waiting = order[:count], order[count:]
         overtaken = frames.start < np.maximum.accumulate(frames.start)
         # One that lies before what was in order did not come out in place: the buffer counts it late.
-        self._stats.reordered_frames += int((overtaken & (frames.start >= ordered))[rows].sum())
+        reordered = (overtaken & (frames.start >= ordered))[rows]
+        self._stats.reordered_frames += int(frames.counted()[rows][reordered].sum())
         if len(waiting):
             # In order of arrival again, so that what is overtaken is seen next time too.
             self._waiting = frames.take(np.sort(waiting), self._step_bytes)

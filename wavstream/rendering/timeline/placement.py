@@ -133,23 +133,24 @@ class Placement:
                     from_us, to_us = us_of(at, self._rate_hz), us_of(at + length, self._rate_hz)
                     self._stats.withhold(sink.leg, sink.track, from_us, to_us)
         else:
+            number = frames.number
             samples = self._decode(self._form.codec, self._form.channels, frames.payload)
             for sink in self._sinks:
                 if sink.is_shadowed:
                     sink.buffer.flush()
-                    self._count_redundant(length, count)
+                    self._count_redundant(length, number)
                     continue
                 said, repeated, put_at, rest = 0, 0, at, bend
                 if sink.handover_us is not None:
                     # An older stream has brought this much already; a frame that is cut counts as redundant.
                     said = max(0, min(samples_at(sink.handover_us, self._rate_hz) - at, length))
-                    repeated = -(-count * said // max(1, length))
+                    repeated = -(-number * said // max(1, length))
                     self._count_redundant(said, repeated)
                     put_at += said
                     if bend is not None:
                         whole, rest = bend.behind(said, length)
                         put_at += whole
-                sink.buffer.put(put_at, samples[said:, sink.column], count - repeated, rest)
+                sink.buffer.put(put_at, samples[said:, sink.column], number - repeated, rest)
         # Bending has moved the shift by as much as it stretched, so this is the end of what was put or is held back.
         self.end = max(self.end, end + self.shift)
 

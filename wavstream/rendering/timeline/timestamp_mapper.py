@@ -186,7 +186,7 @@ class TimestampMapper:
         return self._one_by_one(frames)
 
     def _followed(self, frames: Frames, start: NDArray[np.int64], end: NDArray[np.int64]) -> Frames:
-        placed = Frames(frames.arrival_us, start, end, frames.payload, frames.fate)
+        placed = Frames(frames.arrival_us, start, end, frames.payload, frames.fate, counts=frames.counts)
         placed.lag_us = lag_us(placed, self._rate_hz)
         self._samples += int(end[-1] - start[0])
         self._end, self._arrived_us = int(end[-1]), int(frames.arrival_us[-1])
@@ -203,14 +203,15 @@ class TimestampMapper:
             ahead = stamp + self.offset - self._end
             is_next = -self._tolerance(samples) <= ahead <= self._ahead or self._disbelieved is not None
             if not is_next and self._came_before(frames, row):  # rule 2: a duplicate
-                self._stats.duplicate_frames += 1
+                self._stats.duplicate_frames += 1 if frames.counts is None else int(frames.counts[row])
                 continue
             kept.append(row)
             places.append(self._place_of(arrival_us, stamp, samples))
         rows = np.array(kept, np.int64)
         placed = frames if len(kept) == len(frames) else frames.take(rows, self._step_bytes)
         start = np.array(places, np.int64)
-        placed = Frames(placed.arrival_us, start, start + length[rows], placed.payload, placed.fate)
+        end = start + length[rows]
+        placed = Frames(placed.arrival_us, start, end, placed.payload, placed.fate, counts=placed.counts)
         placed.lag_us = lag_us(placed, self._rate_hz)
         return placed
 

@@ -1,0 +1,94 @@
+"""Frames that came in one read are one record: they lie where they would lie one by one, and count as frames."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.support.folding import folded, noise
+from tests.support.journal_script import T0_US, Leg, Script
+from tests.support.records import frames_record
+from wavstream.model.audio import TrackClock
+from wavstream.model.options import ChannelLayout, RecordingOptions
+
+HZ, FRAME = 8000, 160
+MONO = RecordingOptions(channels=ChannelLayout.MONO)
+
+
+def read(leg: Leg, sound: np.ndarray, *, at_s: float, position: int | None = None) -> None:
+    """Have frames of 20 ms come in one read, when the last one has been said."""
+    start = leg.position if position is None else position
+    payloads = [sound[at : at + FRAME].tobytes() for at in range(0, len(sound), FRAME)]
+    at_us = round(at_s * 1e6)
+    record = frames_record(*payloads, track=leg.facts.first_track, arrival_us=T0_US + at_us, position=start)
+    leg.script.add(at_us, 1, record)
+    leg.position = start + len(sound)
+
+
+def read_in_real_time(leg: Leg, sound: np.ndarray, frames: int, *, from_s: float = 0.0) -> None:
+    for at in range(0, len(sound), frames * FRAME):
+        part = sound[at : at + frames * FRAME]
+        read(leg, part, at_s=from_s + (at + len(part) - FRAME) / HZ)
+
+
+@pytest.mark.parametrize("frames", [2, 5, 10])
+def test_a_leg_that_is_read_seldom_lies_where_it_would_lie_frame_by_frame(frames: int) -> None:
+    seldom, often = noise(6, seed=1), noise(6, seed=2)
+    script = Script().start()
+    read_in_real_time(script.open("a"), seldom, frames, from_s=0.5)
+    script.open("b").send(often, at_s=0.5)
+    made = folded(script.stop(7))
+    assert (made.left[HZ // 2 : HZ // 2 + 6 * HZ] == seldom).all()
+    assert (made.right[HZ // 2 : HZ // 2 + 6 * HZ] == often).all()
+    assert made.integrity.lost_ms == 0
+
+
+def test_reads_of_any_number_of_frames_make_the_file_of_single_ones() -> None:
+    sound = noise(8)
+    one_by_one = folded(Script().start(MONO).open("a").send(sound, at_s=0).script.stop(9))
+    script = Script().start(MONO)
+    leg = script.open("a")
+    ends = np.minimum(np.cumsum([2, 3, 5, 4, 6] * 21), 400)
+    for begin, end in pairwise([0, *ends.tolist()]):
+        if end > begin + 1:
+            read(leg, sound[begin * FRAME : end * FRAME], at_s=(end - 1) * 0.02)
+        elif end > begin:
+            leg.frame(sound[begin * FRAME : end * FRAME], at_us=begin * 20_000)
+    made = folded(script.stop(9))
+    assert (made.samples == one_by_one.samples).all()
+    assert made.account == one_by_one.account
+
+
+def test_a_read_that_comes_again_is_so_many_duplicate_frames() -> None:
+    sound = noise(4)
+    script = Script().start(MONO)
+    leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
+    read_in_real_time(leg, sound, 5)
+    read(leg, sound[-5 * FRAME :], at_s=4.0, position=len(sound) - 5 * FRAME)
+    made = folded(script.stop(5))
+    assert made.integrity.duplicate_frames == 5
+    assert (made.left[: 4 * HZ] == sound).all()
+
+
+def test_a_read_that_was_overtaken_is_so_many_reordered_frames() -> None:
+    sound = noise(4)
+    script = Script().start(MONO)
+    leg = script.open(script.facts("a", clock=TrackClock.TIMESTAMPED))
+    for number in [*range(20), 21, 20, *range(22, 40)]:
+        at, at_s = number * 5 * FRAME, (max(number, 21) if number == 20 else number) * 0.1 + 0.08
+        read(leg, sound[at : at + 5 * FRAME], at_s=at_s, position=at)
+    made = folded(script.stop(5))
+    assert made.integrity.reordered_frames == 5
+    assert (made.left[: 4 * HZ] == sound).all()
+
+
+def test_what_an_older_stream_says_too_is_so_many_redundant_frames() -> None:
+    sound = noise(4)
+    script = Script().start(MONO)
+    read_in_real_time(script.open("a"), sound, 5)
+    read_in_real_time(script.open("a"), sound, 5)
+    made = folded(script.stop(5))
+    assert made.integrity.redundant_frames == 200
+    assert (made.left[: 4 * HZ] == sound).all()

@@ -1,0 +1,57 @@
+"""What the streams of a session have in the kernel is read before it matters what came first.
+
+The sockets of steady streams are read when some messages are there (``media.low_water``), so up to 80 ms of audio wait
+in the kernel at any moment. None of it may be overtaken:
+
+1. All streams are drained before a command to the session, an event of one of them that is an order (a digit, a pause,
+   a resume), the end of a stream that is replaced, and the end of the server.
+2. While somebody listens they are drained with each visit of the ticker, else the stale ones.
+3. What is read so has the time of whatever it is read for: time never goes back in a journal.
+4. A stream that is being read is not drained, or it would be heard out of order: not for an event of its own, and not
+   for one of another stream that is drained itself.
+5. For the events of one read of a stream the others are drained once: a text may hold dozens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from wavstream.sessions.stream import Stream
+
+
+class Draining:
+    """Has the streams of one session read what waits."""
+
+    __slots__ = ("_is_busy", "_read_us", "_streams")
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        """Drain ``streams``, which change."""
+        self._streams = streams
+        self._is_busy = False
+        self._read_us = 0
+        """When the newest read was made for whose events the others were drained."""
+
+    def drain(self, now_us: int) -> None:
+        """Read all that has come by now (rule 1)."""
+        self._read(lambda stream: stream.handle.drain(now_us))
+
+    def drain_others(self, stream: Stream, arrival_us: int) -> None:
+        """Do the same for an event of a stream that is being read, but for that stream (rules 4 and 5)."""
+        if arrival_us != self._read_us:
+            self._read_us = arrival_us
+            self._read(lambda other: other.handle.drain(arrival_us), stream)
+
+    def drain_stale(self, now_us: int) -> None:
+        """Read what may have waited for long enough (rule 2)."""
+        self._read(lambda stream: stream.handle.drain_if_stale(now_us))
+
+    def _read(self, read: Callable[[Stream], None], but: Stream | None = None) -> None:
+        if self._is_busy:  # rule 4
+            return
+        self._is_busy = True
+        try:
+            for stream in [*self._streams]:
+                if stream is not but:
+                    read(stream)
+        finally:
+            self._is_busy = False
