@@ -15,8 +15,9 @@ from pathlib import Path
 
 from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
+from wavstream.journal.frame_run import FrameRun
 from wavstream.journal.reader import JournalReader
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, Item
+from wavstream.journal.records import ClockRecord, EventRecord, Item
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
@@ -88,7 +89,7 @@ class RenderJob:
         has_read = bool(items)
         # A batch may be megabytes, of a sender that is ahead of the clock, and what they become of the file is more. So
         # no more of it is folded in one go than up to a clock record, and what is folded is kept no longer.
-        is_large = sum(item.payload.size for item in items if isinstance(item, FrameRun)) > self._slice_bytes
+        is_large = sum(item.size_bytes for item in items if isinstance(item, FrameRun)) > self._slice_bytes
         while items and not self.is_complete:
             audio = fold.feed(_taken(items, up_to_clock=is_large))
             if self._hear is not None and (heard := fold.tap.heard()):

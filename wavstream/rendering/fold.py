@@ -36,7 +36,8 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, Damage, EventRecord, FrameRun, owned
+from wavstream.journal.frame_run import FrameRun, owned
+from wavstream.journal.records import ClockRecord, Damage, EventRecord
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account

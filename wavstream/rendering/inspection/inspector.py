@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wavstream.journal.events import StreamFacts
     from wavstream.model.audio import Track
-    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.frames import Arrivals, Frames
 
 _REAL_TIME = 0.95
 
@@ -38,17 +38,14 @@ class Inspector:
             self._lanes[number] = _Lane(facts, tracks)
             number += len(tracks)
 
-    def look(self, frames: Mapping[int, Frames]) -> None:
+    def look(self, came: Mapping[int, Arrivals]) -> None:
         """Take in what has come, by the number that frames carry."""
-        for number, of_lane in frames.items():
+        for number, of_lane in came.items():
             lane = self._lanes[number]
-            if of_lane.fate is None:
-                lane.octets += len(of_lane.payload)
-            else:  # a pause kept some of it out of the journal
-                lane.octets += int((of_lane.end - of_lane.start).sum()) * lane.facts.format.step_bytes
+            lane.octets += of_lane.octets
             lane.points -= 1
             if lane.points <= 0:
-                lane.look(of_lane)
+                lane.look(of_lane.frames())
 
     def pace(self, leg: str, track: Track) -> float | None:
         """Return the pace of a track; None: it is not known."""

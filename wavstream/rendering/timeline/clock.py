@@ -227,10 +227,19 @@ class LagClock:
             on_time = np.flatnonzero(lag <= limit_us)
             count = int(on_time[-1]) + 1 if len(on_time) else 0
         if count:
-            self._last_us = int(lag[count - 1])
-            if self._grown_us > self.offset_us:
-                self._grown_us = min(self._grown_us, int(np.minimum.reduce(lag[:count])))
+            is_grown = self._grown_us > self.offset_us
+            self.go_on(int(lag[count - 1]), int(np.minimum.reduce(lag[:count])) if is_grown else self._grown_us)
         return count
+
+    def is_due(self, greatest_us: int) -> bool:
+        """Return whether frames are all on time, by their greatest lag."""
+        return greatest_us <= max(self.offset_us, self._grown_us) + ON_TIME_US
+
+    def go_on(self, last_us: int, least_us: int) -> None:
+        """Note the lag of the last frame that is placed, and the smallest of those that are placed with it."""
+        self._last_us = last_us
+        if self._grown_us > self.offset_us:
+            self._grown_us = min(self._grown_us, least_us)
 
     def decide(
         self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], *, now_us: int, written_us: int, final: bool

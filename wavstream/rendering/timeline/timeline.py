@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wavstream.journal.events import StreamFacts
-    from wavstream.journal.records import FrameRun
+    from wavstream.journal.frame_run import FrameRun
     from wavstream.rendering.timeline.clock import Patience
-    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.frames import Arrivals
     from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.placement import Decode
     from wavstream.rendering.timeline.render_stats import RenderStats
@@ -82,7 +82,7 @@ class Timeline:
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
-        inspect: Callable[[Mapping[int, Frames]], None],
+        inspect: Callable[[Mapping[int, Arrivals]], None],
     ) -> None:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
@@ -218,13 +218,13 @@ class Timeline:
         """Hand frames to the sources of open streams; what is of others is ignored."""
         if not runs:
             return
-        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
-        self._inspect(frames)
-        for number, of_lane in frames.items():
+        came = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        self._inspect(came)
+        for number, of_lane in came.items():
             if number in self._lanes:
                 source, lane = self._lanes[number]
                 if self.heard_us is None:
-                    self.heard_us = int(of_lane.arrival_us[0])
+                    self.heard_us = of_lane.first_us
                 source.receive(lane, of_lane)
 
     def ready(self, now_us: int) -> int | None:
@@ -352,9 +352,9 @@ class Timeline:
 
     def length_us(self, runs: Sequence[FrameRun]) -> int:
         """Return how much audio frames are, of all tracks that are part of the recording."""
-        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        came = gather(runs, self._step_bytes, origin_us=self._origin_us)
         lanes = (pair for span in self.streams for pair in span.lanes.items())
-        return sum(lane.length_us(frames[number]) for number, (_, lane) in lanes if number in frames)
+        return sum(lane.length_us(came[number].frames()) for number, (_, lane) in lanes if number in came)
 
     # ---- within ----------------------------------------------------------------------------------------------------
 
