@@ -20,7 +20,7 @@ from typing import Any
 
 _Number = Callable[[int], None]
 Put = tuple[_Number, _Number, _Number, _Number, Callable[[memoryview], None]]
-"""What appends to the columns of a track: arrival, position, size, frames, payload."""
+"""What appends to the columns of a track, a C call each: arrival, position, size, frames, payload."""
 
 
 class TrackFrames:
@@ -42,13 +42,29 @@ class TrackFrames:
     def __len__(self) -> int:
         return len(self.size)
 
-    def extend(self, other: TrackFrames) -> None:
-        """Append the rows of another one."""
-        self.arrival_us += other.arrival_us
-        self.position += other.position
-        self.size += other.size
-        self.frames += other.frames
-        self.payload += other.payload
+    def followed_by(self, others: Iterable[TrackFrames]) -> TrackFrames:
+        """Return its rows and then those of others."""
+        all_of_them = TrackFrames.__new__(TrackFrames)
+        arrival_us, position, size = self.arrival_us[:], self.position[:], self.size[:]
+        frames, payload = self.frames[:], self.payload[:]
+        for other in others:
+            arrival_us += other.arrival_us
+            position += other.position
+            size += other.size
+            frames += other.frames
+            payload += other.payload
+        all_of_them.arrival_us, all_of_them.position, all_of_them.size = arrival_us, position, size
+        all_of_them.frames, all_of_them.payload = frames, payload
+        return all_of_them
+
+    def first_octets(self, size: int) -> bytes:
+        """Return the first bytes of all payloads: so many, or a little more if there are as many."""
+        taken = 0
+        for number, payload in enumerate(self.payload):
+            taken += len(payload)
+            if taken >= size:
+                return b"".join(self.payload[: number + 1])
+        return self.octets()
 
     def octets(self) -> bytes:
         """Return all payloads as one."""
@@ -68,7 +84,7 @@ class TrackFrames:
 class FrameRun:
     """Consecutive FRAME and FRAMES records, or WITHHELD ones, of all tracks."""
 
-    __slots__ = ("_put", "is_owned", "tracks", "withheld")
+    __slots__ = ("is_owned", "puts", "tracks", "withheld")
 
     def __init__(self, *, withheld: bool = False) -> None:
         self.withheld = withheld
@@ -77,21 +93,20 @@ class FrameRun:
         """By number."""
         self.is_owned = False
         """Whether it keeps nothing but itself in memory."""
-        self._put: dict[int, Put] = {}
+        self.puts: dict[int, Put] = {}
+        """What appends to the columns of each track."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrameRun:
         """Return the same one: it does not change (rule 3)."""
         return self
 
-    def put(self, track: int) -> Put:
-        """Return what appends to the columns of a track."""
-        found = self._put.get(track)
-        if found is None:
-            made = self.tracks[track] = TrackFrames()
-            found = self._put[track] = (
-                made.arrival_us.append, made.position.append, made.size.append, made.frames.append, made.payload.append
-            )  # fmt: skip
-        return found
+    def add(self, track: int) -> Put:
+        """Make the columns of a track; return what appends to them."""
+        made = self.tracks[track] = TrackFrames()
+        self.puts[track] = puts = (
+            made.arrival_us.append, made.position.append, made.size.append, made.frames.append, made.payload.append
+        )  # fmt: skip
+        return puts
 
     @property
     def last_us(self) -> int:
@@ -126,18 +141,17 @@ def owned(runs: Sequence[FrameRun]) -> list[FrameRun]:
             continue
         one = FrameRun(withheld=withheld)
         one.tracks, one.is_owned = joined(alike), True
-        for frames in one.tracks.values():
-            frames.payload = [frames.octets()]
+        for number, frames in one.tracks.items():
+            own = one.tracks[number] = frames.followed_by(())
+            own.payload = [frames.octets()]
         kept.append(one)
     return kept
 
 
 def joined(runs: Iterable[FrameRun]) -> dict[int, TrackFrames]:
     """Return the frames of each track, by its number, of runs that follow each other."""
-    tracks: dict[int, TrackFrames] = {}
+    parts: dict[int, list[TrackFrames]] = {}
     for run in runs:
         for number, frames in run.tracks.items():
-            if number not in tracks:
-                tracks[number] = TrackFrames()
-            tracks[number].extend(frames)
-    return tracks
+            parts.setdefault(number, []).append(frames)
+    return {number: first.followed_by(others) if others else first for number, (first, *others) in parts.items()}

@@ -196,7 +196,7 @@ def add_items(view: memoryview, found: list[Item], tell: Callable[[EventRecord],
             if run is None or run.withheld:
                 run = FrameRun()
                 found.append(run)
-            put_arrival, put_position, put_size, put_frames, put_payload = run.put(track)
+            put_arrival, put_position, put_size, put_frames, put_payload = run.puts.get(track) or run.add(track)
             put_arrival(arrival_us)
             put_position(position)
             put_size(length)
@@ -206,7 +206,7 @@ def add_items(view: memoryview, found: list[Item], tell: Callable[[EventRecord],
             if run is None or not run.withheld:
                 run = FrameRun(withheld=True)
                 found.append(run)
-            put_arrival, put_position, put_size, put_frames, _ = run.put(track)
+            put_arrival, put_position, put_size, put_frames, _ = run.puts.get(track) or run.add(track)
             put_arrival(arrival_us)
             put_position(position)
             put_size(_SAMPLES.unpack_from(view, body)[0])

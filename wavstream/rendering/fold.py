@@ -128,7 +128,7 @@ class Fold:
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         for fold in (self,) if self._ahead is None else (self, self._ahead):
             fold._runs = owned(fold._runs)
-        return b"".join(out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def header(self) -> bytes:
         """Return the header that is right for what was returned so far; its size is fixed once there is audio."""
@@ -392,10 +392,14 @@ class Fold:
             return b""
         # Once, and not for each part: what is late goes where this write begins.
         self._timeline.settle_late()
-        out = io.BytesIO()  # not a list that is joined: that is minutes of audio twice, where a sender is ahead
+        out = io.BytesIO()  # not a list that is joined: minutes of audio twice, where a sender is ahead
         for end, pause in output.parts(upto):
-            out.write(output.write(end, self._timeline.take(end), pause=pause))
+            part = output.write(end, self._timeline.take(end), pause=pause)
             if output.ended is not None:
-                out.write(self._end_by_itself(output.ended, output.written_us))
+                part += self._end_by_itself(output.ended, output.written_us)
+            if end == upto and not out.tell():  # nearly always it is the only one
+                return part
+            out.write(part)
+            if output.ended is not None:
                 break
         return out.getvalue()

@@ -154,6 +154,17 @@ class Arrivals:
         return self.rows.arrival_us[0] - self.origin_us
 
     @property
+    def last_us(self) -> int:
+        """When the last of it came."""
+        return self.rows.arrival_us[-1] - self.origin_us
+
+    @property
+    def first_octets(self) -> int:
+        """How many bytes the first record stands for."""
+        is_withheld = self._fate is not None and self._fate[0] == Fate.WITHHELD
+        return self.rows.size[0] * (self.step_bytes if is_withheld else 1)
+
+    @property
     def is_mixed(self) -> bool:
         """Whether nothing of it was withheld."""
         return self._fate is None

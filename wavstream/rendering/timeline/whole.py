@@ -19,7 +19,8 @@ Else it goes frame by frame, as a whole. Both ways end in the same calls (``LagC
 
 from __future__ import annotations
 
-from array import array
+from itertools import count as count_from
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,15 +77,20 @@ def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
     if not (samples and not rest and arrivals.is_mixed and rows.size.count(size) == count):
         return None
     end = start + count * samples
-    if rows.position != array("q", range(start, end, samples)):
+    if rows.position.tolist() != [*range(start, end, samples)]:
         return None
-    origin_us, came = arrivals.origin_us, rows.arrival_us
+    origin_us, came = arrivals.origin_us, rows.arrival_us.tolist()
     first_us, last_us = came[0] - origin_us, came[-1] - origin_us
     if last_us - first_us >= WINDOW_US:
         return None
     # As ``lag_us`` has them, less what is the same for all.
-    ends = range(start + samples, end + 1, samples)
-    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, ends, strict=True)]
+    record_us, rest = divmod(samples * _S, rate_hz)
+    if rest:
+        ends = range(start + samples, end + 1, samples)
+        lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, ends, strict=True)]
+    else:
+        first_end_us = (start + samples) * _S // rate_hz
+        lags = [*map(sub, came, count_from(first_end_us, record_us))]
     least = min(lags)
     off_us = NOMINAL_PTIME_US - origin_us
     return Whole(
