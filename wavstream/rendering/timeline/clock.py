@@ -32,6 +32,8 @@ import numpy as np
 from wavstream.model.audio import NOMINAL_PTIME_US
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from wavstream.rendering.timeline.frames import Frames
@@ -134,6 +136,7 @@ class Patience:
 
 
 EARLY_SETTLE_US = 2_000_000
+_LEAD_US = 2_000_000
 
 
 def samples_at(time_us: int, rate_hz: int) -> int:
@@ -144,6 +147,17 @@ def samples_at(time_us: int, rate_hz: int) -> int:
 def us_of(samples: int, rate_hz: int) -> int:
     """Return how long so many samples take in microseconds, rounded down."""
     return samples * _S // rate_hz
+
+
+def watermark(covered_us: Iterable[int], *, latest_us: int, written_us: int, given_up_us: int) -> int:
+    """Return up to when may be written, given up to when each track of the open streams is known (at least one).
+
+    ``latest_us``: no later than that, but of a sender that is ahead of the clock. ``given_up_us``: what is not known up
+    to here is not waited for any longer.
+    """
+    known_us = min(covered_us)
+    known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6 of ``timeline``
+    return max(written_us, known_us, given_up_us)  # rule 5
 
 
 def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:

@@ -145,12 +145,9 @@ class Drift:
             self._learn(first_us, last_us, delay_us, closes=closes, is_long=True)
         else:
             at = int(lag_us.argmin())
-            self.look(
-                first_us, last_us, delay_us, least_us=int(lag_us[at]) - offset_us, least_at_us=int(arrival_us[at]),
-                rows=len(lag_us),
-            )  # fmt: skip
+            self.look(first_us, last_us, delay_us, int(lag_us[at]) - offset_us, int(arrival_us[at]), len(lag_us))
 
-    def look(self, first_us: int, last_us: int, delay_us: int, *, least_us: int, least_at_us: int, rows: int) -> None:
+    def look(self, first_us: int, last_us: int, delay_us: int, least_us: int, least_at_us: int, rows: int) -> None:
         """Take in the same of frames that came in less than a window, by what there is to know of them.
 
         They came between the first two moments, the first one with ``delay_us``; the smallest delay came then.

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.placement import Decode, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
 
-
 _LANES_APART_US = 400_000
 """More than a jitter buffer has one track come later than another (0.3 s)."""
 
@@ -144,24 +143,17 @@ class Source:
     # ---- within ----------------------------------------------------------------------------------------------------
 
     def _place_whole(self) -> bool:
-        """Place what has just come directly; return False if it does not go that way: nothing is placed then."""
+        """Place what has just come directly; return False if it does not go that way."""
         lane, clock, drift = self.lanes[0], self._clock, self.drift
-        if lane.arrivals is None or drift.is_seen or not self._is_anchored or len(self.lanes) > 1:
-            return False
-        stretch = whole(lane.arrivals, self._rate_hz)
+        is_plain = self._is_anchored and len(self.lanes) == 1 and not drift.is_seen
+        stretch = whole(lane.arrivals, self._rate_hz) if is_plain and lane.arrivals is not None else None
         if stretch is None or not clock.is_due(stretch.greatest_lag_us):
             return False
         clock.go_on(stretch.last_lag_us, stretch.least_lag_us)
         if self._clock_kind is not TrackClock.ARRIVAL:
             offset_us, span = self._unbent_us, stretch.span
-            drift.look(
-                span.first_us,
-                span.last_us,
-                stretch.first_lag_us - offset_us,
-                least_us=stretch.least_lag_us - offset_us,
-                least_at_us=stretch.least_at_us,
-                rows=span.rows,
-            )
+            delay_us, least_us = stretch.first_lag_us - offset_us, stretch.least_lag_us - offset_us
+            drift.look(span.first_us, span.last_us, delay_us, least_us, stretch.least_at_us, span.rows)
         lane.place_whole(stretch)
         self._follow_bend()
         return True

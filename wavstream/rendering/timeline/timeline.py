@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from wavstream.model.audio import Track
 from wavstream.model.options import TrackChoice
 from wavstream.rendering.timeline.beginning import SourceFacts
-from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.clock import us_of, watermark
 from wavstream.rendering.timeline.cover import Cover
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
     Pieces = Sequence[tuple[int, NDArray[np.int16]]]
     """What a track says between two moments of writing: (samples after the earlier one, samples), in order."""
 
-_LEAD_US = 2_000_000
-
 
 class Timeline:
     """Where the samples of all streams of one recording belong."""
@@ -93,7 +91,7 @@ class Timeline:
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
-        """Up to where samples were taken, in samples of the file."""
+        """Up to where the file is written, in samples of it; what it needs may be taken later."""
         self.heard_us: int | None = None
         """When the first frame came; None: none has."""
         self._choice = choice
@@ -276,6 +274,19 @@ class Timeline:
         assert self._cover is not None
         return self._cover.copy()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is written by now may be taken later, with what is written next, and is the same then."""
+        if len(self._sinks) > len(self._live):
+            return False
+        return not any(sink.track is Track.OUTBOUND or sink.buffer.has_late for sink in self._sinks)
+
+    def reach(self, upto: int) -> None:
+        """Move the point of writing; what is before it is taken later."""
+        self.written = upto
+        for sink in self._sinks:
+            sink.buffer.reach(upto)
+
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
         written, self.written = self.written, upto
@@ -383,14 +394,3 @@ class Timeline:
                 self._awaited.append(source)
             else:
                 source.was_unheard = True
-
-
-def watermark(covered_us: Iterable[int], *, latest_us: int, written_us: int, given_up_us: int) -> int:
-    """Return up to when may be written, given up to when each track of the open streams is known (at least one).
-
-    ``latest_us``: no later than that, but of a sender that is ahead of the clock. ``given_up_us``: what is not known up
-    to here is not waited for any longer.
-    """
-    known_us = min(covered_us)
-    known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6
-    return max(written_us, known_us, given_up_us)  # rule 5
