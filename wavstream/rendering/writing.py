@@ -9,7 +9,8 @@ bring is written in one go. That makes the same file where nothing that is decid
 3. no audio waits that came too late for its place, no track is written out, none is what a leg hears;
 4. what is owed is at most 4 s of 8 kHz, so that the minutes of a sender ahead of the clock do not gather in memory.
 
-The point of writing moves at once: what comes too late for it is late. Whoever feeds the fold anything but frames and
+The point of writing moves at once (``Timeline.reach``): what comes too late for it is late, and what a resampler holds
+back is brought out, as if it had been written. Whoever feeds the fold anything but frames and
 clock records has what is owed written first, and so has the end of each feed.
 """
 
@@ -31,6 +32,10 @@ class Writing:
     """The writing of one file."""
 
     def __init__(self, output: Output, timeline: Timeline) -> None:
+        """Write nothing yet.
+
+        The output is opened by whoever decides its rate.
+        """
         self._output = output
         self._timeline = timeline
         self._owed: int | None = None
@@ -58,11 +63,13 @@ class Writing:
         return b"" if upto is None else self._parts(upto)
 
     def _may_wait(self, upto: int) -> bool:
+        """Return whether what is to be written up to a sample may be owed (rules 1 to 4)."""
         output = self._output
         is_short = upto - output.written <= _OWED_SAMPLES
         return is_short and output.file_format is FileFormat.WAV and output.is_plain and self._timeline.is_plain
 
     def _parts(self, upto: int) -> bytes:
+        """Write up to a sample, a part after the other: pauses divide it, and so do the minutes of a burst."""
         output, out = self._output, io.BytesIO()  # not a list that is joined: minutes twice, where a sender is ahead
         for end, pause in output.parts(upto):
             part = output.write(end, self._timeline.take(end), pause=pause)
