@@ -145,6 +145,7 @@ class Script:
     _streams: int = 0
     _last_us: int = 0
     _unread: list[tuple[int, int, bool]] = field(default_factory=list)
+    _step_bytes: dict[int, int] = field(default_factory=dict)
 
     def start(
         self,
@@ -172,11 +173,13 @@ class Script:
     ) -> events.StreamFacts:
         """Return the facts of a new stream, which is not opened yet."""
         self._streams += 1
+        form = MediaFormat(codec, rate_hz, channels)
+        self._step_bytes |= dict.fromkeys(range(2 * self._streams, 2 * self._streams + len(tracks)), form.step_bytes)
         return events.StreamFacts(
             stream=self._streams,
             leg=leg,
             dialect="pcm",
-            format=MediaFormat(codec, rate_hz, channels),
+            format=form,
             clock=clock,
             tracks=tracks,
             first_track=2 * self._streams,
@@ -223,6 +226,34 @@ class Script:
         self._last_us = max(self._last_us, at_us)
         return self
 
+    def read_together(self, frames: int) -> Script:
+        """Let up to so many frames of a track that follow each other come in one read, with the last of them."""
+        made: list[tuple[int, int, int, bytes]] = []
+        waiting: dict[int, list[tuple[int, int, int, bytes]]] = {}
+        for line in sorted(self._lines, key=lambda line: line[:3]):
+            record = line[3]
+            _, kind, _, track, _, _ = records.RECORD.unpack_from(record)
+            if kind != records.RecordKind.FRAME:
+                # What is noted, or withheld, comes when all that came before was read.
+                made += [one for lines in waiting.values() for one in _one_read(lines)]
+                waiting.clear()
+                made.append(line)
+                continue
+            together = waiting.setdefault(track, [])
+            if together and not (len(together) < frames and self._follows(together[-1][3], record)):
+                made += _one_read(together)
+                together.clear()
+            together.append(line)
+        self._lines = made + [one for lines in waiting.values() for one in _one_read(lines)]
+        return self
+
+    def _follows(self, before: bytes, record: bytes) -> bool:
+        """Return whether one frame follows another without a hole, with as many bytes."""
+        length, _, _, track, _, start = records.RECORD.unpack_from(before)
+        next_length, _, _, _, _, position = records.RECORD.unpack_from(record)
+        goes_on_at: int = start + length // self._step_bytes[track]
+        return bool(next_length == length and position == goes_on_at)
+
     def payloads(self, *, clock_s: float = 0.5, batch_s: float = 0.15) -> list[bytes]:
         """Return the journal's batches: clock records every ``clock_s``, a batch every ``batch_s``."""
         lines = list(self._lines)
@@ -255,6 +286,18 @@ class Script:
         tag = tag_of(header.key)
         batches = [batch(number, payload, tag=tag, segment=1) for number, payload in enumerate(self.payloads())]
         return records.segment_header(header) + b"".join(batches)
+
+
+def _one_read(lines: list[tuple[int, int, int, bytes]]) -> list[tuple[int, int, int, bytes]]:
+    """Return frames that follow each other as they are noted when one read brings them."""
+    if len(lines) < 2:
+        return [*lines]
+    at_us, rank, number, last = lines[-1]
+    payload = b"".join(record[records.RECORD.size :] for *_, record in lines)
+    _, _, _, track, _, position = records.RECORD.unpack_from(lines[0][3])
+    arrival_us = records.RECORD.unpack_from(last)[4]
+    head = records.frames_head(len(payload), len(lines), track, arrival_us, position)
+    return [(at_us, rank, number, head + payload)]
 
 
 def encoded(samples: NDArray[np.int16], codec: Codec) -> bytes:

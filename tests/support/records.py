@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wavstream.journal.frame_run import FrameRun
 from wavstream.journal.records import RECORD, RecordKind, frames_head
 
 
@@ -14,3 +15,19 @@ def frames_record(*payloads: bytes, track: int, arrival_us: int, position: int) 
     """Return a FRAMES record of frames that follow each other, all of one length."""
     payload = b"".join(payloads)
     return frames_head(len(payload), len(payloads), track, arrival_us, position) + payload
+
+
+def rows_of(run: FrameRun) -> list[tuple[object, ...]]:
+    """Return what a run has, track by track: a row for each record, with its kind."""
+    rows: list[tuple[object, ...]] = []
+    for number, frames in run.tracks.items():
+        octets, at = b"".join(frames.payload), 0
+        columns = zip(frames.arrival_us, frames.position, frames.size, frames.frames, strict=True)
+        for arrival_us, position, size, count in columns:
+            place = (number, arrival_us, position)
+            payload, at = octets[at : at + size], at + size
+            if run.withheld:
+                rows.append(("withheld", *place, size))
+            else:
+                rows.append(("frame", *place, payload) if count == 1 else ("frames", *place, count, payload))
+    return rows

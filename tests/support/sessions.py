@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.support import recordings
+from tests.support.records import rows_of
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame, StreamStarted
 from wavstream.errors import DependencyError
 from wavstream.journal.events import JournalEvent, SessionState, StreamFacts
+from wavstream.journal.frame_run import FrameRun
 from wavstream.journal.journal import Journal
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, items
+from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
@@ -343,13 +346,10 @@ def journaled(journal: Journal) -> list[object]:
                 rows.append(("clock", (item.arrival_us - T0_US) / 1e6))
             elif not isinstance(item, FrameRun):
                 raise AssertionError(f"a writer writes no {item}")
-            elif item.samples is not None:
-                places = zip(item.track.tolist(), item.position.tolist(), item.samples.tolist(), strict=True)
-                rows.extend(("withheld", *place) for place in places)
             else:
-                rows.extend(
-                    ("frame", *place) for place in zip(item.track.tolist(), item.position.tolist(), strict=True)
-                )
+                # As they came: within a run they are sorted by track.
+                for kind, track, _, position, *rest in sorted(rows_of(item), key=itemgetter(2)):
+                    rows.append((kind, track, position, *rest) if item.withheld else (kind, track, position))
     return rows
 
 

@@ -10,12 +10,10 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from wavstream.journal.events import RecordingPaused, RecordingStopped
-from wavstream.journal.records import Damage, EventRecord, FrameRun, Item
+from wavstream.journal.frame_run import FrameRun
+from wavstream.journal.records import Damage, EventRecord, Item
 
 
 def amendment(event: RecordingPaused | RecordingStopped) -> EventRecord:
@@ -43,25 +41,14 @@ class Amendments:
         while self._waiting:
             since_us = self._waiting[0].arrival_us
             if isinstance(item, FrameRun):
-                before = int(np.searchsorted(item.arrival_us, since_us))
-                if before == len(item.arrival_us):
+                if item.last_us < since_us:
                     break
-                if before:
-                    amended.append(_part(item, 0, before))
-                    item = _part(item, before, len(item.arrival_us))
+                before, rest = item.split(since_us)
+                if before.tracks:
+                    amended.append(before)
+                    item = rest
             # What lies at the damage may be the start of the recording, which has to come first.
             elif item.arrival_us < since_us or isinstance(item, Damage):
                 break
             amended.append(self._waiting.pop(0))
         amended.append(item)
-
-
-def _part(run: FrameRun, start: int, end: int) -> FrameRun:
-    return replace(
-        run,
-        track=run.track[start:end],
-        arrival_us=run.arrival_us[start:end],
-        position=run.position[start:end],
-        payload=run.payload[start:end],
-        samples=None if run.samples is None else run.samples[start:end],
-    )

@@ -20,8 +20,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 BATCH_1 = struct.Struct("<4sIII")
@@ -76,11 +75,11 @@ class Form:
     version: int
     tag: int = 0
     segment: int = 0
+    head_bytes: int = field(init=False)
+    """Of a head."""
 
-    @property
-    def head_bytes(self) -> int:
-        """Of a head."""
-        return BATCH_1.size if self.version == 1 else BATCH_2.size
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head_bytes", BATCH_1.size if self.version == 1 else BATCH_2.size)
 
     def head(self, view: memoryview | bytes, offset: int) -> Head | None:
         """Return the head there; None: there is none, or it is damaged or of another journal or segment."""
@@ -100,18 +99,41 @@ class Form:
         head = self.head(view, offset)
         if head is None:
             return None
+        number, payload_bytes, checksum = head
         start = offset + self.head_bytes
-        end = start + head.payload_bytes
+        end = start + payload_bytes
         if end > len(view):
             return None
         payload = view[start:end]
-        return Batch(head.number, payload, offset, end) if zlib.crc32(payload) == head.checksum else None
+        return Batch(number, payload, offset, end) if zlib.crc32(payload) == checksum else None
 
-    def batches(self, view: memoryview, offset: int = 0) -> Iterator[Batch]:
-        """Yield the batches that follow each other from there on; stop at the first that does not count."""
-        while (found := self.batch_at(view, offset)) is not None:
-            yield found
-            offset = found.end
+    def batches(self, view: memoryview, *, at: int = 0) -> list[Batch]:
+        """Return the batches that follow each other from the start of a chunk, up to the first that does not count.
+
+        ``at``: the place of the chunk, from which the places of batches count.
+        """
+        found: list[Batch] = []
+        offset, end = 0, len(view)
+        if self.version == 1:
+            while (batch := self.batch_at(view, offset)) is not None:
+                found.append(Batch(batch.number, batch.payload, at + offset, at + batch.end))
+                offset = batch.end
+            return found
+        # As ``batch_at``, without its calls: a fold reads ten batches in one go, and these were half of its reading.
+        unpack, checksum_of, head_bytes, checked = BATCH_2.unpack_from, zlib.crc32, BATCH_2.size, _CHECKED.size
+        whose = MAGIC_2, self.tag, self.segment
+        while offset + head_bytes <= end:
+            *named, number, length, checksum, head_checksum = unpack(view, offset)
+            start, follows = offset + head_bytes, offset + head_bytes + length
+            is_ours = (*named,) == whose and length and follows <= end
+            if not is_ours or checksum_of(view[offset : offset + checked]) != head_checksum:
+                break
+            payload = view[start:follows]
+            if checksum_of(payload) != checksum:
+                break
+            found.append(Batch(number, payload, at + offset, at + follows))
+            offset = follows
+        return found
 
     def find(self, chunk: bytes, offset: int, *, least: int) -> Batch | None:
         """Return the first batch from there on that counts (rule 2); ``least``: the number that comes next."""

@@ -22,16 +22,16 @@ from pathlib import Path
 
 from wavstream.journal.batches import Batch, tag_of
 from wavstream.journal.events import RecordingStarted
+from wavstream.journal.frame_run import FrameRun
 from wavstream.journal.records import (
     RECORD,
     BrokenSegment,
     Damage,
     EventRecord,
-    FrameRun,
     Item,
     SegmentHeader,
     UnknownVersion,
-    items,
+    add_items,
 )
 from wavstream.journal.restated import Restated
 from wavstream.journal.segment_reader import SegmentReader, read_header_of
@@ -95,7 +95,7 @@ class JournalReader:
     def read(self, *, max_bytes: int = READ_BYTES) -> list[Item]:
         """Return what was written since the last read, about ``max_bytes`` of it; read again until ``at_end``.
 
-        The arrays of the items are views of the bytes that were read: copy what is to be kept. Raise OSError if the
+        Payloads are views of the bytes that were read: copy what is to be kept. Raise OSError if the
         disk refuses and nothing was read before; else return that, and let the next call raise it (rule 4).
         """
         found: list[Item] = []
@@ -110,7 +110,7 @@ class JournalReader:
             self._failures = 0
         if found:
             last = found[-1]
-            self._last_us = int(last.arrival_us[-1]) if isinstance(last, FrameRun) else last.arrival_us
+            self._last_us = last.last_us if isinstance(last, FrameRun) else last.arrival_us
         return found
 
     def again(self) -> JournalReader:
@@ -317,18 +317,14 @@ class JournalReader:
 
     def _add(self, batch: Batch, found: list[Item]) -> None:
         """Add the items of a batch."""
-        for item in items(batch.payload):
-            if isinstance(item, EventRecord):
-                found.extend(self._told.take(item))
-            else:
-                found.append(item)
+        add_items(batch.payload, found, self._told.take)
 
     def _add_damage(self, behind: Batch, found: list[Item]) -> None:
         """Say in place of what is lost between which arrivals it was."""
         after_us = self._last_us
         if found:
             last = found[-1]
-            after_us = int(last.arrival_us[-1]) if isinstance(last, FrameRun) else last.arrival_us
+            after_us = last.last_us if isinstance(last, FrameRun) else last.arrival_us
         damage = Damage(after_us, RECORD.unpack_from(behind.payload)[4])
         found.append(damage)
         found.extend(self._told.after_damage(damage))

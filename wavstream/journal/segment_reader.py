@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wavstream.journal.batches import Batch, Form, form_of
@@ -104,14 +103,14 @@ class SegmentReader:
         if left_bytes < form.head_bytes:
             return ()
         chunk = self._read(min(left_bytes, max(room_bytes, form.head_bytes)), offset)
-        found = _at(offset, form.batches(memoryview(chunk)))
+        found = form.batches(memoryview(chunk), at=offset)
         if found or len(chunk) == left_bytes:
             return found
         head = form.head(chunk, 0)
         size_bytes = 0 if head is None else form.head_bytes + head.payload_bytes
         if not len(chunk) < size_bytes <= left_bytes:
             return ()
-        return _at(offset, form.batches(memoryview(self._read(size_bytes, offset))))
+        return form.batches(memoryview(self._read(size_bytes, offset)), at=offset)
 
     def next_after(self, offset: int, *, least: int) -> Batch | None:
         """Return the first batch that counts there or behind; it is read anew, since the damage may not last."""
@@ -127,7 +126,7 @@ class SegmentReader:
     def copies(self, offset: int, *, least: int, below: int) -> dict[int, Batch]:
         """Return the batches with these numbers that were written again soon after ``offset``, by number."""
         chunk = self._read(min(8 * _LOOK_BYTES, self.size_bytes - offset), offset)
-        following = islice(self._known_form.batches(memoryview(chunk)), _COPY_WITHIN)
+        following = self._known_form.batches(memoryview(chunk))[:_COPY_WITHIN]
         return {each.number: each for each in following if least <= each.number < below}
 
     def copies_at_start(self, *, least: int, below: int) -> dict[int, Batch] | None:
@@ -186,10 +185,6 @@ class SegmentReader:
                 blocks.append(b"\xff" * (until - offset))
             offset = until
         return b"".join(blocks)
-
-
-def _at(offset: int, batches: Iterable[Batch]) -> list[Batch]:
-    return [Batch(number, payload, offset + start, offset + end) for number, payload, start, end in batches]
 
 
 def _is_header_cut_short(head: bytes) -> bool:

@@ -145,14 +145,15 @@ class Recorder:
         return self.render.delays_s
 
     def fold(self, journals: Iterable[Journal]) -> None:
-        """Fold what these journals have, for all recordings but those that are folded for their listeners."""
+        """Fold what these journals have, for the recordings that are due; those with listeners are folded for these."""
         jobs: list[RenderJob] = []
         for journal in journals:
             for recording_id in self._leases.holders(journal.key):
                 recording = self._live.get(recording_id)
                 # None: it failed; its journal is kept, and it is left as it is.
-                if recording is not None and recording.job is not None and not recording.job.is_followed:
-                    jobs.append(recording.job)
+                job = None if recording is None else recording.job
+                if job is not None and not job.is_followed and job.is_due():
+                    jobs.append(job)
         self.render.fold_all(jobs, Priority.DUE)
 
     async def save(self, row: Recording, *, found: bool = False) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from wavstream.journal import events, records
 from wavstream.journal.amendments import amendment
+from wavstream.journal.frame_run import FrameRun
 from wavstream.journal.reader import READ_BYTES, TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
 from wavstream.journal.segments import segments_of
@@ -61,8 +62,8 @@ class JournalSummary:
 
     def take(self, item: records.Item, *, segment: int) -> None:
         """Learn from one item, read from ``segment`` or a later one."""
-        if isinstance(item, records.FrameRun):
-            self.last_us = max(self.last_us, int(item.arrival_us[-1]))
+        if isinstance(item, FrameRun):
+            self.last_us = max(self.last_us, item.last_us)
             return
         self.last_us = item.arrival_us
         if isinstance(item, EventRecord):

@@ -17,12 +17,12 @@
    end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
 8. Time in which the server did not read its sockets is counted by nobody who waits. A stop in it is written when all
    that was said before has been read, and cuts off what follows.
+9. What one feed brings is written in one go, where nothing lies between (``writing``).
 """
 
 from __future__ import annotations
 
 import copy
-import io
 from typing import TYPE_CHECKING
 
 from wavstream.journal.events import (
@@ -36,7 +36,8 @@ from wavstream.journal.events import (
     StreamClosed,
     StreamOpened,
 )
-from wavstream.journal.records import ClockRecord, Damage, EventRecord, FrameRun, owned
+from wavstream.journal.frame_run import FrameRun, owned
+from wavstream.journal.records import ClockRecord, Damage, EventRecord
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.rendering.account import FileAccount, file_account
@@ -49,6 +50,7 @@ from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import EARLY_SETTLE_US, Patience, samples_at
 from wavstream.rendering.timeline.render_stats import RenderStats
 from wavstream.rendering.timeline.timeline import Timeline
+from wavstream.rendering.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,10 +126,12 @@ class Fold:
                 self._runs.append(item)
             elif audio := self._take(item):
                 out.append(audio)
+        if audio := self._writing.write_owed():
+            out.append(audio)
         # What waits for the next point is little, but is a view of all that was read: 60 kB of a call.
         for fold in (self,) if self._ahead is None else (self, self._ahead):
             fold._runs = owned(fold._runs)
-        return b"".join(out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def header(self) -> bytes:
         """Return the header that is right for what was returned so far; its size is fixed once there is audio."""
@@ -140,7 +144,7 @@ class Fold:
 
     def _take(self, item: Item) -> bytes:
         """Take in an item, and return the file bytes that it completes."""
-        out = b""
+        out = b"" if isinstance(item, FrameRun | ClockRecord) else self._writing.write_owed()
         if self.ended is not None:
             self._take_after_end(item)
         elif self.started is None:
@@ -153,11 +157,11 @@ class Fold:
                 self._patience.was_unread(now_us - item.unread_us, now_us)
             if now_us - self._ticked_us >= TICK_US:  # rule 1
                 self._ticked_us = now_us
-                out = self._tick(now_us)
+                out += self._tick(now_us)
         elif isinstance(item, Damage):
             self._stats.damage_us.append((item.after_us - self._origin_us, item.arrival_us - self._origin_us))
         else:
-            out = self._apply(item.event, item.arrival_us - self._origin_us)
+            out += self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:
             self._ahead._rate_hz = self._rate_hz
             self._ahead._take(item)
@@ -205,6 +209,7 @@ class Fold:
             resampler=Resampler,
             inspect=self._inspector.look,
         )
+        self._writing = Writing(self._output, self._timeline)
 
     def _apply(self, event: JournalEvent, now_us: int) -> bytes:
         """Apply what happened; return the bytes of the file that it completes."""
@@ -276,7 +281,7 @@ class Fold:
                 return b""
             # Only now that the file has a rate do resamplers hold samples back.
             ready_us = self._timeline.known_us(now_us) or 0
-        return self._write(samples_at(ready_us, self._output.sample_rate_hz))
+        return self._write(samples_at(ready_us, self._output.sample_rate_hz), may_wait=self._ahead is None)
 
     def _look_ahead(self, now_us: int) -> int | None:
         """Have a fold ahead while this one waits longer than some can (rule 7); return up to when the call is known."""
@@ -380,21 +385,15 @@ class Fold:
         """Write everything that is placed, and silence up to ``end_us``."""
         if not self._open():
             return b""
+        owed = self._writing.write_owed()
         # Legs that are there by now get their channels, also if none of them has said anything (rule 5).
         self._output.assign_columns(self._timeline.tracks())
-        return self._write(max(samples_at(end_us, self._output.sample_rate_hz), self._timeline.end()))
+        return owed + self._write(max(samples_at(end_us, self._output.sample_rate_hz), self._timeline.end()))
 
-    def _write(self, upto: int) -> bytes:
+    def _write(self, upto: int, *, may_wait: bool = False) -> bytes:
         """Write the call up to a sample; the recording may end before, by itself."""
         output = self._output
-        if upto <= output.written:
-            return b""
-        # Once, and not for each part: what is late goes where this write begins.
-        self._timeline.settle_late()
-        out = io.BytesIO()  # not a list that is joined: that is minutes of audio twice, where a sender is ahead
-        for end, pause in output.parts(upto):
-            out.write(output.write(end, self._timeline.take(end), pause=pause))
-            if output.ended is not None:
-                out.write(self._end_by_itself(output.ended, output.written_us))
-                break
-        return out.getvalue()
+        out = self._writing.write(upto, may_wait=may_wait)
+        if output.ended is not None and self.ended is None:
+            out += self._end_by_itself(output.ended, output.written_us)
+        return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.support.records import frame_record
+from tests.support.records import frame_record, rows_of
 from wavstream.journal.batches import batch, batch_1, tag_of
 from wavstream.journal.records import VERSION, ClockRecord, Damage, EventRecord, Item, SegmentHeader, segment_header
 from wavstream.journal.segments import segment_path
@@ -19,14 +19,12 @@ Flat = tuple[object, ...]
 
 def record(number: int, *, size_bytes: int = 4) -> bytes:
     """Return a frame that can be told from others."""
-    return frame_record(
-        track=number % 3, arrival_us=number, position=number, payload=bytes([number % 251]) * size_bytes
-    )
+    return frame_record(track=0, arrival_us=number, position=number, payload=bytes([number % 251]) * size_bytes)
 
 
 def frames(numbers: Iterable[int], *, size_bytes: int = 4) -> list[Flat]:
     """Return what ``flat`` makes of those records."""
-    return [("frame", n % 3, n, n, bytes([n % 251]) * size_bytes) for n in numbers]
+    return [("frame", 0, n, n, bytes([n % 251]) * size_bytes) for n in numbers]
 
 
 def flat(items: Iterable[Item]) -> list[Flat]:
@@ -40,14 +38,7 @@ def flat(items: Iterable[Item]) -> list[Flat]:
         elif isinstance(item, EventRecord):
             rows.append(("event", item.arrival_us, item.event))
         else:
-            for row in range(len(item.track)):
-                place = (int(item.track[row]), int(item.arrival_us[row]), int(item.position[row]))
-                if item.samples is not None:
-                    rows.append(("withheld", *place, int(item.samples[row])))
-                elif item.frames > 1:
-                    rows.append(("frames", *place, item.frames, item.payload[row].tobytes()))
-                else:
-                    rows.append(("frame", *place, item.payload[row].tobytes()))
+            rows += rows_of(item)
     return rows
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from tests.support.records import frame_record
+from tests.support.records import frame_record, rows_of
 from tests.support.sessions import at
 from wavstream.journal.amendments import Amendments, amendment
 from wavstream.journal.events import RecordingPaused, RecordingStopped
-from wavstream.journal.records import ClockRecord, EventRecord, FrameRun, Item, items
+from wavstream.journal.frame_run import FrameRun
+from wavstream.journal.records import ClockRecord, EventRecord, Item, items
 from wavstream.model.recording import EndReason
 
 
@@ -33,7 +33,7 @@ def order(amended: list[Item]) -> list[str]:
     told = []
     for item in amended:
         if isinstance(item, FrameRun):
-            told += [str(payload[0]) for payload in np.asarray(item.payload)]
+            told += [str(payload[0]) for *_, payload in rows_of(item) if isinstance(payload, bytes)]
         else:
             told.append("c" if isinstance(item, ClockRecord) else "e")
     return told

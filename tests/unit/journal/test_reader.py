@@ -3,18 +3,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.support.records import frame_record, frames_record
 from tests.unit.journal.support import KEY, flat, frames, head_bytes, packed, put, record, segment_bytes
 from wavstream.journal import records
 from wavstream.journal.batches import BATCH_1, MAGIC_1, batch, tag_of
+from wavstream.journal.frame_run import FrameRun, owned
 from wavstream.journal.reader import TRIES, JournalReader, read_header
-from wavstream.journal.records import VERSION, BrokenSegment, FrameRun, UnknownVersion, owned
+from wavstream.journal.records import VERSION, BrokenSegment, UnknownVersion, items, withheld_record
 from wavstream.journal.segments import Position, delete_segments, segment_path, segments_of
 
 
@@ -433,7 +432,7 @@ def test_a_run_that_is_kept_does_not_keep_all_that_was_read(tmp_path: Path) -> N
     assert isinstance(run, FrameRun)
     (own,) = owned([run])
     assert flat([own]) == frames(range(2))
-    assert [array.base for array in (own.track, own.arrival_us, own.position, own.payload)] == [None] * 4
+    assert [type(payload) for payload in own.tracks[0].payload] == [bytes]
     assert owned([own])[0] is own
 
 
@@ -441,12 +440,12 @@ def test_runs_that_are_kept_and_are_alike_become_one(tmp_path: Path) -> None:
     put(tmp_path, 1, segment_bytes(1, [two(0)]))
     (run,) = JournalReader(tmp_path, KEY).read()
     assert isinstance(run, FrameRun)
-    withheld = replace(run, withheld=True, payload=run.payload[:, :0], samples=np.array([160, 160]))
+    (withheld,) = items(2 * withheld_record(track=0, arrival_us=5, position=7, samples=160))
+    assert isinstance(withheld, FrameRun)
     kept = owned([run, run, withheld, withheld, run])
-    assert [(len(each.track), each.withheld) for each in kept] == [(4, False), (4, True), (2, False)]
+    assert [(len(each.tracks[0]), each.withheld) for each in kept] == [(4, False), (4, True), (2, False)]
     assert flat([kept[0]]) == [*frames(range(2)), *frames(range(2))]
-    assert kept[1].samples is not None
-    assert kept[1].samples.tolist() == [160] * 4
+    assert flat([kept[1]]) == [("withheld", 0, 5, 7, 160)] * 4
 
 
 def test_frames_of_one_read_are_rows_that_say_how_many_they_are(tmp_path: Path) -> None:
@@ -454,9 +453,10 @@ def test_frames_of_one_read_are_rows_that_say_how_many_they_are(tmp_path: Path) 
     other = frames_record(b"cc", b"dd", b"ee", track=1, arrival_us=2, position=4)
     alone = frame_record(track=1, arrival_us=3, position=7, payload=b"aabb")
     put(tmp_path, 1, segment_bytes(1, [b"".join([*first, other, alone])], version=VERSION))
-    runs = JournalReader(tmp_path, KEY).read()
-    assert [(run.frames, len(run.track)) for run in runs if isinstance(run, FrameRun)] == [(2, 2), (3, 1), (1, 1)]
-    assert flat(owned([run for run in runs if isinstance(run, FrameRun)])) == [
+    (run,) = JournalReader(tmp_path, KEY).read()
+    assert isinstance(run, FrameRun)
+    assert flat([run]) == flat(owned([run]))
+    assert flat([run]) == [
         ("frames", 1, 0, 0, 2, b"aabb"),
         ("frames", 1, 1, 2, 2, b"aabb"),
         ("frames", 1, 2, 4, 3, b"ccddee"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,3 +189,18 @@ def test_a_disk_that_refuses_in_the_middle_of_a_large_batch_costs_nothing_of_wha
 
     assert refused > 1
     assert job.finish(RECORDING).receipt == whole.finish(RECORDING).receipt
+
+
+def test_a_recording_is_folded_every_second_time_unless_it_may_end_by_itself(tmp_path: Path) -> None:
+    plain = a_job(tmp_path, "a" * 32)
+    assert [plain.is_due() for _ in range(5)] == [True, False, True, False, True]
+    ends: tuple[dict[str, Any], ...] = (
+        {"max_length_s": 60},
+        {"initial_timeout_s": 5},
+        {"end_silence_timeout_s": 5},
+        {"terminators": "#"},
+    )
+    for number, options in enumerate(ends):
+        recording = replace(RECORDING, options=RECORDING.options.changed(options))
+        job = a_job(tmp_path, f"{number}" * 32, recording)
+        assert all(job.is_due() for _ in range(5)), options

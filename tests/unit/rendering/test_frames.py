@@ -6,21 +6,23 @@ import numpy as np
 
 from tests.support.records import frame_record
 from wavstream.journal import records
-from wavstream.rendering.timeline.frames import Fate, Frames, gather
+from wavstream.journal.frame_run import FrameRun
+from wavstream.rendering.timeline.frames import Arrivals, Fate, gather
 
 STEPS = {2: 2, 4: 1}
 
 
-def runs(*parts: bytes) -> list[records.FrameRun]:
+def runs(*parts: bytes) -> list[FrameRun]:
     found = [item for part in parts for item in records.items(part)]
-    return [item for item in found if isinstance(item, records.FrameRun)]
+    return [item for item in found if isinstance(item, FrameRun)]
 
 
 def frame(track: int, number: int, payload: bytes) -> bytes:
     return frame_record(track=track, arrival_us=1000 + number, position=10 * number, payload=payload)
 
 
-def told(frames: Frames) -> list[object]:
+def told(came: Arrivals) -> list[object]:
+    frames = came.frames()
     return [*(a.tolist() for a in (frames.arrival_us, frames.start, frames.end, frames.fates())), bytes(frames.payload)]
 
 
@@ -60,7 +62,7 @@ def test_a_cut_divides_the_payload_with_the_frames() -> None:
         records.withheld_record(track=2, arrival_us=1001, position=10, samples=7),
         frame(2, 2, b"ccdd"),
     ]
-    frames = gather(runs(b"".join(journal)), STEPS, origin_us=0)[2]
+    frames = gather(runs(b"".join(journal)), STEPS, origin_us=0)[2].frames()
     frames.lag_us = np.arange(3)
     head, tail = frames.cut(2, 2)
     assert (len(head), bytes(head.payload), bytes(tail.payload)) == (2, b"aabb", b"ccdd")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wavstream.model.options import PauseBehavior
-from wavstream.rendering.output import Pauses
+from wavstream.rendering.pauses import Pauses
 
 SKIP, SILENCE = PauseBehavior.SKIP, PauseBehavior.SILENCE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wavstream.rendering.timeline.timeline import watermark
+from wavstream.rendering.timeline.clock import watermark
 
 S = 1_000_000
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.records import rows_of
 from tests.support.sessions import FRAME, LiveCall, at, talk
 from wavstream.dialects import events as said
 from wavstream.dialects.events import Dtmf, Ignored, Paused, Reason, Resumed
 from wavstream.journal.events import Digit, Mark, RecordingPaused, RecordingResumed
-from wavstream.journal.records import FrameRun, items
+from wavstream.journal.frame_run import FrameRun
+from wavstream.journal.records import items
 from wavstream.model.audio import TrackClock
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import Status
@@ -38,8 +40,7 @@ async def test_a_frame_goes_to_the_journal_whole_while_a_recording_runs() -> Non
 
     assert frames_of(call) == [("frame", 0, 160), ("frame", 0, 320)]
     (run,) = [item for item in items(call.writer.journals[0].queue[-1][1]) if isinstance(item, FrameRun)]  # type: ignore[index]
-    assert [bytes(row) for row in run.payload] == [FRAME, FRAME]
-    assert run.arrival_us.tolist() == [at(0.04), at(0.06)]
+    assert rows_of(run) == [("frame", 0, at(0.04), 160, FRAME), ("frame", 0, at(0.06), 320, FRAME)]
 
 
 async def test_the_second_stream_has_tracks_of_its_own() -> None:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from wavstream.journal.events import StreamFacts
     from wavstream.model.audio import Track
-    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.frames import Arrivals
 
 _REAL_TIME = 0.95
+_PIECE_BYTES = 4096
+"""No more of what came is looked at."""
 
 
 class Inspector:
@@ -38,14 +40,11 @@ class Inspector:
             self._lanes[number] = _Lane(facts, tracks)
             number += len(tracks)
 
-    def look(self, frames: Mapping[int, Frames]) -> None:
+    def look(self, came: Mapping[int, Arrivals]) -> None:
         """Take in what has come, by the number that frames carry."""
-        for number, of_lane in frames.items():
+        for number, of_lane in came.items():
             lane = self._lanes[number]
-            if of_lane.fate is None:
-                lane.octets += len(of_lane.payload)
-            else:  # a pause kept some of it out of the journal
-                lane.octets += int((of_lane.end - of_lane.start).sum()) * lane.facts.format.step_bytes
+            lane.octets += of_lane.octets
             lane.points -= 1
             if lane.points <= 0:
                 lane.look(of_lane)
@@ -80,20 +79,18 @@ class _Lane:
         self._looked_octets = 0
         self._arrived_us: int | None = None
 
-    def look(self, frames: Frames) -> None:
-        """Look at what has come by now; ``frames``: the newest of it."""
-        inspection, arrival_us = self.inspection, frames.arrival_us
-        before_us = self._arrived_us
+    def look(self, came: Arrivals) -> None:
+        """Look at what has come by now; ``came``: the newest of it."""
+        inspection, before_us, last_us = self.inspection, self._arrived_us, came.last_us
         if before_us is None:
-            before_us, first = int(arrival_us[0]), int(frames.end[0] - frames.start[0])
-            inspection.pace.look(before_us, self._media_us(first * self.facts.format.step_bytes))
-        last_us = int(arrival_us[-1])
+            before_us = came.first_us
+            inspection.pace.look(before_us, self._media_us(came.first_octets))
         if inspection.is_close and self._is_slow(last_us - before_us):
-            waits_us = np.diff(arrival_us, prepend=before_us)
+            waits_us = np.diff(came.frames().arrival_us, prepend=before_us)
             if int(waits_us.max()) > PAUSE_US:
                 inspection.pace.pause()
         self._looked_octets, self._arrived_us = self.octets, last_us
-        inspection.look(last_us, self._media_us(self.octets), frames.payload)
+        inspection.look(last_us, self._media_us(self.octets), came.rows.first_octets(_PIECE_BYTES))
         self.points = inspection.next_look_s
 
     def _is_slow(self, time_us: int) -> bool:

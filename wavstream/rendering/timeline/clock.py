@@ -32,6 +32,8 @@ import numpy as np
 from wavstream.model.audio import NOMINAL_PTIME_US
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from wavstream.rendering.timeline.frames import Frames
@@ -134,6 +136,7 @@ class Patience:
 
 
 EARLY_SETTLE_US = 2_000_000
+_LEAD_US = 2_000_000
 
 
 def samples_at(time_us: int, rate_hz: int) -> int:
@@ -144,6 +147,17 @@ def samples_at(time_us: int, rate_hz: int) -> int:
 def us_of(samples: int, rate_hz: int) -> int:
     """Return how long so many samples take in microseconds, rounded down."""
     return samples * _S // rate_hz
+
+
+def watermark(covered_us: Iterable[int], *, latest_us: int, written_us: int, given_up_us: int) -> int:
+    """Return up to when may be written, given up to when each track of the open streams is known (at least one).
+
+    ``latest_us``: no later than that, but of a sender that is ahead of the clock. ``given_up_us``: what is not known up
+    to here is not waited for any longer.
+    """
+    known_us = min(covered_us)
+    known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6 of ``timeline``
+    return max(written_us, known_us, given_up_us)  # rule 5
 
 
 def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:
@@ -227,10 +241,19 @@ class LagClock:
             on_time = np.flatnonzero(lag <= limit_us)
             count = int(on_time[-1]) + 1 if len(on_time) else 0
         if count:
-            self._last_us = int(lag[count - 1])
-            if self._grown_us > self.offset_us:
-                self._grown_us = min(self._grown_us, int(np.minimum.reduce(lag[:count])))
+            is_grown = self._grown_us > self.offset_us
+            self.go_on(int(lag[count - 1]), int(np.minimum.reduce(lag[:count])) if is_grown else self._grown_us)
         return count
+
+    def is_due(self, greatest_us: int) -> bool:
+        """Return whether frames are all on time, by their greatest lag."""
+        return greatest_us <= max(self.offset_us, self._grown_us) + ON_TIME_US
+
+    def go_on(self, last_us: int, least_us: int) -> None:
+        """Note the lag of the last frame that is placed, and the smallest of those that are placed with it."""
+        self._last_us = last_us
+        if self._grown_us > self.offset_us:
+            self._grown_us = min(self._grown_us, least_us)
 
     def decide(
         self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], *, now_us: int, written_us: int, final: bool

@@ -30,7 +30,8 @@ from wavstream.rendering.timeline.stretch import ONE, Bend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WINDOW_US = 2_000_000
+WINDOW_US = 2_000_000
+"""Of frames that took longer each window is looked at by itself."""
 _WINDOW_FRAMES = 12
 _LONGEST_US = 10_000_000
 _WINDOWS = 30
@@ -139,11 +140,23 @@ class Drift:
         The last one is on time. Their delay is what their lag is above the offset, which is that of a track not bent.
         """
         first_us, last_us, delay_us = int(arrival_us[0]), int(arrival_us[-1]), int(lag_us[0]) - offset_us
-        is_long = last_us - first_us >= _WINDOW_US
-        if is_long:
+        if last_us - first_us >= WINDOW_US:
             closes = self._look_in_parts(arrival_us, lag_us, offset_us)
+            self._learn(first_us, last_us, delay_us, closes=closes, is_long=True)
         else:
-            closes = self._look(arrival_us, lag_us, offset_us, first_us, last_us)
+            at = int(lag_us.argmin())
+            self.look(first_us, last_us, delay_us, int(lag_us[at]) - offset_us, int(arrival_us[at]), len(lag_us))
+
+    def look(self, first_us: int, last_us: int, delay_us: int, least_us: int, least_at_us: int, rows: int) -> None:
+        """Take in the same of frames that came in less than a window, by what there is to know of them.
+
+        They came between the first two moments, the first one with ``delay_us``; the smallest delay came then.
+        """
+        closes = self._look(least_us, least_at_us, rows, first_us, last_us)
+        self._learn(first_us, last_us, delay_us, closes=closes, is_long=False)
+
+    def _learn(self, first_us: int, last_us: int, delay_us: int, *, closes: bool, is_long: bool) -> None:
+        """Close the window if it is full, and steer by what is known."""
         self._has_on_time = True
         if closes:
             self._close()
@@ -190,26 +203,27 @@ class Drift:
             if closes:
                 self._close()
             first_us = int(arrival_us[0])
-            count = int(np.searchsorted(arrival_us, first_us + _WINDOW_US))
+            count = int(np.searchsorted(arrival_us, first_us + WINDOW_US))
             last_us = int(arrival_us[count - 1])
-            closes = self._look(arrival_us[:count], lag_us[:count], offset_us, first_us, last_us)
+            at = int(lag_us[:count].argmin())
+            closes = self._look(int(lag_us[at]) - offset_us, int(arrival_us[at]), count, first_us, last_us)
             arrival_us, lag_us = arrival_us[count:], lag_us[count:]
         return closes
 
-    def _look(
-        self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], offset_us: int, first_us: int, last_us: int
-    ) -> bool:
-        """Take in frames that came between two moments; return whether the window is full (rule 1)."""
-        at = int(lag_us.argmin())
-        least_us = int(lag_us[at]) - offset_us - self._base_us
+    def _look(self, least_us: int, least_at_us: int, rows: int, first_us: int, last_us: int) -> bool:
+        """Take in frames that came between two moments, and their smallest delay, which came then.
+
+        Return whether the window is full (rule 1).
+        """
+        least_us -= self._base_us
         if not self._frames:
             self._opened_us = first_us
         if not self._frames or least_us < self._least_us:
-            self._least_us, self._least_at_us = least_us, int(arrival_us[at])
-        self._frames += len(arrival_us)
+            self._least_us, self._least_at_us = least_us, least_at_us
+        self._frames += rows
         # A window ends with the frames that are placed together: those of about a second.
         length_us = last_us - self._opened_us + NOMINAL_PTIME_US
-        return length_us >= _LONGEST_US or (length_us >= _WINDOW_US and self._frames >= _WINDOW_FRAMES)
+        return length_us >= _LONGEST_US or (length_us >= WINDOW_US and self._frames >= _WINDOW_FRAMES)
 
     def _close(self) -> None:
         """Keep the smallest delay of the window, if it tells anything."""

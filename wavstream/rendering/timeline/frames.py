@@ -1,27 +1,27 @@
 """The frames of one track (or two interleaved ones) between two moments, as arrays.
 
-A run of the journal holds frames of several tracks as they came. What a record holds, be it several frames that came
-in one read, is one row here: one longer frame, whose lag is that of its end. Only who counts frames counts each of
-them. ``gather`` sorts the runs of a moment by track, keeping the order of arrival, with a number of numpy calls that
-does not grow with the number of frames. Its result does not depend on where runs were cut: runs of one form are joined
-first, and a track whose frames have several is put back in order.
+What a record holds, be it several frames that came in one read, is one row here: one longer frame, whose lag is that of
+its end. Only who counts frames counts each of them. ``gather`` puts the runs of a moment together; its result does not
+depend on where they were cut. Arrays are only made of it where something has to be looked at frame by frame: see
+``stretch_of``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from wavstream.journal.frame_run import joined
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from wavstream.journal.records import FrameRun
+    from wavstream.journal.frame_run import FrameRun, TrackFrames
 
 
 _T = TypeVar("_T", bound=np.generic)
@@ -114,7 +114,7 @@ def detached(waiting: NDArray[_T]) -> NDArray[_T]:
     The 160 bytes by which one leg is 10 ms ahead of another would keep 29 kB.
     """
     whole = waiting.base
-    return waiting.copy() if whole is not None and 2 * waiting.nbytes < whole.nbytes else waiting
+    return waiting.copy() if isinstance(whole, np.ndarray) and 2 * waiting.nbytes < whole.nbytes else waiting
 
 
 def join(first: Frames, second: Frames) -> Frames:
@@ -132,76 +132,100 @@ def join(first: Frames, second: Frames) -> Frames:
     )
 
 
-def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Frames]:
-    """Return the frames of each track, by its number, arrival counted from ``origin_us``.
+class Arrivals:
+    """What came of one track (or two interleaved ones) between two moments, as the journal has it."""
+
+    __slots__ = ("_fate", "_frames", "origin_us", "rows", "step_bytes")
+
+    def __init__(
+        self, rows: TrackFrames, *, step_bytes: int, origin_us: int, fate: NDArray[np.uint8] | None = None
+    ) -> None:
+        self.rows = rows
+        self.step_bytes = step_bytes
+        """Of one sample of all channels."""
+        self.origin_us = origin_us
+        """Arrivals of frames count from here."""
+        self._fate = fate
+        self._frames: Frames | None = None
+
+    @property
+    def first_us(self) -> int:
+        """When the first of it came."""
+        return self.rows.arrival_us[0] - self.origin_us
+
+    @property
+    def last_us(self) -> int:
+        """When the last of it came."""
+        return self.rows.arrival_us[-1] - self.origin_us
+
+    @property
+    def first_octets(self) -> int:
+        """How many bytes the first record stands for."""
+        is_withheld = self._fate is not None and self._fate[0] == Fate.WITHHELD
+        return self.rows.size[0] * (self.step_bytes if is_withheld else 1)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether nothing of it was withheld."""
+        return self._fate is None
+
+    @property
+    def octets(self) -> int:
+        """How many bytes were sent, those too that a pause kept out of the journal."""
+        if self._fate is None:
+            return sum(self.rows.size)
+        frames = self.frames()
+        return int((frames.end - frames.start).sum()) * self.step_bytes
+
+    def frames(self) -> Frames:
+        """Return it as arrays; once they are made, they are kept."""
+        if self._frames is None:
+            rows, fate = self.rows, self._fate
+            samples = np.frombuffer(rows.size, np.int64)
+            if fate is None:
+                samples = samples // self.step_bytes
+            else:
+                samples = np.where(fate == Fate.WITHHELD, samples, samples // self.step_bytes)
+            start = np.frombuffer(rows.position, np.int64)
+            self._frames = Frames(
+                np.frombuffer(rows.arrival_us, np.int64) - self.origin_us,
+                start,
+                start + samples,
+                np.frombuffer(rows.octets(), np.uint8),
+                fate,
+                counts=None if rows.frames.count(1) == len(rows) else np.frombuffer(rows.frames, np.int64),
+            )
+        return self._frames
+
+
+def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Arrivals]:
+    """Return what came of each track, by its number, arrival counted from ``origin_us``.
 
     Tracks that ``step_bytes`` (bytes of one sample of all channels) lacks are left out.
     """
-    kinds = {_kind(run) for run in runs}
-    # The usual case: all records have one form, and the runs are in order as they come.
-    if len(kinds) == 1:
-        return {track: frames for track, frames, _ in _by_track(runs, None, step_bytes, origin_us)}
-    # Each kind is sorted by itself; the serial number of a frame in arrival puts a track of several kinds in order.
-    firsts = np.cumsum([0, *(len(run.track) for run in runs)])
-    parts: dict[int, list[tuple[Frames, NDArray[np.int64]]]] = {}
-    for kind in sorted(kinds):
-        numbers = [n for n, run in enumerate(runs) if _kind(run) == kind]
-        serial = np.concatenate([np.arange(firsts[n], firsts[n + 1]) for n in numbers])
-        for track, frames, order in _by_track([runs[n] for n in numbers], serial, step_bytes, origin_us):
-            parts.setdefault(track, []).append((frames, order))
-    return {track: _in_order(of_track, step_bytes[track]) for track, of_track in parts.items()}
+    tracks = runs[0].tracks if len(runs) == 1 else joined(runs)
+    fates: dict[int, list[NDArray[np.uint8]]] = {}
+    if any(run.withheld for run in runs):
+        for run in runs:
+            for number, rows in run.tracks.items():
+                fate = np.full(len(rows), Fate.WITHHELD if run.withheld else Fate.MIXED, np.uint8)
+                fates.setdefault(number, []).append(fate)
+    return {
+        number: Arrivals(
+            tracks[number],
+            step_bytes=step_bytes[number],
+            origin_us=origin_us,
+            fate=_fate(fates[number]) if number in fates else None,
+        )
+        for number in sorted(tracks)
+        if number in step_bytes
+    }
 
 
-def _kind(run: FrameRun) -> tuple[int, bool, int]:
-    return run.payload.shape[1], run.withheld, run.frames
-
-
-def _by_track(
-    runs: Sequence[FrameRun], serial: NDArray[np.int64] | None, step_bytes: Mapping[int, int], origin_us: int
-) -> list[tuple[int, Frames, NDArray[np.int64]]]:
-    """Return (track, its frames, their serials) of runs that are alike."""
-    track = _joined([run.track for run in runs])
-    # Stable: the frames of each track stay in order of arrival.
-    order = track.argsort(kind="stable")
-    track = track.take(order)
-    arrival_us = _joined([run.arrival_us for run in runs]).take(order)
-    arrival_us -= origin_us
-    start = _joined([run.position for run in runs]).take(order)
-    payload = _joined([run.payload for run in runs]).take(order, axis=0)
-    samples = [run.samples for run in runs if run.samples is not None]
-    withheld = _joined(samples).take(order) if samples else None
-    each = runs[0].frames
-    found = []
-    numbers, high = track.tolist(), 0
-    while high < len(numbers):
-        low, number = high, numbers[high]
-        high = bisect_right(numbers, number, low)
-        if number not in step_bytes:
-            continue
-        rows = slice(low, high)
-        if withheld is None:
-            end, fate = start[rows] + payload.shape[1] // step_bytes[number], None
-        else:
-            end, fate = start[rows] + withheld[rows], np.full(high - low, Fate.WITHHELD, np.uint8)
-        frames = Frames(arrival_us[rows], start[rows], end, payload[rows].reshape(-1), fate)
-        if each > 1:
-            frames.counts = np.full(high - low, each, np.int64)
-        found.append((number, frames, _NO_LAGS if serial is None else serial.take(order[rows])))
-    return found
-
-
-def _in_order(parts: list[tuple[Frames, NDArray[np.int64]]], step_bytes: int) -> Frames:
-    """Return one track's frames of several forms, each part in order, as one."""
-    frames, serial = parts[0]
-    for more, more_serial in parts[1:]:
-        frames, serial = join(frames, more), np.concatenate((serial, more_serial))
-    if len(parts) == 1:
-        return frames
-    return frames.take(serial.argsort(), step_bytes)
-
-
-def _joined(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+def _fate(fates: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    """Return the fates of a track's rows; None: all are mixed."""
+    fate = np.concatenate(fates)
+    return fate if fate.any() else None
 
 
 _NO_LAGS: NDArray[np.int64] = np.empty(0, np.int64)

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
     from wavstream.model.audio import MediaFormat
     from wavstream.rendering.timeline.clock import Patience
+    from wavstream.rendering.timeline.frames import Arrivals
     from wavstream.rendering.timeline.placement import Placement, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.timestamp_mapper import TimestampMapper
+    from wavstream.rendering.timeline.whole import Whole
 
 
 class Lane:
@@ -38,8 +40,9 @@ class Lane:
         self.sinks = sinks
         """The tracks that are part of the recording."""
         self.placement = placement
-        self.frames: Frames | None = None
-        """What was received and is not placed yet, in order of media time."""
+        self.arrivals: Arrivals | None = None
+        """What has just come, if nothing waits: see ``whole``."""
+        self._frames: Frames | None = None
         self.arrived_us: int | None = None
         """When the last frame that was placed came; None: none was."""
         self.usual_us: int | None = None
@@ -48,6 +51,14 @@ class Lane:
         """Whether it has sent ahead of real time."""
         self._rate_hz = form.rate_hz
         self._step_bytes = form.step_bytes
+
+    @property
+    def frames(self) -> Frames | None:
+        """What was received and is not placed yet, in order of media time."""
+        if self.arrivals is not None:
+            self._keep(self.arrivals)
+            self.arrivals = None
+        return self._frames
 
     @property
     def end_us(self) -> int:
@@ -69,22 +80,35 @@ class Lane:
         """Where the first frame begins that is not placed yet, in media time; None: all are."""
         return None if self.frames is None else us_of(int(self.frames.start[0]), self._rate_hz)
 
-    def receive(self, frames: Frames) -> None:
-        """Take in frames."""
-        frames.lag_us = lag_us(frames, self._rate_hz)
-        self.frames = _joined(self.frames, frames)
+    def receive(self, arrivals: Arrivals) -> None:
+        """Take in what has come."""
+        if self.frames is None:
+            self.arrivals = arrivals
+        else:
+            self._keep(arrivals)
+
+    def place_whole(self, stretch: Whole) -> None:
+        """Place what has just come, which is whole."""
+        self.arrivals = None
+        self.arrived_us = stretch.span.last_us
+        self.placement.place_stretch(stretch.span, stretch.payload)
 
     def place(self, count: int) -> None:
         """Place the first frames of those that wait."""
         frames = self.frames
         assert frames is not None
         if count == len(frames):
-            due, self.frames = frames, None
+            due, self._frames = frames, None
         else:
-            due, self.frames = frames.cut(count, self._step_bytes)
-            self.frames.payload = detached(self.frames.payload)
+            due, self._frames = frames.cut(count, self._step_bytes)
+            self._frames.payload = detached(self._frames.payload)
         self.arrived_us = int(due.arrival_us[-1])
         self.placement.place(due)
+
+    def _keep(self, arrivals: Arrivals) -> None:
+        frames = arrivals.frames()
+        frames.lag_us = lag_us(frames, self._rate_hz)
+        self._frames = _joined(self._frames, frames)
 
     def learn(self, later_us: int) -> None:
         """Note that frames came so much later than the source's offset and what is usual for this lane."""
@@ -97,7 +121,7 @@ class Lane:
 
     def drop(self) -> int:
         """Forget what is not placed yet; return how much audio that is, in microseconds over all tracks."""
-        frames, self.frames = self.frames, None
+        frames, self._frames = self.frames, None
         return 0 if frames is None else self.length_us(frames)
 
 
@@ -135,9 +159,9 @@ class StampedLane(Lane):
         """The smallest lag of what waits for what was overtaken, or may be pulled back; None: nothing does."""
         return None if self._waiting is None else int(np.minimum.reduce(self._waiting.lag_us))
 
-    def receive(self, frames: Frames) -> None:
-        """Take in frames at the positions that their timestamps are worth."""
-        frames = self.mapper.place(frames)
+    def receive(self, arrivals: Arrivals) -> None:
+        """Take in what has come, at the positions that its timestamps are worth."""
+        frames = self.mapper.place(arrivals.frames())
         for begin, samples in self.mapper.take_pulled():
             if self._waiting is not None:
                 self._pull(self._waiting, begin, samples)
@@ -172,7 +196,7 @@ class StampedLane(Lane):
             frames = self._in_order(frames, self._ordered, may_be_pulled, old_us=old_us, final=final)
         if len(frames):
             self._ordered = self.mapper.released = max(self._ordered, int(np.maximum.reduce(frames.end)))
-            self.frames = _joined(self.frames, frames)
+            self._frames = _joined(self._frames, frames)
 
     def drop(self) -> int:
         """Forget what is not placed yet."""

@@ -16,6 +16,7 @@ from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.model.recording import Gap
 from wavstream.rendering.timeline.clock import samples_at, us_of
 from wavstream.rendering.timeline.frames import Fate
+from wavstream.rendering.timeline.whole import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,7 @@ class Placement:
         start, end, fate = frames.start, frames.end, frames.fate
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
         if fate is None and start[1:].tobytes() == end[:-1].tobytes():
-            self._place_stretch(frames, None)
+            self.place_stretch(_span(frames), frames.payload)
             return
         breaks = start[1:] != end[:-1]
         if fate is not None:
@@ -107,20 +108,20 @@ class Placement:
         rest, done = frames, 0
         for at in [*(np.flatnonzero(breaks) + 1).tolist(), len(frames)]:
             stretch, rest = rest.cut(at - done, self._step_bytes)
-            self._place_stretch(stretch, None if fate is None else fate[done])
+            self.place_stretch(_span(stretch), stretch.payload, fate=None if fate is None else fate[done])
             done = at
 
-    def _place_stretch(self, frames: Frames, fate: int | None) -> None:
+    def place_stretch(self, span: Span, payload: NDArray[np.uint8], *, fate: int | None = None) -> None:
         """Place frames of one fate that follow each other without a break."""
-        count, start, end = len(frames), int(frames.start[0]), int(frames.end[-1])
+        start, end, rows, number, first_us, last_us = span
         length = end - start
         if start > self.position:
-            self._pass_over(start - self.position, arrival_us=int(frames.arrival_us[0]))
+            self._pass_over(start - self.position, arrival_us=first_us)
             self._bend(start - self.position)
         # A frame that was overtaken may lie before the furthest one.
         self.position = max(self.position, end)
-        self._arrived_us = int(frames.arrival_us[-1])
-        self.longest_us = max(self.longest_us, us_of(-(-length // count), self._rate_hz))
+        self._arrived_us = last_us
+        self.longest_us = max(self.longest_us, us_of(-(-length // rows), self._rate_hz))
         at = start + self.shift
         # What is not heard is bent too: the sender's clock went on in it.
         bend = self._bend(length)
@@ -133,8 +134,7 @@ class Placement:
                     from_us, to_us = us_of(at, self._rate_hz), us_of(at + length, self._rate_hz)
                     self._stats.withhold(sink.leg, sink.track, from_us, to_us)
         else:
-            number = frames.number
-            samples = self._decode(self._form.codec, self._form.channels, frames.payload)
+            samples = self._decode(self._form.codec, self._form.channels, payload)
             for sink in self._sinks:
                 if sink.is_shadowed:
                     sink.buffer.flush()
@@ -176,3 +176,9 @@ class Placement:
     def _count_redundant(self, samples: int, frames: int) -> None:
         self._stats.redundant_frames += frames
         self._stats.redundant_us += us_of(samples, self._rate_hz)
+
+
+def _span(frames: Frames) -> Span:
+    """Return what there is to know of frames that follow each other without a break."""
+    start, end, arrival_us = int(frames.start[0]), int(frames.end[-1]), frames.arrival_us
+    return Span(start, end, len(frames), frames.number, int(arrival_us[0]), int(arrival_us[-1]))

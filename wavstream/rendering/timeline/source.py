@@ -39,6 +39,7 @@ from wavstream.rendering.timeline.drift import Drift
 from wavstream.rendering.timeline.lane import Lane, StampedLane
 from wavstream.rendering.timeline.placement import Placement
 from wavstream.rendering.timeline.timestamp_mapper import TimestampMapper
+from wavstream.rendering.timeline.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,10 +48,9 @@ if TYPE_CHECKING:
 
     from wavstream.rendering.timeline.beginning import SourceFacts
     from wavstream.rendering.timeline.clock import Patience
-    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.frames import Arrivals, Frames
     from wavstream.rendering.timeline.placement import Decode, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
-
 
 _LANES_APART_US = 400_000
 """More than a jitter buffer has one track come later than another (0.3 s)."""
@@ -119,21 +119,47 @@ class Source:
     def _trail_us(self) -> int:
         return 0 if self._patience.is_early else self._facts.trail_us
 
-    def receive(self, lane: Lane, frames: Frames) -> None:
-        """Take in frames of one of the lanes; they are placed by ``advance``."""
+    def receive(self, lane: Lane, arrivals: Arrivals) -> None:
+        """Take in what has come of one of the lanes; it is placed by ``advance``."""
         if isinstance(lane, StampedLane) and not lane.mapper.has_begun:
             lane.mapper.begin(
-                self._media_offset(frames),
-                late_us=self._away_us(int(frames.arrival_us[0])),
+                self._media_offset(arrivals),
+                late_us=self._away_us(arrivals.first_us),
                 leaves_silence_out=self._facts.leaves_silence_out,
             )
-        lane.receive(frames)
+        lane.receive(arrivals)
         if isinstance(lane, StampedLane) and lane.mapper.remark is not None:
             who = f"leg {self._facts.stream.leg}, {' and '.join(sink.track for sink in lane.sinks)}"
             self._stats.add_remark(self._facts.stream.stream, f"{who}: {lane.mapper.remark}")
 
     def advance(self, *, now_us: int, written_us: int, final: bool = False) -> None:
         """Place what the clock can place by now; ``final``: everything."""
+        if not self._place_whole():
+            self._place_frame_by_frame(now_us=now_us, written_us=written_us, final=final)
+        if final:
+            for sink in self.sinks:
+                sink.buffer.end_stretch()
+
+    # ---- within ----------------------------------------------------------------------------------------------------
+
+    def _place_whole(self) -> bool:
+        """Place what has just come directly; return False if it does not go that way."""
+        lane, clock, drift = self.lanes[0], self._clock, self.drift
+        is_plain = self._is_anchored and len(self.lanes) == 1 and not drift.is_seen
+        stretch = whole(lane.arrivals, self._rate_hz) if is_plain and lane.arrivals is not None else None
+        if stretch is None or not clock.is_due(stretch.greatest_lag_us):
+            return False
+        clock.go_on(stretch.last_lag_us, stretch.least_lag_us)
+        if self._clock_kind is not TrackClock.ARRIVAL:
+            offset_us, span = self._unbent_us, stretch.span
+            delay_us, least_us = stretch.first_lag_us - offset_us, stretch.least_lag_us - offset_us
+            drift.look(span.first_us, span.last_us, delay_us, least_us, stretch.least_at_us, span.rows)
+        lane.place_whole(stretch)
+        self._follow_bend()
+        return True
+
+    def _place_frame_by_frame(self, *, now_us: int, written_us: int, final: bool) -> None:
+        """Place what the clock can place by now, of what waits and of what has come."""
         for lane in self._stamped:
             lane.release(now_us=now_us, offset_us=self._clock.offset_us, final=final)
         waiting = [(lane, lane.frames) for lane in self.lanes if lane.frames is not None]
@@ -141,11 +167,6 @@ class Source:
             self._is_anchored = self._settle(waiting, now_us=now_us, written_us=written_us, final=final)
         if waiting and self._is_anchored and not self._place_on_time(waiting):
             self._place(now_us=now_us, written_us=written_us, final=final)
-        if final:
-            for sink in self.sinks:
-                sink.buffer.end_stretch()
-
-    # ---- within ----------------------------------------------------------------------------------------------------
 
     @property
     def _begins_us(self) -> int:
@@ -203,9 +224,9 @@ class Source:
         is_inbound = [lane.is_inbound for lane in self.lanes]
         return not any(is_inbound) or any(is_inbound[number] for number in np.unique(lane_of).tolist())
 
-    def _media_offset(self, frames: Frames) -> int:
+    def _media_offset(self, arrivals: Arrivals) -> int:
         """Return media time less timestamp, in samples, for a lane whose first frames these are (rule 2)."""
-        stamp, arrival_us = int(frames.start[0]), int(frames.arrival_us[0])
+        stamp, arrival_us = arrivals.rows.position[0], arrivals.first_us
         if self._first is None:
             self._first = -stamp, arrival_us
         offset, expected_us = self._first

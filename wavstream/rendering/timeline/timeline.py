@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from wavstream.model.audio import Track
 from wavstream.model.options import TrackChoice
 from wavstream.rendering.timeline.beginning import SourceFacts
-from wavstream.rendering.timeline.clock import us_of
+from wavstream.rendering.timeline.clock import us_of, watermark
 from wavstream.rendering.timeline.cover import Cover
 from wavstream.rendering.timeline.frames import gather
 from wavstream.rendering.timeline.placement import TrackSink
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wavstream.journal.events import StreamFacts
-    from wavstream.journal.records import FrameRun
+    from wavstream.journal.frame_run import FrameRun
     from wavstream.rendering.timeline.clock import Patience
-    from wavstream.rendering.timeline.frames import Frames
+    from wavstream.rendering.timeline.frames import Arrivals
     from wavstream.rendering.timeline.lane import Lane
     from wavstream.rendering.timeline.placement import Decode
     from wavstream.rendering.timeline.render_stats import RenderStats
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
     """A track of the recording, whichever streams bring it: (leg, track)."""
     Pieces = Sequence[tuple[int, NDArray[np.int16]]]
     """What a track says between two moments of writing: (samples after the earlier one, samples), in order."""
-
-_LEAD_US = 2_000_000
 
 
 class Timeline:
@@ -82,7 +80,7 @@ class Timeline:
         stats: RenderStats,
         decode: Decode,
         resampler: Callable[[int, int], Resampler],
-        inspect: Callable[[Mapping[int, Frames]], None],
+        inspect: Callable[[Mapping[int, Arrivals]], None],
     ) -> None:
         """Place the tracks of ``choice`` around ``origin_us``, the start of the recording as the journal has it.
 
@@ -93,7 +91,7 @@ class Timeline:
         ``inspect`` sees all frames, by number, as they came.
         """
         self.written = 0
-        """Up to where samples were taken, in samples of the file."""
+        """Up to where the file is written, in samples of it; what it needs may be taken later."""
         self.heard_us: int | None = None
         """When the first frame came; None: none has."""
         self._choice = choice
@@ -218,13 +216,13 @@ class Timeline:
         """Hand frames to the sources of open streams; what is of others is ignored."""
         if not runs:
             return
-        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
-        self._inspect(frames)
-        for number, of_lane in frames.items():
+        came = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        self._inspect(came)
+        for number, of_lane in came.items():
             if number in self._lanes:
                 source, lane = self._lanes[number]
                 if self.heard_us is None:
-                    self.heard_us = int(of_lane.arrival_us[0])
+                    self.heard_us = of_lane.first_us
                 source.receive(lane, of_lane)
 
     def ready(self, now_us: int) -> int | None:
@@ -275,6 +273,19 @@ class Timeline:
         """Return what was said up to where the file is written, as a copy that a peek may go on with."""
         assert self._cover is not None
         return self._cover.copy()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is written by now may be taken later, with what is written next, and is the same then."""
+        if len(self._sinks) > len(self._live):
+            return False
+        return not any(sink.track is Track.OUTBOUND or sink.buffer.has_late for sink in self._sinks)
+
+    def reach(self, upto: int) -> None:
+        """Move the point of writing; what is before it is taken later."""
+        self.written = upto
+        for sink in self._sinks:
+            sink.buffer.reach(upto)
 
     def take(self, upto: int) -> list[tuple[TrackKey, Pieces]]:
         """Return everything before ``upto``, by track; positions of pieces count from where the last call has ended."""
@@ -352,9 +363,9 @@ class Timeline:
 
     def length_us(self, runs: Sequence[FrameRun]) -> int:
         """Return how much audio frames are, of all tracks that are part of the recording."""
-        frames = gather(runs, self._step_bytes, origin_us=self._origin_us)
+        came = gather(runs, self._step_bytes, origin_us=self._origin_us)
         lanes = (pair for span in self.streams for pair in span.lanes.items())
-        return sum(lane.length_us(frames[number]) for number, (_, lane) in lanes if number in frames)
+        return sum(lane.length_us(came[number].frames()) for number, (_, lane) in lanes if number in came)
 
     # ---- within ----------------------------------------------------------------------------------------------------
 
@@ -383,14 +394,3 @@ class Timeline:
                 self._awaited.append(source)
             else:
                 source.was_unheard = True
-
-
-def watermark(covered_us: Iterable[int], *, latest_us: int, written_us: int, given_up_us: int) -> int:
-    """Return up to when may be written, given up to when each track of the open streams is known (at least one).
-
-    ``latest_us``: no later than that, but of a sender that is ahead of the clock. ``given_up_us``: what is not known up
-    to here is not waited for any longer.
-    """
-    known_us = min(covered_us)
-    known_us = min(known_us, max(latest_us, known_us - _LEAD_US))  # rule 6
-    return max(written_us, known_us, given_up_us)  # rule 5

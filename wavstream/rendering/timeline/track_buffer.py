@@ -51,6 +51,8 @@ class TrackBuffer:
         """After the last sample that was placed."""
         self.written = self._begin
         """Where the file goes on."""
+        self._taken = self._begin
+        """Up to where samples were taken: the file may go on further, and what it needs is taken later."""
         self.first_us: int | None = None
         """When the first sample was said, from the start of the recording; None: none was placed."""
         self.last_us = begin_us
@@ -97,7 +99,7 @@ class TrackBuffer:
     def open(self, file_hz: int, written: int, *, begin_us: int = 0) -> None:
         """Set the file's rate, how far the file is written, and where it begins."""
         self._file_hz = file_hz
-        self.written = written
+        self.written = self._taken = written
         # ``end`` has counted at the track's own rate until now.
         waiting, self._waiting, self.end = self._waiting, [], written
         self._begin = samples_at(begin_us, self._own_hz)
@@ -158,22 +160,35 @@ class TrackBuffer:
                 self._stats.late_us += us_of(len(samples), self._file_hz or self._own_hz)
         self._late.clear()
 
-    def take(self, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
-        """Return all before ``upto``, as (row after the point of writing, samples); the point moves to ``upto``."""
+    @property
+    def has_late(self) -> bool:
+        """Whether something came too late for its place, and has no other yet."""
+        return bool(self._late)
+
+    def reach(self, upto: int) -> None:
+        """Move the point of writing; nothing is put before it any more."""
         # The file does not wait for what is held back any longer: what comes now begins a new stretch.
         held_at = self.held_at
         if held_at is not None and upto > held_at:
             self.flush()
+        self.written = upto
+
+    def take(self, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
+        """Return all before ``upto`` that was not taken, as (row, samples); the point of writing moves to ``upto``.
+
+        Rows count from where the last call has ended.
+        """
+        self.reach(upto)
         taken = []
-        written, pieces = self.written, self._pieces
+        begin, self._taken = self._taken, upto
+        pieces = self._pieces
         while pieces and pieces[0][0] < upto:
             start, samples = pieces.popleft()
             room = upto - start
             if room < len(samples):
                 pieces.appendleft((upto, detached(samples[room:])))
                 samples = samples[:room]
-            taken.append((start - written, samples))
-        self.written = upto
+            taken.append((start - begin, samples))
         return taken
 
     def peek(self, begin: int, upto: int) -> list[tuple[int, NDArray[np.int16]]]:
