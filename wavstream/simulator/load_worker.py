@@ -109,6 +109,8 @@ class WorkerCounts:
     """Legs that the server ended early or did not close, with the close code."""
     refused: list[str] = field(default_factory=list)
     """Why a stream was not opened that was dialled later."""
+    cpu_s: float = 0.0
+    """CPU of the process itself, connecting included."""
 
 
 def main() -> None:
@@ -140,6 +142,7 @@ def main() -> None:
             "held_back": counts.held_back,
             "lost_legs": counts.lost_legs,
             "refused": counts.refused,
+            "cpu_s": time.process_time(),
         }
     )
 
