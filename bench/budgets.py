@@ -246,15 +246,19 @@ def storm(bench: Bench) -> list[Row]:
         result = start_storm(bench.pinned, plan=bench.plan)
         if result is None:
             return [Row("start storm: samples lost", None, "", Budget(0), "there is no C compiler")]
-        bench.say(f"  {result.wrong_samples} samples wrong; all legs streamed after {result.open_s * 1000:.0f} ms")
+        bench.say(f"  {result.lost_samples} samples lost; all legs streamed after {result.open_s * 1000:.0f} ms")
+        for complaint in result.complaints[:5]:
+            bench.say(f"  {complaint}")
         results.append(result)
     return [
         row(
             f"start storm, {STORM_CALLS} calls in 100 ms: samples lost",
-            [r.wrong_samples for r in results],
+            [r.lost_samples for r in results],
             "",
             Budget(0),
         ),
+        row("silence within what its legs sent", [r.holes / 8 for r in results], "ms of all"),
+        row("streams of it that were refused", [r.refused for r in results], "", Budget(0)),
         row("until all of its streams were open", [r.open_s * 1000 for r in results], "ms"),
         row("event-loop delay p99 of it", [r.delay_p99_ms for r in results], "ms"),
     ]

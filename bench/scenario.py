@@ -49,6 +49,8 @@ class Bench:
             f" ({cost.loop_us:.1f} on the event loop), {cost.life_ms:.1f} ms a recording's life,"
             f" {cost.load_us:.1f} us a frame in all"
         )
+        for complaint in cost.result.complaints[:3]:
+            self.say(f"  {complaint}")
         self.doubt(f"wavstream, {legs:,} legs", cost.result.late_ticks, cost.result.worst_late_ms)
         return cost
 

@@ -20,7 +20,7 @@ from wavstream.simulator.control import Control
 from wavstream.simulator.generator import Traffic
 from wavstream.simulator.load import loop_delay_s, run_load
 from wavstream.simulator.load_plan import LoadRequest, LoadResult
-from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, check_channel, make_ring, sent_by
+from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, check_channel, make_ring, sent_by
 
 STORM_CALLS, STORM_S = 500, 6.0
 CHURN_LEGS, CHURN_CALL_S = 200, 5.0
@@ -31,11 +31,17 @@ _FINISH_TIMEOUT_S = 60.0
 class StormResult:
     """What a start storm left."""
 
-    wrong_samples: int
-    """Lost, added or moved; those of legs that were never recorded are lost."""
+    lost_samples: int
+    """Lost or added; those of legs that were never recorded are lost."""
+    holes: int
+    """Samples of silence within what a leg sent: its frames came, but too late to follow each other."""
+    refused: int
+    """Streams that were refused; they sent nothing, and all that they would have sent is lost."""
     open_s: float
-    """From the start until all streams were open, as far as the server tells: its own count."""
+    """From the start until all streams were open."""
     delay_p99_ms: float
+    complaints: list[str]
+    """One line for each call of which something is wrong."""
 
 
 def start_storm(
@@ -50,55 +56,57 @@ def start_storm(
         control = Control(address)
         targets = [address.media_path("pcm", name, leg, {"record": "1"}) for name in names for leg in "ab"]
         with StormGenerator(address, Traffic(targets, frames)) as generator:
-            generator.wait_connected()
-            start_s = time.monotonic() + 0.2
+            start_s = time.monotonic() + 1.0
             generator.start(start_s)
-            open_s = _until_open(control, 2 * calls, start_s)
+            generator.wait_connected()
+            open_s = time.monotonic() - start_s
             time.sleep(max(start_s + seconds - 1 - time.monotonic(), 0))
             delay_s = loop_delay_s(control.metrics(), "0.99")
-            generator.wait_done()
+            counts = generator.wait_done()
         control.metrics_at_rest()
-        wrong = sum(_wrong_samples(control, name, call, 2 * calls, frames) for call, name in enumerate(names))
+        complaints: list[str] = []
+        ring = make_ring()
+        lost = holes = 0
+        finish_by_s = time.monotonic() + _FINISH_TIMEOUT_S
+        for call, name in enumerate(names):
+            samples, silence, why = _wrong_samples(control, name, _Legs(call, 2 * calls, frames, ring), finish_by_s)
+            lost, holes = lost + samples, holes + silence
+            complaints += [f"call {call}: {why}"] if why else []
         control.close()
-    return StormResult(wrong, open_s, (delay_s or 0.0) * 1000)
+    return StormResult(lost, holes, len(counts.refused), open_s, (delay_s or 0.0) * 1000, complaints)
 
 
-def _until_open(control: Control, streams: int, start_s: float) -> float:
-    time.sleep(max(start_s - time.monotonic(), 0))
-    while sum(_named(control.metrics(), "wavstream_streams_opened_total")) < streams:
-        if time.monotonic() > start_s + _FINISH_TIMEOUT_S:
-            return float("inf")
-        time.sleep(0.02)
-    return time.monotonic() - start_s
+@dataclass(frozen=True, slots=True)
+class _Legs:
+    """What the two legs of a call send."""
+
+    call: int
+    of_all: int
+    frames: int
+    ring: Ring
 
 
-def _named(metrics: dict[str, float], name: str) -> list[float]:
-    """Return the metric of every worker, or the one without labels, which counts for all."""
-    if name in metrics:
-        return [metrics[name]]
-    return [value for each, value in metrics.items() if each.startswith(name + "{")]
-
-
-def _wrong_samples(control: Control, session_id: str, call: int, legs: int, frames: int) -> int:
-    """Return the samples that are lost, added or moved in the one recording of a call."""
-    deadline = time.monotonic() + _FINISH_TIMEOUT_S
+def _wrong_samples(control: Control, session_id: str, legs: _Legs, finish_by_s: float) -> tuple[int, int, str]:
+    """Return what is lost of the one recording of a call, the silence within, both in samples, and what is wrong."""
     while True:
         found = list(control.recordings(2, session_id=session_id))
         if len(found) == 1 and found[0]["status"] == "available":
             break
-        if time.monotonic() > deadline:
-            return 2 * frames * FRAME_SAMPLES
+        if time.monotonic() > finish_by_s:
+            return 2 * legs.frames * FRAME_SAMPLES, 0, f"{len(found)} recordings: {[each['status'] for each in found]}"
         time.sleep(0.05)
     samples, _ = soundfile.read(io.BytesIO(control.fetch(found[0]["url"])), dtype="int16", always_2d=True)
-    wrong, ring = 0, make_ring()
-    for channel, leg in enumerate((2 * call, 2 * call + 1)):
-        sent = sent_by(leg, legs=legs, frames=frames, ring=ring)
+    lost, holes, why = 0, 0, ""
+    for channel in range(2):
+        sent = sent_by(2 * legs.call + channel, legs=legs.of_all, frames=legs.frames, ring=legs.ring)
         if channel >= samples.shape[1]:
-            wrong += len(sent)
+            lost, why = lost + len(sent), f"no channel {channel}"
             continue
         check = check_channel(samples[:, channel].copy(), sent)
-        wrong += check.lost + check.extra + check.holes
-    return wrong
+        lost, holes = lost + check.lost + check.extra, holes + check.holes
+        if not check.is_exact:
+            why = f"channel {channel}: {check}"
+    return lost, holes, why
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@
  * says {"start": SECONDS} of the monotonic clock. At the end one line of JSON has the counts.
  *
  * calm: all legs are open before the start. storm: they are dialled from the start on, and each streams as soon as it
- * is open. What a full socket does not take is kept and sent before anything else of that leg: no sample is left out.
+ * is open; "connected" is said when all were answered, and refused ones are counted. What a full socket does not take is
+ * kept and sent before anything else of that leg: no sample is left out.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,12 +48,12 @@ static const double PTIME_S = 0.02, LATE_S = 0.010, CLOSE_S = 15.0;
 static const unsigned char MASK[4] = { 0x5a, 0x3c, 0xc3, 0x96 };
 
 static struct leg *legs;
-static int count, dialled, opened, over, poller;
+static int count, dialled, opened, refused, over, poller, is_storm;
 static long total_legs = 1;
 static const char *headers;
 static struct sockaddr_in address;
 static long frames, late_ticks, held_back;
-static double worst_late_s, opened_at;
+static double worst_late_s;
 
 static double now_s(void)
 {
@@ -187,11 +188,19 @@ static size_t take(struct leg *leg)
         if (!blank)
             return 0;
         *blank = 0;
-        if (!strstr((char *)in, " 101"))
+        if (!strstr((char *)in, " 101") && !is_storm)
             fail((char *)in, atoi((char *)in + 9));
-        leg->state = STREAMING;
-        opened++;
-        opened_at = now_s();
+        if (strstr((char *)in, " 101")) {
+            leg->state = STREAMING;
+            opened++;
+        } else {
+            end(leg);
+            refused++;
+        }
+        if (opened + refused == count)
+            printf("{\"connected\": %d}\n", opened);
+        if (leg->state == OVER)
+            return leg->in_size;
         return blank + 4 - in;
     }
     if (leg->in_size < 2)
@@ -318,6 +327,9 @@ static void report(void)
             printf("%s[%d, null]", comma, legs[at].number);
         comma = ", ";
     }
+    printf("], \"refused\": [");
+    for (int at = 0; at < refused; at++)
+        printf("%s\"503\"", at ? ", " : "");
     printf("]}\n");
     fflush(stdout);
 }
@@ -366,7 +378,8 @@ int main(int argc, char **argv)
     address.sin_port = htons(atoi(argv[2]));
     if (inet_pton(AF_INET, argv[1], &address.sin_addr) != 1)
         fail("the generator in C wants an address of IPv4", 0);
-    int wire = open(argv[3], O_RDONLY), is_storm = !strcmp(argv[8], "storm");
+    int wire = open(argv[3], O_RDONLY);
+    is_storm = !strcmp(argv[8], "storm");
     size_t size = atol(argv[4]);
     double per_s = atof(argv[6]);
     if (wire < 0 || fstat(wire, &wire_file))
@@ -382,7 +395,6 @@ int main(int argc, char **argv)
         dial_due(since_s, per_s);
         service(1);
     }
-    printf("{\"connected\": %d}\n", opened);
     stream(messages, wire_file.st_size / size, size, atoi(argv[5]), read_start(), per_s);
     report();
     return 0;
