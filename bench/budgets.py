@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.cost import CALL_S, frame_cost
 from bench.figures import Budget, Row, ratios
-from bench.long_call import LongCall, long_call
+from bench.long_call import FED_FAST, LongCall, long_call
 from bench.processes import ServerPlan, has_workers, pin_generator, wavstream_server
 from bench.scenario import Bench, delay_p99_ms, p99, row, wrong_samples
 from bench.search import MP3_STEP, probe_legs, probe_mp3, search
@@ -187,7 +187,7 @@ def stop(bench: Bench) -> list[Row]:
     for run in range(bench.runs):
         bench.say(f"stops while {STOPPED_LEGS} legs stream, run {run + 1} of {bench.runs} ...")
         with (
-            wavstream_server(bench.pinned, bench.plan) as server,
+            wavstream_server(bench.pinned, bench.plan, **FED_FAST) as server,
             long_call(server.url, LONG_CALL_S) as call,
         ):
             once = _StopOnce(call)

@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.chart import Axes, Points, chart
 from bench.cost import FrameCost
 from bench.figures import Spread, number, plain_table
-from bench.long_call import long_call
+from bench.long_call import FED_FAST, long_call
 from bench.processes import ServerPlan, can_pin, pin_generator, wavstream_server
 from bench.scenario import Bench, delay_p99_ms, p99, wrong_samples
 from bench.search import DELAY_MS
@@ -139,7 +139,7 @@ def against_length(bench: Bench, lengths_s: Sequence[int]) -> list[LengthPoint]:
     for call_s in lengths_s:
         found = []
         for _ in range(bench.runs):
-            with wavstream_server(bench.pinned, bench.plan) as server:
+            with wavstream_server(bench.pinned, bench.plan, **FED_FAST) as server:
                 time.sleep(1.0)
                 idle_bytes, idle_s = server.memory_bytes(), server.cpu_s()
                 with server.most_memory() as most, long_call(server.url, call_s) as call:

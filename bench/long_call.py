@@ -20,6 +20,8 @@ from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, Ring, make_ring
 
 MESSAGE_BYTES = 1_048_576
 RATE_HZ = 8_000
+FED_FAST = {"media__bytes_per_second": 1_000_000_000}
+"""Settings of a server that is fed so fast; its limit on bytes a second is for peers that nobody knows."""
 CAUGHT_UP_S = 0.05
 """Most CPU that the server spends on half a second of two legs once it has caught up."""
 _WAITING = ("wavstream_journal_queued_bytes", "wavstream_render_jobs_waiting")
