@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from bench.processes import USUAL, Measured, ServerPlan, python_peer, recorder_peer, wavstream_server
 from bench.senders import PEERS, built, fastest_generator
+from wavstream.errors import OperatorError
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import run_load
@@ -87,6 +88,8 @@ def frame_cost(
             url=server.url, legs=legs, duration_s=seconds, burst=burst, verify=verify, dialect=dialect, keep=True
         )
         result = run_load(request, watch.progress, generator_type or fastest_generator())
+    if len(watch.middle) < 2:
+        raise OperatorError(f"a load of {seconds:g} s has no middle: the machine stood still, or it is too short")
     (first_s, first_cpu_s, first_loop_s), (last_s, last_cpu_s, last_loop_s) = watch.middle
     frames = (last_s - first_s) * legs / PTIME_S
     stream_us = (last_cpu_s - first_cpu_s) / frames * 1e6

@@ -22,7 +22,7 @@ from bench.chart import Axes, Points, chart
 from bench.cost import FrameCost
 from bench.figures import Spread, number, plain_table
 from bench.long_call import FED_FAST, long_call
-from bench.processes import ServerPlan, can_pin, pin_generator, wavstream_server
+from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
 from bench.scenario import Bench, delay_p99_ms, p99, wrong_samples
 from bench.search import DELAY_MS
 from wavstream.errors import WavstreamError
@@ -212,6 +212,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server")
     parser.add_argument("--into", type=Path, default=RESULTS, help="folder of the charts")
     chosen = parser.parse_args()
+    end_with_children()
     bench = Bench(can_pin(), chosen.seconds, chosen.runs, ServerPlan(chosen.python))
     pin_generator(bench.pinned)
     what = chosen.what or ("legs", "length")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
-_START_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -97,6 +97,12 @@ def _family(pid: int) -> list[int]:
     for each in family:
         family += below.get(each, [])
     return family
+
+
+def end_with_children() -> None:
+    """Have SIGTERM, and Ctrl-C of a run in the background too, end what was started before this process ends."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: sys.exit(130))
 
 
 def can_pin() -> bool:

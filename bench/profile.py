@@ -26,7 +26,7 @@ from rich.console import Console
 
 from bench.figures import plain_table
 from bench.flame import Frame, flame_graph, tree, widest
-from bench.processes import ServerPlan, can_pin, pin_generator, wavstream_server
+from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
 from bench.senders import fastest_generator
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import Control
@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server")
     parser.add_argument("--small", type=Path, metavar="FILE", help="write a graph without narrow frames there too")
     chosen = parser.parse_args()
+    end_with_children()
     folded = profile(chosen.legs, chosen.seconds, chosen.python, BUILD)
     lines: Counter[str] = Counter()
     for line in folded.read_text().splitlines():

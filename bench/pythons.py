@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from bench.cost import frame_cost
 from bench.figures import Spread, plain_table, ratios
-from bench.processes import ServerPlan, can_pin, pin_generator, wavstream_server
+from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import Control
 from wavstream.simulator.signal import PTIME_S, RING_FRAMES, make_ring
@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--call", type=int, default=HOUR_S, metavar="SECONDS", help="length of the call that is folded")
     chosen = parser.parse_args()
+    end_with_children()
     pinned = can_pin()
     frames_us: dict[str, list[float]] = {python: [] for python in chosen.python}
     loops_us: dict[str, list[float]] = {python: [] for python in chosen.python}

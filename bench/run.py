@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import budgets, others
-from bench.figures import Row, markdown
-from bench.processes import ServerPlan, can_pin, pin_generator
+from bench.figures import Budget, Row, markdown
+from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator
 from bench.scenario import Bench, Scenario
+from wavstream.errors import WavstreamError
 
 BUDGETS: dict[str, Scenario] = {
     "spread": budgets.spread,
@@ -48,6 +49,8 @@ OTHERS: dict[str, Scenario] = {
     "fairness": others.fairness_scenario,
     "churn": others.churn_scenario,
 }
+NEVER = Budget(0)
+"""Of a scenario that could not run: what is not measured misses it."""
 USUALLY = ("spread", "burst", "json", "stop", "stops", "storm", "mp3", "live", "silence", "fairness", "churn")
 """What ``make bench`` runs, once each."""
 
@@ -57,7 +60,11 @@ def run(bench: Bench, names: Sequence[str], written: Path | None = None) -> list
     began, rows = time.monotonic(), []
     for name in names:
         begin_s = time.monotonic()
-        rows += (BUDGETS | OTHERS)[name](bench)
+        try:
+            rows += (BUDGETS | OTHERS)[name](bench)
+        except (WavstreamError, SystemExit) as failed:  # one that cannot run takes no other with it
+            rows.append(Row(name, None, budget=NEVER, note=str(failed)[:200]))
+            bench.say(f"  {failed}")
         bench.say(f"{name} took {time.monotonic() - begin_s:.0f} s")
         if written:
             written.write_text(f"{markdown(rows)}\n\n{_foot(bench, began)}\n")
@@ -92,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", default=sys.executable, metavar="PATH", help="the interpreter of the server")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there too, after each scenario")
     chosen = parser.parse_args(arguments)
+    end_with_children()
     if chosen.seconds < 10:
         parser.error("--seconds: use 10 or more; the middle of a stream is between 4 s and three fifths of it")
     runs = chosen.runs or (5 if chosen.budgets else 1)

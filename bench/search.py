@@ -21,7 +21,7 @@ from rich.console import Console
 
 from bench.figures import most_that_holds, number, plain_table
 from bench.mp3 import run_calls
-from bench.processes import USUAL, ServerPlan, can_pin, has_workers, pin_generator, wavstream_server
+from bench.processes import USUAL, ServerPlan, can_pin, end_with_children, has_workers, pin_generator, wavstream_server
 from bench.senders import fastest_generator
 from wavstream.errors import WavstreamError
 from wavstream.simulator.load import run_load
@@ -156,6 +156,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, help="the first guess")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server")
     chosen = parser.parse_args()
+    end_with_children()
     pinned = can_pin()
     told = []
     for what in chosen.what or ("legs", "workers", "mp3"):
