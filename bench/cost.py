@@ -24,7 +24,7 @@ from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest, LoadResult
 from wavstream.simulator.signal import PTIME_S
 
-WARM_S, STOPS_FROM = 4.0, 0.6
+WARM_S, STOPS_FROM = 3.0, 0.6
 """The middle of a stream: from so many seconds on, until the first stops are asked for, at this share of the load."""
 CALL_S = 180.0
 """A call of usual length."""
@@ -124,9 +124,9 @@ def peers(pinned: bool) -> dict[str, Peer]:
     mark = str(MARK_FRAMES * _MESSAGE_BYTES)
     found = {
         "c": _in_c("recorder", "C recorder on libwebsockets", pinned),
-        "c-mark": _in_c("recorder", "the same with SO_RCVLOWAT of 5 frames", pinned, mark),
+        "c-mark": _in_c("recorder", "C recorder on libwebsockets, SO_RCVLOWAT of 5 frames", pinned, mark),
         "bare-c": _in_c("bare_recorder", "bare C recorder, epoll", pinned),
-        "bare-c-mark": _in_c("bare_recorder", "the same with SO_RCVLOWAT of 5 frames", pinned, mark),
+        "bare-c-mark": _in_c("bare_recorder", "bare C recorder, SO_RCVLOWAT of 5 frames", pinned, mark),
         "node": _node(pinned),
     }
     for name, script, options in (

@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("what", nargs="*", help="legs, length; default: both")
     parser.add_argument("--legs", type=int, nargs="+", default=LEGS)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS_S, metavar="SECONDS")
-    parser.add_argument("--seconds", type=float, default=16.0, help="length of a load, 10 at least")
+    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server")
     parser.add_argument("--into", type=Path, default=RESULTS, help="folder of the charts")

@@ -102,7 +102,7 @@ def _family(pid: int) -> list[int]:
 def end_with_children() -> None:
     """Have SIGTERM, and Ctrl-C of a run in the background too, end what was started before this process ends."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: sys.exit(130))
+        signal.signal(number, signal.default_int_handler)
 
 
 def can_pin() -> bool:

@@ -25,7 +25,8 @@ from websockets.sync.client import connect
 
 from bench.cost import frame_cost
 from bench.figures import Spread, plain_table, ratios
-from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
+from bench.long_call import FED_FAST
+from bench.processes import USUAL, ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import Control
 from wavstream.simulator.signal import PTIME_S, RING_FRAMES, make_ring
@@ -39,7 +40,7 @@ console = Console(stderr=True)
 def journal_of(call_s: int) -> Iterator[Path]:
     """Record a call of two legs in frames of 20 ms, sent as fast as they are read; yield a segment of its journal."""
     with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
-        with wavstream_server(False, data_dir=folder, media__frames_per_second=100_000) as server:
+        with wavstream_server(False, USUAL, data_dir=folder, media__frames_per_second=100_000, **FED_FAST) as server:
             address = ServerAddress.parse(server.url)
             control = Control(address)
             ring = [frame.tobytes() for frame in make_ring()]
@@ -85,7 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", nargs="*", default=[sys.executable])
     parser.add_argument("--legs", type=int, default=LEGS)
-    parser.add_argument("--seconds", type=float, default=16.0, help="length of a load, 10 at least")
+    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--call", type=int, default=HOUR_S, metavar="SECONDS", help="length of the call that is folded")
     chosen = parser.parse_args()

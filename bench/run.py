@@ -5,7 +5,7 @@ are divided by each other. A table is printed as it grows, and at the end in Mar
 code 1 when a budget is missed.
 
     python -m bench.run [--only NAME ...] [--runs N] [--seconds S] [--python PATH]
-    python -m bench.run --budgets       every budget, five runs of server and peer in turn; under half an hour
+    python -m bench.run --budgets       every budget, five runs of server and peer in turn; half an hour
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", choices=[*BUDGETS, *OTHERS], action="append", metavar="NAME", help="run these scenarios"
     )
     parser.add_argument("--runs", type=int, help="how often each figure is measured; default 1, with --budgets 5")
-    parser.add_argument("--seconds", type=float, default=16.0, help="length of a load, 10 at least; default 16")
+    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least; default 14")
     parser.add_argument("--python", default=sys.executable, metavar="PATH", help="the interpreter of the server")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there too, after each scenario")
     chosen = parser.parse_args(arguments)
     end_with_children()
     if chosen.seconds < 10:
-        parser.error("--seconds: use 10 or more; the middle of a stream is between 4 s and three fifths of it")
+        parser.error("--seconds: use 10 or more; the middle of a stream is between 3 s and three fifths of it")
     runs = chosen.runs or (5 if chosen.budgets else 1)
     bench = Bench(can_pin(), chosen.seconds, runs, ServerPlan(chosen.python))
     pin_generator(bench.pinned)

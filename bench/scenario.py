@@ -13,7 +13,7 @@ from bench.processes import USUAL, ServerPlan
 from wavstream.simulator.load_plan import LoadResult
 from wavstream.simulator.load_report import percentile
 
-PEER_S = 8.0
+PEER_S = 6.0
 
 
 @dataclass
