@@ -2,7 +2,8 @@
 #   make demo    record a spoken conversation, end to end
 #   make test    run the test suite, beside itself; ARGS=-n0 for one process, and for a debugger
 #   make serve   run the server in the foreground
-#   make bench   measure it against its budgets
+#   make bench   measure it against its budgets; ARGS=--budgets for all that must hold, five runs of each
+#   make profile where its CPU goes at 1,000 legs: a flame graph in build/
 #   make faults  kill it, freeze it, break its disk, and listen to what is left; under ten minutes
 #   make faults-long  the same with 200 kills and every k-th call of the system
 #   make hostile attack it at every bound while another app records; under five minutes
@@ -11,7 +12,7 @@
 #   make lock    write requirements/*.lock anew after a change of pyproject.toml; ARGS=--upgrade for the newest of all
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve bench faults faults-long hostile lint package lock
+.PHONY: help demo test serve bench profile faults faults-long hostile lint package lock
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
@@ -44,6 +45,9 @@ test: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m bench.run $(ARGS)
+
+profile: $(VENV)/.installed-dev
+	@$(PY) -m bench.profile $(ARGS)
 
 faults: $(VENV)/.installed-dev
 	@$(PY) -m bench.faults $(ARGS)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.sync.client import connect
 
-from bench.processes import Measured, can_pin, named_server, pin_generator
+from bench.processes import NAMED, Measured, can_pin, pin_generator, wavstream_server
 from bench.stops import KEY, SETTINGS, receiver, register
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import Control
@@ -119,7 +119,7 @@ def main() -> int:
     pin_generator(pinned)
     costs: list[dict[str, float]] = []
     for _ in range(chosen.rounds):
-        with named_server(pinned, **SETTINGS) as server, receiver() as (port, _completed):
+        with wavstream_server(pinned, NAMED, **SETTINGS) as server, receiver() as (port, _completed):
             key = None
             if chosen.webhook:
                 register(ServerAddress.parse(server.url), f"http://127.0.0.1:{port}/hooks")

@@ -11,11 +11,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from bench.senders import fastest_generator
 from tests.support.listening import loudest_shift
 from wavstream.rendering.encoders.mp3 import Mp3Encoder
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import CPU, Control
-from wavstream.simulator.generator import Generator, Traffic
+from wavstream.simulator.generator import Traffic
+from wavstream.simulator.load import loop_delay_s
 from wavstream.simulator.signal import PTIME_S, RATE_HZ, make_ring, sent_by
 
 _FINISH_TIMEOUT_S = 60.0
@@ -30,6 +32,11 @@ class CodedLoad:
     cpu_s: float
     """CPU of the server, from the first frame to the last finished file."""
     loop_delay_p99_ms: float
+    behind_s: float
+    """From the end of the stream to the last finished file."""
+    late_ticks: int
+    """Of the generator."""
+    generator_cpu_s: float
 
 
 def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedLoad:
@@ -38,7 +45,7 @@ def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedL
     control = Control(server)
     targets = [f"/media/pcm/{file_format}-{number}/{leg}" for number in range(calls) for leg in "ab"]
     frames = round(seconds / PTIME_S)
-    with Generator(server, Traffic(targets, frames)) as generator:
+    with fastest_generator()(server, Traffic(targets, frames)) as generator:
         generator.wait_connected()
         options = {"format": file_format, "channels": "stereo"}
         recordings = [control.start(f"{file_format}-{number}", **options) for number in range(calls)]
@@ -46,13 +53,15 @@ def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedL
         generator.start(time.monotonic() + 0.2)
         time.sleep(seconds - 1)
         streaming = control.metrics()
-        generator.wait_done()
+        counts = generator.wait_done()
+        ended_s = time.monotonic()
     finished = [_finished(control, recording["id"]) for recording in recordings]
+    behind_s = time.monotonic() - ended_s
     after = control.metrics_at_rest()
     lost_s = sum(_lost_s(finished[call], control, call=call, legs=2 * calls, frames=frames) for call in range(calls))
     control.close()
-    delay_s = streaming.get('wavstream_loop_delay_seconds{quantile="0.99"}', float("nan"))
-    return CodedLoad(lost_s, after[CPU] - before[CPU], delay_s * 1000)
+    delay_ms = (loop_delay_s(streaming, "0.99") or 0.0) * 1000
+    return CodedLoad(lost_s, after[CPU] - before[CPU], delay_ms, behind_s, counts.late_ticks, counts.cpu_s)
 
 
 def lame_cpu_s(*, calls: int, seconds: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,12 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
-_START_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -34,20 +36,26 @@ class Measured:
         self.port = port
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     def cpu_s(self) -> float:
-        """Return the user and system time of all its threads."""
-        return cpu_s(self._process.pid)
+        """Return the user and system time of all threads of it and of the processes below it."""
+        return sum(cpu_s(pid) for pid in _family(self.pid))
+
+    def loop_cpu_s(self) -> float:
+        """Return the user and system time of its main thread, which runs the event loop, and of those below it."""
+        return sum(_cpu_s(Path(f"/proc/{pid}/task/{pid}/stat")) for pid in _family(self.pid))
 
     def memory_bytes(self) -> int:
-        """Return its resident memory."""
-        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        """Return the resident memory of it and of the processes below it."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(self.pid))
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     @contextmanager
     def most_memory(self) -> Iterator[MostMemory]:
@@ -69,43 +77,89 @@ class Measured:
 
 def cpu_s(pid: int) -> float:
     """Return the user and system time of all threads of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return _cpu_s(Path(f"/proc/{pid}/stat"))
+
+
+def _cpu_s(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def _family(pid: int) -> list[int]:
+    """Return the process and those that it started, and so on."""
+    below: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):  # it may have ended
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                below.setdefault(parent, []).append(int(folder.name))
+    family = [pid]
+    for each in family:
+        family += below.get(each, [])
+    return family
+
+
+def end_with_children() -> None:
+    """Have SIGTERM, and Ctrl-C of a run in the background too, end what was started before this process ends."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
+
+
 def can_pin() -> bool:
-    """Return whether each side can have a core of its own."""
+    """Return whether each side can have a core of its own; asked before anything is pinned."""
     return {SERVER_CORE, GENERATOR_CORE} <= os.sched_getaffinity(0)
 
 
-def pin_generator(pinned: bool) -> None:
-    """Keep this process, and those it starts, off the server's core."""
+def pin_generator(pinned: bool, *, shared: bool = False) -> None:
+    """Keep this process, and those it starts, off the server's core; ``shared``: let them run on both."""
     if pinned:
-        os.sched_setaffinity(0, {GENERATOR_CORE})
+        os.sched_setaffinity(0, {SERVER_CORE, GENERATOR_CORE} if shared else {GENERATOR_CORE})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """How servers are run."""
+
+    python: str = sys.executable
+    """Their interpreter."""
+    workers: int = 1
+    """More than one: ``serve --workers``, on as many cores, which the generator shares where there are no others."""
+    wrapper: Sequence[str] = ()
+    """Words before the command, such as a profiler's."""
+    program: Sequence[str] = ("-m", "wavstream")
+    """What the interpreter runs."""
+
+    @property
+    def command(self) -> list[str]:
+        """The words before the port."""
+        workers = ["--workers", str(self.workers)] if self.workers > 1 else []
+        return [*self.wrapper, self.python, *self.program, "serve", *workers, "--port"]
+
+    @property
+    def cores(self) -> set[int]:
+        """The cores that are theirs."""
+        return set(range(SERVER_CORE, SERVER_CORE + self.workers))
+
+
+USUAL = ServerPlan()
+NAMED = ServerPlan(program=(str(Path(__file__).parent / "peers" / "named_server.py"),))
+"""A server whose threads can be told apart."""
+
+
+def has_workers(python: str = sys.executable) -> bool:
+    """Return whether the server of this checkout can have several workers."""
+    told = subprocess.run([python, "-m", "wavstream", "serve", "--help"], capture_output=True, text=True, check=False)
+    return "--workers" in told.stdout
 
 
 @contextmanager
-def wavstream_server(pinned: bool, **settings: object) -> Iterator[Measured]:
+def wavstream_server(pinned: bool, plan: ServerPlan = USUAL, **settings: object) -> Iterator[Measured]:
     """Run a fresh server with an empty data folder; ``settings`` are named as in the environment, in lower case."""
-    with _server(["-m", "wavstream"], pinned, settings) as server:
-        yield server
-
-
-@contextmanager
-def named_server(pinned: bool, **settings: object) -> Iterator[Measured]:
-    """Run a fresh server as ``wavstream_server`` does, whose threads can be told apart."""
-    with _server([str(Path(__file__).parent / "peers" / "named_server.py")], pinned, settings) as server:
-        yield server
-
-
-@contextmanager
-def _server(program: Sequence[str], pinned: bool, settings: Mapping[str, object]) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAVSTREAM_")}
         environment |= {"WAVSTREAM_DATA_DIR": folder, "WAVSTREAM_LOG__LEVEL": "warning"}
         environment |= {f"WAVSTREAM_{name.upper()}": str(value) for name, value in settings.items()}
-        command = [sys.executable, *program, "serve", "--port"]
-        with _running(command, pinned, environment=environment) as server:
+        with _running(plan.command, plan.cores if pinned else None, environment=environment) as server:
             yield server
 
 
@@ -113,26 +167,30 @@ def _server(program: Sequence[str], pinned: bool, settings: Mapping[str, object]
 def python_peer(name: str, pinned: bool, *options: str) -> Iterator[Measured]:
     """Run a peer in Python beside this file."""
     command = [sys.executable, str(Path(__file__).parent / "peers" / name)]
-    with _running(command, pinned, behind=options) as peer:
+    with _running(command, {SERVER_CORE} if pinned else None, behind=options) as peer:
         yield peer
 
 
 @contextmanager
-def c_recorder(binary: Path, pinned: bool) -> Iterator[Measured]:
-    """Run the recorder on libwebsockets, writing to a temporary folder."""
+def recorder_peer(command: Sequence[str], pinned: bool, *options: str) -> Iterator[Measured]:
+    """Run a peer that writes to a folder: ``command PORT FOLDER``, and options behind them."""
     with (
         tempfile.TemporaryDirectory(prefix="wavstream-bench-") as folder,
-        _running([str(binary)], pinned, behind=[folder]) as peer,
+        _running(command, {SERVER_CORE} if pinned else None, behind=[folder, *options]) as peer,
     ):
         yield peer
 
 
 @contextmanager
 def _running(
-    command: Sequence[str], pinned: bool, *, behind: Sequence[str] = (), environment: dict[str, str] | None = None
+    command: Sequence[str],
+    cores: set[int] | None,
+    *,
+    behind: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Measured]:
     port = free_port()
-    before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, {SERVER_CORE})) if pinned else None
+    before: Callable[[], None] | None = None if cores is None else lambda: os.sched_setaffinity(0, cores)
     process = subprocess.Popen([*command, str(port), *behind], env=environment, preexec_fn=before)
     try:
         _wait_listening(process, port)

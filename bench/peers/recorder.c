@@ -2,7 +2,9 @@
  * The peer to divide by: a recorder in C on libwebsockets that writes the raw payload of every frame to one file a
  * stream, and nothing else: no alignment, no stereo, no header, no recovery.
  *
- *     recorder PORT FOLDER
+ *     recorder PORT FOLDER [BYTES]
+ *
+ * BYTES, of some frames, is set as SO_RCVLOWAT of each socket: the kernel wakes it once that many are there.
  */
 #include <fcntl.h>
 #include <libwebsockets.h>
@@ -10,12 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct stream { int file; };
 
 static const char *folder;
-static int streams;
+static int streams, mark_bytes;
 static volatile sig_atomic_t stopping;
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -23,11 +26,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     struct stream *stream = user;
     char path[512];
 
-    (void)wsi;
     switch (reason) {
     case LWS_CALLBACK_ESTABLISHED:
         snprintf(path, sizeof path, "%s/%d.raw", folder, streams++);
         stream->file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+        if (mark_bytes)
+            setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_RCVLOWAT, &mark_bytes, sizeof mark_bytes);
         return stream->file < 0 ? -1 : 0;
     case LWS_CALLBACK_RECEIVE:
         return write(stream->file, in, len) == (ssize_t)len ? 0 : -1;
@@ -50,11 +54,12 @@ int main(int argc, char **argv)
     struct lws_context_creation_info info;
     struct lws_context *context;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: recorder PORT FOLDER\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: recorder PORT FOLDER [BYTES]\n");
         return 2;
     }
     folder = argv[2];
+    mark_bytes = argc == 4 ? atoi(argv[3]) : 0;
     signal(SIGTERM, on_signal);
     lws_set_log_level(LLL_ERR, NULL);
     memset(&info, 0, sizeof info);

@@ -48,12 +48,17 @@ class Traffic:
     """When each leg streams; none: all from the beginning."""
 
 
+def all_turns(traffic: Traffic) -> Sequence[Turn]:
+    """Return when each leg streams."""
+    return traffic.turns or [Turn(number, 0, traffic.frames) for number in range(len(traffic.targets))]
+
+
 class Generator:
     """The worker processes of one load; leaving the context ends those that still run."""
 
     def __init__(self, server: ServerAddress, traffic: Traffic) -> None:
         self._workers = [_start_worker() for _ in range(traffic.processes)]
-        turns = traffic.turns or [Turn(number, 0, traffic.frames) for number in range(len(traffic.targets))]
+        turns = all_turns(traffic)
         legs = max((turn.number for turn in turns), default=-1) + 1
         share = -(-legs // traffic.processes)
         for index, worker in enumerate(self._workers):
@@ -108,6 +113,7 @@ class Generator:
             total.held_back += counts.held_back
             total.lost_legs += [(number, code) for number, code in counts.lost_legs]
             total.refused += counts.refused
+            total.cpu_s += counts.cpu_s
         return total
 
 

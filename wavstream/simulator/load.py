@@ -40,13 +40,17 @@ _LOOK_BEHIND_S = 0.5
 _FINISH_TIMEOUT_S = 60.0
 
 MEMORY = "process_resident_memory_bytes"
-LOOP_DELAY = 'wavstream_loop_delay_seconds{quantile="%s"}'
+LOOP_DELAY = "wavstream_loop_delay_seconds{"
 
 Progress = Callable[[str, float], None]
 """Takes the name of the phase and how much of it is done, 0..1."""
 
 
-def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: None) -> LoadResult:
+def run_load(
+    request: LoadRequest,
+    progress: Progress = lambda _phase, _done: None,
+    generator_type: type[Generator] = Generator,
+) -> LoadResult:
     """Run the load and return its measurements; raise OperatorError or PeerError if it cannot run."""
     check_request(request)
     server = ServerAddress.parse(request.url)
@@ -54,7 +58,7 @@ def run_load(request: LoadRequest, progress: Progress = lambda _phase, _done: No
     result = LoadResult(legs=request.legs, duration_s=request.duration_s, burst=request.burst, calls=len(calls))
     with closing(Control(server, key=request.key)) as control, closing(_Meter(request, server)) as meter:
         try:
-            _stream(calls, request, server, control, meter, result, progress)
+            _stream(calls, request, server, control, meter, result, progress, generator_type)
         except BaseException:
             control.close()  # it may be in the middle of an answer
             if not request.keep:
@@ -71,6 +75,7 @@ def _stream(
     meter: _Meter,
     result: LoadResult,
     progress: Progress,
+    generator_type: type[Generator],
 ) -> None:
     idle = meter.read()
     result.is_measured = meter.is_there
@@ -87,7 +92,7 @@ def _stream(
         _dropping(looking),
     ):
         files = Files(beside, request, result)
-        with Generator(server, traffic) as generator:
+        with generator_type(server, traffic) as generator:
             progress("connect", 0)
             generator.wait_connected()
             first = [call for call in calls if call.begin_s == 0]
@@ -104,6 +109,7 @@ def _stream(
         ended = meter.at_rest()
         result.frames, result.late_ticks, result.worst_late_ms = counts.frames, counts.late_ticks, counts.worst_late_ms
         result.held_back, result.lost_legs = counts.held_back, len(counts.lost_legs)
+        result.generator_cpu_s = counts.cpu_s
         result.complaints += [f"leg {number} ended early, close code {code}" for number, code in counts.lost_legs]
         result.complaints += [f"a stream was not opened: {why}" for why in counts.refused]
         if meter.is_there:
@@ -134,9 +140,15 @@ def _measure(
     frames = max(result.frames, 1)
     result.cpu_us_per_frame = (ended[CPU] - before[CPU]) / frames * 1e6
     result.finish_cpu_us_per_frame = (ended[CPU] - streaming[CPU]) / frames * 1e6
-    quantiles = {name: streaming.get(LOOP_DELAY % name) for name in ("0.5", "0.99", "1")}
+    quantiles = {name: loop_delay_s(streaming, name) for name in ("0.5", "0.99", "1")}
     result.loop_delay_ms = {name: value * 1000 for name, value in quantiles.items() if value is not None}
     result.memory_bytes_per_leg = (streaming.get(MEMORY, 0) - idle.get(MEMORY, 0)) / result.legs
+
+
+def loop_delay_s(metrics: dict[str, float], quantile: str) -> float | None:
+    """Return this quantile of the loop's delay, where there are several loops that of the latest; None: not told."""
+    told = (value for name, value in metrics.items() if name.startswith(LOOP_DELAY) and f'="{quantile}"' in name)
+    return max(told, default=None)
 
 
 class _Meter:

@@ -63,6 +63,8 @@ class LoadResult:
     late_ticks: int = 0
     """Late ticks of the generator: if there are many, the result says nothing of the server."""
     worst_late_ms: float = 0.0
+    generator_cpu_s: float = 0.0
+    """CPU of the generator itself, connecting included."""
     held_back: int = 0
     """Frames that the server's socket did not take at once."""
     lost_legs: int = 0
