@@ -75,6 +75,7 @@ from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
+from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
 
@@ -97,12 +98,15 @@ class Service:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
         steady_us: Callable[[], int] | None = None,
+        boundary: Boundary | None = None,
     ) -> None:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
 
         ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
+        ``boundary``: to the other workers of this server; None: there are none.
         """
         self.settings = settings
+        self.boundary = boundary or Alone()
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
@@ -329,6 +333,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            boundary=self.boundary,
             messages=self.webhooks.messages,
             readiness=watch.not_ready_because,
             fetches=fetches,
@@ -368,6 +373,7 @@ class Service:
             authenticator=self.authenticator,
             app_cache=app_cache,
             sessions=self.sessions,
+            boundary=self.boundary,
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)

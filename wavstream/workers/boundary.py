@@ -50,6 +50,14 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 """What a worker answers to a question: bytes in, bytes out, both JSON unless the question says otherwise."""
 
 
+class TakeConnection(Protocol):
+    """Takes a connection that another worker has handed over."""
+
+    def __call__(self, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+        """Take it as ``Boundary.hand_over`` was given it; the descriptor is the taker's to close."""
+        ...
+
+
 class Boundary(Protocol):
     """The workers of one server, as one of them sees them."""
 
@@ -73,8 +81,12 @@ class Boundary(Protocol):
         """
         ...
 
+    def takes(self, take: TakeConnection) -> None:
+        """Hand connections that come from others to this function, from now on; set before the server is ready."""
+        ...
+
     def answers(self, question: str, answer: Answer) -> None:
-        """Answer this question, or act on what is told by this name, from now on."""
+        """Answer this question, or act on what is told by this name, from now on; set before the server is ready."""
         ...
 
     async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
@@ -110,6 +122,9 @@ class Alone:
     def hand_over(self, worker: int, descriptor: int, received: bytes, *, is_answered: bool) -> None:
         """Raise WorkerUnavailable: nothing is elsewhere."""
         raise WorkerUnavailable(worker)
+
+    def takes(self, take: TakeConnection) -> None:
+        """Return: nobody hands anything over."""
 
     def answers(self, question: str, answer: Answer) -> None:
         """Return: nobody asks."""
