@@ -102,3 +102,9 @@ class RequestLimit:
         window.count += not exceeded
         left_s = min(self._window_s, window.ends - now)  # a sum of floats may be a bit more than its parts
         return Allowance(limit, max(0, limit - window.count), max(1, math.ceil(left_s)), exceeded)
+
+    def give_back(self, caller: Hashable) -> None:
+        """Take back a request that counts elsewhere."""
+        window = self._windows.get(caller)
+        if window is not None and window.count:
+            window.count -= 1

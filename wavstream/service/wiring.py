@@ -27,14 +27,17 @@ from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
-from wavstream.service.acceptor import places
 from wavstream.service.deadlines import HttpLimits
+from wavstream.service.entrance import places
 from wavstream.service.exposure import listens_beyond_loopback
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.workers.boundary import Boundary
+
+_READ_BYTES = 256 * 1024
+"""The most that the event loop reads of a socket at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +89,7 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
+def http_front(settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary) -> Front:
     """Return what all HTTP connections share."""
     http = settings.http
     return Front(
@@ -100,6 +103,8 @@ def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
         connections=Connections(per_address=http.waiting_per_address),
         refusal_log=refusal_log,
         trusted_proxies=settings.trusted_proxies,
+        boundary=boundary,
+        unanswered_bytes=http.head_bytes + settings.limits.body_bytes + 2 * _READ_BYTES,
     )
 
 
@@ -145,7 +150,7 @@ def gateway_dependencies(
         wrong_event=VOCABULARIES.wrong_event,
         now=now,
         clock=time.monotonic,
-        take_request=quotas.take_request,
+        quotas=quotas,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

@@ -107,6 +107,13 @@ class Quotas:
         self.check(Quota.REQUESTS_PER_S, app_id, used=requests.current[app_id], used_by_all=requests.current.total())
         requests.current[app_id] += 1
 
+    def give_back_request(self, app_id: str, now: float) -> None:
+        """Take back a request that counts elsewhere, if its second is not over."""
+        requests = self._requests
+        requests.turn(now)
+        if requests.current[app_id]:
+            requests.current[app_id] -= 1
+
     def check_socket(self, app_id: str) -> None:
         """Raise QuotaReached if the app may open no media WebSocket.
 

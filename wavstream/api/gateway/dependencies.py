@@ -13,6 +13,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
+from wavstream.sessions.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,7 @@ class GatewayDependencies:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    take_request: Callable[[str, float], None] = lambda app_id, now: None
-    """Counts a request of an app; raises TooSoon for one too many."""
+    quotas: Quotas = field(default_factory=Quotas)
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""
