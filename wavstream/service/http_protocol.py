@@ -31,7 +31,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from wavstream.access.connections import Connections, Place
+from wavstream.access.connections import Connections, OpenConnections, Place
 from wavstream.access.origin import Networks
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
@@ -64,7 +64,7 @@ class Front:
     connections: Connections
     refusal_log: RefusalLog
     trusted_proxies: Networks = ()
-    open: set[Any] = field(default_factory=set)
+    open: OpenConnections = field(default_factory=OpenConnections)
     """Every connection that is open, as its protocol; media WebSockets too."""
     refused: Counter[Refusal] = field(default_factory=Counter)
     """Connections that were not taken, or were ended for what their peers did, since the start of the process."""

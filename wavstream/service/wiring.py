@@ -11,7 +11,7 @@ import structlog
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.connections import Connections
+from wavstream.access.connections import Connections, OpenConnections
 from wavstream.access.keys import TOKEN_PREFIX, KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
@@ -27,13 +27,14 @@ from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
-from wavstream.service.acceptor import places
+from wavstream.service.acceptor import places_here
 from wavstream.service.deadlines import HttpLimits
 from wavstream.service.exposure import listens_beyond_loopback
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.workers.shared_counts import SharedCounts
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +71,8 @@ def media_endpoint(
             frames_per_second=media.frames_per_second,
             bytes_per_second=media.bytes_per_second,
             # A tenth of the places is left to requests: who records has to be able to stop.
-            sockets=min(settings.limits.streams, places(settings.http) * 9 // 10),
+            sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
+            sockets_here=places_here(settings.http) * 9 // 10,
         ),
     )
 
@@ -83,9 +85,10 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
-    """Return what all HTTP connections share."""
+def http_front(settings: Settings, *, refusal_log: RefusalLog, shared: SharedCounts | None = None) -> Front:
+    """Return what all HTTP connections share; ``shared`` has what other workers count."""
     http = settings.http
+    waiting = None if shared is None else shared.of("waiting", by_address=True)
     return Front(
         limits=HttpLimits(
             head_bytes=http.head_bytes,
@@ -94,7 +97,8 @@ def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
             body_timeout_s=http.body_timeout_s,
             write_timeout_s=http.write_timeout_s,
         ),
-        connections=Connections(per_address=http.waiting_per_address),
+        connections=Connections(per_address=http.waiting_per_address, shared=waiting),
+        open=OpenConnections(None if shared is None else shared.of("connections")),
         refusal_log=refusal_log,
         trusted_proxies=settings.trusted_proxies,
     )
@@ -126,6 +130,7 @@ def gateway_dependencies(
     secret_box: SecretBox,
     digests: KeyDigests,
     now: Callable[[], datetime],
+    shared: SharedCounts | None,
 ) -> GatewayDependencies:
     """Return what the gateway's API needs."""
     admin_key = settings.admin_api_key
@@ -143,6 +148,7 @@ def gateway_dependencies(
         now=now,
         clock=time.monotonic,
         take_request=quotas.take_request,
+        shared=shared,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from wavstream.errors import LimitReached
+from wavstream.workers.shared_counts import SharedCounts
 
 RETRY_AFTER_S = 2
 """A worker that died is back by then."""
@@ -56,6 +57,8 @@ class Boundary(Protocol):
     index: int
     """The number of this worker, from 0. Worker 0 also does what is done once: webhooks, retention, the catalog."""
     count: int
+    shared: SharedCounts | None
+    """What the workers count, in all; None: there is one."""
 
     def owner(self, session_id: str) -> int:
         """Return the number of the worker that has the session (rule 1)."""
@@ -99,6 +102,7 @@ class Alone:
 
     index = 0
     count = 1
+    shared = None
 
     def owner(self, session_id: str) -> int:
         """Return 0."""
