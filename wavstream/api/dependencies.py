@@ -25,6 +25,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.open_files import OpenFiles
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
+from wavstream.workers.boundary import Alone, Boundary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class ApiDependencies:
     metrics_registry: CollectorRegistry
     now: Callable[[], datetime]
     """Aware, UTC."""
+    boundary: Boundary = field(default_factory=Alone)
+    """Says which worker has a request's session."""
     fetches: Fetches = field(default_factory=Fetches)
     """Tells the log who was given which file."""
     requests: RequestCounts = field(default_factory=RequestCounts)

@@ -15,6 +15,7 @@ from wavstream.media.pacer import Pacer
 from wavstream.media.refusals import RefusalLog
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
+from wavstream.workers.boundary import Alone, Boundary
 
 _RETRY_AFTER_S = 5
 
@@ -93,6 +94,8 @@ class MediaEndpoint:
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     allowed_origins: frozenset[str] = frozenset()
     """Whose pages may open media sockets, beside our own; in lower case."""
+    boundary: Boundary = field(default_factory=Alone)
+    """Says which worker has a stream's session."""
     quotas: Quotas = field(default_factory=Quotas)
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)

@@ -343,6 +343,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            boundary=self.boundary,
             messages=self.webhooks.messages,
             readiness=watch.not_ready_because,
             fetches=fetches,
@@ -382,6 +383,7 @@ class Service:
             authenticator=self.authenticator,
             app_cache=app_cache,
             sessions=self.sessions,
+            boundary=self.boundary,
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)

@@ -34,6 +34,7 @@ from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.workers.boundary import Boundary
 from wavstream.workers.shared_counts import SharedCounts
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ def media_endpoint(
     authenticator: Authenticator,
     app_cache: AppCache,
     sessions: Sessions,
+    boundary: Boundary,
     now_us: Callable[[], int],
 ) -> MediaEndpoint:
     """Return what every media WebSocket shares."""
@@ -55,6 +57,7 @@ def media_endpoint(
         authenticator=authenticator,
         app_cache=app_cache,
         sessions=sessions,
+        boundary=boundary,
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),

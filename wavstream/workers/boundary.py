@@ -51,6 +51,14 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 """What a worker answers to a question: bytes in, bytes out, both JSON unless the question says otherwise."""
 
 
+class TakeConnection(Protocol):
+    """Takes a connection that another worker has handed over."""
+
+    def __call__(self, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+        """Take it as ``Boundary.hand_over`` was given it; the descriptor is the taker's to close."""
+        ...
+
+
 class Boundary(Protocol):
     """The workers of one server, as one of them sees them."""
 
@@ -76,16 +84,20 @@ class Boundary(Protocol):
         """
         ...
 
+    def takes(self, take: TakeConnection) -> None:
+        """Hand connections that come from others to this function, from now on; set before the server is ready."""
+        ...
+
     def answers(self, question: str, answer: Answer) -> None:
-        """Answer this question, or act on what is told by this name, from now on."""
+        """Answer this question, or act on what is told by this name, from now on; set before the server is ready."""
         ...
 
-    async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
-        """Return what another worker answers; raise WorkerUnavailable if it does not in time."""
+    async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
+        """Return what another worker answers; raise WorkerUnavailable if it does not in time, ``wait_s`` or as usual."""
         ...
 
-    async def ask_all(self, question: str, body: bytes = b"") -> Mapping[int, bytes]:
-        """Return what the others answer, by worker; one that is being started again is left out."""
+    async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
+        """Return what the others answer in time, by worker; one that is being started again is left out."""
         ...
 
     def tell(self, worker: int, what: str, body: bytes = b"") -> None:
@@ -115,14 +127,17 @@ class Alone:
         """Raise WorkerUnavailable: nothing is elsewhere."""
         raise WorkerUnavailable(worker)
 
+    def takes(self, take: TakeConnection) -> None:
+        """Return: nobody hands anything over."""
+
     def answers(self, question: str, answer: Answer) -> None:
         """Return: nobody asks."""
 
-    async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
+    async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
         """Raise WorkerUnavailable: there is no other."""
         raise WorkerUnavailable(worker)
 
-    async def ask_all(self, question: str, body: bytes = b"") -> Mapping[int, bytes]:
+    async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return nothing: there is no other."""
         return {}
 
