@@ -93,7 +93,10 @@ class Boundary(Protocol):
         ...
 
     async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
-        """Return what another worker answers; raise WorkerUnavailable if it does not in time, ``wait_s`` or as usual."""
+        """Return what another worker answers; raise WorkerUnavailable if it does not in time.
+
+        ``wait_s``: of its own, None: as long as usual.
+        """
         ...
 
     async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
@@ -114,7 +117,7 @@ class Alone:
 
     index = 0
     count = 1
-    shared = None
+    shared: SharedCounts | None = None
 
     def owner(self, session_id: str) -> int:
         """Return 0."""
