@@ -60,6 +60,7 @@ from wavstream.service.wiring import (
     media_endpoint,
     twilio_account,
 )
+from wavstream.service.worker_place import WorkerPlace
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.commands import Commands
@@ -98,15 +99,16 @@ class Service:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
         steady_us: Callable[[], int] | None = None,
-        boundary: Boundary | None = None,
+        place: WorkerPlace | None = None,
     ) -> None:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
 
         ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
-        ``boundary``: to the other workers of this server; None: there are none.
+        ``place``: among the workers of this server; None: it is one process.
         """
         self.settings = settings
-        self.boundary = boundary or Alone()
+        self._place = place
+        self.boundary: Boundary = Alone() if place is None else place.boundary
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
@@ -121,7 +123,10 @@ class Service:
         settings = self.settings
         shared = self.boundary.shared
         refuse_weak_keys(settings)
-        self.folder.claim()
+        if self._place is None:
+            self.folder.claim()
+        else:
+            self.folder.join(self._place.start.lock)
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file)
