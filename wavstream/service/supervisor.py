@@ -34,9 +34,8 @@ from wavstream.service.signals import NUMBERS
 from wavstream.service.worker_place import BEAT, MESSAGE_BYTES, READY, REFUSED, WorkerStart
 from wavstream.settings import Settings
 from wavstream.workers.inbox import make_inbox
+from wavstream.workers.shared_counts import SharedCounts
 
-COUNTS_BYTES = 1 << 20
-"""Of the memory that workers share (``workers.shared_counts``)."""
 LONGEST_PAUSE_S = 30.0
 _QUICK_S = 10.0
 """Whoever ends sooner after its start keeps ending."""
@@ -117,8 +116,7 @@ class Supervisor:
         try:
             self._folder.claim()
             self._inboxes = [make_inbox() for _ in self._workers]
-            self._counts = os.memfd_create("wavstream-counts")
-            os.ftruncate(self._counts, COUNTS_BYTES)
+            self._counts = SharedCounts.create(len(self._workers))
             self._workers[0].due_s = time.monotonic()
             while not self._is_stopping or any(worker.process is not None for worker in self._workers):
                 self._turn()
@@ -254,6 +252,7 @@ class Supervisor:
         worker.process, worker.control, worker.pidfd = None, None, -1
         if self._is_stopping:
             return
+        SharedCounts(self._counts).forget(worker.index)
         error = None if worker.refusal is None else str(worker.refusal)
         if not self._is_up:
             self._failure = worker.refusal or _ended_early(worker.index, code)

@@ -23,6 +23,7 @@ from wavstream.errors import WavstreamError
 from wavstream.service.listeners import Listeners
 from wavstream.settings import Settings
 from wavstream.workers.neighbours import Workers
+from wavstream.workers.shared_counts import SharedCounts
 
 BEAT_S = 0.5
 READY, BEAT, REFUSED = b"ready", b"beat", b"refused"
@@ -45,7 +46,7 @@ class WorkerStart:
     others: tuple[int, ...]
     """The sending ends of all inboxes, by worker."""
     counts: int
-    """A file without a name, which all workers share."""
+    """A file without a name, which all workers share: ``workers.shared_counts``."""
     control: int
     """The worker's end of the sockets between it and its supervisor."""
 
@@ -80,7 +81,8 @@ class WorkerPlace:
         self.start = start
         self.listeners = Listeners.inherited(start.listeners, start.port)
         others = [socket.socket(fileno=each) for each in start.others]
-        self.boundary = Workers(start.index, inbox=socket.socket(fileno=start.inbox), others=others)
+        inbox, shared = socket.socket(fileno=start.inbox), SharedCounts(start.counts, start.index)
+        self.boundary = Workers(start.index, inbox=inbox, others=others, shared=shared)
         self._control = socket.socket(fileno=start.control)
         self._beat_timer: asyncio.TimerHandle | None = None
 
