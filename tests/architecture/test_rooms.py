@@ -82,7 +82,6 @@ SHORTER = {
         "retention/holds.py",
         "sessions/reading.py",
         "sessions/openers/permission.py",
-        "sessions/app_usage.py",
         "settings/origins.py",
         "service/named.py",
         "sessions/views.py",

@@ -103,9 +103,6 @@ class MediaConnection(asyncio.Protocol):
         self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
         endpoint.counters.open_sockets += 1
-        endpoint.quotas.sockets.add(app_id)
-        if token_session is not None:
-            endpoint.quotas.token_sockets.add(token_session)
 
     # ---- the socket ------------------------------------------------------------------------------------------------
 
@@ -169,9 +166,7 @@ class MediaConnection(asyncio.Protocol):
         self._watch_timer.cancel()
         self._stream.count(self._arrival_us)
         self._endpoint.counters.open_sockets -= 1
-        self._endpoint.quotas.sockets.remove(self._app_id)
-        if self._token_session is not None:
-            self._endpoint.quotas.token_sockets.remove(self._token_session)
+        self._endpoint.quotas.leave_socket(self._app_id, self._token_session)
         self._connections.discard(self)
 
     def shutdown(self) -> None:

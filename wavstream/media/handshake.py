@@ -158,8 +158,7 @@ class Handshake(asyncio.Protocol):
                 self._log_refusal(response.status_code, "it is no upgrade to a WebSocket of version 13")
                 self._answer(response)
                 return
-            if self._endpoint.counters.open_sockets >= self._endpoint.limits.sockets:
-                raise LimitReached("the server has no room for another stream", retry_after_s=_RETRY_AFTER_S)
+            self._endpoint.check_room()
             dialect = asked.dialect(asked.upgrade)
         except Elsewhere as elsewhere:
             self._transport.pause_reading()
@@ -179,13 +178,14 @@ class Handshake(asyncio.Protocol):
             return
         descriptor = self._transport.get_extra_info("socket").fileno()
         received = self._head + self._early
+        self._connections.discard(self)  # its place is there from now on
         try:
             self._endpoint.boundary.hand_over(worker, descriptor, received, is_answered=self._is_answered)
         except LimitReached as error:
+            self._connections.add(self)
             self._refuse(error)
             return
         self._decide()
-        self._connections.discard(self)
         self._transport.abort()
 
     async def _authenticate(self, credentials: MediaCredentials) -> Caller:
@@ -201,7 +201,6 @@ class Handshake(asyncio.Protocol):
         caller = found if isinstance(found, Caller) else await found
         # What the stream may ask for by and by has the options of the app as it was read last.
         await self._endpoint.app_cache.get(caller.app_id)
-        self._endpoint.quotas.check_socket(caller.app_id)
         return caller
 
     def _authenticated(
@@ -212,17 +211,16 @@ class Handshake(asyncio.Protocol):
         try:
             caller = done.result()
             token_session = None if caller.session_id is None else f"{caller.app_id}/{caller.session_id}"
-            if token_session is not None:
-                self._endpoint.quotas.check_token(token_session)
             self._endpoint.sessions.check_load(caller.app_id, session_id)
+            if self._decided or (self._transport.is_closing() and not self._lost):
+                return
+            self._endpoint.take_socket(caller.app_id, token_session)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
         else:
             self._open(dialect, response, caller.app_id, token_session)
 
     def _open(self, dialect: Dialect, response: Response, app_id: str, token_session: str | None) -> None:
-        if self._decided or (self._transport.is_closing() and not self._lost):
-            return
         self._decide()
         self._connections.discard(self)
         connection = MediaConnection(

@@ -203,12 +203,17 @@ class MediaStream:
         self._endpoint.boundary.check_here(started.session_id)
         self.started = started
         endpoint, now_us = self._endpoint, self._endpoint.now_us()
-        if not endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
-            endpoint.quotas.check_stream(self._app_id, now_us / 1e6)
+        if endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
+            endpoint.quotas.streams.add(self._app_id)
+        else:
+            endpoint.quotas.take_stream(self._app_id, now_us / 1e6)
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
-        sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
+        try:
+            sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
+        except BaseException:
+            endpoint.quotas.streams.remove(self._app_id)
+            raise
         self._untold = sink
-        endpoint.quotas.streams.add(self._app_id)
         if self.state is State.LIVE:
             self.sink = sink
         endpoint.counters.streams_opened += 1

@@ -102,6 +102,20 @@ class DataFolder:
             raise OperatorError(
                 f"{error.filename} cannot be removed ({error.strerror}): the spool is for unfinished files alone"
             ) from error
+        self._open_folders()
+
+    def join(self, lock: int) -> None:
+        """Use the folder that another process of this server has claimed, with the descriptor of its lock."""
+        os.umask(0o077)
+        self._lock = lock
+        self._open_folders()
+
+    @property
+    def lock_descriptor(self) -> int | None:
+        """What has the folder claimed, in whatever process it is open; None: nothing."""
+        return self._lock
+
+    def _open_folders(self) -> None:
         try:
             for folder in self._lost:
                 self._open[folder] = _open(folder)

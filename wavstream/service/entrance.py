@@ -3,6 +3,7 @@
 1. The last descriptors are for journals and files. The kernel gives the lowest number that is free, so a connection
    with a high one says that all below are in use, by whatever. What that costs is one comparison.
 2. Where there is no place, a connection that waits gives way (``access.connections``), else the newcomer gets 503.
+   Places are those of all workers, who gives way is one of this worker. Descriptors are each process's own.
 3. A connection that another worker hands over comes in by the same way: it counts here from now on, as it counted there
    until then. What that worker has read of it comes first.
 """
@@ -57,9 +58,9 @@ def descriptors_kept(settings: HttpSettings) -> int:
     return min(settings.descriptors_kept, descriptor_limit() // 2)
 
 
-def places(settings: HttpSettings) -> int:
-    """Return how many connections there may be, by the setting and by the descriptors."""
-    return min(settings.connections, descriptor_limit() - descriptors_kept(settings))
+def places_here(settings: HttpSettings) -> int:
+    """Return how many connections there may be in this process, by its descriptors."""
+    return descriptor_limit() - descriptors_kept(settings)
 
 
 class Entrance:
@@ -75,17 +76,21 @@ class Entrance:
     def let_in(self, sock: socket.socket, *, received: bytes = b"", is_answered: bool = False) -> None:
         """Take a connection, or turn it away."""
         limit, kept = descriptor_limit(), descriptors_kept(self._settings)
-        number = sock.fileno()
+        number, opened = sock.fileno(), self._front.open
+        opened.add(sock)  # its place is taken from now on
         has_descriptor = number < limit - kept  # rule 1
-        has_place = has_descriptor and len(self._front.open) < places(self._settings)
+        has_place = has_descriptor and len(opened) <= limit - kept
+        has_place = has_place and opened.of_all_workers <= self._settings.connections
         # Who gives way does so in a later turn, so for a moment there is one too many; past half of the reserve none.
         if not has_place and (number >= limit - kept // 2 or not self._front.connections.make_room()):
+            opened.discard(sock)
             self._front.refuse(Refusal.FULL if has_descriptor else Refusal.NO_DESCRIPTOR, _address(sock))
             _turn_away(sock, is_answered=is_answered)
             return
         sock.setblocking(False)
         protocol = self._protocol(received=received, is_answered=is_answered)
-        self._front.open.add(protocol)  # its place is taken from now on
+        opened.add(protocol)
+        opened.discard(sock)
         task = asyncio.get_running_loop().create_task(self._connect(sock, protocol))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)

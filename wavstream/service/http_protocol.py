@@ -28,7 +28,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from wavstream.access.connections import Connections, Place
+from wavstream.access.connections import Connections, OpenConnections, Place
 from wavstream.access.origin import Networks
 from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
@@ -70,7 +70,7 @@ class Front:
     """To the workers that a connection may go to."""
     unanswered_bytes: int = 1024 * 1024
     """Of a connection that may go there: a request, and what a read or two may have behind it."""
-    open: set[Any] = field(default_factory=set)
+    open: OpenConnections = field(default_factory=OpenConnections)
     """Every connection that is open, as its protocol; media WebSockets too."""
     refused: Counter[Refusal] = field(default_factory=Counter)
     """Connections that were not taken, or were ended for what their peers did, since the start of the process."""
@@ -321,16 +321,17 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             raise WorkerUnavailable(worker)
         transport.pause_reading()
+        self.connections.discard(self)  # its place is there from now on
         try:
             descriptor = transport.get_extra_info("socket").fileno()
             self._front.boundary.hand_over(worker, descriptor, received, is_answered=False)
         except WorkerUnavailable:
+            self.connections.add(self)
             if not self.flow.read_paused:
                 transport.resume_reading()
             raise
         cycle.disconnected = self._is_over = True  # uvicorn writes nothing more
         self._leave()
-        self.connections.discard(self)
         transport.abort()
 
     # ---- time ------------------------------------------------------------------------------------------------------

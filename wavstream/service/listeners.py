@@ -19,7 +19,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wavstream.errors import OperatorError
@@ -61,6 +61,14 @@ class Listeners:
         except BaseException:
             listeners.close()
             raise
+        return listeners
+
+    @classmethod
+    def inherited(cls, descriptors: Iterable[int], port: int) -> Listeners:
+        """Take over sockets that another process has opened, which looks after their files."""
+        listeners = cls()
+        listeners.sockets = [socket.socket(fileno=each) for each in descriptors]
+        listeners.port = port
         return listeners
 
     @property

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -69,14 +70,19 @@ SUMMARY = Summary()
 """Of the process, as its logging is."""
 
 
-def configure(settings: LogSettings) -> None:
-    """Set up the logging of this process; libraries that use the standard one are logged from warnings on."""
+def configure(settings: LogSettings, *, worker: int | None = None) -> None:
+    """Set up the logging of this process; libraries that use the standard one are logged from warnings on.
+
+    ``worker``: its number, where the server is several processes; in each of its lines.
+    """
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        common.append(partial(_of_worker, worker))
     structlog.configure(
         processors=[SUMMARY, *common, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -123,6 +129,11 @@ def _rendering(settings: LogSettings) -> list[Processor]:
     # The rich formatters print the values of locals, and keys are among them.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _of_worker(worker: int, _logger: object, _method: str, event: EventDict) -> EventDict:
+    event["worker"] = worker
+    return event
 
 
 def _of_library(_logger: object, _method: str, event: EventDict) -> EventDict:

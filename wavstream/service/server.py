@@ -30,6 +30,8 @@ from wavstream.service.logs import SUMMARY, loop_exception
 from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
+from wavstream.service.supervisor import Supervisor, worker_count
+from wavstream.service.worker_place import WorkerPlace
 from wavstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -119,17 +121,22 @@ async def running(
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: UnixClock | None = None,
     steady_us: Callable[[], int] | None = None,
+    place: WorkerPlace | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
-    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task."""
-    listeners = Listeners.open(settings)
+    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task.
+
+    ``place``: it is one worker of several; None: it is one process.
+    """
+    listeners = Listeners.open(settings) if place is None else place.listeners
     chosen = settings.model_copy(update={"port": listeners.port or settings.port})
-    service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us)
+    service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us, place=place)
     start = asyncio.create_task(service.start(), name="start")
     if signals is not None:
         signals.cancel(start)
     try:
         await start
-        await asyncio.to_thread(service.folder.note_places, listeners.places)
+        if place is None:
+            await asyncio.to_thread(service.folder.note_places, listeners.places)
     except BaseException:
         listeners.close()
         await service.stop()
@@ -145,6 +152,8 @@ async def running(
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
+        if place is not None:
+            await place.boundary.close()
         await service.stop()
         listeners.close()
 
@@ -161,6 +170,21 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
+    count = worker_count(settings)
+    if count > 1:
+        _raise_descriptor_limit()
+        Supervisor(settings, count).run()
+        return
+    _serve(settings, None)
+    log.info("server_stopped")
+
+
+def serve_as_worker(place: WorkerPlace) -> None:
+    """Serve in the place of a worker, until the supervisor says so or is gone; raise OperatorError."""
+    _serve(place.start.settings, place)
+
+
+def _serve(settings: Settings, place: WorkerPlace | None) -> None:
     signals = StopSignals(start_timeout_s=settings.http.shutdown_timeout_s)
     signals.catch()
     _raise_descriptor_limit()
@@ -169,9 +193,16 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(loop_exception)
-        async with running(settings, signals=signals, steady_us=uptime_us) as (service, task):
+        if place is not None:
+            place.begin()
+        async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
             make_facades(service.app)
             _freeze_gc()
+            if place is not None:
+                place.ready()
+                log.info("worker_ready")
+                await task
+                return
             log.info(
                 "server_ready",
                 url=service.settings.base_url,
@@ -186,7 +217,6 @@ def serve(settings: Settings) -> None:
         except asyncio.CancelledError:  # of the start
             if signals.asked is None:
                 raise
-    log.info("server_stopped")
 
 
 def _warn_of_links(settings: Settings) -> None:

@@ -60,6 +60,7 @@ from wavstream.service.wiring import (
     media_endpoint,
     twilio_account,
 )
+from wavstream.service.worker_place import WorkerPlace
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.commands import Commands
@@ -98,15 +99,16 @@ class Service:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
         steady_us: Callable[[], int] | None = None,
-        boundary: Boundary | None = None,
+        place: WorkerPlace | None = None,
     ) -> None:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
 
         ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
-        ``boundary``: to the other workers of this server; None: there are none.
+        ``place``: among the workers of this server; None: it is one process.
         """
         self.settings = settings
-        self.boundary = boundary or Alone()
+        self._place = place
+        self.boundary: Boundary = Alone() if place is None else place.boundary
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
@@ -119,8 +121,12 @@ class Service:
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
         settings = self.settings
+        shared = self.boundary.shared
         refuse_weak_keys(settings)
-        self.folder.claim()
+        if self._place is None:
+            self.folder.claim()
+        else:
+            self.folder.join(self._place.start.lock)
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file)
@@ -190,18 +196,23 @@ class Service:
             publisher=publisher,
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
             removals=removals,
+            shared=shared,
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
-        quotas = quotas_of(settings)
-        pools = Pools.of(settings.limits)
+        quotas = quotas_of(settings, shared)
+        pools = Pools.of(settings.limits, shared)
         self._closing.push_async_callback(pools.stop)
         self.live = Live(
-            self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
+            self.recorder,
+            reads=pools.live_reads,
+            max_listeners=settings.limits.live_listeners,
+            quotas=quotas,
+            shared=shared,
         )
         beside = (self.folder.link_keys, self.folder.journal, self.folder.recordings)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes, beside=beside)
         await reserve.look()
-        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
+        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve, shared=shared)
         await self.usage.look()
         conversions = Conversions(
             storage=storage,
@@ -211,6 +222,7 @@ class Service:
             max_bytes=settings.limits.conversion_bytes,
             quotas=quotas,
             removals=removals,
+            shared=shared,
         )
         self._closing.push_async_callback(conversions.stop)
         open_files, fetches = OpenFiles(), Fetches()
@@ -249,6 +261,7 @@ class Service:
             new_recordings=new_recordings,
             options_of=app_cache.last_options,
             quotas=quotas,
+            shared=shared,
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
@@ -275,6 +288,7 @@ class Service:
             app_cache=app_cache,
             master=master,
             twilio=twilio_account(settings),
+            shared=shared,
             now=self._wall,
         )
         await self.authenticator.refresh()
@@ -306,6 +320,7 @@ class Service:
             secret_box=secret_box,
             digests=digests,
             now=self._wall,
+            shared=shared,
         )
         watch = Watch(
             self.folder,
@@ -386,7 +401,7 @@ class Service:
             dispatcher=self.webhooks.dispatcher,
             set_aside=self._writer.set_aside,
         )
-        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary, shared=shared)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,

@@ -11,7 +11,7 @@ import structlog
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.connections import Connections
+from wavstream.access.connections import Connections, OpenConnections
 from wavstream.access.keys import TOKEN_PREFIX, KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
@@ -28,13 +28,14 @@ from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
 from wavstream.service.deadlines import HttpLimits
-from wavstream.service.entrance import places
+from wavstream.service.entrance import places_here
 from wavstream.service.exposure import listens_beyond_loopback
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.workers.boundary import Boundary
+from wavstream.workers.shared_counts import SharedCounts
 
 _READ_BYTES = 256 * 1024
 """The most that the event loop reads of a socket at once."""
@@ -76,7 +77,8 @@ def media_endpoint(
             frames_per_second=media.frames_per_second,
             bytes_per_second=media.bytes_per_second,
             # A tenth of the places is left to requests: who records has to be able to stop.
-            sockets=min(settings.limits.streams, places(settings.http) * 9 // 10),
+            sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
+            sockets_here=places_here(settings.http) * 9 // 10,
         ),
     )
 
@@ -89,9 +91,12 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary) -> Front:
-    """Return what all HTTP connections share."""
+def http_front(
+    settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary, shared: SharedCounts | None = None
+) -> Front:
+    """Return what all HTTP connections share; ``shared`` has what other workers count."""
     http = settings.http
+    waiting = None if shared is None else shared.of("waiting", by_address=True)
     return Front(
         limits=HttpLimits(
             head_bytes=http.head_bytes,
@@ -100,7 +105,8 @@ def http_front(settings: Settings, *, refusal_log: RefusalLog, boundary: Boundar
             body_timeout_s=http.body_timeout_s,
             write_timeout_s=http.write_timeout_s,
         ),
-        connections=Connections(per_address=http.waiting_per_address),
+        connections=Connections(per_address=http.waiting_per_address, shared=waiting),
+        open=OpenConnections(None if shared is None else shared.of("connections")),
         refusal_log=refusal_log,
         trusted_proxies=settings.trusted_proxies,
         boundary=boundary,
@@ -134,6 +140,7 @@ def gateway_dependencies(
     secret_box: SecretBox,
     digests: KeyDigests,
     now: Callable[[], datetime],
+    shared: SharedCounts | None,
 ) -> GatewayDependencies:
     """Return what the gateway's API needs."""
     admin_key = settings.admin_api_key
@@ -151,6 +158,7 @@ def gateway_dependencies(
         now=now,
         clock=time.monotonic,
         quotas=quotas,
+        shared=shared,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import structlog
 
@@ -17,8 +18,11 @@ from wavstream.errors import DependencyError
 from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.quotas import Quota, Quotas
+from wavstream.workers.shared_counts import SharedCounts
 
 LOOK_S = 5.0
+_UNIT = 65_536
+"""Other workers are told of bytes in so many."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +30,18 @@ log = structlog.get_logger(__name__)
 class AppUsage:
     """Keeps the quotas informed."""
 
-    def __init__(self, quotas: Quotas, *, catalog: Catalog, recorder: Recorder, reserve: DiskReserve) -> None:
+    def __init__(
+        self,
+        quotas: Quotas,
+        *,
+        catalog: Catalog,
+        recorder: Recorder,
+        reserve: DiskReserve,
+        shared: SharedCounts | None = None,
+    ) -> None:
+        """``shared`` has what other workers are making; None: there are none."""
+        self._shared = None if shared is None else shared.of("running_bytes")
+        self._told: set[str] = set()
         self._quotas = quotas
         self._catalog = catalog
         self._recorder = recorder
@@ -35,9 +50,10 @@ class AppUsage:
 
     async def look(self) -> None:
         """Bring the quotas up to date; raises DependencyError."""
+        apps = [app.id for app in await self._catalog.apps.list()] if self._shared is not None else []
         self._quotas.apps = await self._catalog.apps.count()
         stored = await self._catalog.recordings.stored_bytes()
-        disk = Counter(stored) + self.running()
+        disk = Counter(stored) + self.running() + self._running_elsewhere(apps)
         self._quotas.disk = disk
         free_bytes = self._reserve.free_bytes
         if free_bytes is not None:
@@ -56,6 +72,16 @@ class AppUsage:
         for app_id, size_bytes in journals.values():
             spool[app_id] += size_bytes
         return spool
+
+    def _running_elsewhere(self, apps: Sequence[str]) -> Counter[str]:
+        """Tell the other workers what is being made here, and return what is there, by app."""
+        if self._shared is None:
+            return Counter()
+        running = self.running()
+        for app_id in {*running, *self._told}:
+            self._shared.set(app_id, -(-running[app_id] // _UNIT))
+        self._told = {*running}
+        return Counter({app_id: self._shared.others(app_id) * _UNIT for app_id in apps})
 
     async def watch(self, *, every_s: float = LOOK_S) -> None:
         """Look again and again, for as long as this runs."""

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from wavstream.errors import LimitReached
+from wavstream.workers.shared_counts import SharedCounts
 
 RETRY_AFTER_S = 2
 """A worker that died is back by then."""
@@ -64,6 +65,8 @@ class Boundary(Protocol):
     index: int
     """The number of this worker, from 0. Worker 0 also does what is done once: webhooks, retention, the catalog."""
     count: int
+    shared: SharedCounts | None
+    """What the workers count, in all; None: there is one."""
 
     def owner(self, session_id: str) -> int:
         """Return the number of the worker that has the session (rule 1)."""
@@ -89,12 +92,15 @@ class Boundary(Protocol):
         """Answer this question, or act on what is told by this name, from now on; set before the server is ready."""
         ...
 
-    async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
-        """Return what another worker answers; raise WorkerUnavailable if it does not in time."""
+    async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
+        """Return what another worker answers; raise WorkerUnavailable if it does not in time.
+
+        ``wait_s``: of its own, None: as long as usual.
+        """
         ...
 
-    async def ask_all(self, question: str, body: bytes = b"") -> Mapping[int, bytes]:
-        """Return what the others answer, by worker; one that is being started again is left out."""
+    async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
+        """Return what the others answer in time, by worker; one that is being started again is left out."""
         ...
 
     def tell(self, worker: int, what: str, body: bytes = b"") -> None:
@@ -111,6 +117,7 @@ class Alone:
 
     index = 0
     count = 1
+    shared: SharedCounts | None = None
 
     def owner(self, session_id: str) -> int:
         """Return 0."""
@@ -129,11 +136,11 @@ class Alone:
     def answers(self, question: str, answer: Answer) -> None:
         """Return: nobody asks."""
 
-    async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
+    async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
         """Raise WorkerUnavailable: there is no other."""
         raise WorkerUnavailable(worker)
 
-    async def ask_all(self, question: str, body: bytes = b"") -> Mapping[int, bytes]:
+    async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return nothing: there is no other."""
         return {}
 

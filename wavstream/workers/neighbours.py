@@ -20,6 +20,7 @@ import structlog
 from wavstream.errors import WavstreamError
 from wavstream.workers.boundary import Answer, Elsewhere, TakeConnection, WorkerUnavailable, owner_of
 from wavstream.workers.inbox import WAIT_S, Inbox, Kind, Message, Outbound
+from wavstream.workers.shared_counts import SharedCounts
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +29,20 @@ class Workers:
     """One worker's boundary. Lives on the event loop."""
 
     def __init__(
-        self, index: int, *, inbox: socket.socket, others: Sequence[socket.socket], wait_s: float = WAIT_S
+        self,
+        index: int,
+        *,
+        inbox: socket.socket,
+        others: Sequence[socket.socket],
+        shared: SharedCounts | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
-        """``others`` are the sending ends of all inboxes, by worker, its own among them, which it does not use."""
+        """``others`` are the sending ends of all inboxes, by worker, its own among them, which it does not use.
+
+        ``shared``: what they count together; None: each counts alone.
+        """
         self.index = index
+        self.shared = shared
         self.count = len(others)
         self._wait_s = wait_s
         self._inbox = Inbox(inbox, self._take)
@@ -82,26 +93,28 @@ class Workers:
         """Answer this question, or act on what is told by this name, from now on."""
         self._answers[question] = answer
 
-    async def ask(self, worker: int, question: str, body: bytes = b"") -> bytes:
+    async def ask(self, worker: int, question: str, body: bytes = b"", *, wait_s: float | None = None) -> bytes:
         """Return what another worker answers; raise WorkerUnavailable if it does not in time."""
+        wait_s = self._wait_s if wait_s is None else min(wait_s, self._wait_s)
         self._number += 1
         number = self._number
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
-        until_ns = time.monotonic_ns() + int(self._wait_s * 1e9)
+        until_ns = time.monotonic_ns() + int(wait_s * 1e9)
         try:
             self._outbound[worker].send(Message(self.index, Kind.QUESTION, question, number, until_ns, body=body))
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout(wait_s):
                 return await answer
         except TimeoutError:
             raise WorkerUnavailable(worker) from None
         finally:
             del self._asked[number]
 
-    async def ask_all(self, question: str, body: bytes = b"") -> Mapping[int, bytes]:
+    async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return what the others answer, by worker; one that is being started again is left out."""
         workers = [*self._outbound]
-        found = await asyncio.gather(*(self.ask(each, question, body) for each in workers), return_exceptions=True)
+        asking = (self.ask(each, question, body, wait_s=wait_s) for each in workers)
+        found = await asyncio.gather(*asking, return_exceptions=True)
         answers = {}
         for worker, answer in zip(workers, found, strict=True):
             if isinstance(answer, bytes):

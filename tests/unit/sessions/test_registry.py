@@ -404,7 +404,7 @@ async def test_a_stream_that_asks_for_a_recording_is_refused_where_the_app_has_a
         harness.open(record=True, session_id="call-78")
     harness.recorder.forget(recording.row.id)
     harness.open(record=True, session_id="call-78")
-    assert harness.recorder.count("default") == harness.recorder.count() == 1
+    assert harness.recorder.counts.of("default") == harness.recorder.counts.total == 1
 
 
 async def test_starts_that_are_under_way_count_for_the_session_and_for_the_app() -> None:

@@ -14,6 +14,7 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
 from wavstream.sessions.quotas import Quotas
+from wavstream.workers.shared_counts import SharedCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class GatewayDependencies:
     clock: Callable[[], float]
     """Monotonic seconds."""
     quotas: Quotas = field(default_factory=Quotas)
+    shared: SharedCounts | None = None
+    """What other workers count; None: there are none."""
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""

@@ -1,0 +1,275 @@
+"""The supervisor of a server that is several workers: it opens what they share, starts them, and starts them again.
+
+It has no event loop, no thread of its own work, and none of the server's parts, so that little can go wrong with it.
+
+1. Worker 0 starts first and alone: it migrates the catalog and makes what there is once. Then the others do. A worker
+   that cannot start at this first time ends the whole start with its reason.
+2. Later a worker that ends is started again, at once; one that keeps ending within seconds, ever more slowly. Its
+   sockets, its inbox and the lock on the data folder stay here meanwhile.
+3. A worker hangs that has not beaten for so long while the supervisor itself was awake: each turn of its own counts for
+   a second at most. A machine that was frozen comes back with all its workers.
+4. A signal is handed to every worker, each of which ends as a server that is one process does. They are groups of their
+   own, so that Ctrl-C in a terminal comes to them this way alone.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+import structlog
+
+from wavstream.errors import OperatorError, WavstreamError
+from wavstream.service.data_folder import DataFolder
+from wavstream.service.listeners import Listeners
+from wavstream.service.signals import NUMBERS
+from wavstream.service.worker_place import BEAT, MESSAGE_BYTES, READY, REFUSED, WorkerStart
+from wavstream.settings import Settings
+from wavstream.workers.inbox import make_inbox
+from wavstream.workers.shared_counts import SharedCounts
+
+LONGEST_PAUSE_S = 30.0
+_QUICK_S = 10.0
+"""Whoever ends sooner after its start keeps ending."""
+_TURN_S = 0.5
+_AWAKE_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: of those that it may run on, as many as its group is given."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # cgroup v2: a container's limit
+            quota, period = file.read().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many workers the server has; raise OperatorError if this system has no means for more than one."""
+    cores = usable_cores()
+    count = settings.workers if isinstance(settings.workers, int) else cores
+    if count > 1 and not sys.platform.startswith("linux"):
+        raise OperatorError("WAVSTREAM_WORKERS: more than one worker needs Linux: set it to 1")
+    if count > cores:
+        log.warning("more_workers_than_cores", workers=count, cores=cores)
+    return count
+
+
+class Worker:
+    """One place, and the process that has it."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.process: subprocess.Popen[bytes] | None = None
+        self.pidfd = -1
+        self.control: socket.socket | None = None
+        self.was_started = False
+        self.is_ready = False
+        self.started_s = 0.0
+        self.beaten_s: float | None = None
+        """By the supervisor's awake time; None: it has not begun to."""
+        self.quick_ends = 0
+        self.due_s: float | None = None
+        """When it is to be started, by the monotonic clock; None: it runs, or is not wanted yet."""
+        self.refusal: OperatorError | None = None
+
+
+class Supervisor:
+    """Runs the workers of one server until it is told to stop."""
+
+    def __init__(self, settings: Settings, count: int) -> None:
+        self._settings = settings
+        self._folder = DataFolder.of(settings)
+        self._listeners = Listeners.open(settings)
+        self._inboxes: list[tuple[socket.socket, socket.socket]] = []
+        self._counts = -1
+        self._workers = [Worker(index) for index in range(count)]
+        self._selector = selectors.DefaultSelector()
+        self._awake_s = 0.0
+        self._turned_s = time.monotonic()
+        self._is_up = False
+        """Whether all workers have been ready once."""
+        self._is_stopping = False
+        self._failure: WavstreamError | None = None
+        """Why the start has failed."""
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; raise OperatorError, or what else keeps a worker from starting."""
+        woken, wakes = socket.socketpair()
+        for each in (woken, wakes):
+            each.setblocking(False)
+        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        for number in NUMBERS:
+            signal.signal(number, self._note)
+        self._watch(woken, lambda: self._take_signals(woken))
+        try:
+            self._folder.claim()
+            self._inboxes = [make_inbox() for _ in self._workers]
+            self._counts = SharedCounts.create(len(self._workers))
+            self._workers[0].due_s = time.monotonic()
+            while not self._is_stopping or any(worker.process is not None for worker in self._workers):
+                self._turn()
+        finally:
+            for worker in self._workers:  # after a mistake of ours
+                if worker.process is not None:
+                    worker.process.terminate()
+            self._listeners.close()
+            self._folder.release()
+        if self._failure is not None:
+            raise self._failure
+        log.info("server_stopped")
+
+    # ---- a turn ------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_TURN_S):
+            key.data()
+        now_s = time.monotonic()
+        self._awake_s += min(now_s - self._turned_s, _AWAKE_S)  # rule 3
+        self._turned_s = now_s
+        for worker in self._workers:
+            silent_s = 0.0 if worker.beaten_s is None else self._awake_s - worker.beaten_s
+            if worker.process is not None and silent_s > self._settings.workers_hang_s:
+                worker.beaten_s = None
+                log.error("worker_hung", worker=worker.index, silent_s=round(silent_s, 1))
+                worker.process.kill()
+            if worker.due_s is not None and worker.due_s <= now_s and not self._is_stopping:
+                self._start(worker)
+
+    def _watch(self, what: socket.socket | int, act: Callable[[], None]) -> None:
+        self._selector.register(what, selectors.EVENT_READ, act)
+
+    def _take_signals(self, woken: socket.socket) -> None:
+        with suppress(BlockingIOError):
+            for number in woken.recv(4096):
+                if number in NUMBERS:
+                    self._stop(number)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Do nothing: ``set_wakeup_fd`` has the number already, and a handler that is none keeps it from ending us."""
+
+    def _stop(self, number: int) -> None:
+        self._is_stopping = True
+        for worker in self._workers:
+            if worker.process is not None:
+                worker.process.send_signal(number)
+
+    # ---- a worker ----------------------------------------------------------------------------------------------
+
+    def _start(self, worker: Worker) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        lock = self._folder.lock_descriptor
+        assert lock is not None
+        start = WorkerStart(
+            settings=self._settings,
+            index=worker.index,
+            is_again=worker.was_started,
+            listeners=tuple(each.fileno() for each in self._listeners.sockets),
+            port=self._listeners.port,
+            lock=lock,
+            inbox=self._inboxes[worker.index][0].fileno(),
+            others=tuple(sending.fileno() for _, sending in self._inboxes),
+            counts=self._counts,
+            control=theirs.fileno(),
+        )
+        written = start.written()
+        # Where the package was not found in the working folder, it is not looked for there.
+        found_here = {"", os.getcwd()} & set(sys.path)
+        command = [sys.executable, *([] if found_here else ["-P"]), "-m", "wavstream.service.worker", str(written)]
+        try:
+            worker.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=(written, *start.descriptors), process_group=0
+            )
+        finally:
+            os.close(written)
+            theirs.close()
+        worker.control, worker.pidfd = ours, os.pidfd_open(worker.process.pid)
+        worker.due_s, worker.beaten_s, worker.refusal = None, None, None
+        worker.was_started, worker.is_ready, worker.started_s = True, False, time.monotonic()
+        ours.setblocking(False)
+        self._watch(ours, lambda: self._hear(worker))
+        self._watch(worker.pidfd, lambda: self._ended(worker))
+
+    def _hear(self, worker: Worker) -> None:
+        control = worker.control
+        if control is None:
+            return
+        with suppress(BlockingIOError, InterruptedError):
+            while True:
+                said = control.recv(MESSAGE_BYTES)
+                if said == BEAT:
+                    worker.beaten_s = self._awake_s
+                elif said == READY:
+                    worker.is_ready = True
+                    self._greet(worker)
+                elif said.startswith(REFUSED):
+                    _, code, text = said.split(b" ", 2)
+                    worker.refusal = OperatorError(text.decode(errors="replace"))
+                    worker.refusal.exit_code = int(code)
+                elif not said:
+                    self._selector.unregister(control)
+                    control.close()
+                    worker.control = None
+                    return
+
+    def _greet(self, worker: Worker) -> None:
+        if self._is_up:
+            return
+        if worker.index == 0:  # rule 1
+            for each in self._workers[1:]:
+                each.due_s = time.monotonic()
+        if all(each.is_ready for each in self._workers):
+            self._is_up = True
+            self._folder.note_places(self._listeners.places)
+            settings = self._settings.model_copy(update={"port": self._listeners.port or self._settings.port})
+            log.info(
+                "server_ready",
+                url=settings.base_url,
+                data_dir=str(self._folder.root.resolve()),
+                kept_hours=settings.recording_options.retention_hours,
+            )
+
+    def _ended(self, worker: Worker) -> None:
+        assert worker.process is not None
+        code = worker.process.wait()
+        self._hear(worker)  # what it said last
+        self._selector.unregister(worker.pidfd)
+        os.close(worker.pidfd)
+        if worker.control is not None:
+            self._selector.unregister(worker.control)
+            worker.control.close()
+        worker.process, worker.control, worker.pidfd = None, None, -1
+        if self._is_stopping:
+            return
+        SharedCounts(self._counts).forget(worker.index)
+        error = None if worker.refusal is None else str(worker.refusal)
+        if not self._is_up:
+            self._failure = worker.refusal or _ended_early(worker.index, code)
+            self._stop(signal.SIGTERM)
+            return
+        is_quick = time.monotonic() - worker.started_s < _QUICK_S
+        worker.quick_ends = worker.quick_ends + 1 if is_quick else 0
+        pause_s = min(2.0 ** (worker.quick_ends - 2), LONGEST_PAUSE_S) if worker.quick_ends > 1 else 0.0
+        log.error("worker_died", worker=worker.index, how=_how(code), error=error, again_in_s=pause_s)
+        worker.due_s = time.monotonic() + pause_s
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
+def _ended_early(index: int, code: int) -> WavstreamError:
+    error = WavstreamError(f"worker {index} ended during the start ({_how(code)}): the log says why")
+    error.exit_code = 1
+    return error
