@@ -336,7 +336,7 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Command
 
     assert len({answer.id for answer in answers}) == 1
     assert len(office.commands.session("one", "call-77").recordings) == 1
-    assert len(office.commands._idempotent) == 0
+    assert len(office.commands._starts._idempotent) == 0
 
 
 async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
