@@ -281,6 +281,7 @@ class Service:
             now_us=self.clock.now_us,
             wall=self._wall,
             who_asks=lambda app_id: self.authenticator.who(app_id),
+            boundary=self.boundary,
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
