@@ -402,7 +402,7 @@ class Service:
             dispatcher=self.webhooks.dispatcher,
             set_aside=self._writer.set_aside,
         )
-        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary, shared=shared)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,

@@ -43,6 +43,7 @@ from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.admission import NewRecordings
+from wavstream.sessions.live_lists import LiveLists, SessionPage
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
@@ -90,6 +91,9 @@ class Commands:
         self._now_us = now_us
         self._boundary = boundary or Alone()
         self._starts = Starts(sessions=sessions, opened=opened, catalog=catalog, now_us=now_us, wall=self._wall)
+        self._lists = LiveLists(
+            self._boundary, sessions=sessions, recorder=recorder, recordings=catalog.recordings, now_us=now_us
+        )
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
@@ -251,14 +255,14 @@ class Commands:
     async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
         page = await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
-        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
+        return replace(page, data=await self._lists.as_they_are(page.data))
 
     async def numbered_page(
         self, *, app_id: str, filters: RecordingFilters, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
         page = await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
-        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
+        return replace(page, data=await self._lists.as_they_are(page.data))
 
     async def stored_by_day(self, *, app_id: str, now: datetime, session_id: str | None = None) -> Sequence[StoredDay]:
         """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
@@ -321,10 +325,9 @@ class Commands:
         """
         return self._live(app_id, session_id).play(sound, after=after)
 
-    def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
+    async def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> SessionPage:
         """Return a page of the app's live sessions, oldest first; raises InvalidFields for a cursor not ours."""
-        page = self._sessions.page(app_id, limit=limit, cursor=cursor)
-        return Page(tuple(session_view(session, self._now_us()) for session in page.data), page.next_cursor)
+        return await self._lists.sessions(app_id, limit=limit, cursor=cursor)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         """Return one live session of the app; raises NotFound."""
@@ -340,14 +343,6 @@ class Commands:
         with suppress(TimeoutError):
             await asyncio.wait_for(caught_up.wait(), STOP_WAIT_S)
         return True
-
-    async def _as_it_is(self, row: Recording) -> Recording:
-        """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
-        if not row.status.is_unfinished:
-            return row
-        if (live := self._recorder.get(row.id)) is not None:
-            return replace(live.row, hold=row.hold)
-        return await self._catalog.recordings.get(row.id) or row
 
     def _live(self, app_id: str, session_id: str) -> Session:
         self.check_here(session_id)

@@ -619,7 +619,7 @@ async def test_what_belongs_to_another_app_does_not_exist(office: CommandsHarnes
         await office.commands.delete(app_id="two", recording_id=running.id)
     with pytest.raises(NotFound):
         office.commands.session("two", "call-78")
-    assert office.commands.sessions("two", limit=9).data == ()
+    assert (await office.commands.sessions("two", limit=9)).data == ()
     stopping = await begun(office.commands.stop(app_id="one", recording_id=running.id))
     with pytest.raises(NotFound):
         await office.commands.stop(app_id="two", recording_id=running.id)
