@@ -19,6 +19,7 @@ from wavstream.access.connections import Connections
 from wavstream.media.refusals import RefusalLog
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.deadlines import HttpLimits, Refusal
+from wavstream.service.entrance import Entrance
 from wavstream.service.http_protocol import Front, HttpProtocol
 from wavstream.settings import HttpSettings
 
@@ -104,9 +105,8 @@ async def front_door(
     )
     state = ServerState()
     state.connections = front.open
-    acceptor = Acceptor(
-        listener, settings, front=front, protocol=functools.partial(HttpProtocol, config, state, front=front)
-    )
+    make = functools.partial(HttpProtocol, config, state, front=front)
+    acceptor = Acceptor(listener, front=front, entrance=Entrance(settings, front=front, protocol=make))
     door = FrontDoor(front, application, listener.getsockname()[1], acceptor)
     try:
         yield door

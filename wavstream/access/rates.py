@@ -127,3 +127,7 @@ class RequestLimit:
             count -= 1
         left_s = min(self._window_s, window.ends - now)  # a sum of floats may be a bit more than its parts
         return Allowance(limit, max(0, limit - count), max(1, math.ceil(left_s)), exceeded)
+
+    def give_back(self, caller: str, now: float) -> None:
+        """Take back a request that counts elsewhere."""
+        self._windows.take_back(caller, now)

@@ -9,17 +9,14 @@
 5. Of a target in absolute form, the authority is whom the request is for; ``Host`` is not asked (RFC 9112, 3.2.2).
 6. A refusal is an answer that the peer gets to read: our side ends behind it, and what the peer still sends is read and
    dropped for a moment. Closing at once would have the kernel throw the answer away.
+7. Where there are several workers, a request for a session of another goes there with its connection: what was read of
+   it and of all behind it is kept until it is answered (``unanswered``), and is read there first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import functools
-import struct
-import sys
-import termios
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,10 +30,15 @@ from uvicorn.server import ServerState
 
 from wavstream.access.connections import Connections, OpenConnections, Place
 from wavstream.access.origin import Networks
+from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
+from wavstream.media.handshake import IS_ANSWERED
 from wavstream.media.refusals import RefusalLog
+from wavstream.service.counted_transport import CountedTransport
 from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
+from wavstream.service.unanswered import Unanswered
+from wavstream.workers.boundary import Alone, Boundary, WorkerUnavailable
 
 _MAX_PIPELINED = 8
 """Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
@@ -64,6 +66,10 @@ class Front:
     connections: Connections
     refusal_log: RefusalLog
     trusted_proxies: Networks = ()
+    boundary: Boundary = field(default_factory=Alone)
+    """To the workers that a connection may go to."""
+    unanswered_bytes: int = 1024 * 1024
+    """Of a connection that may go there: a request, and what a read or two may have behind it."""
     open: OpenConnections = field(default_factory=OpenConnections)
     """Every connection that is open, as its protocol; media WebSockets too."""
     refused: Counter[Refusal] = field(default_factory=Counter)
@@ -80,47 +86,29 @@ class _TooMuch(Exception):
     """The head is larger than it may be."""
 
 
-class CountedTransport:
-    """A transport that knows how much was written to it."""
-
-    __slots__ = ("inner", "written_bytes")
-
-    def __init__(self, inner: asyncio.Transport) -> None:
-        self.inner = inner
-        self.written_bytes = 0
-
-    def write(self, data: bytes) -> None:
-        """Send it, now or as soon as the peer takes it; not to a peer that is gone.
-
-        uvicorn tells only the last of several requests on a connection that it is, and the one before writes on.
-        """
-        if self.inner.is_closing():
-            return
-        self.written_bytes += len(data)
-        self.inner.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def taken_bytes(self) -> int:
-        """Return how much the peer's side has acknowledged."""
-        if self.inner.is_closing():
-            return self.written_bytes
-        unsent = self.inner.get_write_buffer_size()
-        # The kernel takes megabytes, and asks for more when a third of them is gone: a slow reader needs minutes for
-        # that. What it has acknowledged grows whenever it reads.
-        return self.written_bytes - unsent - _unacknowledged_bytes(self.inner.get_extra_info("socket"))
-
-
 class HttpProtocol(HttpToolsProtocol):
     """One connection; also a listener's ``Wire``, for answers that are sent while they grow.
 
     ASGI cannot abort a peer that does not read, and its layers cost more than sending a piece.
     """
 
-    def __init__(self, config: Config, server_state: ServerState, *, front: Front) -> None:
-        super().__init__(config, server_state, {})
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        *,
+        front: Front,
+        received: bytes = b"",
+        is_answered: bool = False,
+    ) -> None:
+        """``received``: what another worker has read of it; for ``is_answered`` see ``Boundary.hand_over``."""
+        super().__init__(config, server_state, {IS_ANSWERED: is_answered})
         self._front = front
+        self._received = received
+        self._unanswered = Unanswered(front.unanswered_bytes) if front.boundary.count > 1 else None
+        """None: everything is answered here."""
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered; ``cycle`` is the newest."""
         self._limits = front.limits
         self._head_bytes = 0
         """Of the message that is being read, as far as the parser has told."""
@@ -155,6 +143,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._limits.look_s, self._look)
         if self._is_stopping:
             self.transport.abort()
+        elif self._received:
+            received, self._received = self._received, b""
+            self.data_received(received)  # before the socket is read
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application that the peer is gone."""
@@ -175,6 +166,8 @@ class HttpProtocol(HttpToolsProtocol):
             if self._dropped_bytes > _MAX_DROPPED_BYTES:
                 self.transport.abort()
             return
+        if self._unanswered is not None:
+            self._unanswered.add(data)
         self._unset_keepalive_if_required()
         if self._deadlines.owed is Owed.NOTHING and not self._is_answering():
             self._deadlines.expect(Owed.HEAD)
@@ -211,7 +204,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, whose scope has the connection in it."""
         super().on_message_begin()
-        self.scope["extensions"] = {WIRE: {"wire": self}}
+        if self._unanswered is not None:
+            self._unanswered.begin()
+        self.scope["extensions"] = {WIRE: {"wire": self}, CONNECTION: {"connection": self}}
         # What the parser has told already of this piece is of the message before.
         self._given_bytes = -self._piece_bytes if self._has_told else 0
         self._has_told, self._has_head = True, False
@@ -254,6 +249,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for nothing while the request is answered."""
         self._has_told = True
+        if self._unanswered is not None:
+            self._unanswered.complete()
         self._deadlines.expect(Owed.NOTHING)
         if self._is_answering():
             self._front.connections.work(self._place)
@@ -261,10 +258,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        if self._unanswered is not None:
+            self._unanswered.answer()
         super().on_response_complete()
         self._place.was_answered = True
         if not self._is_answering() and not self.transport.is_closing():
             self._front.connections.wait(self._place)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _count(self, size_bytes: int) -> None:
         self._has_told = True
@@ -293,6 +296,43 @@ class HttpProtocol(HttpToolsProtocol):
         self.handle_websocket_upgrade()
         if early:
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
+
+    # ---- another worker --------------------------------------------------------------------------------------------
+
+    async def hand_over(self, worker: int) -> None:
+        """Hand the connection to a worker, which answers the request that is being answered here, and all behind it.
+
+        Return too if the peer is gone, or was told something else. Raise WorkerUnavailable: it is to be answered here.
+        """
+        cycle = self._answering
+        assert cycle is not None
+        assert self._unanswered is not None
+        transport = self._counted.inner
+        if transport.get_write_buffer_size():  # what was answered before
+            transport.set_write_buffer_limits(high=0)
+            await self.flow.drain()
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
+        if cycle.disconnected or transport.is_closing():
+            return
+        was_told_to_go_on = not cycle.waiting_for_100_continue
+        received = self._unanswered.read(without_expect=was_told_to_go_on)
+        if received is None:
+            cycle.keep_alive = False
+            raise WorkerUnavailable(worker)
+        transport.pause_reading()
+        self.connections.discard(self)  # its place is there from now on
+        try:
+            descriptor = transport.get_extra_info("socket").fileno()
+            self._front.boundary.hand_over(worker, descriptor, received, is_answered=False)
+        except WorkerUnavailable:
+            self.connections.add(self)
+            if not self.flow.read_paused:
+                transport.resume_reading()
+            raise
+        cycle.disconnected = self._is_over = True  # uvicorn writes nothing more
+        self._leave()
+        transport.abort()
 
     # ---- time ------------------------------------------------------------------------------------------------------
 
@@ -387,13 +427,3 @@ def _authority(target: bytes) -> bytes | None:
 def _chunk(piece: bytes) -> bytes:
     """Return a chunk of a chunked body. All who listen to a recording wait for one and the same, however many."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-def _unacknowledged_bytes(sock: Any) -> int:
-    """Return what the kernel keeps for the peer; 0 where it does not tell."""
-    if sys.platform != "linux" or sock is None:
-        return 0
-    with contextlib.suppress(OSError, ValueError):
-        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ of tcp(7)
-        return int(struct.unpack("i", answer)[0])
-    return 0

@@ -22,6 +22,7 @@ from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
+from wavstream.service.entrance import Entrance
 from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
@@ -74,9 +75,10 @@ class Server(uvicorn.Server):
         """Start to serve, and say so; called once by uvicorn, whose own accepting has no bounds."""
         assert sockets is not None
         make = functools.partial(HttpProtocol, self.config, self.server_state, front=self._service.front)
-        self.servers: list[Any] = [
-            Acceptor(each, self._service.settings.http, front=self._service.front, protocol=make) for each in sockets
-        ]
+        front = self._service.front
+        entrance = Entrance(self._service.settings.http, front=front, protocol=make)
+        front.boundary.takes(entrance.take)
+        self.servers: list[Any] = [Acceptor(each, front=front, entrance=entrance) for each in sockets]
         self.started = True
         self.ready.set()
 

@@ -412,7 +412,7 @@ class Service:
             set_aside=self._writer.set_aside,
             boundary=self.boundary,
         )
-        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, shared=shared)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary, shared=shared)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,

@@ -27,8 +27,8 @@ from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
-from wavstream.service.acceptor import places_here
 from wavstream.service.deadlines import HttpLimits
+from wavstream.service.entrance import places_here
 from wavstream.service.exposure import listens_beyond_loopback
 from wavstream.service.http_protocol import Front
 from wavstream.sessions.quotas import Quotas
@@ -36,6 +36,9 @@ from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.workers.boundary import Boundary
 from wavstream.workers.shared_counts import SharedCounts
+
+_READ_BYTES = 256 * 1024
+"""The most that the event loop reads of a socket at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +91,9 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(settings: Settings, *, refusal_log: RefusalLog, shared: SharedCounts | None = None) -> Front:
+def http_front(
+    settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary, shared: SharedCounts | None = None
+) -> Front:
     """Return what all HTTP connections share; ``shared`` has what other workers count."""
     http = settings.http
     waiting = None if shared is None else shared.of("waiting", by_address=True)
@@ -104,6 +109,8 @@ def http_front(settings: Settings, *, refusal_log: RefusalLog, shared: SharedCou
         open=OpenConnections(None if shared is None else shared.of("connections")),
         refusal_log=refusal_log,
         trusted_proxies=settings.trusted_proxies,
+        boundary=boundary,
+        unanswered_bytes=http.head_bytes + settings.limits.body_bytes + 2 * _READ_BYTES,
     )
 
 
@@ -150,7 +157,7 @@ def gateway_dependencies(
         wrong_event=VOCABULARIES.wrong_event,
         now=now,
         clock=time.monotonic,
-        take_request=quotas.take_request,
+        quotas=quotas,
         shared=shared,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,

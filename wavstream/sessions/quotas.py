@@ -114,6 +114,10 @@ class Quotas:
         """Count a request; raise QuotaReached for one too many in this second."""
         self._requests.take(app_id, now, self._checker(Quota.REQUESTS_PER_S, app_id))
 
+    def give_back_request(self, app_id: str, now: float) -> None:
+        """Take back a request that counts elsewhere, if its second is not over."""
+        self._requests.give_back(app_id, now)
+
     def take_socket(self, app_id: str, token_session: str | None = None) -> None:
         """Count a media WebSocket; raise QuotaReached if the app may open none, TooSoon if its token may not.
 

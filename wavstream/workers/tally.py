@@ -111,6 +111,12 @@ class Meter:
             self.add(app_id, -1, now)
             raise
 
+    def give_back(self, app_id: str, now: float) -> None:
+        """Take back one that counts elsewhere, if its window is not over."""
+        self._turn(now)
+        if self._current[app_id] > 0:
+            self.add(app_id, -1, now)
+
     def _used(self, app_id: str) -> int:
         return max(self._current[app_id], self._last[app_id])
 

@@ -13,6 +13,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
+from wavstream.sessions.quotas import Quotas
 from wavstream.workers.shared_counts import SharedCounts
 
 
@@ -37,8 +38,7 @@ class GatewayDependencies:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    take_request: Callable[[str, float], None] = lambda app_id, now: None
-    """Counts a request of an app; raises TooSoon for one too many."""
+    quotas: Quotas = field(default_factory=Quotas)
     shared: SharedCounts | None = None
     """What other workers count; None: there are none."""
     body_limit_bytes: int = 65_536

@@ -18,11 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wavstream.access.rates import Allowance, FailureLimit, RequestLimit
+from wavstream.api.elsewhere import answered_elsewhere
 from wavstream.api.gateway.answers import Refused, refusal, refusal_of
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.middleware import authenticated, limited_body
 from wavstream.errors import TooSoon, Unauthenticated, WavstreamError
 from wavstream.model.ids import is_app_id
+from wavstream.workers.boundary import Elsewhere
 
 _ADMIN = ""
 """In the place of an app's id, which is never empty."""
@@ -93,8 +95,12 @@ class GatewayGuard:
                 return _counted(None, allowance)
             try:
                 if caller != _ADMIN:
-                    self._parts.take_request(caller, self._parts.clock())
-                return _counted(await answer(request, caller), allowance)
+                    self._parts.quotas.take_request(caller, self._parts.clock())
+                try:
+                    return _counted(await answer(request, caller), allowance)
+                except Elsewhere as elsewhere:
+                    self._give_back(caller, address)
+                    return await answered_elsewhere(request, elsewhere)
             except WavstreamError as error:
                 return _counted(refusal_of(error), allowance)
         except WavstreamError as error:
@@ -108,6 +114,13 @@ class GatewayGuard:
         if everybodys.exceeded or app is None or not app.rate_limit:
             return everybodys
         return self._app_requests.take(who, app.rate_limit, self._parts.clock())
+
+    def _give_back(self, caller: str, address: str) -> None:
+        """Count a request no more: it counts where it is answered."""
+        now = self._parts.clock()
+        for limit in (self._requests, self._app_requests):
+            limit.give_back(f"{caller} {address}", now)
+        self._parts.quotas.give_back_request(caller, now)
 
     async def _app_of(self, request: Request) -> str:
         app_id, key = request.headers.get("x-app-id"), request.headers.get("x-api-key")
