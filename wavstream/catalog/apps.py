@@ -6,16 +6,17 @@ else goes by the id, so a name that is used again inherits nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.app_keys import has_changed, insert_key, put_key
-from wavstream.catalog.database import Database
+from wavstream.catalog.database import Database, Write
 from wavstream.catalog.tables import (
     app_keys,
     apps,
@@ -33,14 +34,32 @@ _KEPT_FOR_AN_APP = (outbox, outbox_sequences, operations, idempotency, app_keys)
 """Tables whose rows go when their app is removed."""
 
 
+T = TypeVar("T")
+
+
 class Apps:
     """The rows of apps; every method raises DependencyError when the database fails."""
 
     def __init__(self, database: Database, with_webhook: set[str]) -> None:
         """Take over ``with_webhook``, which ``apps_with_webhook`` found."""
         self._database = database
+        self._on_change: Callable[[], None] | None = None
         self.with_webhook = with_webhook
         """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Call this from now on when an app, or its first key, was changed here."""
+        self._on_change = call
+
+    async def _change(self, write: Write[T]) -> T:
+        changed = await self._database.write(write)
+        if self._on_change is not None:
+            self._on_change()
+        return changed
+
+    async def look_for_webhooks(self) -> None:
+        """Learn which apps other processes have given somewhere to be told."""
+        self.with_webhook |= await self._database.read(apps_with_webhook)
 
     async def add(self, app: App, *, key_hash: str, key_lookup: str, is_weak: bool = False) -> App | None:
         """Insert the app with its first key, and return it with the id that its name has now.
@@ -62,7 +81,7 @@ class Apps:
             has_changed(connection)
             return added
 
-        added = await self._database.write(write)
+        added = await self._change(write)
         if added is not None and added.webhook is not None:
             self.with_webhook.add(added.id)
         return added
@@ -79,7 +98,7 @@ class Apps:
             has_changed(connection)
             return connection.execute(change).rowcount == 1
 
-        changed = await self._database.write(write)
+        changed = await self._change(write)
         if changed and app.webhook is not None:
             self.with_webhook.add(app.id)
         return changed
@@ -96,7 +115,7 @@ class Apps:
             has_changed(connection)
             return True
 
-        return await self._database.write(write)
+        return await self._change(write)
 
     async def remove(self, app_id: str) -> bool:
         """Delete the app, its keys and operations, and what it was to be told; return False if there is no such app.
@@ -116,7 +135,7 @@ class Apps:
             has_changed(connection)
             return True
 
-        return await self._database.write(write)
+        return await self._change(write)
 
     async def list(self) -> list[App]:
         """Return every app, the oldest first."""

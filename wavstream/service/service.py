@@ -35,7 +35,7 @@ from wavstream.model.recording import Recording
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
-from wavstream.recovery.recovery import Recovery
+from wavstream.recovery.recovery import MADE_AGAIN, Recovery
 from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
@@ -47,6 +47,7 @@ from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.named import check_names
+from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
@@ -126,10 +127,10 @@ class Service:
         if self._place is None:
             self.folder.claim()
         else:
-            self.folder.join(self._place.start.lock)
+            self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
-        disk_watch = DiskWatch(self.folder.root, reserve_file)
+        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
         await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
@@ -145,7 +146,9 @@ class Service:
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
-        await go_on(self.clocks, corrections=corrections, recordings=self.catalog.recordings)
+        await go_on(
+            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self._begins_server
+        )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
         )
@@ -167,9 +170,10 @@ class Service:
             now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
-        await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
-        refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
-        check_names(settings, await self.catalog.apps.list())
+        if self._begins_server:
+            await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
+            refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
+            check_names(settings, await self.catalog.apps.list())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
             self.folder.journal,
@@ -235,8 +239,10 @@ class Service:
             kept=timedelta(hours=settings.retention.hours),
             reserve_file=reserve_file,
         )
-        for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
-            eraser.on_removal(end)
+        news = News(self.boundary)
+        news.of_webhooks(self.catalog, self.webhooks.dispatcher)
+        ends = (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget)
+        news.of_removals(eraser, self.recorder, ends)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
@@ -293,6 +299,7 @@ class Service:
             now=self._wall,
         )
         await self.authenticator.refresh()
+        news.of_apps(self.catalog, self.authenticator)
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,
@@ -302,7 +309,10 @@ class Service:
             writer=self._writer,
             clock=self.clock,
             wall=self._wall,
+            boundary=self.boundary,
+            is_again=self._place is not None and self._place.start.is_again,
         )
+        self.boundary.answers(MADE_AGAIN, self.recovery.answer)
         self._gateway = GatewayCommands(
             commands,
             self.catalog.operations,
@@ -401,6 +411,7 @@ class Service:
             sweeper=sweeper,
             dispatcher=self.webhooks.dispatcher,
             set_aside=self._writer.set_aside,
+            boundary=self.boundary,
         )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
         self.metrics.add(
@@ -423,18 +434,23 @@ class Service:
             )
         )
         self.recovery.defer_streams()
-        self.webhooks.start()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
         self._keep(disk_watch.run, "disk")
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
-        self._keep(watch.modes, "file modes")
         self._keep(watch.folders, "data folder")
-        self._keep(clock_watch.run, "wall clock")
-        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
-        self._keep(sweep, "sweeper")
+        if self._does_what_is_done_once:
+            if self._place is not None:  # the other workers go by it
+                await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
+            self.webhooks.start()
+            self._keep(watch.modes, "file modes")
+            self._keep(clock_watch.run, "wall clock")
+            sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
+            self._keep(sweep, "sweeper")
+        else:
+            self._keep(clock_watch.follow, "wall clock")
         self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:
@@ -448,7 +464,7 @@ class Service:
 
     async def _recover(self) -> None:
         await self.recovery.run()
-        await self._gateway.finish_stops()
+        await self._gateway.finish_stops(lambda session_id: self.boundary.owner(session_id) == self.boundary.index)
 
     async def _end_background(self) -> None:
         self.begin_shutdown()
@@ -457,6 +473,18 @@ class Service:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ---- among several workers ---------------------------------------------------------------------------------
+
+    @property
+    def _does_what_is_done_once(self) -> bool:
+        """Whether webhooks, retention, and what the data folder needs as a whole are this worker's to do."""
+        return self.boundary.index == 0
+
+    @property
+    def _begins_server(self) -> bool:
+        """Whether the server begins with this start; else others record already, or this one is one of the next."""
+        return self._place is None or (self.boundary.index == 0 and not self._place.start.is_again)
 
     # ---- what the parts are handed -----------------------------------------------------------------------------
 
