@@ -3,9 +3,9 @@
 1. The last descriptors are for journals and files. The kernel gives the lowest number that is free, so a connection
    with a high one says that all below are in use, by whatever. What that costs is one comparison.
 2. Where there is no place, a connection that waits gives way (``access.connections``), else the newcomer gets 503.
-   Places are those of all workers, who gives way is one of this worker. Descriptors are each process's own.
-3. A connection that another worker hands over comes in by the same way: it counts here from now on, as it counted there
-   until then. What that worker has read of it comes first.
+   Places are those of all workers; who gives way is one of this worker.
+3. A connection that another worker hands over comes in by the same way: it has its place already, and counts here from
+   now on, as it counted there until then. What that worker has read of it comes first.
 """
 
 from __future__ import annotations
@@ -73,14 +73,16 @@ class Entrance:
         self._coming: set[asyncio.Task[None]] = set()
         """Not connected to their protocols yet."""
 
-    def let_in(self, sock: socket.socket, *, received: bytes = b"", is_answered: bool = False) -> None:
-        """Take a connection, or turn it away."""
+    def let_in(
+        self, sock: socket.socket, *, received: bytes = b"", is_answered: bool = False, has_place: bool = False
+    ) -> None:
+        """Take a connection, or turn it away; ``has_place``: of those that all workers have (rule 3)."""
         limit, kept = descriptor_limit(), descriptors_kept(self._settings)
         number, opened = sock.fileno(), self._front.open
         opened.add(sock)  # its place is taken from now on
         has_descriptor = number < limit - kept  # rule 1
-        has_place = has_descriptor and len(opened) <= limit - kept
-        has_place = has_place and opened.of_all_workers <= self._settings.connections
+        has_place = has_place or opened.of_all_workers <= self._settings.connections
+        has_place = has_place and has_descriptor and len(opened) <= places_here(self._settings)
         # Who gives way does so in a later turn, so for a moment there is one too many; past half of the reserve none.
         if not has_place and (number >= limit - kept // 2 or not self._front.connections.make_room()):
             opened.discard(sock)
@@ -101,7 +103,7 @@ class Entrance:
         if sock.family != socket.AF_UNIX and _address(sock) is None:
             sock.close()  # the peer is gone; without an address it would pass for one of a unix socket
         else:
-            self.let_in(sock, received=received, is_answered=is_answered)
+            self.let_in(sock, received=received, is_answered=is_answered, has_place=True)
 
     async def wait_closed(self) -> None:
         """Return when all that was let in has its protocol."""

@@ -287,6 +287,7 @@ class Service:
             now_us=self.clock.now_us,
             wall=self._wall,
             who_asks=lambda app_id: self.authenticator.who(app_id),
+            boundary=self.boundary,
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
@@ -412,7 +413,7 @@ class Service:
             set_aside=self._writer.set_aside,
             boundary=self.boundary,
         )
-        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary, shared=shared)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,

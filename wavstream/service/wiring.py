@@ -91,11 +91,9 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(
-    settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary, shared: SharedCounts | None = None
-) -> Front:
-    """Return what all HTTP connections share; ``shared`` has what other workers count."""
-    http = settings.http
+def http_front(settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary) -> Front:
+    """Return what all HTTP connections share."""
+    http, shared = settings.http, boundary.shared
     waiting = None if shared is None else shared.of("waiting", by_address=True)
     return Front(
         limits=HttpLimits(
@@ -157,7 +155,8 @@ def gateway_dependencies(
         wrong_event=VOCABULARIES.wrong_event,
         now=now,
         clock=time.monotonic,
-        quotas=quotas,
+        take_request=quotas.take_request,
+        give_back_request=quotas.give_back_request,
         shared=shared,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,

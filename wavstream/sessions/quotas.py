@@ -116,7 +116,7 @@ class Quotas:
 
     def give_back_request(self, app_id: str, now: float) -> None:
         """Take back a request that counts elsewhere, if its second is not over."""
-        self._requests.give_back(app_id, now)
+        self._requests.take_back(app_id, now)
 
     def take_socket(self, app_id: str, token_session: str | None = None) -> None:
         """Count a media WebSocket; raise QuotaReached if the app may open none, TooSoon if its token may not.

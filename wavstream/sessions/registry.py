@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wavstream.catalog.pages import Page, read_turn
 from wavstream.dialects.events import StreamStarted
 from wavstream.errors import LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
@@ -86,6 +85,8 @@ class Sessions:
         self._sessions: dict[tuple[str, str], Session] = {}
         self._deferred = DeferredStreams()
         self._made = 0
+        self._listed_us = 0
+        """Of the session made last."""
         self._of_app = tally_of(shared, "sessions")
         self._starting: Counter[tuple[str, str]] = Counter()
         """Recordings that are being started, by app and session."""
@@ -116,15 +117,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
-    def page(self, app_id: str, *, limit: int, cursor: str | None) -> Page[Session]:
-        """Return a page of the app's live sessions, oldest first; raise InvalidFields for a cursor that is not ours.
-
-        A cursor is the turn of the last session handed out, so those that come and go neither repeat nor hide any.
-        """
-        after = read_turn(cursor)
-        found = (each for each in self._sessions.values() if each.app_id == app_id and each.turn > after)
-        data = tuple(itertools.islice(found, limit))
-        return Page(data, str(data[-1].turn) if next(found, None) is not None else None)
+    def page(self, app_id: str, *, limit: int, after: int) -> tuple[list[Session], bool]:
+        """Return the app's live sessions after that one (``listed_us``), oldest first, and whether there are more."""
+        found = (each for each in self._sessions.values() if each.app_id == app_id and each.listed_us > after)
+        return [*itertools.islice(found, limit)], next(found, None) is not None
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
@@ -155,6 +151,7 @@ class Sessions:
                 in_vain=self.no_stream,
             )
             self._made += 1
+            self._listed_us = session.listed_us = max(now_us, self._listed_us + 1)
             self._sessions[app_id, session_id] = session
             min(self.slots, key=len)[session] = None
             self._untold.add(session)

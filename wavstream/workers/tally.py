@@ -108,13 +108,13 @@ class Meter:
         try:
             check(used - 1, used_by_all - 1)
         except BaseException:
-            self.add(app_id, -1, now)
+            self.take_back(app_id, now)
             raise
 
-    def give_back(self, app_id: str, now: float) -> None:
-        """Take back one that counts elsewhere, if its window is not over."""
+    def take_back(self, app_id: str, now: float) -> None:
+        """Take back one that was counted, if its window is not over."""
         self._turn(now)
-        if self._current[app_id] > 0:
+        if self._current[app_id]:
             self.add(app_id, -1, now)
 
     def _used(self, app_id: str) -> int:

@@ -13,7 +13,6 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
-from wavstream.sessions.quotas import Quotas
 from wavstream.workers.shared_counts import SharedCounts
 
 
@@ -38,7 +37,10 @@ class GatewayDependencies:
     """Aware, UTC."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    quotas: Quotas = field(default_factory=Quotas)
+    take_request: Callable[[str, float], None] = lambda app_id, now: None
+    """Counts a request of an app; raises TooSoon for one too many."""
+    give_back_request: Callable[[str, float], None] = lambda app_id, now: None
+    """Takes it back, for it counts where it is answered."""
     shared: SharedCounts | None = None
     """What other workers count; None: there are none."""
     body_limit_bytes: int = 65_536

@@ -95,7 +95,7 @@ class GatewayGuard:
                 return _counted(None, allowance)
             try:
                 if caller != _ADMIN:
-                    self._parts.quotas.take_request(caller, self._parts.clock())
+                    self._parts.take_request(caller, self._parts.clock())
                 try:
                     return _counted(await answer(request, caller), allowance)
                 except Elsewhere as elsewhere:
@@ -120,7 +120,7 @@ class GatewayGuard:
         now = self._parts.clock()
         for limit in (self._requests, self._app_requests):
             limit.give_back(f"{caller} {address}", now)
-        self._parts.quotas.give_back_request(caller, now)
+        self._parts.give_back_request(caller, now)
 
     async def _app_of(self, request: Request) -> str:
         app_id, key = request.headers.get("x-app-id"), request.headers.get("x-api-key")
