@@ -36,7 +36,7 @@ class Readiness:
             if reason not in by_all
         ]
         away = [worker for worker in range(self._boundary.count) if worker not in said]
-        return by_all + of_one + [f"worker {worker} does not answer: it is started again by itself" for worker in away]
+        return by_all + of_one + [f"worker {worker} does not answer: it is being started" for worker in away]
 
     async def _answer(self, _question: bytes) -> bytes:
         return json.dumps([*await self._own()]).encode()

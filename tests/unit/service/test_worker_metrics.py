@@ -196,5 +196,5 @@ async def test_readiness_says_of_which_worker_something_is_wrong_and_what_all_sa
         boundaries[2]._inbox.close()
         assert await parts[0].not_ready_because() == [
             *expected,
-            "worker 2 does not answer: it is started again by itself",
+            "worker 2 does not answer: it is being started",
         ]
