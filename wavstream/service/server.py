@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import os
 import resource
 import socket
 import sys
@@ -200,7 +201,7 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
             _freeze_gc()
             if place is not None:
                 place.ready()
-                log.info("worker_ready")
+                log.info("worker_ready", pid=os.getpid())
                 await task
                 return
             log.info(
