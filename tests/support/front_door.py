@@ -22,6 +22,7 @@ from wavstream.service.deadlines import HttpLimits, Refusal
 from wavstream.service.entrance import Entrance
 from wavstream.service.http_protocol import Front, HttpProtocol
 from wavstream.settings import HttpSettings
+from wavstream.workers.boundary import Alone, Boundary
 
 MIB = 1024 * 1024
 
@@ -91,23 +92,34 @@ class FrontDoor:
 
 @asynccontextmanager
 async def front_door(
-    *, limits: HttpLimits | None = None, settings: HttpSettings | None = None, app: Callable[..., Any] | None = None
+    *,
+    limits: HttpLimits | None = None,
+    settings: HttpSettings | None = None,
+    app: Callable[..., Any] | None = None,
+    ws: Any = "none",
+    boundary: Boundary | None = None,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[FrontDoor]:
+    """``ws``: the class of WebSockets; ``boundary``: to other doors; ``listener``: None: a port of its own."""
     settings = settings or HttpSettings()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    listener = listener or socket.create_server(("127.0.0.1", 0), backlog=4096)
     application = Application()
-    config = uvicorn.Config(app or application, lifespan="off", log_config=None, ws="none")
+    config = uvicorn.Config(app or application, lifespan="off", log_config=None, ws=ws)
     config.load()
     front = Front(
         limits=limits or HttpLimits(linger_s=0.05),
         connections=Connections(per_address=settings.waiting_per_address),
         refusal_log=RefusalLog(),
+        boundary=boundary or Alone(),
     )
     state = ServerState()
     state.connections = front.open
     make = functools.partial(HttpProtocol, config, state, front=front)
-    acceptor = Acceptor(listener, front=front, entrance=Entrance(settings, front=front, protocol=make))
-    door = FrontDoor(front, application, listener.getsockname()[1], acceptor)
+    entrance = Entrance(settings, front=front, protocol=make)
+    front.boundary.takes(entrance.take)
+    acceptor = Acceptor(listener, front=front, entrance=entrance)
+    name = listener.getsockname()
+    door = FrontDoor(front, application, name[1] if isinstance(name, tuple) else 0, acceptor)
     try:
         yield door
     finally:

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry
-
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
@@ -50,7 +48,8 @@ class ApiDependencies:
     """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]
     """Return why the server cannot take calls, a sentence each; empty: it can."""
-    metrics_registry: CollectorRegistry
+    metrics: Callable[[], Awaitable[bytes]]
+    """Return what Prometheus reads."""
     now: Callable[[], datetime]
     """Aware, UTC."""
     boundary: Boundary = field(default_factory=Alone)

@@ -49,6 +49,7 @@ from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.named import check_names
 from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
+from wavstream.service.readiness import Readiness
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
@@ -61,6 +62,7 @@ from wavstream.service.wiring import (
     media_endpoint,
     twilio_account,
 )
+from wavstream.service.worker_metrics import WorkerMetrics
 from wavstream.service.worker_place import WorkerPlace
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.app_usage import AppUsage
@@ -361,11 +363,11 @@ class Service:
             live=self.live,
             boundary=self.boundary,
             messages=self.webhooks.messages,
-            readiness=watch.not_ready_because,
+            readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
             fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
-            metrics_registry=self.metrics.registry,
+            metrics=WorkerMetrics(self.metrics, self.boundary).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
