@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
-
 from wavstream.access.authenticator import Authenticator
 from wavstream.catalog.catalog import Catalog
 from wavstream.recorder.eraser import JOURNAL_WAIT_S, Eraser
@@ -23,8 +21,6 @@ from wavstream.workers.boundary import Boundary
 WEBHOOK_WAITS = "a webhook waits"
 RECORDING_REMOVED = "a recording is removed"
 APPS_CHANGED = "apps have changed"
-
-log = structlog.get_logger(__name__)
 
 
 class News:

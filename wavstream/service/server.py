@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import os
 import resource
 import socket
 import sys
@@ -201,7 +200,6 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
             _freeze_gc()
             if place is not None:
                 place.ready()
-                log.info("worker_ready", pid=os.getpid())
                 await task
                 return
             log.info(

@@ -7,7 +7,8 @@ It has no event loop, no thread of its own work, and none of the server's parts,
 2. Later a worker that ends is started again, at once; one that keeps ending within seconds, ever more slowly. Its
    sockets, its inbox and the lock on the data folder stay here meanwhile.
 3. A worker hangs that has not beaten for so long while the supervisor itself was awake: each turn of its own counts for
-   a second at most. A machine that was frozen comes back with all its workers.
+   a second at most. A machine that was frozen comes back with all its workers. One that starts may read many journals
+   from a slow disk first.
 4. A signal is handed to every worker, each of which ends as a server that is one process does. They are groups of their
    own, so that Ctrl-C in a terminal comes to them this way alone.
 """
@@ -39,6 +40,7 @@ from wavstream.workers.shared_counts import SharedCounts
 LONGEST_PAUSE_S = 30.0
 _QUICK_S = 10.0
 """Whoever ends sooner after its start keeps ending."""
+_START_HANGS_S = 120.0
 _TURN_S = 0.5
 _AWAKE_S = 1.0
 
@@ -66,6 +68,31 @@ def worker_count(settings: Settings) -> int:
     return count
 
 
+class AwakeTime:
+    """For how long this process has been awake, as far as its own turns tell (rule 3)."""
+
+    def __init__(self, now_s: float) -> None:
+        self.s = 0.0
+        self._turned_s = now_s
+
+    def turn(self, now_s: float) -> None:
+        """Count the turn that ends now, by the monotonic clock."""
+        self.s += min(now_s - self._turned_s, _AWAKE_S)
+        self._turned_s = now_s
+
+
+class Pauses:
+    """How long to wait before a worker is started again (rule 2)."""
+
+    def __init__(self) -> None:
+        self._quick_ends = 0
+
+    def after(self, lived_s: float) -> float:
+        """Return the seconds to wait after it has lived for so long."""
+        self._quick_ends = self._quick_ends + 1 if lived_s < _QUICK_S else 0
+        return min(2.0 ** (self._quick_ends - 2), LONGEST_PAUSE_S) if self._quick_ends > 1 else 0.0
+
+
 class Worker:
     """One place, and the process that has it."""
 
@@ -79,7 +106,7 @@ class Worker:
         self.started_s = 0.0
         self.beaten_s: float | None = None
         """By the supervisor's awake time; None: it has not begun to."""
-        self.quick_ends = 0
+        self.pauses = Pauses()
         self.due_s: float | None = None
         """When it is to be started, by the monotonic clock; None: it runs, or is not wanted yet."""
         self.refusal: OperatorError | None = None
@@ -96,8 +123,7 @@ class Supervisor:
         self._counts = -1
         self._workers = [Worker(index) for index in range(count)]
         self._selector = selectors.DefaultSelector()
-        self._awake_s = 0.0
-        self._turned_s = time.monotonic()
+        self._awake = AwakeTime(time.monotonic())
         self._is_up = False
         """Whether all workers have been ready once."""
         self._is_stopping = False
@@ -136,16 +162,16 @@ class Supervisor:
         for key, _ in self._selector.select(_TURN_S):
             key.data()
         now_s = time.monotonic()
-        self._awake_s += min(now_s - self._turned_s, _AWAKE_S)  # rule 3
-        self._turned_s = now_s
+        self._awake.turn(now_s)
         for worker in self._workers:
-            silent_s = 0.0 if worker.beaten_s is None else self._awake_s - worker.beaten_s
-            if worker.process is not None and silent_s > self._settings.workers_hang_s:
+            silent_s = 0.0 if worker.beaten_s is None else self._awake.s - worker.beaten_s
+            hangs_s = self._settings.workers_hang_s if worker.is_ready else _START_HANGS_S
+            if worker.process is not None and silent_s > hangs_s:
                 worker.beaten_s = None
                 log.error("worker_hung", worker=worker.index, silent_s=round(silent_s, 1))
                 worker.process.kill()
             if worker.due_s is not None and worker.due_s <= now_s and not self._is_stopping:
-                self._start(worker)
+                self._try_to_start(worker)
 
     def _watch(self, what: socket.socket | int, act: Callable[[], None]) -> None:
         self._selector.register(what, selectors.EVENT_READ, act)
@@ -166,6 +192,15 @@ class Supervisor:
                 worker.process.send_signal(number)
 
     # ---- a worker ----------------------------------------------------------------------------------------------
+
+    def _try_to_start(self, worker: Worker) -> None:
+        worker.due_s, worker.started_s = None, time.monotonic()
+        try:
+            self._start(worker)
+        except OSError as error:  # no process, memory or descriptor is left for it
+            if not self._is_up:
+                raise OperatorError(f"worker {worker.index} cannot be started: {error.strerror}") from error
+            self._start_again(worker, how="cannot be started", error=error.strerror)
 
     def _start(self, worker: Worker) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -188,15 +223,21 @@ class Supervisor:
         found_here = {"", os.getcwd()} & set(sys.path)
         command = [sys.executable, *([] if found_here else ["-P"]), "-m", "wavstream.service.worker", str(written)]
         try:
-            worker.process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=(written, *start.descriptors), process_group=0
             )
         finally:
             os.close(written)
             theirs.close()
-        worker.control, worker.pidfd = ours, os.pidfd_open(worker.process.pid)
-        worker.due_s, worker.beaten_s, worker.refusal = None, None, None
-        worker.was_started, worker.is_ready, worker.started_s = True, False, time.monotonic()
+        try:
+            worker.pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
+        worker.process, worker.control = process, ours
+        worker.beaten_s, worker.refusal = None, None
+        worker.was_started, worker.is_ready = True, False
         ours.setblocking(False)
         self._watch(ours, lambda: self._hear(worker))
         self._watch(worker.pidfd, lambda: self._ended(worker))
@@ -209,7 +250,7 @@ class Supervisor:
             while True:
                 said = control.recv(MESSAGE_BYTES)
                 if said == BEAT:
-                    worker.beaten_s = self._awake_s
+                    worker.beaten_s = self._awake.s
                 elif said == READY:
                     worker.is_ready = True
                     self._greet(worker)
@@ -224,6 +265,8 @@ class Supervisor:
                     return
 
     def _greet(self, worker: Worker) -> None:
+        assert worker.process is not None
+        log.info("worker_ready", worker=worker.index, pid=worker.process.pid)
         if self._is_up:
             return
         if worker.index == 0:  # rule 1
@@ -258,11 +301,13 @@ class Supervisor:
             self._failure = worker.refusal or _ended_early(worker.index, code)
             self._stop(signal.SIGTERM)
             return
-        is_quick = time.monotonic() - worker.started_s < _QUICK_S
-        worker.quick_ends = worker.quick_ends + 1 if is_quick else 0
-        pause_s = min(2.0 ** (worker.quick_ends - 2), LONGEST_PAUSE_S) if worker.quick_ends > 1 else 0.0
-        log.error("worker_died", worker=worker.index, how=_how(code), error=error, again_in_s=pause_s)
-        worker.due_s = time.monotonic() + pause_s
+        self._start_again(worker, how=_how(code), error=error)
+
+    def _start_again(self, worker: Worker, *, how: str, error: str | None) -> None:
+        now_s = time.monotonic()
+        pause_s = worker.pauses.after(now_s - worker.started_s)
+        log.error("worker_died", worker=worker.index, how=how, error=error, again_in_s=pause_s)
+        worker.due_s = now_s + pause_s
 
 
 def _how(code: int) -> str:
