@@ -1,6 +1,9 @@
 """The supervisor of a server that is several workers: it opens what they share, starts them, and starts them again.
 
-It has no event loop, no thread of its own work, and none of the server's parts, so that little can go wrong with it.
+It has no event loop, no thread but that of the log, and none of the server's parts, so that little can go wrong with
+it. A worker is forked from it: all modules are there, so one that is started again serves within a moment, where to
+import them takes seconds of a core; and it runs the code that the others run, though another version be installed
+meanwhile.
 
 1. Worker 0 starts first and alone: it migrates the catalog and makes what there is once. Then the others do. A worker
    that cannot start at this first time ends the whole start with its reason.
@@ -15,22 +18,26 @@ It has no event loop, no thread of its own work, and none of the server's parts,
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 import structlog
 
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.listeners import Listeners
+from wavstream.service.logs import flush
 from wavstream.service.signals import NUMBERS
 from wavstream.service.worker_place import BEAT, MESSAGE_BYTES, READY, REFUSED, WorkerStart
 from wavstream.settings import Settings
@@ -98,7 +105,8 @@ class Worker:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.process: subprocess.Popen[bytes] | None = None
+        self.pid: int | None = None
+        """Of its process; None: there is none."""
         self.pidfd = -1
         self.control: socket.socket | None = None
         self.was_started = False
@@ -115,14 +123,18 @@ class Worker:
 class Supervisor:
     """Runs the workers of one server until it is told to stop."""
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, *, work: Callable[[WorkerStart], int]) -> None:
+        """Open the sockets; raise OperatorError. ``work`` is what a worker does, and returns its exit code."""
         self._settings = settings
+        self._work = work
         self._folder = DataFolder.of(settings)
         self._listeners = Listeners.open(settings)
         self._inboxes: list[tuple[socket.socket, socket.socket]] = []
         self._counts = -1
         self._workers = [Worker(index) for index in range(count)]
         self._selector = selectors.DefaultSelector()
+        self._signals = socket.socketpair()
+        """In which the numbers of signals are read, and written."""
         self._awake = AwakeTime(time.monotonic())
         self._is_up = False
         """Whether all workers have been ready once."""
@@ -132,8 +144,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raise OperatorError, or what else keeps a worker from starting."""
-        woken, wakes = socket.socketpair()
-        for each in (woken, wakes):
+        woken, wakes = self._signals
+        for each in self._signals:
             each.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         for number in NUMBERS:
@@ -143,13 +155,13 @@ class Supervisor:
             self._folder.claim()
             self._inboxes = [make_inbox() for _ in self._workers]
             self._counts = SharedCounts.create(len(self._workers))
+            gc.collect()
+            gc.freeze()  # a collection would write to all that workers have in common with us
             self._workers[0].due_s = time.monotonic()
-            while not self._is_stopping or any(worker.process is not None for worker in self._workers):
+            while not self._is_stopping or any(worker.pid is not None for worker in self._workers):
                 self._turn()
         finally:
-            for worker in self._workers:  # after a mistake of ours
-                if worker.process is not None:
-                    worker.process.terminate()
+            self._stop(signal.SIGTERM)  # after a mistake of ours
             self._listeners.close()
             self._folder.release()
         if self._failure is not None:
@@ -166,10 +178,10 @@ class Supervisor:
         for worker in self._workers:
             silent_s = 0.0 if worker.beaten_s is None else self._awake.s - worker.beaten_s
             hangs_s = self._settings.workers_hang_s if worker.is_ready else _START_HANGS_S
-            if worker.process is not None and silent_s > hangs_s:
+            if worker.pid is not None and silent_s > hangs_s:
                 worker.beaten_s = None
                 log.error("worker_hung", worker=worker.index, silent_s=round(silent_s, 1))
-                worker.process.kill()
+                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
             if worker.due_s is not None and worker.due_s <= now_s and not self._is_stopping:
                 self._try_to_start(worker)
 
@@ -188,8 +200,9 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         self._is_stopping = True
         for worker in self._workers:
-            if worker.process is not None:
-                worker.process.send_signal(number)
+            if worker.pid is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(worker.pidfd, number)
 
     # ---- a worker ----------------------------------------------------------------------------------------------
 
@@ -210,37 +223,60 @@ class Supervisor:
             settings=self._settings,
             index=worker.index,
             is_again=worker.was_started,
-            listeners=tuple(each.fileno() for each in self._listeners.sockets),
-            port=self._listeners.port,
+            listeners=self._listeners,
             lock=lock,
-            inbox=self._inboxes[worker.index][0].fileno(),
-            others=tuple(sending.fileno() for _, sending in self._inboxes),
+            inbox=self._inboxes[worker.index][0],
+            others=tuple(sending for _, sending in self._inboxes),
             counts=self._counts,
-            control=theirs.fileno(),
+            control=theirs,
         )
-        written = start.written()
-        # Where the package was not found in the working folder, it is not looked for there.
-        found_here = {"", os.getcwd()} & set(sys.path)
-        command = [sys.executable, *([] if found_here else ["-P"]), "-m", "wavstream.service.worker", str(written)]
+        flush()  # what is logged and not written would be written twice
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(written, *start.descriptors), process_group=0
-            )
+            pid = _fork()
+            if pid == 0:
+                ours.close()
+                self._be_worker(start)
         finally:
-            os.close(written)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
             theirs.close()
         try:
-            worker.pidfd = os.pidfd_open(process.pid)
+            worker.pidfd = os.pidfd_open(pid)
         except OSError:
-            process.kill()
-            process.wait()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
             raise
-        worker.process, worker.control = process, ours
+        worker.pid, worker.control = pid, ours
         worker.beaten_s, worker.refusal = None, None
         worker.was_started, worker.is_ready = True, False
         ours.setblocking(False)
         self._watch(ours, lambda: self._hear(worker))
         self._watch(worker.pidfd, lambda: self._ended(worker))
+
+    def _be_worker(self, start: WorkerStart) -> NoReturn:
+        """Work, in the process that was forked, and end it: nothing of the supervisor's is done there any more."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in NUMBERS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+            self._selector.close()
+            # As long as another worker had our end, it would not notice that we are gone.
+            for each in (*self._signals, *(worker.control for worker in self._workers)):
+                if each is not None:
+                    each.close()
+            os.setpgid(0, 0)  # rule 4
+            os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+            with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+                name.write(f"wavstream-{start.index}")
+            code = self._work(start)
+        except BaseException as error:  # noqa: BLE001  It is logged, and the process ends with it.
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            with suppress(BaseException):
+                logging.shutdown()
+            os._exit(code)
 
     def _hear(self, worker: Worker) -> None:
         control = worker.control
@@ -265,8 +301,7 @@ class Supervisor:
                     return
 
     def _greet(self, worker: Worker) -> None:
-        assert worker.process is not None
-        log.info("worker_ready", worker=worker.index, pid=worker.process.pid)
+        log.info("worker_ready", worker=worker.index, pid=worker.pid)
         if self._is_up:
             return
         if worker.index == 0:  # rule 1
@@ -284,15 +319,15 @@ class Supervisor:
             )
 
     def _ended(self, worker: Worker) -> None:
-        assert worker.process is not None
-        code = worker.process.wait()
+        assert worker.pid is not None
+        code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         self._hear(worker)  # what it said last
         self._selector.unregister(worker.pidfd)
         os.close(worker.pidfd)
         if worker.control is not None:
             self._selector.unregister(worker.control)
             worker.control.close()
-        worker.process, worker.control, worker.pidfd = None, None, -1
+        worker.pid, worker.control, worker.pidfd = None, None, -1
         if self._is_stopping:
             return
         SharedCounts(self._counts).forget(worker.index)
@@ -308,6 +343,14 @@ class Supervisor:
         pause_s = worker.pauses.after(now_s - worker.started_s)
         log.error("worker_died", worker=worker.index, how=how, error=error, again_in_s=pause_s)
         worker.due_s = now_s + pause_s
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns where there are threads. Those of numpy's library end before a fork; that of the log holds
+        # nothing, and a worker makes another.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _how(code: int) -> str:

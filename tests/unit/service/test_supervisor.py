@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from wavstream.errors import OperatorError
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.listeners import Listeners
 from wavstream.service.supervisor import LONGEST_PAUSE_S, AwakeTime, Pauses, usable_cores, worker_count
-from wavstream.service.worker_place import WorkerStart
 from wavstream.settings import Settings, load
 
 
@@ -69,20 +67,6 @@ def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyP
         load()
 
 
-def test_a_worker_is_given_what_the_server_was_started_with(tmp_path: Path) -> None:
-    settings = Settings(workers=3, data_dir=tmp_path, master_key="0123456789abcdef0123456789abcdef")  # type: ignore[arg-type]
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        start = WorkerStart(
-            settings=settings, index=2, is_again=True, listeners=(), port=1, lock=ours.fileno(), inbox=ours.fileno(),
-            others=(), counts=ours.fileno(), control=theirs.fileno(),
-        )  # fmt: skip
-        for each in start.descriptors:
-            os.set_inheritable(each, True)
-        assert WorkerStart.read(start.written()) == start
-        assert not any(map(os.get_inheritable, start.descriptors))
-
-
 def test_a_worker_empties_its_own_spool_alone(tmp_path: Path) -> None:
     supervisor = DataFolder(tmp_path / "data")
     supervisor.claim()
@@ -104,12 +88,12 @@ def test_a_worker_empties_its_own_spool_alone(tmp_path: Path) -> None:
     assert [*supervisor.spool.iterdir()] == []
 
 
-def test_sockets_that_are_inherited_listen_where_they_did_and_their_files_are_left_alone(tmp_path: Path) -> None:
+def test_a_worker_that_closes_its_sockets_leaves_their_files_to_the_supervisor(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     listeners = Listeners.open(Settings(host=f"127.0.0.1,unix:{path}", port=0))
-    inherited = Listeners.inherited([os.dup(each.fileno()) for each in listeners.sockets], listeners.port)
-    assert [each.getsockname() for each in inherited.sockets] == [each.getsockname() for each in listeners.sockets]
-    inherited.close()
+    of_worker = listeners.of_another()
+    assert (of_worker.sockets, of_worker.port) == (listeners.sockets, listeners.port)
+    of_worker.close()
     assert path.exists()
     listeners.close()
     assert not path.exists()
