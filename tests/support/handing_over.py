@@ -132,9 +132,9 @@ async def doors(
             if index not in closed:
                 worker.open()
         yield found
-        for door in found.doors:
-            for peer in door.peers:
+        for each in found.doors:
+            for peer in each.peers:
                 peer.writer.transport.abort()
-            for connection in list(door.front.open):
+            for connection in list(each.front.open):
                 connection.shutdown()
         await asyncio.sleep(0)

@@ -256,7 +256,7 @@ async def test_500_streams_in_a_moment_are_all_where_they_belong() -> None:
 
         peers = await asyncio.gather(*map(play, range(500)))
         for _, sessions in both.planes:
-            await until(lambda s=sessions: len(s.sinks) == 250)  # type: ignore[misc]
+            await until(lambda s=sessions: len(s.sinks) == 250)  # type: ignore[misc, arg-type]
             for sink in sessions.sinks:
                 await sink.hear(lambda sink: len(sink.frames) == 2)
                 assert sink.audio == b"".join(AUDIO[:2])
