@@ -284,7 +284,10 @@ class Supervisor:
             return
         with suppress(BlockingIOError, InterruptedError):
             while True:
-                said = control.recv(MESSAGE_BYTES)
+                try:
+                    said = control.recv(MESSAGE_BYTES)
+                except ConnectionResetError:
+                    said = b""
                 if said == BEAT:
                     worker.beaten_s = self._awake.s
                 elif said == READY:

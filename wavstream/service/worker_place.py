@@ -83,7 +83,12 @@ class WorkerPlace:
             self._control.send(words, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def _hear(self) -> None:
-        with suppress(BlockingIOError, InterruptedError):
-            if not self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT):
-                asyncio.get_running_loop().remove_reader(self._control)
-                os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            is_gone = not self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionResetError:  # it was killed before it had read our last beats; we are told no second time
+            is_gone = True
+        if is_gone:
+            asyncio.get_running_loop().remove_reader(self._control)
+            os.kill(os.getpid(), signal.SIGTERM)
