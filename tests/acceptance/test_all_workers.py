@@ -33,12 +33,11 @@ def sessions_of(worker: int, how_many: int) -> list[str]:
 
 @asynccontextmanager
 async def two_workers(folder: Path, **settings: object) -> AsyncIterator[tuple[ServerProcess, Recorder]]:
-    async with ServerProcess(folder, workers=2, **settings) as server:
+    async with ServerProcess(folder, workers=2, http__shutdown_timeout_s=1, **settings) as server:
         client = await server.start()
-        try:
-            yield server, client
-        finally:
-            await client.http.aclose()
+        yield server, client
+        await client.http.aclose()
+        await server.end(signal.SIGTERM)
 
 
 async def each_worker(client: Recorder, stack: AsyncExitStack) -> list[httpx.AsyncClient]:
