@@ -33,12 +33,11 @@ def sessions_of(worker: int, how_many: int) -> list[str]:
 
 @asynccontextmanager
 async def two_workers(folder: Path, **settings: object) -> AsyncIterator[tuple[ServerProcess, Recorder]]:
-    async with ServerProcess(folder, workers=2, **settings) as server:
+    async with ServerProcess(folder, workers=2, http__shutdown_timeout_s=1, **settings) as server:
         client = await server.start()
-        try:
-            yield server, client
-        finally:
-            await client.http.aclose()
+        yield server, client
+        await client.http.aclose()
+        await server.end(signal.SIGTERM)
 
 
 async def each_worker(client: Recorder, stack: AsyncExitStack) -> list[httpx.AsyncClient]:
@@ -162,6 +161,22 @@ async def test_each_worker_gives_the_same_lists_metrics_and_readiness_and_says_w
         await until(is_back)
         told = await metrics(both[0])
         assert (told['worker_restarts{"worker": "1"}'], told["streams_opened"]) == (1, 6)
+
+
+async def test_sessions_that_are_no_more_than_announced_make_room_for_the_call_of_another_worker(
+    tmp_path: Path,
+) -> None:
+    async with two_workers(tmp_path, limits__sessions=3) as (_, client), AsyncExitStack() as stack:
+        for name in sessions_of(1, 3):
+            assert (await client.http.post("/v1/sessions", json={"session_id": name})).status_code == 201
+        (call,) = sessions_of(0, 1)
+
+        async def is_let_in() -> bool:
+            await streaming(stack, client, call)
+            return (await client.http.get(f"/v1/sessions/{call}")).status_code == 200
+
+        await until(is_let_in)
+        assert len((await client.http.get("/v1/sessions")).json()["data"]) == 3
 
 
 async def test_what_a_dead_worker_had_counted_is_free_again(tmp_path: Path) -> None:

@@ -302,6 +302,7 @@ class Service:
         )
         await self.authenticator.refresh()
         news.of_apps(self.catalog, self.authenticator)
+        news.of_sessions(self.sessions)
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,

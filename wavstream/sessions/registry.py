@@ -100,6 +100,7 @@ class Sessions:
         """Sessions whose recordings waited in vain for a stream, by whether one with a similar id streamed meanwhile:
         ``yes``, ``no``, or ``not_looked``."""
         self._streamed = StreamedIds()
+        self._want_room: Callable[[str | None], None] = lambda of_app: None
         self._ask_elsewhere: Callable[[str, str, int], Awaitable[list[str] | None]] | None = None
         self._asked_elsewhere: WeakKeyDictionary[Session, asyncio.Future[list[str] | None]] = WeakKeyDictionary()
         self._untold: set[Session] = set()
@@ -238,15 +239,21 @@ class Sessions:
         try:
             quota, used, total = Quota.SESSIONS, self._of_app.of(app_id) - 1, self._of_app.total - 1
             refusal = self.quotas.refusal(quota, app_id, used=used, used_by_all=total)
-            if refusal is not None and not self._make_room(app_id):
+            if refusal is not None and not self.make_room(app_id):
+                self._want_room(app_id)
                 self.quotas.check(quota, app_id, used=used, used_by_all=total)
-            if self._of_app.total > self._limits.sessions and not self._make_room():
+            if self._of_app.total > self._limits.sessions and not self.make_room():
+                self._want_room(None)
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
         except LimitReached:
             self._of_app.remove(app_id)
             raise
 
-    def _make_room(self, of_app: str | None = None) -> bool:
+    def on_full(self, want_room: Callable[[str | None], None]) -> None:
+        """Have other workers make room, from now on, where there is none here: of this app, None: of any."""
+        self._want_room = want_room
+
+    def make_room(self, of_app: str | None = None) -> bool:
         """Forget the session announced first, and no more than announced, of the app that has most of them.
 
         ``of_app``: of this app alone. Return whether there was one.
