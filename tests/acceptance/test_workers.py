@@ -157,7 +157,7 @@ async def test_a_worker_that_hangs_is_started_again_and_the_others_go_on(tmp_pat
         assert workers[0] in workers_of(server)
         await sockets[mine].wait_closed()
         again = await connected(client, f"/media/pcm/{mine}/a")
-        await asyncio.gather(say(again, voice), say(sockets[other], voice))
+        await asyncio.gather(speak(again, voice), speak(sockets[other], voice))
         await client.until_received(other, 1000)
         await client.until_received(mine, 500)
         for name, recording in recordings.items():
@@ -185,7 +185,7 @@ async def test_a_worker_that_is_killed_again_and_again_comes_back_each_time(tmp_
             known.add(last)
         assert (await record(client, other, {"a": voice}))["status"] == "available"
         again = await connected(client, f"/media/pcm/{mine}/a")
-        await say(again, voice)
+        await speak(again, voice)
         await client.until_received(mine, 500)
         await client.act(recording, "stop")
         samples, _ = hear(await client.fetch(await client.until(recording)))
@@ -220,8 +220,8 @@ async def test_calls_that_ran_with_three_workers_go_on_with_two_and_with_one(tmp
             if not recordings:
                 recordings = {name: await client.start(name) for name in names}
             sockets = {name: await client.connect(f"/media/pcm/{name}/a") for name in names}
-            for name, socket in sockets.items():
-                await say(socket, voice)
+            await asyncio.gather(*(speak(socket, voice) for socket in sockets.values()))
+            for name in names:
                 await client.until_received(name, 500)
                 assert (await client.get(recordings[name]))["status"] == "ongoing"
             await asyncio.sleep(0.5)  # what was said is in the journal within a quarter of a second

@@ -19,7 +19,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from wavstream.errors import OperatorError
@@ -63,12 +63,10 @@ class Listeners:
             raise
         return listeners
 
-    @classmethod
-    def inherited(cls, descriptors: Iterable[int], port: int) -> Listeners:
-        """Take over sockets that another process has opened, which looks after their files."""
-        listeners = cls()
-        listeners.sockets = [socket.socket(fileno=each) for each in descriptors]
-        listeners.port = port
+    def of_another(self) -> Listeners:
+        """Return the same sockets, as those of another process, which looks after their files."""
+        listeners = Listeners()
+        listeners.sockets, listeners.port = self.sockets, self.port
         return listeners
 
     @property

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -68,6 +67,8 @@ class Summary:
 
 SUMMARY = Summary()
 """Of the process, as its logging is."""
+_WORKER: dict[str, int] = {}
+"""What is in each line of a worker. Not part of a configuration: a logger that the supervisor has used keeps that."""
 
 
 def configure(settings: LogSettings, *, worker: int | None = None) -> None:
@@ -80,9 +81,11 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _of_worker,
     ]
+    _WORKER.clear()
     if worker is not None:
-        common.append(partial(_of_worker, worker))
+        _WORKER["worker"] = worker
     structlog.configure(
         processors=[SUMMARY, *common, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -105,6 +108,12 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _ended_thread
+
+
+def flush() -> None:
+    """Wait, for two seconds at most, until what was logged is written; the thread then holds nothing."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def log_refusal(error: str) -> None:
@@ -131,8 +140,8 @@ def _rendering(settings: LogSettings) -> list[Processor]:
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
-def _of_worker(worker: int, _logger: object, _method: str, event: EventDict) -> EventDict:
-    event["worker"] = worker
+def _of_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event.update(_WORKER)
     return event
 
 

@@ -4,6 +4,8 @@
 2. A recording's file is gone: whoever reads it, listens to it or is about to tell of it ends, and what a worker keeps
    of its journal goes. Whoever erases it waits for the others, as it does for its own.
 3. An app or a key was changed: each looks at once, and not only when it does so by itself.
+4. A session was refused for want of room: each forgets one that is no more than announced, so that the next one, or the
+   same again, is let in.
 """
 
 from __future__ import annotations
@@ -11,20 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
-
 from wavstream.access.authenticator import Authenticator
 from wavstream.catalog.catalog import Catalog
 from wavstream.recorder.eraser import JOURNAL_WAIT_S, Eraser
 from wavstream.recorder.recorder import Recorder
+from wavstream.sessions.registry import Sessions
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.workers.boundary import Boundary
 
 WEBHOOK_WAITS = "a webhook waits"
 RECORDING_REMOVED = "a recording is removed"
 APPS_CHANGED = "apps have changed"
-
-log = structlog.get_logger(__name__)
+ROOM_IS_WANTED = "room is wanted"
 
 
 class News:
@@ -76,3 +76,14 @@ class News:
         if self._boundary.count > 1:
             self._boundary.answers(APPS_CHANGED, changed)
             catalog.apps.on_change(lambda: self._boundary.tell_all(APPS_CHANGED))
+
+    def of_sessions(self, sessions: Sessions) -> None:
+        """Have announced sessions make room for the calls of any worker (rule 4)."""
+
+        async def wanted(app_id: bytes) -> bytes:
+            sessions.make_room(app_id.decode() or None)
+            return b""
+
+        if self._boundary.count > 1:
+            self._boundary.answers(ROOM_IS_WANTED, wanted)
+            sessions.on_full(lambda app_id: self._boundary.tell_all(ROOM_IS_WANTED, (app_id or "").encode()))

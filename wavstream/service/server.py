@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import os
 import resource
 import socket
 import sys
@@ -21,18 +20,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
+from wavstream.errors import WavstreamError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.entrance import Entrance
 from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
-from wavstream.service.logs import SUMMARY, loop_exception
+from wavstream.service.logs import SUMMARY, configure, loop_exception
 from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
 from wavstream.service.supervisor import Supervisor, worker_count
-from wavstream.service.worker_place import WorkerPlace
+from wavstream.service.worker_place import WorkerPlace, WorkerStart
 from wavstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,8 @@ async def running(
         listeners.close()
         await service.stop()
         raise
-    _warn_of_links(service.settings)
+    if service.begins_server:
+        _warn_of_links(service.settings)
     server = Server(service, _config(service))
     if signals is not None:
         signals.stop(lambda number: server.handle_exit(number, None))
@@ -174,15 +175,22 @@ def serve(settings: Settings) -> None:
     count = worker_count(settings)
     if count > 1:
         _raise_descriptor_limit()
-        Supervisor(settings, count).run()
+        Supervisor(settings, count, work=_serve_as_worker).run()
         return
     _serve(settings, None)
     log.info("server_stopped")
 
 
-def serve_as_worker(place: WorkerPlace) -> None:
-    """Serve in the place of a worker, until the supervisor says so or is gone; raise OperatorError."""
-    _serve(place.start.settings, place)
+def _serve_as_worker(start: WorkerStart) -> int:
+    """Serve in the place of a worker, until the supervisor says so or is gone; return the exit code."""
+    configure(start.settings.log, worker=start.index)
+    place = WorkerPlace(start)
+    try:
+        _serve(start.settings, place)
+    except WavstreamError as error:
+        place.refuse(error)
+        return error.exit_code
+    return 0
 
 
 def _serve(settings: Settings, place: WorkerPlace | None) -> None:
@@ -201,7 +209,6 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
             _freeze_gc()
             if place is not None:
                 place.ready()
-                log.info("worker_ready", pid=os.getpid())
                 await task
                 return
             log.info(

@@ -149,7 +149,7 @@ class Service:
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
         await go_on(
-            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self._begins_server
+            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
         )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
@@ -172,7 +172,7 @@ class Service:
             now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
-        if self._begins_server:
+        if self.begins_server:
             await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
             refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
             check_names(settings, await self.catalog.apps.list())
@@ -302,6 +302,7 @@ class Service:
         )
         await self.authenticator.refresh()
         news.of_apps(self.catalog, self.authenticator)
+        news.of_sessions(self.sessions)
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,
@@ -484,7 +485,7 @@ class Service:
         return self.boundary.index == 0
 
     @property
-    def _begins_server(self) -> bool:
+    def begins_server(self) -> bool:
         """Whether the server begins with this start; else others record already, or this one is one of the next."""
         return self._place is None or (self.boundary.index == 0 and not self._place.start.is_again)
 

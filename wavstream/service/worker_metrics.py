@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from wavstream.metrics import Across, Metrics
 from wavstream.workers.boundary import Boundary, WorkerUnavailable
@@ -26,6 +26,7 @@ from wavstream.workers.boundary import Boundary, WorkerUnavailable
 _ONE, _ALL = "metrics", "metrics_of_all"
 _ONE_WAIT_S = 2.0
 _ALL_WAIT_S = 4.0
+_OF_WORKER = "wavstream_worker_"
 _ADDED = ("counter", "histogram", "summary")
 """Types whose samples only grow."""
 
@@ -125,12 +126,12 @@ class WorkerMetrics:
     def _of_workers(self, found: Mapping[int, _Snapshot]) -> Iterator[Metric]:
         """Yield the families of single workers (rule 2)."""
         shared, count = self._boundary.shared, self._boundary.count
-        up = Metric("wavstream_worker_up", "1 while the worker answers.", "gauge")
-        again = Metric("wavstream_worker_restarts", "Times that the worker was started again.", "counter")
+        up = GaugeMetricFamily("wavstream_worker_up", "1 while the worker answers.", labels=["worker"])
+        text = "Times that the worker was started again."
+        again = CounterMetricFamily("wavstream_worker_restarts_total", text, labels=["worker"])
         for worker in range(count):
-            up.add_sample(up.name, {"worker": str(worker)}, float(worker in found))
-            restarts = 0 if shared is None else shared.restarts(worker)
-            again.add_sample(f"{again.name}_total", {"worker": str(worker)}, restarts)
+            up.add_metric([str(worker)], float(worker in found))
+            again.add_metric([str(worker)], 0 if shared is None else shared.restarts(worker))
         yield from (up, again)
         families: dict[str, Metric] = {}
         for worker, snapshot in found.items():
@@ -208,4 +209,4 @@ class _Families:
 
 
 def _of_worker(name: str) -> str:
-    return f"wavstream_worker_{name.removeprefix('wavstream_')}"
+    return f"{_OF_WORKER}{name.removeprefix('wavstream_')}"

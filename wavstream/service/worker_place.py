@@ -1,8 +1,7 @@
 """The place of a worker: what its supervisor has given it, and how each hears of the other.
 
-The descriptors are the supervisor's, and outlive the worker: whoever takes its place next is given the same. What a
-worker is given comes in a file without a name (memfd), since there are keys among the settings; they are those that the
-server was started with, also for a worker that is started again after the file of settings was changed.
+The sockets are the supervisor's, and outlive the worker: whoever takes its place next is given the same, and the same
+settings and the same code, also where files of theirs were changed since.
 
 The two have a pair of sockets of their own. The worker says there that it is ready, or why it cannot start, and beats
 twice a second for as long as its event loop turns. When the supervisor is gone, its end is closed: then the worker ends
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import signal
 import socket
 from contextlib import suppress
@@ -32,46 +30,22 @@ MESSAGE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStart:
-    """What a worker is started with; numbers are of descriptors that it inherits."""
+    """What a worker is started with; the supervisor has all of it open too."""
 
     settings: Settings
     index: int
     is_again: bool
     """Whether another process had this place before."""
-    listeners: tuple[int, ...]
-    port: int
+    listeners: Listeners
     lock: int
-    """Of the data folder, which is claimed for as long as any process has it open."""
-    inbox: int
-    others: tuple[int, ...]
+    """The descriptor that has the data folder claimed, for as long as any process has it open."""
+    inbox: socket.socket
+    others: tuple[socket.socket, ...]
     """The sending ends of all inboxes, by worker."""
     counts: int
-    """A file without a name, which all workers share: ``workers.shared_counts``."""
-    control: int
+    """The descriptor of the counts that all workers share: ``workers.shared_counts``."""
+    control: socket.socket
     """The worker's end of the sockets between it and its supervisor."""
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """All that the worker inherits."""
-        return (*self.listeners, self.lock, self.inbox, *self.others, self.counts, self.control)
-
-    def written(self) -> int:
-        """Return the descriptor of a file without a name that holds this, for ``read``."""
-        descriptor = os.memfd_create("wavstream-worker")
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            pickle.dump(self, file)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-
-    @classmethod
-    def read(cls, descriptor: int) -> WorkerStart:
-        """Return what ``written`` has written, and close it."""
-        with os.fdopen(descriptor, "rb") as file:
-            start = pickle.load(file)
-        assert isinstance(start, cls)
-        for each in start.descriptors:
-            os.set_inheritable(each, False)
-        return start
 
 
 class WorkerPlace:
@@ -79,11 +53,10 @@ class WorkerPlace:
 
     def __init__(self, start: WorkerStart) -> None:
         self.start = start
-        self.listeners = Listeners.inherited(start.listeners, start.port)
-        others = [socket.socket(fileno=each) for each in start.others]
-        inbox, shared = socket.socket(fileno=start.inbox), SharedCounts(start.counts, start.index)
-        self.boundary = Workers(start.index, inbox=inbox, others=others, shared=shared)
-        self._control = socket.socket(fileno=start.control)
+        self.listeners = start.listeners.of_another()
+        shared = SharedCounts(start.counts, start.index)
+        self.boundary = Workers(start.index, inbox=start.inbox, others=start.others, shared=shared)
+        self._control = start.control
         self._beat_timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -110,7 +83,12 @@ class WorkerPlace:
             self._control.send(words, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def _hear(self) -> None:
-        with suppress(BlockingIOError, InterruptedError):
-            if not self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT):
-                asyncio.get_running_loop().remove_reader(self._control)
-                os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            is_gone = not self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionResetError:  # it was killed before it had read our last beats; we are told no second time
+            is_gone = True
+        if is_gone:
+            asyncio.get_running_loop().remove_reader(self._control)
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Lists of what is live, complete on every worker: sessions, and recordings as they are now.
+"""Lists of what is live, complete on every worker: sessions, recordings as they are now, and ids that are similar.
 
 1. Each worker has the sessions that are its own, in the order in which they were made (``Session.listed_us``). A page
    of all is merged by that. Its cursor holds the last place handed out of each worker; so a session is neither repeated
@@ -7,6 +7,8 @@
    row: its worker is asked how it is now, once for all that are in a page.
 3. A worker that is being started again is left out after a moment: of sessions the page says so, of recordings the rows
    are as the catalog has them.
+4. Who waits for a stream in vain is told of similar ids of any worker (``no_stream``): others are asked where there is
+   none here, and look when it is the app's turn there.
 
 Where there is one worker nobody is asked, and a cursor is one place.
 """
@@ -28,13 +30,16 @@ from wavstream.catalog.pages import not_ours
 from wavstream.catalog.recordings import Recordings
 from wavstream.model.recording import Recording
 from wavstream.recorder.recorder import Recorder
+from wavstream.sessions.no_stream import similar_ids
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.views import session_view
 from wavstream.workers.boundary import Boundary, WorkerUnavailable
 
 ANSWER_WAIT_S = 1.0
 """Of a list; a command waits longer."""
-_SESSIONS, _RECORDINGS = "live_sessions", "live_recordings"
+_SESSIONS, _RECORDINGS, _SIMILAR = "live_sessions", "live_recordings", "similar_sessions"
+_TURN_S = 0.1
+"""Between two tries to get the app's turn to look for similar ids."""
 _PLACE = re.compile(r"\d{0,18}", re.ASCII)
 _as_json = msgspec.json.Encoder().encode
 _recordings: Callable[[bytes], list[Recording]] = msgspec.json.Decoder(list[Recording]).decode
@@ -72,6 +77,9 @@ class LiveLists:
         self._now_us = now_us
         boundary.answers(_SESSIONS, self._answer_sessions)
         boundary.answers(_RECORDINGS, self._answer_recordings)
+        boundary.answers(_SIMILAR, self._answer_similar)
+        if boundary.count > 1:
+            sessions.ask_elsewhere(self._similar_elsewhere)
 
     async def sessions(self, app_id: str, *, limit: int, cursor: str | None) -> SessionPage:
         """Return a page of the app's live sessions; raise InvalidFields for a cursor that is not ours (rule 1)."""
@@ -132,6 +140,24 @@ class LiveLists:
 
     async def _answer_recordings(self, ids: bytes) -> bytes:
         return _as_json([*self._own_recordings(msgspec.json.decode(ids)).values()])
+
+    async def _similar_elsewhere(self, app_id: str, session_id: str, since_us: int) -> list[str] | None:
+        """Return similar ids of the other workers; None: not all of them have looked, and there was none."""
+        question = json.dumps([app_id, session_id, since_us]).encode()
+        answers = await self._boundary.ask_all(_SIMILAR, question, wait_s=ANSWER_WAIT_S)
+        said: list[list[str] | None] = [json.loads(answer) for answer in answers.values()]
+        found = similar_ids(session_id, [each for one in said for each in one or ()])
+        has_looked = len(said) == self._boundary.count - 1 and None not in said
+        return found if found or has_looked else None
+
+    async def _answer_similar(self, question: bytes) -> bytes:
+        app_id, session_id, since_us = json.loads(question)
+        for _ in range(int(ANSWER_WAIT_S / _TURN_S) - 2):
+            found = self._sessions.similar(app_id, session_id, since_us=since_us, now_us=self._now_us())
+            if found is not None:
+                return _as_json(found)
+            await asyncio.sleep(_TURN_S)
+        return b"null"
 
     def _own_sessions(self, app_id: str, limit: int, places: Sequence[int]) -> tuple[list[tuple[int, Any]], bool]:
         """Return the places and documents of this worker's own, and whether it has more."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -98,6 +100,9 @@ class Sessions:
         """Sessions whose recordings waited in vain for a stream, by whether one with a similar id streamed meanwhile:
         ``yes``, ``no``, or ``not_looked``."""
         self._streamed = StreamedIds()
+        self._want_room: Callable[[str | None], None] = lambda of_app: None
+        self._ask_elsewhere: Callable[[str, str, int], Awaitable[list[str] | None]] | None = None
+        self._asked_elsewhere: WeakKeyDictionary[Session, asyncio.Future[list[str] | None]] = WeakKeyDictionary()
         self._untold: set[Session] = set()
         """Sessions that the log does not have yet."""
 
@@ -195,12 +200,12 @@ class Sessions:
             self._untold.remove(session)
             log.info("session_opened", session_id=session.session_id, app_id=session.app_id)
 
-    def _similar(self, session: Session, waiting: Sequence[LiveRecording], now_us: int) -> list[str] | None:
-        """Return the ids like this session's that the app streamed since these recordings wait.
+    def ask_elsewhere(self, ask: Callable[[str, str, int], Awaitable[list[str] | None]]) -> None:
+        """Ask other workers too, from now on, which ids like this one their sessions of the app streamed since then."""
+        self._ask_elsewhere = ask
 
-        None: it is not the app's turn to look.
-        """
-        app_id, since_us = session.app_id, min(unix_us(recording.row.created_at) for recording in waiting)
+    def similar(self, app_id: str, session_id: str, *, since_us: int, now_us: int) -> list[str] | None:
+        """Return the ids like this one that the app streamed here since then; None: it is not its turn to look."""
         if not self._streamed.may_look(app_id, now_us):
             return None
         live = [
@@ -208,7 +213,23 @@ class Sessions:
             for other in self._sessions.values()
             if other.app_id == app_id and other.streamed_since(since_us)
         ]
-        return similar_ids(session.session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
+        return similar_ids(session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
+
+    def _similar(self, session: Session, waiting: Sequence[LiveRecording], now_us: int) -> list[str] | None:
+        """Return the ids like this session's that the app streamed since these recordings wait.
+
+        None: it is not the app's turn to look, or other workers are asked, since there is none here.
+        """
+        app_id, since_us = session.app_id, min(unix_us(recording.row.created_at) for recording in waiting)
+        asked = self._asked_elsewhere.get(session)
+        if asked is not None:
+            return asked.result() if asked.done() else None
+        found = self.similar(app_id, session.session_id, since_us=since_us, now_us=now_us)
+        if found or found is None or self._ask_elsewhere is None:
+            return found
+        asking = self._ask_elsewhere(app_id, session.session_id, since_us)
+        self._asked_elsewhere[session] = asyncio.ensure_future(asking)
+        return None
 
     def _take_session(self, app_id: str, *, beyond_limit: bool) -> None:
         """Count a session; raise LimitReached if the app, or the server, has no room for it."""
@@ -218,15 +239,21 @@ class Sessions:
         try:
             quota, used, total = Quota.SESSIONS, self._of_app.of(app_id) - 1, self._of_app.total - 1
             refusal = self.quotas.refusal(quota, app_id, used=used, used_by_all=total)
-            if refusal is not None and not self._make_room(app_id):
+            if refusal is not None and not self.make_room(app_id):
+                self._want_room(app_id)
                 self.quotas.check(quota, app_id, used=used, used_by_all=total)
-            if self._of_app.total > self._limits.sessions and not self._make_room():
+            if self._of_app.total > self._limits.sessions and not self.make_room():
+                self._want_room(None)
                 raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
         except LimitReached:
             self._of_app.remove(app_id)
             raise
 
-    def _make_room(self, of_app: str | None = None) -> bool:
+    def on_full(self, want_room: Callable[[str | None], None]) -> None:
+        """Have other workers make room, from now on, where there is none here: of this app, None: of any."""
+        self._want_room = want_room
+
+    def make_room(self, of_app: str | None = None) -> bool:
         """Forget the session announced first, and no more than announced, of the app that has most of them.
 
         ``of_app``: of this app alone. Return whether there was one.

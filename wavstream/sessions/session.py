@@ -91,8 +91,7 @@ class Session:
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
-        self.listed_us = 0
-        """When it was made, later than any that was made here before it: its place in lists."""
+        self.listed_us = 0  # when it was made, later than any that was made before it here: its place in lists
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[SessionStream] = []

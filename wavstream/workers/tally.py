@@ -77,6 +77,7 @@ class Meter:
         self._current: Counter[str] = Counter()
         """In this window so far."""
         self._last: Counter[str] = Counter()
+        self._current_total = self._last_total = 0
         self._window_s = window_s
         self._ends = 0.0
         self._shared = shared
@@ -87,6 +88,7 @@ class Meter:
         """Count what the app has taken."""
         self._turn(now)
         self._current[app_id] += amount
+        self._current_total += amount
         if self._shared is not None:
             left_s = self._ends - now + (self._window_s if self._looks_back else 0.0)
             self._shared.set(app_id, -(-self._used(app_id) // self._unit), left_s=left_s)
@@ -121,13 +123,13 @@ class Meter:
         return max(self._current[app_id], self._last[app_id])
 
     def _used_by_all(self) -> int:
-        return max(self._current.total(), self._last.total())
+        return max(self._current_total, self._last_total)
 
     def _turn(self, now: float) -> None:
         """Begin the next window, if this one is over."""
         if now < self._ends:
             return
         goes_on = self._looks_back and now < self._ends + self._window_s
-        self._last = self._current if goes_on else Counter()
-        self._current = Counter()
+        self._last, self._last_total = (self._current, self._current_total) if goes_on else (Counter(), 0)
+        self._current, self._current_total = Counter(), 0
         self._ends = now + (self._window_s if self._shared is None else self._shared.window_left_s(self._window_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.recordings import a_recording
-from tests.support.sessions import TIMING, QuietRecorder, QuietWriter, at
+from tests.support.sessions import TIMING, Handle, QuietRecorder, QuietWriter, at, introduction
+from tests.support.waiting import until
 from tests.support.workers import workers
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import InvalidFields
@@ -30,6 +32,7 @@ class Place:
 
     def __init__(self, boundary: Boundary, catalog: Catalog) -> None:
         self.boundary = boundary
+        self.seconds = itertools.count(60)
         self.recorder = QuietRecorder()
         self.sessions = Sessions(
             timing=TIMING,
@@ -44,7 +47,7 @@ class Place:
             sessions=self.sessions,
             recorder=self.recorder,
             recordings=catalog.recordings,
-            now_us=lambda: at(60),
+            now_us=lambda: at(next(self.seconds)),
         )
 
     def begin(self, number: int, *, at_s: float, app_id: str = "one") -> None:
@@ -157,6 +160,30 @@ async def test_recordings_of_a_page_are_as_their_workers_have_them_now_asked_onc
         assert [row.status for row in seen] == [Status.COMPLETED] * 4 + [rows[4].status, Status.AVAILABLE]
         assert seen[0].hold == held.hold
         assert [row.id for row in seen] == [row.id for row in rows]
+
+
+async def test_who_waits_in_vain_is_told_of_a_similar_id_that_streamed_on_another_worker(catalog: Catalog) -> None:
+    async with places(2, catalog) as (here, there):
+        there.sessions.open_stream(introduction("a", session_id="CALL-77"), app_id="one", handle=Handle(), now_us=at(1))
+        session = here.sessions.find_or_make("one", "call-77", at(2))
+        waiting = [here.recorder.accept(a_recording())]
+        assert here.sessions._similar(session, waiting, at(3)) is None  # it is asked for
+        assert await until(lambda: here.sessions._similar(session, waiting, at(4))) == ["CALL-77"]
+
+        other = here.sessions.find_or_make("two", "call-77", at(2))  # no app learns of another's calls
+        assert here.sessions._similar(other, waiting, at(5)) is None
+        await until(lambda: here.sessions._similar(other, waiting, at(6)) is not None)
+        assert here.sessions._similar(other, waiting, at(6)) == []
+
+
+async def test_where_another_worker_does_not_answer_nobody_says_that_there_is_no_similar_id(catalog: Catalog) -> None:
+    async with places(2, catalog, wait_s=0.05) as (here, gone):
+        gone.boundary._inbox.close()  # type: ignore[attr-defined]
+        session = here.sessions.find_or_make("one", "call-77", at(2))
+        waiting = [here.recorder.accept(a_recording())]
+        assert here.sessions._similar(session, waiting, at(3)) is None
+        await until(here.sessions._asked_elsewhere[session].done)
+        assert here.sessions._similar(session, waiting, at(4)) is None
 
 
 async def test_rows_are_as_the_catalog_has_them_where_their_worker_does_not_answer(catalog: Catalog) -> None:
