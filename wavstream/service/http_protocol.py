@@ -21,7 +21,6 @@ import time
 from typing import Any, cast
 
 import httptools
-import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -51,8 +50,6 @@ _ANSWERS = {
     Refusal.BODY_TIMEOUT: (408, "The body of the request did not come within http.body_timeout_s."),
     Refusal.MALFORMED: (400, "Invalid HTTP request received."),
 }
-
-log = structlog.get_logger(__name__)
 
 
 class _TooMuch(Exception):
