@@ -237,6 +237,7 @@ async def test_calls_that_ran_with_three_workers_go_on_with_two_and_with_one(tmp
                     await client.act(recording, "stop")
                     samples, _ = hear(await client.fetch(await client.until(recording)))
                     assert np.count_nonzero(samples[:, 0]) == (turn + 1) * np.count_nonzero(voice)
+                assert await server.end(signal.SIGTERM) == 0
             for socket in sockets.values():
                 socket.transport.abort()
             await client.http.aclose()
