@@ -180,6 +180,13 @@ class Clocks:
             return None
         return ClockJump(timedelta(microseconds=found_us - self._wall_us), since=utc(self._wall_us), until=self.now())
 
+    def behind(self, known: BootClocks | None) -> ClockJump | None:
+        """Return the jump that another process of this server has followed, and this one has not."""
+        if known is None or known.boot_id != self._boot_id or known.wall_us == self._wall_us:
+            return None
+        by = timedelta(microseconds=known.wall_us - self._wall_us)
+        return ClockJump(by, since=utc(self._wall_us), until=self.now())
+
     def follow(self, jump: ClockJump) -> None:
         """Follow a jump from now on: what is kept has been moved."""
         self._wall_us += jump.by // timedelta(microseconds=1)

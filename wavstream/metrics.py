@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,27 @@ class MetricType(Enum):
     """Goes up and down."""
 
 
+class Across(Enum):
+    """What a metric of several workers is, of what each of them has."""
+
+    SUM = "sum"
+    MAX = "max"
+    """Where one is enough to know it: something fails, or is late."""
+    MIN = "min"
+    """Where all share it, or the nearest to its end counts."""
+
+    def of(self, values: Sequence[float]) -> float:
+        """Return the one value."""
+        return sum(values) if self is Across.SUM else max(values) if self is Across.MAX else min(values)
+
+
+_OF_PROCESSES = {
+    "process_start_time_seconds": Across.MAX,
+    "process_open_fds": Across.MAX,  # each process has its own
+    "process_max_fds": Across.MIN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MetricSample:
     """One value at the moment of a scrape. Samples of one name have the same type, help and label names."""
@@ -43,6 +65,8 @@ class MetricSample:
     type: MetricType = MetricType.GAUGE
     labels: Mapping[str, str] = field(default_factory=dict)
     """Few and from fixed sets: never an id of a session or a recording."""
+    across: Across = Across.SUM
+    """Of several workers; quantiles are always the largest."""
 
 
 class Histogram:
@@ -119,18 +143,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.process = os.urandom(8).hex()
+        """Whose metrics these are: a worker that was started again counts from 0."""
+        self.across: dict[str, Across] = dict(_OF_PROCESSES)
+        """By family, where it is no sum; what was not collected yet is not there."""
         self.loop_delay = LoopDelay()
         ProcessCollector(registry=self.registry)
         self.registry.register(self.loop_delay)
 
     def add(self, read: Callable[[], Iterable[MetricSample | Metric]]) -> None:
         """Call ``read`` at every scrape, on the thread that answers the scrape."""
-        self.registry.register(_Collector(read))
+        self.registry.register(_Collector(read, self.across))
 
 
 class _Collector:
-    def __init__(self, read: Callable[[], Iterable[MetricSample | Metric]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[MetricSample | Metric]], across: dict[str, Across]) -> None:
         self._read = read
+        self._across = across
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
@@ -139,6 +168,9 @@ class _Collector:
                 yield sample
                 continue
             if sample.name not in families:
-                families[sample.name] = sample.type.value(sample.name, sample.help, labels=sorted(sample.labels))
+                family = sample.type.value(sample.name, sample.help, labels=sorted(sample.labels))
+                families[sample.name] = family
+                if sample.across is not Across.SUM:
+                    self._across[family.name] = sample.across
             families[sample.name].add_metric([text for _, text in sorted(sample.labels.items())], sample.value)
         yield from families.values()

@@ -6,21 +6,20 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
+from tests.support.slow_download import rest_of
 from tests.support.speech import noise
 from tests.support.traces import files_with
-from tests.support.waiting import WAIT_S, until
+from tests.support.waiting import until
 from wavstream.service.service import Service
 from wavstream.simulator.caller import Leg
 
@@ -180,27 +179,6 @@ async def test_files_that_come_back_from_a_backup_are_removed_again(tmp_path: Pa
     async with recorder(data) as (client, _):
         await until(lambda: not traces(data))
         assert (await client.get(recording))["status"] == "deleted"
-
-
-async def rest_of(link: str, meanwhile: Any) -> tuple[int, int]:
-    """Begin to fetch a file and do ``meanwhile``, then read what still comes; how much came of how much."""
-    address = urlsplit(link)
-    mine = socket.socket()
-    mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    mine.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(mine, (address.hostname, address.port))
-    reader, writer = await asyncio.open_connection(sock=mine, limit=4_096)
-    writer.write(f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    (length,) = (int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("content-length"))
-    await meanwhile()
-    got = 0
-    async with asyncio.timeout(WAIT_S):
-        while data := await reader.read(65_536):
-            got += len(data)
-    writer.close()
-    return got, length
 
 
 async def with_a_long_file(client: Recorder, service: Service) -> dict[str, Any]:

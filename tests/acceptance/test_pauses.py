@@ -130,7 +130,7 @@ async def test_audio_said_in_a_pause_that_arrives_after_it_is_withheld_too(tmp_p
         # Half a second in step with the clock tells the server where the stream's media time is.
         await say(socket, np.zeros(RATE_HZ // 2, np.int16))
         await client.until_received("call-77", 500)
-        (session,) = service.sessions.page("default", limit=2, cursor=None).data
+        (session,) = service.sessions
         (live,) = session.streams
         live._floor_us = service.clock.now_us() - 500_000  # what a stream in real time would have shown
         await client.act(recording, "pause")

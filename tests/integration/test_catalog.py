@@ -25,7 +25,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.schema import migrations, upgrade
 from wavstream.catalog.tables import metadata
 from wavstream.errors import DependencyError, OperatorError
-from wavstream.model.app import App
+from wavstream.model.app import App, WebhookTarget
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 
@@ -313,3 +313,40 @@ async def test_two_openings_at_once_of_a_new_file_both_succeed(tmp_path: Path) -
     for each in both:
         await each.database.ping()
         await each.database.close()
+
+
+async def test_several_processes_write_one_catalog_and_none_of_their_writes_fails(tmp_path: Path) -> None:
+    # Of SQLite's locks it makes no difference whether the connections are in one process or in several.
+    catalogs = [await Catalog.open(tmp_path / "catalog.db") for _ in range(4)]
+    try:
+
+        async def write(worker: int, catalog: Catalog) -> None:
+            for turn in range(25):
+                rows = [recording(f"{worker}-{turn}-{number}") for number in range(4)]
+                await asyncio.gather(*(catalog.recordings.add(row) for row in rows))
+                await asyncio.gather(*(catalog.recordings.save(replace(row, status=Status.FAILED)) for row in rows))
+
+        await asyncio.gather(*(write(worker, catalog) for worker, catalog in enumerate(catalogs)))
+        for catalog in catalogs:  # each reads what the others have written
+            found = [await catalog.recordings.get(f"{worker}-24-3") for worker in range(4)]
+            assert [None if row is None else row.status for row in found] == [Status.FAILED] * 4
+        assert await catalogs[0].recordings.unfinished() == []
+    finally:
+        for catalog in catalogs:
+            await catalog.database.close()
+
+
+async def test_an_app_that_another_process_gives_a_webhook_is_told_of_after_a_look(tmp_path: Path) -> None:
+    here, there = [await Catalog.open(tmp_path / "catalog.db") for _ in range(2)]
+    try:
+        changes: list[str] = []
+        there.apps.on_change(lambda: changes.append("changed"))
+        webhook = WebhookTarget(url="https://shop.example.com/calls")
+        await there.apps.add(App("shop", created_at=START, webhook=webhook), key_hash="hash", key_lookup="lookup")
+        assert changes == ["changed"]
+        assert here.apps.with_webhook == set()
+        await here.apps.look_for_webhooks()
+        assert here.apps.with_webhook == {"shop"}
+    finally:
+        for catalog in (here, there):
+            await catalog.database.close()

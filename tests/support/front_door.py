@@ -19,8 +19,11 @@ from wavstream.access.connections import Connections
 from wavstream.media.refusals import RefusalLog
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.deadlines import HttpLimits, Refusal
-from wavstream.service.http_protocol import Front, HttpProtocol
+from wavstream.service.entrance import Entrance
+from wavstream.service.front import Front
+from wavstream.service.http_protocol import HttpProtocol
 from wavstream.settings import HttpSettings
+from wavstream.workers.boundary import Alone, Boundary
 
 MIB = 1024 * 1024
 
@@ -90,24 +93,34 @@ class FrontDoor:
 
 @asynccontextmanager
 async def front_door(
-    *, limits: HttpLimits | None = None, settings: HttpSettings | None = None, app: Callable[..., Any] | None = None
+    *,
+    limits: HttpLimits | None = None,
+    settings: HttpSettings | None = None,
+    app: Callable[..., Any] | None = None,
+    ws: Any = "none",
+    boundary: Boundary | None = None,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[FrontDoor]:
+    """``ws``: the class of WebSockets; ``boundary``: to other doors; ``listener``: None: a port of its own."""
     settings = settings or HttpSettings()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    listener = listener or socket.create_server(("127.0.0.1", 0), backlog=4096)
     application = Application()
-    config = uvicorn.Config(app or application, lifespan="off", log_config=None, ws="none")
+    config = uvicorn.Config(app or application, lifespan="off", log_config=None, ws=ws)
     config.load()
     front = Front(
         limits=limits or HttpLimits(linger_s=0.05),
         connections=Connections(per_address=settings.waiting_per_address),
         refusal_log=RefusalLog(),
+        boundary=boundary or Alone(),
     )
     state = ServerState()
     state.connections = front.open
-    acceptor = Acceptor(
-        listener, settings, front=front, protocol=functools.partial(HttpProtocol, config, state, front=front)
-    )
-    door = FrontDoor(front, application, listener.getsockname()[1], acceptor)
+    make = functools.partial(HttpProtocol, config, state, front=front)
+    entrance = Entrance(settings, front=front, protocol=make)
+    front.boundary.takes(entrance.take)
+    acceptor = Acceptor(listener, front=front, entrance=entrance)
+    name = listener.getsockname()
+    door = FrontDoor(front, application, name[1] if isinstance(name, tuple) else 0, acceptor)
     try:
         yield door
     finally:

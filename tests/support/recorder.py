@@ -262,6 +262,12 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def kill_at_once(self) -> None:
+        """Kill the process, and wait for nothing: what it has started may still hold its log."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process = None
+
     async def end(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code."""
         process = self._process

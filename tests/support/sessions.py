@@ -35,6 +35,7 @@ from wavstream.sessions.deadlines import Timing
 from wavstream.sessions.restored import Restored
 from wavstream.sessions.session import Session, SessionStream
 from wavstream.sessions.stream import Stream, facts_of
+from wavstream.workers.tally import Tally
 
 T0_US = 1_800_000_000_000_000
 """When every call starts."""
@@ -141,7 +142,8 @@ class QuietRecorder(Recorder):
         self.released: list[str] = []
         self.catalog: Catalog | None = None
         """Where rows are saved that somebody waits for; None: nowhere."""
-        self._live = LiveRecordings()
+        self.counts = Tally()
+        self._live = LiveRecordings(self.counts)
 
     @property
     def fold_delays_s(self) -> dict[str, float]:

@@ -238,3 +238,40 @@ def test_with_nothing_to_go_on_with_the_clock_of_calls_is_set_anew() -> None:
     machine.wall += 3 * DAY
     assert machine.run(known) == timedelta(0)
     assert utc(machine.journal.us) == machine.wall
+
+
+@JUMPS
+def test_a_worker_follows_the_jump_that_another_has_followed_and_then_they_agree(by: timedelta) -> None:
+    first = Machine()
+    second = Machine()
+    assert second.clocks.behind(first.clocks.setting()) is None
+    for machine in (first, second):
+        machine.passes(MINUTE)
+        machine.wall += by
+    assert first.follow() == by
+    jump = second.clocks.behind(first.clocks.setting())
+    assert jump is not None
+    assert jump.by == by
+    second.clocks.follow(jump)
+    assert second.clocks.now() == first.clocks.now()
+    assert second.clocks.behind(first.clocks.setting()) is None
+
+
+def test_a_worker_that_starts_later_goes_by_the_clocks_of_the_first() -> None:
+    first = Machine()
+    first.passes(MINUTE)
+    first.wall += DAY  # not followed yet
+    later = Machine()
+    later.up_us, later.wall = first.up_us, first.wall
+    later.run(first.clocks.setting(), is_recording=True)
+    assert later.clocks.now() == first.clocks.now()
+    assert later.journal.us == first.journal.us
+
+
+def test_how_another_start_of_the_machine_was_set_tells_a_worker_nothing() -> None:
+    first, second = Machine(), Machine()
+    first.boot_id = "second"
+    first.wall += DAY
+    first.run()
+    assert second.clocks.behind(first.clocks.setting()) is None
+    assert second.clocks.behind(None) is None

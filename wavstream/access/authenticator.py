@@ -41,6 +41,7 @@ from wavstream.access.twilio_signature import SignedUpgrade, TwilioAccount
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.errors import DependencyError, LimitReached, Unauthenticated
 from wavstream.model.app import DEFAULT_APP, AppKey, app_name
+from wavstream.workers.shared_counts import SharedCounts
 
 _MAX_CONCURRENT_HASHES = 2
 """Each takes a core and 16 MiB."""
@@ -73,16 +74,21 @@ class Authenticator:
         master: bytes,
         twilio: TwilioAccount | None = None,
         failures: FailureLimit | None = None,
+        shared: SharedCounts | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Begin without knowing anything: the first caller waits for ``refresh``, or whoever starts the server does."""
+        """Begin without knowing anything: the first caller waits for ``refresh``, or whoever starts the server does.
+
+        ``shared`` has the wrong keys that other workers count; None: there are none.
+        """
         self._app_keys = app_keys
         self._app_cache = app_cache
         self._digests = KeyDigests(master)
         self._tokens = StreamTokens(master)
         self._twilio = twilio
-        self._failures = failures or FailureLimit()
+        wrong_keys = None if shared is None else shared.of("wrong_keys", by_address=True)
+        self._failures = failures or FailureLimit(shared=wrong_keys)
         self.refused: Counter[str] = Counter()
         """Wrong keys, stream tokens that nobody made, wrong signatures and admin keys, since the process began."""
         self._clock = clock
@@ -294,7 +300,7 @@ class Authenticator:
 
     def _forgive(self, address: str | None) -> None:
         if address is not None:
-            self._failures.forgive(address)
+            self._failures.forgive(address, self._clock())
 
 
 def _same_app(caller: Caller, claimed: str | None) -> Caller:

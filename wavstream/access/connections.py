@@ -12,6 +12,9 @@ whose request is being answered, whose peer reads, or that became a media WebSoc
 So a peer without a key holds nothing that somebody else needs, and no number of calls from one switch is too many: a
 peer that sends its request at once waits for a moment only.
 
+Where there are several workers, ``per_address`` counts what waits in all of them, and who gives way does so in the one
+to which the newcomer came.
+
 An address of IPv6 is its /64, which is what one customer of a provider has. Behind a trusted proxy there are many
 peers, so those are counted under no address. Those of a unix socket have none.
 """
@@ -21,8 +24,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from wavstream.access.origin import Networks, is_trusted
+from wavstream.workers.shared_counts import SharedCount
 
 _PREFIX = 64
 
@@ -84,8 +89,10 @@ class _Queue:
 class Connections:
     """The connections that wait."""
 
-    def __init__(self, *, per_address: int) -> None:
+    def __init__(self, *, per_address: int, shared: SharedCount | None = None) -> None:
+        """``shared`` has how many of an address wait in other workers; None: there are none."""
         self._per_address = per_address
+        self._shared = shared
         self._waiting = _Queue()
         self._by_network: dict[str, _Queue] = {}
 
@@ -102,7 +109,7 @@ class Connections:
             return
         neighbours = self._by_network.setdefault(place.network, _Queue())
         neighbours.add(place)
-        if len(neighbours) > self._per_address:
+        if self._count(place.network, neighbours) > self._per_address:
             self._end(neighbours.first())
 
     def work(self, place: Place) -> None:
@@ -114,6 +121,7 @@ class Connections:
             return
         neighbours = self._by_network[place.network]
         neighbours.remove(place)
+        self._count(place.network, neighbours)
         if not neighbours:
             del self._by_network[place.network]
 
@@ -124,6 +132,41 @@ class Connections:
         self._end(self._waiting.first())
         return True
 
+    def _count(self, network: str, neighbours: _Queue) -> int:
+        """Tell the other workers how many wait here, and return how many wait in all."""
+        if self._shared is None:
+            return len(neighbours)
+        self._shared.set(network, len(neighbours))
+        return len(neighbours) + self._shared.others(network)
+
     def _end(self, place: Place) -> None:
         self.work(place)
         place.give_way()
+
+
+class OpenConnections(set[Any]):
+    """Every connection that is open, as its protocol; those of other workers are counted."""
+
+    def __init__(self, shared: SharedCount | None = None) -> None:
+        """``shared`` has how many are open in other workers; None: there are none."""
+        super().__init__()
+        self._shared = shared
+
+    def add(self, connection: Any) -> None:
+        """Enter one; a second time does nothing."""
+        super().add(connection)
+        self._tell()
+
+    def discard(self, connection: Any) -> None:
+        """Take one out, if it is there."""
+        super().discard(connection)
+        self._tell()
+
+    @property
+    def of_all_workers(self) -> int:
+        """How many are open in all of them."""
+        return len(self) + (0 if self._shared is None else self._shared.others(""))
+
+    def _tell(self) -> None:
+        if self._shared is not None:
+            self._shared.set("", len(self))

@@ -4,34 +4,76 @@ Wrong keys are counted so that guessing is seen to fail and costs nothing. The l
 and nothing else: a right one is never refused for what else came from its address, which may be a proxy's. An attempt
 counts when it begins, or those that are made at once would all be below the limit.
 
-A fixed window for each: it opens with the first wrong key or request and closes ``window_s`` later.
+A fixed window for each: it opens with the first wrong key or request and closes ``window_s`` later. Where there are
+several workers, it opens with the first in any of them, and what counts is what all have counted in it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from wavstream.access.origin import counted_as
 from wavstream.errors import LimitReached
+from wavstream.workers.shared_counts import SharedCount
 
 
 @dataclass(slots=True)
 class _Window:
     ends: float
-    failures: int
+    count: int = 0
+
+
+class _Windows:
+    """The windows of those that were seen lately; of more than ``most`` those that opened first are forgotten."""
+
+    def __init__(self, window_s: float, *, most: int, shared: SharedCount | None) -> None:
+        self._window_s = window_s
+        self._most = most
+        self._shared = shared
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
+
+    def open(self, key: str, now: float) -> _Window:
+        """Return the window that is open, opened if none is."""
+        window = self._windows.get(key)
+        if window is None or now >= window.ends:
+            left_s = self._shared.others_and_left_s(key)[1] if self._shared is not None else 0.0
+            window = self._windows[key] = _Window(now + (left_s or self._window_s))
+            self._windows.move_to_end(key)
+            if len(self._windows) > self._most:
+                self._windows.popitem(last=False)
+        return window
+
+    def add(self, key: str, window: _Window, amount: int, now: float) -> int:
+        """Count in an open window, and return how many there are now, those of other workers too."""
+        window.count += amount
+        if self._shared is None:
+            return window.count
+        self._shared.set(key, window.count, left_s=window.ends - now)
+        return window.count + self._shared.others(key)
+
+    def take_back(self, key: str, now: float) -> None:
+        """Take back one of those that were counted."""
+        window = self._windows.get(key)
+        if window is not None and window.count:
+            self.add(key, window, -1, now)
 
 
 class FailureLimit:
     """The failures of each address, IPv6 by /64."""
 
-    def __init__(self, *, failures: int = 20, window_s: float = 60.0, addresses: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        failures: int = 20,
+        window_s: float = 60.0,
+        addresses: int = 10_000,
+        shared: SharedCount | None = None,
+    ) -> None:
         self._failures = failures
         self._window_s = window_s
-        self._addresses = addresses
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._windows = _Windows(window_s, most=addresses, shared=shared)
 
     def begin(self, address: str, now: float) -> LimitReached | None:
         """Count an attempt, at ``now`` in monotonic seconds; return what to raise if it fails and is one too many.
@@ -39,14 +81,8 @@ class FailureLimit:
         Of more addresses than are kept, those that opened a window first are forgotten.
         """
         counted = counted_as(address)
-        window = self._windows.get(counted)
-        if window is None or now >= window.ends:
-            window = self._windows[counted] = _Window(now + self._window_s, 0)
-            self._windows.move_to_end(counted)
-            if len(self._windows) > self._addresses:
-                self._windows.popitem(last=False)
-        window.failures += 1
-        if window.failures <= self._failures:
+        window = self._windows.open(counted, now)
+        if self._windows.add(counted, window, 1, now) <= self._failures:
             return None
         return LimitReached(
             f"too many wrong keys came from this address, {self._failures} in {self._window_s:g} s: try again later, "
@@ -54,11 +90,9 @@ class FailureLimit:
             retry_after_s=max(1, math.ceil(window.ends - now)),
         )
 
-    def forgive(self, address: str) -> None:
+    def forgive(self, address: str, now: float) -> None:
         """Take back an attempt that did not fail."""
-        window = self._windows.get(counted_as(address))
-        if window is not None and window.failures:
-            window.failures -= 1
+        self._windows.take_back(counted_as(address), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +107,27 @@ class Allowance:
     """Whether this request is one too many."""
 
 
-@dataclass(slots=True)
-class _Requests:
-    ends: float
-    count: int
-
-
 class RequestLimit:
     """The requests of each caller, who has a limit of its own; all windows are of one length."""
 
-    def __init__(self, *, window_s: float, callers: int = 10_000) -> None:
+    def __init__(self, *, window_s: float, callers: int = 10_000, shared: SharedCount | None = None) -> None:
         self._window_s = window_s
-        self._callers = callers
-        self._windows: OrderedDict[Hashable, _Requests] = OrderedDict()
+        self._windows = _Windows(window_s, most=callers, shared=shared)
 
-    def take(self, caller: Hashable, limit: int, now: float) -> Allowance:
+    def take(self, caller: str, limit: int, now: float) -> Allowance:
         """Count one request, at ``now`` in monotonic seconds, and return what is left of the limit.
 
         Of more callers than are kept, the oldest are forgotten.
         """
-        window = self._windows.get(caller)
-        if window is None or now >= window.ends:
-            window = self._windows[caller] = _Requests(now + self._window_s, 0)
-            self._windows.move_to_end(caller)
-            if len(self._windows) > self._callers:
-                self._windows.popitem(last=False)
-        exceeded = window.count >= limit
-        window.count += not exceeded
+        window = self._windows.open(caller, now)
+        count = self._windows.add(caller, window, 1, now)
+        exceeded = count > limit
+        if exceeded:
+            self._windows.take_back(caller, now)
+            count -= 1
         left_s = min(self._window_s, window.ends - now)  # a sum of floats may be a bit more than its parts
-        return Allowance(limit, max(0, limit - window.count), max(1, math.ceil(left_s)), exceeded)
+        return Allowance(limit, max(0, limit - count), max(1, math.ceil(left_s)), exceeded)
+
+    def give_back(self, caller: str, now: float) -> None:
+        """Take back a request that counts elsewhere."""
+        self._windows.take_back(caller, now)

@@ -14,6 +14,7 @@ from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.docs_page import add_docs_page, servers
 from wavstream.api.documents import DESCRIPTION, KeptDocument, openapi, with_other
+from wavstream.api.elsewhere import elsewhere_handler
 from wavstream.api.facade import FacadeDependencies
 from wavstream.api.facade_documents import documents_of_facades, facade_openapi
 from wavstream.api.gateway.dependencies import GatewayDependencies
@@ -24,6 +25,7 @@ from wavstream.api.mount import FacadeMount, Mounted
 from wavstream.api.registry import FACADES
 from wavstream.api.request_counts import CountRequests
 from wavstream.api.webhook_documents import told
+from wavstream.workers.boundary import Elsewhere
 
 
 class _Application(FastAPI):
@@ -77,6 +79,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         paths = ("/v1/", "/files/", "/api/v1/", "/openapi", *(path for facade in FACADES for path in facade.paths))
         app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
+    app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)

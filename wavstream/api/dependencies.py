@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry
-
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
@@ -25,6 +23,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.open_files import OpenFiles
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
+from wavstream.workers.boundary import Alone, Boundary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +48,12 @@ class ApiDependencies:
     """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]
     """Return why the server cannot take calls, a sentence each; empty: it can."""
-    metrics_registry: CollectorRegistry
+    metrics: Callable[[], Awaitable[bytes]]
+    """Return what Prometheus reads."""
     now: Callable[[], datetime]
     """Aware, UTC."""
+    boundary: Boundary = field(default_factory=Alone)
+    """Says which worker has a request's session."""
     fetches: Fetches = field(default_factory=Fetches)
     """Tells the log who was given which file."""
     requests: RequestCounts = field(default_factory=RequestCounts)

@@ -30,6 +30,7 @@ from wavstream import __version__
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.signing_keys import SigningKeys
+from wavstream.api.elsewhere import elsewhere_handler
 from wavstream.api.middleware import authenticated, limited_body
 from wavstream.api.mistakes import of_http, of_validation
 from wavstream.catalog.deliveries import Deliveries
@@ -53,6 +54,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.target import check_url
 from wavstream.webhooks.vocabulary import Vocabulary
+from wavstream.workers.boundary import Elsewhere
 
 log = structlog.get_logger(__name__)
 
@@ -190,6 +192,7 @@ def facade_app(
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(UnicodeEncodeError, of_half_pair)
     app.add_exception_handler(Exception, of_mistake)
+    app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, answer))
     app.add_middleware(_Gate, parts=parts, vendor=vendor, scheme=scheme, credentials=credentials, answer=answer)
     return app
 
@@ -272,7 +275,8 @@ async def owns_account(parts: FacadeDependencies, app_id: str, vendor: str, acco
 
 
 def check_call(parts: FacadeDependencies, app_id: str, session_id: str) -> None:
-    """Raise NotFound if nobody knows the call, and recordings do not wait for such."""
+    """Raise NotFound if nobody knows the call, and recordings do not wait for such; Elsewhere, as the commands do."""
+    parts.commands.check_here(session_id)
     if not parts.rules.wait_for_calls and not parts.commands.is_known(app_id, session_id):
         raise NotFound("no such call is live: stream it, or announce it, before it is recorded")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ConfigDict
 
 from wavstream.api.dependencies import ApiDependencies
@@ -78,6 +78,6 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        return Response(generate_latest(parts.metrics_registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(await parts.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router

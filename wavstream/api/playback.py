@@ -192,6 +192,7 @@ async def _copy(
     reading = _reading(parts, recording, ext)
     if await reader.open(path) is not None:
         return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
+    parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
     growing = parts.conversions.begin(recording)
     await growing.past(part.start if part else 0)
     # It moves to its path as soon as it is whole.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wavstream.api.elsewhere import HANDED_OVER
 from wavstream.metrics import Histogram
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -65,5 +66,6 @@ class CountRequests:
         try:
             await self._app(scope, receive, note)
         finally:
-            route = getattr(scope.get("route"), "path", NONE)
-            self._counts.add(scope["method"], route, status, seconds)
+            if HANDED_OVER not in scope:  # another worker counts it
+                route = getattr(scope.get("route"), "path", NONE)
+                self._counts.add(scope["method"], route, status, seconds)

@@ -175,6 +175,8 @@ class SessionList(Document):
     data: list[SessionView]
     next_cursor: str | None = None
     """Give it as `cursor` to read on; left out if there is no more."""
+    workers_left_out: list[int] | None = None
+    """Workers of the server that are being started again: their sessions are not in this page. Left out if all are."""
 
 
 class StreamToken(Document):

@@ -94,9 +94,11 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 422),
     )
     async def list_live(query: Annotated[ListQuery, Query()], app_id: AppId) -> Response:
-        page = commands.sessions(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
-        more = {} if page.next_cursor is None else {"next_cursor": page.next_cursor}
-        return JSONResponse({"data": [view.as_json() for view in page.data], **more})
+        page = await commands.sessions(app_id, limit=min(query.limit, parts.page_limit), cursor=query.cursor)
+        more: dict[str, object] = {} if page.next_cursor is None else {"next_cursor": page.next_cursor}
+        if page.left_out:
+            more["workers_left_out"] = page.left_out
+        return JSONResponse({"data": page.data, **more})
 
     @router.post(
         "/sessions",

@@ -6,9 +6,10 @@ else goes by the id, so a name that is used again inherits nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, exists, func, select, update
@@ -26,11 +27,15 @@ from wavstream.catalog.tables import (
     outbox_sequences,
     removed_apps,
 )
+from wavstream.catalog.write_thread import Write
 from wavstream.model.app import MAIN_KEY, App, WebhookTarget, app_generation, app_id_of, app_name
 from wavstream.model.times import unix_us, utc
 
 _KEPT_FOR_AN_APP = (outbox, outbox_sequences, operations, idempotency, app_keys)
 """Tables whose rows go when their app is removed."""
+
+
+T = TypeVar("T")
 
 
 class Apps:
@@ -39,8 +44,23 @@ class Apps:
     def __init__(self, database: Database, with_webhook: set[str]) -> None:
         """Take over ``with_webhook``, which ``apps_with_webhook`` found."""
         self._database = database
+        self._on_change: Callable[[], None] | None = None
         self.with_webhook = with_webhook
         """Apps that have, or had, somewhere to be told: no facts are made for others, each of which costs a query."""
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Call this from now on when an app, or its first key, was changed here."""
+        self._on_change = call
+
+    async def _change(self, write: Write[T]) -> T:
+        changed = await self._database.write(write)
+        if self._on_change is not None:
+            self._on_change()
+        return changed
+
+    async def look_for_webhooks(self) -> None:
+        """Learn which apps other processes have given somewhere to be told."""
+        self.with_webhook |= await self._database.read(apps_with_webhook)
 
     async def add(self, app: App, *, key_hash: str, key_lookup: str, is_weak: bool = False) -> App | None:
         """Insert the app with its first key, and return it with the id that its name has now.
@@ -62,7 +82,7 @@ class Apps:
             has_changed(connection)
             return added
 
-        added = await self._database.write(write)
+        added = await self._change(write)
         if added is not None and added.webhook is not None:
             self.with_webhook.add(added.id)
         return added
@@ -79,7 +99,7 @@ class Apps:
             has_changed(connection)
             return connection.execute(change).rowcount == 1
 
-        changed = await self._database.write(write)
+        changed = await self._change(write)
         if changed and app.webhook is not None:
             self.with_webhook.add(app.id)
         return changed
@@ -96,7 +116,7 @@ class Apps:
             has_changed(connection)
             return True
 
-        return await self._database.write(write)
+        return await self._change(write)
 
     async def remove(self, app_id: str) -> bool:
         """Delete the app, its keys and operations, and what it was to be told; return False if there is no such app.
@@ -116,7 +136,7 @@ class Apps:
             has_changed(connection)
             return True
 
-        return await self._database.write(write)
+        return await self._change(write)
 
     async def list(self) -> list[App]:
         """Return every app, the oldest first."""

@@ -20,7 +20,6 @@ from wavstream.errors import FieldError, InvalidFields
 T = TypeVar("T")
 
 _PLACE = re.compile(r"(\d{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII)
-_TURN = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,12 @@ def read_cursor(cursor: str) -> tuple[int, str]:
         text = ""
     match = _PLACE.fullmatch(text)
     if match is None:
-        raise _not_ours()
+        raise not_ours()
     return int(match[1]), match[2]
 
 
-def read_turn(cursor: str | None) -> int:
-    """Return the turn that is a cursor of a list in memory, -1 for none; raise InvalidFields if it is not ours."""
-    if cursor is None:
-        return -1
-    if _TURN.fullmatch(cursor) is None:
-        raise _not_ours()
-    return int(cursor)
-
-
-def _not_ours() -> InvalidFields:
+def not_ours() -> InvalidFields:
+    """Return what is said of text that is no cursor of the list."""
     return InvalidFields((FieldError("cursor", "not a cursor of this list: use next_cursor of the page before"),))
 
 

@@ -26,6 +26,7 @@ from wavstream.service.backup import copy_catalog
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.listeners import AddressTaken, Listeners
 from wavstream.service.service import Service
+from wavstream.service.supervisor import worker_count
 from wavstream.settings import Settings
 
 _TELLS = """
@@ -37,6 +38,7 @@ _TELLS = """
 
 async def check_start(settings: Settings, console: Console) -> None:
     """Print what was checked; raise OperatorError with what a start would refuse."""
+    worker_count(settings)
     folder = DataFolder.of(settings)
     held = await asyncio.to_thread(_look, folder)
     root = folder.root.resolve()

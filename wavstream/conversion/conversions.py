@@ -23,9 +23,11 @@ from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamErr
 from wavstream.model.recording import Recording
 from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
-from wavstream.sessions.quotas import Quota, Quotas, Tally
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.storage.local import LocalStorage
 from wavstream.turns.fair_pool import FairPool, Place, Places
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import tally_of
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,8 @@ THREADS = 3
 THREADS_OF_APP = 2
 """Who comes later waits for a turn."""
 RETRY_AFTER_S = 60
+_UNIT = 65_536
+"""Other workers are told of bytes in so many."""
 END_WAIT_S = 2.0
 """A conversion looks about every 15 ms whether it is still wanted."""
 
@@ -85,17 +89,22 @@ class Conversions:
         max_bytes: int,
         quotas: Quotas | None = None,
         removals: Removals | None = None,
+        shared: SharedCounts | None = None,
     ) -> None:
-        """Convert as much at once as ``places`` says, and ``max_bytes`` of new files in all."""
+        """Convert as much at once as ``places`` says, and ``max_bytes`` of new files in all.
+
+        ``shared`` has what other workers convert; None: there are none.
+        """
         self._quotas = quotas or Quotas()
-        self._of_app = Tally()
+        self._of_app = tally_of(shared, "conversions")
+        self._shared_bytes = None if shared is None else shared.of("conversion_bytes")
         self._storage = storage
         self._spool = spool
         self._reserve = reserve
         self._removals = removals or Removals()
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places)
+        self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places, shared=shared)
         self._max_bytes = max_bytes
         self._begun_bytes = 0
         """Of the whole files that are made, or wait to be."""
@@ -106,16 +115,7 @@ class Conversions:
         growing = self._growing.get(recording.id)
         if growing is None:
             conversion = Conversion.of(recording)
-            self._check_room(conversion.size_bytes)
-            self._quotas.check(
-                Quota.CONVERSIONS,
-                recording.app_id,
-                used=self._of_app.of(recording.app_id),
-                used_by_all=self._of_app.total,
-            )
-            place = self._pool.enter(recording.app_id)
-            self._begun_bytes += conversion.size_bytes
-            self._of_app.add(recording.app_id)
+            place = self._take(recording.app_id, conversion.size_bytes)
             path = self._spool / f"{recording.id}.{conversion.file_format}-copy"
             growing = self._growing[recording.id] = GrowingFile(path)
             task = asyncio.create_task(self._make(recording, conversion, growing), name=f"convert {recording.id}")
@@ -141,16 +141,44 @@ class Conversions:
 
     def _end(self, place: Place, size_bytes: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._begun_bytes -= size_bytes
+        self._add_bytes(-size_bytes)
         place.leave()
 
+    def _take(self, app_id: str, size_bytes: int) -> Place:
+        """Return a place for a conversion, which counts from now on; raise LimitReached if there is no room for it."""
+
+        def check(used: int, used_by_all: int) -> None:
+            self._check_room(size_bytes)
+            self._quotas.check(Quota.CONVERSIONS, app_id, used=used, used_by_all=used_by_all)
+
+        self._add_bytes(size_bytes)
+        try:
+            self._of_app.take(app_id, check)
+            try:
+                return self._pool.enter(app_id)
+            except LimitReached:
+                self._of_app.remove(app_id)
+                raise
+        except LimitReached:
+            self._add_bytes(-size_bytes)
+            raise
+
+    def _add_bytes(self, size_bytes: int) -> None:
+        self._begun_bytes += size_bytes
+        if self._shared_bytes is not None:
+            self._shared_bytes.set("", -(-self._begun_bytes // _UNIT))
+
     def _check_room(self, size_bytes: int) -> None:
+        """Raise LimitReached if what was begun, with so many bytes that are new, is too much."""
         if self._stopping.is_set():
             raise LimitReached("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-        begun_bytes = self._begun_bytes + size_bytes
-        if self._begun_bytes and begun_bytes > self._max_bytes:  # one by itself may be larger
+        begun_bytes = self._begun_bytes
+        if self._shared_bytes is not None:
+            begun_bytes += self._shared_bytes.others("") * _UNIT
+        before_bytes = begun_bytes - size_bytes
+        if before_bytes and begun_bytes > self._max_bytes:  # one by itself may be larger
             raise LimitReached(
-                f"{self._begun_bytes} bytes are being converted, and limits.conversion_bytes is {self._max_bytes}: "
+                f"{before_bytes} bytes are being converted, and limits.conversion_bytes is {self._max_bytes}: "
                 "try again later",
                 retry_after_s=RETRY_AFTER_S,
             )

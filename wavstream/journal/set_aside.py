@@ -105,7 +105,9 @@ class SetAside:
     def files(self) -> list[FileAside]:
         """Return the files that are there; what is no file is left to a person. Raise OSError."""
         found = []
-        for name in list_names(self.path):
+        names = list_names(self.path)
+        self.count = len(names)
+        for name in names:
             state = os.lstat(self.path / name)
             if stat.S_ISREG(state.st_mode):
                 found.append(FileAside(name, self._session_of(name), datetime.fromtimestamp(state.st_ctime, UTC)))

@@ -30,6 +30,8 @@ from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
 from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.turns.fair_pool import FairPool
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import tally_of
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,7 @@ class Live:
         quotas: Quotas | None = None,
         queue_bytes: int = QUEUE_BYTES,
         slow_s: float = SLOW_S,
+        shared: SharedCounts | None = None,
     ) -> None:
         """Bound each listener by ``queue_bytes`` and ``slow_s``, and their number by ``max_listeners``; ``reads``
         reads the files that grow, and bounds how many read a part of one."""
@@ -74,6 +77,7 @@ class Live:
         self._max_listeners = max_listeners
         self._reads = reads
         self._quotas = quotas or Quotas()
+        self._counts = tally_of(shared, "live_listeners")
         self.queue_bytes = queue_bytes
         self.slow_s = slow_s
         self._audiences: dict[str, _Audience] = {}
@@ -83,7 +87,7 @@ class Live:
         self._encoded_due: deque[RenderJob] = deque()
         self._ticks = 0
         self._news: deque[Callable[[], None]] = deque()
-        self._check: asyncio.TimerHandle | None = None
+        self._checking: asyncio.TimerHandle | None = None
         self._is_stopping = False
 
     @property
@@ -99,11 +103,8 @@ class Live:
         recording = self._recorder.get(recording_id)
         if self._is_stopping or recording is None or not recording.is_under_way:
             return None
-        app_id, listeners = recording.row.app_id, self._all()
-        of_app = sum(listener.recording.app_id == app_id for listener in listeners)
-        self._quotas.check(Quota.LIVE_LISTENERS, app_id, used=of_app, used_by_all=len(listeners))
-        if len(listeners) >= self._max_listeners:
-            raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
+        app_id = recording.row.app_id
+        self._counts.take(app_id, functools.partial(self._check, app_id))
         audience = self._audiences.get(recording_id)
         if audience is None:
             audience = self._audiences[recording_id] = _Audience(recording)
@@ -121,8 +122,8 @@ class Live:
             key_id=key_id,
         )
         audience.listeners.add(listener)
-        if self._check is None:
-            self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
+        if self._checking is None:
+            self._checking = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
         return listener
 
     def end_without(self, is_good: Callable[[str | None], bool]) -> None:
@@ -166,6 +167,12 @@ class Live:
 
     # ---- within ------------------------------------------------------------------------------------------------
 
+    def _check(self, app_id: str, of_app: int, total: int) -> None:
+        """Raise LimitReached if beside so many nobody else may listen."""
+        self._quotas.check(Quota.LIVE_LISTENERS, app_id, used=of_app, used_by_all=total)
+        if total >= self._max_listeners:
+            raise LimitReached("as many listen live as may: try again later", retry_after_s=5)
+
     def _follow(self) -> None:
         followed: dict[str, tuple[RenderJob, ...]] = {}
         for audience in self._audiences.values():
@@ -183,7 +190,9 @@ class Live:
             listener.end()
 
     def _left(self, audience: _Audience, listener: Listener) -> None:
-        audience.listeners.discard(listener)
+        if listener in audience.listeners:
+            audience.listeners.remove(listener)
+            self._counts.remove(listener.recording.app_id)
         if not audience.listeners and self._audiences.get(listener.recording.id) is audience:
             del self._audiences[listener.recording.id]
             audience.job.is_followed = False
@@ -229,7 +238,7 @@ class Live:
                 self.cut_off += 1
                 log.warning("live_listener_cut_off", recording_id=listener.recording.id)
                 listener.cut_off()
-        self._check = self._loop.call_later(_CHECK_S, self._check_slow_listeners) if self._audiences else None
+        self._checking = self._loop.call_later(_CHECK_S, self._check_slow_listeners) if self._audiences else None
 
 
 def _taken(due: deque[RenderJob]) -> list[RenderJob]:

@@ -30,6 +30,7 @@ from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Event, Frame, StreamStarted, StreamStopped
+from wavstream.errors import LimitReached
 from wavstream.media.closing import (
     ABNORMAL,
     NO_PONG,
@@ -49,6 +50,7 @@ from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
 from wavstream.media.request import Peer
 from wavstream.media.watchdog import StreamWatchdog
 from wavstream.sessions.reading import LATE_US
+from wavstream.workers.boundary import Elsewhere
 
 _MAX_STUCK_BYTES = 1024 * 1024
 """A peer that is behind by more, with pongs, never reads at all."""
@@ -81,6 +83,8 @@ class MediaConnection(asyncio.Protocol):
         self._token_session = token_session
         self._dialect = dialect
         self._connections = connections
+        self.hand_over: Callable[[int], LimitReached | None] | None = None
+        """Hands the socket to a worker, or returns why not; while it is not known whose the stream is."""
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
         self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
@@ -98,14 +102,11 @@ class MediaConnection(asyncio.Protocol):
         self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
         endpoint.counters.open_sockets += 1
-        endpoint.quotas.sockets.add(app_id)
-        if token_session is not None:
-            endpoint.quotas.token_sockets.add(token_session)
 
     # ---- the socket ------------------------------------------------------------------------------------------------
 
-    def opened(self, early: bytes) -> None:
-        """Send the answer to the upgrade, and let the stream begin; ``early`` came before that answer."""
+    def opened(self) -> None:
+        """Send the answer to the upgrade, and let the stream begin; what came before that answer is given next."""
         self._send_core_data()
         if self._dialect.server_pings:
             self._arm(self._limits.ping_interval_s, self._ping)
@@ -115,8 +116,6 @@ class MediaConnection(asyncio.Protocol):
                 self._deliver(event)
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
-        if early:
-            self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
         """Deliver what one read of the socket gave; the hot path."""
@@ -167,17 +166,25 @@ class MediaConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the stream, if it has not ended: the socket is gone."""
+        self.end()
+        closed = self._core.close_sent or self._core.close_rcvd
+        self._endpoint.counters.closed[ABNORMAL if closed is None else counted_code(closed.code)] += 1
+        self.leave()
+
+    def end(self) -> None:
+        """End the stream, if it has not ended: the peer is gone."""
         self._arrival_us = self._endpoint.now_us()
         self._end(State.ENDED)
+
+    def leave(self) -> None:
+        """Count the socket no more, and stop the clocks; without effect the second time."""
+        if self not in self._connections:
+            return
         self._disarm()
         self._watch_timer.cancel()
         self._stream.count(self._arrival_us)
-        closed = self._core.close_sent or self._core.close_rcvd
-        self._endpoint.counters.closed[ABNORMAL if closed is None else counted_code(closed.code)] += 1
         self._endpoint.counters.open_sockets -= 1
-        self._endpoint.quotas.sockets.remove(self._app_id)
-        if self._token_session is not None:
-            self._endpoint.quotas.token_sockets.remove(self._token_session)
+        self._endpoint.quotas.leave_socket(self._app_id, self._token_session)
         self._connections.discard(self)
 
     def shutdown(self) -> None:
@@ -192,6 +199,11 @@ class MediaConnection(asyncio.Protocol):
             self._stop_media()
             # The peer has a moment to close by itself.
             self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the stream has not started, nor ended."""
+        return self._stream.state is State.OPENING
 
     # ---- the handle ------------------------------------------------------------------------------------------------
 
@@ -240,36 +252,22 @@ class MediaConnection(asyncio.Protocol):
     # ---- ends ------------------------------------------------------------------------------------------------------
 
     def _fail(self, error: Exception) -> None:
+        if isinstance(error, Elsewhere):
+            refused = None if self.hand_over is None else self.hand_over(error.worker)
+            if refused is None:
+                self._stream.enter(State.ENDED)
+                return
+            error = refused
         closing = closing_for(error)
-        if closing.ours and self._endpoint.refusal_log.tells(f"media_stream_failed {self.dialect}"):
-            peer = self._stream.peer
-            log.error(
-                "media_stream_failed",
-                dialect=self.dialect,
-                code=closing.code,
-                session_id=peer.session_id,
-                app_id=self._app_id,
-                leg=peer.leg,
-                exc_info=error,
-            )
+        if closing.ours:
+            self._stream.tell_failed(closing.code, error)
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
         if self._stream.state >= State.FAILED:
             return
-        kind = f"media_stream_refused {self.dialect} {closing.code}"
-        if self._core.state is OPEN and self._endpoint.refusal_log.tells(kind):
-            peer = self._stream.peer
-            log.info(
-                "media_stream_refused",
-                dialect=self.dialect,
-                address=peer.address,
-                session_id=peer.session_id,
-                app_id=self._app_id,
-                leg=peer.leg,
-                code=closing.code,
-                reason=closing.reason,
-            )
+        if self._core.state is OPEN:
+            self._stream.tell_refused(closing.code, closing.reason)
         self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
         self._core.fail(closing.code, closing.reason)
@@ -291,6 +289,8 @@ class MediaConnection(asyncio.Protocol):
         clean = is_hang_up(None if sent is None else sent.code, by_peer=bool(self._core.close_rcvd_then_sent))
         try:
             self._stream.end(state, clean=clean, arrival_us=self._arrival_us)
+        except Elsewhere as elsewhere:
+            self._fail(elsewhere)
         except Exception:
             peer = self._stream.peer
             log.exception(
@@ -314,10 +314,8 @@ class MediaConnection(asyncio.Protocol):
             return
         if kind is Kind.PONG and self._pong_deadline is not None:
             self._arm(self._limits.ping_interval_s, self._ping)
-        elif kind is Kind.CLOSE:
-            self._end(State.ENDED)
-        elif kind is Kind.BROKEN:
-            self._end(State.FAILED)
+        elif kind in (Kind.CLOSE, Kind.BROKEN):
+            self._end(State.ENDED if kind is Kind.CLOSE else State.FAILED)
         self._send_core_data()
 
     def _send_core_data(self) -> None:

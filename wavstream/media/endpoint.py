@@ -10,10 +10,14 @@ from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
 from wavstream.dialects.base import Dialect
+from wavstream.errors import LimitReached
 from wavstream.media.pacer import Pacer
 from wavstream.media.refusals import RefusalLog
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
+from wavstream.workers.boundary import Alone, Boundary
+
+_RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,9 @@ class MediaLimits:
     message_timeout_s: float = 30.0
     """From the first byte of a message to its last."""
     sockets: int = 20_000
-    """Open at once."""
+    """Open at once, of all workers."""
+    sockets_here: int = 20_000
+    """Open at once, of this process: it has so many descriptors."""
     batch_us: int = 100_000
     """How much of a steady stream is read at once (``low_water``); 0: each message as it comes."""
 
@@ -90,8 +96,27 @@ class MediaEndpoint:
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     allowed_origins: frozenset[str] = frozenset()
     """Whose pages may open media sockets, beside our own; in lower case."""
+    boundary: Boundary = field(default_factory=Alone)
+    """Says which worker has a stream's session."""
     quotas: Quotas = field(default_factory=Quotas)
     limits: MediaLimits = field(default_factory=MediaLimits)
     counters: MediaCounters = field(default_factory=MediaCounters)
     pacer: Pacer = field(default_factory=Pacer)
     refusal_log: RefusalLog = field(default_factory=RefusalLog)
+
+    def check_room(self) -> None:
+        """Raise LimitReached if the server has no room for another socket."""
+        self._check_room(self.quotas.sockets.total)
+
+    def take_socket(self, app_id: str, token_session: str | None) -> None:
+        """Count a socket, for ``Quotas.leave_socket``; raise LimitReached, or what ``Quotas.take_socket`` raises."""
+        self.quotas.take_socket(app_id, token_session)
+        try:
+            self._check_room(self.quotas.sockets.total - 1)
+        except LimitReached:
+            self.quotas.leave_socket(app_id, token_session)
+            raise
+
+    def _check_room(self, sockets: int) -> None:
+        if sockets >= self.limits.sockets or self.counters.open_sockets >= self.limits.sockets_here:
+            raise LimitReached("the server has no room for another stream", retry_after_s=_RETRY_AFTER_S)

@@ -3,6 +3,13 @@
 uvicorn makes this protocol for every WebSocket request, hands it the request head, and only then connects it to the
 socket. The check of the key is a task, so the stream begins in a later turn of the loop, when the socket listens to
 what is set here.
+
+Where there are several workers:
+
+1. A stream whose path names a session of another worker goes there before anything of it is looked at or counted.
+2. One that comes from another worker, because its first message named a session of ours, has its 101 already
+   (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame. That worker read what
+   the peer had sent, and the peer need not be there any more: what it sent is recorded.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from typing import Any, cast
 import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -23,10 +31,15 @@ from wavstream.access.authenticator import Caller
 from wavstream.access.origin import client_address
 from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError
+from wavstream.media.closing import closing_for
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
+from wavstream.media.opening import Opening
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
+from wavstream.workers.boundary import Elsewhere
 
+IS_ANSWERED = "is_answered"
+"""In uvicorn's application state, of a connection that was handed over with its answer."""
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
 _VERSION = "13"
@@ -44,7 +57,7 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 
     class MediaHandshake(Handshake):
         def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-            super().__init__(endpoint, server_state.connections)
+            super().__init__(endpoint, server_state.connections, is_answered=app_state.get(IS_ANSWERED, False))
 
     return MediaHandshake
 
@@ -52,7 +65,7 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 class Handshake(asyncio.Protocol):
     """One request for a media WebSocket."""
 
-    def __init__(self, endpoint: MediaEndpoint, connections: set[Any]) -> None:
+    def __init__(self, endpoint: MediaEndpoint, connections: set[Any], *, is_answered: bool = False) -> None:
         self._endpoint = endpoint
         self._connections = connections
         # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
@@ -60,6 +73,12 @@ class Handshake(asyncio.Protocol):
             max_size=endpoint.limits.max_message_bytes, logger=_core_log, select_subprotocol=_first_subprotocol
         )
         self._peer = Peer(None)
+        self._is_answered = is_answered
+        self._head = b""
+        self._has_ended = False
+        """Whether the peer of an answered one has sent all that it sends."""
+        self._lost: list[Exception | None] = []
+        """Why the socket of an answered one is gone, if it is."""
         self._early = bytearray()
         self._decided = False
         self._request_read = False
@@ -75,10 +94,17 @@ class Handshake(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the request head; keep what comes behind it for the stream."""
         if self._request_read:
+            if self._decided:
+                return
             self._early += data
-            if len(self._early) > _MAX_EARLY_BYTES:
+            if len(self._early) <= _MAX_EARLY_BYTES:
+                return
+            if self._is_answered:
+                self._transport.pause_reading()
+            else:
                 self._refuse(PeerError("the peer must wait for the answer to its upgrade"))
             return
+        self._head += data
         self._core.receive_data(data)
         for request in self._core.events_received():
             assert isinstance(request, Request)
@@ -89,8 +115,16 @@ class Handshake(asyncio.Protocol):
             self._log_refusal(None, str(self._core.handshake_exc))
             self._write_out()
 
+    def eof_received(self) -> bool:
+        """Keep the socket of a stream that is over until it is known whose it is (rule 2)."""
+        self._has_ended = True
+        return self._is_answered and not self._decided
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up: the peer is gone, before its answer or after a refusal."""
+        if self._is_answered and not self._decided:
+            self._lost.append(exc)
+            return
         self._decide()
         self._deadline.cancel()
         self._connections.discard(self)
@@ -114,6 +148,8 @@ class Handshake(asyncio.Protocol):
                 allowed_origins=self._endpoint.allowed_origins,
             )
             self._peer = self._peer._replace(session_id=asked.upgrade.session_id, leg=asked.upgrade.leg)
+            if asked.upgrade.session_id is not None:
+                self._endpoint.boundary.check_here(asked.upgrade.session_id)
             response = self._core.accept(request)
             if response.status_code != 101:
                 if request.headers.get_all("Sec-WebSocket-Version") not in ([], [_VERSION]):
@@ -122,15 +158,35 @@ class Handshake(asyncio.Protocol):
                 self._log_refusal(response.status_code, "it is no upgrade to a WebSocket of version 13")
                 self._answer(response)
                 return
-            if self._endpoint.counters.open_sockets >= self._endpoint.limits.sockets:
-                raise LimitReached("the server has no room for another stream", retry_after_s=_RETRY_AFTER_S)
+            self._endpoint.check_room()
             dialect = asked.dialect(asked.upgrade)
+        except Elsewhere as elsewhere:
+            self._transport.pause_reading()
+            # What came behind the head is given to us behind it, in this turn.
+            asyncio.get_running_loop().call_soon(self._hand_over, elsewhere.worker)
+            return
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
             return
         self._authentication = asyncio.create_task(self._authenticate(asked.credentials), name="key of a media stream")
         session_id = asked.upgrade.session_id
         self._authentication.add_done_callback(lambda done: self._authenticated(dialect, session_id, response, done))
+
+    def _hand_over(self, worker: int) -> None:
+        """Let another worker answer (rule 1)."""
+        if self._decided or self._transport.is_closing():
+            return
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        received = self._head + self._early
+        self._connections.discard(self)  # its place is there from now on
+        try:
+            self._endpoint.boundary.hand_over(worker, descriptor, received, is_answered=self._is_answered)
+        except LimitReached as error:
+            self._connections.add(self)
+            self._refuse(error)
+            return
+        self._decide()
+        self._transport.abort()
 
     async def _authenticate(self, credentials: MediaCredentials) -> Caller:
         """Return whose stream it is; raise PeerError or DependencyError."""
@@ -145,7 +201,6 @@ class Handshake(asyncio.Protocol):
         caller = found if isinstance(found, Caller) else await found
         # What the stream may ask for by and by has the options of the app as it was read last.
         await self._endpoint.app_cache.get(caller.app_id)
-        self._endpoint.quotas.check_socket(caller.app_id)
         return caller
 
     def _authenticated(
@@ -156,17 +211,16 @@ class Handshake(asyncio.Protocol):
         try:
             caller = done.result()
             token_session = None if caller.session_id is None else f"{caller.app_id}/{caller.session_id}"
-            if token_session is not None:
-                self._endpoint.quotas.check_token(token_session)
             self._endpoint.sessions.check_load(caller.app_id, session_id)
+            if self._decided or (self._transport.is_closing() and not self._lost):
+                return
+            self._endpoint.take_socket(caller.app_id, token_session)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
         else:
             self._open(dialect, response, caller.app_id, token_session)
 
     def _open(self, dialect: Dialect, response: Response, app_id: str, token_session: str | None) -> None:
-        if self._decided or self._transport.is_closing():
-            return
         self._decide()
         self._connections.discard(self)
         connection = MediaConnection(
@@ -179,9 +233,28 @@ class Handshake(asyncio.Protocol):
             token_session=token_session,
             connections=self._connections,
         )
-        self._transport.set_protocol(connection)
         self._core.send_response(response)
-        connection.opened(bytes(self._early))
+        if self._is_answered:
+            self._core.data_to_send()
+        protocol: asyncio.Protocol = connection
+        if self._peer.session_id is None and self._endpoint.boundary.count > 1:
+            protocol = Opening(
+                connection,
+                self._head,
+                transport=self._transport,
+                boundary=self._endpoint.boundary,
+                max_message_bytes=self._endpoint.limits.max_message_bytes,
+            )
+        self._transport.set_protocol(protocol)
+        self._transport.resume_reading()
+        connection.opened()
+        if self._early:
+            protocol.data_received(bytes(self._early))
+        if self._lost:
+            connection.connection_lost(self._lost[0])
+        elif self._has_ended:
+            protocol.eof_received()
+            self._transport.close()
 
     def _time_out(self) -> None:
         self._refuse(LimitReached("the key could not be checked in time", retry_after_s=_RETRY_AFTER_S))
@@ -202,7 +275,10 @@ class Handshake(asyncio.Protocol):
                 leg=peer.leg,
                 exc_info=error,
             )
-        self._answer(response)
+        if self._is_answered:
+            self._close(error)
+        else:
+            self._answer(response)
 
     def _log_refusal(self, status: int | None, reason: str) -> None:
         if self._endpoint.refusal_log.tells(f"media_handshake_refused {status}"):
@@ -228,9 +304,27 @@ class Handshake(asyncio.Protocol):
         self._core.send_response(response)
         self._write_out()
 
+    def _close(self, error: Exception) -> None:
+        """Refuse a stream that is answered already. What its peer still sends is dropped, or it would read nothing."""
+        if self._lost:
+            self._connections.discard(self)
+            return
+        closing = closing_for(error)
+        self._endpoint.counters.closed[closing.code] += 1
+        self._transport.write(
+            Frame(Opcode.CLOSE, Close(closing.code, closing.reason).serialize()).serialize(mask=False)
+        )
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._arm_abort()
+
     def _write_out(self) -> None:
         self._transport.write(b"".join(self._core.data_to_send()))
         self._transport.close()
+        self._arm_abort()
+
+    def _arm_abort(self) -> None:
         # A peer that reads nothing keeps what was written waiting, and with it the descriptor.
         timeout_s = self._endpoint.limits.close_timeout_s
         self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._transport.abort)

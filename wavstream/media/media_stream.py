@@ -198,18 +198,53 @@ class MediaStream:
         counters.received_bytes += self.received_bytes
         self.frames = self.received_bytes = 0
 
+    def tell_failed(self, code: int, error: Exception) -> None:
+        """Tell the log of a stream that fails by our fault, or the machine's, unless many do."""
+        if self._endpoint.refusal_log.tells(f"media_stream_failed {self._dialect.name}"):
+            peer = self.peer
+            log.error(
+                "media_stream_failed",
+                dialect=self._dialect.name,
+                code=code,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
+                exc_info=error,
+            )
+
+    def tell_refused(self, code: int, reason: str) -> None:
+        """Tell the log of a stream that ends by its peer's fault, unless many do."""
+        if self._endpoint.refusal_log.tells(f"media_stream_refused {self._dialect.name} {code}"):
+            peer = self.peer
+            log.info(
+                "media_stream_refused",
+                dialect=self._dialect.name,
+                address=peer.address,
+                session_id=peer.session_id,
+                app_id=self._app_id,
+                leg=peer.leg,
+                code=code,
+                reason=reason,
+            )
+
     def _start(self, started: StreamStarted) -> None:
         if started.session_id is None:
             raise BadParameter("session_id", "missing; put it into the path, or into the first message")
+        self._endpoint.boundary.check_here(started.session_id)
         self.started = started
         endpoint, now_us = self._endpoint, self._endpoint.now_us()
-        if not endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
-            endpoint.quotas.check_stream(self._app_id, now_us / 1e6)
+        if endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
+            endpoint.quotas.streams.add(self._app_id)
+        else:
+            endpoint.quotas.take_stream(self._app_id, now_us / 1e6)
         self._joins = endpoint.limits.batch_us > 0 and started.clock is not TrackClock.ARRIVAL
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
-        sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
+        try:
+            sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
+        except BaseException:
+            endpoint.quotas.streams.remove(self._app_id)
+            raise
         self._untold = sink
-        endpoint.quotas.streams.add(self._app_id)
         if self.state is State.LIVE:
             self.sink = sink
         endpoint.counters.streams_opened += 1

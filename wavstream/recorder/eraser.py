@@ -138,8 +138,6 @@ class Eraser:
 
     async def remove_set_aside(self, now: datetime) -> None:
         """Remove what was set aside of journals of which no recording is kept (rule 5)."""
-        if not self._set_aside.count:
-            return
         try:
             files = await asyncio.to_thread(self._set_aside.files)
         except OSError as error:

@@ -26,6 +26,8 @@ from wavstream.recorder.render_job import SLICE_BYTES, RenderJob
 from wavstream.recorder.render_thread import Priority, RenderThread, other_cores
 from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import Tally, tally_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +41,21 @@ class Folders:
 class LiveRecordings(dict[str, LiveRecording]):
     """The recordings by their ids, counted by app."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Tally) -> None:
         super().__init__()
-        self.of_app: Counter[str] = Counter()
+        self.counts = counts
 
     def __setitem__(self, recording_id: str, recording: LiveRecording) -> None:
         """Enter a recording, whose app stays the same."""
         if recording_id not in self:
-            self.of_app[recording.row.app_id] += 1
+            self.counts.add(recording.row.app_id)
         super().__setitem__(recording_id, recording)
 
     def __delitem__(self, recording_id: str) -> None:
         """Take one out."""
         app_id = self[recording_id].row.app_id
         super().__delitem__(recording_id)
-        self.of_app[app_id] -= 1
-        if not self.of_app[app_id]:
-            del self.of_app[app_id]
+        self.counts.remove(app_id)
 
 
 FINISH_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -74,8 +74,12 @@ class Recorder:
         patience: Patience,
         removals: Removals | None = None,
         slice_bytes: int = SLICE_BYTES,
+        shared: SharedCounts | None = None,
     ) -> None:
-        """Prepare to record; a fold waits as ``patience`` says, and reads ``slice_bytes`` in one go."""
+        """Prepare to record; a fold waits as ``patience`` says, and reads ``slice_bytes`` in one go.
+
+        ``shared`` has what other workers count; None: there are none.
+        """
         loop = asyncio.get_running_loop()
         self.render = RenderThread(loop, retry_s=publisher.retry_s, helpers=other_cores())
         self._folders = folders
@@ -85,7 +89,9 @@ class Recorder:
         self.slice_bytes = slice_bytes
         self._writer = writer
         self._leases = JournalLeases(writer, loop)
-        self._live = LiveRecordings()
+        self.counts = tally_of(shared, "recordings")
+        """How many are accepted, run, or are being finished, those of other workers too."""
+        self._live = LiveRecordings(self.counts)
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Recordings that ended since the process began, by status and reason."""
         self.finish_times = Histogram(FINISH_BOUNDS_S)
@@ -105,10 +111,6 @@ class Recorder:
 
     def __iter__(self) -> Iterator[LiveRecording]:
         return iter(self._live.values())
-
-    def count(self, app_id: str | None = None) -> int:
-        """Return how many of an app are accepted, run, or are being finished; None: of all."""
-        return len(self._live) if app_id is None else self._live.of_app[app_id]
 
     def accept(self, row: Recording) -> LiveRecording:
         """Enter a recording that begins when there is a stream."""

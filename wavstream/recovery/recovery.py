@@ -16,6 +16,10 @@ For each session that has journals:
    that tells nothing at all is set aside at once. One that the disk does not give, or that another version has
    written, is left alone and named at every start: only a person can tell what to do with it.
 
+Where the server is several workers, each brings back the sessions that are its own, wherever their journals were
+written, and leaves those of others alone: they may be live. What is nobody's is worker 0's, at the first start, before
+there are others.
+
 Then the rows: one that is unfinished and has no journal cannot be finished, unless its file is there, which the row is
 older than, or it still waits for its first stream. Last, rows and files are reconciled.
 """
@@ -23,11 +27,12 @@ older than, or it still waits for its first stream. Last, rows and files are rec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from wavstream.catalog.recordings import Recordings
@@ -48,9 +53,13 @@ from wavstream.recovery.reconciliation import finished_since, lacks_whole_file, 
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.restored import Restored
 from wavstream.storage.local import LocalStorage
+from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
 
+MADE_AGAIN = "recordings made again"
+"""What worker 0 asks the others before it takes a row without a file for lost."""
+_ASK_AGAIN_S = 1.0
 LONGEST_AWAY = timedelta(hours=4)
 """Nobody goes on with a call after that; in the file it would be 58 MB of silence for each hour and 8 kHz channel."""
 
@@ -69,11 +78,16 @@ class Recovery:
         writer: JournalWriter,
         clock: UnixClock,
         wall: Callable[[], datetime] | None = None,
+        boundary: Boundary | None = None,
+        is_again: bool = False,
     ) -> None:
         """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them.
 
-        ``wall``: by which recordings expire; None: by ``clock`` too.
+        ``wall``: by which recordings expire; None: by ``clock`` too. ``boundary``: to other workers; None: there are
+        none. ``is_again``: this one is started again, and the others may be recording.
         """
+        self._boundary = boundary or Alone()
+        self._has_what_is_nobodys = self._boundary.index == 0 and not is_again
         self._wall = wall or self._now
         self.running = True
         """Whether there is more to bring back, or to reconcile."""
@@ -99,37 +113,52 @@ class Recovery:
         """Recordings that a journal tells of."""
         self._made_again: set[str] = set()
         """Recordings whose file was gone or cut, and is being made from their journal."""
+        self._is_brought_back = False
         self._may_be_readable = False
         """Whether a journal failed for a reason that may be gone at the next start."""
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
-        for odd in self._writer.set_aside.put_in_order():
-            log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
+        if self._has_what_is_nobodys:
+            for odd in self._writer.set_aside.put_in_order():
+                log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
         contents = journals_in(self._folder)
-        for name in contents.strangers:
+        for name in contents.strangers if self._has_what_is_nobodys else ():
             if name != SET_ASIDE:
                 log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, segments in contents.journals.items():
             try:
                 header = read_header(self._folder, key)
-            except UnknownVersion as error:
-                self._leave(key, error)
-                self._may_be_readable = True
-            except BrokenSegment as error:
-                try:
-                    if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
-                        self._set_aside(key, error)
-                    else:  # the crash came between the making of the file and its first batch
-                        delete_segments(self._folder, key)
-                except OSError as lasting:
-                    self._leave(key, lasting)
-            except OSError as error:
-                self._leave(key, error)
-            else:
+            except FileNotFoundError:  # another worker has just deleted it
+                continue
+            except (BrokenSegment, OSError) as error:
+                self._deal_with(key, segments, error)
+                continue
+            if self._is_ours(header.session_id):
                 self._journals.setdefault((header.app_id, header.session_id), []).append(key)
                 self._sessions.defer(header.app_id, header.session_id)
         self.total = sum(len(keys) for keys in self._journals.values())
+
+    def _deal_with(self, key: str, segments: Sequence[int], error: BrokenSegment | OSError) -> None:
+        """Deal with a journal whose header does not say whose it is: of another worker it may be one that begins."""
+        if not self._has_what_is_nobodys:
+            self._may_be_readable |= isinstance(error, UnknownVersion | OSError)
+        elif isinstance(error, UnknownVersion):
+            self._leave(key, error)
+            self._may_be_readable = True
+        elif isinstance(error, OSError):
+            self._leave(key, error)
+        else:
+            try:
+                if any(segment_path(self._folder, key, segment).stat().st_size for segment in segments):
+                    self._set_aside(key, error)
+                else:  # the crash came between the making of the file and its first batch
+                    delete_segments(self._folder, key)
+            except OSError as lasting:
+                self._leave(key, lasting)
+
+    def _is_ours(self, session_id: str) -> bool:
+        return self._boundary.owner(session_id) == self._boundary.index
 
     async def run(self) -> None:
         """Bring every journal back, then reconcile rows and files."""
@@ -148,6 +177,10 @@ class Recovery:
                     self._sessions.attach(app_id, session_id, self._clock.now_us())
                     self.done += len(keys)
             await self._settle_rows()
+            self._is_brought_back = True
+            if self._boundary.index != 0:
+                self.reconciled = True
+                return
             await reconcile(
                 recordings=self._recordings,
                 storage=self._storage,
@@ -155,11 +188,24 @@ class Recovery:
                 wall=self._wall,
                 save=self._recorder.save,
                 save_found=self._save_found,
-                made_again=self._made_again,
+                made_again=self._made_again | await self._made_again_by_others(),
             )
             self.reconciled = True
         finally:
             self.running = False
+
+    async def answer(self, _question: bytes) -> bytes:
+        """Answer ``MADE_AGAIN``: the recordings whose file this worker makes again, or null as long as it looks."""
+        return msgspec.json.encode(sorted(self._made_again) if self._is_brought_back else None)
+
+    async def _made_again_by_others(self) -> set[str]:
+        """Return what other workers make again, once all of them know: their rows have no file meanwhile."""
+        while True:
+            found = await self._boundary.ask_all(MADE_AGAIN)
+            known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
+            if len(known) == self._boundary.count - 1 and None not in known:
+                return {each for made_again in known for each in made_again or ()}
+            await asyncio.sleep(_ASK_AGAIN_S)
 
     # ---- journals ----------------------------------------------------------------------------------------------
 
@@ -290,7 +336,7 @@ class Recovery:
     async def _settle_rows(self) -> None:
         """Finish the unfinished rows of before this start that no journal tells of."""
         for row in await self._recordings.unfinished():
-            if row.id in self._journaled or row.created_at >= self._started_at:
+            if row.id in self._journaled or row.created_at >= self._started_at or not self._is_ours(row.session_id):
                 continue
             finished = await asyncio.to_thread(finished_since, self._storage, row)
             if finished is not None:  # the row is older than its file: a catalog was restored

@@ -31,6 +31,7 @@ class Holds:
 
     async def put(self, *, app_id: str, recording_id: str, hold: LegalHold) -> Recording:
         """Keep a recording from retention and erasure from ``hold.since``, which is now; raise NotFound or Conflict."""
+        await self._commands.get(app_id=app_id, recording_id=recording_id)  # NotFound, Elsewhere: before it is changed
         held = await self._register.put(recording_id, app_id, hold)
         if held:
             self._repeat(recording_id, hold)
@@ -50,6 +51,7 @@ class Holds:
 
     async def release(self, *, app_id: str, recording_id: str) -> Recording:
         """Release a recording to retention and erasure; raise NotFound if there is none."""
+        await self._commands.get(app_id=app_id, recording_id=recording_id)
         if await self._register.release(recording_id, app_id):
             self._repeat(recording_id, None)
             log.info("legal_hold_released", recording_id=recording_id, app_id=app_id)

@@ -9,12 +9,16 @@
 4. Not moved is what somebody else has in hands: signed links and stream tokens. They end when they say, by the new
    time.
 
+5. Of several workers, worker 0 does this, and tells the others, which find in the catalog how its clock is set. What
+   one of them saves in the milliseconds between is stamped by the time of before the jump.
+
 The journal's clock takes no part in it (``clock.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -28,20 +32,27 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.retention.sweeper import Sweeper
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.webhooks.dispatcher import Dispatcher
+from wavstream.workers.boundary import Boundary
 
+CLOCK_JUMPED = "the clock has jumped"
 LOOK_S = 0.25
+_FOLLOW_S = 5.0
+"""How often a worker looks whether it was not told."""
 
 log = structlog.get_logger(__name__)
 
 
-async def go_on(clocks: Clocks, *, corrections: ClockCorrections, recordings: Recordings) -> None:
+async def go_on(
+    clocks: Clocks, *, corrections: ClockCorrections, recordings: Recordings, is_beside: bool = False
+) -> None:
     """Let the clocks of a server that starts go on from the catalog, before anything is stamped.
 
-    Raise DependencyError if the catalog fails.
+    ``is_beside``: it is a worker that starts beside others, whose clocks it has to have. Raise DependencyError if the
+    catalog fails.
     """
-    is_recording = any(row.status.is_running for row in await recordings.unfinished())
+    is_recording = is_beside or any(row.status.is_running for row in await recordings.unfinished())
     by = clocks.go_on(await corrections.known(), is_recording=is_recording)
-    if by:
+    if by and not is_beside:
         log.warning("journal_clock_goes_on", by_s=round(by.total_seconds(), 3))
 
 
@@ -58,6 +69,7 @@ class ClockWatch:
         sweeper: Sweeper,
         dispatcher: Dispatcher,
         set_aside: SetAside,
+        boundary: Boundary,
     ) -> None:
         self.jumps = 0
         """How often the clock was moved since the start, or was found moved at it."""
@@ -68,6 +80,7 @@ class ClockWatch:
         self._sweeper = sweeper
         self._dispatcher = dispatcher
         self._set_aside = set_aside
+        self._boundary = boundary
         self._kept: BootClocks | None = None
         """What the catalog has of the clocks."""
         self._told_us: int | None = None
@@ -97,10 +110,35 @@ class ClockWatch:
             await asyncio.to_thread(self._set_aside.keep_from_now)
             self._dispatcher.look_again()
         self._told_us = None
+        await self.keep()
+
+    async def keep(self) -> None:
+        """Write how the clocks are set, if the catalog has it otherwise; raise DependencyError if that fails."""
         setting = self._clocks.setting()
         if setting is not None and not setting.agrees(self._kept):
             await self._corrections.keep(setting)
             self._kept = setting
+
+    async def follow(self) -> None:
+        """Follow the clock of worker 0, which corrects rows for all, until cancelled (rule 5)."""
+        has_jumped = asyncio.Event()
+
+        async def hear(_body: bytes) -> bytes:
+            has_jumped.set()
+            return b""
+
+        self._boundary.answers(CLOCK_JUMPED, hear)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FOLLOW_S):
+                    await has_jumped.wait()
+            has_jumped.clear()
+            with suppress(DependencyError):  # worker 0 tells it, and this one looks again
+                jump = self._clocks.behind(await self._corrections.known())
+                if jump is not None:
+                    self._clocks.follow(jump)
+                    self._recorder.clock_jumped(jump.by)
+                    self._sweeper.clock_jumped(jump.by)
 
     async def _move(self) -> int:
         # Whole, also where the server stops meanwhile: what it finishes then has to go by the time of the moved rows.
@@ -116,6 +154,7 @@ class ClockWatch:
         self._recorder.clock_jumped(jump.by)
         self._sweeper.clock_jumped(jump.by)
         self._dispatcher.clock_jumped(jump.by)
+        self._boundary.tell_all(CLOCK_JUMPED)
         return moved
 
     def _tell(self, jump: ClockJump) -> None:

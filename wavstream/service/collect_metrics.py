@@ -15,7 +15,7 @@ from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.media.closing import COUNTED_CODES
 from wavstream.media.endpoint import MediaCounters
-from wavstream.metrics import MetricSample, MetricType
+from wavstream.metrics import Across, MetricSample, MetricType
 from wavstream.model.recording import EndReason, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
@@ -23,7 +23,7 @@ from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
@@ -56,12 +56,12 @@ def collect_metrics(
 
     def read() -> Iterator[MetricSample | Metric]:
         build = {"version": __version__, "python": platform.python_version()}
-        yield MetricSample("wavstream_build_info", "1; which wavstream and which Python this is.", 1, labels=build)
+        text = "1; which wavstream and which Python this is."
+        yield MetricSample("wavstream_build_info", text, 1, labels=build, across=Across.MAX)
         yield from _requests(requests, authenticator)
         yield from _ends(recorder)
-        yield MetricSample(
-            "wavstream_disk_free_bytes", "Free bytes of the data folder's disk.", reserve.free_bytes or 0
-        )
+        text, free_bytes = "Free bytes of the data folder's disk.", reserve.free_bytes or 0
+        yield MetricSample("wavstream_disk_free_bytes", text, free_bytes, across=Across.MIN)
         yield from _media(counters)
         for what, count in sessions.all_left_out().items():
             left_out = "What calls had no room for."
@@ -78,10 +78,11 @@ def collect_metrics(
         running = sum(len(session.recordings.running) for session in sessions)
         yield MetricSample("wavstream_sessions", "Live sessions.", len(sessions))
         overloaded = float(sessions.load.door.closed_by is not None)
-        yield MetricSample("wavstream_overloaded", "1 while streams of new calls are refused for load.", overloaded)
+        text = "1 while streams of new calls are refused for load."
+        yield MetricSample("wavstream_overloaded", text, overloaded, across=Across.MAX)
         late_apps = sum(door.closed_by is not None for door in sessions.load.doors.values())
         text = "Apps whose new calls are refused: their recordings wait too long to be folded."
-        yield MetricSample("wavstream_overloaded_apps", text, late_apps)
+        yield MetricSample("wavstream_overloaded_apps", text, late_apps, across=Across.MAX)
         refused = "Streams of new calls that were refused for load."
         yield MetricSample("wavstream_overload_refusals_total", refused, sessions.load.refused, MetricType.COUNTER)
         unread_s = sessions.reading.unread_us / 1e6
@@ -94,7 +95,8 @@ def collect_metrics(
             "wavstream_journal_queued_bytes", "Journal bytes that wait for the disk.", writer.queued_bytes
         )
         failing = float(bool(writer.failing or writer.refused))
-        yield MetricSample("wavstream_journal_failing", "1 while the journal's disk refuses or hangs.", failing)
+        text = "1 while the journal's disk refuses or hangs."
+        yield MetricSample("wavstream_journal_failing", text, failing, across=Across.MAX)
         yield MetricSample("wavstream_render_jobs_waiting", "Fold jobs that wait.", recorder.render.waiting)
         yield MetricSample("wavstream_live_listeners", "Who listens to recordings while they are made.", live.listeners)
         slow = "Live listeners that were cut off because they did not keep up."
@@ -102,14 +104,17 @@ def collect_metrics(
         pending = "Journals of before the last start that are not brought back yet."
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         aside = "Journals, and what is none, that were set aside."
-        yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count)
+        yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count, across=Across.MAX)
         left = "Files and journals that should be gone, and that the disk does not let go."
         yield MetricSample("wavstream_removals_failing", left, removals.waiting + sweeper.failing)
         jumped = "Times that the wall clock was put forth or back, by a second or more."
-        yield MetricSample("wavstream_clock_jumps_total", jumped, clock_watch.jumps, MetricType.COUNTER)
+        yield MetricSample(
+            "wavstream_clock_jumps_total", jumped, clock_watch.jumps, MetricType.COUNTER, across=Across.MAX
+        )
         yield from _webhooks(dispatcher)
         failing = float(opened.trouble is not None)
-        yield MetricSample("wavstream_opener_failing", "1 while the opener cannot be reached.", failing)
+        text = "1 while the opener cannot be reached."
+        yield MetricSample("wavstream_opener_failing", text, failing, across=Across.MAX)
 
     return read
 

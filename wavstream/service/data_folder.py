@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +34,7 @@ WITHOUT_CATALOG = (
     "a new one is made: recordings are entered again, apps and keys are not, and nobody comes in without a key; stop "
     "and restore a backup, or add the apps again with 'wavstream apps add'"
 )
+_SPOOL_OF_WORKER = "worker-"
 _LOSSES = 20
 """As many are told; all are in the log."""
 
@@ -66,6 +68,7 @@ class DataFolder:
         }
         self.losses: list[str] = []
         """What was lost with folders that were removed while the server runs: a sentence each."""
+        self._tells_losses = True
         self._lock: int | None = None
         self._open: dict[Path, int] = {}
         """Descriptors of the folders: as long as one is open, no other folder is given its number."""
@@ -96,12 +99,40 @@ class DataFolder:
             raise _unusable(self.root, error) from error
         try:
             for leftover in self.spool.iterdir():
-                leftover.unlink()
+                if leftover.name.startswith(_SPOOL_OF_WORKER):
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
         except OSError as error:
             self.release()
             raise OperatorError(
                 f"{error.filename} cannot be removed ({error.strerror}): the spool is for unfinished files alone"
             ) from error
+        self._open_folders()
+
+    def join(self, lock: int, *, worker: int) -> None:
+        """Use the folder that the supervisor has claimed, with the descriptor of its lock; raise OperatorError.
+
+        Each worker has a spool of its own, below the other: it is empty when it starts, whatever the others make.
+        """
+        os.umask(0o077)
+        self._lock = lock
+        self._tells_losses = worker == 0
+        self._open_folders()
+        self.spool = self.spool / f"{_SPOOL_OF_WORKER}{worker}"
+        try:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.spool)
+            self.spool.mkdir(mode=FOLDER)
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+
+    @property
+    def lock_descriptor(self) -> int | None:
+        """What has the folder claimed, in whatever process it is open; None: nothing."""
+        return self._lock
+
+    def _open_folders(self) -> None:
         try:
             for folder in self._lost:
                 self._open[folder] = _open(folder)
@@ -139,7 +170,8 @@ class DataFolder:
             opened, self._open[folder] = self._open[folder], _open(folder)
             os.close(opened)
             loss = f"{folder} was removed, and made again at {at:%Y-%m-%d %H:%M:%S} UTC: {self._lost[folder]}"
-            log.error("data_folder_removed", folder=str(folder), loss=loss)
+            if self._tells_losses:
+                log.error("data_folder_removed", folder=str(folder), loss=loss)
             self.losses[:] = [*self.losses, loss][-_LOSSES:]
         return gone
 

@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 class DiskWatch:
     """Watches the disk of one data folder."""
 
-    def __init__(self, root: Path, reserve_file: ReserveFile) -> None:
+    def __init__(self, root: Path, reserve_file: ReserveFile, *, looks_after: bool = True) -> None:
+        """``looks_after``: whether this worker keeps the reserve file and tells of the disk, for all of them."""
+        self._looks_after = looks_after
         self._root = root
         self._reserve_file = reserve_file
         self._is_full = False
@@ -33,6 +35,8 @@ class DiskWatch:
 
     def look(self) -> None:
         """Keep room for what frees some; say once if there is none, or none is kept. Blocks."""
+        if not self._looks_after:
+            return
         try:
             free_bytes = self._look()
             if not self._is_full:

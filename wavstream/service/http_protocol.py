@@ -9,6 +9,8 @@
 5. Of a target in absolute form, the authority is whom the request is for; ``Host`` is not asked (RFC 9112, 3.2.2).
 6. A refusal is an answer that the peer gets to read: our side ends behind it, and what the peer still sends is read and
    dropped for a moment. Closing at once would have the kernel throw the answer away.
+7. Where there are several workers, a request for a session of another goes there with its connection: what was read of
+   it and of all behind it is kept until it is answered (``unanswered``), and is read there first.
 """
 
 from __future__ import annotations
@@ -16,23 +18,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httptools
-import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from wavstream.access.connections import Connections, Place
-from wavstream.access.origin import Networks
+from wavstream.access.connections import Place
+from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
-from wavstream.media.refusals import RefusalLog
+from wavstream.media.handshake import IS_ANSWERED
 from wavstream.service.counted_transport import CountedTransport
-from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
+from wavstream.service.deadlines import Owed, PeerDeadlines, Refusal
+from wavstream.service.front import Front
+from wavstream.service.unanswered import Unanswered
+from wavstream.workers.boundary import WorkerUnavailable
 
 _MAX_PIPELINED = 8
 """Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
@@ -49,28 +51,6 @@ _ANSWERS = {
     Refusal.MALFORMED: (400, "Invalid HTTP request received."),
 }
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
-    """What all HTTP connections share."""
-
-    limits: HttpLimits
-    connections: Connections
-    refusal_log: RefusalLog
-    trusted_proxies: Networks = ()
-    open: set[Any] = field(default_factory=set)
-    """Every connection that is open, as its protocol; media WebSockets too."""
-    refused: Counter[Refusal] = field(default_factory=Counter)
-    """Connections that were not taken, or were ended for what their peers did, since the start of the process."""
-
-    def refuse(self, refusal: Refusal, address: str | None) -> None:
-        """Count it, and log it unless there were many."""
-        self.refused[refusal] += 1
-        if self.refusal_log.tells(f"connection_refused {refusal.value}"):
-            log.info("connection_refused", reason=refusal.value, address=address)
-
 
 class _TooMuch(Exception):
     """The head is larger than it may be."""
@@ -82,9 +62,23 @@ class HttpProtocol(HttpToolsProtocol):
     ASGI cannot abort a peer that does not read, and its layers cost more than sending a piece.
     """
 
-    def __init__(self, config: Config, server_state: ServerState, *, front: Front) -> None:
-        super().__init__(config, server_state, {})
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        *,
+        front: Front,
+        received: bytes = b"",
+        is_answered: bool = False,
+    ) -> None:
+        """``received``: what another worker has read of it; for ``is_answered`` see ``Boundary.hand_over``."""
+        super().__init__(config, server_state, {IS_ANSWERED: is_answered})
         self._front = front
+        self._received = received
+        self._unanswered = Unanswered(front.unanswered_bytes) if front.boundary.count > 1 else None
+        """None: everything is answered here."""
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered; ``cycle`` is the newest."""
         self._limits = front.limits
         self._head_bytes = 0
         """Of the message that is being read, as far as the parser has told."""
@@ -119,6 +113,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._limits.look_s, self._look)
         if self._is_stopping:
             self.transport.abort()
+        elif self._received:
+            received, self._received = self._received, b""
+            self.data_received(received)  # before the socket is read
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application that the peer is gone."""
@@ -139,6 +136,8 @@ class HttpProtocol(HttpToolsProtocol):
             if self._dropped_bytes > _MAX_DROPPED_BYTES:
                 self.transport.abort()
             return
+        if self._unanswered is not None:
+            self._unanswered.add(data)
         self._unset_keepalive_if_required()
         if self._deadlines.owed is Owed.NOTHING and not self._is_answering():
             self._deadlines.expect(Owed.HEAD)
@@ -175,7 +174,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, whose scope has the connection in it."""
         super().on_message_begin()
-        self.scope["extensions"] = {WIRE: {"wire": self}}
+        if self._unanswered is not None:
+            self._unanswered.begin()
+        self.scope["extensions"] = {WIRE: {"wire": self}, CONNECTION: {"connection": self}}
         # What the parser has told already of this piece is of the message before.
         self._given_bytes = -self._piece_bytes if self._has_told else 0
         self._has_told, self._has_head = True, False
@@ -218,6 +219,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for nothing while the request is answered."""
         self._has_told = True
+        if self._unanswered is not None:
+            self._unanswered.complete()
         self._deadlines.expect(Owed.NOTHING)
         if self._is_answering():
             self._front.connections.work(self._place)
@@ -225,10 +228,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        if self._unanswered is not None:
+            self._unanswered.answer()
         super().on_response_complete()
         self._place.was_answered = True
         if not self._is_answering() and not self.transport.is_closing():
             self._front.connections.wait(self._place)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _count(self, size_bytes: int) -> None:
         self._has_told = True
@@ -257,6 +266,43 @@ class HttpProtocol(HttpToolsProtocol):
         self.handle_websocket_upgrade()
         if early:
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
+
+    # ---- another worker --------------------------------------------------------------------------------------------
+
+    async def hand_over(self, worker: int) -> None:
+        """Hand the connection to a worker, which answers the request that is being answered here, and all behind it.
+
+        Return too if the peer is gone, or was told something else. Raise WorkerUnavailable: it is to be answered here.
+        """
+        cycle = self._answering
+        assert cycle is not None
+        assert self._unanswered is not None
+        transport = self._counted.inner
+        if transport.get_write_buffer_size():  # what was answered before
+            transport.set_write_buffer_limits(high=0)
+            await self.flow.drain()
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
+        if cycle.disconnected or transport.is_closing():
+            return
+        was_told_to_go_on = not cycle.waiting_for_100_continue
+        received = self._unanswered.read(without_expect=was_told_to_go_on)
+        if received is None:
+            cycle.keep_alive = False
+            raise WorkerUnavailable(worker)
+        transport.pause_reading()
+        self.connections.discard(self)  # its place is there from now on
+        try:
+            descriptor = transport.get_extra_info("socket").fileno()
+            self._front.boundary.hand_over(worker, descriptor, received, is_answered=False)
+        except WorkerUnavailable:
+            self.connections.add(self)
+            if not self.flow.read_paused:
+                transport.resume_reading()
+            raise
+        cycle.disconnected = self._is_over = True  # uvicorn writes nothing more
+        self._leave()
+        transport.abort()
 
     # ---- time ------------------------------------------------------------------------------------------------------
 

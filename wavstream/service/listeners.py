@@ -63,6 +63,12 @@ class Listeners:
             raise
         return listeners
 
+    def of_another(self) -> Listeners:
+        """Return the same sockets, as those of another process, which looks after their files."""
+        listeners = Listeners()
+        listeners.sockets, listeners.port = self.sockets, self.port
+        return listeners
+
     @property
     def places(self) -> list[str]:
         """Where it listens: the TCP port, and the paths of unix sockets as ``unix:/path``."""

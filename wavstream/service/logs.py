@@ -67,16 +67,25 @@ class Summary:
 
 SUMMARY = Summary()
 """Of the process, as its logging is."""
+_WORKER: dict[str, int] = {}
+"""What is in each line of a worker. Not part of a configuration: a logger that the supervisor has used keeps that."""
 
 
-def configure(settings: LogSettings) -> None:
-    """Set up the logging of this process; libraries that use the standard one are logged from warnings on."""
+def configure(settings: LogSettings, *, worker: int | None = None) -> None:
+    """Set up the logging of this process; libraries that use the standard one are logged from warnings on.
+
+    ``worker``: its number, where the server is several processes; in each of its lines.
+    """
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _of_worker,
     ]
+    _WORKER.clear()
+    if worker is not None:
+        _WORKER["worker"] = worker
     structlog.configure(
         processors=[SUMMARY, *common, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -101,6 +110,12 @@ def configure(settings: LogSettings) -> None:
     threading.excepthook = _ended_thread
 
 
+def flush() -> None:
+    """Wait, for two seconds at most, until what was logged is written; the thread then holds nothing."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 def log_refusal(error: str) -> None:
     """Log why a command cannot be done, for machines that read the log and not what is printed."""
     log.error("command_refused", error=error)
@@ -123,6 +138,11 @@ def _rendering(settings: LogSettings) -> list[Processor]:
     # The rich formatters print the values of locals, and keys are among them.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _of_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event.update(_WORKER)
+    return event
 
 
 def _of_library(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -20,15 +20,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
+from wavstream.errors import WavstreamError
 from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
+from wavstream.service.entrance import Entrance
 from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
-from wavstream.service.logs import SUMMARY, loop_exception
+from wavstream.service.logs import SUMMARY, configure, loop_exception
 from wavstream.service.memory import give_memory_back
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
+from wavstream.service.supervisor import Supervisor, worker_count
+from wavstream.service.worker_place import WorkerPlace, WorkerStart
 from wavstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -72,9 +76,10 @@ class Server(uvicorn.Server):
         """Start to serve, and say so; called once by uvicorn, whose own accepting has no bounds."""
         assert sockets is not None
         make = functools.partial(HttpProtocol, self.config, self.server_state, front=self._service.front)
-        self.servers: list[Any] = [
-            Acceptor(each, self._service.settings.http, front=self._service.front, protocol=make) for each in sockets
-        ]
+        front = self._service.front
+        entrance = Entrance(self._service.settings.http, front=front, protocol=make)
+        front.boundary.takes(entrance.take)
+        self.servers: list[Any] = [Acceptor(each, front=front, entrance=entrance) for each in sockets]
         self.started = True
         self.ready.set()
 
@@ -117,22 +122,28 @@ async def running(
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: UnixClock | None = None,
     steady_us: Callable[[], int] | None = None,
+    place: WorkerPlace | None = None,
 ) -> AsyncIterator[tuple[Service, asyncio.Task[None]]]:
-    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task."""
-    listeners = Listeners.open(settings)
+    """Run a server, and yield it with its task once it is ready; ``signals`` end the start, or the task.
+
+    ``place``: it is one worker of several; None: it is one process.
+    """
+    listeners = Listeners.open(settings) if place is None else place.listeners
     chosen = settings.model_copy(update={"port": listeners.port or settings.port})
-    service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us)
+    service = Service(chosen, wall=wall, clock=clock, steady_us=steady_us, place=place)
     start = asyncio.create_task(service.start(), name="start")
     if signals is not None:
         signals.cancel(start)
     try:
         await start
-        await asyncio.to_thread(service.folder.note_places, listeners.places)
+        if place is None:
+            await asyncio.to_thread(service.folder.note_places, listeners.places)
     except BaseException:
         listeners.close()
         await service.stop()
         raise
-    _warn_of_links(service.settings)
+    if service.begins_server:
+        _warn_of_links(service.settings)
     server = Server(service, _config(service))
     if signals is not None:
         signals.stop(lambda number: server.handle_exit(number, None))
@@ -143,6 +154,8 @@ async def running(
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
+        if place is not None:
+            await place.boundary.close()
         await service.stop()
         listeners.close()
 
@@ -159,6 +172,28 @@ async def wait_until_ready(ready: asyncio.Event, serving: asyncio.Task[None]) ->
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raise OperatorError if the server cannot start."""
+    count = worker_count(settings)
+    if count > 1:
+        _raise_descriptor_limit()
+        Supervisor(settings, count, work=_serve_as_worker).run()
+        return
+    _serve(settings, None)
+    log.info("server_stopped")
+
+
+def _serve_as_worker(start: WorkerStart) -> int:
+    """Serve in the place of a worker, until the supervisor says so or is gone; return the exit code."""
+    configure(start.settings.log, worker=start.index)
+    place = WorkerPlace(start)
+    try:
+        _serve(start.settings, place)
+    except WavstreamError as error:
+        place.refuse(error)
+        return error.exit_code
+    return 0
+
+
+def _serve(settings: Settings, place: WorkerPlace | None) -> None:
     signals = StopSignals(start_timeout_s=settings.http.shutdown_timeout_s)
     signals.catch()
     _raise_descriptor_limit()
@@ -167,9 +202,15 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(loop_exception)
-        async with running(settings, signals=signals, steady_us=uptime_us) as (service, task):
+        if place is not None:
+            place.begin()
+        async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
             make_facades(service.app)
             _freeze_gc()
+            if place is not None:
+                place.ready()
+                await task
+                return
             log.info(
                 "server_ready",
                 url=service.settings.base_url,
@@ -184,7 +225,6 @@ def serve(settings: Settings) -> None:
         except asyncio.CancelledError:  # of the start
             if signals.asked is None:
                 raise
-    log.info("server_stopped")
 
 
 def _warn_of_links(settings: Settings) -> None:

@@ -35,7 +35,7 @@ from wavstream.model.recording import Recording
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
-from wavstream.recovery.recovery import Recovery
+from wavstream.recovery.recovery import MADE_AGAIN, Recovery
 from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.retention.expiry import Expiry
@@ -47,7 +47,9 @@ from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.named import check_names
+from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
+from wavstream.service.readiness import Readiness
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
@@ -60,6 +62,8 @@ from wavstream.service.wiring import (
     media_endpoint,
     twilio_account,
 )
+from wavstream.service.worker_metrics import WorkerMetrics
+from wavstream.service.worker_place import WorkerPlace
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.commands import Commands
@@ -75,6 +79,7 @@ from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
+from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
 
@@ -97,12 +102,16 @@ class Service:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: UnixClock | None = None,
         steady_us: Callable[[], int] | None = None,
+        place: WorkerPlace | None = None,
     ) -> None:
         """Prepare the service; links and retention go by ``wall``, journals by ``clock``.
 
         ``wall`` is looked at for jumps beside ``steady_us``; None: whatever it says, so much time has passed.
+        ``place``: among the workers of this server; None: it is one process.
         """
         self.settings = settings
+        self._place = place
+        self.boundary: Boundary = Alone() if place is None else place.boundary
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
@@ -115,11 +124,15 @@ class Service:
     async def start(self) -> None:
         """Open the data folder and bring back what was running; raises OperatorError."""
         settings = self.settings
+        shared = self.boundary.shared
         refuse_weak_keys(settings)
-        self.folder.claim()
+        if self._place is None:
+            self.folder.claim()
+        else:
+            self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
         reserve_file = ReserveFile(self.folder.reserve_file)
-        disk_watch = DiskWatch(self.folder.root, reserve_file)
+        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
         await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
@@ -135,7 +148,9 @@ class Service:
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
-        await go_on(self.clocks, corrections=corrections, recordings=self.catalog.recordings)
+        await go_on(
+            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
+        )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
         )
@@ -157,9 +172,10 @@ class Service:
             now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
-        await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
-        refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
-        check_names(settings, await self.catalog.apps.list())
+        if self.begins_server:
+            await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
+            refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
+            check_names(settings, await self.catalog.apps.list())
         self._loop = asyncio.get_running_loop()
         self._writer = JournalWriter(
             self.folder.journal,
@@ -186,18 +202,23 @@ class Service:
             publisher=publisher,
             patience=Patience.of(file_s=settings.behind_wait_s, early_s=settings.stall_wait_s),
             removals=removals,
+            shared=shared,
         )
         self._closing.push_async_callback(self.recorder.stop, FINISH_S)
-        quotas = quotas_of(settings)
-        pools = Pools.of(settings.limits)
+        quotas = quotas_of(settings, shared)
+        pools = Pools.of(settings.limits, shared)
         self._closing.push_async_callback(pools.stop)
         self.live = Live(
-            self.recorder, reads=pools.live_reads, max_listeners=settings.limits.live_listeners, quotas=quotas
+            self.recorder,
+            reads=pools.live_reads,
+            max_listeners=settings.limits.live_listeners,
+            quotas=quotas,
+            shared=shared,
         )
         beside = (self.folder.link_keys, self.folder.journal, self.folder.recordings)
         reserve = DiskReserve(self.folder.spool, settings.limits.min_free_bytes, beside=beside)
         await reserve.look()
-        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve)
+        self.usage = AppUsage(quotas, catalog=self.catalog, recorder=self.recorder, reserve=reserve, shared=shared)
         await self.usage.look()
         conversions = Conversions(
             storage=storage,
@@ -207,6 +228,7 @@ class Service:
             max_bytes=settings.limits.conversion_bytes,
             quotas=quotas,
             removals=removals,
+            shared=shared,
         )
         self._closing.push_async_callback(conversions.stop)
         open_files, fetches = OpenFiles(), Fetches()
@@ -219,8 +241,10 @@ class Service:
             kept=timedelta(hours=settings.retention.hours),
             reserve_file=reserve_file,
         )
-        for end in (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget):
-            eraser.on_removal(end)
+        news = News(self.boundary)
+        news.of_webhooks(self.catalog, self.webhooks.dispatcher)
+        ends = (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget)
+        news.of_removals(eraser, self.recorder, ends)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
@@ -245,6 +269,7 @@ class Service:
             new_recordings=new_recordings,
             options_of=app_cache.last_options,
             quotas=quotas,
+            shared=shared,
         )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
@@ -264,6 +289,7 @@ class Service:
             now_us=self.clock.now_us,
             wall=self._wall,
             who_asks=lambda app_id: self.authenticator.who(app_id),
+            boundary=self.boundary,
         )
         self.recorder.set_automatic_end_handler(commands.end_automatically)
         self.authenticator = Authenticator(
@@ -271,9 +297,12 @@ class Service:
             app_cache=app_cache,
             master=master,
             twilio=twilio_account(settings),
+            shared=shared,
             now=self._wall,
         )
         await self.authenticator.refresh()
+        news.of_apps(self.catalog, self.authenticator)
+        news.of_sessions(self.sessions)
         self.recovery = Recovery(
             folder=self.folder.journal,
             sessions=self.sessions,
@@ -283,7 +312,10 @@ class Service:
             writer=self._writer,
             clock=self.clock,
             wall=self._wall,
+            boundary=self.boundary,
+            is_again=self._place is not None and self._place.start.is_again,
         )
+        self.boundary.answers(MADE_AGAIN, self.recovery.answer)
         self._gateway = GatewayCommands(
             commands,
             self.catalog.operations,
@@ -302,6 +334,7 @@ class Service:
             secret_box=secret_box,
             digests=digests,
             now=self._wall,
+            shared=shared,
         )
         watch = Watch(
             self.folder,
@@ -329,12 +362,13 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            boundary=self.boundary,
             messages=self.webhooks.messages,
-            readiness=watch.not_ready_because,
+            readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
             fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
-            metrics_registry=self.metrics.registry,
+            metrics=WorkerMetrics(self.metrics, self.boundary).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -368,6 +402,7 @@ class Service:
             authenticator=self.authenticator,
             app_cache=app_cache,
             sessions=self.sessions,
+            boundary=self.boundary,
             now_us=self.clock.now_us,
         )
         sweeper = Sweeper(self.catalog, storage, eraser)
@@ -379,8 +414,9 @@ class Service:
             sweeper=sweeper,
             dispatcher=self.webhooks.dispatcher,
             set_aside=self._writer.set_aside,
+            boundary=self.boundary,
         )
-        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log)
+        self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -401,18 +437,23 @@ class Service:
             )
         )
         self.recovery.defer_streams()
-        self.webhooks.start()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
         self._keep(reserve.watch, "disk reserve")
         self._keep(disk_watch.run, "disk")
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
-        self._keep(watch.modes, "file modes")
         self._keep(watch.folders, "data folder")
-        self._keep(clock_watch.run, "wall clock")
-        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
-        self._keep(sweep, "sweeper")
+        if self._does_what_is_done_once:
+            if self._place is not None:  # the other workers go by it
+                await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
+            self.webhooks.start()
+            self._keep(watch.modes, "file modes")
+            self._keep(clock_watch.run, "wall clock")
+            sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
+            self._keep(sweep, "sweeper")
+        else:
+            self._keep(clock_watch.follow, "wall clock")
         self._schedule_tick(self._loop.time())
 
     def begin_shutdown(self) -> None:
@@ -426,7 +467,7 @@ class Service:
 
     async def _recover(self) -> None:
         await self.recovery.run()
-        await self._gateway.finish_stops()
+        await self._gateway.finish_stops(lambda session_id: self.boundary.owner(session_id) == self.boundary.index)
 
     async def _end_background(self) -> None:
         self.begin_shutdown()
@@ -435,6 +476,18 @@ class Service:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ---- among several workers ---------------------------------------------------------------------------------
+
+    @property
+    def _does_what_is_done_once(self) -> bool:
+        """Whether webhooks, retention, and what the data folder needs as a whole are this worker's to do."""
+        return self.boundary.index == 0
+
+    @property
+    def begins_server(self) -> bool:
+        """Whether the server begins with this start; else others record already, or this one is one of the next."""
+        return self._place is None or (self.boundary.index == 0 and not self._place.start.is_again)
 
     # ---- what the parts are handed -----------------------------------------------------------------------------
 

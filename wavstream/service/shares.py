@@ -9,6 +9,7 @@ from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.settings import Settings
 from wavstream.settings.tables import Limits
 from wavstream.turns.fair_pool import FairPool, Places
+from wavstream.workers.shared_counts import SharedCounts
 
 DOWNLOAD_THREADS = 8
 """Each waits for the disk."""
@@ -30,13 +31,13 @@ class Pools:
     """What is played to calls; each plays one sound at a time."""
 
     @classmethod
-    def of(cls, limits: Limits) -> Pools:
-        """Return the pools with their bounds."""
+    def of(cls, limits: Limits, shared: SharedCounts | None = None) -> Pools:
+        """Return the pools with their bounds; ``shared`` has what other workers count."""
         downloads = Places(in_all=limits.downloads, of_app=limits.downloads_per_app, setting="limits.downloads")
         ranges = Places(in_all=limits.live_ranges, of_app=limits.live_ranges_per_app, setting="limits.live_ranges")
         return cls(
-            downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads),
-            live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges),
+            downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads, shared=shared),
+            live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges, shared=shared),
             sounds=FairPool("sound", threads=SOUND_THREADS),
         )
 
@@ -57,12 +58,13 @@ def conversion_places(limits: Limits) -> Places:
     )
 
 
-def quotas_of(settings: Settings) -> Quotas:
-    """Return the quotas of all apps, with the limits that they share."""
+def quotas_of(settings: Settings, shared: SharedCounts | None = None) -> Quotas:
+    """Return the quotas of all apps, with the limits that they share; ``shared`` has what other workers count."""
     table, limits = settings.quotas, settings.limits
     return Quotas(
         server={quota: getattr(limits, quota) for quota in Quota if quota in Limits.model_fields},
         defaults={quota: getattr(table, quota) for quota in Quota},
         streams_per_session=limits.streams_per_session,
         of_apps={app_id: own.model_dump(exclude_none=True) for app_id, own in table.apps.items()},
+        shared=shared,
     )

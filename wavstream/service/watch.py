@@ -102,6 +102,8 @@ class Watch:
                 continue  # `/readyz` says so; keys that are known go on
             self._live.end_without(self._authenticator.is_good)
             if self._authenticator.version != version:
+                with suppress(DependencyError):
+                    await self._catalog.apps.look_for_webhooks()
                 version = self._authenticator.version
                 await self._reload_links()
 

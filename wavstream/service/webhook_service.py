@@ -80,7 +80,7 @@ class WebhookService:
         self.dispatcher = Dispatcher(delivery)
 
     def start(self) -> None:
-        """Deliver what was left and what comes."""
+        """Deliver what was left and what comes; in one worker, for all."""
         self.dispatcher.start()
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:

@@ -11,7 +11,7 @@ import structlog
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
-from wavstream.access.connections import Connections
+from wavstream.access.connections import Connections, OpenConnections
 from wavstream.access.keys import TOKEN_PREFIX, KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.twilio_signature import TwilioAccount
@@ -27,13 +27,18 @@ from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
-from wavstream.service.acceptor import places
 from wavstream.service.deadlines import HttpLimits
+from wavstream.service.entrance import places_here
 from wavstream.service.exposure import listens_beyond_loopback
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.workers.boundary import Boundary
+from wavstream.workers.shared_counts import SharedCounts
+
+_READ_BYTES = 256 * 1024
+"""The most that the event loop reads of a socket at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +50,7 @@ def media_endpoint(
     authenticator: Authenticator,
     app_cache: AppCache,
     sessions: Sessions,
+    boundary: Boundary,
     now_us: Callable[[], int],
 ) -> MediaEndpoint:
     """Return what every media WebSocket shares."""
@@ -54,6 +60,7 @@ def media_endpoint(
         authenticator=authenticator,
         app_cache=app_cache,
         sessions=sessions,
+        boundary=boundary,
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
@@ -71,7 +78,8 @@ def media_endpoint(
             bytes_per_second=media.bytes_per_second,
             batch_us=media.batch_ms * 1000,
             # A tenth of the places is left to requests: who records has to be able to stop.
-            sockets=min(settings.limits.streams, places(settings.http) * 9 // 10),
+            sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
+            sockets_here=places_here(settings.http) * 9 // 10,
         ),
     )
 
@@ -84,9 +92,10 @@ def _own_origins(settings: Settings) -> Iterator[str]:
             yield from (f"http://{authority}", f"https://{authority}", authority)
 
 
-def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
+def http_front(settings: Settings, *, refusal_log: RefusalLog, boundary: Boundary) -> Front:
     """Return what all HTTP connections share."""
-    http = settings.http
+    http, shared = settings.http, boundary.shared
+    waiting = None if shared is None else shared.of("waiting", by_address=True)
     return Front(
         limits=HttpLimits(
             head_bytes=http.head_bytes,
@@ -95,9 +104,12 @@ def http_front(settings: Settings, *, refusal_log: RefusalLog) -> Front:
             body_timeout_s=http.body_timeout_s,
             write_timeout_s=http.write_timeout_s,
         ),
-        connections=Connections(per_address=http.waiting_per_address),
+        connections=Connections(per_address=http.waiting_per_address, shared=waiting),
+        open=OpenConnections(None if shared is None else shared.of("connections")),
         refusal_log=refusal_log,
         trusted_proxies=settings.trusted_proxies,
+        boundary=boundary,
+        unanswered_bytes=http.head_bytes + settings.limits.body_bytes + 2 * _READ_BYTES,
     )
 
 
@@ -127,6 +139,7 @@ def gateway_dependencies(
     secret_box: SecretBox,
     digests: KeyDigests,
     now: Callable[[], datetime],
+    shared: SharedCounts | None,
 ) -> GatewayDependencies:
     """Return what the gateway's API needs."""
     admin_key = settings.admin_api_key
@@ -144,6 +157,8 @@ def gateway_dependencies(
         now=now,
         clock=time.monotonic,
         take_request=quotas.take_request,
+        give_back_request=quotas.give_back_request,
+        shared=shared,
         body_limit_bytes=settings.limits.body_bytes,
         strict_body=settings.gateway.strict_body,
         requests_per_s=settings.gateway.requests_per_s,

@@ -8,17 +8,25 @@ The copy of a file in the other format is not counted, nor is what a journal had
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import Iterable
 
 import structlog
 
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
+from wavstream.model.app import DEFAULT_APP
 from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.quotas import Quota, Quotas
+from wavstream.workers.shared_counts import SharedCounts
 
 LOOK_S = 5.0
+_UNIT = 65_536
+"""Other workers are told of bytes in so many."""
+_SUM_SHARE = 0.01
+"""Of the time goes into summing up what all workers have stored: with a million rows it is a minute or two behind."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +34,19 @@ log = structlog.get_logger(__name__)
 class AppUsage:
     """Keeps the quotas informed."""
 
-    def __init__(self, quotas: Quotas, *, catalog: Catalog, recorder: Recorder, reserve: DiskReserve) -> None:
+    def __init__(
+        self,
+        quotas: Quotas,
+        *,
+        catalog: Catalog,
+        recorder: Recorder,
+        reserve: DiskReserve,
+        shared: SharedCounts | None = None,
+    ) -> None:
+        """``shared`` has what other workers are making; None: there are none."""
+        self._shared = None if shared is None else shared.of("running_bytes")
+        self._told: set[str] = set()
+        self._sum_due_s = 0.0
         self._quotas = quotas
         self._catalog = catalog
         self._recorder = recorder
@@ -35,13 +55,23 @@ class AppUsage:
 
     async def look(self) -> None:
         """Bring the quotas up to date; raises DependencyError."""
+        apps = {DEFAULT_APP, *(app.id for app in await self._catalog.apps.list())} if self._shared is not None else ()
+        await self._sum_stored_by_all()
         self._quotas.apps = await self._catalog.apps.count()
         stored = await self._catalog.recordings.stored_bytes()
-        disk = Counter(stored) + self.running()
+        disk = Counter(stored) + self.running() + self._running_elsewhere(apps)
         self._quotas.disk = disk
         free_bytes = self._reserve.free_bytes
         if free_bytes is not None:
             self._quotas.server[Quota.DISK_BYTES] = disk.total() + max(0, free_bytes - self._reserve.min_free_bytes)
+
+    async def _sum_stored_by_all(self) -> None:
+        """Take in what other workers have stored and erased: what is kept up to date is what this one does."""
+        began_s = time.monotonic()
+        if self._shared is None or began_s < self._sum_due_s:
+            return
+        await self._catalog.recordings.sum_stored()
+        self._sum_due_s = began_s + (time.monotonic() - began_s) / _SUM_SHARE
 
     def running(self) -> Counter[str]:
         """Return the bytes of what is being made, by app."""
@@ -56,6 +86,16 @@ class AppUsage:
         for app_id, size_bytes in journals.values():
             spool[app_id] += size_bytes
         return spool
+
+    def _running_elsewhere(self, apps: Iterable[str]) -> Counter[str]:
+        """Tell the other workers what is being made here, and return what is there, by app."""
+        if self._shared is None:
+            return Counter()
+        running = self.running()
+        for app_id in {*running, *self._told}:
+            self._shared.set(app_id, -(-running[app_id] // _UNIT))
+        self._told = {*running}
+        return Counter({app_id: self._shared.others(app_id) * _UNIT for app_id in apps})
 
     async def watch(self, *, every_s: float = LOOK_S) -> None:
         """Look again and again, for as long as this runs."""

@@ -2,6 +2,9 @@
 
 A command that is refused changes nothing. Tenancy is decided here once: what belongs to another app does not exist.
 
+Where there are several workers, what is asked of a session of another, or of an unfinished recording of one, raises
+Elsewhere, before anything is changed.
+
 What is answered is safe (see ``recorder.recording``): a start, a pause, a resume, a stop, and also that a recording
 cannot be paused because it is. While the disk does not take records, every command raises NotYetSafe, and no recording
 begins.
@@ -23,13 +26,9 @@ from wavstream.catalog.pages import NumberedPage, Page
 from wavstream.catalog.recordings import StoredDay
 from wavstream.errors import (
     Conflict,
-    FieldError,
     Forbidden,
-    InvalidFields,
     LimitReached,
     NotFound,
-    NotYetSafe,
-    WavstreamError,
 )
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
@@ -43,13 +42,17 @@ from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.sessions.admission import NewRecordings
-from wavstream.sessions.keyed_locks import KeyedLocks
+from wavstream.sessions.live_lists import LiveLists, SessionPage
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
+from wavstream.sessions.starts import Starts
 from wavstream.sessions.views import session_view
+from wavstream.workers.boundary import Alone, Boundary
 
 _NATIVE = Origin()
+_LOOK_S = 0.2
+"""Between two looks at a recording that another worker finishes."""
 STOP_WAIT_S = 10.0
 """A stop answers when the file is there; after this long it answers that the file is still being finished."""
 
@@ -69,10 +72,12 @@ class Commands:
         now_us: Callable[[], int],
         wall: Callable[[], datetime] | None = None,
         who_asks: Callable[[str], str] = str,
+        boundary: Boundary | None = None,
     ) -> None:
         """Stamp sessions and recordings by ``now_us``; what is kept for a while by ``wall``, None: by that too.
 
-        ``who_asks`` says whose request one of an app is, for what is kept of an erasure.
+        ``who_asks`` says whose request one of an app is, for what is kept of an erasure. ``boundary``: to other
+        workers; None: there are none.
         """
         self._who_asks = who_asks
         self._wall = wall or (lambda: utc(now_us()))
@@ -83,7 +88,11 @@ class Commands:
         self._eraser = eraser
         self._new_recordings = new_recordings
         self._now_us = now_us
-        self._idempotent = KeyedLocks()
+        self._boundary = boundary or Alone()
+        self._starts = Starts(sessions=sessions, opened=opened, catalog=catalog, now_us=now_us, wall=self._wall)
+        self._lists = LiveLists(
+            self._boundary, sessions=sessions, recorder=recorder, recordings=catalog.recordings, now_us=now_us
+        )
 
     # ---- recordings --------------------------------------------------------------------------------------------
 
@@ -102,31 +111,11 @@ class Commands:
         Raises LimitReached, InvalidFields for a key that was used with another ``request_digest``, and what the
         opener raises.
         """
+        self.check_here(session_id)
         recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
         if idempotency_key is None:
-            return await self._begin(recording, self._catalog.recordings.add)
-        async with self._idempotent.of(app_id, idempotency_key):
-            return await self._start_once(recording, idempotency_key, request_digest)
-
-    async def _start_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
-        app_id = recording.app_id
-        earlier = await self._catalog.idempotency.remember(
-            app_id=app_id, key=key, request_digest=request_digest, recording_id=recording.id, now=self._wall()
-        )
-        if earlier is not None:
-            if earlier.request_digest != request_digest:
-                detail = "was used before with another request: use a new key for a new recording"
-                raise InvalidFields((FieldError("Idempotency-Key", detail),))
-            if (made := await self._catalog.recordings.get(earlier.recording_id, app_id=app_id)) is not None:
-                return made
-            # The server was killed between the key and the row: nothing was started.
-            await self._catalog.idempotency.forget(app_id, key)
-            return await self._start_once(recording, key, request_digest)
-        try:
-            return await self._begin(recording, self._catalog.recordings.add)
-        except WavstreamError:
-            await self._catalog.idempotency.forget(app_id, key)
-            raise
+            return await self._starts.begin(recording, self._catalog.recordings.add)
+        return await self._starts.begin_once(recording, idempotency_key, request_digest)
 
     async def begin(
         self,
@@ -144,8 +133,9 @@ class Commands:
         Raises LimitReached, what ``add`` raises, and what the opener raises. For ``request_id`` and ``keepalive`` see
         ``Recording``.
         """
+        self.check_here(session_id)
         recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
-        return await self._begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
+        return await self._starts.begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
         """Stop a running recording and wait for its file; raises NotFound, Conflict, LimitReached."""
@@ -225,13 +215,26 @@ class Commands:
             return further if row is None else replace(further, hold=row.hold)
         if row is None:
             raise NotFound("no such recording")
+        if row.status.is_unfinished:
+            self.check_here(row.session_id)
         return row
 
     async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
         """Wait until a recording has ended and its file is there, however long that takes; raises NotFound."""
         if (live := self._recorder.get(recording_id)) is not None and live.row.app_id == app_id:
             return await asyncio.shield(live.ended)
+        row = await self.stored(app_id=app_id, recording_id=recording_id)
+        while row.status.is_unfinished and self._boundary.owner(row.session_id) != self._boundary.index:
+            await asyncio.sleep(_LOOK_S)
+            row = await self.stored(app_id=app_id, recording_id=recording_id)
         return await self.get(app_id=app_id, recording_id=recording_id)
+
+    async def stored(self, *, app_id: str, recording_id: str) -> Recording:
+        """Return one recording of the app as the catalog has it, also where it is further by now; raises NotFound."""
+        row = await self._catalog.recordings.get(recording_id, app_id=app_id)
+        if row is None:
+            raise NotFound("no such recording")
+        return row
 
     def recordings_of(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the recordings of a live session that run, or wait for its first stream, oldest first.
@@ -239,6 +242,7 @@ class Commands:
         Raises NotFound, Forbidden where the session is another app's (an API that must hide this answers NotFound), and
         LimitReached while a restart has it in its hands, or the server goes down.
         """
+        self.check_here(session_id)
         self._sessions.check_open()  # a session that was let go of has no recordings any more
         if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
@@ -252,14 +256,14 @@ class Commands:
     async def list(self, *, app_id: str, filters: RecordingFilters, limit: int, cursor: str | None) -> Page[Recording]:
         """Return a page of the app's recordings, newest first; raises InvalidFields for a cursor that is not ours."""
         page = await self._catalog.recordings.list(app_id, filters, limit=limit, cursor=cursor)
-        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
+        return replace(page, data=await self._lists.as_they_are(page.data))
 
     async def numbered_page(
         self, *, app_id: str, filters: RecordingFilters, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
         page = await self._catalog.recordings.numbered_page(app_id, filters, number=number, size=size)
-        return replace(page, data=tuple([await self._as_it_is(row) for row in page.data]))
+        return replace(page, data=await self._lists.as_they_are(page.data))
 
     async def stored_by_day(self, *, app_id: str, now: datetime, session_id: str | None = None) -> Sequence[StoredDay]:
         """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
@@ -288,10 +292,15 @@ class Commands:
         await self._eraser.remove(Erasing(recording.id, recording.object_key))
         await self._eraser.end(self._wall())
 
+    def check_here(self, session_id: str) -> None:
+        """Raise Elsewhere unless the session is this worker's."""
+        self._boundary.check_here(session_id)
+
     # ---- sessions ----------------------------------------------------------------------------------------------
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
         """Tell of a session before its streams; raises LimitReached."""
+        self.check_here(session_id)
         now_us = self._now_us()
         session = self._sessions.find_or_make(app_id, session_id, now_us)
         self._sessions.tell_opened(session)
@@ -301,6 +310,7 @@ class Commands:
 
     def is_known(self, app_id: str, session_id: str) -> bool:
         """Return whether the app has such a session: live, announced, or in the hands of a restart."""
+        self.check_here(session_id)
         return self._sessions.knows(app_id, session_id)
 
     def playable_rates(self, app_id: str, session_id: str) -> set[int]:
@@ -316,10 +326,9 @@ class Commands:
         """
         return self._live(app_id, session_id).play(sound, after=after)
 
-    def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
+    async def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> SessionPage:
         """Return a page of the app's live sessions, oldest first; raises InvalidFields for a cursor not ours."""
-        page = self._sessions.page(app_id, limit=limit, cursor=cursor)
-        return Page(tuple(session_view(session, self._now_us()) for session in page.data), page.next_cursor)
+        return await self._lists.sessions(app_id, limit=limit, cursor=cursor)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         """Return one live session of the app; raises NotFound."""
@@ -327,53 +336,8 @@ class Commands:
 
     # ---- within ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, recording: Recording, add: Callable[[Recording], Awaitable[object]]) -> Recording:
-        """Start this recording, which ``add`` writes into the catalog; raise LimitReached, what the opener raises."""
-        self._sessions.check_open()
-        with self._sessions.starting(recording.app_id, recording.session_id):
-            return await self._begin_within_room(recording, add)
-
-    async def _begin_within_room(
-        self, recording: Recording, add: Callable[[Recording], Awaitable[object]]
-    ) -> Recording:
-        self._sessions.check_journal()
-        app_id, session_id = recording.app_id, recording.session_id
-        session = self._sessions.find_or_make(app_id, session_id, self._now_us())
-        recording = replace(recording, call=session.call)
-        expectation = session.expect_stream(self._now_us())
-        try:
-            async with self._opened.starting(recording) as recording:
-                await add(recording)
-                if self._sessions.is_stopping:
-                    return recording  # the row waits for its first stream, as it would have done here
-                # Its streams may have come and gone meanwhile, and it with them.
-                session = self._sessions.find_or_make(app_id, session_id, self._now_us(), beyond_limit=True)
-                self._sessions.tell_opened(session)
-                session.draining.drain(self._now_us())
-                started = session.start(recording, self._now_us())
-        except WavstreamError:
-            session.take_back(expectation)
-            raise
-        if started.row.status is not recording.status:
-            try:
-                await started.save_journaled()
-            except NotYetSafe:
-                # Its caller is told that there is none, and may ask for another.
-                if started.is_under_way and started.row.id in session.recordings.by_id:
-                    session.recordings.take_back(started, self._now_us())
-                    self._opened.release(started.row)
-                raise
-        return started.row
-
-    async def _as_it_is(self, row: Recording) -> Recording:
-        """Return a row of a list as it is now: it may have been read before the end of its recording was written."""
-        if not row.status.is_unfinished:
-            return row
-        if (live := self._recorder.get(row.id)) is not None:
-            return replace(live.row, hold=row.hold)
-        return await self._catalog.recordings.get(row.id) or row
-
     def _live(self, app_id: str, session_id: str) -> Session:
+        self.check_here(session_id)
         session = self._sessions.find(app_id, session_id)
         if session is None:
             raise NotFound("no such session is live")

@@ -8,6 +8,7 @@
 4. Only what is new is refused. What was accepted goes on, and loses nothing: audio of an app that sends too much is
    read and recorded, and its next stream is refused.
 5. A refusal names the quota, or the limit that is shared, with its value.
+6. Where there are several workers, what is counted is what all of them have (``workers.tally``).
 
 Pure: whoever asks says how much is in use and when it is, in seconds that never go back.
 """
@@ -15,16 +16,20 @@ Pure: whoever asks says how much is in use and when it is, in seconds that never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
 from wavstream.errors import QuotaReached, TooSoon
 from wavstream.model.app import app_name
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import Meter, tally_of
 
 _KEPT = 5
 """One part of so many is kept for apps below their share."""
 _MEDIA_WINDOW_S = 4.0
+_MEDIA_UNIT = 1024
+"""Other workers are told of bytes in so many."""
 _RETRY_S = 5
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -53,23 +58,28 @@ class Quotas:
         defaults: Mapping[str, int] = _NOTHING,
         of_apps: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
         streams_per_session: int = 0,
+        shared: SharedCounts | None = None,
     ) -> None:
-        """Take the limits of the whole server, the quotas of every app, and those of some; all by name."""
+        """Take the limits of the whole server, the quotas of every app, and those of some; all by name.
+
+        ``shared`` has what other workers count; None: there are none.
+        """
         self.apps = 1
         """Apps that there are."""
         self.server = dict(server)
         self.streams_per_session = streams_per_session
         self.refused: Counter[Quota] = Counter()
-        self.streams = Tally()
+        self.streams = tally_of(shared, "streams")
         """Media streams that are open."""
-        self.sockets = Tally()
+        self.sockets = tally_of(shared, "sockets")
         """Media WebSockets that are open, also those that have not introduced themselves."""
-        self.token_sockets = Tally()
+        self.token_sockets = tally_of(shared, "token_sockets")
         """Of those, what was opened with a token for one session, by that session."""
         self.disk: Mapping[str, int] = _NOTHING
         """Bytes on the disk, by app, as they were at the last look."""
-        self.media = Meter(_MEDIA_WINDOW_S)
-        self._requests = Meter(1.0)
+        media = None if shared is None else shared.of("media_bytes")
+        self.media = Meter(_MEDIA_WINDOW_S, media, unit=_MEDIA_UNIT)
+        self._requests = Meter(1.0, None if shared is None else shared.of("requests"), looks_back=False)
         self._defaults = defaults
         self._of_apps = of_apps
 
@@ -102,95 +112,58 @@ class Quotas:
 
     def take_request(self, app_id: str, now: float) -> None:
         """Count a request; raise QuotaReached for one too many in this second."""
-        requests = self._requests
-        requests.turn(now)
-        self.check(Quota.REQUESTS_PER_S, app_id, used=requests.current[app_id], used_by_all=requests.current.total())
-        requests.current[app_id] += 1
+        self._requests.take(app_id, now, self._checker(Quota.REQUESTS_PER_S, app_id))
 
-    def check_socket(self, app_id: str) -> None:
-        """Raise QuotaReached if the app may open no media WebSocket.
+    def give_back_request(self, app_id: str, now: float) -> None:
+        """Take back a request that counts elsewhere, if its second is not over."""
+        self._requests.take_back(app_id, now)
 
-        It may have twice as many as streams: a leg comes back before its old socket is seen to be dead.
+    def take_socket(self, app_id: str, token_session: str | None = None) -> None:
+        """Count a media WebSocket; raise QuotaReached if the app may open none, TooSoon if its token may not.
+
+        An app may have twice as many as streams: a leg comes back before its old socket is seen to be dead.
+        ``token_session``: the session, with its app, of a token for it alone; so it is with its streams too.
         """
         own = self.of(Quota.STREAMS, app_id)
-        sockets = self.sockets
-        used = sockets.of(app_id)
-        if own and used < 2 * own:
-            return
-        self.check(Quota.STREAMS, app_id, used=used, used_by_all=sockets.total)
 
-    def check_token(self, session: str) -> None:
-        """Raise TooSoon if a token for one session may open no media WebSocket; ``session``: with its app.
+        def check(used: int, used_by_all: int) -> None:
+            if not own or used >= 2 * own:
+                self.check(Quota.STREAMS, app_id, used=used, used_by_all=used_by_all)
 
-        It may have twice as many as the session may have streams, as an app may.
-        """
-        most = self.streams_per_session
-        if most and self.token_sockets.of(session) >= 2 * most:
-            raise TooSoon(
-                f"twice limits.streams_per_session, {most}, are open with a token for this session",
-                retry_after_s=_RETRY_S,
-            )
+        def check_token(used: int, _: int) -> None:
+            most = self.streams_per_session
+            if most and used >= 2 * most:
+                text = f"twice limits.streams_per_session, {most}, are open with a token for this session"
+                raise TooSoon(text, retry_after_s=_RETRY_S)
 
-    def check_stream(self, app_id: str, now: float) -> None:
-        """Raise QuotaReached if the app may have no stream that is not one of its legs come back."""
-        self.check(Quota.STREAMS, app_id, used=self.streams.of(app_id), used_by_all=self.streams.total)
+        self.sockets.take(app_id, check)
+        if token_session is not None:
+            try:
+                self.token_sockets.take(token_session, check_token)
+            except TooSoon:
+                self.sockets.remove(app_id)
+                raise
+
+    def leave_socket(self, app_id: str, token_session: str | None = None) -> None:
+        """Count it no more."""
+        self.sockets.remove(app_id)
+        if token_session is not None:
+            self.token_sockets.remove(token_session)
+
+    def take_stream(self, app_id: str, now: float) -> None:
+        """Count a stream; raise QuotaReached if the app may have none that is not one of its legs come back."""
         used, used_by_all = self.media.rate(app_id, now)
-        self.check(Quota.MEDIA_BYTES_PER_S, app_id, used=used, used_by_all=used_by_all)
+        self.streams.take(app_id, self._checker(Quota.STREAMS, app_id))
+        try:
+            self.check(Quota.MEDIA_BYTES_PER_S, app_id, used=used, used_by_all=used_by_all)
+        except QuotaReached:
+            self.streams.remove(app_id)
+            raise
+
+    def _checker(self, quota: Quota, app_id: str) -> Callable[[int, int], None]:
+        return lambda used, used_by_all: self.check(quota, app_id, used=used, used_by_all=used_by_all)
 
     def check_disk(self, app_id: str) -> None:
         """Raise QuotaReached if the app has as much on the disk as it may."""
         used_by_all = sum(self.disk.values())
         self.check(Quota.DISK_BYTES, app_id, used=self.disk.get(app_id, 0), used_by_all=used_by_all)
-
-
-class Tally:
-    """How many of something each app has now."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._of: Counter[str] = Counter()
-
-    def of(self, app_id: str) -> int:
-        """Return how many the app has."""
-        return self._of[app_id]
-
-    def add(self, app_id: str) -> None:
-        """Count one."""
-        self.total += 1
-        self._of[app_id] += 1
-
-    def remove(self, app_id: str) -> None:
-        """Count one no more."""
-        self.total -= 1
-        self._of[app_id] -= 1
-        if not self._of[app_id]:
-            del self._of[app_id]
-
-
-class Meter:
-    """How much each app takes in a second, in windows of a fixed length."""
-
-    def __init__(self, window_s: float) -> None:
-        self.current: Counter[str] = Counter()
-        """In this window so far."""
-        self._last: Counter[str] = Counter()
-        self._window_s = window_s
-        self._ends = 0.0
-
-    def turn(self, now: float) -> None:
-        """Begin the next window, if this one is over."""
-        if now >= self._ends:
-            self._last = self.current if now < self._ends + self._window_s else Counter()
-            self.current = Counter()
-            self._ends = now + self._window_s
-
-    def add(self, app_id: str, amount: int, now: float) -> None:
-        """Count what the app has taken."""
-        self.turn(now)
-        self.current[app_id] += amount
-
-    def rate(self, app_id: str, now: float) -> tuple[int, int]:
-        """Return what the app, and what all take in a second: in the last window, or already in this one."""
-        self.turn(now)
-        used = max(self.current[app_id], self._last[app_id])
-        return int(used / self._window_s), int(max(self.current.total(), self._last.total()) / self._window_s)

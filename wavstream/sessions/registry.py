@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import structlog
 
-from wavstream.catalog.pages import Page, read_turn
 from wavstream.dialects.events import StreamStarted
 from wavstream.errors import LimitReached, NotYetSafe
 from wavstream.journal.writer import JournalWriter
@@ -24,9 +26,11 @@ from wavstream.sessions.deferred_stream import DeferredStream, DeferredStreams
 from wavstream.sessions.load import Headroom, Load
 from wavstream.sessions.no_stream import StreamedIds, similar_ids
 from wavstream.sessions.ports import StreamHandle
-from wavstream.sessions.quotas import Quota, Quotas, Tally
+from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.sessions.reading import ReadingTime
 from wavstream.sessions.session import Session, SessionStream
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import tally_of
 
 TICK_SLOTS = 10
 """Sessions are ticked in turn: see ``ticker``."""
@@ -59,8 +63,12 @@ class Sessions:
         new_recordings: NewRecordings,
         options_of: Callable[[str], RecordingOptions],
         quotas: Quotas | None = None,
+        shared: SharedCounts | None = None,
     ) -> None:
-        """Begin without a session; ``options_of`` returns the options of an app's recordings and waits for nothing."""
+        """Begin without a session; ``options_of`` returns the options of an app's recordings and waits for nothing.
+
+        ``shared`` has what other workers count; None: there are none.
+        """
         self.quotas = quotas or Quotas()
         self.timing = timing
         self.is_stopping = False
@@ -79,15 +87,22 @@ class Sessions:
         self._sessions: dict[tuple[str, str], Session] = {}
         self._deferred = DeferredStreams()
         self._made = 0
-        self._of_app = Tally()
-        self._starting: Counter[str | tuple[str, str]] = Counter()
-        """Recordings that are being started, by app, and by app and session."""
+        self._listed_us = 0
+        """Of the session made last."""
+        self._of_app = tally_of(shared, "sessions")
+        self._starting: Counter[tuple[str, str]] = Counter()
+        """Recordings that are being started, by app and session."""
+        self._starting_of = tally_of(shared, "starting")
+        """The same, by app."""
         self.left_out: Counter[str] = Counter()
         """What calls that are over had no room for, by what it is; ``all_left_out`` has those that live too."""
         self.no_stream: Counter[str] = Counter()
         """Sessions whose recordings waited in vain for a stream, by whether one with a similar id streamed meanwhile:
         ``yes``, ``no``, or ``not_looked``."""
         self._streamed = StreamedIds()
+        self._want_room: Callable[[str | None], None] = lambda of_app: None
+        self._ask_elsewhere: Callable[[str, str, int], Awaitable[list[str] | None]] | None = None
+        self._asked_elsewhere: WeakKeyDictionary[Session, asyncio.Future[list[str] | None]] = WeakKeyDictionary()
         self._untold: set[Session] = set()
         """Sessions that the log does not have yet."""
 
@@ -107,15 +122,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
-    def page(self, app_id: str, *, limit: int, cursor: str | None) -> Page[Session]:
-        """Return a page of the app's live sessions, oldest first; raise InvalidFields for a cursor that is not ours.
-
-        A cursor is the turn of the last session handed out, so those that come and go neither repeat nor hide any.
-        """
-        after = read_turn(cursor)
-        found = (each for each in self._sessions.values() if each.app_id == app_id and each.turn > after)
-        data = tuple(itertools.islice(found, limit))
-        return Page(data, str(data[-1].turn) if next(found, None) is not None else None)
+    def page(self, app_id: str, *, limit: int, after: int) -> tuple[list[Session], bool]:
+        """Return the app's live sessions after that one (``listed_us``), oldest first, and whether there are more."""
+        found = (each for each in self._sessions.values() if each.app_id == app_id and each.listed_us > after)
+        return [*itertools.islice(found, limit)], next(found, None) is not None
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
@@ -132,8 +142,7 @@ class Sessions:
         """
         session = self._sessions.get((app_id, session_id))
         if session is None:
-            if not beyond_limit:
-                self._check_session(app_id)
+            self._take_session(app_id, beyond_limit=beyond_limit)
             session = Session(
                 app_id=app_id,
                 session_id=session_id,
@@ -147,7 +156,7 @@ class Sessions:
                 in_vain=self.no_stream,
             )
             self._made += 1
-            self._of_app.add(app_id)
+            self._listed_us = session.listed_us = max(now_us, self._listed_us + 1)
             self._sessions[app_id, session_id] = session
             min(self.slots, key=len)[session] = None
             self._untold.add(session)
@@ -191,12 +200,12 @@ class Sessions:
             self._untold.remove(session)
             log.info("session_opened", session_id=session.session_id, app_id=session.app_id)
 
-    def _similar(self, session: Session, waiting: Sequence[LiveRecording], now_us: int) -> list[str] | None:
-        """Return the ids like this session's that the app streamed since these recordings wait.
+    def ask_elsewhere(self, ask: Callable[[str, str, int], Awaitable[list[str] | None]]) -> None:
+        """Ask other workers too, from now on, which ids like this one their sessions of the app streamed since then."""
+        self._ask_elsewhere = ask
 
-        None: it is not the app's turn to look.
-        """
-        app_id, since_us = session.app_id, min(unix_us(recording.row.created_at) for recording in waiting)
+    def similar(self, app_id: str, session_id: str, *, since_us: int, now_us: int) -> list[str] | None:
+        """Return the ids like this one that the app streamed here since then; None: it is not its turn to look."""
         if not self._streamed.may_look(app_id, now_us):
             return None
         live = [
@@ -204,18 +213,47 @@ class Sessions:
             for other in self._sessions.values()
             if other.app_id == app_id and other.streamed_since(since_us)
         ]
-        return similar_ids(session.session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
+        return similar_ids(session_id, [*reversed(live), *self._streamed.since(app_id, since_us)])
 
-    def _check_session(self, app_id: str) -> None:
-        """Raise LimitReached if the app, or the server, has no room for another session."""
-        quota, of_app, total = Quota.SESSIONS, self._of_app.of(app_id), len(self._sessions)
-        refusal = self.quotas.refusal(quota, app_id, used=of_app, used_by_all=total)
-        if refusal is not None and not self._make_room(app_id):
-            self.quotas.check(quota, app_id, used=of_app, used_by_all=total)
-        if len(self._sessions) >= self._limits.sessions and not self._make_room():
-            raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
+    def _similar(self, session: Session, waiting: Sequence[LiveRecording], now_us: int) -> list[str] | None:
+        """Return the ids like this session's that the app streamed since these recordings wait.
 
-    def _make_room(self, of_app: str | None = None) -> bool:
+        None: it is not the app's turn to look, or other workers are asked, since there is none here.
+        """
+        app_id, since_us = session.app_id, min(unix_us(recording.row.created_at) for recording in waiting)
+        asked = self._asked_elsewhere.get(session)
+        if asked is not None:
+            return asked.result() if asked.done() else None
+        found = self.similar(app_id, session.session_id, since_us=since_us, now_us=now_us)
+        if found or found is None or self._ask_elsewhere is None:
+            return found
+        asking = self._ask_elsewhere(app_id, session.session_id, since_us)
+        self._asked_elsewhere[session] = asyncio.ensure_future(asking)
+        return None
+
+    def _take_session(self, app_id: str, *, beyond_limit: bool) -> None:
+        """Count a session; raise LimitReached if the app, or the server, has no room for it."""
+        self._of_app.add(app_id)
+        if beyond_limit:
+            return
+        try:
+            quota, used, total = Quota.SESSIONS, self._of_app.of(app_id) - 1, self._of_app.total - 1
+            refusal = self.quotas.refusal(quota, app_id, used=used, used_by_all=total)
+            if refusal is not None and not self.make_room(app_id):
+                self._want_room(app_id)
+                self.quotas.check(quota, app_id, used=used, used_by_all=total)
+            if self._of_app.total > self._limits.sessions and not self.make_room():
+                self._want_room(None)
+                raise LimitReached("the server has as many sessions as it may: try again later", retry_after_s=5)
+        except LimitReached:
+            self._of_app.remove(app_id)
+            raise
+
+    def on_full(self, want_room: Callable[[str | None], None]) -> None:
+        """Have other workers make room, from now on, where there is none here: of this app, None: of any."""
+        self._want_room = want_room
+
+    def make_room(self, of_app: str | None = None) -> bool:
         """Forget the session announced first, and no more than announced, of the app that has most of them.
 
         ``of_app``: of this app alone. Return whether there was one.
@@ -238,30 +276,33 @@ class Sessions:
 
     def check_recording(self, app_id: str, session_id: str) -> None:
         """Raise LimitReached if the disk, the app or the session has no room for another recording."""
+        with self.starting(app_id, session_id):
+            pass
+
+    @contextmanager
+    def starting(self, app_id: str, session_id: str) -> Iterator[None]:
+        """Keep the room for a recording while it is started; raise LimitReached if there is none."""
         self._new_recordings.check_room()
         self.quotas.check_disk(app_id)
         session = self._sessions.get((app_id, session_id))
         used = (0 if session is None else len(session.recordings.by_id)) + self._starting[app_id, session_id]
         self.quotas.check(Quota.RECORDINGS_PER_SESSION, app_id, used=used, used_by_all=0)
-        used = self._recorder.count(app_id) + self._starting[app_id]
-        total = self._recorder.count() + self._starting.total() // 2  # each is counted twice
-        self.quotas.check(Quota.RECORDINGS, app_id, used=used, used_by_all=total)
-        if total >= self._limits.recordings:
-            raise LimitReached("the server has as many recordings as it may: try again later", retry_after_s=5)
-
-    @contextmanager
-    def starting(self, app_id: str, session_id: str) -> Iterator[None]:
-        """Keep the room for a recording while it is started; raise LimitReached if there is none."""
-        self.check_recording(app_id, session_id)
-        both = (app_id, (app_id, session_id))
-        self._starting.update(both)
+        self._starting_of.take(app_id, functools.partial(self._check_recordings, app_id))
+        self._starting[app_id, session_id] += 1
         try:
             yield
         finally:
-            self._starting.subtract(both)
-            for each in both:
-                if not self._starting[each]:
-                    del self._starting[each]
+            self._starting_of.remove(app_id)
+            self._starting[app_id, session_id] -= 1
+            if not self._starting[app_id, session_id]:
+                del self._starting[app_id, session_id]
+
+    def _check_recordings(self, app_id: str, of_app: int, total: int) -> None:
+        """Raise LimitReached if there is no room beside so many that are being started, and those that are there."""
+        used, used_by_all = self._recorder.counts.of(app_id) + of_app, self._recorder.counts.total + total
+        self.quotas.check(Quota.RECORDINGS, app_id, used=used, used_by_all=used_by_all)
+        if used_by_all >= self._limits.recordings:
+            raise LimitReached("the server has as many recordings as it may: try again later", retry_after_s=5)
 
     # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -284,17 +325,16 @@ class Sessions:
         if len(session.streams) >= self._limits.streams_per_session:
             raise LimitReached("the session has as many streams as it may", retry_after_s=5)
         records = (started.record or self._limits.auto_record) and not session.was_recorded
-        if records:
-            self.check_recording(app_id, session.session_id)
-        self.tell_opened(session)
-        stream = session.open_stream(started, handle=handle, now_us=now_us)
-        if self.reading.is_paused:
-            handle.pause_reading()
-        if records:
-            options = self._options_of(app_id)
-            recording = self._new_recordings.make(app_id=app_id, session_id=session.session_id, options=options)
-            # The row follows by itself: the journal has all of the recording already.
-            session.start(recording, now_us).save_journaled_later()
+        with self.starting(app_id, session.session_id) if records else nullcontext():
+            self.tell_opened(session)
+            stream = session.open_stream(started, handle=handle, now_us=now_us)
+            if self.reading.is_paused:
+                handle.pause_reading()
+            if records:
+                options = self._options_of(app_id)
+                recording = self._new_recordings.make(app_id=app_id, session_id=session.session_id, options=options)
+                # The row follows by itself: the journal has all of the recording already.
+                session.start(recording, now_us).save_journaled_later()
         return stream
 
     def check_load(self, app_id: str, session_id: str | None) -> None:

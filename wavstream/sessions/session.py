@@ -73,7 +73,7 @@ class Session:
         self.app_id = app_id
         self.session_id = session_id
         self.created_us = now_us
-        self.turn = turn
+        self.listed_us = 0  # when it was made, later than any that was made before it here: its place in lists
         self.call = CallFacts()
         self.legs = Legs()
         self.streams: list[SessionStream] = []

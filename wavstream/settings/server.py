@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -9,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
@@ -37,12 +47,24 @@ from wavstream.settings.tables import (
 )
 
 PREFIX = "WAVSTREAM_"
+AUTO = "auto"
+MAX_WORKERS = 64
 
 
 def _is_long_enough(key: SecretStr) -> SecretStr:
     if len(key.get_secret_value().strip()) < 16:  # blanks around it may be no part of it
         raise ValueError("must have at least 16 characters")
     return key
+
+
+def _workers(given: object) -> object:
+    if given == AUTO:
+        return given
+    if isinstance(given, str) and re.fullmatch("[0-9]{1,3}", given):
+        given = int(given)
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MAX_WORKERS:
+        raise ValueError(f"must be a number from 1 to {MAX_WORKERS}, or {AUTO}")
+    return given
 
 
 class Settings(BaseSettings):
@@ -64,6 +86,11 @@ class Settings(BaseSettings):
     """Mode of such a socket: who may connect; the server's user and group, of which a proxy has to be one."""
     port: Annotated[int, BeforeValidator(port_of), Field(ge=0, le=65_535)] = 8_080
     """TCP port of HTTP and WebSocket alike; 0: any that is free."""
+    workers: Annotated[int | Literal["auto"], PlainValidator(_workers)] = 1
+    """Processes that the server is, 1 to 64; `auto`: as many as it may use cores. Each call is whole in one of them;
+    more than one needs Linux."""
+    workers_hang_s: Annotated[float, Field(ge=2, le=86_400, allow_inf_nan=False)] = 10.0
+    """Seconds without a sign of life after which such a process is ended and started again; its calls go on."""
     public_url: str | None = None
     """What links start with, as seen by their readers, such as https://rec.example.com; not set: http://host:port."""
     recording_base_url: str | None = None

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from wavstream.errors import LimitReached, TooSoon
 from wavstream.turns.fair_queue import FairQueue
+from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.tally import tally_of
 
 T = TypeVar("T")
 
@@ -51,11 +53,18 @@ class FairPool:
     """A pool of threads. Lives on the event loop."""
 
     def __init__(
-        self, name: str, *, threads: int, places: Places | None = None, threads_of_app: int | None = None
+        self,
+        name: str,
+        *,
+        threads: int,
+        places: Places | None = None,
+        threads_of_app: int | None = None,
+        shared: SharedCounts | None = None,
     ) -> None:
         """Make a pool whose threads are called ``name``; one app has at most ``threads_of_app`` of them.
 
-        ``places`` is None where nobody enters, because what can wait is bounded elsewhere.
+        ``places`` is None where nobody enters, because what can wait is bounded elsewhere. ``shared`` has the places
+        that are taken in other workers; None: there are none.
         """
         self.places = places
         self._threads = threads
@@ -65,32 +74,32 @@ class FairPool:
         self._held: dict[str, deque[_Turn]] = {}
         """Turns of apps that have all the threads they may have."""
         self._running: Counter[str] = Counter()
-        self._taken: Counter[str] = Counter()
+        self._taken = tally_of(shared, f"places {name}")
 
     # ---- places ------------------------------------------------------------------------------------------------------
 
     def enter(self, app_id: str) -> Place:
         """Take a place for something that is to be done; raise LimitReached, or TooSoon if the app has too many."""
-        places, of_app = self.places, self._taken[app_id]
-        assert places is not None
-        if of_app >= places.of_app:
-            text = f"the app has {of_app} of these under way, and {places.setting}_per_app is {places.of_app}"
-            raise TooSoon(f"{text}: try again in a moment", retry_after_s=places.retry_after_s)
-        if self.under_way >= places.in_all:
-            text = f"the server has {places.in_all} of these under way, and {places.setting} is no more"
-            raise LimitReached(f"{text}: try again in a moment", retry_after_s=places.retry_after_s)
-        self._taken[app_id] += 1
+        self._taken.take(app_id, self._check)
         return Place(self, app_id)
 
     @property
     def under_way(self) -> int:
-        """Places that are taken."""
-        return self._taken.total()
+        """Places that are taken here."""
+        return self._taken.own
+
+    def _check(self, of_app: int, total: int) -> None:
+        places = self.places
+        assert places is not None
+        if of_app >= places.of_app:
+            text = f"the app has {of_app} of these under way, and {places.setting}_per_app is {places.of_app}"
+            raise TooSoon(f"{text}: try again in a moment", retry_after_s=places.retry_after_s)
+        if total >= places.in_all:
+            text = f"the server has {total} of these under way, and {places.setting} is no more"
+            raise LimitReached(f"{text}: try again in a moment", retry_after_s=places.retry_after_s)
 
     def _left(self, app_id: str) -> None:
-        self._taken[app_id] -= 1
-        if not self._taken[app_id]:
-            del self._taken[app_id]
+        self._taken.remove(app_id)
 
     # ---- threads -----------------------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ def test_attempts_that_did_not_fail_are_not_counted() -> None:
     limit = FailureLimit(failures=1)
     for _ in range(3):
         assert begin(limit, "a", 0) is None
-        limit.forgive("a")
-    limit.forgive("a")
-    limit.forgive("unknown")
+        limit.forgive("a", 0)
+    limit.forgive("a", 0)
+    limit.forgive("unknown", 0)
     assert [begin(limit, "a", 0) is None for _ in range(2)] == [True, False]
 
 

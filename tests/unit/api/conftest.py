@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.unit.api.fakes import (
     START,
@@ -84,6 +84,9 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     async def readiness() -> list[str]:
         return reasons
 
+    async def metrics() -> bytes:
+        return generate_latest(registry)
+
     urls, app_cache = PublicUrls(links, BASE), FakeAppCache()
     app = create_app(
         ApiDependencies(
@@ -106,7 +109,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
                 file_url=urls.signed,
             ),
             readiness=readiness,
-            metrics_registry=registry,
+            metrics=metrics,
             now=clock,
             body_limit_bytes=20_000,
             page_limit=200,

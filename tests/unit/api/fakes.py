@@ -11,7 +11,7 @@ from typing import Any
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.key_table import KEYLESS
-from wavstream.catalog.pages import Page, read_turn
+from wavstream.catalog.pages import Page
 from wavstream.catalog.recordings import Recordings
 from wavstream.errors import (
     Conflict,
@@ -33,6 +33,7 @@ from wavstream.model.recording import EndReason, Gap, Integrity, LegalHold, LegR
 from wavstream.model.session import Level, RunningRecording, SessionView, Silence, StreamView, TrackPace
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.live_lists import SessionPage
 from wavstream.storage.local import LocalStorage
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
@@ -71,6 +72,9 @@ class FakeCommands(Commands):
     """Raised by the next start."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What lists were asked for."""
+
+    def check_here(self, session_id: str) -> None:
+        """Return: it is."""
 
     async def start(
         self,
@@ -156,10 +160,10 @@ class FakeCommands(Commands):
         self.views[app_id, session_id] = view
         return view
 
-    def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> Page[SessionView]:
-        start = read_turn(cursor) + 1
-        found = [view for (app, _), view in self.views.items() if app == app_id][start:]
-        return Page(tuple(found[:limit]), str(start + limit - 1) if len(found) > limit else None)
+    async def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> SessionPage:
+        start = int(cursor or 0)
+        found = [view.as_json() for (app, _), view in self.views.items() if app == app_id][start:]
+        return SessionPage(tuple(found[:limit]), str(start + limit) if len(found) > limit else None)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
         if (view := self.views.get((app_id, session_id))) is None:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tests.support.front_door import MIB, front_door
 from tests.support.media_plane import PATIENCE_S, RawPeer
 from tests.support.waiting import until
-from wavstream.service import acceptor
+from wavstream.service import entrance
 from wavstream.service.deadlines import HttpLimits, Refusal
 from wavstream.settings import HttpSettings
 
@@ -359,7 +359,7 @@ async def test_where_nobody_waits_a_newcomer_gets_503() -> None:
 
 async def test_the_last_descriptors_are_kept_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = lowest_free_descriptor() + 100
-    monkeypatch.setattr(acceptor, "descriptor_limit", lambda: limit)
+    monkeypatch.setattr(entrance, "descriptor_limit", lambda: limit)
     async with front_door(settings=HttpSettings(descriptors_kept=40)) as door:
         peers = []
         for number in range(1, 41):  # each has two: ours, and the server's

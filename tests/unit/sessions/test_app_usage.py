@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,17 @@ from structlog.testing import capture_logs
 
 from tests.support.sessions import QuietRecorder, QuietWriter, a_recording, at
 from tests.support.waiting import until
+from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError
 from wavstream.model.app import App
+from wavstream.model.recording import Receipt, Status
 from wavstream.model.times import utc
+from wavstream.sessions import app_usage
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.app_usage import AppUsage
 from wavstream.sessions.quotas import Quota, Quotas
+from wavstream.workers.shared_counts import SharedCounts
 
 
 class Job:
@@ -59,6 +65,39 @@ async def test_a_look_tells_how_many_apps_there_are_and_what_they_share_of_the_d
 
     assert quotas.apps == 3
     assert quotas.server[Quota.DISK_BYTES] == 4_000
+
+
+async def test_what_all_workers_have_stored_and_are_making_counts_in_each(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_usage, "_SUM_SHARE", 1_000_000.0)
+    other = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)  # as another process has it
+    descriptor = SharedCounts.create(2)
+    looks, all_quotas = [], [Quotas(), Quotas()]
+    for worker, rows in enumerate((catalog, other)):
+        recorder = QuietRecorder()
+        live = recorder.accept(a_recording())
+        job: Any = Job(655_360 * (worker + 1))
+        live.row, live.journal, live.job = live.row, QuietWriter().open(key="k", app_id="x", session_id="y"), job
+        usage = AppUsage(
+            all_quotas[worker],
+            catalog=rows,
+            recorder=recorder,
+            reserve=DiskReserve(tmp_path, 0),
+            shared=SharedCounts(descriptor, worker),
+        )
+        looks.append(usage.look)
+    for look in (*looks, *looks):
+        await look()
+    assert [quotas.disk for quotas in all_quotas] == [{"default": 3 * 655_360}] * 2
+
+    stored = replace(a_recording(), status=Status.AVAILABLE, receipt=Receipt(8_000, 1, 8_000, "", 16_044))
+    await other.recordings.save(stored)
+    for look in looks:
+        await look()
+    assert [quotas.disk for quotas in all_quotas] == [{"default": 3 * 655_360 + 16_044}] * 2
+    await other.database.close()
+    os.close(descriptor)
 
 
 async def test_a_catalog_that_does_not_answer_is_asked_again_and_said_once(

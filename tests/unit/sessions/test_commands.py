@@ -406,7 +406,7 @@ async def test_starts_with_one_key_at_the_same_moment_start_once(office: Command
 
     assert len({answer.id for answer in answers}) == 1
     assert len(office.commands.session("one", "call-77").recordings) == 1
-    assert len(office.commands._idempotent) == 0
+    assert len(office.commands._starts._idempotent) == 0
 
 
 async def test_starts_with_one_key_of_which_the_first_fails_start_once(office: CommandsHarness) -> None:
@@ -689,7 +689,7 @@ async def test_what_belongs_to_another_app_does_not_exist(office: CommandsHarnes
         await office.commands.delete(app_id="two", recording_id=running.id)
     with pytest.raises(NotFound):
         office.commands.session("two", "call-78")
-    assert office.commands.sessions("two", limit=9).data == ()
+    assert (await office.commands.sessions("two", limit=9)).data == ()
     stopping = await begun(office.commands.stop(app_id="one", recording_id=running.id))
     with pytest.raises(NotFound):
         await office.commands.stop(app_id="two", recording_id=running.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wavstream.errors import QuotaReached
-from wavstream.sessions.quotas import Meter, Quota, Quotas, Tally
+from wavstream.sessions.quotas import Quota, Quotas
 
 SESSIONS = Quota.SESSIONS
 
@@ -101,43 +101,29 @@ def test_an_app_that_sends_too_much_audio_gets_no_new_stream_until_it_sends_less
     for second in range(4):
         quotas.media.add("loud", 1_100, float(second))
         quotas.media.add("quiet", 900, float(second))
-    quotas.check_stream("quiet", 4.0)
+    quotas.take_stream("quiet", 4.0)
     with pytest.raises(QuotaReached, match=r"quotas\.media_bytes_per_s is 1000"):
-        quotas.check_stream("loud", 4.0)
-    quotas.check_stream("loud", 8.5)
-
-
-def test_a_burst_is_seen_before_its_window_is_over() -> None:
-    meter = Meter(4.0)
-    meter.add("shop", 8_000, 0.0)
-    assert meter.rate("shop", 0.1) == (2_000, 2_000)
-
-
-def test_what_a_meter_has_seen_is_forgotten_after_a_pause() -> None:
-    meter = Meter(4.0)
-    meter.add("shop", 8_000, 0.0)
-    assert meter.rate("shop", 8.0) == (0, 0)
+        quotas.take_stream("loud", 4.0)
+    quotas.take_stream("loud", 8.5)
 
 
 def test_an_app_may_have_twice_as_many_sockets_as_streams() -> None:
     quotas = Quotas(defaults={Quota.STREAMS: 2})
     for _ in range(4):
-        quotas.check_socket("shop")
-        quotas.sockets.add("shop")
+        quotas.take_socket("shop")
     with pytest.raises(QuotaReached, match=r"quotas\.streams is 2"):
-        quotas.check_socket("shop")
-    quotas.check_socket("other")
+        quotas.take_socket("shop")
+    quotas.take_socket("other")
 
 
 def test_sockets_that_say_nothing_are_shared_too() -> None:
     quotas = Quotas(server={Quota.STREAMS: 10})
     quotas.apps = 2
     for _ in range(8):
-        quotas.check_socket("loud")
-        quotas.sockets.add("loud")
+        quotas.take_socket("loud")
     with pytest.raises(QuotaReached):
-        quotas.check_socket("loud")
-    quotas.check_socket("quiet")
+        quotas.take_socket("loud")
+    quotas.take_socket("quiet")
 
 
 def test_an_app_with_as_much_on_the_disk_as_it_may_gets_no_new_recording() -> None:
@@ -149,14 +135,3 @@ def test_an_app_with_as_much_on_the_disk_as_it_may_gets_no_new_recording() -> No
     with pytest.raises(QuotaReached, match=r"share of the disk, 1000 for 2 apps"):
         quotas.check_disk("loud")
     quotas.check_disk("quiet")
-
-
-def test_a_tally_forgets_apps_that_have_nothing() -> None:
-    tally = Tally()
-    for app_id in ("shop", "shop", "other"):
-        tally.add(app_id)
-    tally.remove("shop")
-    assert (tally.of("shop"), tally.of("other"), tally.of("nobody"), tally.total) == (1, 1, 0, 2)
-    tally.remove("other")
-    tally.remove("shop")
-    assert (tally.total, tally._of) == (0, {})

@@ -147,9 +147,14 @@ class GatewayCommands:
             self._stop_cooldown.begin((app_id, session_id), self._now_us())
             return operation
 
-    async def finish_stops(self) -> None:
-        """Do, after a restart, the stops that were written and, when the server went down, not done."""
+    async def finish_stops(self, is_ours: Callable[[str], bool] = lambda session_id: True) -> None:
+        """Do, after a restart, the stops that were written and, when the server went down, not done.
+
+        ``is_ours``: whether a session is this worker's.
+        """
         for stop in await self._operations.undone(Command.RECORD_STOP):
+            if not is_ours(stop.session_id):
+                continue
             with suppress(WavstreamError):  # it came to its end by itself
                 recording = await self._commands.get(app_id=stop.app_id, recording_id=stop.recording_id)
                 began_at = recording.started_at or recording.created_at

@@ -13,6 +13,7 @@ from wavstream.access.secret_box import SecretBox
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.apps import Apps
 from wavstream.listening.live import Live
+from wavstream.workers.shared_counts import SharedCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,10 @@ class GatewayDependencies:
     """Monotonic seconds."""
     take_request: Callable[[str, float], None] = lambda app_id, now: None
     """Counts a request of an app; raises TooSoon for one too many."""
+    give_back_request: Callable[[str, float], None] = lambda app_id, now: None
+    """Takes it back, for it counts where it is answered."""
+    shared: SharedCounts | None = None
+    """What other workers count; None: there are none."""
     body_limit_bytes: int = 65_536
     strict_body: bool = True
     """Whether a field that is not known is refused."""

@@ -7,6 +7,7 @@ can use up what an app has. Whatever the answer, it says what is left.
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,11 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wavstream.access.rates import Allowance, FailureLimit, RequestLimit
+from wavstream.api.elsewhere import answered_elsewhere
 from wavstream.api.gateway.answers import Refused, refusal, refusal_of
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.middleware import authenticated, limited_body
 from wavstream.errors import TooSoon, Unauthenticated, WavstreamError
 from wavstream.model.ids import is_app_id
+from wavstream.workers.boundary import Elsewhere
 
 _ADMIN = ""
 """In the place of an app's id, which is never empty."""
@@ -36,10 +39,12 @@ class GatewayGuard:
 
     def __init__(self, parts: GatewayDependencies) -> None:
         self._parts = parts
-        self._requests = RequestLimit(window_s=1)
-        self._app_requests = RequestLimit(window_s=60)
-        self._stranger_requests = RequestLimit(window_s=1)
-        self._wrong_admin_keys = FailureLimit()
+        shared = parts.shared
+        of = (lambda what: None) if shared is None else functools.partial(shared.of, by_address=True)
+        self._requests = RequestLimit(window_s=1, shared=of("gateway_requests"))
+        self._app_requests = RequestLimit(window_s=60, shared=of("gateway_app_requests"))
+        self._stranger_requests = RequestLimit(window_s=1, shared=of("gateway_stranger_requests"))
+        self._wrong_admin_keys = FailureLimit(shared=of("wrong_admin_keys"))
 
     def for_app(self, answer: _Answer) -> Endpoint:
         """Return an endpoint for apps; ``answer`` gets the id of the app that asks."""
@@ -91,7 +96,11 @@ class GatewayGuard:
             try:
                 if caller != _ADMIN:
                     self._parts.take_request(caller, self._parts.clock())
-                return _counted(await answer(request, caller), allowance)
+                try:
+                    return _counted(await answer(request, caller), allowance)
+                except Elsewhere as elsewhere:
+                    self._give_back(caller, address)
+                    return await answered_elsewhere(request, elsewhere)
             except WavstreamError as error:
                 return _counted(refusal_of(error), allowance)
         except WavstreamError as error:
@@ -99,11 +108,19 @@ class GatewayGuard:
 
     async def _allowed(self, caller: str, address: str) -> Allowance:
         """Return what the caller has left: of its own limit if it has one, else of everybody's."""
-        everybodys = self._requests.take((caller, address), self._parts.requests_per_s, self._parts.clock())
+        who = f"{caller} {address}"
+        everybodys = self._requests.take(who, self._parts.requests_per_s, self._parts.clock())
         app = await self._parts.app_cache.get(caller) if caller != _ADMIN else None
         if everybodys.exceeded or app is None or not app.rate_limit:
             return everybodys
-        return self._app_requests.take((caller, address), app.rate_limit, self._parts.clock())
+        return self._app_requests.take(who, app.rate_limit, self._parts.clock())
+
+    def _give_back(self, caller: str, address: str) -> None:
+        """Count a request no more: it counts where it is answered."""
+        now = self._parts.clock()
+        for limit in (self._requests, self._app_requests):
+            limit.give_back(f"{caller} {address}", now)
+        self._parts.give_back_request(caller, now)
 
     async def _app_of(self, request: Request) -> str:
         app_id, key = request.headers.get("x-app-id"), request.headers.get("x-api-key")

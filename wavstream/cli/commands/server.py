@@ -21,6 +21,9 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Addresses to listen on, commas between them.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of HTTP and WebSocket.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Processes that the server is: 1 to 64, or auto for as many as there are cores.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say whether a start would succeed, and do not start; one may run.")
     ] = False,
@@ -29,17 +32,18 @@ def serve(
     from wavstream.service.logs import configure, log_refusal
     from wavstream.service.server import serve as run
 
+    given = {"host": host, "port": port, "workers": workers}
     if check:
         from wavstream.cli.check import check_start
 
-        settings = load_settings(config, overrides={"host": host, "port": port})
+        settings = load_settings(config, overrides=given)
         configure(settings.log.model_copy(update={"level": "error"}))
         asyncio.run(check_start(settings, console))
         return
     log = load_log(config)
     configure(log)
     try:
-        run(load_settings(config, overrides={"host": host, "port": port}))
+        run(load_settings(config, overrides=given))
     except WavstreamError as error:
         if log.format != "json":
             raise

@@ -20,6 +20,7 @@ from wavstream.conversion.reading import Sound, read_sound
 from wavstream.errors import Forbidden, NotFound
 from wavstream.model.recording import Recording, Status
 from wavstream.storage.links import PublicUrls, VerifiedLink
+from wavstream.workers.boundary import Elsewhere
 
 LONGEST_S = 600
 """Seconds of a recording that are played."""
@@ -96,6 +97,8 @@ class Player:
             return await self._parts.commands.get(app_id=call.app_id, recording_id=recording_id)
         except NotFound:
             raise CannotPlay("there is no such recording") from None
+        except Elsewhere:  # it is of another call, which this document does not end
+            return await self._parts.commands.stored(app_id=call.app_id, recording_id=recording_id)
 
     async def _ended(self, call: LiveCall, recording: Recording) -> Recording:
         """Return the recording once its file is there."""

@@ -1,0 +1,89 @@
+"""What the workers of one server tell each other, which one process has not to be told.
+
+1. A webhook waits: worker 0 delivers them all.
+2. A recording's file is gone: whoever reads it, listens to it or is about to tell of it ends, and what a worker keeps
+   of its journal goes. Whoever erases it waits for the others, as it does for its own.
+3. An app or a key was changed: each looks at once, and not only when it does so by itself.
+4. A session was refused for want of room: each forgets one that is no more than announced, so that the next one, or the
+   same again, is let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from wavstream.access.authenticator import Authenticator
+from wavstream.catalog.catalog import Catalog
+from wavstream.recorder.eraser import JOURNAL_WAIT_S, Eraser
+from wavstream.recorder.recorder import Recorder
+from wavstream.sessions.registry import Sessions
+from wavstream.webhooks.dispatcher import Dispatcher
+from wavstream.workers.boundary import Boundary
+
+WEBHOOK_WAITS = "a webhook waits"
+RECORDING_REMOVED = "a recording is removed"
+APPS_CHANGED = "apps have changed"
+ROOM_IS_WANTED = "room is wanted"
+
+
+class News:
+    """The news of one worker. Lives on the event loop."""
+
+    def __init__(self, boundary: Boundary) -> None:
+        self._boundary = boundary
+
+    def of_webhooks(self, catalog: Catalog, dispatcher: Dispatcher) -> None:
+        """Have worker 0 deliver what any worker announces (rule 1)."""
+
+        async def wake(app_id: bytes) -> bytes:
+            dispatcher.wake(app_id.decode())
+            return b""
+
+        if self._boundary.index == 0:
+            self._boundary.answers(WEBHOOK_WAITS, wake)
+        else:
+            catalog.outbox.on_announced(lambda app_id: self._boundary.tell(0, WEBHOOK_WAITS, app_id.encode()))
+
+    def of_removals(self, eraser: Eraser, recorder: Recorder, ends: Sequence[Callable[[str], Awaitable[None]]]) -> None:
+        """Have ``ends`` called for each recording that any worker removes (rule 2)."""
+
+        async def removed(body: bytes) -> bytes:
+            recording_id = body.decode()
+            for end in ends:
+                await end(recording_id)
+            recorder.release_failed(recording_id)
+            await asyncio.wait((recorder.until_released(recording_id),), timeout=JOURNAL_WAIT_S / 2)
+            return b""
+
+        async def tell(recording_id: str) -> None:
+            await self._boundary.ask_all(RECORDING_REMOVED, recording_id.encode())
+
+        for end in ends:
+            eraser.on_removal(end)
+        if self._boundary.count > 1:
+            eraser.on_removal(tell)
+            self._boundary.answers(RECORDING_REMOVED, removed)
+
+    def of_apps(self, catalog: Catalog, authenticator: Authenticator) -> None:
+        """Have apps and keys looked at by all workers when one of them has changed some (rule 3)."""
+
+        async def changed(_body: bytes) -> bytes:
+            await authenticator.refresh()
+            await catalog.apps.look_for_webhooks()
+            return b""
+
+        if self._boundary.count > 1:
+            self._boundary.answers(APPS_CHANGED, changed)
+            catalog.apps.on_change(lambda: self._boundary.tell_all(APPS_CHANGED))
+
+    def of_sessions(self, sessions: Sessions) -> None:
+        """Have announced sessions make room for the calls of any worker (rule 4)."""
+
+        async def wanted(app_id: bytes) -> bytes:
+            sessions.make_room(app_id.decode() or None)
+            return b""
+
+        if self._boundary.count > 1:
+            self._boundary.answers(ROOM_IS_WANTED, wanted)
+            sessions.on_full(lambda app_id: self._boundary.tell_all(ROOM_IS_WANTED, (app_id or "").encode()))
