@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from tests.support.kills import Watch, heard_of
+from tests.support.processes import start
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
@@ -31,10 +33,13 @@ def sessions_of(worker: int, count: int, how_many: int = 1) -> list[str]:
     return list(itertools.islice((name for name in names if owner_of(name, count) == worker), how_many))
 
 
+def children_of(process_id: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii").split())]
+
+
 def workers_of(server: ServerProcess) -> list[int]:
     """Return the processes of its workers."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text("ascii")
-    return sorted(map(int, children.split()))
+    return children_of(server.pid)
 
 
 def is_there(process_id: int) -> bool:
@@ -303,6 +308,30 @@ async def test_a_start_that_a_worker_refuses_ends_with_its_reason(tmp_path: Path
     assert code == 2
     assert "WAVSTREAM_API_KEY begins with wst_" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to go", "its worker killed"])
+async def test_a_start_that_is_broken_off_ends_and_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    other = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    other.execute("CREATE TABLE mine (id)")
+    other.execute("BEGIN EXCLUSIVE")  # worker 0, which migrates, waits for this
+    environment = {"WAVSTREAM_DATA_DIR": str(tmp_path), "WAVSTREAM_HTTP__SHUTDOWN_TIMEOUT_S": "1"}
+    process = await start("wavstream", "serve", "--port", "0", "--workers", "2", environment=environment)
+    said = asyncio.create_task(process.stderr.read())
+    await until((tmp_path / "link-keys.json").exists)  # made in the step before
+    (worker,) = children_of(process.pid)
+    if number is signal.SIGTERM:
+        process.send_signal(number)
+    else:
+        os.kill(worker, number)
+    words = (await said).decode()
+    assert await process.wait() == (0 if number is signal.SIGTERM else 1)
+    assert ("worker 0 ended during the start (signal 9)" in words) is (number is signal.SIGKILL)
+    assert "Traceback" not in words
+    assert not is_there(worker)
+    other.close()
 
 
 async def test_a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
