@@ -20,7 +20,8 @@ from wavstream.media.refusals import RefusalLog
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.deadlines import HttpLimits, Refusal
 from wavstream.service.entrance import Entrance
-from wavstream.service.http_protocol import Front, HttpProtocol
+from wavstream.service.front import Front
+from wavstream.service.http_protocol import HttpProtocol
 from wavstream.settings import HttpSettings
 from wavstream.workers.boundary import Alone, Boundary
 

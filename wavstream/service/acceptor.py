@@ -13,7 +13,7 @@ import socket
 
 from wavstream.service.deadlines import Refusal
 from wavstream.service.entrance import Entrance
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 
 _A_TURN = 64
 _GIVE_WAY_A_TURN = 8

@@ -23,7 +23,7 @@ from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota

@@ -21,7 +21,7 @@ from websockets.frames import Close, CloseCode, Frame, Opcode
 
 from wavstream.api.problems import problem
 from wavstream.service.deadlines import Refusal
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 from wavstream.settings import HttpSettings
 
 _MAX_HEAD_READ = 65_536

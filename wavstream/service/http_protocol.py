@@ -18,27 +18,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httptools
-import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from wavstream.access.connections import Connections, OpenConnections, Place
-from wavstream.access.origin import Networks
+from wavstream.access.connections import Place
 from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
 from wavstream.media.handshake import IS_ANSWERED
-from wavstream.media.refusals import RefusalLog
 from wavstream.service.counted_transport import CountedTransport
-from wavstream.service.deadlines import HttpLimits, Owed, PeerDeadlines, Refusal
+from wavstream.service.deadlines import Owed, PeerDeadlines, Refusal
+from wavstream.service.front import Front
 from wavstream.service.unanswered import Unanswered
-from wavstream.workers.boundary import Alone, Boundary, WorkerUnavailable
+from wavstream.workers.boundary import WorkerUnavailable
 
 _MAX_PIPELINED = 8
 """Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
@@ -54,32 +50,6 @@ _ANSWERS = {
     Refusal.BODY_TIMEOUT: (408, "The body of the request did not come within http.body_timeout_s."),
     Refusal.MALFORMED: (400, "Invalid HTTP request received."),
 }
-
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
-    """What all HTTP connections share."""
-
-    limits: HttpLimits
-    connections: Connections
-    refusal_log: RefusalLog
-    trusted_proxies: Networks = ()
-    boundary: Boundary = field(default_factory=Alone)
-    """To the workers that a connection may go to."""
-    unanswered_bytes: int = 1024 * 1024
-    """Of a connection that may go there: a request, and what a read or two may have behind it."""
-    open: OpenConnections = field(default_factory=OpenConnections)
-    """Every connection that is open, as its protocol; media WebSockets too."""
-    refused: Counter[Refusal] = field(default_factory=Counter)
-    """Connections that were not taken, or were ended for what their peers did, since the start of the process."""
-
-    def refuse(self, refusal: Refusal, address: str | None) -> None:
-        """Count it, and log it unless there were many."""
-        self.refused[refusal] += 1
-        if self.refusal_log.tells(f"connection_refused {refusal.value}"):
-            log.info("connection_refused", reason=refusal.value, address=address)
 
 
 class _TooMuch(Exception):

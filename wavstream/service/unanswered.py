@@ -40,12 +40,11 @@ class Unanswered:
             if is_between:
                 self._begun = self._whole = self._answered = 0
         elif self._bytes is not None:
-            kept = self._bytes
-            kept += data
-            if self._answered and len(kept) > _TRIM_BYTES:
+            self._bytes += data
+            if self._answered and len(self._bytes) > _TRIM_BYTES:
                 self._trim()
-            if len(kept) > self._max_bytes:
-                self._bytes = None
+        if self._bytes is not None and len(self._bytes) > self._max_bytes:
+            self._bytes = None
 
     def begin(self) -> None:
         """Note that a request began."""

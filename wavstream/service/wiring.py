@@ -30,7 +30,7 @@ from wavstream.model.hosts import UNIX
 from wavstream.service.deadlines import HttpLimits
 from wavstream.service.entrance import places_here
 from wavstream.service.exposure import listens_beyond_loopback
-from wavstream.service.http_protocol import Front
+from wavstream.service.front import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings

@@ -73,6 +73,9 @@ class FakeCommands(Commands):
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What lists were asked for."""
 
+    def check_here(self, session_id: str) -> None:
+        """Return: it is."""
+
     async def start(
         self,
         *,

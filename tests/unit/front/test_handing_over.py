@@ -177,6 +177,16 @@ async def test_a_request_behind_a_body_that_nobody_read_is_503_here_and_right_on
         peer.writer.transport.abort()
 
 
+async def test_a_request_larger_than_what_is_kept_is_503_where_it_came() -> None:
+    async with doors() as both:
+        object.__setattr__(both.doors[0].front, "unanswered_bytes", 10_000)
+        peer = await both.doors[0].dial(post(1, bytes(20_000)))
+        assert await answers(peer, 1) == ["503 0 /of/1/body 20000"]
+        await peer.gone()
+        peer = await both.doors[0].dial(post(1, bytes(5_000)))
+        assert await answers(peer, 1) == ["200 1 /of/1/body 5000"]
+
+
 async def test_many_requests_on_one_connection_keep_little_of_what_was_answered() -> None:
     async with doors() as both:
         peer = await both.doors[0].dial()

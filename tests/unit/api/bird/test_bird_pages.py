@@ -25,6 +25,9 @@ class ListOf(Commands):
     read: int = 0
     asked: list[int] = field(default_factory=list)
 
+    def check_here(self, session_id: str) -> None:
+        """Return: it is."""
+
     async def list(self, *, limit: int, cursor: str | None, **_: Any) -> Page[Recording]:
         begin = int(cursor or 0)
         shown = self.rows[begin : begin + limit]

@@ -57,6 +57,9 @@ class FakeCommands(Commands):
     failure: Exception | None = None
     """Raised by whatever is asked next."""
 
+    def check_here(self, session_id: str) -> None:
+        """Return: it is."""
+
     async def start(
         self,
         *,

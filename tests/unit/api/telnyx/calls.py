@@ -36,6 +36,9 @@ class FakeCalls(Commands):
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     """What was done, to which recording, and how."""
 
+    def check_here(self, session_id: str) -> None:
+        """Return: it is."""
+
     def begin_call(
         self, call: str, app_id: str = "one", *, legs: tuple[str, ...] = ("a", "b"), ids: Mapping[str, str] = NONE
     ) -> None:
