@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 
 from tests.support.kills import Watch, heard_of
 from tests.support.processes import start
+from tests.support.receiver import Receiver
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
@@ -74,10 +75,12 @@ async def connected(client: Recorder, path: str) -> ClientConnection:
         await asyncio.sleep(0.05)
 
 
-async def record(client: Recorder, session_id: str, voices: dict[str, NDArray[np.int16]]) -> dict[str, Any]:
+async def record(
+    client: Recorder, session_id: str, voices: dict[str, NDArray[np.int16]], *, query: str = ""
+) -> dict[str, Any]:
     """Record a call at once, to its end."""
     recording = await client.start(session_id)
-    sockets = {leg: await client.connect(f"/media/pcm/{session_id}/{leg}") for leg in voices}
+    sockets = {leg: await client.connect(f"/media/pcm/{session_id}/{leg}{query}") for leg in voices}
     await asyncio.gather(*(say(sockets[leg], voice) for leg, voice in voices.items()))
     await client.until_received(session_id, len(voices["a"]) * 1000 // RATE_HZ, legs=len(voices))
     await client.act(recording, "stop")
@@ -105,6 +108,31 @@ async def test_calls_of_all_workers_are_recorded_whole(tmp_path: Path) -> None:
         assert [line for line in server.last_words if '"server_stopped"' in line]
     assert not list((tmp_path / "journal").iterdir())
     assert not [each for each in (tmp_path / "spool").rglob("*") if each.is_file()]
+
+
+async def test_an_app_is_told_once_of_each_call_whichever_worker_records_it(tmp_path: Path) -> None:
+    admin_key = "of-the-administrators"
+    settings = {"webhooks__allow_http": True, "webhooks__allow_localhost": True, "admin_api_key": admin_key}
+    key = "wsk_of_the_app_shop"
+    voice = noise(0.5, seed=1)
+    async with Receiver() as receiver, ServerProcess(tmp_path, workers=2, **settings) as server:
+        client, workers = await started(server)
+        names = [*sessions_of(0, 2, 2), *sessions_of(1, 2, 2)]
+        app = {"webhook_url": receiver.url, "api_key": key, "events": ["recording.completed"]}
+        admin = {"X-Admin-API-Key": admin_key}
+        assert (await client.http.post("/admin/apps/shop", json=app, headers=admin)).status_code == 200
+        client.http.headers["Authorization"] = f"Bearer {key}"
+        for name in names:
+            await record(client, name, {"a": voice}, query=f"?token={key}")
+        told = await receiver.wait_for(len(names))
+        os.kill(workers[0], signal.SIGKILL)  # it delivers them
+        await successor(server, workers.values())
+        names += sessions_of(1, 2, 3)[2:]
+        await record(client, names[-1], {"a": voice}, query=f"?token={key}")
+        told = await receiver.wait_for(len(names))
+        assert sorted(each.message["session_uuid"] for each in told) == sorted(names)
+        await client.http.aclose()
+        assert await server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("killed", [0, 1])
