@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,13 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
+<<<<<<< HEAD
 from tests.support.kills import Noted, Watch, heard_of
+=======
+from tests.support.kills import Watch, heard_of
+from tests.support.processes import start
+from tests.support.receiver import Receiver
+>>>>>>> w1
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
@@ -31,10 +38,13 @@ def sessions_of(worker: int, count: int, how_many: int = 1) -> list[str]:
     return list(itertools.islice((name for name in names if owner_of(name, count) == worker), how_many))
 
 
+def children_of(process_id: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii").split())]
+
+
 def workers_of(server: ServerProcess) -> list[int]:
     """Return the processes of its workers."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text("ascii")
-    return sorted(map(int, children.split()))
+    return children_of(server.pid)
 
 
 def is_there(process_id: int) -> bool:
@@ -69,10 +79,12 @@ async def connected(client: Recorder, path: str) -> ClientConnection:
         await asyncio.sleep(0.05)
 
 
-async def record(client: Recorder, session_id: str, voices: dict[str, NDArray[np.int16]]) -> dict[str, Any]:
+async def record(
+    client: Recorder, session_id: str, voices: dict[str, NDArray[np.int16]], *, query: str = ""
+) -> dict[str, Any]:
     """Record a call at once, to its end."""
     recording = await client.start(session_id)
-    sockets = {leg: await client.connect(f"/media/pcm/{session_id}/{leg}") for leg in voices}
+    sockets = {leg: await client.connect(f"/media/pcm/{session_id}/{leg}{query}") for leg in voices}
     await asyncio.gather(*(say(sockets[leg], voice) for leg, voice in voices.items()))
     await client.until_received(session_id, len(voices["a"]) * 1000 // RATE_HZ, legs=len(voices))
     await client.act(recording, "stop")
@@ -100,6 +112,31 @@ async def test_calls_of_all_workers_are_recorded_whole(tmp_path: Path) -> None:
         assert [line for line in server.last_words if '"server_stopped"' in line]
     assert not list((tmp_path / "journal").iterdir())
     assert not [each for each in (tmp_path / "spool").rglob("*") if each.is_file()]
+
+
+async def test_an_app_is_told_once_of_each_call_whichever_worker_records_it(tmp_path: Path) -> None:
+    admin_key = "of-the-administrators"
+    settings = {"webhooks__allow_http": True, "webhooks__allow_localhost": True, "admin_api_key": admin_key}
+    key = "wsk_of_the_app_shop"
+    voice = noise(0.5, seed=1)
+    async with Receiver() as receiver, ServerProcess(tmp_path, workers=2, **settings) as server:
+        client, workers = await started(server)
+        names = [*sessions_of(0, 2, 2), *sessions_of(1, 2, 2)]
+        app = {"webhook_url": receiver.url, "api_key": key, "events": ["recording.completed"]}
+        admin = {"X-Admin-API-Key": admin_key}
+        assert (await client.http.post("/admin/apps/shop", json=app, headers=admin)).status_code == 200
+        client.http.headers["Authorization"] = f"Bearer {key}"
+        for name in names:
+            await record(client, name, {"a": voice}, query=f"?token={key}")
+        told = await receiver.wait_for(len(names))
+        os.kill(workers[0], signal.SIGKILL)  # it delivers them
+        await successor(server, workers.values())
+        names += sessions_of(1, 2, 3)[2:]
+        await record(client, names[-1], {"a": voice}, query=f"?token={key}")
+        told = await receiver.wait_for(len(names))
+        assert sorted(each.message["session_uuid"] for each in told) == sorted(names)
+        await client.http.aclose()
+        assert await server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -304,6 +341,30 @@ async def test_a_start_that_a_worker_refuses_ends_with_its_reason(tmp_path: Path
     assert code == 2
     assert "WAVSTREAM_API_KEY begins with wst_" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to go", "its worker killed"])
+async def test_a_start_that_is_broken_off_ends_and_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    other = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    other.execute("CREATE TABLE mine (id)")
+    other.execute("BEGIN EXCLUSIVE")  # worker 0, which migrates, waits for this
+    environment = {"WAVSTREAM_DATA_DIR": str(tmp_path), "WAVSTREAM_HTTP__SHUTDOWN_TIMEOUT_S": "1"}
+    process = await start("wavstream", "serve", "--port", "0", "--workers", "2", environment=environment)
+    said = asyncio.create_task(process.stderr.read())
+    await until((tmp_path / "link-keys.json").exists)  # made in the step before
+    (worker,) = children_of(process.pid)
+    if number is signal.SIGTERM:
+        process.send_signal(number)
+    else:
+        os.kill(worker, number)
+    words = (await said).decode()
+    assert await process.wait() == (0 if number is signal.SIGTERM else 1)
+    assert ("worker 0 ended during the start (signal 9)" in words) is (number is signal.SIGKILL)
+    assert "Traceback" not in words
+    assert not is_there(worker)
+    other.close()
 
 
 async def test_a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

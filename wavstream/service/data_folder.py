@@ -173,6 +173,8 @@ class DataFolder:
             if self._tells_losses:
                 log.error("data_folder_removed", folder=str(folder), loss=loss)
             self.losses[:] = [*self.losses, loss][-_LOSSES:]
+        if gone:
+            self.spool.mkdir(mode=FOLDER, exist_ok=True)  # a worker's own, in the one that was made again
         return gone
 
     def look(self, *, for_catalog: bool = True) -> None:

@@ -29,6 +29,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -44,6 +45,8 @@ from wavstream.settings import Settings
 from wavstream.workers.inbox import make_inbox
 from wavstream.workers.shared_counts import SharedCounts
 
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU in so many, or "max": a container's limit (cgroup v2)."""
 LONGEST_PAUSE_S = 30.0
 _QUICK_S = 10.0
 """Whoever ends sooner after its start keeps ending."""
@@ -54,12 +57,11 @@ _AWAKE_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use: of those that it may run on, as many as its group is given."""
+def usable_cores(cpu_max: Path = CPU_MAX) -> int:
+    """Return how many cores this process may use: of those that it may run on, as many as ``cpu_max`` gives it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # cgroup v2: a container's limit
-            quota, period = file.read().split()
+        quota, period = cpu_max.read_text("ascii").split()
         cores = min(cores, max(1, int(quota) // int(period)))
     return cores
 

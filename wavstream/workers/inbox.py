@@ -226,7 +226,7 @@ class Outbound:
 
     def _drop(self, count: int) -> None:
         if count:
-            log.warning("worker_messages_dropped", worker=self._worker, messages=count)
+            log.warning("worker_messages_dropped", to=self._worker, messages=count)
         for _ in range(count):
             self._take_first()
         if not self._queue:

@@ -128,7 +128,7 @@ class Workers:
         try:
             self._outbound[worker].send(Message(self.index, Kind.TOLD, what, body=body))
         except WorkerUnavailable:
-            log.warning("worker_not_told", worker=worker, what=what)
+            log.warning("worker_not_told", to=worker, what=what)
 
     def tell_all(self, what: str, body: bytes = b"") -> None:
         """Tell all others."""
@@ -176,7 +176,7 @@ class Workers:
         try:
             self._outbound[question.sender].send(answer)
         except WorkerUnavailable:
-            log.warning("worker_not_told", worker=question.sender, what=question.name)
+            log.warning("worker_not_told", to=question.sender, what=question.name)
 
     async def _hear(self, told: Message) -> None:
         try:

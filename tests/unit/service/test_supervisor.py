@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,19 @@ def test_auto_is_as_many_workers_as_there_are_cores_to_use() -> None:
     assert worker_count(Settings(workers="auto")) == usable_cores() >= 1
     assert worker_count(Settings(workers=5)) == 5
     assert worker_count(Settings()) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("100000 100000", 1), ("50000 100000", 1), ("250000 100000", 2), ("max 100000", 8), ("", 8), ("odd", 8)],
+)
+def test_a_container_has_as_many_cores_as_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)))
+    (tmp_path / "cpu.max").write_text(limit)
+    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert usable_cores(tmp_path / "none") == 8
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
@@ -78,6 +93,11 @@ def test_a_worker_empties_its_own_spool_alone(tmp_path: Path) -> None:
     again = DataFolder(tmp_path / "data")
     again.join(os.dup(supervisor.lock_descriptor), worker=1)
     assert (first.spool / "call.wav").exists()
+    shutil.rmtree(tmp_path / "data" / "spool")
+    for folder in (again, first):
+        folder.mend(datetime.now(UTC))
+        folder.mend(datetime.now(UTC))
+        assert folder.spool.is_dir()
     assert [*again.spool.iterdir()] == []
     supervisor.release()
     with pytest.raises(OperatorError, match="another wavstream uses the data folder"):
