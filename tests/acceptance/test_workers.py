@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
-<<<<<<< HEAD
 from tests.support.kills import Noted, Watch, heard_of
-=======
-from tests.support.kills import Watch, heard_of
 from tests.support.processes import start
 from tests.support.receiver import Receiver
->>>>>>> w1
 from tests.support.recorder import Recorder, ServerProcess, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
