@@ -233,8 +233,9 @@ class Drift:
             # A network only adds (rule 3).
             self._points.pop()
         if not (self._points or self._line):
-            # A track may begin later than its delays would have it (it was put off): that is no drift.
-            off_us = delay_us if abs(delay_us) > _ABOVE_US else 0
+            # A track may begin later than its delays would have it (it was put off): that is no drift, however little
+            # it is. Nothing else makes a delay negative here: the floor was the smallest of them.
+            off_us = delay_us if delay_us < 0 or delay_us > _ABOVE_US else 0
         else:
             off_us = delay_us - self._expected_us(at_us)
             before_us = self._points[-1][0] if self._points else self._line[0] if self._line else at_us

@@ -1,6 +1,6 @@
 """The direct way: a stretch of a track that is whole is placed by a few numbers, and no frame of it is looked at.
 
-Nearly all that is ever recorded comes whole: one track after the other, in order, in frames of one size, on time. Then
+Nearly all that is ever recorded comes whole: one track after the other, in order, on time. Then
 what is to be known of a second of it are the places and moments at which it begins and ends and its smallest and
 greatest lag; and its bytes go from the journal to the buffer of the track as one piece. Placing frame by frame does the
 same with arrays, of which each costs as much for 9 records as for 900.
@@ -8,7 +8,7 @@ same with arrays, of which each costs as much for 9 records as for 900.
 What came of a track between two canonical points goes the direct way if
 
 1. all of it is to be mixed: a pause kept nothing out,
-2. its records are of one size and follow each other to the sample,
+2. its records follow each other to the sample (they are of as many frames as were read together),
 3. it took less than a window of the drift, and the clock was not seen to drift,
 4. its source has one lane, has its place in the call, and nothing of it waits,
 5. its greatest lag is on time.
@@ -19,8 +19,7 @@ Else it goes frame by frame, as a whole. Both ways end in the same calls (``LagC
 
 from __future__ import annotations
 
-from itertools import count as count_from
-from operator import sub
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,30 +70,23 @@ class Whole(NamedTuple):
 
 def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
     """Return what came as one stretch, or None if it is not whole."""
-    rows = arrivals.rows
-    count, size, start = len(rows.size), rows.size[0], rows.position[0]
-    samples, rest = divmod(size, arrivals.step_bytes)
-    if not (samples and not rest and arrivals.is_mixed and rows.size.count(size) == count):
+    rows, step_bytes = arrivals.rows, arrivals.step_bytes
+    if not arrivals.is_mixed or sum([size % step_bytes for size in rows.size]):
         return None
-    end = start + count * samples
-    if rows.position.tolist() != [*range(start, end, samples)]:
+    start = rows.position[0]
+    *starts, end = accumulate([size // step_bytes for size in rows.size], initial=start)
+    if end == start or rows.position.tolist() != starts:
         return None
     origin_us, came = arrivals.origin_us, rows.arrival_us.tolist()
     first_us, last_us = came[0] - origin_us, came[-1] - origin_us
     if last_us - first_us >= WINDOW_US:
         return None
     # As ``lag_us`` has them, less what is the same for all.
-    record_us, rest = divmod(samples * _S, rate_hz)
-    if rest:
-        ends = range(start + samples, end + 1, samples)
-        lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, ends, strict=True)]
-    else:
-        first_end_us = (start + samples) * _S // rate_hz
-        lags = [*map(sub, came, count_from(first_end_us, record_us))]
+    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, [*starts[1:], end], strict=True)]
     least = min(lags)
     off_us = NOMINAL_PTIME_US - origin_us
     return Whole(
-        Span(start, end, count, sum(rows.frames), first_us, last_us),
+        Span(start, end, len(came), sum(rows.frames), first_us, last_us),
         lags[0] + off_us,
         lags[-1] + off_us,
         least + off_us,
