@@ -19,6 +19,10 @@ VISIT_US = 150_000
 VISITS_PER_CLOCK = 3
 CLOCK_EVERY_US = VISITS_PER_CLOCK * VISIT_US
 """Between clock records, so that they come at most 500 ms apart unless the loop is late."""
+VISITS_PER_CALM_CLOCK = 4 * VISITS_PER_CLOCK
+CALM_CLOCK_EVERY_US = VISITS_PER_CALM_CLOCK * VISIT_US
+"""The same while nobody waits for what the fold finds out: each of its moments costs the same whatever it brings. Below
+the 2 s up to which what came between two of them is placed as one piece."""
 VISIT_SLACK_US = VISIT_US // 2
 """Half a visit: a clock record is written by the visit that is nearest to its moment."""
 CLOCKS_PER_FOLD = 4
@@ -54,6 +58,9 @@ class FoldSchedule:
     def __init__(self, now_us: int, turn: int = 0) -> None:
         """Count from ``now_us``; calls that begin together with different values of ``turn`` do not fold together."""
         self._early_us = turn % VISITS_PER_CLOCK * VISIT_US
+        self._calm_early_us = turn // VISITS_PER_CLOCK * CLOCK_EVERY_US % CALM_CLOCK_EVERY_US
+        self._next_early_us = 0
+        """By how much the next clock record of calm time comes early."""
         self._clock_us = now_us
         self._clocks = 0
         self._hurried_visits = 0
@@ -65,14 +72,27 @@ class FoldSchedule:
         """Count from here: a recording starts where none ran."""
         self._clock_us = now_us - self._early_us
         self._clocks = CLOCKS_PER_FOLD - CLOCKS_BEFORE_FOLD
+        self._next_early_us = self._calm_early_us
 
-    def clock_is_due(self, now_us: int) -> bool:
-        """Return whether a clock record is to be written now; True once for each."""
-        if now_us - self._clock_us < CLOCK_EVERY_US - VISIT_SLACK_US:
+    def clock_is_due(self, now_us: int, *, is_calm: bool = False) -> bool:
+        """Return whether a clock record is to be written now; True once for each.
+
+        ``is_calm``: nobody waits for what the fold finds out.
+        """
+        every_us = CALM_CLOCK_EVERY_US - self._next_early_us if is_calm else CLOCK_EVERY_US
+        if now_us - self._clock_us < every_us - VISIT_SLACK_US:
             return False
+        if self.fold_is_due:
+            self._clocks = 0
         self._clock_us = now_us
-        self._clocks += 1
+        self._clocks += VISITS_PER_CALM_CLOCK // VISITS_PER_CLOCK if is_calm else 1
+        if is_calm:
+            self._next_early_us = 0
         return True
+
+    def has_said_state(self, segment: int) -> bool:
+        """Return whether the session's state was said in this segment."""
+        return segment == self._state_segment
 
     def state_is_due(self, now_us: int, segment: int) -> bool:
         """Return whether the session's state is to be said again, in this segment; True once for each time."""
@@ -84,7 +104,7 @@ class FoldSchedule:
     @property
     def fold_is_due(self) -> bool:
         """Whether the clock record just written makes enough for a fold of what the visits before have written."""
-        return self._clocks > 0 and self._clocks % CLOCKS_PER_FOLD == 0
+        return self._clocks >= CLOCKS_PER_FOLD
 
     def hurry(self) -> None:
         """Fold at the next visit, and at the one that finds it written: what was noted may end a recording."""

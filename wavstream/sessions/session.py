@@ -235,7 +235,7 @@ class Session:
             self.draining.drain(now_us)
         else:
             self.draining.drain_stale(now_us)
-        is_fold_due = notes.tick(now_us)
+        is_fold_due = notes.tick(now_us, is_awaited=self.recordings.is_awaited)
         if notes.is_state_due:
             self.recordings.note_state(now_us)
         if notes.schedule.window_is_over(now_us):

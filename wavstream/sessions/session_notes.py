@@ -2,8 +2,9 @@
 
 1. Nothing is noted while no recording runs. Where one starts and none ran, a new segment begins, so that the segments
    before it need not be kept for its sake.
-2. A clock record is due about every 450 ms. It also tells the time in which nothing was read, as far as the clock
-   records before it have not. What a stream has said last may be read, and its end with it, before the tick that sees
+2. A clock record is due about every 450 ms, and every 1.8 s in *calm* time: while nobody waits for what the fold finds
+   out, and there is nothing else to tell. It also tells the time in which nothing was read, as far as the clock records
+   before it have not. What a stream has said last may be read, and its end with it, before the tick that sees
    that the loop stood still: so the end of a stream is told of such time at once.
 3. The state of the session is due again with the first clock record of a segment, and once a minute: it is what a fold
    goes on from behind damage.
@@ -116,14 +117,20 @@ class SessionNotes:
             self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))
             self._untold_us = 0
 
-    def tick(self, now_us: int) -> bool:
-        """Note the time where that is due; return whether enough has been journaled to be worth a fold."""
-        schedule = self.schedule
+    def tick(self, now_us: int, *, is_awaited: bool = True) -> bool:
+        """Note the time where that is due; return whether enough has been journaled to be worth a fold.
+
+        ``is_awaited``: somebody waits for what the fold finds out.
+        """
+        schedule, journal = self.schedule, self.journal
         self._visited_us, self._told_ahead_us = now_us, 0
         is_fold_due = schedule.hurries()
-        if self.journal is not None and self.is_recording and schedule.clock_is_due(now_us):
-            self.journal.append(records.clock_record(now_us, unread_us=self._untold_us))  # rule 2
-            self._untold_us = 0
-            self.is_state_due = schedule.state_is_due(now_us, self.journal.segment)
-            return is_fold_due or schedule.fold_is_due
-        return is_fold_due
+        if journal is None or not self.is_recording:
+            return is_fold_due
+        is_calm = not (is_awaited or self._untold_us) and schedule.has_said_state(journal.segment)
+        if not schedule.clock_is_due(now_us, is_calm=is_calm):  # rule 2
+            return is_fold_due
+        journal.append(records.clock_record(now_us, unread_us=self._untold_us))
+        self._untold_us = 0
+        self.is_state_due = schedule.state_is_due(now_us, journal.segment)
+        return is_fold_due or schedule.fold_is_due

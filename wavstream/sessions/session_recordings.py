@@ -66,6 +66,12 @@ class SessionRecordings:
         """Whether somebody listens to one of them."""
         return any(recording.job is not None and recording.job.is_followed for recording in self.by_id.values())
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what the fold of one of them finds out: a listener, or whoever has set its end."""
+        jobs = [recording.job for recording in self.by_id.values()]
+        return any(job is not None and (job.is_followed or job.may_end) for job in jobs)
+
     # ---- start -------------------------------------------------------------------------------------------------
 
     def accept(self, recording: Recording) -> LiveRecording:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -67,10 +67,18 @@ class FirstFrames:
     """Media time less timestamp; None: positions count, and are media time."""
 
 
-def beginning_us(
+class Beginning(NamedTuple):
+    """Where media time 0 lies in the call."""
+
+    at_us: int
+    put_off_us: int
+    """By how much that is later than its first frames would have it (rules 3 and 4)."""
+
+
+def beginning(
     facts: SourceFacts, first: FirstFrames, patience: Patience, *, now_us: int, written_us: int, final: bool
-) -> int | None:
-    """Return where media time 0 lies in the call; None: it is not known yet. ``final``: nothing more comes."""
+) -> Beginning | None:
+    """Return where a source begins; None: it is not known yet. ``final``: nothing more comes."""
     arrival_us, lag_us, first_us = first.arrival_us, first.lag_us, int(first.arrival_us[0])
     least = int(np.minimum.reduce(lag_us))
     message_us = first_us - int(lag_us[0]) - first.start_us
@@ -93,7 +101,8 @@ def beginning_us(
         # One frame may be seconds of what is played: nothing of it was said before it came.
         floor = max(int(lag_us[0]), first_us - first.start_us) if is_played else least
     floor = _borne_out(facts.reference_us, floor, first.stamp_offset_us, lasts=lasts)
-    return floor + _put_off_us(facts, floor + first.start_us, first_us, written_us)
+    put_off_us = _put_off_us(facts, floor + first.start_us, first_us, written_us)
+    return Beginning(floor + put_off_us, put_off_us)
 
 
 def _put_off_us(facts: SourceFacts, starts_us: int, arrived_us: int, written_us: int) -> int:

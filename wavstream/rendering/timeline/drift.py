@@ -15,6 +15,8 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
    since each change of it can be measured.
 6. Silence that the sender left out takes up what is owed: what follows it lies where it arrived, and is compared with
    nothing before it.
+7. A track may begin later than its smallest delays would have it. What the first line has there, where the track
+   begins, was put off: it is not owed. Only what comes to it is the clock, of a fast one too, whose delays shrink.
 """
 
 from __future__ import annotations
@@ -69,6 +71,10 @@ class Drift:
         self._rate_hz = rate_hz
         self._opened_us = 0
         """When the window that is open has begun."""
+        self._begun_us: int | None = None
+        """When the first one has begun since silence."""
+        self._put_off_us = 0
+        """By how much the track may have been put off, until there is a line (rule 7)."""
         self._frames = 0
         """Of that window, as the next ones."""
         self._has_on_time = False
@@ -134,6 +140,10 @@ class Drift:
         behind += level_us - self._taken_up_us - self.bent_us
         return behind
 
+    def start(self, *, put_off_us: int) -> None:
+        """Begin with a track that lies later than its smallest delays would have it, by so much (rule 7)."""
+        self._put_off_us = put_off_us
+
     def watch(self, arrival_us: NDArray[np.int64], lag_us: NDArray[np.int64], *, offset_us: int = 0) -> None:
         """Take in frames that are about to be placed, at least one, (n,) and (n,), in order of arrival.
 
@@ -180,7 +190,7 @@ class Drift:
         """Begin anew: what follows is placed where it arrived, ``owed_us`` later than it would be (rule 6)."""
         self._taken_up_us += owed_us
         self._base_us -= owed_us
-        self._ended_us, self._fitted = self._watched_us(), None
+        self._ended_us, self._fitted, self._begun_us = self._watched_us(), None, None
         self._points.clear()
         self._above.clear()
         self._frames, self._has_on_time = 0, False
@@ -218,6 +228,8 @@ class Drift:
         least_us -= self._base_us
         if not self._frames:
             self._opened_us = first_us
+            if self._begun_us is None:
+                self._begun_us = first_us
         if not self._frames or least_us < self._least_us:
             self._least_us, self._least_at_us = least_us, least_at_us
         self._frames += rows
@@ -233,9 +245,7 @@ class Drift:
             # A network only adds (rule 3).
             self._points.pop()
         if not (self._points or self._line):
-            # A track may begin later than its delays would have it (it was put off): that is no drift, however little
-            # it is. Nothing else makes a delay negative here: the floor was the smallest of them.
-            off_us = delay_us if delay_us < 0 or delay_us > _ABOVE_US else 0
+            off_us = delay_us if abs(delay_us) > _ABOVE_US else 0
         else:
             off_us = delay_us - self._expected_us(at_us)
             before_us = self._points[-1][0] if self._points else self._line[0] if self._line else at_us
@@ -260,6 +270,18 @@ class Drift:
             if len(self._points) <= _MANY_WINDOWS or self._news >= _MUCH_NEWS or above_us < -_SURPRISE_US:
                 self._news = 0
                 self._fit()
+
+    def _forgive(self) -> None:
+        """Take what the track was put off by for where it begins (rule 7)."""
+        assert self._line is not None and self._begun_us is not None
+        at_us, level_us, slope = self._line
+        off_us = min(0, max(-self._put_off_us, self._expected_us(self._begun_us)))
+        self._put_off_us = 0
+        if off_us:
+            self._base_us += off_us
+            self._points = deque(((at, level - off_us) for at, level in self._points), maxlen=_WINDOWS)
+            self._line = at_us, level_us - off_us, slope
+            self._fitted = None if self._fitted is None else (self._fitted[0], self._fitted[1] - off_us)
 
     @staticmethod
     def _is_below(at_us: int, delay_us: int, before_us: int, level_us: int) -> bool:
@@ -294,6 +316,8 @@ class Drift:
             self._fitted = self._fitted or (points[0][0], level_0 + round((points[0][0] - at_0) * slope))
             # Two thirds of the points lie so near to the line that its slope is no accident.
             above = sorted(level - level_0 - (at - at_0) * slope for at, level in points)
+            if self._put_off_us:
+                self._forgive()
             self._is_straight = 4 * above[2 * len(above) // 3] <= abs(slope) * (end - points[0][0])
             self.is_seen = self.is_off or (self._is_straight and abs(slope) > _SAME_SLOPE)
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US, TrackClock
-from wavstream.rendering.timeline.beginning import FirstFrames, beginning_us
+from wavstream.rendering.timeline.beginning import FirstFrames, beginning
 from wavstream.rendering.timeline.clock import LATE_US, ON_TIME_US, LagClock, samples_at, us_of
 from wavstream.rendering.timeline.drift import Drift
 from wavstream.rendering.timeline.lane import Lane, StampedLane
@@ -192,11 +192,12 @@ class Source:
             stamp_offset_us=None if stamped is None else us_of(stamped.mapper.offset, self._rate_hz),
         )
         written_us = 0 if self.was_unheard else written_us
-        begins_us = beginning_us(self._facts, first, self._patience, now_us=now_us, written_us=written_us, final=final)
-        if begins_us is None:
+        begins = beginning(self._facts, first, self._patience, now_us=now_us, written_us=written_us, final=final)
+        if begins is None:
             return False
-        self._unbent_us = begins_us
-        self._clock.start(begins_us)
+        self._unbent_us = begins.at_us
+        self._clock.start(begins.at_us)
+        self.drift.start(put_off_us=begins.put_off_us)
         self._anchor()
         return True
 
