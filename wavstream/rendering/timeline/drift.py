@@ -2,14 +2,16 @@
 
 A network only ever adds delay. So the smallest delays show the sender's clock, and nothing else does.
 
-1. The smallest delay of each *window* is kept, of 2 s with 12 frames at least, or of 10 s: the last 30 of them.
+1. The smallest delay of each *window* is kept, of 1.5 s with 12 frames at least, or of 10 s: the last 30 of them.
 2. The *line* is the straight one beneath all of them that is nearest to them. It tells the clock from the third window
    on. Jitter and stalls lie above it. What is steeper than 2000 ppm is no clock.
 3. A window far below the line is a better route or a sender ahead of time; four in a row that are far above it are a
    route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
    Before there is a line, windows far above a later one were delayed, and are forgotten.
-4. A track is bent from when the line is more than 8 ms off, or 6 ms once it is known from 8 windows, if two thirds of
-   the windows are near it; and else from 10 ms on, from 8 windows. One that keeps nearer than that is never bent.
+4. A track is bent from when the line is more than 8 ms off, if all windows are near it; from 8 windows on, from when it
+   is more than 6 ms off, if two thirds of them are near it, or else 10 ms. One that keeps nearer than that is never
+   bent. The line may fall below what came lately (we read late for a while, and early between): what none of the last
+   three windows has reached is no clock.
 5. From then on it is bent as fast as the clock drifts. What is owed is paid within 10 s or so, from when it is more
    than 3 ms until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise the speed stays as it is,
    since each change of it can be measured.
@@ -30,14 +32,20 @@ from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.stretch import ONE, Bend
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 WINDOW_US = 2_000_000
 """Of frames that took longer each window is looked at by itself."""
+_FULL_US = 1_500_000
+"""Enough, where what is placed together ends: clock records are 1.8 s apart at most."""
 _WINDOW_FRAMES = 12
 _LONGEST_US = 10_000_000
 _WINDOWS = 30
 _LEAST_WINDOWS = 3
+_SURE_WINDOWS = 4
+"""Before that the line tells nothing but what to expect."""
 _LEAST_SPAN_US = 3_500_000
 _MANY_WINDOWS = 8
 _NEWS = 3
@@ -235,7 +243,7 @@ class Drift:
         self._frames += rows
         # A window ends with the frames that are placed together: those of about a second.
         length_us = last_us - self._opened_us + NOMINAL_PTIME_US
-        return length_us >= _LONGEST_US or (length_us >= WINDOW_US and self._frames >= _WINDOW_FRAMES)
+        return length_us >= _LONGEST_US or (length_us >= _FULL_US and self._frames >= _WINDOW_FRAMES)
 
     def _close(self) -> None:
         """Keep the smallest delay of the window, if it tells anything."""
@@ -270,6 +278,16 @@ class Drift:
             if len(self._points) <= _MANY_WINDOWS or self._news >= _MUCH_NEWS or above_us < -_SURPRISE_US:
                 self._news = 0
                 self._fit()
+
+    @staticmethod
+    def _is_near(above_us: Sequence[float], off_us: int) -> bool:
+        """Return whether points that are so far above a line, the nearest ones first, bear out what it tells (rule 4).
+
+        Three of which the last one is lower are soon near some line: few have to be nearer to it, and all of them.
+        """
+        if len(above_us) < _MANY_WINDOWS:
+            return len(above_us) >= _SURE_WINDOWS and 8 * above_us[-1] <= off_us
+        return 4 * above_us[2 * len(above_us) // 3] <= off_us
 
     def _forgive(self) -> None:
         """Take what the track was put off by for where it begins (rule 7)."""
@@ -314,18 +332,19 @@ class Drift:
             self._line = end, level_0 + round((end - at_0) * slope), slope
             # Of a hull that has lost its first points the first one of all is on the line still.
             self._fitted = self._fitted or (points[0][0], level_0 + round((points[0][0] - at_0) * slope))
-            # Two thirds of the points lie so near to the line that its slope is no accident.
+            # So many of the points lie so near to the line that its slope is no accident.
             above = sorted(level - level_0 - (at - at_0) * slope for at, level in points)
             if self._put_off_us:
                 self._forgive()
-            self._is_straight = 4 * above[2 * len(above) // 3] <= abs(slope) * (end - points[0][0])
+            self._is_straight = self._is_near(above, round(abs(slope) * (end - points[0][0])))
             self.is_seen = self.is_off or (self._is_straight and abs(slope) > _SAME_SLOPE)
 
     def _steer(self, arrival_us: int, delay_us: int, last_us: int) -> None:
         """Set how fast the track is bent from a frame on that came then, with that delay, to the last one."""
         assert self._line is not None
         if not self.is_off:  # rule 4
-            off_us = abs(self._expected_us(last_us) - self._taken_up_us)
+            newest_us = min(self._points[-number][1] for number in range(1, min(_LEAST_WINDOWS, len(self._points)) + 1))
+            off_us = abs(max(self._expected_us(last_us), min(0, newest_us)) - self._taken_up_us)
             is_known = len(self._points) >= _MANY_WINDOWS
             if off_us <= (_TOLERATED_US if is_known else _TOLERATED_EARLY_US):
                 return
