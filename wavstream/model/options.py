@@ -172,6 +172,11 @@ class RecordingOptions:
     they said at the start, and null where another store decides."""
 
     @property
+    def may_end(self) -> bool:
+        """Whether the recording may end by itself: the fold finds out when."""
+        return bool(self.max_length_s or self.initial_timeout_s or self.end_silence_timeout_s or self.terminators)
+
+    @property
     def file_channels(self) -> int:
         """Channels of the file: a single track is mono."""
         return 2 if self.channels is ChannelLayout.STEREO and self.track is TrackChoice.BOTH else 1

@@ -62,11 +62,7 @@ class RenderJob:
         """The disk's error of the last slice; it is tried again."""
         self.broken: Exception | None = None
         """An error of ours: the fold cannot go on."""
-        options = recording.options
-        self.may_end = bool(
-            options.max_length_s or options.initial_timeout_s or options.end_silence_timeout_s or options.terminators
-        )
-        """Whether the fold may find that it has ended by itself."""
+        self._may_end = recording.options.may_end
         self._is_due = False
         self._reader = reader
         self._patience = patience
@@ -87,7 +83,7 @@ class RenderJob:
         Where nobody waits for what the fold finds out, every second one is soon enough: to read, hash and append 3.6 s
         costs little more than 1.8 s. Nothing more is in memory meanwhile, since the journal has it.
         """
-        self._is_due = self.may_end or not self._is_due
+        self._is_due = self._may_end or not self._is_due
         return self._is_due
 
     def advance(self) -> bool:

@@ -69,8 +69,7 @@ class SessionRecordings:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody waits for what the fold of one of them finds out: a listener, or whoever has set its end."""
-        jobs = [recording.job for recording in self.by_id.values()]
-        return any(job is not None and (job.is_followed or job.may_end) for job in jobs)
+        return self.is_followed or any(recording.row.options.may_end for recording in self.by_id.values())
 
     # ---- start -------------------------------------------------------------------------------------------------
 

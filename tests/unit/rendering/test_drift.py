@@ -125,8 +125,8 @@ def test_the_speed_of_a_bend_stays_where_nothing_is_owed() -> None:
 
 def test_what_waited_pays_no_more_than_is_owed() -> None:
     drift = Drift(8000)
-    off = watch(drift, seconds=8.2, delay_ms=clock(-2000))
-    assert off[-1] > 10
+    off = watch(drift, seconds=8.0, delay_ms=clock(-2000))
+    assert off[-1] > 8
     # Half a minute that came at once.
     drift.bend(30 * 8000)
     assert drift.bent_us / 1000 == pytest.approx(2.0 * 38.0, abs=2.5)

@@ -43,6 +43,32 @@ def test_a_fold_is_due_with_every_few_clock_records() -> None:
     assert clocks == list(range(3 * CLOCKS_PER_FOLD, 100, 3 * CLOCKS_PER_FOLD))
 
 
+def test_in_calm_time_there_is_one_clock_record_a_fold_and_as_many_folds() -> None:
+    pulse = FoldSchedule(at(0))
+
+    visits = range(1, 61)
+    due = [visit for visit in visits if pulse.clock_is_due(at(visit * VISIT_S), is_calm=True) and pulse.fold_is_due]
+
+    assert due == [12, 24, 36, 48, 60]
+
+
+def test_what_is_not_calm_any_more_has_a_clock_record_at_the_next_visit() -> None:
+    pulse = FoldSchedule(at(0))
+
+    assert [pulse.clock_is_due(at(0.9), is_calm=calm) for calm in (True, False)] == [False, True]
+
+
+def test_calm_calls_that_begin_at_once_take_turns() -> None:
+    firsts = []
+    for turn in range(13):
+        pulse = FoldSchedule(at(0), turn)
+        pulse.restart(at(0))
+        firsts.append(next(visit for visit in range(1, 14) if pulse.clock_is_due(at(visit * VISIT_S), is_calm=True)))
+
+    assert sorted(firsts[:12]) == [*range(1, 13)]
+    assert firsts[12] == firsts[0]
+
+
 def test_time_counts_from_a_restart() -> None:
     pulse = FoldSchedule(at(0))
     pulse.restart(at(10.0))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.sessions import TIMING, LiveCall, at
 from wavstream.journal.records import ClockRecord, items
+from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.sessions.reading import LATE_US, ReadingTime
 
@@ -89,13 +90,24 @@ def clocks(call: LiveCall) -> list[ClockRecord]:
 async def test_the_clock_record_tells_what_was_not_read_since_the_one_before() -> None:
     call = LiveCall(timing=TIMING)
     call.open("a")
-    call.start(0.0)
+    call.start(0.0, RecordingOptions(max_length_s=600))
     call.session.tick(at(0.5), unread_us=0)
     call.session.tick(at(0.65), unread_us=100_000)
     call.session.tick(at(1.0), unread_us=150_000)
     call.session.tick(at(6.5), unread_us=5_150_000)
     call.session.tick(at(7.0), unread_us=5_150_000)
     assert [clock.unread_us for clock in clocks(call)] == [0, 150_000, 5_000_000, 0]
+
+
+async def test_unread_time_is_told_at_once_though_nobody_waits() -> None:
+    call = LiveCall(timing=TIMING)
+    call.open("a")
+    call.start(0.0)
+    call.session.tick(at(0.5), unread_us=0)
+    call.session.tick(at(1.0), unread_us=0)
+    call.session.tick(at(1.5), unread_us=400_000)
+    call.session.tick(at(2.0), unread_us=400_000)
+    assert [clock.unread_us for clock in clocks(call)] == [0, 400_000]
 
 
 async def test_a_lost_leg_is_waited_for_so_much_longer() -> None:

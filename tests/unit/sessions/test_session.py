@@ -33,7 +33,7 @@ from wavstream.journal.events import (
 from wavstream.journal.journal import Journal
 from wavstream.model.audio import Track
 from wavstream.model.call import CallFacts
-from wavstream.model.options import PauseBehavior
+from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
 from wavstream.recorder.recording import LiveRecording
@@ -528,7 +528,7 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
     call = LiveCall()
     call.session.tick(at(0.45))
     stream = call.open(at_s=0.5)
-    call.start(0.5)
+    call.start(0.5, RecordingOptions(max_length_s=600))
     stream.closed(False, at(0.6))
 
     folds = [visit for visit in range(1, 40) if call.session.tick(at(0.5 + visit * 0.15))]
@@ -536,6 +536,54 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
     clocks = [row for row in call.journal if isinstance(row, tuple)]
     assert clocks == [("clock", pytest.approx(0.5 + number * 0.45)) for number in range(1, 14)]
     assert folds == [21, 33], "the first when the tracks can be placed, which takes 2 s of them"
+
+
+def clocks_of(call: LiveCall, visits: range) -> list[float]:
+    """Let the session be visited, and return when it wrote clock records, in seconds."""
+    before = len(call.journal)
+    for visit in visits:
+        call.session.tick(at(visit * 0.15))
+    return [pytest.approx(row[1]) for row in call.journal[before:] if isinstance(row, tuple)]
+
+
+async def test_while_nobody_waits_for_the_fold_clock_records_are_rare() -> None:
+    call = LiveCall()
+    call.open("a")
+    call.start(0.0)
+
+    assert clocks_of(call, range(1, 40)) == [0.45, 2.25, 4.05, 5.85]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RecordingOptions(max_length_s=600),
+        RecordingOptions(initial_timeout_s=30),
+        RecordingOptions(end_silence_timeout_s=30),
+        RecordingOptions(terminators="#"),
+    ],
+)
+async def test_what_the_fold_may_end_has_clock_records_as_often_as_it_decides(options: RecordingOptions) -> None:
+    call = LiveCall()
+    call.open("a")
+    call.start(0.0)
+    call.start(0.0, options)
+
+    assert clocks_of(call, range(1, 13)) == [0.45, 0.9, 1.35, 1.8]
+
+
+class Followed:
+    is_followed = True
+
+
+async def test_a_listener_has_a_clock_record_with_the_next_visit() -> None:
+    call = LiveCall()
+    call.open("a")
+    recording_id = call.start(0.0)
+    clocks_of(call, range(1, 8))
+    call.live(recording_id).job = Followed()  # type: ignore[assignment]
+
+    assert clocks_of(call, range(8, 15)) == [1.2, 1.65, 2.1]
 
 
 # ---- restarts ------------------------------------------------------------------------------------------------------
