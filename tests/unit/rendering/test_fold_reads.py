@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -92,3 +93,56 @@ def test_what_an_older_stream_says_too_is_so_many_redundant_frames() -> None:
     made = folded(script.stop(5))
     assert made.integrity.redundant_frames == 200
     assert (made.left[: 4 * HZ] == sound).all()
+
+
+def read_by_a_loop(leg: Leg, sound: np.ndarray, *, phase_s: float, late_s: Callable[[float], float]) -> None:
+    """Have frames read as a server does: five together, or fewer by a visit each 150 ms that finds them waiting.
+
+    ``late_s``: by how much the loop comes too late to what is due at a moment.
+    """
+    came_s = phase_s + np.arange(len(sound) // FRAME) * 0.02
+    taken, read_s, visit_s, free_s = 0, 0.0, 0.15, 0.0
+    while taken < len(came_s):
+        full_s = float(came_s[min(taken + 4, len(came_s) - 1)])
+        due_s = min(full_s, visit_s)
+        at_s = free_s = max(free_s, due_s + late_s(due_s))
+        if due_s == visit_s:
+            visit_s += 0.15
+        waiting = int(np.searchsorted(came_s, at_s, side="right"))
+        is_stale = at_s - read_s >= 0.075
+        while waiting > taken and (full_s <= at_s or is_stale):
+            end = min(taken + 5, waiting)
+            part = sound[taken * FRAME : end * FRAME]
+            if end > taken + 1:
+                read(leg, part, at_s=at_s)
+            else:
+                leg.frame(part, at_us=round(at_s * 1e6))
+            taken, read_s = end, at_s
+
+
+LATE = {
+    "a little": lambda at_s, rng: rng.uniform(0, 0.012),
+    "at the start": lambda at_s, rng: rng.uniform(0.008, 0.03) if at_s < 2.5 else rng.uniform(0, 0.004),
+    "much at the start": lambda at_s, rng: rng.uniform(0.1, 0.3) if at_s < 1 else rng.uniform(0, 0.01),
+    "but for a moment": lambda at_s, rng: rng.uniform(0, 0.001) if 6 < at_s < 7 else rng.uniform(0.009, 0.018),
+    "ever more": lambda at_s, rng: rng.uniform(0.6, 1) * 0.01 * at_s / 12,
+    "at the end": lambda at_s, rng: rng.uniform(0.03, 0.08) if at_s > 6.5 else rng.uniform(0, 0.004),
+    "in waves": lambda at_s, rng: 0.009 * (1 + np.sin(at_s)) + rng.uniform(0, 0.003),
+}
+
+
+@pytest.mark.parametrize("clock_s", [0.45, 1.8])
+@pytest.mark.parametrize("late", LATE)
+def test_a_loop_that_is_late_bends_no_track_and_lays_no_silence_into_it(late: str, clock_s: float) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        sound = noise(12, seed=seed)
+        script = Script().start(MONO)
+        leg = script.open("a")
+        read_by_a_loop(leg, sound, phase_s=rng.uniform(0, 0.02), late_s=lambda at_s: LATE[late](at_s, rng))  # noqa: B023
+        made = folded(script.stop(12.4), clock_s=clock_s)
+        begin = int(np.flatnonzero(made.left)[0])
+        said = made.left[begin : begin + len(sound)]
+        assert (said == sound[: len(said)]).all(), seed
+        assert len(said) == len(sound), seed
+        assert made.integrity.gaps == (), seed
