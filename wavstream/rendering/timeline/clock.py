@@ -20,7 +20,7 @@ A sender that leaves out silence raises the lag, for good. The network raises it
 5. The end of the input proves nothing. The last frames may be a burst that did not get back to real time, or may jump
    up and down: frames whose smallest lag does not last are delayed, and stay where they are.
 6. Nor does the end of what we were late to read: where our own delay explains all of the lag, nothing moves.
-7. Nor does what is at most 0.2 s late at the end, some of it less than 0.1 s, if no silence so short was left out
+7. Nor does what is at most 0.2 s late at the end, some of it less than 50 ms, if no silence so short was left out
    before: a busy machine of ours, or theirs, delays that much.
 """
 
@@ -54,6 +54,7 @@ _PLATEAU_US = 60_000
 _SOONEST_US = 2_000_000
 _LAST_US = 1_500_000
 _JITTERS_US = 35_000
+_NEAR_US = 50_000
 _S = 1_000_000
 
 
@@ -298,7 +299,7 @@ class LagClock:
 
     def _is_near(self, least_us: int, greatest_us: int) -> bool:
         """Return whether the last lags are so near to what is on time that no silence has to explain them."""
-        is_near = least_us - self.offset_us < min(LATE_US, self._shortest_us)
+        is_near = least_us - self.offset_us < min(_NEAR_US, self._shortest_us)
         return is_near and greatest_us - self.offset_us < 2 * LATE_US
 
     def _lay_unread(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> bool:

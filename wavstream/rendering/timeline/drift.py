@@ -291,7 +291,8 @@ class Drift:
 
     def _forgive(self) -> None:
         """Take what the track was put off by for where it begins (rule 7)."""
-        assert self._line is not None and self._begun_us is not None
+        assert self._line is not None
+        assert self._begun_us is not None
         at_us, level_us, slope = self._line
         off_us = min(0, max(-self._put_off_us, self._expected_us(self._begun_us)))
         self._put_off_us = 0
