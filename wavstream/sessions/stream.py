@@ -27,7 +27,7 @@ from wavstream.sessions.ports import StreamHandle
 _NEVER = math.inf
 _FRAME, _FRAMES = int(RecordKind.FRAME), int(RecordKind.FRAMES)
 _AHEAD_US = 500_000
-_LONGEST_WAIT_US = 250_000
+_LONGEST_WAIT_US = 300_000
 """Of anything in the kernel, below the mark of a socket that has gone quiet."""
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
