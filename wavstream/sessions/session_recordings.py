@@ -64,10 +64,7 @@ class SessionRecordings:
     @property
     def is_followed(self) -> bool:
         """Whether somebody listens to one of them."""
-        for recording in self.by_id.values():  # asked with each visit of the ticker, where ``any`` takes twice as long
-            if recording.job is not None and recording.job.is_followed:
-                return True
-        return False
+        return any(recording.job is not None and recording.job.is_followed for recording in self.by_id.values())
 
     # ---- start -------------------------------------------------------------------------------------------------
 
