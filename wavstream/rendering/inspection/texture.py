@@ -25,12 +25,14 @@ from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.decode import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from wavstream.model.audio import MediaFormat
 
-    Samples = NDArray[np.float32]
-    """Of several pieces of one length, (pieces, samples, channels)."""
+    Piece = NDArray[np.float32]
+    """(samples, channels)."""
 
 LONGEST, SHORTEST = 256, 64
 """Samples of each channel in a piece."""
@@ -82,18 +84,14 @@ class Pieces:
         self._quiet += 1
         self.skip = min(_MOST_SKIPPED, self._quiet // _PAUSES)
 
-    def samples(self, codec: Codec) -> Samples:
-        """Return the pieces that are kept, as this codec decodes them, each as long as the shortest.
+    def samples(self, codec: Codec) -> list[Piece]:
+        """Return the pieces that are kept, as this codec decodes them."""
+        channels = self._form.channels
+        return [decode(codec, channels, np.frombuffer(piece, np.uint8)).astype(np.float32) for piece in self.kept]
 
-        All in one array: what is asked of each alone takes ten times as long, and a load of noise is never clear.
-        """
-        size, channels = min(map(len, self.kept)), self._form.channels
-        joined = np.frombuffer(b"".join([piece[:size] for piece in self.kept]), np.uint8)
-        return decode(codec, channels, joined).astype(np.float32).reshape(len(self.kept), -1, channels)
-
-    def drop_quiet(self, *readings: Samples) -> bool:
+    def drop_quiet(self, *readings: Sequence[Piece]) -> bool:
         """Drop the pieces that are quiet in one of these readings of them; return whether there were any."""
-        heard = (np.min([_levels(pieces) for pieces in readings], axis=0) >= _QUIET_RMS).tolist()
+        heard = [min(_level(piece) for piece in each) >= _QUIET_RMS for each in zip(*readings, strict=True)]
         if all(heard):
             return False
         self.kept = [piece for piece, is_heard in zip(self.kept, heard, strict=True) if is_heard]
@@ -141,7 +139,7 @@ class ByteOrder:
             return
         self._chances -= 1
         low, high = _NOISE
-        is_noise = bool(_levels(described).min() >= _FULL_SCALE_RMS) and low <= _roughness(described) <= high
+        is_noise = min(map(_level, described)) >= _FULL_SCALE_RMS and low <= _roughness(described) <= high
         self.is_swapped = is_noise and _roughness(swapped) <= _SMOOTH
         self.is_known = self.is_swapped or not self._chances
         self.pieces.kept = []
@@ -175,10 +173,9 @@ class Interleaving:
             return
         self.is_known = True
         self.pieces.kept = []
-        only = pieces[:, :, 0]
-        steps = np.square(np.diff(only, axis=1))
-        within, between = float(steps[:, ::2].sum()), float(steps[:, 1::2].sum())
-        second = _energy(only[:, 2:] - only[:, :-2])
+        steps = [np.square(np.diff(piece[:, 0])) for piece in pieces]
+        within, between = sum(float(step[::2].sum()) for step in steps), sum(float(step[1::2].sum()) for step in steps)
+        second = sum(float(np.square(piece[2:, 0] - piece[:-2, 0]).sum()) for piece in pieces)
         first = within + between
         if within < _ALIKE * between or second < _NEARER * first:
             self.is_two = True
@@ -186,18 +183,13 @@ class Interleaving:
             self.is_two = False
 
 
-def _levels(pieces: Samples) -> NDArray[np.float32]:
-    """Return the root mean square of each."""
-    flat = pieces.reshape(len(pieces), -1)
-    levels: NDArray[np.float32] = np.sqrt(np.square(flat).mean(axis=1))
-    return levels
+def _level(piece: Piece) -> float:
+    """Return the root mean square."""
+    return float(np.sqrt(np.square(piece).mean()))
 
 
-def _roughness(pieces: Samples) -> float:
+def _roughness(pieces: Sequence[Piece]) -> float:
     """Return how far neighbours are apart beside how large they are: 1 for white noise, near 0 for a slow wave."""
-    energy = _energy(pieces)
-    return _energy(pieces[:, 1:] - pieces[:, :-1]) / (2 * energy) if energy else 0.0
-
-
-def _energy(values: NDArray[np.float32]) -> float:
-    return float(np.square(values).sum())
+    difference = sum(float(np.square(np.diff(piece, axis=0)).sum()) for piece in pieces)
+    energy = sum(float(np.square(piece).sum()) for piece in pieces)
+    return difference / (2 * energy) if energy else 0.0
