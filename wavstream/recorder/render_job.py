@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
@@ -66,7 +67,7 @@ class RenderJob:
         self._may_end = bool(
             options.max_length_s or options.initial_timeout_s or options.end_silence_timeout_s or options.terminators
         )
-        self._is_due = False
+        self._is_due = bool(crc32(recording.id.encode()) & 1)  # of calls that begin together half are folded at a time
         self._reader = reader
         self._patience = patience
         self._removals = removals
