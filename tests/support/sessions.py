@@ -86,8 +86,8 @@ class Handle:
     def drain(self, now_us: int) -> None:
         self.drained_us.append(now_us)
 
-    def drain_if_stale(self, now_us: int) -> None:
-        """Nothing waits in the kernel."""
+    def is_stale(self, now_us: int) -> bool:
+        return False  # nothing waits in the kernel
 
     def pause_reading(self) -> None:
         self.reading = False

@@ -91,6 +91,11 @@ class Journal:
         self._has_event = True
         self.append(record)
 
+    @property
+    def is_unsubmitted(self) -> bool:
+        """Whether there is something to submit."""
+        return bool(self.pending) or self.unsubmitted_bytes > 0
+
     def flush(self) -> bool:
         """Cut a batch from the pending records, if any; return whether there is something to submit."""
         if self.pending:

@@ -126,10 +126,9 @@ class MediaConnection(asyncio.Protocol):
         for data in self._low_water.waiting(now_us, self._arrival_us):
             self._receive(data, now_us)
 
-    def drain_if_stale(self, now_us: int) -> None:
-        """Do the same if nothing was read for so long that something may wait for too long."""
-        if self._low_water.is_stale(now_us, self._arrival_us):
-            self.drain(now_us)
+    def is_stale(self, now_us: int) -> bool:
+        """Return whether nothing was read for so long that something may wait for too long."""
+        return now_us - self._arrival_us >= self._low_water.stale_us
 
     def _receive(self, data: bytes, arrival_us: int) -> None:
         self._arrival_us = arrival_us

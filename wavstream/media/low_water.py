@@ -9,8 +9,9 @@ A wake-up and a read cost ten times what a frame in it does. So the socket of a 
 2. A stream of which one message or less comes in that time has none, and neither has one that is not steady, or whose
    media time is its arrival.
 3. What is below the mark waits in the kernel. So whoever needs it reads it, by ``waiting``: before a command, for a
-   listener, and when nothing was read for three quarters of a batch. A stream of which nothing is there when nothing
-   was read for two batches has gone quiet, and loses its mark.
+   listener, and when nothing was read for half a message longer than a batch takes. Not earlier: a batch that is about
+   to be whole would be read twice. A stream of which nothing is there when nothing was read for two batches has gone
+   quiet, and loses its mark.
 4. The end of a stream, and its errors, wake us whatever the mark is. They are left to the loop.
 
 Where the system has no such option nothing is different from a setting of 0.
@@ -32,12 +33,23 @@ _READ_BYTES = 65_536
 _MOST_READS = 64
 """At once, of a peer that sends as fast as we read."""
 _SAME_SIZE, _SAME_RATE, _MARGIN = 1 / 8, 1 / 4, 1 / 8
+_NEVER_US = 1 << 62
 
 
 class LowWater:
     """The low-water mark of one socket, and what waits below it."""
 
-    __slots__ = ("_batch_us", "_bytes", "_messages", "_per_batch", "_read_us", "_size", "_transport", "mark")
+    __slots__ = (
+        "_batch_us",
+        "_bytes",
+        "_messages",
+        "_per_batch",
+        "_read_us",
+        "_size",
+        "_transport",
+        "mark",
+        "stale_us",
+    )
 
     def __init__(self, transport: asyncio.Transport, *, batch_us: int, now_us: int) -> None:
         """Wait for ``batch_us`` of a steady stream that begins now; 0: for nothing, ever."""
@@ -46,6 +58,8 @@ class LowWater:
         self._batch_us = batch_us if has_socket and _OPTION is not None else 0
         self.mark = _NONE
         """How many bytes have to be there."""
+        self.stale_us = _NEVER_US
+        """When nothing was read for so long, something may wait below the mark for too long (rule 3)."""
         self._messages = self._bytes = 0
         self._read_us = now_us
         """As they were at the last look."""
@@ -74,15 +88,13 @@ class LowWater:
         mark = min(int((batch - _MARGIN) * size), _MOST_BYTES)
         if abs(mark - self.mark) > size * _MARGIN / 2:
             self._set(mark)
+        if self.mark != _NONE:
+            self.stale_us = int((batch + 0.5) * self._batch_us / per_batch)
 
     def drop(self) -> None:
         """Be woken with the first byte again; what waits wakes us at once."""
         if self.mark != _NONE:
             self._set(_NONE)
-
-    def is_stale(self, now_us: int, read_us: int) -> bool:
-        """Return whether nothing was read for so long that it may wait below the mark (rule 3)."""
-        return self.mark != _NONE and 4 * (now_us - read_us) >= 3 * self._batch_us
 
     def waiting(self, now_us: int, read_us: int) -> Iterator[bytes]:
         """Yield what the kernel has, if there is a mark (rule 3); ``read_us``: when something was read last."""
@@ -113,6 +125,7 @@ class LowWater:
 
     def _set(self, mark: int) -> None:
         transport = self._transport
+        self.stale_us = _NEVER_US
         if _OPTION is None or transport.is_closing():
             self.mark = _NONE
             return

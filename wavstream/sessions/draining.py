@@ -14,7 +14,7 @@ in the kernel at any moment. None of it may be overtaken:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from wavstream.sessions.stream import Stream
 
@@ -33,25 +33,27 @@ class Draining:
 
     def drain(self, now_us: int) -> None:
         """Read all that has come by now (rule 1)."""
-        self._read(lambda stream: stream.handle.drain(now_us))
+        self._read(self._streams, now_us)
 
     def drain_others(self, stream: Stream, arrival_us: int) -> None:
         """Do the same for an event of a stream that is being read, but for that stream (rules 4 and 5)."""
         if arrival_us != self._read_us:
             self._read_us = arrival_us
-            self._read(lambda other: other.handle.drain(arrival_us), stream)
+            self._read(self._streams, arrival_us, but=stream)
 
     def drain_stale(self, now_us: int) -> None:
         """Read what may have waited for long enough (rule 2)."""
-        self._read(lambda stream: stream.handle.drain_if_stale(now_us))
+        stale = [stream for stream in self._streams if stream.handle.is_stale(now_us)]
+        if stale:
+            self._read(stale, now_us)
 
-    def _read(self, read: Callable[[Stream], None], but: Stream | None = None) -> None:
+    def _read(self, streams: Sequence[Stream], now_us: int, but: Stream | None = None) -> None:
         if self._is_busy:  # rule 4
             return
         self._is_busy = True
         try:
-            for stream in [*self._streams]:
+            for stream in [*streams]:
                 if stream is not but:
-                    read(stream)
+                    stream.handle.drain(now_us)
         finally:
             self._is_busy = False

@@ -19,13 +19,20 @@ _SECOND_US = 1_000_000
 class StreamInspection:
     """What is known of the tracks of one live stream."""
 
-    __slots__ = ("_facts", "_lanes", "_look_us", "_was_order_told", "_was_pace_told", "next_us")
+    __slots__ = (
+        "_facts", "_lanes", "_look_us", "_looked_us", "_was_order_told", "_was_pace_told", "next_us", "rests_us"
+    )  # fmt: skip
 
     def __init__(self, facts: StreamFacts) -> None:
         self._facts = facts
         self.next_us = 0
         """When to visit again, at the earliest."""
+        self.rests_us = -1
+        """When what came last came, if that and the pause since then are known: until more comes there is nothing to
+        look at."""
         self._look_us = 0
+        self._looked_us = -1
+        """What had come by the last look."""
         self._lanes = [_Lane(facts) for _ in (facts.tracks if facts.format.channels == 1 else facts.tracks[:1])]
         """One for each track, or one for those that are interleaved."""
         self._was_order_told = self._was_pace_told = False
@@ -38,15 +45,18 @@ class StreamInspection:
         ``arrived_us``: when the last frame came. ``samples``: how many have come, of each channel, by track.
         ``latest``: the last frame of each track.
         """
-        is_close = False
+        is_close, is_paused = False, True
         for lane, frame in zip(self._lanes, latest, strict=False):
             if lane.inspection.is_close:
                 is_close = True
-                lane.note_pause(now_us, frame, arrived_us=arrived_us if len(self._lanes) == 1 else None)
+                is_paused &= lane.note_pause(now_us, frame, arrived_us=arrived_us if len(self._lanes) == 1 else None)
         if now_us < self._look_us:
+            if is_close and is_paused and self._looked_us == arrived_us:
+                self.rests_us = arrived_us
             self.next_us = now_us if is_close else self._look_us
             return ()
         self._look(arrived_us, samples, latest)
+        self._looked_us = arrived_us
         self._look_us = now_us + min(lane.inspection.next_look_s for lane in self._lanes) * _SECOND_US
         self.next_us = now_us if any(lane.inspection.is_close for lane in self._lanes) else self._look_us
         return [*self._untold()]
@@ -86,12 +96,14 @@ class _Lane:
         self._seen: Frame | None = None
         self._seen_us = 0
 
-    def note_pause(self, now_us: int, frame: Frame | None, *, arrived_us: int | None) -> None:
-        """Note a pause, if there is one.
+    def note_pause(self, now_us: int, frame: Frame | None, *, arrived_us: int | None) -> bool:
+        """Note a pause, if there is one; return whether there is.
 
         ``arrived_us``: when the frame came; None: not known, and no earlier than it was first seen.
         """
         if frame is not self._seen:
             self._seen, self._seen_us = frame, now_us if arrived_us is None else arrived_us
-        if now_us - self._seen_us > PAUSE_US:
+        is_paused = now_us - self._seen_us > PAUSE_US
+        if is_paused:
             self.inspection.pace.pause()
+        return is_paused

@@ -61,8 +61,8 @@ class StreamHandle(Protocol):
     def drain(self, now_us: int) -> None:
         """Deliver what has come by ``now_us`` and waits in the kernel to be read with more; nothing while paused."""
 
-    def drain_if_stale(self, now_us: int) -> None:
-        """Do the same where nothing was read for so long that something may have waited for long enough."""
+    def is_stale(self, now_us: int) -> bool:
+        """Return whether nothing was read for so long that something may have waited for long enough."""
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel, and then at the peer."""

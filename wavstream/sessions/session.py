@@ -265,8 +265,11 @@ class Session:
 
     def _inspect(self, now_us: int) -> None:
         """Look at the streams where that is due, and note when it will be next."""
+        next_us: list[int] = []
         for stream in self.streams:
-            for suspicion in stream.inspect(now_us):
+            suspicions = stream.inspect(now_us)
+            next_us.append(stream.inspection.next_us)
+            for suspicion in suspicions:
                 log.warning(
                     "stream_suspicious",
                     session_id=self.session_id,
@@ -274,7 +277,7 @@ class Session:
                     leg=stream.facts.leg,
                     suspicion=suspicion,
                 )
-        self._inspect_us = min((stream.inspection.next_us for stream in self.streams), default=now_us)
+        self._inspect_us = min(next_us, default=now_us)
 
     def is_ahead(self, now_us: int) -> bool:
         """Return whether one of its streams has sent audio that cannot have been said by now."""

@@ -27,7 +27,7 @@ from wavstream.sessions.ports import StreamHandle
 _NEVER = math.inf
 _FRAME, _FRAMES = int(RecordKind.FRAME), int(RecordKind.FRAMES)
 _AHEAD_US = 500_000
-_LONGEST_WAIT_US = 250_000
+_LONGEST_WAIT_US = 300_000
 """Of anything in the kernel, below the mark of a socket that has gone quiet."""
 
 # Plain integers: reading a member of an Enum takes 0.1 us, and there are up to three a frame.
@@ -153,10 +153,11 @@ class Stream:
 
     def inspect(self, now_us: int) -> Sequence[str]:
         """Look at what has come by now, about every 150 ms; return what has become suspicious."""
-        if not self.frames or now_us < self.inspection.next_us:
+        inspection = self.inspection
+        if now_us < inspection.next_us or self.last_arrival_us == inspection.rests_us or not self.frames:
             return ()
         samples = (self.position,) if self._sent is None else self._sent
-        return self.inspection.visit(now_us, arrived_us=self.last_arrival_us, samples=samples, latest=self.latest)
+        return inspection.visit(now_us, arrived_us=self.last_arrival_us, samples=samples, latest=self.latest)
 
     # ---- once a frame ------------------------------------------------------------------------------------------
 

@@ -57,16 +57,19 @@ class Ticker:
         journals: list[Journal] = []
         due: list[Journal] = []
         over: list[Session] = []
+        silent_since_us = -1 if sessions.is_stopping else now_us - self._stalled.after_us
         for session in slot:
             is_fold_due = session.tick(now_us, unread_us=unread_us)
-            if not sessions.is_stopping:
+            notes = session.notes
+            if notes.active_us <= silent_since_us:
                 self._stalled.visit(session, now_us)
-            journal = session.notes.journal
+            journal = notes.journal
             if journal is not None:
-                journals.append(journal)
+                if journal.is_unsubmitted:
+                    journals.append(journal)
                 if is_fold_due:
                     due.append(journal)
-            if session.is_over:
+            if not session.streams and session.is_over:
                 over.append(session)
         if journals:
             self._writer.submit(journals)
@@ -101,12 +104,12 @@ class StalledSessions:
 
     def __init__(self, *, after_us: int) -> None:
         """End sessions that are silent for ``after_us``; 0: none."""
-        self._after_us = after_us
+        self.after_us = after_us
         self._ending: set[Session] = set()
 
     def visit(self, session: Session, now_us: int) -> None:
         """End the session if it is stalled."""
-        if not self._after_us or session in self._ending or not is_stalled(session, now_us, after_us=self._after_us):
+        if not self.after_us or session in self._ending or not is_stalled(session, now_us, after_us=self.after_us):
             return
         self._ending.add(session)
         session.notes.active_us = now_us

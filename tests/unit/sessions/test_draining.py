@@ -18,7 +18,7 @@ class Waiting(Handle):
     """A socket on which something waits to be read."""
 
     said: list[Callable[[int], None]] = field(default_factory=list)
-    is_stale: bool = False
+    waits_too_long: bool = False
 
     def drain(self, now_us: int) -> None:
         self.drained_us.append(now_us)
@@ -26,9 +26,8 @@ class Waiting(Handle):
         for each in said:
             each(now_us)
 
-    def drain_if_stale(self, now_us: int) -> None:
-        if self.is_stale:
-            self.drain(now_us)
+    def is_stale(self, now_us: int) -> bool:
+        return self.waits_too_long
 
 
 def leg(call: LiveCall, name: str) -> tuple[SessionStream, Waiting]:
@@ -124,7 +123,7 @@ async def test_a_visit_reads_what_is_stale_into_the_batch_that_it_submits() -> N
     call.start()
     waits(a, a_handle)
     waits(b, b_handle)
-    a_handle.is_stale = True
+    a_handle.waits_too_long = True
     call.session.tick(at(1.0))
     assert ("frame", 0, 0) in call.journal
     assert b_handle.drained_us == []

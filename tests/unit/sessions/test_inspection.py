@@ -103,3 +103,40 @@ async def test_a_call_on_hold_keeps_the_pace_that_it_had() -> None:
         call.session.tick(at(40 + number * 0.15))
 
     assert paces(call, 100.0) == [1.0]
+
+
+@pytest.mark.parametrize("quiet_s", [1.0, 5.0, 30.0])
+async def test_a_stream_that_falls_silent_is_looked_at_once_more_and_then_left_alone_until_more_comes(
+    quiet_s: float,
+) -> None:
+    call = LiveCall()
+    stream = call.open()
+    looks = []
+    inspection = stream.inspection
+    visit = inspection.visit
+    payload = speech(60).tobytes()
+
+    class Counted:
+        """The inspection, with each visit noted."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(inspection, name)
+
+        def visit(self, now_us: int, **seen: object) -> object:
+            looks.append(now_us)
+            return visit(now_us, **seen)  # type: ignore[arg-type]
+
+    stream.inspection = Counted()  # type: ignore[assignment]
+    said, now_s = 0, 0.0
+    for _ in range(2):
+        for number in range(10):  # 0.2 s: no look ends in it, so that it goes on to be watched closely
+            stream.frame(Frame(0, said * 160, 160, payload[number * 320 :][:320]), at(now_s + number * 0.02))
+            said += 1
+        now_s += 0.2
+        looks.clear()
+        for number in range(int(quiet_s / 0.15)):
+            call.session.tick(at(now_s + number * 0.15))
+        now_s += quiet_s
+        assert 0 < len(looks) <= 11
+    # What was left out is a pause, and no pace.
+    assert paces(call, now_s) == [None]
