@@ -35,6 +35,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "unix_mode": ("0600", "0600"),
     "port": ("9000", 9000),
+    "workers": ("2", 2),
+    "workers_hang_s": ("30", 30.0),
     "public_url": ("https://rec.example.com/", "https://rec.example.com"),
     "url": ("wss://rec.example.com/", "wss://rec.example.com"),
     "recording_base_url": ("https://archive.example.com/calls/", "https://archive.example.com/calls"),
