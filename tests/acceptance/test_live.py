@@ -105,7 +105,9 @@ async def test_a_listener_who_comes_late_hears_all_of_the_call_to_its_stop(tmp_p
         assert np.array_equal(samples, file)
     # What followed the joining was never coded; before it, MP3 has altered the noise but not moved it.
     else:
-        assert np.array_equal(samples[-len(second) :, 0], second)
+        # The machine may have stood still before the stop: that is silence at the end.
+        heard, said = (np.trim_zeros(sound, "b") for sound in (samples[:, 0], second))
+        assert np.array_equal(heard[-len(said) :], said)
         assert abs(lag(samples[: len(first), 0], file[: len(first), 0])) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -161,6 +162,8 @@ class FakeCommands(Commands):
         return view
 
     async def sessions(self, app_id: str, *, limit: int, cursor: str | None = None) -> SessionPage:
+        if not re.fullmatch(r"\d{0,18}", cursor or "", re.ASCII):
+            raise InvalidFields((FieldError("cursor", "is not one of ours"),))
         start = int(cursor or 0)
         found = [view.as_json() for (app, _), view in self.views.items() if app == app_id][start:]
         return SessionPage(tuple(found[:limit]), str(start + limit) if len(found) > limit else None)

@@ -73,6 +73,20 @@ def test_a_read_that_comes_again_is_so_many_duplicate_frames() -> None:
     assert (made.left[: 4 * HZ] == sound).all()
 
 
+@pytest.mark.parametrize("doubled", [[(16, 21)], [(16, 16)], [(30, 35), (41, 41), (90, 93)]])
+@pytest.mark.parametrize("frames", [2, 5, 9])
+def test_a_frame_that_came_before_within_a_read_is_known_again(frames: int, doubled: list[tuple[int, int]]) -> None:
+    sound = noise(4)
+    numbers = [*range(200)]
+    for number, behind in doubled:
+        numbers.insert(numbers.index(behind) + 1, number)
+    script = Script().start(MONO)
+    script.open(script.facts("a", clock=TrackClock.TIMESTAMPED)).send_numbers(sound, numbers)
+    made = folded(script.stop(5).read_together(frames))
+    assert (made.integrity.duplicate_frames, made.integrity.clock_restarts) == (len(doubled), 0)
+    assert (made.left[: 4 * HZ] == sound).all()
+
+
 def test_a_read_that_was_overtaken_is_so_many_reordered_frames() -> None:
     sound = noise(4)
     script = Script().start(MONO)

@@ -102,6 +102,18 @@ class Frames:
             None if self.counts is None else self.counts.take(rows),
         )
 
+    def single(self) -> Frames:
+        """Return it with a row for each frame, before lags are set: those of one row are of one length."""
+        if self.counts is None:
+            return self
+        length = self.end - self.start
+        counts = np.where(length % self.counts, 1, self.counts)
+        row = np.repeat(np.arange(len(self)), counts)
+        samples = (length // counts)[row]
+        start = self.start[row] + (np.arange(len(row)) - (np.cumsum(counts) - counts)[row]) * samples
+        fate = None if self.fate is None else self.fate[row]
+        return Frames(self.arrival_us[row], start, start + samples, self.payload, fate)
+
     def _rows(self, rows: slice, payload: NDArray[np.uint8]) -> Frames:
         fate = None if self.fate is None else self.fate[rows]
         counts = None if self.counts is None else self.counts[rows]

@@ -194,6 +194,8 @@ class TimestampMapper:
         return placed
 
     def _one_by_one(self, frames: Frames) -> Frames:
+        # Of those that were read together some may have come before.
+        frames = self._recent[-1] = frames.single()
         places = self._places = []
         kept: list[int] = []
         length = frames.end - frames.start
@@ -203,7 +205,7 @@ class TimestampMapper:
             ahead = stamp + self.offset - self._end
             is_next = -self._tolerance(samples) <= ahead <= self._ahead or self._disbelieved is not None
             if not is_next and self._came_before(frames, row):  # rule 2: a duplicate
-                self._stats.duplicate_frames += 1 if frames.counts is None else int(frames.counts[row])
+                self._stats.duplicate_frames += 1
                 continue
             kept.append(row)
             places.append(self._place_of(arrival_us, stamp, samples))
@@ -211,7 +213,7 @@ class TimestampMapper:
         placed = frames if len(kept) == len(frames) else frames.take(rows, self._step_bytes)
         start = np.array(places, np.int64)
         end = start + length[rows]
-        placed = Frames(placed.arrival_us, start, end, placed.payload, placed.fate, counts=placed.counts)
+        placed = Frames(placed.arrival_us, start, end, placed.payload, placed.fate)
         placed.lag_us = lag_us(placed, self._rate_hz)
         return placed
 
@@ -375,12 +377,13 @@ class TimestampMapper:
     def _came_before(self, frames: Frames, row: int) -> bool:
         """Return whether a recent frame had the timestamp and the payload of this one."""
         for others in self._recent:
-            # Timestamps first: payloads are cut out only where those agree.
-            same = (others.start == frames.start[row]) & (others.end == frames.end[row])
+            # Timestamps first: payloads are cut out only where those agree. Others may have been read together.
+            same = (others.start <= frames.start[row]) & (others.end >= frames.end[row])
             for other in np.flatnonzero(same).tolist():
                 if others is frames and other >= row:
                     break
-                payload = others.payload_of(other, self._step_bytes)
+                low, high = (int(at[row] - others.start[other]) * self._step_bytes for at in (frames.start, frames.end))
+                payload = others.payload_of(other, self._step_bytes)[low:high]
                 if payload.tobytes() == frames.payload_of(row, self._step_bytes).tobytes():
                     return True
         return False

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.waiting import until
 from tests.unit.api.signalwire.swml import pages
 from tests.unit.api.signalwire.swml.conftest import RECORDED, Swml
 from wavstream.api.signalwire.swml import speech
@@ -88,8 +89,8 @@ async def test_a_message_that_its_caller_ends_with_a_key_is_played_back_all_the_
 
 async def test_the_page_of_record_waits_for_the_end_of_the_message_and_plays_it_back(swml: Swml) -> None:
     url = await swml.start(pages.FOREGROUND)
-    while not swml.commands.recordings:
-        assert (await swml.client.get(url)).json()["status"] == "running"
+    await until(lambda: swml.commands.recordings)
+    assert (await swml.client.get(url)).json()["status"] == "running"
     recording = swml.commands.only
     swml.commands.end_by_itself(recording, EndReason.SILENCE)
 

@@ -12,6 +12,7 @@ from signalwire.core.function_result import FunctionResult
 from signalwire.core.swml_builder import SWMLBuilder
 from signalwire.core.swml_service import SWMLService
 
+from tests.support.waiting import until
 from tests.unit.api.signalwire.conftest import PROJECT
 from tests.unit.api.signalwire.swml.conftest import Swml
 from wavstream.api.signalwire.swml.verbs import (
@@ -84,9 +85,8 @@ async def test_record_call_has_the_defaults_of_its_page_and_none_of_the_servers(
 
 
 async def test_record_has_the_defaults_of_its_page_and_none_of_the_servers(swml: Swml) -> None:
-    url = await swml.start({"sections": {"main": ["record"]}})
-    while not swml.commands.recordings:
-        await swml.client.get(url)
+    await swml.start({"sections": {"main": ["record"]}})
+    await until(lambda: swml.commands.recordings)
 
     assert swml.commands.only.options == RecordingOptions().changed(
         {
