@@ -131,6 +131,8 @@ class Service:
         else:
             self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
+        if self._place is not None and self._place.start.catalog is not None:
+            self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
         await asyncio.to_thread(disk_watch.look)
