@@ -140,6 +140,7 @@ class Service:
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
+        makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
@@ -351,6 +352,7 @@ class Service:
             reserve=reserve,
             now=self._wall,
         )
+        news.of_links(watch.reload_links, were_made=makes_link_keys)
         dependencies = ApiDependencies(
             commands=commands,
             authenticator=self.authenticator,
