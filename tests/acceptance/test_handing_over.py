@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -232,6 +233,34 @@ async def test_every_api_answers_the_same_at_the_other_worker(tmp_path: Path, wo
             return bool(told.json()["status"] != "running")
 
         await until(over)
+
+
+async def test_links_open_at_every_worker_though_their_keys_were_removed_and_a_worker_died(tmp_path: Path) -> None:
+    keys = tmp_path / "link-keys.json"
+    async with ServerProcess(tmp_path, workers=2) as process:
+        there = (await process.start()).base_url
+        (pid,) = [each["pid"] for each in process.said if each["event"] == "worker_ready" and each["worker"] == 1]
+        keys.unlink()
+        os.kill(pid, signal.SIGKILL)
+        await until(keys.exists)  # the next one makes them
+        clients = [Client(there, worker) for worker in (0, 1)]
+        call = session_of(1, "links")
+        recording = await clients[1].start(call)
+        async with clients[1].connect(f"/media/pcm/{call}/a") as a:
+            await say(a, A[:1600])
+            await clients[1].until_received(call, 200)
+            await clients[1].until(await clients[1].act(recording, "stop"))
+
+        async def all_open() -> bool:
+            links = [(await each.get(recording))["url"] for each in clients]
+            codes = [(await each.http.get(link)).status_code for each in clients for link in links]
+            return codes == [200] * 4
+
+        await until(all_open)
+        for each in AtWorker.made:
+            await each.aclose()
+        AtWorker.made.clear()
+        assert await process.end(signal.SIGTERM) == 0
 
 
 async def test_requests_of_an_app_count_once_wherever_they_are_answered(tmp_path: Path) -> None:

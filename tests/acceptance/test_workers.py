@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
+import re
 import signal
 import sqlite3
 from collections.abc import Iterable
@@ -230,6 +232,37 @@ async def test_a_worker_that_is_killed_again_and_again_comes_back_each_time(tmp_
         await client.http.aclose()
         assert await server.end(signal.SIGTERM) == 0
     assert np.count_nonzero(samples[:, 0]) == 2 * np.count_nonzero(voice)
+
+
+@pytest.mark.parametrize("missing", ["catalog.db", "master.key"])
+async def test_a_worker_that_is_started_again_makes_no_second_catalog_and_no_other_key(
+    tmp_path: Path, missing: str
+) -> None:
+    (mine,), key = sessions_of(1, 2), "wsk_of_the_only_app"
+    file, aside = tmp_path / missing, tmp_path.with_name(f"{tmp_path.name}.aside")
+    async with ServerProcess(tmp_path, workers=2, api_key=key) as server:
+        keyless, workers = await started(server)
+        await keyless.http.aclose()
+        client = Recorder(keyless.base_url, key=key)
+        file.rename(aside)
+        os.kill(workers[1], signal.SIGKILL)
+
+        async def was_refused() -> bool:  # the first end is that of the one that was killed
+            text = (await client.http.get("/metrics")).text
+            (ends,) = re.findall(r'^wavstream_worker_restarts_total{worker="1"} (\S+)', text, re.MULTILINE)
+            return float(ends) >= 2
+
+        await until(was_refused)
+        assert not file.exists()
+        assert (await client.http.get("/v1/sessions")).status_code == 200  # the key is known as before
+        if missing == "master.key":
+            aside.rename(file)
+            done = await record(client, mine, {"a": noise(0.5, seed=1)}, query=f"?token={key}")
+            assert done["status"] == "available"
+        await client.http.aclose()
+        assert await server.end(signal.SIGTERM) == 0
+    died = [json.loads(line) for line in server.last_words if '"worker_died"' in line]
+    assert "was removed" in died[1]["error"]
 
 
 async def test_more_workers_than_cores_record_too_and_the_log_says_so(tmp_path: Path) -> None:

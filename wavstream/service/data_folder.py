@@ -41,6 +41,8 @@ _LOSSES = 20
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+FileId = tuple[int, int]
+"""Of which filesystem, and its number there."""
 
 
 class DataFolder:
@@ -126,6 +128,30 @@ class DataFolder:
             self.spool.mkdir(mode=FOLDER)
         except OSError as error:
             raise _unusable(self.root, error) from error
+
+    @property
+    def catalog_file(self) -> FileId | None:
+        """Which file the catalog is; None: there is none."""
+        with suppress(FileNotFoundError):
+            found = os.stat(self.catalog)
+            return found.st_dev, found.st_ino
+        return None
+
+    def check_begun(self, catalog: FileId, *, has_key_file: bool) -> None:
+        """Raise OperatorError unless what the other workers use is still there, for one that starts beside them.
+
+        It would make another, without apps, with another key: the server would be two, and half of it refuse everybody.
+        ``catalog``: which file they have open.
+        """
+        if self.catalog_file != catalog:
+            raise OperatorError(
+                f"{self.catalog} was removed or replaced while the server runs: stop the server, put a backup of it in "
+                "its place, and start again"
+            )
+        if has_key_file and not self.master_key.exists():
+            raise OperatorError(
+                f"{self.master_key} was removed while the server runs: put it back, and the worker starts by itself"
+            )
 
     @property
     def lock_descriptor(self) -> int | None:

@@ -6,6 +6,8 @@
 3. An app or a key was changed: each looks at once, and not only when it does so by itself.
 4. A session was refused for want of room: each forgets one that is no more than announced, so that the next one, or the
    same again, is let in.
+5. A worker that was started again found no link keys and has made some: each takes them, or the links of one would not
+   open at another.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ WEBHOOK_WAITS = "a webhook waits"
 RECORDING_REMOVED = "a recording is removed"
 APPS_CHANGED = "apps have changed"
 ROOM_IS_WANTED = "room is wanted"
+LINK_KEYS_MADE = "link keys are made"
 
 
 class News:
@@ -76,6 +79,17 @@ class News:
         if self._boundary.count > 1:
             self._boundary.answers(APPS_CHANGED, changed)
             catalog.apps.on_change(lambda: self._boundary.tell_all(APPS_CHANGED))
+
+    def of_links(self, reload: Callable[[], Awaitable[None]], *, were_made: bool) -> None:
+        """Have link keys read by all workers when this one has made them (rule 5)."""
+
+        async def made(_body: bytes) -> bytes:
+            await reload()
+            return b""
+
+        self._boundary.answers(LINK_KEYS_MADE, made)
+        if were_made:
+            self._boundary.tell_all(LINK_KEYS_MADE)
 
     def of_sessions(self, sessions: Sessions) -> None:
         """Have announced sessions make room for the calls of any worker (rule 4)."""

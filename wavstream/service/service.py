@@ -131,6 +131,8 @@ class Service:
         else:
             self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
+        if self._place is not None and self._place.start.catalog is not None:
+            self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)
         disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
         await asyncio.to_thread(disk_watch.look)
@@ -138,6 +140,7 @@ class Service:
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
+        makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
@@ -349,6 +352,7 @@ class Service:
             reserve=reserve,
             now=self._wall,
         )
+        news.of_links(watch.reload_links, were_made=makes_link_keys)
         dependencies = ApiDependencies(
             commands=commands,
             authenticator=self.authenticator,

@@ -36,7 +36,7 @@ from typing import NoReturn
 import structlog
 
 from wavstream.errors import OperatorError, WavstreamError
-from wavstream.service.data_folder import DataFolder
+from wavstream.service.data_folder import DataFolder, FileId
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import flush
 from wavstream.service.signals import NUMBERS
@@ -133,6 +133,8 @@ class Supervisor:
         self._listeners = Listeners.open(settings)
         self._inboxes: list[tuple[socket.socket, socket.socket]] = []
         self._counts = -1
+        self._catalog: FileId | None = None
+        """Which file it is, from when worker 0 has it open."""
         self._workers = [Worker(index) for index in range(count)]
         self._selector = selectors.DefaultSelector()
         self._signals = socket.socketpair()
@@ -230,6 +232,7 @@ class Supervisor:
             inbox=self._inboxes[worker.index][0],
             others=tuple(sending for _, sending in self._inboxes),
             counts=self._counts,
+            catalog=self._catalog,
             control=theirs,
         )
         flush()  # what is logged and not written would be written twice
@@ -310,6 +313,7 @@ class Supervisor:
         if self._is_up:
             return
         if worker.index == 0:  # rule 1
+            self._catalog = self._folder.catalog_file
             for each in self._workers[1:]:
                 each.due_s = time.monotonic()
         if all(each.is_ready for each in self._workers):

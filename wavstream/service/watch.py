@@ -105,9 +105,10 @@ class Watch:
                 with suppress(DependencyError):
                     await self._catalog.apps.look_for_webhooks()
                 version = self._authenticator.version
-                await self._reload_links()
+                await self.reload_links()
 
-    async def _reload_links(self) -> None:
+    async def reload_links(self) -> None:
+        """Take the link keys that the file has now."""
         try:
             fresh = await asyncio.to_thread(load_link_keys, self._folder.link_keys, self._now())
         except OperatorError as error:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from wavstream.errors import WavstreamError
+from wavstream.service.data_folder import FileId
 from wavstream.service.listeners import Listeners
 from wavstream.settings import Settings
 from wavstream.workers.neighbours import Workers
@@ -44,6 +45,8 @@ class WorkerStart:
     """The sending ends of all inboxes, by worker."""
     counts: int
     """The descriptor of the counts that all workers share: ``workers.shared_counts``."""
+    catalog: FileId | None
+    """Which file the other workers have as their catalog; None: this one is the first, and may make it."""
     control: socket.socket
     """The worker's end of the sockets between it and its supervisor."""
 

@@ -34,7 +34,7 @@ class Given:
         start = WorkerStart(
             settings=Settings(data_dir=data_dir), index=0, is_again=False, listeners=Listeners(), lock=-1,
             inbox=self._inboxes.receiving[0], others=tuple(self._inboxes.sending), counts=self._counts,
-            control=control,
+            catalog=None, control=control,
         )  # fmt: skip
         self.place = WorkerPlace(start)
 
