@@ -71,7 +71,7 @@ class Whole(NamedTuple):
 def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
     """Return what came as one stretch, or None if it is not whole."""
     rows, step_bytes = arrivals.rows, arrivals.step_bytes
-    if not arrivals.is_mixed or sum([size % step_bytes for size in rows.size]):
+    if not arrivals.is_mixed or any(size % step_bytes for size in rows.size):
         return None
     start = rows.position[0]
     *starts, end = accumulate([size // step_bytes for size in rows.size], initial=start)
