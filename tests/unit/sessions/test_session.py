@@ -534,7 +534,7 @@ async def test_time_is_journaled_while_a_recording_runs_and_every_leg_is_away() 
     folds = [visit for visit in range(1, 40) if call.session.tick(at(0.5 + visit * 0.15))]
 
     clocks = [row for row in call.journal if isinstance(row, tuple)]
-    assert clocks == [("clock", pytest.approx(0.5 + number * 0.45)) for number in range(1, 14)]
+    assert [at_s for _, at_s in clocks] == pytest.approx([0.5 + number * 0.45 for number in range(1, 14)])
     assert folds == [21, 33], "the first when the tracks can be placed, which takes 2 s of them"
 
 
@@ -543,7 +543,7 @@ def clocks_of(call: LiveCall, visits: range) -> list[float]:
     before = len(call.journal)
     for visit in visits:
         call.session.tick(at(visit * 0.15))
-    return [pytest.approx(row[1]) for row in call.journal[before:] if isinstance(row, tuple)]
+    return [round(row[1], 3) for row in call.journal[before:] if isinstance(row, tuple)]
 
 
 async def test_while_nobody_waits_for_the_fold_clock_records_are_rare() -> None:

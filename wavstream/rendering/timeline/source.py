@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.placement import Decode, TrackSink
     from wavstream.rendering.timeline.render_stats import RenderStats
 
-_LANES_APART_US = 400_000
-"""More than a jitter buffer has one track come later than another (0.3 s)."""
+_LANES_APART_US = 400_000  # more than a jitter buffer has one track come later than another (0.3 s)
 
 
 class Source:
@@ -183,21 +182,21 @@ class Source:
     def _settle(self, waiting: Sequence[tuple[Lane, Frames]], *, now_us: int, written_us: int, final: bool) -> bool:
         """Fix where the source is in the call, once that is known; return whether it is."""
         arrival_us, lag_us, _ = self._heads(self._leading_lanes())
-        stamped = self._stamped[0] if self._stamped else None
+        stamp_us = us_of(self._stamped[0].mapper.offset, self._rate_hz) if self._stamped else None
         first = FirstFrames(
             arrival_us,
             lag_us,
             start_us=min(self._first_us(lane) for lane, _ in waiting),
             kept_bytes=sum(len(frames.payload) for _, frames in waiting),
-            stamp_offset_us=None if stamped is None else us_of(stamped.mapper.offset, self._rate_hz),
+            stamp_offset_us=stamp_us,
         )
-        written_us = 0 if self.was_unheard else written_us
-        begins = beginning(self._facts, first, self._patience, now_us=now_us, written_us=written_us, final=final)
+        at_us = 0 if self.was_unheard else written_us
+        begins = beginning(self._facts, first, self._patience, now_us=now_us, written_us=at_us, final=final)
         if begins is None:
             return False
-        self._unbent_us = begins.at_us
-        self._clock.start(begins.at_us)
-        self.drift.start(put_off_us=begins.put_off_us)
+        self._unbent_us, put_off_us = begins
+        self._clock.start(self._unbent_us)
+        self.drift.start(put_off_us=put_off_us)
         self._anchor()
         return True
 
