@@ -74,7 +74,8 @@ async def test_a_recording_is_folded_while_it_runs(harness: RecorderHarness) -> 
     harness.write(journal, call(recording, length_s=8.0))
     await written(harness, journal)
 
-    harness.recorder.fold([journal])
+    for _ in range(2):  # each second one is left out, the first or the second by the recording's id
+        harness.recorder.fold([journal])
     await until(lambda: not harness.recorder.render.waiting and list(harness.spool.iterdir()))
     await harness.recorder.render.stop()
 
