@@ -31,7 +31,7 @@ from wavstream.recorder.render_job import RenderJob
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.simulator.signal import make_ring
 
-HZ, FRAME, PTIME_US, BATCH_US, CLOCK_US = 8_000, 160, 20_000, 150_000, 1_800_000
+HZ, FRAME, PTIME_US, BATCH_US, CLOCK_US = 8_000, 160, 20_000, 150_000, 900_000
 
 
 @dataclass

@@ -95,6 +95,7 @@ async def test_whatever_the_umask_nothing_is_open_to_other_users(tmp_path: Path,
             async with client.connect("/media/pcm/other/a?record=1") as call:
                 await call.send(SAID.tobytes())
                 await client.until_received("other", 2_000)
+                await until(lambda: any((tmp_path / "data" / "journal").iterdir()))  # it was read, and is written soon
                 found = {}
                 for place, folders, names in os.walk(tmp_path):
                     for path in (Path(place, name) for name in (*folders, *names)):

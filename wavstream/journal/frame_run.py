@@ -57,15 +57,6 @@ class TrackFrames:
         all_of_them.frames, all_of_them.payload = frames, payload
         return all_of_them
 
-    def first_octets(self, size: int) -> bytes:
-        """Return the first bytes of all payloads: so many, or a little more if there are as many."""
-        taken = 0
-        for number, payload in enumerate(self.payload):
-            taken += len(payload)
-            if taken >= size:
-                return b"".join(self.payload[: number + 1])
-        return self.octets()
-
     def octets(self) -> bytes:
         """Return all payloads as one."""
         return b"".join(self.payload)

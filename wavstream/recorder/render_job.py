@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from zlib import crc32
 
 from wavstream.journal.amendments import Amendments
 from wavstream.journal.events import RecordingStopped
@@ -64,7 +63,7 @@ class RenderJob:
         self.broken: Exception | None = None
         """An error of ours: the fold cannot go on."""
         self._may_end = recording.options.may_end
-        self._is_due = bool(crc32(recording.id.encode()) & 1)  # of calls that begin together half are folded at a time
+        self._is_due = False
         self._reader = reader
         self._patience = patience
         self._removals = removals

@@ -19,10 +19,10 @@ VISIT_US = 150_000
 VISITS_PER_CLOCK = 3
 CLOCK_EVERY_US = VISITS_PER_CLOCK * VISIT_US
 """Between clock records, so that they come at most 500 ms apart unless the loop is late."""
-VISITS_PER_CALM_CLOCK = 4 * VISITS_PER_CLOCK
+VISITS_PER_CALM_CLOCK = 2 * VISITS_PER_CLOCK
 CALM_CLOCK_EVERY_US = VISITS_PER_CALM_CLOCK * VISIT_US
-"""The same while nobody waits for what the fold finds out: each of its moments costs the same whatever it brings. Below
-the 2 s up to which what came between two of them is placed as one piece."""
+"""The same while nobody waits for what the fold finds out: each of its moments costs the same whatever it brings. Not
+more rarely: what is inspected now and then (``rendering.inspection``) counts on about one a second."""
 VISIT_SLACK_US = VISIT_US // 2
 """Half a visit: a clock record is written by the visit that is nearest to its moment."""
 CLOCKS_PER_FOLD = 4

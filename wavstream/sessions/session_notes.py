@@ -2,7 +2,7 @@
 
 1. Nothing is noted while no recording runs. Where one starts and none ran, a new segment begins, so that the segments
    before it need not be kept for its sake.
-2. A clock record is due about every 450 ms, and every 1.8 s in *calm* time: while nobody waits for what the fold finds
+2. A clock record is due about every 450 ms, and every 0.9 s in *calm* time: while nobody waits for what the fold finds
    out, and there is nothing else to tell. It also tells the time in which nothing was read, as far as the clock records
    before it have not. What a stream has said last may be read, and its end with it, before the tick that sees
    that the loop stood still: so the end of a stream is told of such time at once.

@@ -45,18 +45,24 @@ class Inspection:
         self._was_odd = False
         """Whether a look had a pace that may be wrong."""
 
-    def look(self, arrival_us: int, media_us: int, payload: NDArray[np.uint8] | bytes) -> None:
-        """Take in that so much audio had come by then (see ``Pace.look``), and what the newest of it is, (bytes,)."""
-        if not self._order.is_known:
-            self._order.take(payload)
-        if self._was_odd and not self._channels.is_known:
-            self._channels.take(payload)
+    def look(self, arrival_us: int, media_us: int, *payloads: NDArray[np.uint8] | bytes) -> None:
+        """Take in that so much audio had come by then (see ``Pace.look``), and what of it is new, (bytes,) each."""
+        for payload in payloads:
+            if not self._order.is_known:
+                self._order.take(payload)
+            if self._was_odd and not self._channels.is_known:
+                self._channels.take(payload)
         if not self.is_close:
             self.pace.pause()
         found = self.pace.look(arrival_us, media_us)
         if found is not None:
             self.is_close = abs(found - 1) > _ODD
             self._was_odd |= self.is_close
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is of use to be given audio (rule 3)."""
+        return not self._order.is_known or (self._was_odd and not self._channels.is_known)
 
     @property
     def next_look_s(self) -> int:

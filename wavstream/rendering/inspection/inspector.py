@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from wavstream.rendering.timeline.frames import Arrivals
 
 _REAL_TIME = 0.95
+_PIECE_US = 450_000
+"""Of what came one piece is looked at for each so much."""
+_MOST_PIECES = 8
 _PIECE_BYTES = 4096
 """No more of what came is looked at."""
 
@@ -90,8 +93,17 @@ class _Lane:
             if int(waits_us.max()) > PAUSE_US:
                 inspection.pace.pause()
         self._looked_octets, self._arrived_us = self.octets, last_us
-        inspection.look(last_us, self._media_us(self.octets), came.rows.first_octets(_PIECE_BYTES))
+        inspection.look(last_us, self._media_us(self.octets), *self._payloads(came))
         self.points = inspection.next_look_s
+
+    def _payloads(self, came: Arrivals) -> list[bytes]:
+        """Return what is looked at of what came: more of more, however many clock records it came between."""
+        if not self.inspection.listens:
+            return []
+        octets, step_bytes = came.rows.octets(), came.step_bytes
+        parts = max(1, min(_MOST_PIECES, self._media_us(len(octets)) // _PIECE_US))
+        part_bytes = len(octets) // (parts * step_bytes) * step_bytes
+        return [octets[part * part_bytes :][:_PIECE_BYTES] for part in range(parts)]
 
     def _is_slow(self, time_us: int) -> bool:
         return self._media_us(self.octets - self._looked_octets) < _REAL_TIME * time_us

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WINDOW_US = 2_000_000
 """Of frames that took longer each window is looked at by itself."""
 _FULL_US = 1_500_000
-"""Enough, where what is placed together ends: clock records are 1.8 s apart at most."""
+"""Enough, where what is placed together ends: clock records are 0.9 s apart at most."""
 _WINDOW_FRAMES = 12
 _LONGEST_US = 10_000_000
 _WINDOWS = 30
