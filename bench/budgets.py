@@ -7,7 +7,7 @@ from bench.figures import Budget, Row, ratios
 from bench.long_call import FED_FAST, LongCall, long_call
 from bench.processes import ServerPlan, has_workers, pin_generator, wavstream_server
 from bench.scenario import Bench, delay_p99_ms, p99, row, wrong_samples
-from bench.search import MP3_STEP, probe_legs, probe_mp3, search
+from bench.search import MP3_STEP, Probe, probe_legs, probe_mp3, search
 from bench.senders import fastest_generator
 from bench.stops import SETTINGS, stops_to_webhooks
 from bench.storms import STORM_CALLS, start_storm
@@ -138,25 +138,25 @@ def legs(bench: Bench) -> list[Row]:
     """Find the most legs on one core: the budget first, and where that does not hold the most below it."""
     bench.say(f"the most legs on one core, {FULL_LEGS:,} first ...")
     confirmed = probe_legs(bench.pinned, FULL_LEGS, seconds=3 * PROBE_S, plan=bench.plan)
-    most, note = FULL_LEGS, f"generator {confirmed.generator_share:.0%} of its core"
-    if not confirmed.holds:
-        bench.say(f"  {FULL_LEGS:,}: {confirmed.why}")
-        found = search("legs", bench.pinned, first=FULL_LEGS // 2, seconds=PROBE_S, plan=bench.plan)
-        most, note = found.most, f"at {FULL_LEGS:,}: {confirmed.why}"
-    return [row("legs on one core, stereo WAV, every sample checked", [most], "", Budget(FULL_LEGS, True), note)]
+    return [_most(bench, "legs", "legs on one core, stereo WAV, every sample checked", FULL_LEGS, confirmed)]
 
 
 def mp3_calls(bench: Bench) -> list[Row]:
     """Find the most stereo MP3 calls on one core: the budget first, else the most below it."""
     bench.say(f"the most MP3 calls on one core, {FULL_MP3_CALLS} first ...")
     confirmed = probe_mp3(bench.pinned, FULL_MP3_CALLS, seconds=2 * PROBE_S, plan=bench.plan)
-    most, note = FULL_MP3_CALLS, f"generator {confirmed.generator_share:.0%} of its core"
+    return [_most(bench, "mp3", "stereo MP3 calls on one core", FULL_MP3_CALLS, confirmed, step=MP3_STEP)]
+
+
+def _most(bench: Bench, kind: str, name: str, wanted: int, confirmed: Probe, *, step: int = 1) -> Row:
+    """Return so many as are wanted, if that is confirmed, or else the most that is found below."""
+    most, note = wanted, f"generator {confirmed.generator_share:.0%} of its core"
     if not confirmed.holds:
-        bench.say(f"  {FULL_MP3_CALLS}: {confirmed.why}")
-        found = search("mp3", bench.pinned, first=FULL_MP3_CALLS // 2, seconds=PROBE_S, plan=bench.plan)
-        most, note = found.most, f"at {FULL_MP3_CALLS}: {confirmed.why}"
-    assert most % MP3_STEP == 0
-    return [row("stereo MP3 calls on one core", [most], "", Budget(FULL_MP3_CALLS, True), note)]
+        bench.say(f"  {wanted:,}: {confirmed.why}")
+        found = search(kind, bench.pinned, first=wanted // 2, seconds=PROBE_S, plan=bench.plan)
+        most, note = found.most, f"at {wanted:,}: {confirmed.why}"
+    assert most % step == 0
+    return row(name, [most], "", Budget(wanted, True), note)
 
 
 def workers(bench: Bench) -> list[Row]:

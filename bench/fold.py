@@ -3,7 +3,7 @@
     python -m bench.fold [--calls 100] [--seconds 30] [--frames 5]
 
 In one process, with no socket and no loop: stereo calls of two legs, L16 at 8 kHz, whose journals have batches of
-150 ms and clock records of 450 ms, grow as a server lets them grow, and are folded in turns of so many clock records,
+150 ms and clock records of 900 ms, grow as a server lets them grow, and are folded in turns of so many clock records,
 all calls in turn, so that caches are as cold as in a server. Read ratios of runs that follow each other.
 """
 

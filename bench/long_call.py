@@ -103,12 +103,6 @@ def long_call(url: str, call_s: int) -> Iterator[LongCall]:
             call.close()
 
 
-def stop_to_fetchable_ms(url: str, call_s: int) -> float:
-    """Return the time from the stop of such a call to its file, with nothing beside it."""
-    with long_call(url, call_s) as call:
-        return call.stop_ms()
-
-
 def _feed_fast(legs: tuple[ClientConnection, ...], total_bytes: int, ring: Ring) -> None:
     tile = ring[: MESSAGE_BYTES // 2 // FRAME_SAMPLES].tobytes()
     for at in range(0, total_bytes, len(tile)):

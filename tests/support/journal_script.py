@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.support.recordings import a_recording
-from tests.support.records import frame_record
+from tests.support.records import frame_record, frames_record
 from wavstream.journal import events, records
 from wavstream.journal.batches import batch, tag_of
 from wavstream.model.audio import Channel, Codec, MediaFormat, Track, TrackClock
@@ -293,11 +293,11 @@ def _one_read(lines: list[tuple[int, int, int, bytes]]) -> list[tuple[int, int, 
     if len(lines) < 2:
         return [*lines]
     at_us, rank, number, last = lines[-1]
-    payload = b"".join(record[records.RECORD.size :] for *_, record in lines)
+    payloads = [record[records.RECORD.size :] for *_, record in lines]
     _, _, _, track, _, position = records.RECORD.unpack_from(lines[0][3])
     arrival_us = records.RECORD.unpack_from(last)[4]
-    head = records.frames_head(len(payload), len(lines), track, arrival_us, position)
-    return [(at_us, rank, number, head + payload)]
+    record = frames_record(*payloads, track=track, arrival_us=arrival_us, position=position)
+    return [(at_us, rank, number, record)]
 
 
 def encoded(samples: NDArray[np.int16], codec: Codec) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wavstream.journal.frame_run import FrameRun
-from wavstream.journal.records import RECORD, RecordKind, frames_head
+from wavstream.journal.records import RECORD, RecordKind
 
 
 def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) -> bytes:
@@ -14,7 +14,7 @@ def frame_record(*, track: int, arrival_us: int, position: int, payload: bytes) 
 def frames_record(*payloads: bytes, track: int, arrival_us: int, position: int) -> bytes:
     """Return a FRAMES record of frames that follow each other, all of one length."""
     payload = b"".join(payloads)
-    return frames_head(len(payload), len(payloads), track, arrival_us, position) + payload
+    return RECORD.pack(len(payload), RecordKind.FRAMES, len(payloads), track, arrival_us, position) + payload
 
 
 def rows_of(run: FrameRun) -> list[tuple[object, ...]]:

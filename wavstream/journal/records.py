@@ -131,11 +131,6 @@ def withheld_record(*, track: int, arrival_us: int, position: int, samples: int)
     return RECORD.pack(_SAMPLES.size, RecordKind.WITHHELD, 0, track, arrival_us, position) + _SAMPLES.pack(samples)
 
 
-def frames_head(octets: int, frames: int, track: int, arrival_us: int, position: int) -> bytes:
-    """Return the head of a FRAMES record; its payload, so many octets of 2 to 255 frames, is appended behind it."""
-    return RECORD.pack(octets, RecordKind.FRAMES, frames, track, arrival_us, position)
-
-
 def clock_record(arrival_us: int, *, unread_us: int = 0) -> bytes:
     """Return a CLOCK record; ``unread_us``: how much of the time since the last one no socket was read."""
     return RECORD.pack(0, RecordKind.CLOCK, 0, 0, arrival_us, unread_us)

@@ -1,9 +1,9 @@
 """The direct way: a stretch of a track that is whole is placed by a few numbers, and no frame of it is looked at.
 
-Nearly all that is ever recorded comes whole: one track after the other, in order, on time. Then
-what is to be known of a second of it are the places and moments at which it begins and ends and its smallest and
-greatest lag; and its bytes go from the journal to the buffer of the track as one piece. Placing frame by frame does the
-same with arrays, of which each costs as much for 9 records as for 900.
+Nearly all that is ever recorded comes whole: one track after the other, in order, on time. Then what is to be known of
+a second of it are the places and moments at which it begins and ends and its smallest and greatest lag; and its bytes
+go from the journal to the buffer of the track as one piece. Placing frame by frame does the same with arrays, of which
+each costs as much for 9 records as for 900.
 
 What came of a track between two canonical points goes the direct way if
 
