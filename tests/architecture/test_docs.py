@@ -20,9 +20,9 @@ from websockets.http11 import Request
 import wavstream
 from docs import cli_page, rooms_drawing, vendors_page
 from docs.settings_page import PAGE, page
+from tests.support.routes import ROUTES
 from wavstream.api.mount import FacadeMount
 from wavstream.cli.main import app as command_line
-from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
 from wavstream.media.request import read_request
 from wavstream.model.options import RecordingOptions
@@ -141,7 +141,7 @@ def _mounted_routes(middleware: Any) -> list[BaseRoute]:
 def is_route(path: str, served: FastAPI) -> bool:
     if path.startswith("/media"):
         try:
-            read_request(Request(path.replace("{dialect}", "pcm"), Headers()), dialects=DIALECTS, peer_host=None)
+            read_request(Request(path.replace("{dialect}", "pcm"), Headers()), routes=ROUTES, peer_host=None)
         except NotFound:
             return False
         return True

@@ -13,12 +13,12 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.utils import apply_mask
 
+from tests.support.routes import ROUTES
 from tests.support.waiting import until
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.events import Event, Frame, StreamStarted, parts
-from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.handshake import media_protocol
@@ -198,7 +198,7 @@ def endpoint_of(
     """Return what the connections of a media plane with these parts share; each look at its clock takes 1 us."""
     now_us = iter(range(1_000_000, 10**9))
     return MediaEndpoint(
-        dialects=DIALECTS,
+        routes=ROUTES,
         authenticator=cast("Authenticator", KeyCheck(authenticate)),
         app_cache=cast("AppCache", apps or NoApps()),
         sessions=cast("Sessions", sessions),

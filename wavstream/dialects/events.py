@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
+
+if TYPE_CHECKING:
+    from wavstream.dialects.base import Dialect
 
 
 class Reason(StrEnum):
@@ -84,6 +88,13 @@ class Reason(StrEnum):
         "bad_mark",
         "a mark without a name of 1 to 256 printable characters; the sender must correct it",
     )
+
+
+class Outgoing(NamedTuple):
+    """A message to the peer."""
+
+    is_text: bool
+    data: bytes
 
 
 class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +177,19 @@ class Ignored(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
 
 
-Event = StreamStarted | Frame | Dtmf | Mark | CallInfo | Paused | Resumed | StreamStopped | Ignored
+class Detected(msgspec.Struct, frozen=True, gc=False):
+    """It is known what the stream speaks: what comes behind this is the dialect's."""
+
+    dialect: Dialect
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """The peer is answered at once; also before the start, and never later than the events behind it."""
+
+    message: Outgoing
+
+
+Event = Detected | Reply | StreamStarted | Frame | Dtmf | Mark | CallInfo | Paused | Resumed | StreamStopped | Ignored
 
 
 MAX_JOINED = 255

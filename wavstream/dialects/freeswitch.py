@@ -5,8 +5,8 @@ A stream starts exactly once. Neither module describes its audio unless it is to
 1. Text starts the stream. A JSON object is the metadata, and is used with the URL; after any other text the URL and the
    defaults are used alone.
 2. Audio starts it if the URL names the session and the rate. Else audio is held until there is text, since
-   ``mod_audio_stream`` sends the audio of its connecting time first and its metadata then. A dialect has no clock, so
-   the wait is measured in bytes: after ``HELD_BYTES``, or at the stream's end, the URL and the defaults are used alone.
+   ``mod_audio_stream`` sends the audio of its connecting time first and its metadata then. When it has waited for as
+   long as it may, in time or in bytes, or at the stream's end, the URL and the defaults are used alone.
 3. After the start no message ends the stream as an error: the recording is worth more than the mistake. JSON that is
    nested too deeply to be read is no mistake of an application, and is always refused.
 """
@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
+from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
+from wavstream.dialects.early import EarlyAudio
 from wavstream.dialects.events import (
     CallInfo,
     Dtmf,
@@ -28,6 +29,7 @@ from wavstream.dialects.events import (
     Frame,
     Ignored,
     Mark,
+    Outgoing,
     Paused,
     Reason,
     Resumed,
@@ -38,8 +40,6 @@ from wavstream.dialects.parameters import first_fields, too_deep
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
-HELD_BYTES = 64_000
-"""Two seconds of 16 kHz mono, or of 8 kHz stereo."""
 _EVENTS = frozenset(("dtmf", "mark", "pause", "resume", "stop"))
 _MAX_DOCUMENTS = 64
 """JSON documents in one text; a peer that sends more does not join texts, and each costs as much as a message."""
@@ -50,15 +50,12 @@ _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _decode = msgspec.json.Decoder().decode
 
 
-class AudioForkDialect:
+class AudioForkDialect(Dialect):
     """``mod_audio_fork``, in drachtio's and in jambonz' version."""
 
     name: ClassVar[str] = "audio-fork"
-    server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 100
     """The module buffers what it plays to the channel."""
-    ptime_ms: ClassVar[int | None] = None
-    whole_sounds: ClassVar[bool] = False
     is_plain: ClassVar[bool] = True
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever starts the stream",
@@ -70,15 +67,14 @@ class AudioForkDialect:
     _empty_is_end: ClassVar[bool] = True
     """``graceful-shutdown`` sends an empty message; the module then waits until we close."""
 
-    __slots__ = ("_held", "_held_bytes", "_metadata", "_position", "_rest", "_step_bytes")
+    __slots__ = ("_early", "_metadata", "_position", "_rest", "_step_bytes")
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._metadata = StreamMetadata(request)
         self._step_bytes = 0  # 0: not started
         self._position = 0
         self._rest = b""
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._early = EarlyAudio()
 
     def opened(self) -> Sequence[Event]:
         """Return no event, since metadata may follow; raise BadParameter if the URL is wrong."""
@@ -99,7 +95,7 @@ class AudioForkDialect:
         """Return a frame; bytes of an incomplete sample wait for the next message. Raise BadParameter at the start."""
         step_bytes = self._step_bytes
         if not step_bytes:
-            return self._early(payload)
+            return self._hold(payload)
         if not payload:
             return (StreamStopped(),) if self._empty_is_end else ()
         if self._rest:
@@ -115,28 +111,23 @@ class AudioForkDialect:
         self._position = position + samples
         return (Frame(0, position, samples, payload, messages),)
 
+    def waited(self) -> Sequence[Event]:
+        """Start a stream whose text has not come (rule 2)."""
+        return self._start()
+
     def ended(self) -> Sequence[Event]:
         """Start a stream that ended while its audio was held, if the URL names its session (rule 2)."""
-        return self._start() if self._held_bytes and self._metadata.url_names_session else ()
-
-    def is_audio(self, message: bytes) -> bool:
-        """Return False: audio is binary."""
-        return False
+        return self._start() if self._early.held_bytes and self._metadata.url_names_session else ()
 
     def message(self, payload: bytes) -> Outgoing:
         """Return the samples as they are, for a fork with ``bidirectionalAudio.streaming``."""
         return Outgoing(is_text=False, data=payload)
 
-    def clear(self) -> Outgoing | None:
-        """Return None: the modules cannot drop audio that they have."""
-        return None
-
-    def _early(self, payload: bytes) -> Sequence[Event]:
+    def _hold(self, payload: bytes) -> Sequence[Event]:
         """Hold audio before the start, or start with it (rule 2)."""
         ends = self._empty_is_end and not payload
-        self._held.append(payload)
-        self._held_bytes += len(payload)
-        if ends or self._metadata.url_says_all or self._held_bytes >= HELD_BYTES:
+        has_room = self._early.hold(payload)
+        if ends or self._metadata.url_says_all or not has_room:
             return self._start()
         return ()
 
@@ -162,8 +153,7 @@ class AudioForkDialect:
         metadata = metadata or {}
         started = self._metadata.read(metadata)
         self._step_bytes = started.format.step_bytes
-        held, self._held = self._held, []
-        frames = [event for payload in held for event in self.binary(payload)]
+        frames = [event for payload in self._early.take() for event in self.binary(payload)]
         return (started, *self._contradicted(metadata), *frames)
 
     def _contradicted(self, metadata: Mapping[str, Any]) -> Sequence[Event]:

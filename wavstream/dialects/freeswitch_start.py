@@ -19,6 +19,7 @@ import msgspec
 
 from wavstream.dialects.base import UpgradeRequest
 from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.identity import identify
 from wavstream.dialects.parameters import (
     ACCEPTED,
     BYTE_ORDERS,
@@ -26,7 +27,6 @@ from wavstream.dialects.parameters import (
     StreamParameters,
     customer_ids,
     ordered,
-    read_id,
     read_parameters,
 )
 from wavstream.errors import BadParameter
@@ -77,8 +77,8 @@ class StreamMetadata:
     """The URL and the metadata of one stream, and what follows from them."""
 
     def __init__(self, request: UpgradeRequest) -> None:
-        self._request = request
         self._query = _named(request.query)
+        self._request = msgspec.structs.replace(request, query=self._query)
         self._format = MediaFormat()
         self.playback = MediaFormat()
         """The format for audio to the peer, if it takes audio."""
@@ -100,9 +100,12 @@ class StreamMetadata:
         codec = ordered(Codec.L16, parameters.byteorder)  # both modules send and play samples in their host's order
         self._format = MediaFormat(codec=codec, rate_hz=parameters.rate, channels=channels)
         self.playback = MediaFormat(codec=codec, rate_hz=_playback_rate(parameters))
+        named = _named(metadata)
+        said = {name: found for name in (*_SESSION, "leg") if (found := _id(named.get(name)))}
+        where = identify(self._request, said, session_names=_SESSION)
         return StreamStarted(
-            session_id=self._request.session_id or self._session_id(metadata),
-            leg=self._request.leg or read_id(self._query, "leg") or _id(metadata.get("leg")),
+            session_id=where.session_id,
+            leg=where.leg,
             format=self._format,
             clock=TrackClock(parameters.clock),
             tracks=(Track.INBOUND, Track.OUTBOUND)[:channels],
@@ -141,14 +144,7 @@ class StreamMetadata:
         if not self._query.keys().isdisjoint(("mix", "channels")):
             named = {name: value for name, value in named.items() if name not in ("mix", "channels")}
         form = {name: named[name] for name in _FORMAT if name in named}
-        return {**_sensible(named), **form, **self._query}  # rule 1: the query last
-
-    def _session_id(self, metadata: Mapping[str, Any]) -> str | None:
-        for name in _SESSION:
-            if name in self._query:
-                return read_id(self._query, name)
-        named = _named(metadata)
-        return next((found for name in _SESSION if (found := _id(named.get(name)))), None)
+        return {**_named(self._request.defaults), **_sensible(named), **form, **self._query}  # rule 1: the query last
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:

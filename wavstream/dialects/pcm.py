@@ -2,7 +2,7 @@
 
 A stream starts exactly once:
 
-1. At the upgrade, if the path names the session and the query has at least one setting.
+1. At the upgrade, if the URL names the session and the query has at least one setting.
 2. Else at the first message. A JSON object without ``event`` has settings, which are added to those of the query. With
    any other message the settings are those of the query, or the defaults.
 3. Settings that come later are refused and not ignored: a wrong rate would make a file that plays at the wrong speed.
@@ -15,26 +15,27 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
+from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
 from wavstream.dialects.events import (
     Dtmf,
     Event,
     Frame,
     Ignored,
     Mark,
+    Outgoing,
     Paused,
     Reason,
     Resumed,
     StreamStarted,
     StreamStopped,
 )
+from wavstream.dialects.identity import identify, named_track
 from wavstream.dialects.parameters import (
     ACCEPTED,
     BYTE_ORDERS,
     ByteOrder,
     StreamParameters,
     ordered,
-    read_id,
     read_parameters,
     too_deep,
 )
@@ -49,7 +50,6 @@ class _Settings(StreamParameters, frozen=True, kw_only=True):
     byteorder: ByteOrder | None = None
     rate: Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)] = MIN_RATE_HZ
     channels: Literal[1, 2] = 1
-    track: Track = Track.INBOUND
     clock: Literal["contiguous", "arrival"] = "contiguous"
     keepalive: bool | None = False  # a program that never reads would be cut off by its own WebSocket library
     echo: bool = False
@@ -61,24 +61,21 @@ _ACCEPTED = {
     "byteorder": BYTE_ORDERS,
     "rate": f"a whole number of hertz, {MIN_RATE_HZ} to {MAX_RATE_HZ}",
     "channels": "1 or 2",
-    "track": "inbound or outbound",
     "clock": "contiguous or arrival",
     "echo": "0 or 1",
 }
-_IDS = ("session_id", "leg")
+_IDS = ("session_id", "leg", "track")
+_DESCRIBING = frozenset((*_ACCEPTED, "track"))
 
 _decode_text = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class PcmDialect:
+class PcmDialect(Dialect):
     """The native dialect of one stream."""
 
     name: ClassVar[str] = "pcm"
-    server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 200
     """The documented room of a peer: a write each 20 ms would cost ten times as much."""
-    ptime_ms: ClassVar[int | None] = None
-    whole_sounds: ClassVar[bool] = False
     is_plain: ClassVar[bool] = True
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever opens the stream",
@@ -98,10 +95,9 @@ class PcmDialect:
 
     def opened(self) -> Sequence[Event]:
         """Return StreamStarted if path and query are enough (rule 1); raise BadParameter."""
-        query = self._request.query
-        if self._request.session_id is not None and not _ACCEPTED.keys().isdisjoint(query):
-            return (self._start({}),)
-        return ()
+        request = self._request
+        names_session = request.session_id is not None or "session_id" in request.query
+        return (self._start({}),) if names_session and not _DESCRIBING.isdisjoint(request.query) else ()
 
     def text(self, message: bytes) -> Sequence[Event]:
         """Return the events of settings or of an event; raise BadPayload or BadParameter."""
@@ -123,10 +119,6 @@ class PcmDialect:
             raise BadParameter(late, "the stream has started; settings belong into the query or the first message")
         raise BadPayload("event", "missing")
 
-    def is_audio(self, message: bytes) -> bool:
-        """Return False: audio is binary."""
-        return False
-
     def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Return the frame of whole samples of every channel; raise BadPayload."""
         step_bytes = self._step_bytes
@@ -142,10 +134,6 @@ class PcmDialect:
         self._position = position + samples
         return (Frame(0, position, samples, payload, messages),)
 
-    def ended(self) -> Sequence[Event]:
-        """Return nothing: no event is held back."""
-        return ()
-
     def message(self, payload: bytes) -> Outgoing:
         """Return the samples as they are."""
         return Outgoing(is_text=False, data=payload)
@@ -156,17 +144,20 @@ class PcmDialect:
 
     def _start(self, message: Mapping[str, Any]) -> StreamStarted:
         """Start the stream; settings of the first message win over those of the query."""
-        settings = read_parameters({**self._request.query, **message}, _Settings, _ACCEPTED)
-        if settings.channels == 2 and settings.track is Track.OUTBOUND:
+        request = self._request
+        settings = read_parameters({**request.defaults, **request.query, **message}, _Settings, _ACCEPTED)
+        track = named_track(request, message) or Track.INBOUND
+        if settings.channels == 2 and track is Track.OUTBOUND:
             raise BadParameter("track", "with channels=2 the left channel is inbound and the right one outbound")
         codec = settings.codec if settings.byteorder is None else ordered(settings.codec, settings.byteorder)
         if settings.codec is Codec.L16BE and codec is Codec.L16:
             raise BadParameter("byteorder", "l16be is big-endian; codec=l16 is little-endian")
         audio = MediaFormat(codec=codec, rate_hz=settings.rate, channels=settings.channels)
-        tracks = (Track.INBOUND, Track.OUTBOUND) if settings.channels == 2 else (settings.track,)
+        tracks = (Track.INBOUND, Track.OUTBOUND) if settings.channels == 2 else (track,)
+        where = identify(request, message)
         started = StreamStarted(
-            session_id=self._request.session_id or read_id(message, "session_id"),
-            leg=self._request.leg or read_id(message, "leg"),
+            session_id=where.session_id,
+            leg=where.leg,
             format=audio,
             clock=TrackClock(settings.clock),
             tracks=tracks,

@@ -11,5 +11,13 @@ from wavstream.dialects.pcm import PcmDialect
 from wavstream.dialects.twilio import TwilioDialect
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
-    {dialect.name: dialect for dialect in (PcmDialect, TwilioDialect, AudioForkDialect, AudioStreamDialect)}
+    {
+        dialect.name: dialect
+        for dialect in (
+            PcmDialect,
+            TwilioDialect,
+            AudioForkDialect,
+            AudioStreamDialect,
+        )
+    }
 )

@@ -23,17 +23,19 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
+from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
 from wavstream.dialects.events import (
     Dtmf,
     Event,
     Frame,
     Ignored,
     Mark,
+    Outgoing,
     Reason,
     StreamStarted,
     StreamStopped,
 )
+from wavstream.dialects.identity import TRACKS, identify
 from wavstream.dialects.parameters import (
     ACCEPTED,
     BYTE_ORDERS,
@@ -86,14 +88,6 @@ _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _IGNORED = {reason: (Ignored(reason),) for reason in Reason}
 
 
-_TRACKS: Mapping[str, Track] = {
-    "inbound": Track.INBOUND,
-    "inbound_track": Track.INBOUND,
-    "outbound": Track.OUTBOUND,
-    "outbound_track": Track.OUTBOUND,
-}
-"""Tracks by Twilio's names for them."""
-
 _CODECS = {"audio/x-mulaw": Codec.PCMU, "audio/x-alaw": Codec.PCMA, "audio/x-l16": Codec.L16}
 _PLACE = re.compile(r"\$\.([\w.]+)")
 _TEXT = "text of at most 256 characters is accepted"
@@ -135,16 +129,13 @@ _ACCEPTED = {**ACCEPTED, "two_way": "0 or 1", "byteorder": BYTE_ORDERS}
 _NO_VENDOR_ID = _ACCEPTED.keys() | {"session_id", "leg", "app", "token"}
 
 
-class TwilioDialect:
+class TwilioDialect(Dialect):
     """The dialect of one Twilio stream."""
 
     name: ClassVar[str] = "twilio"
-    server_pings: ClassVar[bool] = True
     playout_ms: ClassVar[int] = 200
     """Twilio buffers audio, and drops it on ``clear``."""
     ptime_ms: ClassVar[int | None] = 20
-    whole_sounds: ClassVar[bool] = False
-    is_plain: ClassVar[bool] = False
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever sends the stream's start",
         rate="mediaFormat.sampleRate",
@@ -167,10 +158,6 @@ class TwilioDialect:
         self._stream_sid: str | None = None
         self._origin_ms: int | float | None = None
 
-    def opened(self) -> Sequence[Event]:
-        """Return no event: nothing is known before ``start``."""
-        return ()
-
     def text(self, message: bytes) -> Sequence[Event]:
         """Return the events of a message; raise BadPayload or BadParameter, after the start only for rule 6."""
         try:
@@ -192,10 +179,6 @@ class TwilioDialect:
     def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Ignore it: Twilio sends no binary messages."""
         return _IGNORED[Reason.BINARY]
-
-    def ended(self) -> Sequence[Event]:
-        """Return nothing: no event is held back."""
-        return ()
 
     def message(self, payload: bytes) -> Outgoing:
         """Return ``media`` with audio of any length; Twilio plays it behind what it has already."""
@@ -281,7 +264,7 @@ class TwilioDialect:
     def _start(self, fields: Mapping[str, Any]) -> StreamStarted:
         started = _read_start(fields, self._request)
         index = {track: number for number, track in enumerate(started.tracks)}
-        self._tracks = {name: index[track] for name, track in _TRACKS.items() if track in index}
+        self._tracks = {name: index[track] for name, track in TRACKS.items() if track in index}
         # A two-way stream has the inbound track only, and clones leave its name out.
         self._tracks[None] = index.get(Track.INBOUND, 0)
         self._ends = [0] * len(started.tracks)
@@ -304,19 +287,18 @@ def _read_start(message: Mapping[str, Any], request: UpgradeRequest) -> StreamSt
     """Return the stream that a ``start`` message describes; raise BadParameter."""
     start = _start_fields(message)
     custom = first_fields(start.custom_parameters or {})
-    parameters = read_parameters(custom, _Parameters, _ACCEPTED)
+    parameters = read_parameters({**request.defaults, **request.query, **custom}, _Parameters, _ACCEPTED)
     codec = _CODECS.get(start.media_format.encoding.lower())
     if codec is None:
         raise BadParameter("start.mediaFormat.encoding", _FIELDS["mediaFormat.encoding"])
     stream_sid = start.stream_sid or read_id(message, "streamSid") or ""
     sids = {"callSid": start.call_sid, "streamSid": stream_sid, "accountSid": start.account_sid}
     known = {name: sid for name, sid in sids.items() if is_customer_id(sid)}
+    call_id = known.get("callSid")
+    where = identify(request, custom, call_id=call_id or known.get("streamSid"), leg_id=call_id)  # rule 4
     return StreamStarted(
-        session_id=request.session_id
-        or read_id(custom, "session_id")
-        or known.get("callSid")
-        or known.get("streamSid"),
-        leg=request.leg or read_id(custom, "leg") or known.get("callSid"),  # rule 4
+        session_id=where.session_id,
+        leg=where.leg,
         format=MediaFormat(codec=ordered(codec, parameters.byteorder), rate_hz=start.media_format.sample_rate),
         clock=TrackClock.TIMESTAMPED,
         tracks=_read_tracks(start.tracks),
@@ -341,10 +323,10 @@ def _start_fields(message: Mapping[str, Any]) -> _Start:
 
 def _read_tracks(names: list[str]) -> tuple[Track, ...]:
     """Return the tracks in the order given; without a name it is the inbound one, as in a two-way stream."""
-    unknown = next((name for name in names if name not in _TRACKS), None)
+    unknown = next((name for name in names if name not in TRACKS), None)
     if unknown is not None:
         raise BadParameter("start.tracks", _FIELDS["tracks"])
-    return tuple(dict.fromkeys(_TRACKS[name] for name in names)) or (Track.INBOUND,)
+    return tuple(dict.fromkeys(TRACKS[name] for name in names)) or (Track.INBOUND,)
 
 
 def _number(text: str) -> float:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.frames import Frame, Opcode
 
-from wavstream.dialects.base import Dialect, Outgoing
-from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.base import Dialect
+from wavstream.dialects.events import Outgoing, StreamStarted
 from wavstream.rendering.codecs.encode import encode
 from wavstream.rendering.codecs.resample import Resampler
 

@@ -19,17 +19,16 @@ None of them waits for longer than ``close_timeout_s``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import Event, Frame, StreamStarted, StreamStopped
+from wavstream.dialects.events import Event, Frame, Reply, StreamStarted, StreamStopped
 from wavstream.errors import LimitReached
 from wavstream.media.closing import (
     ABNORMAL,
@@ -49,11 +48,10 @@ from wavstream.media.playback import Playback
 from wavstream.media.reader import BINARY, TEXT, FrameReader, Kind
 from wavstream.media.request import Peer
 from wavstream.media.watchdog import StreamWatchdog
+from wavstream.media.wire import Wire
 from wavstream.sessions.reading import LATE_US
 from wavstream.workers.boundary import Elsewhere
 
-_MAX_STUCK_BYTES = 1024 * 1024
-"""A peer that is behind by more, with pongs, never reads at all."""
 _LATE_S = LATE_US / 1e6
 
 log = structlog.get_logger(__name__)
@@ -72,27 +70,35 @@ class MediaConnection(asyncio.Protocol):
         app_id: str,
         peer: Peer,
         token_session: str | None,
+        ping_interval_s: float | None = None,
         connections: set[Any],
     ) -> None:
-        """Take the place of a handshake; ``token_session``: what its token is for, if that is one session."""
+        """Take the place of a handshake; ``token_session``: what its token is for, if that is one session.
+
+        ``ping_interval_s``: 0: no PING is sent; None: as for all streams.
+        """
         self._endpoint = endpoint
         self._limits = endpoint.limits
         self._transport = transport
         self._core = core
+        self._wire = Wire(core, transport)
         self._app_id = app_id
         self._token_session = token_session
-        self._dialect = dialect
+        self._ping_interval_s = endpoint.limits.ping_interval_s if ping_interval_s is None else ping_interval_s
         self._connections = connections
         self.hand_over: Callable[[int], LimitReached | None] | None = None
         """Hands the socket to a worker, or returns why not; while it is not known whose the stream is."""
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(core, max_message_bytes=endpoint.limits.max_message_bytes)
-        self._stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
-        self._playback = Playback(endpoint, transport=transport, dialect=dialect, stream=self._stream)
+        self.stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
+        """Whose state says how far it is."""
+        self._playback = Playback(endpoint, transport=transport, stream=self.stream)
         self._low_water = LowWater(transport, batch_us=endpoint.limits.batch_us, now_us=endpoint.now_us())
         self._watchdog = StreamWatchdog(endpoint.limits)
         self._control_frames = self._received_bytes = 0
         """Of the socket, whatever they mean."""
+        self._waited_s = 0.0
+        """Since its first message was seen, while it has not started."""
         self._arrival_us = 0
         """When the newest read of the socket was made."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -108,31 +114,27 @@ class MediaConnection(asyncio.Protocol):
     def opened(self) -> None:
         """Send the answer to the upgrade, and let the stream begin; what came before that answer is given next."""
         self._send_core_data()
-        if self._dialect.server_pings:
-            self._arm(self._limits.ping_interval_s, self._ping)
+        if self._ping_interval_s:
+            self._arm(self._ping_interval_s, self._ping)
         self._arrival_us = self._endpoint.now_us()
-        try:
-            for event in self._stream.opened():
-                self._deliver(event)
-        except Exception as error:  # noqa: BLE001 - logged there
-            self._fail(error)
+        self._begin(self.stream.opened)
 
     def data_received(self, data: bytes) -> None:
         """Deliver what one read of the socket gave; the hot path."""
         self._receive(data, self._endpoint.now_us())
 
     def drain(self, now_us: int) -> None:
-        """Deliver what waits below the low-water mark: it is there ``now_us``."""
+        """Deliver what waits below the low-water mark."""
         for data in self._low_water.waiting(now_us, self._arrival_us):
             self._receive(data, now_us)
 
     def is_stale(self, now_us: int) -> bool:
-        """Return whether nothing was read for so long that something may wait for too long."""
+        """Return whether nothing was read for so long that something waits too long."""
         return now_us - self._arrival_us >= self._low_water.stale_us
 
     def _receive(self, data: bytes, arrival_us: int) -> None:
         self._arrival_us = arrival_us
-        stream = self._stream
+        stream = self.stream
         frames: list[Frame] = []
         try:
             try:
@@ -181,35 +183,40 @@ class MediaConnection(asyncio.Protocol):
             return
         self._disarm()
         self._watch_timer.cancel()
-        self._stream.count(self._arrival_us)
+        self.stream.count(self._arrival_us)
         self._endpoint.counters.open_sockets -= 1
         self._endpoint.quotas.leave_socket(self._app_id, self._token_session)
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Close the stream: uvicorn stops, and waits until this connection has left its set."""
+        """Close the stream: uvicorn stops, and waits for it."""
         self.close(SERVICE_RESTART, "service restart")
 
+    def _begin(self, events: Callable[[], Sequence[Event]]) -> None:
+        try:
+            for event in events():
+                self._deliver(event)
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._fail(error)
+
     def _deliver(self, event: Event) -> None:
-        self._stream.deliver(event, self._arrival_us)
+        if type(event) is Reply:
+            self._wire.say(event.message)
+            return
+        self.stream.deliver(event, self._arrival_us)
         if type(event) is StreamStarted:
-            self._reader.step_bytes = self._stream.step_to_join
-        elif type(event) is StreamStopped and self._stream.state is State.STOPPED:
+            self._reader.step_bytes = self.stream.step_to_join
+        elif type(event) is StreamStopped and self.stream.state is State.STOPPED:
             self._stop_media()
             # The peer has a moment to close by itself.
             self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether the stream has not started, nor ended."""
-        return self._stream.state is State.OPENING
 
     # ---- the handle ------------------------------------------------------------------------------------------------
 
     @property
     def dialect(self) -> str:
         """The name of the stream's dialect."""
-        return self._dialect.name
+        return self.stream.dialect.name
 
     @property
     def heard_us(self) -> int:
@@ -231,7 +238,7 @@ class MediaConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel."""
-        if self._stream.state is State.LIVE:
+        if self.stream.state is State.LIVE:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
@@ -240,9 +247,10 @@ class MediaConnection(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """End the stream with a close handshake."""
-        if self._core.state is not OPEN or self._transport.is_closing():
+        if not self._wire.is_open or self._transport.is_closing():
             return
-        self._stream.enter(State.CLOSING)
+        self._wire.say(self.stream.dialect.farewell(code, reason))
+        self.stream.enter(State.CLOSING)
         self._stop_media()
         self._core.send_close(code, fitting_reason(reason))
         self._send_core_data()
@@ -254,20 +262,21 @@ class MediaConnection(asyncio.Protocol):
         if isinstance(error, Elsewhere):
             refused = None if self.hand_over is None else self.hand_over(error.worker)
             if refused is None:
-                self._stream.enter(State.ENDED)
+                self.stream.enter(State.ENDED)
                 return
             error = refused
         closing = closing_for(error)
         if closing.ours:
-            self._stream.tell_failed(closing.code, error)
+            self.stream.tell_failed(closing.code, error)
         self._fail_with(closing)
 
     def _fail_with(self, closing: Closing) -> None:
-        if self._stream.state >= State.FAILED:
+        if self.stream.state >= State.FAILED:
             return
-        if self._core.state is OPEN:
-            self._stream.tell_refused(closing.code, closing.reason)
-        self._stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
+        if self._wire.is_open:
+            self._wire.say(self.stream.dialect.farewell(closing.code, closing.reason))
+            self.stream.tell_refused(closing.code, closing.reason)
+        self.stream.enter(State.FAILED)  # before its end: rule 3 of media_stream
         self._reader.discard()
         self._core.fail(closing.code, closing.reason)
         self._end(State.FAILED)
@@ -280,18 +289,18 @@ class MediaConnection(asyncio.Protocol):
         if closing is not None:
             self._fail_with(closing)
         else:
-            self._stream.write_now()
+            self.stream.write_now()
 
     def _end(self, state: State) -> None:
         """Tell the session that its stream is over, if it was not told yet."""
         sent = self._core.close_sent  # the peer's code, where we only answered
         clean = is_hang_up(None if sent is None else sent.code, by_peer=bool(self._core.close_rcvd_then_sent))
         try:
-            self._stream.end(state, clean=clean, arrival_us=self._arrival_us)
+            self.stream.end(state, clean=clean, arrival_us=self._arrival_us)
         except Elsewhere as elsewhere:
             self._fail(elsewhere)
         except Exception:
-            peer = self._stream.peer
+            peer = self.stream.peer
             log.exception(
                 "media_stream_end_failed", dialect=self.dialect, session_id=peer.session_id, app_id=self._app_id
             )
@@ -312,34 +321,15 @@ class MediaConnection(asyncio.Protocol):
             self._fail_if_over()
             return
         if kind is Kind.PONG and self._pong_deadline is not None:
-            self._arm(self._limits.ping_interval_s, self._ping)
+            self._arm(self._ping_interval_s, self._ping)
         elif kind in (Kind.CLOSE, Kind.BROKEN):
             self._end(State.ENDED if kind is Kind.CLOSE else State.FAILED)
         self._send_core_data()
 
     def _send_core_data(self) -> None:
-        """Send what the core has to say; an empty write of it means that our side ends."""
-        if self._transport.is_closing():
-            return
-        for chunk in self._core.data_to_send():
-            if chunk:
-                self._transport.write(chunk)
-            else:
-                self._hang_up()
-        if self._transport.get_write_buffer_size() > _MAX_STUCK_BYTES:
-            self._transport.abort()
-
-    def _hang_up(self) -> None:
-        """End our side, after a close handshake or without one.
-
-        A peer that has not closed must get to read our close frame. Closing the socket now would make the kernel
-        answer what the peer still sends with a reset, and throw the frame away; so its bytes are read and dropped.
-        """
-        self._arm(self._limits.close_timeout_s, self._transport.abort)
-        if self._core.close_rcvd is None and self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        """Send what the core has to say; if our side ends with it, the peer's is waited for, and not for long."""
+        if self._wire.flush():
+            self._arm(self._limits.close_timeout_s, self._transport.abort)
 
     # ---- time ------------------------------------------------------------------------------------------------------
 
@@ -355,6 +345,9 @@ class MediaConnection(asyncio.Protocol):
         self._deadline = self._pong_deadline = None
 
     def _ping(self) -> None:
+        if not self.stream.dialect.server_pings:
+            self._arm(self._ping_interval_s, self._ping)
+            return
         self._core.send_ping(b"wavstream")
         self._await_pong()
         self._send_core_data()
@@ -380,20 +373,28 @@ class MediaConnection(asyncio.Protocol):
     def _watch(self) -> None:
         """Look at what came since the last time."""
         self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
-        self._stream.count(self._arrival_us)
+        self.stream.count(self._arrival_us)
         self._low_water.look(
             messages=self._reader.frames - self._control_frames,
             received_bytes=self._received_bytes,
             read_us=self._arrival_us,
-            may_wait=self._stream.may_wait,
+            may_wait=self.stream.may_wait,
         )
         closing = self._watchdog.look(
             frames=self._reader.frames,
             received_bytes=self._received_bytes,
             controls=self._control_frames,
             reading=self._transport.is_reading(),
-            opening=self._stream.state is State.OPENING,
+            opening=self.stream.state is State.OPENING,
             unfinished=self._reader.unfinished(),
         )
-        if closing is not None and self._stream.state in (State.OPENING, State.LIVE):
+        if closing is not None and self.stream.state in (State.OPENING, State.LIVE):
             self._fail_with(closing)
+        elif self.stream.state is State.OPENING and self._reader.frames > self._control_frames:
+            self._wait_for_start()
+
+    def _wait_for_start(self) -> None:
+        """Let the dialect start with what it knows, once it has waited for as long as it may."""
+        before_s, self._waited_s = self._waited_s, self._waited_s + self._limits.watch_interval_s
+        if before_s < self._limits.early_audio_s <= self._waited_s:
+            self._begin(self.stream.waited)

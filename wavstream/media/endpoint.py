@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.origin import Networks
-from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached
 from wavstream.media.pacer import Pacer
 from wavstream.media.refusals import RefusalLog
+from wavstream.media.routes import Routes
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.workers.boundary import Alone, Boundary
@@ -47,6 +47,8 @@ class MediaLimits:
     """Between two looks at what came: so exactly are the limits of a rate, and those of time below, kept."""
     introduction_timeout_s: float = 30.0
     """From the upgrade to the start of the stream."""
+    early_audio_s: float = 2.0
+    """From a stream's first message on, for the one that describes its audio; then its defaults count."""
     message_timeout_s: float = 30.0
     """From the first byte of a message to its last."""
     sockets: int = 20_000
@@ -83,7 +85,7 @@ class MediaCounters:
 class MediaEndpoint:
     """One media plane: every connection of it shares this."""
 
-    dialects: Mapping[str, type[Dialect]]
+    routes: Routes
     authenticator: Authenticator
     """Says whose key a handshake shows."""
     app_cache: AppCache

@@ -83,6 +83,8 @@ class Handshake(asyncio.Protocol):
         self._decided = False
         self._request_read = False
         self._authentication: asyncio.Task[Caller] | None = None
+        self._ping_interval_s: float | None = None
+        """Of the route."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket of the request."""
@@ -142,7 +144,7 @@ class Handshake(asyncio.Protocol):
             self._peer = Peer(address, path=shown_target(request.path))
             asked = read_request(
                 request,
-                dialects=self._endpoint.dialects,
+                routes=self._endpoint.routes,
                 peer_host=peer_host,
                 trusted_proxies=self._endpoint.trusted_proxies,
                 allowed_origins=self._endpoint.allowed_origins,
@@ -159,7 +161,8 @@ class Handshake(asyncio.Protocol):
                 self._answer(response)
                 return
             self._endpoint.check_room()
-            dialect = asked.dialect(asked.upgrade)
+            dialect = asked.route.dialect(asked.upgrade)
+            self._ping_interval_s = asked.route.ping_interval_s
         except Elsewhere as elsewhere:
             self._transport.pause_reading()
             # What came behind the head is given to us behind it, in this turn.
@@ -231,6 +234,7 @@ class Handshake(asyncio.Protocol):
             app_id=app_id,
             peer=self._peer,
             token_session=token_session,
+            ping_interval_s=self._ping_interval_s,
             connections=self._connections,
         )
         self._core.send_response(response)

@@ -28,7 +28,17 @@ from enum import IntEnum
 import structlog
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.events import Event, Frame, Ignored, Reason, StreamStarted, StreamStopped, joined
+from wavstream.dialects.events import (
+    Detected,
+    Event,
+    Frame,
+    Ignored,
+    Reason,
+    Reply,
+    StreamStarted,
+    StreamStopped,
+    joined,
+)
 from wavstream.errors import BadParameter, InternalError, PeerError, TooLong
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.request import Peer
@@ -58,7 +68,6 @@ class MediaStream:
 
     __slots__ = (
         "_app_id",
-        "_dialect",
         "_endpoint",
         "_explained",
         "_handle",
@@ -66,6 +75,7 @@ class MediaStream:
         "_max_text_bytes",
         "_peer",
         "_untold",
+        "dialect",
         "frames",
         "received_bytes",
         "sink",
@@ -78,7 +88,8 @@ class MediaStream:
     ) -> None:
         self._endpoint = endpoint
         self._peer = peer
-        self._dialect = dialect
+        self.dialect = dialect
+        """That it speaks; another one than at first, where it was opened without one."""
         self._app_id = app_id
         self._handle = handle
         self._max_text_bytes = endpoint.limits.max_text_bytes
@@ -107,12 +118,16 @@ class MediaStream:
 
     def opened(self) -> Sequence[Event]:
         """Return what the upgrade says; raise BadParameter if it cannot be used."""
-        return self._dialect.opened()
+        return self.dialect.opened()
+
+    def waited(self) -> Sequence[Event]:
+        """Return the events of a stream that has waited for its start for as long as it may; raise MediaError."""
+        return self.dialect.waited()
 
     @property
     def step_to_join(self) -> int:
         """Bytes of a sample of all channels, where messages are nothing but samples and may be one; 0: they may not."""
-        joins = self._dialect.is_plain and self._joins
+        joins = self.dialect.is_plain and self._joins
         return self.started.format.step_bytes if self.started is not None and joins else 0
 
     @property
@@ -123,15 +138,15 @@ class MediaStream:
     def receive_binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Return the events of a binary message, or of several of one size; raise MediaError if it is refused."""
         if self.state is _LIVE or self.state is _OPENING:  # rule 1
-            return self._dialect.binary(payload, messages)
+            return self.dialect.binary(payload, messages)
         return ()
 
     def receive_text(self, message: bytes) -> Sequence[Event]:
         """Return the events of a text message; raise MediaError if it is too long, or the dialect refuses it."""
         if self.state is _LIVE or self.state is _OPENING:  # rule 1
-            if len(message) > self._max_text_bytes and not self._dialect.is_audio(message):  # rule 4
+            if len(message) > self._max_text_bytes and not self.dialect.is_audio(message):  # rule 4
                 raise TooLong("media.max_text_bytes", f"a text without audio is at most {self._max_text_bytes} bytes")
-            return self._dialect.text(message)
+            return self.dialect.text(message)
         return ()
 
     def deliver(self, event: Event, arrival_us: int) -> None:
@@ -140,10 +155,14 @@ class MediaStream:
             return
         if type(event) is Ignored:
             self._ignore(event.reason)
+        elif type(event) is Detected:
+            self.dialect = event.dialect
+        elif type(event) is Reply:  # its peer is gone
+            return
         elif type(event) is StreamStarted:
             self._start(event)
         elif self.sink is None:
-            raise InternalError(f"the dialect {self._dialect.name} gave {type(event).__name__} before the start")
+            raise InternalError(f"the dialect {self.dialect.name} gave {type(event).__name__} before the start")
         elif type(event) is Frame:
             self.frames += event.messages
             self.received_bytes += len(event.payload)
@@ -200,11 +219,11 @@ class MediaStream:
 
     def tell_failed(self, code: int, error: Exception) -> None:
         """Tell the log of a stream that fails by our fault, or the machine's, unless many do."""
-        if self._endpoint.refusal_log.tells(f"media_stream_failed {self._dialect.name}"):
+        if self._endpoint.refusal_log.tells(f"media_stream_failed {self.dialect.name}"):
             peer = self.peer
             log.error(
                 "media_stream_failed",
-                dialect=self._dialect.name,
+                dialect=self.dialect.name,
                 code=code,
                 session_id=peer.session_id,
                 app_id=self._app_id,
@@ -214,11 +233,11 @@ class MediaStream:
 
     def tell_refused(self, code: int, reason: str) -> None:
         """Tell the log of a stream that ends by its peer's fault, unless many do."""
-        if self._endpoint.refusal_log.tells(f"media_stream_refused {self._dialect.name} {code}"):
+        if self._endpoint.refusal_log.tells(f"media_stream_refused {self.dialect.name} {code}"):
             peer = self.peer
             log.info(
                 "media_stream_refused",
-                dialect=self._dialect.name,
+                dialect=self.dialect.name,
                 address=peer.address,
                 session_id=peer.session_id,
                 app_id=self._app_id,
@@ -252,15 +271,15 @@ class MediaStream:
     def _take_pending(self, arrival_us: int) -> None:
         """Deliver what the dialect held back."""
         try:
-            for event in self._dialect.ended():
+            for event in self.dialect.ended():
                 self.deliver(event, arrival_us)
         except PeerError as error:
-            if not self._endpoint.refusal_log.tells(f"media_stream_too_short {self._dialect.name}"):
+            if not self._endpoint.refusal_log.tells(f"media_stream_too_short {self.dialect.name}"):
                 return
             peer = self.peer
             log.info(
                 "media_stream_too_short",
-                dialect=self._dialect.name,
+                dialect=self.dialect.name,
                 address=peer.address,
                 session_id=peer.session_id,
                 app_id=self._app_id,
@@ -274,11 +293,11 @@ class MediaStream:
         if reason in self._explained:
             return
         self._explained.add(reason)
-        if self._endpoint.refusal_log.tells(f"media_message_ignored {self._dialect.name} {reason.value}"):
+        if self._endpoint.refusal_log.tells(f"media_message_ignored {self.dialect.name} {reason.value}"):
             peer = self.peer
             log.warning(
                 "media_message_ignored",
-                dialect=self._dialect.name,
+                dialect=self.dialect.name,
                 session_id=peer.session_id,
                 app_id=self._app_id,
                 leg=peer.leg,

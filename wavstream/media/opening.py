@@ -14,6 +14,7 @@ import asyncio
 
 from wavstream.errors import LimitReached
 from wavstream.media.connection import MediaConnection
+from wavstream.media.media_stream import State
 from wavstream.workers.boundary import RETRY_AFTER_S, Boundary
 
 _BESIDE_BYTES = 256 * 1024
@@ -44,7 +45,7 @@ class Opening(asyncio.Protocol):
         if len(self._received) <= self._max_bytes:
             self._received += data
         self._connection.data_received(data)
-        if not self._connection.is_opening and not self._transport.is_closing():
+        if self._connection.stream.state is not State.OPENING and not self._transport.is_closing():
             self._connection.hand_over = None
             self._transport.set_protocol(self._connection)
 

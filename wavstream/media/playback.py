@@ -7,7 +7,6 @@ import asyncio
 import numpy as np
 from numpy.typing import NDArray
 
-from wavstream.dialects.base import Dialect
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.media_stream import MediaStream, State
@@ -19,14 +18,11 @@ _MAX_UNSENT_BYTES = 64 * 1024
 class Playback:
     """The audio of one stream to its peer, in turns of the pacer."""
 
-    __slots__ = ("_dialect", "_endpoint", "_sender", "_stream", "_transport")
+    __slots__ = ("_endpoint", "_sender", "_stream", "_transport")
 
-    def __init__(
-        self, endpoint: MediaEndpoint, *, transport: asyncio.Transport, dialect: Dialect, stream: MediaStream
-    ) -> None:
+    def __init__(self, endpoint: MediaEndpoint, *, transport: asyncio.Transport, stream: MediaStream) -> None:
         self._endpoint = endpoint
         self._transport = transport
-        self._dialect = dialect
         self._stream = stream
         self._sender: AudioSender | None = None
 
@@ -61,7 +57,7 @@ class Playback:
         if self._stream.state is not State.LIVE or started is None or not started.accepts_audio:
             return None
         if self._sender is None:
-            self._sender = AudioSender(self._dialect, started, self._send, self._stream.newest_frame_samples)
+            self._sender = AudioSender(self._stream.dialect, started, self._send, self._stream.newest_frame_samples)
         return self._sender
 
     def _send(self, frames: bytes) -> None:

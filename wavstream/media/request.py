@@ -24,8 +24,9 @@ from websockets.http11 import Request, Response
 from wavstream.access.keys import TOKEN_PREFIX
 from wavstream.access.origin import Networks, client_address, is_foreign, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
-from wavstream.dialects.base import Dialect, UpgradeRequest
+from wavstream.dialects.base import UpgradeRequest
 from wavstream.errors import DependencyError, Forbidden, InternalError, NotFound, PeerError, Unauthenticated
+from wavstream.media.routes import Route, Routes
 from wavstream.model.ids import is_customer_id
 
 _SHOWN = 300
@@ -66,9 +67,9 @@ class MediaCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRequest:
-    """A request that names a dialect."""
+    """A request for a stream of a route."""
 
-    dialect: type[Dialect]
+    route: Route
     upgrade: UpgradeRequest
     """For the dialect; without the key."""
     credentials: MediaCredentials
@@ -77,7 +78,7 @@ class MediaRequest:
 def read_request(
     request: Request,
     *,
-    dialects: Mapping[str, type[Dialect]],
+    routes: Routes,
     peer_host: str | None,
     trusted_proxies: Networks = (),
     allowed_origins: Collection[str] = (),
@@ -87,17 +88,8 @@ def read_request(
     ``peer_host`` is the address that the socket comes from.
     """
     path, _, raw_query = request.path.partition("?")
-    token = None
-    match path.split("/"):  # rule 1
-        case ["", "media", "t", segment, name, *ids] if len(ids) <= 2:
-            token = unquote(segment)
-        case ["", "media", name, *ids] if len(ids) <= 2:
-            pass
-        case _:
-            raise NotFound("a media WebSocket is opened at /media/{dialect}, behind which session and leg may stand")
-    dialect = dialects.get(name)
-    if dialect is None:
-        raise NotFound(f"there is no dialect of this name; there are: {', '.join(sorted(dialects))}")
+    route, segment, ids = routes.find(path)  # rule 1
+    token = None if segment is None else unquote(segment)
     hosts = _hosts(request.headers, by_proxy=is_trusted(peer_host, trusted_proxies))
     if is_foreign(request.headers.get_all("Origin"), hosts=hosts, allowed_origins=allowed_origins):
         raise Forbidden(
@@ -109,12 +101,13 @@ def read_request(
     headers = {name.lower(): value for name, value in request.headers.raw_items()}
     authorization = headers.get("authorization", "")
     return MediaRequest(
-        dialect=dialect,
+        route=route,
         upgrade=UpgradeRequest(
             session_id=session_id,
             leg=leg,
             query={key: value for key, value in query.items() if key not in _SECRET_QUERY},
             headers={key: value for key, value in headers.items() if key not in _SECRET_HEADERS},
+            defaults=route.parameters,
         ),
         credentials=MediaCredentials(
             app=query.get("app", headers.get("x-app-id")),

@@ -29,6 +29,17 @@ class Codec(StrEnum):
         return 2 if self in (Codec.L16, Codec.L16BE) else 1
 
 
+class PacketCodec(StrEnum):
+    """How a payload that is not a row of samples becomes some: it is decoded where it arrives, packet by packet."""
+
+    G722 = "g722"
+    """ITU-T G.722: 16 kHz, half a byte a sample."""
+    OPUS = "opus"
+    """RFC 6716 packets, decoded at 48 kHz."""
+    AMR_WB = "amr-wb"
+    """ITU-T G.722.2, 16 kHz, in RTP payloads as RFC 4867 has them."""
+
+
 class TrackClock(StrEnum):
     """Where the media time of a track comes from."""
 

@@ -20,11 +20,14 @@ from wavstream.api.gateway.commands import CommandRules, GatewayCommands
 from wavstream.api.gateway.dependencies import GatewayDependencies
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.apps import Apps
+from wavstream.dialects.base import Dialect
+from wavstream.dialects.detection import AutoDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
+from wavstream.media.routes import Route, Routes
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
 from wavstream.service.deadlines import HttpLimits
@@ -34,6 +37,7 @@ from wavstream.service.front import Front
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
+from wavstream.settings.tables import MediaSettings
 from wavstream.workers.boundary import Boundary
 from wavstream.workers.shared_counts import SharedCounts
 
@@ -56,7 +60,7 @@ def media_endpoint(
     """Return what every media WebSocket shares."""
     media = settings.media
     return MediaEndpoint(
-        dialects=DIALECTS,
+        routes=media_routes(settings.media),
         authenticator=authenticator,
         app_cache=app_cache,
         sessions=sessions,
@@ -73,6 +77,7 @@ def media_endpoint(
             ping_timeout_s=media.ping_timeout_s,
             close_timeout_s=media.close_timeout_s,
             introduction_timeout_s=media.introduction_timeout_s,
+            early_audio_s=media.early_audio_s,
             message_timeout_s=media.message_timeout_s,
             frames_per_second=media.frames_per_second,
             bytes_per_second=media.bytes_per_second,
@@ -82,6 +87,23 @@ def media_endpoint(
             sockets_here=places_here(settings.http) * 9 // 10,
         ),
     )
+
+
+def media_routes(media: MediaSettings) -> Routes:
+    """Return the paths of media streams; raise OperatorError for a dialect that does not exist."""
+    known: dict[str, type[Dialect]] = {**DIALECTS, AutoDialect.name: AutoDialect}
+    routes: dict[str, Route] = {}
+    for path, said in media.routes.items():
+        named = (said.dialect, said.parameters.get("dialect", said.dialect))
+        unknown = next((name for name in named if name not in known), None)
+        if unknown is not None:
+            raise OperatorError(
+                f"media.routes {path}: there is no dialect {unknown!r}; there are: {', '.join(sorted(known))}"
+            )
+        routes[path] = Route(
+            dialect=known[said.dialect], parameters=said.parameters, ping_interval_s=said.ping_interval_s
+        )
+    return Routes(DIALECTS, auto=AutoDialect, routes=routes)
 
 
 def _own_origins(settings: Settings) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -51,6 +52,12 @@ def _app_id(text: str) -> str:
     return text
 
 
+def _route_path(path: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("a path is expected, such as /genesys or /media/a, without a slash at its end")
+    return path
+
+
 def _listed(given: object) -> object:
     return [entry.strip() for entry in given.split(",") if entry.strip()] if isinstance(given, str) else given
 
@@ -89,6 +96,19 @@ class RecordingDefaults(Table):
         return RecordingOptions().changed(self.model_dump())
 
 
+class RouteSettings(Table):
+    """A path of its own for media streams: a table `[media.routes."/genesys"]`."""
+
+    dialect: Annotated[str, Field(min_length=1)] = "auto"
+    """What its streams speak; `auto`: found by what they look like."""
+    parameters: dict[str, str] = {}
+    """Parameters of the dialect, such as `rate` or `record`, for what neither the URL nor a message says; with `auto`
+    also `dialect`, for streams that show nothing."""
+    ping_interval_s: SecondsOrZero | None = None
+    """Seconds between two PINGs of ours on its streams; 0: none, for Asterisk before 20.18, 22.8 and 23.2. Not set: as
+    `media.ping_interval_s`."""
+
+
 class MediaSettings(Table):
     """Limits of one media stream, in size and in time."""
 
@@ -108,6 +128,9 @@ class MediaSettings(Table):
     introduction_timeout_s: Seconds = 30.0
     """Seconds from the upgrade in which a stream has to say what it is; media servers say it at once, or send the
     audio that starts it."""
+    early_audio_s: Annotated[float, Field(gt=0, le=30)] = 2.0
+    """Seconds for which audio waits for the message that describes it, if it comes first; then the defaults of the URL
+    and the route count."""
     message_timeout_s: Seconds = 30.0
     """Seconds from the first byte of a message to its last; one is sent in far less than a second, but for a link that
     stalls."""
@@ -116,6 +139,9 @@ class MediaSettings(Table):
     bytes_per_second: Annotated[int, Field(ge=64_000, le=1_000_000_000)] = 1_000_000
     """Bytes a second of one stream, sustained; five times 48 kHz stereo, so that a file may be played in fast. Of this
     and of the messages a second a peer that was stalled may send ten seconds at once."""
+    routes: dict[Annotated[str, AfterValidator(_route_path)], RouteSettings] = {}
+    """Paths for media streams beside `/media`, with what is known of the streams that come there; in the environment as
+    JSON: `WAVSTREAM_MEDIA__ROUTES='{"/genesys": {"dialect": "audiohook"}}'`."""
     batch_ms: Annotated[int, Field(ge=0, le=100)] = 100
     """Milliseconds of a steady stream that are read at once, which costs half of reading each message as it comes;
     0: each as it comes. More would not be safe within 250 ms of a crash."""

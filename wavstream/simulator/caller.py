@@ -19,14 +19,16 @@ from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, P
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.peers import PEERS, SUBPROTOCOLS, Peer, StreamDescription
 from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
 from wavstream.simulator.refusals import said
+from wavstream.simulator.vendors.base import AnyCodec, Peer, StreamDescription
+from wavstream.simulator.vendors.registry import PEERS
 
 MAX_MESSAGES_A_SECOND = 400
 """Faster play makes larger messages instead, to stay within the server's limit of the message rate."""
 MAX_MESSAGE_BYTES = 524_288
 """Half of what the server accepts by default."""
+_ANSWER_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 60.0  # after play as fast as possible, the server has yet to read what is in the buffers
 
 
@@ -38,20 +40,22 @@ class Leg:
     samples: Samples = field(repr=False)
     """Shape ``(samples, channels)``, one or two channels."""
     rate_hz: int = 8_000
-    codec: Codec = Codec.L16
+    codec: AnyCodec = Codec.L16
     quirks: Sequence[Quirk] = ()
     query: Mapping[str, str] = field(default_factory=dict)
     """More parameters of the stream, such as ``record`` or ``clock``; in the query, or where the dialect has them."""
 
-    @property
-    def description(self) -> StreamDescription:
-        """What each of its connections carries."""
+    def description(self, session_id: str, *, call_s: float = 0.0, drops: int = 0) -> StreamDescription:
+        """Return what a connection of it carries that is made at this moment of the call."""
         return StreamDescription(
+            session_id=session_id,
             leg=self.name,
             codec=self.codec,
             rate_hz=self.rate_hz,
             channels=self.samples.shape[1],
             parameters=self.query,
+            call_s=call_s,
+            drops=drops,
         )
 
 
@@ -90,8 +94,7 @@ async def play_leg(
     """
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
-    url = server.media_url(dialect, session_id, leg.name, _query(leg) if dialect == "pcm" else {})
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    key_headers = {"Authorization": f"Bearer {key}"} if key else {}
     connection: _Connection | None = None
     samples_sent = messages_sent = dials = bytes_received = 0
     joined_s: list[float] = []
@@ -102,9 +105,10 @@ async def play_leg(
             await asyncio.sleep(start_s + step.due_s / speed - loop.time())
             match step:
                 case Dial():
-                    connection = _Connection(
-                        await _dial(url, headers, SUBPROTOCOLS.get(dialect)), PEERS[dialect](leg.description)
-                    )
+                    peer = PEERS[dialect](leg.description(session_id, call_s=step.due_s, drops=dials))
+                    url = server.media_url(dialect, session_id, leg.name, peer.query())
+                    socket = await _dial(url, {**key_headers, **peer.headers()}, peer.subprotocol)
+                    connection = _Connection(socket, peer)
                     await connection.open()
                     dials += 1
                     joined_s.append(loop.time() - start_s)
@@ -173,11 +177,22 @@ class _Connection:
         self._websocket = websocket
         self._peer = peer
         self._bytes_received = 0
+        self._ready = asyncio.Event()
         self._receiving = asyncio.create_task(self._receive())
 
     async def open(self) -> None:
-        """Send the messages before the audio; raise PeerError if the server has ended the stream."""
+        """Send the messages before the audio, and wait for the answer if the vendor does.
+
+        Raise PeerError if the server has ended the stream, or has not answered.
+        """
         await self._send(self._peer.opening())
+        if not self._peer.is_ready:
+            try:
+                await asyncio.wait_for(self._ready.wait(), _ANSWER_TIMEOUT_S)
+            except TimeoutError:
+                raise PeerError("the server did not answer to what opens the stream") from None
+        if not self._peer.is_ready:
+            raise self._ended_by_server()
 
     async def play(self, first: int, samples: Samples) -> int:
         """Send audio and return the number of messages; raise PeerError if the server has ended the stream."""
@@ -205,8 +220,14 @@ class _Connection:
         try:
             async for message in self._websocket:
                 self._bytes_received += len(self._peer.audio_in(message))
+                for answer in self._peer.received(message):
+                    await self._websocket.send(answer)
+                if self._peer.is_ready:
+                    self._ready.set()
         except ConnectionClosed:
             return  # the next to send raises the reason
+        finally:
+            self._ready.set()
 
     async def _send(self, messages: Sequence[str | bytes]) -> None:
         try:
@@ -259,13 +280,11 @@ def refusal(refused: str, status: int, why: str) -> PeerError:
     return PeerError(refused)
 
 
-def _query(leg: Leg) -> dict[str, str]:
-    return {"codec": leg.codec, "rate": str(leg.rate_hz), "channels": str(leg.samples.shape[1]), **leg.query}
-
-
 def _message_samples(leg: Leg, speed: float) -> int:
     """Return the size of a message in whole ptimes, so that its rate and its size stay within the server's limits."""
     ptime = leg.rate_hz * PTIME_MS // 1000
+    if not isinstance(leg.codec, Codec):
+        return ptime
     most: int = MAX_MESSAGE_BYTES // (leg.codec.sample_bytes * leg.samples.shape[1]) // ptime
     wanted = speed * 1000 / PTIME_MS / MAX_MESSAGES_A_SECOND
     return ptime * min(most, max(1, math.ceil(min(wanted, most))))

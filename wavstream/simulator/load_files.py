@@ -12,8 +12,8 @@ import soundfile
 
 from wavstream.errors import WavstreamError
 from wavstream.simulator.control import Control
+from wavstream.simulator.load_messages import CODECS
 from wavstream.simulator.load_plan import Call, LoadRequest, LoadResult
-from wavstream.simulator.peers import CODECS
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, ChannelCheck, check_channel, make_ring, sent_by
 
 _FINISH_TIMEOUT_S = 60.0
@@ -27,7 +27,7 @@ class Files:
 
     def __init__(self, control: Control, request: LoadRequest, result: LoadResult) -> None:
         self._control, self._request, self._result = control, request, result
-        self._ring = make_ring(CODECS[request.dialect][0])
+        self._ring = make_ring(CODECS[request.dialect])
         if request.verify:
             result.lost_samples = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, Ring
 MASK = bytes.fromhex("5a3cc396")
 _NO_MASK = bytes(4)
 """Leaves a message as it is, at the same cost for the server."""
+
+CODECS: Mapping[str, Codec] = {
+    "pcm": Codec.L16,
+    "twilio": Codec.PCMU,
+    "audio-fork": Codec.L16,
+    "audio-stream": Codec.L16,
+}
+"""What the load sends, by the dialects that it speaks."""
 
 Message = Callable[[int, int], bytes]
 """Makes the message of a place in the ring as the leg's frame of this number, both from 0."""

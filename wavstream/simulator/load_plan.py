@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 
 from wavstream.errors import OperatorError
-from wavstream.simulator.peers import CODECS
+from wavstream.simulator.load_messages import CODECS
 from wavstream.simulator.signal import PTIME_S
 
 _LEAST_CALL_S = 1.0

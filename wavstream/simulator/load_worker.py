@@ -30,8 +30,7 @@ from collections import defaultdict, deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from wavstream.simulator.load_messages import MASK, Message, messages, opening
-from wavstream.simulator.peers import CODECS
+from wavstream.simulator.load_messages import CODECS, MASK, Message, messages, opening
 from wavstream.simulator.refusals import StreamRefused, said
 from wavstream.simulator.signal import PTIME_S, RING_FRAMES, first_frame, make_ring
 
@@ -122,7 +121,7 @@ def main() -> None:
     plan = WorkerPlan(**orders.next())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    message = messages(plan.dialect, make_ring(CODECS[plan.dialect][0]))
+    message = messages(plan.dialect, make_ring(CODECS[plan.dialect]))
     try:
         legs = [_dial(plan, at, pace_s=pace_s) for pace_s, at in _first(plan)]
     except StreamRefused as refused:

@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wavstream.errors import OperatorError, WavstreamError
-from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ, Codec
+from wavstream.model.audio import MAX_RATE_HZ, MIN_RATE_HZ
 from wavstream.model.ids import is_customer_id, new_id
 from wavstream.model.recording import Status
 from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
 from wavstream.simulator.control import Control
-from wavstream.simulator.peers import CODECS
 from wavstream.simulator.quirks import Quirk, parse_quirk
+from wavstream.simulator.vendors.registry import PEERS
 
 EXIT_OK, EXIT_CALL_FAILED = 0, 1
 
@@ -152,10 +152,11 @@ def read_wav(file: Path) -> tuple[Samples, int]:
 
 def _prepare(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
     """Check and read everything, before the first connection."""
-    if request.dialect not in CODECS:
-        raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(CODECS)}")
-    if request.codec not in (None, *CODECS[request.dialect]):
-        raise OperatorError(f"--codec {request.codec}: use one of {', '.join(CODECS[request.dialect])}")
+    peer = PEERS.get(request.dialect)
+    if peer is None:
+        raise OperatorError(f"--dialect {request.dialect}: the simulator speaks {', '.join(PEERS)}")
+    if request.codec not in (None, *peer.codecs):
+        raise OperatorError(f"--codec {request.codec}: use one of {', '.join(peer.codecs)}")
     if not request.speed > 0:
         raise OperatorError(f"--speed {request.speed}: use a number above 0, or inf for as fast as possible")
     session_id = f"send-{new_id()[:12]}" if request.session_id is None else request.session_id
@@ -178,7 +179,7 @@ def _leg(name: str, file: Path, request: SendRequest, quirks: Sequence[tuple[str
         name,
         samples,
         rate_hz,
-        Codec(request.codec or CODECS[request.dialect][0]),
+        next(codec for codec in PEERS[request.dialect].codecs if request.codec in (None, codec.value)),
         quirks=[quirk for leg, quirk in quirks if leg in (None, name)],
         query={"record": "1"} if request.record else {},
     )

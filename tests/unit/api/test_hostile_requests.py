@@ -28,10 +28,10 @@ from tests.support.hostile_http import (
     operations,
     spoiled,
 )
+from tests.support.routes import ROUTES
 from tests.unit.api.bird.conftest import recording
 from wavstream.access.twilio_signature import TwilioAccount
 from wavstream.api.registry import FACADES
-from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import PeerError
 from wavstream.media.request import read_request
 from wavstream.service.service import Service
@@ -148,7 +148,7 @@ def test_no_header_of_any_text_makes_a_mistake_of_ours_at_a_media_socket() -> No
             with suppress(PeerError):
                 request = read_request(
                     Request("/media/twilio/a/b%20c?token=%ff&app=%", headers),
-                    dialects=DIALECTS,
+                    routes=ROUTES,
                     peer_host="127.0.0.1",
                 )
                 assert request.credentials.signed is not None

@@ -12,10 +12,10 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from tests.support.routes import ROUTES
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.dialects.events import CallInfo, Ignored, Reason, StreamStarted
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
-from wavstream.dialects.registry import DIALECTS
 from wavstream.media.request import read_request
 
 ROOT = Path(__file__).parents[3]
@@ -57,9 +57,9 @@ def test_the_url_of_a_documented_command_says_what_the_command_says(
     file: str, module: str, url: str, mix: str, rate: str
 ) -> None:
     target = "/" + re.sub(r"\$\{\w+\}", "100", url).split("/", 3)[3]
-    asked = read_request(Request(target, Headers()), dialects=DIALECTS, peer_host=None)
-    assert asked.dialect.name == module.replace("_", "-"), file
-    dialect = asked.dialect(asked.upgrade)
+    asked = read_request(Request(target, Headers()), routes=ROUTES, peer_host=None)
+    assert asked.route.dialect.name == module.replace("_", "-"), file
+    dialect = asked.route.dialect(asked.upgrade)
     dialect.opened()
     start = dialect.binary(bytes(640))[0]
     assert isinstance(start, StreamStarted)

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from wavstream.dialects.base import Outgoing, UpgradeRequest
+from wavstream.dialects.base import UpgradeRequest
+from wavstream.dialects.events import Outgoing
 from wavstream.dialects.twilio import TwilioDialect
 from wavstream.errors import BadParameter, BadPayload
 

@@ -124,7 +124,7 @@ async def test_a_pong_below_the_mark_is_no_missing_one(plane: MediaHarness) -> N
     peer.send(client_frame(PONG, b"wavstream"))
     await turned(plane)
     socket._miss_pong(socket._loop.time())
-    assert socket._stream.state is State.LIVE
+    assert socket.stream.state is State.LIVE
     assert socket._pong_deadline is None
     socket._ping()
     socket._miss_pong(socket._loop.time())
@@ -298,7 +298,7 @@ async def test_messages_stay_by_themselves(path: str, batch_us: int) -> None:
         peer.send(b"".join(message(number) for number in range(10)))
         await sink.hear(lambda sink: len(sink.frames) == 10)
         assert [whole.messages for whole in sink.whole] == [1] * 10
-        assert not connection(sink)._stream.may_wait
+        assert not connection(sink).stream.may_wait
 
 
 async def test_more_messages_than_a_record_holds_are_several_frames(plane: MediaHarness) -> None:
@@ -317,7 +317,7 @@ async def test_joined_messages_count_each_towards_the_limits_and_the_figures(pla
     stream.data_received(b"".join(message(number, 2) for number in range(most)))
     assert len(sink.frames) == most
     assert sink.ends == []
-    stream._stream.count(2_000_000)
+    stream.stream.count(2_000_000)
     assert plane.endpoint.counters.frames == most
     assert plane.endpoint.counters.received_bytes == 2 * most
     stream.data_received(message(1, 2) + message(2, 2))

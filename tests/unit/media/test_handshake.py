@@ -18,8 +18,8 @@ from wavstream.media.request import MediaCredentials
     "path",
     [
         "/media/opus/s/a",
-        "/media",
         "/media/",
+        "/media/auto/s/a/b",
         "/media/pcm/",
         "/media/pcm/s/a/b",
         "/media/pcm/%FF/a",

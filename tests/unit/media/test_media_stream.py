@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.media_plane import RememberingSessions, RememberingSink, endpoint_of, only_key_is_good
-from wavstream.dialects.base import FormatNames, Outgoing, UpgradeRequest
-from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Reason, StreamStarted, StreamStopped
+from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
+from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Outgoing, Reason, StreamStarted, StreamStopped
 from wavstream.errors import BadParameter, InternalError, LimitReached
 from wavstream.media.endpoint import MediaCounters
 from wavstream.media.media_stream import MediaStream, State
@@ -28,15 +28,10 @@ def started(session_id: str | None = "s") -> StreamStarted:
     )
 
 
-class Script:
+class Script(Dialect):
     """A dialect that gives these events for every message."""
 
     name: ClassVar[str] = "script"
-    server_pings: ClassVar[bool] = True
-    playout_ms: ClassVar[int] = 20
-    ptime_ms: ClassVar[int | None] = None
-    whole_sounds: ClassVar[bool] = False
-    is_plain: ClassVar[bool] = False
     format_names: ClassVar[FormatNames] = FormatNames("Nobody", "rate", "byteorder=little", "byteorder=big")
 
     def __init__(self, request: UpgradeRequest) -> None:
@@ -44,14 +39,8 @@ class Script:
         self.owed: Sequence[Event] = ()
         self.endings = 0
 
-    def opened(self) -> Sequence[Event]:
-        return ()
-
     def text(self, message: bytes) -> Sequence[Event]:
         return self.events
-
-    def is_audio(self, message: bytes) -> bool:
-        return False
 
     def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         return self.events
@@ -62,9 +51,6 @@ class Script:
 
     def message(self, payload: bytes) -> Outgoing:
         return Outgoing(is_text=False, data=payload)
-
-    def clear(self) -> Outgoing | None:
-        return None
 
 
 class Stage:

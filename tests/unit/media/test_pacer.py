@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.listening import find_beeps
 from tests.support.waiting import WAIT_S
-from wavstream.dialects.base import Dialect, Outgoing, UpgradeRequest
-from wavstream.dialects.events import StreamStarted
+from wavstream.dialects.base import Dialect, UpgradeRequest
+from wavstream.dialects.events import Outgoing, StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.media.audio_sender import AudioSender
 from wavstream.media.pacer import Pacer, PacingSchedule

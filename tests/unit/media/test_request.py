@@ -7,15 +7,15 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from tests.support.routes import ROUTES
 from wavstream.access.twilio_signature import SignedUpgrade
-from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import NotFound
 from wavstream.media.request import MediaCredentials, MediaRequest, read_request, refusal
 
 
 def read(path: str, *, peer_host: str | None = "127.0.0.1", **headers: str) -> MediaRequest:
     fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})
-    return read_request(Request(path, fields), dialects=DIALECTS, peer_host=peer_host)
+    return read_request(Request(path, fields), routes=ROUTES, peer_host=peer_host)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_key_may_be_in_the_path_or_in_the_headers_of_the_gateway(
     assert not asked.upgrade.headers.keys() & {"x-api-key", "x-app-id"}
 
 
-@pytest.mark.parametrize("path", ["/media/t/token", "/media/t/token/morse/s", "/media/t/token/pcm/s/a/b"])
+@pytest.mark.parametrize("path", ["/media/t/token/morse/s", "/media/t/token/pcm/s/a/b"])
 def test_a_key_in_the_path_comes_before_a_dialect_and_at_most_two_ids(path: str) -> None:
     with pytest.raises(NotFound):
         read(path)
@@ -139,7 +139,7 @@ def test_only_a_trusted_proxy_names_the_client_and_the_host_that_was_asked_for(
     headers["X-Forwarded-Host"], headers["X-Twilio-Signature"] = "rec.example.com, between", "c2ln"
     request = Request("/media/twilio/s", headers)
     proxies = (ip_network("10.2.0.0/16"),)
-    asked = read_request(request, dialects=DIALECTS, peer_host=peer_host, trusted_proxies=proxies).credentials
+    asked = read_request(request, routes=ROUTES, peer_host=peer_host, trusted_proxies=proxies).credentials
     assert asked.address == address
     assert asked.signed == SignedUpgrade("c2ln", "/media/twilio/s", hosts)
 
