@@ -30,7 +30,8 @@ MAX_MESSAGES_A_SECOND = 400
 """Faster play makes larger messages instead, to stay within the server's limit of the message rate."""
 MAX_MESSAGE_BYTES = 524_288
 """Half of what the server accepts by default."""
-_ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
+"""How long a vendor waits for the answer to its opening; AudioHook's own limit."""
 _CLOSE_TIMEOUT_S = 60.0  # after play as fast as possible, the server has yet to read what is in the buffers
 
 
@@ -229,7 +230,7 @@ class _Connection:
         await self._open_if_due()
         if not self._peer.is_ready:
             try:
-                await asyncio.wait_for(self._ready.wait(), _ANSWER_TIMEOUT_S)
+                await asyncio.wait_for(self._ready.wait(), ANSWER_TIMEOUT_S)
             except TimeoutError:
                 raise PeerError("the server did not answer to what opens the stream") from None
         if not self._peer.is_ready:
