@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from wavstream.simulator.quirks import (
     Swapped,
     check_quirks,
     parse_quirks,
+    quirk_forms,
 )
 from wavstream.simulator.steps import Break, Dial, HangUp, Make, Send, Step, steps
 from wavstream.simulator.vendors.base import NUMBERED_QUIRKS, Peer, StreamDescription
@@ -258,3 +260,9 @@ def test_vendors_whose_audio_is_in_texts_have_the_quirks_of_numbered_messages(pe
     one.opening()
     audio = one.audio(0, np.zeros((rate_hz // 50, 1), np.int16))
     assert all(isinstance(message, str) for message in audio) == (peer.quirks >= NUMBERED_QUIRKS)
+
+
+def test_every_form_is_in_the_page_of_the_simulator() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text("utf-8")
+    forms = [form.replace("[", "").replace("]", "") for form in quirk_forms().split(", ")]
+    assert [form for form in forms if f"`{form}`" not in page] == []
