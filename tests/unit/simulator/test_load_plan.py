@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+import typer.main
 
+from wavstream.cli.main import app as command_line
+from wavstream.simulator.load_messages import CODECS
 from wavstream.simulator.load_plan import Call, LoadRequest, legs_for, plan_calls
 
 
@@ -54,3 +57,11 @@ def test_so_many_calls_begin_in_a_second_and_no_more_legs_stream_than_that_takes
     apart = [later - earlier for earlier, later in pairwise(begins)]
     assert all(abs(each - 1 / cps) <= 0.041 for each in apart)  # on ticks of 20 ms
     assert most_at_once(calls) * 2 <= legs
+
+
+def test_the_help_names_every_dialect_that_the_load_speaks_and_no_other() -> None:
+    command = typer.main.get_group(command_line).commands["load"]
+    (option,) = (each for each in command.params if each.name == "dialect")
+    help_text: str = getattr(option, "help", "")
+    told = help_text.removeprefix("What the legs speak: ").partition(";")[0]
+    assert told.replace(" or ", ", ").split(", ") == list(CODECS)
