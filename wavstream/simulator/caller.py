@@ -94,7 +94,6 @@ async def play_leg(
     """
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
-    key_headers = {"Authorization": f"Bearer {key}"} if key else {}
     connection: _Connection | None = None
     samples_sent = messages_sent = dials = bytes_received = 0
     joined_s: list[float] = []
@@ -107,7 +106,7 @@ async def play_leg(
                 case Dial():
                     peer = PEERS[dialect](leg.description(session_id, call_s=step.due_s, drops=dials))
                     url = server.media_url(dialect, session_id, leg.name, peer.query())
-                    socket = await _dial(url, {**key_headers, **peer.headers()}, peer.subprotocol)
+                    socket = await _dial(url, peer.with_key(key or None, url, peer.headers()), peer.subprotocol)
                     connection = _Connection(socket, peer)
                     await connection.open()
                     dials += 1
