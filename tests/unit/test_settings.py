@@ -169,6 +169,14 @@ OTHER: dict[str, tuple[str, Any]] = {
 }
 
 
+def test_a_client_secret_that_is_not_base64_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_AUDIOHOOK__CLIENT_SECRET", "not base64")
+    assert complaints() == [
+        "WAVSTREAM_AUDIOHOOK__CLIENT_SECRET (in a file: audiohook.client_secret): must be base64, as it is in the "
+        "integration's credentials"
+    ]
+
+
 def value_of(settings: Settings, name: str) -> Any:
     found: Any = settings
     for part in name.split("."):
@@ -324,8 +332,7 @@ def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
         ("allowed_origins", "*", "origins such as https://name:port, and * is none"),
         ("cors_origins", "https://desk.example.com, *", "origins such as https://name:port, and * is none"),
         ("trusted_proxies", "10.0.0.5/8", "addresses or networks, and 10.0.0.5/8 has host bits set"),
-        ("media.key_header", "X Key", "a name of a header"),
-        ("audiohook.client_secret", "not base64", "must be base64"),
+        ("media.key_header", "X Key", "a name of a header, such as X-Recorder-Key"),
         ("twilio.app", "no spaces", "1 to 64 of letters, digits, _ and -"),
     ],
 )
@@ -413,7 +420,7 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path
     assert "--config" in line
 
 
-SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "opener.secret", "opener.password"]
+SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "audiohook.api_key", "opener.secret", "opener.password"]
 URLS = ["public_url", "url", "recording_base_url", "opener.url"]
 
 

@@ -56,7 +56,7 @@ AppId = Annotated[str, AfterValidator(_app_id)]
 
 def _header_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", name):
-        raise ValueError("a name of a header is expected, such as X-Recorder-Key")
+        raise ValueError("must be a name of a header, such as X-Recorder-Key")
     return name
 
 
