@@ -35,6 +35,7 @@ from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import command_done
 from wavstream.service.service import Service
 from wavstream.settings import GatewaySettings, WebhookSettings
+from wavstream.settings.tables import MediaSettings, RouteSettings
 
 OPEN = {
     "/openapi.json", "/openapi/{name}.json", "/docs", "/healthz", "/readyz", "/metrics",
@@ -140,6 +141,7 @@ async def world_at(data_dir: Path) -> AsyncIterator[World]:
         "admin_api_key": SecretStr("key-of-the-administrators"),
         "gateway": GatewaySettings(stranger_requests_per_s=100_000),
         "webhooks": WebhookSettings(allow_http=True, allow_localhost=True),
+        "media": MediaSettings(key_header="X-Recorder-Key", routes={"/switch/a": RouteSettings(dialect="pcm")}),
     }
     async with recorder(data_dir, wall=wall, **settings) as (client, service):
         digests, apps, app_keys = KeyDigests(service.master), service.catalog.apps, service.catalog.app_keys
@@ -416,11 +418,26 @@ async def test_a_media_socket_opens_for_nobody_without_a_key_that_counts(tmp_pat
             app_id="shop", session_id=None, expires_at=expires_at, key_id="0" * 32
         )
         keys["token of no app"] = authenticator.make_token(app_id="none", session_id=None, expires_at=expires_at)
-        asked: list[tuple[str, dict[str, str]]] = [("/media/{d}/{s}/a", {}), ("/media/{d}/{s}/a?app=shop", {})]
+        asked: list[tuple[str, dict[str, str]]] = [
+            *((path, {}) for path in ("/media/{d}/{s}/a", "/media/{d}/{s}/a?app=shop", "/switch/a/{s}/a", "/media")),
+            ("/media/{d}/{s}/a", {"X-Twilio-Signature": "c2ln"}),
+            ("/media/auto/{s}/a", {"X-Twilio-Signature": "c2ln"}),
+            ("/switch/a/{s}/a", {"X-Twilio-Signature": "c2ln"}),
+        ]
         for key in keys.values():
             asked += [
                 ("/media/{d}/{s}/a", {"Authorization": f"Bearer {key}"}),
                 ("/media/{d}/{s}", {"X-API-Key": key}),
+                ("/media/{d}/{s}/a", {"X-Recorder-Key": key}),
+                ("/media/{d}/{s}/a", {"X-Telnyx-Streaming-Auth-Token": key}),
+                ("/media/{d}/{s}/a", {"Authorization": f"Basic {base64.b64encode(f'u:{key}'.encode()).decode()}"}),
+                ("/switch/a/{s}/a", {"Authorization": f"Bearer {key}"}),
+                ("/switch/a/{s}", {"X-API-Key": key}),
+                (f"/switch/a/{{s}}/a?token={key}", {}),
+                (f"/switch/a/t/{key}/{{s}}/a", {}),
+                (f"/media/{{d}}/t/{key}/{{s}}/a", {}),
+                (f"/media?session_id={{s}}&token={key}", {}),
+                ("/media/auto?session_id={s}", {"Authorization": f"Bearer {key}"}),
                 (f"/media/{{d}}/{{s}}/a?token={key}", {}),
                 (f"/media/t/{key}/{{d}}/{{s}}/a", {}),
             ]
@@ -428,10 +445,18 @@ async def test_a_media_socket_opens_for_nobody_without_a_key_that_counts(tmp_pat
         asked += [
             ("/media/{d}/{s}/a", {"Cookie": f"token={right}"}),
             (f"/media/{{d}}/{{s}}/a?key={right}", {}),
+            (f"/switch/a/{{s}}/a?key={right}", {}),
+            ("/media/{d}/{s}/a", {"X-Key": right, "Proxy-Authorization": f"Bearer {right}"}),
+            ("/media/{d}/{s}/a", {"X-Twilio-Signature": right, "Signature": right}),
+            # What comes first counts, and it is wrong.
+            (f"/media/{{d}}/{{s}}/a?token={right}", {"X-Recorder-Key": "wrong-key"}),
+            (f"/media/{{d}}/{{s}}/a?token={right}", {"X-Telnyx-Streaming-Auth-Token": "wrong-key"}),
             (f"/media/{{d}}/{{s}}/a?app=bank&token={right}", {}),
         ]
+        # AudioHook tells it on the open socket: tests/acceptance/test_audiohook.py.
+        silent = sorted(name for name, dialect in DIALECTS.items() if not dialect.refuses_in_words)
         for number, (path, headers) in enumerate(asked):
-            dialect = sorted(DIALECTS)[number % len(DIALECTS)]
+            dialect = silent[number % len(silent)]
             answers = []
             for session in (SESSION, ABSENT_SESSION):
                 status, body = await upgrade(world, path.replace("{d}", dialect).replace("{s}", session), **headers)
@@ -443,6 +468,21 @@ async def test_a_media_socket_opens_for_nobody_without_a_key_that_counts(tmp_pat
         other = world.keys["other app's"]
         assert (await upgrade(world, f"/media/pcm/{SESSION}/x?token={other}"))[0] == 101
         assert (await upgrade(world, f"/media/pcm/other/x?token={right}"))[0] == 101
+        basic = base64.b64encode(f"anybody:{right}".encode()).decode()
+        token = authenticator.make_token(app_id="shop", session_id="other", expires_at=expires_at)
+        for path, headers in (
+            ("/media/pcm/other/x", {"X-Recorder-Key": right}),
+            ("/media/pcm/other/x", {"X-Telnyx-Streaming-Auth-Token": right}),
+            ("/media/pcm/other/x", {"X-Telnyx-Streaming-Auth-Token": token}),
+            ("/media/pcm/other/x", {"Authorization": f"Basic {basic}"}),
+            ("/switch/a/other/x", {"Authorization": f"Bearer {right}"}),
+            (f"/switch/a/t/{token}/other/x", {}),
+            (f"/media/pcm/t/{token}/other/x", {}),
+            (f"/media/t/{token}/pcm/other/x", {}),
+            (f"/media/t/{right}", {}),
+            (f"/media/pcm/other/x?token={right}", {"Authorization": "Basic cHJveHk6cHJveHk="}),
+        ):
+            assert (await upgrade(world, path, **headers))[0] == 101, (path, [*headers])
         await assert_all_is_there(world)
 
 

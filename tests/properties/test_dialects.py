@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
 
 from wavstream.dialects.base import UpgradeRequest
-from wavstream.dialects.events import Event, Frame, Ignored, StreamStarted
+from wavstream.dialects.events import Event, Frame, Ignored, Paused, Reply, Resumed, StreamStarted, StreamStopped
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import MediaError
 from wavstream.media.reader import FrameReader
@@ -81,7 +81,51 @@ TWILIO = st.fixed_dictionaries(
         "mark": st.fixed_dictionaries({"name": JSON}) | JSON,
     },
 )
-DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO).map(msgspec.json.encode)
+SEQUENCES = st.integers(1, 4) | st.integers(0, 9).map(str) | JSON
+DURATIONS = st.sampled_from(["PT0S", "PT0.02S", "PT1.5S", "P1D", "PT24H", "PT999999999S"]) | st.text(max_size=9) | JSON
+CHANNELS = st.lists(st.sampled_from(["external", "internal"]) | JSON, max_size=3)
+OFFERS = st.fixed_dictionaries(
+    {"type": st.just("audio"), "format": st.sampled_from(["PCMU", "L16", "OPUS"]), "channels": CHANNELS | JSON},
+    optional={"rate": st.sampled_from([8000, 16000, "8000"]) | JSON},
+)
+HOOK_OPEN = st.fixed_dictionaries(
+    {"conversationId": st.sampled_from(["c1", "00000000-0000-0000-0000-000000000000"]) | JSON},
+    optional={
+        "participant": st.fixed_dictionaries({"id": JSON}, optional={"ani": JSON, "dnis": JSON}) | JSON,
+        "media": st.lists(OFFERS | JSON, max_size=3) | JSON,
+        "customConfig": SETTINGS | JSON,
+        "organizationId": JSON,
+    },
+)
+AUDIOHOOK_KINDS = ["open", "ping", "paused", "resumed", "discarded", "update", "error", "close"]
+AUDIOHOOK = st.fixed_dictionaries(
+    {
+        "version": st.just("2"),
+        "type": st.sampled_from(AUDIOHOOK_KINDS) | JSON,
+        "id": st.just("e1") | JSON,
+        "seq": SEQUENCES,
+        "serverseq": SEQUENCES,
+    },
+    optional={
+        "position": DURATIONS,
+        "parameters": HOOK_OPEN
+        | st.fixed_dictionaries({}, optional={"start": DURATIONS, "discarded": DURATIONS})
+        | JSON,
+    },
+)
+AUDIOHOOK_OPEN = {
+    "version": "2",
+    "type": "open",
+    "id": "e1",
+    "seq": 1,
+    "serverseq": 0,
+    "parameters": {
+        "conversationId": "c1",
+        "participant": {"id": "p1"},
+        "media": [{"type": "audio", "format": "L16", "channels": ["external", "internal"], "rate": 8000}],
+    },
+}
+DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO | AUDIOHOOK).map(msgspec.json.encode)
 MESSAGES = st.lists(
     st.tuples(
         st.just("text"), st.binary(max_size=20) | DOCUMENTS | DOCUMENTS.flatmap(lambda one: DOCUMENTS.map(one.__add__))
@@ -113,7 +157,7 @@ def test_any_messages_are_taken_or_refused_with_a_media_error_that_names_a_field
     starts = [event for event in events if isinstance(event, StreamStarted)]
     frames = [event for event in events if isinstance(event, Frame)]
     assert len(starts) <= 1
-    told = [event for event in events if not isinstance(event, Ignored)]
+    told = [event for event in events if not isinstance(event, Ignored | Reply)]
     if told:
         assert isinstance(told[0], StreamStarted)
         assert refused is None or name == "pcm"
@@ -121,9 +165,36 @@ def test_any_messages_are_taken_or_refused_with_a_media_error_that_names_a_field
         assert 0 <= frame.track < len(starts[0].tracks)
         assert 0 <= frame.position < 2**63 // 1_000_000
         assert frame.samples * starts[0].format.step_bytes == len(frame.payload) > 0
-    if name != "twilio":
+    if name not in ("twilio", "audiohook"):  # which have a time of their own
         ends = [0, *(frame.position + frame.samples for frame in frames)]
         assert [frame.position for frame in frames] == ends[:-1]
+
+
+AUDIO = st.tuples(st.just("binary"), st.binary(max_size=40) | st.integers(0, 40_000).map(bytes))
+
+
+@given(st.lists(st.tuples(st.just("text"), AUDIOHOOK.map(msgspec.json.encode)) | AUDIO, max_size=12))
+def test_an_open_session_of_audiohook_goes_on_whatever_comes_and_its_time_never_goes_back(
+    messages: list[tuple[str, bytes]],
+) -> None:
+    dialect = DIALECTS["audiohook"](UpgradeRequest(session_id=None, leg=None, query={}, headers={}))
+    events = [*dialect.text(msgspec.json.encode(AUDIOHOOK_OPEN))]
+    for kind, message in messages:
+        if any(isinstance(event, StreamStopped) for event in events):
+            break
+        events += dialect.text(message) if kind == "text" else dialect.binary(message)
+    assert [type(event) for event in events[:2]] == [Reply, StreamStarted]
+    answers = [msgspec.json.decode(event.message.data) for event in events if isinstance(event, Reply)]
+    assert [answer["seq"] for answer in answers] == list(range(1, len(answers) + 1))
+    assert all(isinstance(answer["parameters"], dict) and answer["id"] == "e1" for answer in answers)
+    end, is_paused = 0, False
+    for event in events:
+        is_paused = isinstance(event, Paused) or (is_paused and not isinstance(event, Resumed))
+        if isinstance(event, Frame):
+            assert not is_paused
+            assert end <= event.position < 2**63 // 1_000_000
+            assert len(event.payload) == 4 * event.samples > 0
+            end = event.position + event.samples
 
 
 WIRE_FRAMES = st.builds(

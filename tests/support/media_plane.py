@@ -16,6 +16,7 @@ from websockets.utils import apply_mask
 from tests.support.routes import ROUTES
 from tests.support.waiting import until
 from wavstream.access.app_cache import AppCache
+from wavstream.access.audiohook_signature import HookUpgrade
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.twilio_signature import SignedUpgrade
 from wavstream.dialects.events import Event, Frame, StreamStarted, parts
@@ -159,6 +160,7 @@ class KeyCheck:
         app: str | None = None,
         session_id: str | None = None,
         signed: SignedUpgrade | None = None,
+        hook: HookUpgrade | None = None,
         address: str | None = None,
     ) -> Caller | Awaitable[Caller]:
         found = self._check(
@@ -167,6 +169,7 @@ class KeyCheck:
                 token=bearer,
                 session_id=session_id,
                 signed=signed,
+                hook=hook,
                 address=address,
                 client_is_loopback=client_is_loopback,
             )

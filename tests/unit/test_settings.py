@@ -87,6 +87,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.message_timeout_s": ("6", 6.0),
     "media.frames_per_second": ("100", 100),
     "media.bytes_per_second": ("800000", 800_000),
+    "media.key_header": ("X-Recorder-Key", "X-Recorder-Key"),
     "media.batch_ms": ("40", 40),
     "http.head_bytes": ("16384", 16_384),
     "http.head_lines": ("50", 50),
@@ -160,9 +161,20 @@ OTHER: dict[str, tuple[str, Any]] = {
     "opener.owner_variable": ("recorded_by", "recorded_by"),
     "twilio.auth_token": ("of the account", SecretStr("of the account")),
     "twilio.app": ("sales", "sales"),
+    "audiohook.api_key": ("of the integration", SecretStr("of the integration")),
+    "audiohook.client_secret": ("c2VjcmV0", SecretStr("c2VjcmV0")),
+    "audiohook.app": ("sales", "sales"),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
 }
+
+
+def test_a_client_secret_that_is_not_base64_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_AUDIOHOOK__CLIENT_SECRET", "not base64")
+    assert complaints() == [
+        "WAVSTREAM_AUDIOHOOK__CLIENT_SECRET (in a file: audiohook.client_secret): must be base64, as it is in the "
+        "integration's credentials"
+    ]
 
 
 def value_of(settings: Settings, name: str) -> Any:
@@ -320,6 +332,7 @@ def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
         ("allowed_origins", "*", "origins such as https://name:port, and * is none"),
         ("cors_origins", "https://desk.example.com, *", "origins such as https://name:port, and * is none"),
         ("trusted_proxies", "10.0.0.5/8", "addresses or networks, and 10.0.0.5/8 has host bits set"),
+        ("media.key_header", "X Key", "a name of a header, such as X-Recorder-Key"),
         ("twilio.app", "no spaces", "1 to 64 of letters, digits, _ and -"),
     ],
 )
@@ -407,7 +420,7 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path
     assert "--config" in line
 
 
-SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "opener.secret", "opener.password"]
+SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "audiohook.api_key", "opener.secret", "opener.password"]
 URLS = ["public_url", "url", "recording_base_url", "opener.url"]
 
 

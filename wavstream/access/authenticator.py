@@ -9,7 +9,8 @@
 4. A key of an earlier version costs a slow hash the first time. Nobody gets there with a key that is wrong (``keys``);
    callers with the same key share one check, and two run at a time.
 5. A stream token says itself what it opens: it does so while its app is there, and the key that asked for it is good.
-6. Before the first app exists, callers on this machine are the app ``default`` without a key.
+6. A key of AudioHook opens by that client's rules alone: where it has a secret, nothing but its signature does.
+7. Before the first app exists, callers on this machine are the app ``default`` without a key.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import NamedTuple
 import structlog
 
 from wavstream.access.app_cache import AppCache
+from wavstream.access.audiohook_signature import AudioHookClient, HookUpgrade
 from wavstream.access.key_table import KEYLESS, KeyTable
 from wavstream.access.keys import (
     TOKEN_PREFIX,
@@ -73,6 +75,7 @@ class Authenticator:
         app_cache: AppCache,
         master: bytes,
         twilio: TwilioAccount | None = None,
+        audiohook: AudioHookClient | None = None,
         failures: FailureLimit | None = None,
         shared: SharedCounts | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -87,6 +90,7 @@ class Authenticator:
         self._digests = KeyDigests(master)
         self._tokens = StreamTokens(master)
         self._twilio = twilio
+        self._audiohook = audiohook
         wrong_keys = None if shared is None else shared.of("wrong_keys", by_address=True)
         self._failures = failures or FailureLimit(shared=wrong_keys)
         self.refused: Counter[str] = Counter()
@@ -115,7 +119,7 @@ class Authenticator:
             return self._once_known(
                 lambda: self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
             )
-        if client_is_loopback and table.is_open:  # rule 6
+        if client_is_loopback and table.is_open:  # rule 7
             return _same_app(Caller(DEFAULT_APP, KEYLESS), app)
         if bearer is None:
             raise Unauthenticated("no key was given: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")
@@ -134,12 +138,14 @@ class Authenticator:
         app: str | None = None,
         session_id: str | None = None,
         signed: SignedUpgrade | None = None,
+        hook: HookUpgrade | None = None,
         address: str | None = None,
     ) -> Caller | Awaitable[Caller]:
         """Return the caller whose key, or stream token for this session, this is; else as ``authenticate``.
 
         ``app``: the app that the peer says it is, where it says so; any other is Unauthenticated. ``signed``: the
-        request, if it has a signature of Twilio, which takes the place of a key.
+        request, if it has a signature of Twilio, which takes the place of a key. ``hook``: if the key is an
+        ``X-API-KEY``, the request, which may be signed by AudioHook.
         """
         if self._table is None:
             return self._once_known(
@@ -149,6 +155,7 @@ class Authenticator:
                     app=app,
                     session_id=session_id,
                     signed=signed,
+                    hook=hook,
                     address=address,
                 )
             )
@@ -157,6 +164,8 @@ class Authenticator:
                 return _same_app(self._signed_by_twilio(self._twilio, signed, address), app)
             if not client_is_loopback:
                 raise Unauthenticated("the request is signed by Twilio, and the server does not know twilio.auth_token")
+        if hook is not None and self._audiohook is not None and self._audiohook.owns(hook):  # rule 6
+            return _same_app(self._signed_by_audiohook(self._audiohook, hook, address), app)
         if bearer is not None and bearer.startswith(TOKEN_PREFIX):
             return _same_app(self._with_token(bearer, session_id, address), app)
         return self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
@@ -180,7 +189,7 @@ class Authenticator:
 
     def who(self, app_id: str) -> str:
         """Return in words whose request one of this app is, for what is kept of an erasure."""
-        if self._table is not None and self._table.is_open:  # rule 6
+        if self._table is not None and self._table.is_open:  # rule 7
             return "nobody's key: loopback"
         return f"api key of {app_name(app_id)}"
 
@@ -291,6 +300,18 @@ class Authenticator:
         app_id = self._table.app_called(name)
         if app_id is None:
             raise Unauthenticated("the app of twilio.app was removed: add it again, or name another")
+        return Caller(app_id, None)
+
+    def _signed_by_audiohook(self, client: AudioHookClient, hook: HookUpgrade, address: str | None) -> Caller:
+        assert self._table is not None
+        app_id = self._table.app_called(client.app)
+        if app_id is None:
+            raise Unauthenticated("the app of audiohook.app was removed: add it again, or name another")
+        try:
+            client.check(hook, self._now().timestamp())
+        except Unauthenticated as error:
+            self.refused["signature"] += 1
+            raise self._begin(address) or error from None
         return Caller(app_id, None)
 
     # ---- counting ------------------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ class Dialect(ABC):
     """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
     is_plain: ClassVar[bool] = False
     """Whether binary messages are samples and nothing else, so that several of one size can be taken as one."""
+    refuses_in_words: ClassVar[bool] = False
+    """Whether a peer whose key is not right is told so on the open WebSocket (``turn_away``), and not with a 401."""
     format_names: ClassVar[FormatNames]
 
     __slots__ = ()
@@ -114,4 +116,11 @@ class Dialect(ABC):
 
     def farewell(self, code: int, reason: str) -> Outgoing | None:
         """Return what is said to the peer before our close frame, which has this code; None: nothing is."""
+        return None
+
+    def turn_away(self, message: bytes, reason: str) -> Outgoing | None:
+        """Return the answer to the first text of a peer whose key is not right; of a dialect that refuses in words.
+
+        Called instead of all that is above, and once. ``reason``: for a person.
+        """
         return None

@@ -88,6 +88,35 @@ class Reason(StrEnum):
         "bad_mark",
         "a mark without a name of 1 to 256 printable characters; the sender must correct it",
     )
+    BAD_SEQUENCE = (
+        "bad_sequence",
+        "a message whose number does not follow the one before it, or that answers to one that was never sent: it is "
+        "used all the same; whoever runs the sender should look whether messages are lost on the way",
+    )
+    OTHER_ID = (
+        "other_id",
+        "a message with the id of another stream: it is not used; whoever runs the sender, or a proxy that joins "
+        "streams, must correct it",
+    )
+    BAD_POSITION = (
+        "bad_position",
+        "a message whose media time is not where its stream's samples are: audio was lost or doubled before it was "
+        "sent, and nobody said how much; whoever runs the sender should look for it",
+    )
+    BAD_DURATION = (
+        "bad_duration",
+        "audio was left out, and no duration such as PT1.5S, of a day at most, says how much: the file has no silence "
+        "for it; the sender must correct it",
+    )
+    WHILE_PAUSED = (
+        "while_paused",
+        "audio that came between paused and resumed: it is dropped, and no file has it; the sender must say when it "
+        "goes on",
+    )
+    PEER_ERROR = (
+        "peer_error",
+        "the sender reports an error of its own; whoever runs it finds it in its log",
+    )
 
 
 class Outgoing(NamedTuple):

@@ -201,7 +201,7 @@ class MediaConnection(asyncio.Protocol):
 
     def _deliver(self, event: Event) -> None:
         if type(event) is Reply:
-            self._wire.say(event.message)
+            self._wire.say(event.message, waits=self.hand_over is not None)  # rule 5 of opening
             return
         self.stream.deliver(event, self._arrival_us)
         if type(event) is StreamStarted:

@@ -71,6 +71,8 @@ class MediaCounters:
     """Times that audio for a peer was dropped because the peer did not read."""
     open_sockets: int = 0
     """Media WebSockets that are open now."""
+    turned_away: int = 0
+    """Media WebSockets that are open now to tell a peer that its key is not right (``unauthorized``)."""
     streams_opened: int = 0
     """Streams that introduced themselves."""
     ignored: Counter[str] = field(default_factory=Counter)
@@ -98,6 +100,8 @@ class MediaEndpoint:
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Host`` count."""
     allowed_origins: frozenset[str] = frozenset()
     """Whose pages may open media sockets, beside our own; in lower case."""
+    key_header: str | None = None
+    """A header that carries the key, beside those that always may."""
     boundary: Boundary = field(default_factory=Alone)
     """Says which worker has a stream's session."""
     quotas: Quotas = field(default_factory=Quotas)

@@ -30,12 +30,14 @@ from websockets.typing import Subprotocol
 from wavstream.access.authenticator import Caller
 from wavstream.access.origin import client_address
 from wavstream.dialects.base import Dialect
-from wavstream.errors import LimitReached, PeerError
+from wavstream.errors import LimitReached, PeerError, Unauthenticated
 from wavstream.media.closing import closing_for
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.opening import Opening
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
+from wavstream.media.unauthorized import Unauthorized, has_place, who_tells
+from wavstream.media.wire import Wire
 from wavstream.workers.boundary import Elsewhere
 
 IS_ANSWERED = "is_answered"
@@ -148,6 +150,7 @@ class Handshake(asyncio.Protocol):
                 peer_host=peer_host,
                 trusted_proxies=self._endpoint.trusted_proxies,
                 allowed_origins=self._endpoint.allowed_origins,
+                key_header=self._endpoint.key_header,
             )
             self._peer = self._peer._replace(session_id=asked.upgrade.session_id, leg=asked.upgrade.leg)
             if asked.upgrade.session_id is not None:
@@ -199,6 +202,7 @@ class Handshake(asyncio.Protocol):
             app=credentials.app,
             session_id=credentials.session_id,
             signed=credentials.signed,
+            hook=credentials.hook,
             address=credentials.address,
         )
         caller = found if isinstance(found, Caller) else await found
@@ -218,6 +222,8 @@ class Handshake(asyncio.Protocol):
             if self._decided or (self._transport.is_closing() and not self._lost):
                 return
             self._endpoint.take_socket(caller.app_id, token_session)
+        except Unauthenticated as error:
+            self._turn_away(dialect, response, error)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
         else:
@@ -247,6 +253,7 @@ class Handshake(asyncio.Protocol):
                 self._head,
                 transport=self._transport,
                 boundary=self._endpoint.boundary,
+                wire=Wire(self._core, self._transport),
                 max_message_bytes=self._endpoint.limits.max_message_bytes,
             )
         self._transport.set_protocol(protocol)
@@ -259,6 +266,28 @@ class Handshake(asyncio.Protocol):
         elif self._has_ended:
             protocol.eof_received()
             self._transport.close()
+
+    def _turn_away(self, dialect: Dialect, response: Response, error: Unauthenticated) -> None:
+        """Refuse a peer without a key that counts, as its vendor wants it: with a 401, or on the open WebSocket."""
+        speaker = None if self._is_answered else who_tells(dialect)
+        if speaker is None or self._decided or not has_place(self._endpoint):
+            self._refuse(error)
+            return
+        self._decide()
+        self._connections.discard(self)
+        self._log_refusal(error.http_status, str(error))
+        self._endpoint.counters.refused[error.http_status] += 1
+        self._core.send_response(response)
+        unauthorized = Unauthorized(
+            self._endpoint,
+            transport=self._transport,
+            core=self._core,
+            dialect=speaker,
+            reason=str(error),
+            connections=self._connections,
+        )
+        self._transport.set_protocol(unauthorized)
+        unauthorized.begin(bytes(self._early))
 
     def _time_out(self) -> None:
         self._refuse(LimitReached("the key could not be checked in time", retry_after_s=_RETRY_AFTER_S))

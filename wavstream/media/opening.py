@@ -6,6 +6,8 @@
 2. It goes in the middle of a read: the socket is not read meanwhile, and what we have sent has left.
 3. What is kept has the bound of a message, with what may come before it. Beyond that the stream can only start here.
 4. A dialect that holds its start back may give it when the peer has ended: then too it goes where it belongs.
+5. What the dialect answers before the start is sent when it is known that the stream stays: the worker that it goes to
+   reads the same messages, and answers them. It waits for no longer than the read that asked for it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import asyncio
 from wavstream.errors import LimitReached
 from wavstream.media.connection import MediaConnection
 from wavstream.media.media_stream import State
+from wavstream.media.wire import Wire
 from wavstream.workers.boundary import RETRY_AFTER_S, Boundary
 
 _BESIDE_BYTES = 256 * 1024
@@ -31,11 +34,13 @@ class Opening(asyncio.Protocol):
         *,
         transport: asyncio.Transport,
         boundary: Boundary,
+        wire: Wire,
         max_message_bytes: int,
     ) -> None:
         self._connection = connection
         self._transport = transport
         self._boundary = boundary
+        self._wire = wire
         self._received = bytearray(head)
         self._max_bytes = max_message_bytes + _BESIDE_BYTES
         connection.hand_over = self._hand_over
@@ -45,6 +50,7 @@ class Opening(asyncio.Protocol):
         if len(self._received) <= self._max_bytes:
             self._received += data
         self._connection.data_received(data)
+        self._wire.flush()  # rule 5
         if self._connection.stream.state is not State.OPENING and not self._transport.is_closing():
             self._connection.hand_over = None
             self._transport.set_protocol(self._connection)

@@ -1,9 +1,15 @@
 """The request head of a media WebSocket, taken apart, and its refusal.
 
-Two rules that are easy to get wrong:
+Three rules that are easy to get wrong:
 
 1. A path is cut at its slashes first and percent-decoded then, so that ids may hold slashes.
 2. A ``+`` in the query is a plus and not a space: dial plans write ``from=+4930...`` as it is.
+3. A key may stand in many places, since no two media servers can show one in the same. The first place of these that
+   has something counts, and only that: the header that ``media.key_header`` names, ``Authorization: Bearer``,
+   ``X-API-Key``, Telnyx' ``X-Telnyx-Streaming-Auth-Token``, the path (``/t/{token}``), the query (``token``), the
+   password of ``Authorization: Basic``. What was set for a stream stands before what many streams may have, and Basic
+   is last, for it may be a proxy's. Where nothing stands in any, a signature of Twilio counts; one of AudioHook is of
+   its ``X-API-KEY``.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from wavstream.access.audiohook_signature import HookUpgrade
 from wavstream.access.keys import TOKEN_PREFIX
 from wavstream.access.origin import Networks, client_address, is_foreign, is_local, is_trusted
 from wavstream.access.twilio_signature import SignedUpgrade
@@ -32,7 +39,16 @@ from wavstream.model.ids import is_customer_id
 _SHOWN = 300
 """Characters of a path that the log is told."""
 _SECRET_QUERY = frozenset({"app", "token"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
+_TELNYX_TOKEN = "x-telnyx-streaming-auth-token"
+_SECRET_HEADERS = frozenset(
+    (
+        *("authorization", "proxy-authorization", "cookie", "x-api-key", "x-app-id", _TELNYX_TOKEN),
+        *("signature", "signature-input", "x-twilio-signature", "x-twilio-email-event-webhook-signature"),
+        *("x-plivo-signature-v2", "x-plivo-signature-v3", "x-plivo-signature-ma-v3"),
+    )
+)
+_SHOWN_HEADERS = frozenset({"x-twilio-signature", _TELNYX_TOKEN})
+"""Of these a dialect sees that they are there, since they say whose stream it is; never what is in them."""
 
 
 class Peer(NamedTuple):
@@ -53,12 +69,13 @@ class MediaCredentials:
     app: str | None
     """From the query, else from ``X-App-ID``."""
     token: str | None = field(repr=False)
-    """An app's key or a stream token: of ``Authorization: Bearer``, else of ``X-API-Key``, else of the path, else of
-    the query, else the password of Basic."""
+    """An app's key or a stream token, of the first place that has one (rule 3)."""
     session_id: str | None
     """From the path; a stream token may be good for one session only."""
     signed: SignedUpgrade | None = None
     """The request, if Twilio has signed it."""
+    hook: HookUpgrade | None = None
+    """The request, if its ``X-API-KEY`` is the key that counts: AudioHook may have signed it."""
     address: str | None = None
     """Of the client, to count wrong keys by."""
     client_is_loopback: bool
@@ -82,10 +99,11 @@ def read_request(
     peer_host: str | None,
     trusted_proxies: Networks = (),
     allowed_origins: Collection[str] = (),
+    key_header: str | None = None,
 ) -> MediaRequest:
     """Return the request taken apart; raise NotFound, or Forbidden for a page of an origin that is not allowed.
 
-    ``peer_host`` is the address that the socket comes from.
+    ``peer_host`` is the address that the socket comes from; ``key_header`` a header that carries the key, too.
     """
     path, _, raw_query = request.path.partition("?")
     route, segment, ids = routes.find(path)  # rule 1
@@ -99,24 +117,28 @@ def read_request(
     session_id, leg = (*(_id(segment) for segment in ids), None, None)[:2]
     query = _query(raw_query)
     headers = {name.lower(): value for name, value in request.headers.raw_items()}
-    authorization = headers.get("authorization", "")
+    own_header = "" if key_header is None else key_header.lower()
+    api_key, before_it = headers.get("x-api-key"), headers.get(own_header) or _bearer(headers)
+    secret = _SECRET_HEADERS | {own_header}
     return MediaRequest(
         route=route,
         upgrade=UpgradeRequest(
             session_id=session_id,
             leg=leg,
             query={key: value for key, value in query.items() if key not in _SECRET_QUERY},
-            headers={key: value for key, value in headers.items() if key not in _SECRET_HEADERS},
+            headers={
+                key: "" if key in secret else value
+                for key, value in headers.items()
+                if key not in secret or key in _SHOWN_HEADERS
+            },
             defaults=route.parameters,
         ),
         credentials=MediaCredentials(
             app=query.get("app", headers.get("x-app-id")),
-            token=_bearer(authorization)
-            or headers.get("x-api-key")
-            or token
-            or query.get("token", _password(authorization)),
+            token=before_it or api_key or headers.get(_TELNYX_TOKEN) or token or query.get("token", _password(headers)),
             session_id=session_id,
             signed=_signed(request.path, headers, hosts),
+            hook=HookUpgrade(api_key, request.path, hosts, headers) if api_key and not before_it else None,
             client_is_loopback=is_local(peer_host, request.headers.raw_items(), allowed_origins=allowed_origins),
             # Peers of a unix socket are counted together, as one address.
             address=client_address(peer_host, request.headers.get_all("X-Forwarded-For"), trusted_proxies) or "",
@@ -201,17 +223,14 @@ def _signed(target: str, headers: Mapping[str, str], hosts: tuple[str, ...]) -> 
     return None if signature is None else SignedUpgrade(signature, target, hosts)
 
 
-def _bearer(authorization: str) -> str | None:
-    scheme, _, token = authorization.partition(" ")
+def _bearer(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _password(authorization: str) -> str | None:
-    """Return the password of ``Basic``. The key itself says whose it is, so any user will do.
-
-    It is the last resort, for it may be a proxy's.
-    """
-    scheme, _, said = authorization.partition(" ")
+def _password(headers: Mapping[str, str]) -> str | None:
+    """Return the password of ``Basic``. The key itself says whose it is, so any user will do."""
+    scheme, _, said = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
     try:

@@ -30,11 +30,12 @@ class Wire:
         """Whether neither side has closed."""
         return self._core.state is OPEN
 
-    def say(self, message: Outgoing | None) -> None:
-        """Send a message of the dialect, unless one side has closed."""
+    def say(self, message: Outgoing | None, *, waits: bool = False) -> None:
+        """Send a message of the dialect, unless one side has closed; ``waits``: with what is sent next."""
         if message is not None and self.is_open:
             (self._core.send_text if message.is_text else self._core.send_binary)(message.data)
-            self.flush()
+            if not waits:
+                self.flush()
 
     def flush(self) -> bool:
         """Send what the core has to say; return whether our side has ended with it."""

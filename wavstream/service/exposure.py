@@ -79,6 +79,9 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, SecretStr | None]]:
     yield "admin_api_key", settings.admin_api_key
     yield "master_key", settings.master_key
     yield "twilio.auth_token", settings.twilio.auth_token
+    if settings.audiohook.client_secret is None:
+        yield "audiohook.api_key", settings.audiohook.api_key
+    yield "audiohook.client_secret", settings.audiohook.client_secret
 
 
 def is_this_machine(host: str) -> bool:

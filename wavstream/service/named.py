@@ -32,6 +32,12 @@ def check_names(settings: Settings, apps: Sequence[App]) -> None:
         # Twilio's signature opens streams of an app that is there: nobody is `default` by it.
         those = there if apps or twilio.auth_token is None else set()
         _check("twilio.app", [twilio.app], those, is_needed=not may_come)
+    hook = settings.audiohook
+    if hook.api_key is not None or "app" in hook.model_fields_set:
+        those = there if apps or hook.api_key is None else set()
+        _check("audiohook.app", [hook.app], those, is_needed=not may_come)
+    if hook.api_key is None and (hook.client_secret is not None or "app" in hook.model_fields_set):
+        _warn("audiohook", "does nothing without audiohook.api_key: set it, and streams of that key are let in")
     if opener.kind != "none" and opener.apps:
         _check("opener.apps", opener.apps, there, is_needed=not may_come and there.isdisjoint(opener.apps))
     if twilio.auth_token is None and "app" in twilio.model_fields_set and twilio.app in there:

@@ -54,6 +54,7 @@ from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
+    audiohook_client,
     command_rules,
     facade_rules,
     gateway_dependencies,
@@ -300,6 +301,7 @@ class Service:
             app_cache=app_cache,
             master=master,
             twilio=twilio_account(settings),
+            audiohook=audiohook_client(settings),
             shared=shared,
             now=self._wall,
         )

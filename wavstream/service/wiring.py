@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from wavstream.access.app_cache import AppCache
+from wavstream.access.audiohook_signature import AudioHookClient
 from wavstream.access.authenticator import Authenticator
 from wavstream.access.connections import Connections, OpenConnections
 from wavstream.access.keys import TOKEN_PREFIX, KeyDigests
@@ -68,6 +70,7 @@ def media_endpoint(
         now_us=now_us,
         trusted_proxies=settings.trusted_proxies,
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
+        key_header=media.key_header,
         quotas=quotas,
         limits=MediaLimits(
             max_message_bytes=media.max_message_bytes,
@@ -142,6 +145,16 @@ def twilio_account(settings: Settings) -> TwilioAccount | None:
         return None
     token = twilio.auth_token.get_secret_value()
     return TwilioAccount(auth_token=token, app_id=twilio.app, public_url=settings.base_url)
+
+
+def audiohook_client(settings: Settings) -> AudioHookClient | None:
+    """Return whose API key opens streams beside the keys of apps; None: nobody's."""
+    hook = settings.audiohook
+    if hook.api_key is None:
+        return None
+    secret = None if hook.client_secret is None else base64.b64decode(hook.client_secret.get_secret_value())
+    api_key = hook.api_key.get_secret_value()
+    return AudioHookClient(api_key=api_key, secret=secret, app=hook.app, public_url=settings.base_url)
 
 
 def command_rules(settings: Settings) -> CommandRules:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load, load_log
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
+from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
 from wavstream.settings.tables import (
     GatewaySettings,
     HttpSettings,
@@ -16,7 +17,6 @@ from wavstream.settings.tables import (
     LogSettings,
     OpenerSettings,
     RecordingDefaults,
-    TwilioSettings,
     WebhookSettings,
 )
 
@@ -24,6 +24,7 @@ __all__ = [
     "OLDER_NAMES",
     "OLDER_VARIABLES",
     "PREFIX",
+    "AudioHookSettings",
     "GatewaySettings",
     "HttpSettings",
     "Limits",

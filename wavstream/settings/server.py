@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wavstream.model.hosts import UNIX, are_hosts, joined, port_of, reached_at
 from wavstream.model.options import RecordingOptions
 from wavstream.settings.origins import as_sent
+from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
 from wavstream.settings.tables import (
     AppKeyText,
     FacadeSettings,
@@ -42,7 +43,6 @@ from wavstream.settings.tables import (
     RetentionSettings,
     Seconds,
     SecondsOrZero,
-    TwilioSettings,
     WebhookSettings,
 )
 
@@ -149,6 +149,7 @@ class Settings(BaseSettings):
     webhooks: WebhookSettings = WebhookSettings()
     opener: OpenerSettings = OpenerSettings()
     twilio: TwilioSettings = TwilioSettings()
+    audiohook: AudioHookSettings = AudioHookSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("public_url", "recording_base_url")

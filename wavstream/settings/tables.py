@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from wavstream.model.app import DEFAULT_APP
 from wavstream.model.given import CONTROL_CHARACTERS, mistake_in_key
 from wavstream.model.hosts import port_of
 from wavstream.model.ids import is_app_id
@@ -50,6 +49,15 @@ def _app_id(text: str) -> str:
     if not is_app_id(text):
         raise ValueError("must be 1 to 64 of letters, digits, _ and -")
     return text
+
+
+AppId = Annotated[str, AfterValidator(_app_id)]
+
+
+def _header_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", name):
+        raise ValueError("must be a name of a header, such as X-Recorder-Key")
+    return name
 
 
 def _route_path(path: str) -> str:
@@ -142,6 +150,9 @@ class MediaSettings(Table):
     routes: dict[Annotated[str, AfterValidator(_route_path)], RouteSettings] = {}
     """Paths for media streams beside `/media`, with what is known of the streams that come there; in the environment as
     JSON: `WAVSTREAM_MEDIA__ROUTES='{"/genesys": {"dialect": "audiohook"}}'`."""
+    key_header: Annotated[str, AfterValidator(_header_name)] | None = None
+    """Header of the upgrade that carries the key of a stream, such as `X-Recorder-Key`, for media servers that send
+    headers of their own choice; beside the places that every stream may have it in."""
     batch_ms: Annotated[int, Field(ge=0, le=100)] = 100
     """Milliseconds of a steady stream that are read at once, which costs half of reading each message as it comes;
     0: each as it comes. More would not be safe within 250 ms of a crash."""
@@ -371,15 +382,6 @@ class OpenerSettings(Table):
     `owner_variable` only the one app that there is, since whoever knows a call's id could record it."""
     owner_variable: str | None = None
     """Channel variable of FreeSWITCH that has to be the id of the app that asks; not set: it is not looked at."""
-
-
-class TwilioSettings(Table):
-    """Streams of the dialect `twilio`, which cannot carry a key or a token."""
-
-    auth_token: Secret | None = None
-    """Secret. The account's auth token, with which Twilio signs its requests; not set: signatures are not taken."""
-    app: Annotated[str, AfterValidator(_app_id)] = DEFAULT_APP
-    """The app that such streams belong to."""
 
 
 class LogSettings(Table):

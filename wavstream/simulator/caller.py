@@ -105,7 +105,6 @@ async def play_leg(
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
     kind = PEERS[dialect]
-    key_headers = {"Authorization": f"Bearer {key}"} if key else {}
     connection: _Connection | None = None
     unsent: dict[int, int] = {}
     samples_sent = messages_sent = bytes_received = 0
@@ -127,7 +126,7 @@ async def play_leg(
                     away_s = step.due_s - broken_s if drops else 0.0
                     peer = kind(leg.description(session_id, call_s=step.due_s, drops=drops, away_s=away_s))
                     url = server.media_url(dialect, session_id, leg.name, peer.query())
-                    socket = await _dial(url, {**key_headers, **peer.headers()}, peer.subprotocol)
+                    socket = await _dial(url, peer.with_key(key or None, url, peer.headers()), peer.subprotocol)
                     connection = _Connection(socket, peer, leg.quirks)
                     await connection.open()
                     joined_s.append(loop.time() - start_s)

@@ -72,6 +72,10 @@ class Peer(ABC):
         """Return what its upgrade has beside the key."""
         return {}
 
+    def with_key(self, key: str | None, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers of an upgrade at this URL with what shows the key, if there is one."""
+        return headers if key is None else {**headers, "Authorization": f"Bearer {key}"}
+
     def opening(self) -> list[Message]:
         """Return the messages before any audio, or behind the first of it (``opening_behind``)."""
         return []
