@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wavstream.dialects.base import Dialect
-from wavstream.dialects.jambonz import BUCKET_VENDORS, JambonzDialect
+from wavstream.dialects.jambonz import BUCKET_VENDORS, RECORD_PARAMETERS, JambonzDialect
 from wavstream.errors import NotFound
 
 
@@ -57,8 +57,7 @@ class Routes:
             ("media", name): Route(dialect=dialect, parameters={}) for name, dialect in dialects.items()
         }
         detecting = Route(dialect=auto, parameters={})
-        # jambonz records an account's calls in stereo, and expects whoever is there to keep them.
-        recorded = Route(dialect=JambonzDialect, parameters={"record": "1", "mix": "stereo"})
+        recorded = Route(dialect=JambonzDialect, parameters=RECORD_PARAMETERS)
         self._routes: dict[tuple[str, ...], Route] = {
             ("media",): detecting,
             ("media", auto.name): detecting,
