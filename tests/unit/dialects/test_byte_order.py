@@ -28,7 +28,7 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
     return started
 
 
-URL = {"twilio": {}} | {
+URL: dict[str, dict[str, str]] = {"twilio": {}} | {
     name: {"rate": "16000"}
     for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage", "livekit")
 }
