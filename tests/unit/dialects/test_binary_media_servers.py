@@ -91,7 +91,8 @@ def test_livekit_is_sent_no_ping_and_no_audio() -> None:
 def test_audio_without_a_text_is_held_up_to_the_bound_and_then_is_what_the_url_says(kind: type[Dialect]) -> None:
     query = {"rate": "16000"} if kind is not JambonzDialect else {}
     held, _ = opened(kind, **query)
-    sent, events = 0, []
+    sent = 0
+    events: list[Event] = []
     while not events:
         events += held.binary(bytes(16_000))
         sent += 16_000
