@@ -125,7 +125,40 @@ AUDIOHOOK_OPEN = {
         "media": [{"type": "audio", "format": "L16", "channels": ["external", "internal"], "rate": 8000}],
     },
 }
-DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO | AUDIOHOOK).map(msgspec.json.encode)
+NUMBERS = st.sampled_from([8000, 16000, 48000, "8000", "16k", 1, 2, "2"]) | JSON
+DIGITS = st.sampled_from("0123456789*#ABCDa") | st.integers(-1, 11) | JSON
+FORKS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["hello", "hello", "resume", "dtmf", "bye", "other"]) | JSON},
+    optional={
+        "callSid": st.just("9b1d") | JSON,
+        "rate": NUMBERS,
+        "channels": NUMBERS,
+        "encoding": st.just("L16") | JSON,
+        "metadata": SETTINGS | JSON,
+        "gapMs": NUMBERS,
+        "droppedMs": NUMBERS,
+        "digit": DIGITS,
+    },
+)
+VONAGE = st.fixed_dictionaries(
+    {
+        "event": st.sampled_from(["connected", "connected", "dtmf", "cleared", "notify"]).map("websocket:{}".format)
+        | JSON
+    },
+    optional={
+        "content-type": st.sampled_from(["audio/l16;rate=16000", "audio/l16", "audio/L16; rate=24000"]) | JSON,
+        "digit": DIGITS,
+        "dtmf": st.fixed_dictionaries({"digit": DIGITS}) | JSON,
+        "session_id": JSON,
+        "track": NAMES,
+    },
+)
+JAMBONZ = st.fixed_dictionaries(
+    {"sampleRate": NUMBERS, "mixType": st.sampled_from(["mono", "mixed", "stereo"]) | JSON, "callSid": JSON},
+    optional={"customerData": SETTINGS | JSON, "type": st.sampled_from(["playDone", "mark"]) | JSON, "record": JSON},
+)
+MUTES = st.fixed_dictionaries({"muted": st.booleans() | JSON})
+DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO | AUDIOHOOK | FORKS | VONAGE | JAMBONZ | MUTES).map(msgspec.json.encode)
 MESSAGES = st.lists(
     st.tuples(
         st.just("text"), st.binary(max_size=20) | DOCUMENTS | DOCUMENTS.flatmap(lambda one: DOCUMENTS.map(one.__add__))

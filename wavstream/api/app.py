@@ -89,7 +89,8 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     }
     documents |= {name: partial(_document, mounted, app.servers) for name, mounted in vendors.items()}
     app.include_router(documents_of_facades(documents))
-    app.add_route("/media/{rest:path}", _not_upgraded, include_in_schema=False)
+    for media in ("/media/{rest:path}", "/record/{rest:path}"):
+        app.add_route(media, _not_upgraded, include_in_schema=False)
     return app
 
 

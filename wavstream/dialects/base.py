@@ -63,8 +63,6 @@ class Dialect(ABC):
     """Audio that the peer's playout buffer takes in one write; 20 if it plays what comes."""
     ptime_ms: ClassVar[int | None] = None
     """Audio in a message to the peer, if its protocol fixes that; None: as much as in the stream's own frames."""
-    whole_sounds: ClassVar[bool] = False
-    """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
     is_plain: ClassVar[bool] = False
     """Whether binary messages are samples and nothing else, so that several of one size can be taken as one."""
     refuses_in_words: ClassVar[bool] = False
@@ -105,6 +103,11 @@ class Dialect(ABC):
     def ended(self) -> Sequence[Event]:
         """Return the events that were held back, without StreamStopped; called once, if the peer is gone unrefused."""
         return ()
+
+    @property
+    def whole_sounds(self) -> bool:
+        """Whether the peer plays each message as a sound of its own: then no sound is cut, and no silence is sent."""
+        return False
 
     def message(self, payload: bytes) -> Outgoing:
         """Return the message that plays this payload to the peer; only for a started stream that accepts audio."""

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from wavstream.dialects.audiohook import AudioHookDialect
+from wavstream.dialects.audiofork2 import AudioFork2Dialect
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
+from wavstream.dialects.jambonz import JambonzDialect
+from wavstream.dialects.livekit import LiveKitDialect
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.dialects.twilio import TwilioDialect
+from wavstream.dialects.vonage import VonageDialect
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
     {
@@ -20,6 +24,10 @@ DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
             AudioForkDialect,
             AudioStreamDialect,
             AudioHookDialect,
+            AudioFork2Dialect,
+            JambonzDialect,
+            VonageDialect,
+            LiveKitDialect,
         )
     }
 )

@@ -5,7 +5,7 @@ path                                             dialect
 ===============================================  =======================================================================
 ``/media``, ``/media/auto``                      found by what the stream looks like (``dialects.detection``)
 ``/media/{dialect}``                             as named
-``/record/{bucket vendor}``                      ``jambonz``: where jambonz' call recording connects to
+``/record/{bucket vendor}``                      ``jambonz``: a call that is recorded as its account wants, in stereo
 a path of ``media.routes``                       as set there
 ===============================================  =======================================================================
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wavstream.dialects.base import Dialect
+from wavstream.dialects.jambonz import BUCKET_VENDORS, RECORD_PARAMETERS, JambonzDialect
 from wavstream.errors import NotFound
 
 
@@ -56,10 +57,12 @@ class Routes:
             ("media", name): Route(dialect=dialect, parameters={}) for name, dialect in dialects.items()
         }
         detecting = Route(dialect=auto, parameters={})
+        recorded = Route(dialect=JambonzDialect, parameters=RECORD_PARAMETERS)
         self._routes: dict[tuple[str, ...], Route] = {
             ("media",): detecting,
             ("media", auto.name): detecting,
             **of_dialects,
+            **{("record", vendor): recorded for vendor in BUCKET_VENDORS},
             **{tuple(path.split("/")[1:]): route for path, route in routes.items()},
         }
         self._longest = max(map(len, self._routes))

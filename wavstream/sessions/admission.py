@@ -152,7 +152,13 @@ class NewRecordings:
             created_at=created_at,
             origin=origin,
         )
-        key = self._keys.key(app_id=app_id, recording_id=recording.id, created_at=created_at, ext=options.format)
+        key = self._keys.key(
+            app_id=app_id,
+            session_id=session_id,
+            recording_id=recording.id,
+            created_at=created_at,
+            ext=options.format,
+        )
         return replace(recording, object_key=key)
 
     def _name(self, app_id: str, stem: str, second: int) -> str:

@@ -1,10 +1,12 @@
 """Object keys: where a finished file lies in storage, made from the operator's template.
 
-A key is a relative path of plain names. Only ids that we made or checked go into it, never the id of a session.
+A key is a relative path of plain names. Only ids that we made or checked go into it; the id of a session, which its
+peer has chosen, as it is only if it is such a name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +17,10 @@ SIDECAR_SUFFIX = ".json"
 COPY_SUFFIX = "-copy"
 
 _SETTING = "WAVSTREAM_OBJECT_KEY"
-_FIELDS = ("app", "date", "recording_id", "ext")
+_FIELDS = ("app", "date", "year", "month", "day", "session", "recording_id", "ext")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 # A name that does not begin with a dot is neither "..", nor hidden, nor the temporary name of a file being published.
+_SESSION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 
 
@@ -40,17 +43,38 @@ class KeyTemplate:
             raise _wrong("it must have {recording_id}, or two recordings would share a file")
         if not self.text.endswith(".{ext}"):
             raise _wrong("it must end with .{ext}")
-        if not is_object_key(self._filled(app="a", date="2000-01-01", recording_id="0", ext="wav")):
+        if not is_object_key(self._filled(**dict.fromkeys(_FIELDS, "0"))):
             raise _wrong(
                 "it must be a relative path of letters, digits, '.', '_', '-' and '/'; no part begins with '.'"
             )
 
-    def key(self, *, app_id: str, recording_id: str, created_at: datetime, ext: str) -> str:
-        """Return the object key of a recording; ``{date}`` is the UTC day of ``created_at`` as 2026-08-21."""
-        return self._filled(app=app_id, date=created_at.strftime("%Y-%m-%d"), recording_id=recording_id, ext=ext)
+    def key(self, *, app_id: str, session_id: str, recording_id: str, created_at: datetime, ext: str) -> str:
+        """Return the object key of a recording.
+
+        ``{date}`` is the UTC day of ``created_at`` as 2026-08-21, ``{session}`` the session's id, or a digest of one
+        that is no plain name.
+        """
+        date = created_at.strftime("%Y-%m-%d")
+        year, month, day = date.split("-")
+        return self._filled(
+            app=app_id,
+            date=date,
+            year=year,
+            month=month,
+            day=day,
+            session=_plain(session_id),
+            recording_id=recording_id,
+            ext=ext,
+        )
 
     def _filled(self, **values: str) -> str:
         return _FIELD.sub(lambda match: values[match[1]], self.text)
+
+
+def _plain(session_id: str) -> str:
+    if _SESSION.fullmatch(session_id):
+        return session_id
+    return f"call-{hashlib.sha256(session_id.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def sidecar_key(object_key: str) -> str:

@@ -23,12 +23,15 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
         fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
     else:
-        events = made.opened() or made.binary(bytes(640))
+        events = made.opened() or made.binary(bytes(640)) or made.waited()
     (started,) = [event for event in events if isinstance(event, StreamStarted)]
     return started
 
 
-URL = {"pcm": {"rate": "16000"}, "audio-fork": {"rate": "8000"}, "audio-stream": {"rate": "8000"}, "twilio": {}}
+URL: dict[str, dict[str, str]] = {"twilio": {}} | {
+    name: {"rate": "16000"}
+    for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage", "livekit")
+}
 
 
 def test_every_dialect_has_the_option() -> None:

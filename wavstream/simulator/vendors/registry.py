@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from wavstream.simulator.vendors.audiohook import AudioHookPeer
+from wavstream.simulator.vendors.audiofork2 import AudioFork2Peer
 from wavstream.simulator.vendors.base import Peer
 from wavstream.simulator.vendors.freeswitch import AudioForkPeer, AudioStreamPeer
+from wavstream.simulator.vendors.jambonz import JambonzPeer
+from wavstream.simulator.vendors.livekit import LiveKitPeer
 from wavstream.simulator.vendors.pcm import PcmPeer
 from wavstream.simulator.vendors.twilio import TwilioPeer
+from wavstream.simulator.vendors.vonage import VonagePeer
 
 PEERS: Mapping[str, type[Peer]] = MappingProxyType(
     {
@@ -20,6 +24,10 @@ PEERS: Mapping[str, type[Peer]] = MappingProxyType(
             AudioForkPeer,
             AudioStreamPeer,
             AudioHookPeer,
+            AudioFork2Peer,
+            JambonzPeer,
+            VonagePeer,
+            LiveKitPeer,
         )
     }
 )

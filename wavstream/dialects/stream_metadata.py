@@ -1,7 +1,8 @@
-"""The start of a FreeSWITCH stream: what it is, from its URL and its metadata.
+"""What a stream of samples is, from its URL and from metadata that an application has put into it.
 
 1. The URL wins. It is written together with the command that starts the stream, and arrives unchanged; metadata lose
-   backslashes in FreeSWITCH's argument splitter, and are cut at 8,191 bytes.
+   backslashes in FreeSWITCH's argument splitter, and are cut at 8,191 bytes. What the media server itself says of the
+   audio (``measured``) wins over both.
 2. The metadata belong to the application. If a key happens to have one of our names and its value makes no sense, it is
    ignored. A wrong format is refused all the same: audio at the wrong rate is of no use.
 3. Applications have different names for the rate and the call, so several are accepted, in any case and with or without
@@ -35,7 +36,7 @@ from wavstream.model.call import CallFacts
 from wavstream.model.ids import is_customer_id
 
 PLAYBACK_RATES_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
-"""Rates that both modules play."""
+"""Rates that FreeSWITCH's modules play."""
 
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)]
 
@@ -48,6 +49,7 @@ class _Parameters(StreamParameters, frozen=True, kw_only=True):
     clock: Literal["contiguous", "arrival"] = "contiguous"
     two_way: bool = False
     return_rate: _Rate | None = None
+    return_as: Literal["stream", "sounds"] = "stream"
 
 
 _RATE = f"a whole number of hertz, {MIN_RATE_HZ} to {MAX_RATE_HZ}, or 8k, 16k"
@@ -59,12 +61,14 @@ _ACCEPTED = {
     "clock": "contiguous or arrival",
     "two_way": "0 or 1",
     "return_rate": f"one of {', '.join(map(str, PLAYBACK_RATES_HZ))}",
+    "return_as": "stream or sounds",
 }
 _OTHER_NAMES = {
     "samplerate": "rate",
     "mixtype": "mix",
     "twoway": "two_way",
     "returnrate": "return_rate",
+    "returnas": "return_as",
     "sessionid": "session_id",
 }
 _SESSION = ("session_id", "callsid", "callid", "call", "calluuid", "uuid")
@@ -82,6 +86,8 @@ class StreamMetadata:
         self._format = MediaFormat()
         self.playback = MediaFormat()
         """The format for audio to the peer, if it takes audio."""
+        self.returns_sounds = False
+        """Whether the peer takes sounds as a whole, and no stream of samples."""
 
     @property
     def url_names_session(self) -> bool:
@@ -93,13 +99,22 @@ class StreamMetadata:
         """Whether the URL has everything that is needed, so that metadata can only add facts of the call."""
         return self.url_names_session and "rate" in self._query
 
-    def read(self, metadata: Mapping[str, Any]) -> StreamStarted:
-        """Return the stream's start, from the URL and these metadata; raise BadParameter."""
-        parameters = read_parameters(self._merged(metadata), _Parameters, _ACCEPTED)
+    @property
+    def url_names_rate(self) -> bool:
+        """Whether the URL or the route names the rate."""
+        return "rate" in self._query or "rate" in _named(self._request.defaults)
+
+    def read(self, metadata: Mapping[str, Any], measured: Mapping[str, Any] = {}) -> StreamStarted:
+        """Return the stream's start, from the URL and these metadata; raise BadParameter.
+
+        ``measured``: parameters that the media server itself says, and that nothing else can change (rule 1).
+        """
+        parameters = read_parameters(self._merged(metadata, measured), _Parameters, _ACCEPTED)
         channels = _channels(parameters)
         codec = ordered(Codec.L16, parameters.byteorder)  # both modules send and play samples in their host's order
         self._format = MediaFormat(codec=codec, rate_hz=parameters.rate, channels=channels)
         self.playback = MediaFormat(codec=codec, rate_hz=_playback_rate(parameters))
+        self.returns_sounds = parameters.return_as == "sounds"
         named = _named(metadata)
         said = {name: found for name in (*_SESSION, "leg") if (found := _id(named.get(name)))}
         where = identify(self._request, said, session_names=_SESSION)
@@ -139,12 +154,15 @@ class StreamMetadata:
             names_channels and channels != self._format.channels
         )
 
-    def _merged(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def _merged(self, metadata: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
         named = _named(metadata)
         if not self._query.keys().isdisjoint(("mix", "channels")):
             named = {name: value for name, value in named.items() if name not in ("mix", "channels")}
         form = {name: named[name] for name in _FORMAT if name in named}
-        return {**_named(self._request.defaults), **_sensible(named), **form, **self._query}  # rule 1: the query last
+        merged = {**_named(self._request.defaults), **_sensible(named), **form, **self._query, **measured}  # rule 1
+        if "channels" in measured and (measured["channels"] != 1 or merged.get("mix") != "mixed"):
+            merged.pop("mix", None)
+        return merged
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
