@@ -36,7 +36,7 @@ from wavstream.dialects.events import (
     Reason,
     StreamStarted,
 )
-from wavstream.dialects.identity import TRACKS, identify, named_track
+from wavstream.dialects.identity import TRACKS, Identity, identify, named_track
 from wavstream.dialects.packet_codecs import PacketDecoder
 from wavstream.dialects.parameters import (
     ACCEPTED,
@@ -150,8 +150,9 @@ class AsteriskDialect(Dialect):
             digit = fields.get("digit")
             if not self._step_bytes:
                 return _IGNORED[Reason.BEFORE_START]
-            is_digit = isinstance(digit, str) and digit in DTMF_DIGITS
-            return (Dtmf(digit),) if is_digit else _IGNORED[Reason.BAD_DIGIT]
+            if isinstance(digit, str) and digit in DTMF_DIGITS:
+                return (Dtmf(digit),)
+            return _IGNORED[Reason.BAD_DIGIT]
         if event == "ERROR":
             return _IGNORED[Reason.PEER_ERROR]
         return () if isinstance(event, str) and event in _NO_EFFECT else _IGNORED[Reason.UNKNOWN_EVENT]
@@ -226,7 +227,7 @@ class AsteriskDialect(Dialect):
         parameters = self._parameters()
         where = self._identity(fields)
         if isinstance(form.codec, PacketCodec):
-            self._decoder = PacketDecoder(form.codec)
+            self._decoder = PacketDecoder(form.codec, "format")
             audio = MediaFormat(codec=Codec.L16, rate_hz=self._decoder.rate_hz)
         else:
             audio = MediaFormat(codec=ordered(form.codec, parameters.byteorder), rate_hz=form.rate_hz)
@@ -247,7 +248,7 @@ class AsteriskDialect(Dialect):
         frames = [event for payload in self._early.take() for event in self.binary(payload)]
         return (started, *frames)
 
-    def _identity(self, fields: Mapping[str, Any]) -> Any:
+    def _identity(self, fields: Mapping[str, Any]) -> Identity:
         return identify(
             self._request, _said(fields), session_names=_SESSION, call_id=_vendor_ids(fields).get("channel_id")
         )
@@ -287,7 +288,9 @@ def _read_plain_text(message: bytes) -> Mapping[str, Any] | None:
     if not event.replace("_", "").isalpha() or not event.isupper():
         return None
     pairs = (word.strip().partition(":") for word in words[1:])  # names of channels have colons too
-    return {"event": event} | dict(first_fields({key: value for key, colon, value in pairs if colon and key != "event"}))
+    return {"event": event} | dict(
+        first_fields({key: value for key, colon, value in pairs if colon and key != "event"})
+    )
 
 
 def _format_named(name: object) -> _Format | BadParameter:

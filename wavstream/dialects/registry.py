@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from wavstream.dialects.asterisk import AsteriskDialect
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.pcm import PcmDialect
@@ -18,6 +19,7 @@ DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
             TwilioDialect,
             AudioForkDialect,
             AudioStreamDialect,
+            AsteriskDialect,
         )
     }
 )

@@ -23,12 +23,18 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
         fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
     else:
-        events = made.opened() or made.binary(bytes(640))
+        events = [*made.opened(), *made.binary(bytes(640)), *made.ended()]
     (started,) = [event for event in events if isinstance(event, StreamStarted)]
     return started
 
 
-URL = {"pcm": {"rate": "16000"}, "audio-fork": {"rate": "8000"}, "audio-stream": {"rate": "8000"}, "twilio": {}}
+URL = {
+    "pcm": {"rate": "16000"},
+    "audio-fork": {"rate": "8000"},
+    "audio-stream": {"rate": "8000"},
+    "twilio": {},
+    "asterisk": {"format": "slin16"},
+}
 
 
 def test_every_dialect_has_the_option() -> None:

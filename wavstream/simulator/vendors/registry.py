@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from wavstream.simulator.vendors.asterisk import AsteriskPeer
 from wavstream.simulator.vendors.base import Peer
 from wavstream.simulator.vendors.freeswitch import AudioForkPeer, AudioStreamPeer
 from wavstream.simulator.vendors.pcm import PcmPeer
@@ -18,6 +19,7 @@ PEERS: Mapping[str, type[Peer]] = MappingProxyType(
             TwilioPeer,
             AudioForkPeer,
             AudioStreamPeer,
+            AsteriskPeer,
         )
     }
 )
