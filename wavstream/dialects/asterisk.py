@@ -8,10 +8,14 @@
    only the dialplan knows: ``v(call=...,leg=...,track=...)`` says it in the query.
 4. After the start no message ends the stream: the recording is worth more than the mistake. JSON that is nested too
    deeply to be read is always refused.
-5. We send no command. Asterisk hangs up when the socket closes, so ``HANGUP`` would say the same twice; what it queues
-   of our audio is at most a tenth of a second, so there is nothing to flush, and no ``MEDIA_XOFF`` at 18 s to obey.
-6. Nobody sends a PING unless the route says so: Asterisk before 20.18, 22.8 and 23.2 hangs up on one (pull request
-   1722 of asterisk/asterisk), and no message says the version.
+5. No PING is sent unless the route says how often: Asterisk before 20.18, 22.8 and 23.2 hangs up on one (pull request
+   1722 of asterisk/asterisk), and no message says the version. ``GET_STATUS`` takes its place, which all versions
+   answer: a channel that is on hold, or whose silence is suppressed, sends nothing for as long as that lasts.
+6. That is the only command. Asterisk hangs up when the socket closes, so ``HANGUP`` would say the same twice; what it
+   queues of our audio is at most a tenth of a second, so there is nothing to flush, and no ``MEDIA_XOFF`` to obey,
+   which comes at 18 s. One that has more than 128 bytes would be ignored.
+7. Positions count samples, and not arrivals, though comfort noise is left out without a word: silence is found in both
+   ways, and only so a stall, whose audio comes in one burst, is told from it.
 
 Sources: ``channels/chan_websocket.c`` of asterisk/asterisk; https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/
 """
@@ -78,13 +82,13 @@ _FORMATS: Mapping[str, _Format] = {
 }
 """By Asterisk's names. A packet codec's packets come one a message, without length or timestamp."""
 _TOO_FAST = ("slin96", "slin192")
-_ADVICE = "set c(slin16) or c(ulaw) in the dial string, or format=slin16 of externalMedia, and Asterisk transcodes"
+_ADVICE = "set c(slin16) or c(ulaw), or format of externalMedia, and Asterisk transcodes"
 _SESSION = ("session_id", "call")
 """Names of the session's id, the most specific first."""
 _NO_EFFECT = frozenset(
     ("MEDIA_XOFF", "MEDIA_XON", "QUEUE_DRAINED", "STATUS", "MEDIA_BUFFERING_COMPLETED", "MEDIA_MARK_PROCESSED")
 )
-"""What Asterisk says of audio from us (rule 5), or answers to commands that we do not send."""
+"""What Asterisk says of audio from us, answers to a probe, or would answer to commands that we do not send."""
 
 _IGNORED = {reason: (Ignored(reason),) for reason in Reason}
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -117,13 +121,22 @@ class AsteriskDialect(Dialect):
         codecs={Codec.PCMU: "ulaw", Codec.PCMA: "alaw", Codec.L16: "slin", Codec.L16BE: "slin"},
     )
 
-    __slots__ = ("_decoder", "_early", "_has_media_start", "_position", "_request", "_started", "_step_bytes")
+    __slots__ = (
+        "_decoder",
+        "_early",
+        "_has_media_start",
+        "_position",
+        "_request",
+        "_speaks_json",
+        "_started",
+        "_step_bytes",
+    )
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._request = request
         self._early = EarlyAudio()
         self._started: StreamStarted | None = None
-        self._has_media_start = False
+        self._has_media_start = self._speaks_json = False
         self._step_bytes = 0  # 0: not started
         self._decoder: PacketDecoder | None = None
         self._position = 0
@@ -145,6 +158,7 @@ class AsteriskDialect(Dialect):
             raise BadPayload("text", "MEDIA_START is expected, in plain text or in JSON")
         event = fields.get("event")
         if event == "MEDIA_START":
+            self._speaks_json = message[:1] == b"{"
             return self._media_start(fields)
         if event == "DTMF_END":
             digit = fields.get("digit")
@@ -185,6 +199,12 @@ class AsteriskDialect(Dialect):
     def message(self, payload: bytes) -> Outgoing:
         """Return a frame of the channel's own codec: exactly one of Asterisk's, which drops what is left over."""
         return Outgoing(is_text=False, data=payload)
+
+    def probe(self) -> Outgoing | None:
+        """Return ``GET_STATUS`` in the form that Asterisk itself uses; None before that is known (rule 5)."""
+        if not self._has_media_start:
+            return None
+        return Outgoing(is_text=True, data=b'{"command":"GET_STATUS"}' if self._speaks_json else b"GET_STATUS")
 
     def _packets(self, decoder: PacketDecoder, payload: bytes, messages: int) -> Sequence[Event]:
         """Return the frames of packets of one size, one behind the other; of a broken one the reason."""
@@ -299,9 +319,8 @@ def _format_named(name: object) -> _Format | BadParameter:
     if form is not None:
         return form
     if name in _TOO_FAST:
-        return BadParameter("format", f"{name} has more than 48,000 samples a second; {_ADVICE}")
-    shown = ascii(name)[:20]
-    return BadParameter("format", f"{shown} is not one of {', '.join(_FORMATS)}; {_ADVICE}")
+        return BadParameter("format", f"{name} is above 48,000 Hz; {_ADVICE}")
+    return BadParameter("format", f"{ascii(name)[:20]} is none that is recorded; {_ADVICE}")
 
 
 def _said(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,10 @@ class Dialect(ABC):
         """Return the message that empties the peer's playout buffer; None: the dialect has none."""
         return None
 
+    def probe(self) -> Outgoing | None:
+        """Return what a live peer answers, sent where it would be sent a PING and cannot be; None: nothing is."""
+        return None
+
     def farewell(self, code: int, reason: str) -> Outgoing | None:
         """Return what is said to the peer before our close frame, which has this code; None: nothing is."""
         return None

@@ -349,6 +349,9 @@ class MediaConnection(asyncio.Protocol):
     def _ping(self) -> None:
         if not (self._is_told_to_ping or self.stream.dialect.server_pings):
             self._arm(self._ping_interval_s, self._ping)
+            # Its answer is heard: a call on hold that is without audio is no orphan.
+            if self.stream.state is State.LIVE:
+                self._wire.say(self.stream.dialect.probe())
             return
         self._core.send_ping(b"wavstream")
         self._await_pong()

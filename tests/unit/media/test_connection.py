@@ -360,12 +360,15 @@ async def test_a_peer_that_may_hang_up_on_a_ping_is_sent_one_only_where_its_rout
         asked = await plane.raw("/pbx/s/b")
         for peer in (spared, asked):
             peer.send(text_frame({"event": "MEDIA_START", "format": "ulaw"}))
+        handle = (await plane.sink()).handle
         for _ in range(3):
             opcode, payload = await asked.receive()
             assert opcode == PING
             asked.send(client_frame(PONG, payload))
-        spared.send(client_frame(CLOSE, (1000).to_bytes(2)))
-        assert (await spared.receive())[0] == CLOSE  # and nothing before it
+            assert await spared.receive() == (TEXT, b'{"command":"GET_STATUS"}')
+            heard_us = handle.heard_us
+            spared.send(text_frame({"event": "STATUS", "queue_length": 0}))
+            await until(lambda since_us=heard_us: handle.heard_us > since_us)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("sign", [client_frame(PING), client_frame(PONG), text_frame({"event": "hello"}), b"\x82"])
