@@ -24,6 +24,7 @@ from wavstream.errors import PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.handshake import media_protocol
 from wavstream.media.request import MediaCredentials
+from wavstream.media.routes import Routes
 from wavstream.model.app import App
 from wavstream.sessions.ports import StreamHandle
 from wavstream.sessions.registry import Sessions
@@ -197,11 +198,12 @@ def endpoint_of(
     authenticate: Callable[[MediaCredentials], str | Awaitable[str]],
     limits: MediaLimits | None = None,
     apps: NoApps | None = None,
+    routes: Routes = ROUTES,
 ) -> MediaEndpoint:
     """Return what the connections of a media plane with these parts share; each look at its clock takes 1 us."""
     now_us = iter(range(1_000_000, 10**9))
     return MediaEndpoint(
-        routes=ROUTES,
+        routes=routes,
         authenticator=cast("Authenticator", KeyCheck(authenticate)),
         app_cache=cast("AppCache", apps or NoApps()),
         sessions=cast("Sessions", sessions),
@@ -331,10 +333,11 @@ async def media_plane(
     refuse: PeerError | None = None,
     at_open: Callable[[StreamHandle], None] = lambda handle: None,
     sink_raises: Exception | None = None,
+    routes: Routes = ROUTES,
 ) -> AsyncIterator[MediaHarness]:
     """``refuse``: what opening a stream raises; ``at_open``: what the session does then; ``sink_raises``: on audio."""
     sessions, apps = RememberingSessions(refuse=refuse, at_open=at_open, sink_raises=sink_raises), NoApps()
-    endpoint = endpoint_of(sessions, authenticate=authenticate, limits=limits, apps=apps)
+    endpoint = endpoint_of(sessions, authenticate=authenticate, limits=limits, apps=apps, routes=routes)
     config = uvicorn.Config(plain_app, port=0, ws=media_protocol(endpoint), lifespan="off", log_config=None)
     config.load()
     server = uvicorn.Server(config)

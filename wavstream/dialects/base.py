@@ -58,7 +58,7 @@ class Dialect(ABC):
     name: ClassVar[str]
     """As in the path ``/media/{name}``."""
     server_pings: ClassVar[bool] = True
-    """Whether the peer can be sent a PING."""
+    """Whether any peer can be sent a PING; where some cannot, only a route that says how often has them sent."""
     playout_ms: ClassVar[int] = 20
     """Audio that the peer's playout buffer takes in one write; 20 if it plays what comes."""
     ptime_ms: ClassVar[int | None] = None
@@ -115,6 +115,10 @@ class Dialect(ABC):
 
     def clear(self) -> Outgoing | None:
         """Return the message that empties the peer's playout buffer; None: the dialect has none."""
+        return None
+
+    def probe(self) -> Outgoing | None:
+        """Return what a live peer answers, sent where it would be sent a PING and cannot be; None: nothing is."""
         return None
 
     def farewell(self, code: int, reason: str) -> Outgoing | None:

@@ -84,6 +84,10 @@ class Reason(StrEnum):
         "metadata with more than 256 fields: those behind are not looked at; the sender must leave out what is not of "
         "the call",
     )
+    PEER_ERROR = (
+        "peer_error",
+        "an error that the media server tells us of: its own log says more; nobody need act unless audio is missing",
+    )
     BAD_MARK = (
         "bad_mark",
         "a mark without a name of 1 to 256 printable characters; the sender must correct it",

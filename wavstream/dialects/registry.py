@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from wavstream.dialects.audiohook import AudioHookDialect
 from wavstream.dialects.audiofork2 import AudioFork2Dialect
+from wavstream.dialects.asterisk import AsteriskDialect
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.jambonz import JambonzDialect
@@ -28,6 +29,7 @@ DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
             JambonzDialect,
             VonageDialect,
             LiveKitDialect,
+            AsteriskDialect,
         )
     }
 )

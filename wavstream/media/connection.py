@@ -75,7 +75,7 @@ class MediaConnection(asyncio.Protocol):
     ) -> None:
         """Take the place of a handshake; ``token_session``: what its token is for, if that is one session.
 
-        ``ping_interval_s``: 0: no PING is sent; None: as for all streams.
+        ``ping_interval_s``: 0: no PING is sent; None: as for all streams, if the dialect's peers take one.
         """
         self._endpoint = endpoint
         self._limits = endpoint.limits
@@ -85,6 +85,8 @@ class MediaConnection(asyncio.Protocol):
         self._app_id = app_id
         self._token_session = token_session
         self._ping_interval_s = endpoint.limits.ping_interval_s if ping_interval_s is None else ping_interval_s
+        self._is_told_to_ping = ping_interval_s is not None
+        """Whether whoever runs the server says that the peer takes a PING."""
         self._connections = connections
         self.hand_over: Callable[[int], LimitReached | None] | None = None
         """Hands the socket to a worker, or returns why not; while it is not known whose the stream is."""
@@ -345,8 +347,11 @@ class MediaConnection(asyncio.Protocol):
         self._deadline = self._pong_deadline = None
 
     def _ping(self) -> None:
-        if not self.stream.dialect.server_pings:
+        if not (self._is_told_to_ping or self.stream.dialect.server_pings):
             self._arm(self._ping_interval_s, self._ping)
+            # Its answer is heard: a call on hold that is without audio is no orphan.
+            if self.stream.state is State.LIVE:
+                self._wire.say(self.stream.dialect.probe())
             return
         self._core.send_ping(b"wavstream")
         self._await_pong()

@@ -116,6 +116,9 @@ def read_request(
         )
     session_id, leg = (*(_id(segment) for segment in ids), None, None)[:2]
     query = _query(raw_query)
+    if session_id is None and is_customer_id(query.get("session_id", "")):
+        # Asterisk's paths are fixed. Known here it takes a token of the session, and goes to its worker at once.
+        session_id = query["session_id"]
     headers = {name.lower(): value for name, value in request.headers.raw_items()}
     own_header = "" if key_header is None else key_header.lower()
     api_key, before_it = headers.get("x-api-key"), headers.get(own_header) or _bearer(headers)

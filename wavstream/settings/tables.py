@@ -113,8 +113,8 @@ class RouteSettings(Table):
     """Parameters of the dialect, such as `rate` or `record`, for what neither the URL nor a message says; with `auto`
     also `dialect`, for streams that show nothing."""
     ping_interval_s: SecondsOrZero | None = None
-    """Seconds between two PINGs of ours on its streams; 0: none, for Asterisk before 20.18, 22.8 and 23.2. Not set: as
-    `media.ping_interval_s`."""
+    """Seconds between two PINGs of ours on its streams; 0: none. Not set: as `media.ping_interval_s`, and none to
+    Asterisk, which hangs up on them before 20.18, 22.8 and 23.2."""
 
 
 class MediaSettings(Table):

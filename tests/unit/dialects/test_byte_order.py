@@ -23,12 +23,12 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
         fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
     else:
-        events = made.opened() or made.binary(bytes(640)) or made.waited()
+        events = made.opened() or made.binary(bytes(640)) or made.waited() or made.ended()
     (started,) = [event for event in events if isinstance(event, StreamStarted)]
     return started
 
 
-URL: dict[str, dict[str, str]] = {"twilio": {}} | {
+URL: dict[str, dict[str, str]] = {"twilio": {}, "asterisk": {"format": "slin16"}} | {
     name: {"rate": "16000"}
     for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage", "livekit")
 }

@@ -13,12 +13,15 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.media_plane import MediaHarness, client_frame, end_period, media_plane, text_frame
 from tests.support.waiting import until
+from wavstream.dialects.asterisk import AsteriskDialect
+from wavstream.dialects.detection import AutoDialect
 from wavstream.dialects.events import Dtmf, StreamStopped
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaLimits
+from wavstream.media.routes import Route, Routes
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import encode
 
@@ -348,6 +351,26 @@ async def test_a_peer_that_answers_pings_is_asked_again() -> None:
             peer.send(client_frame(PONG, payload))
 
 
+async def test_a_peer_that_may_hang_up_on_a_ping_is_sent_one_only_where_its_route_says_how_often() -> None:
+    pbx = Route(dialect=AsteriskDialect, parameters={}, ping_interval_s=0.01)
+    routes = Routes(DIALECTS, auto=AutoDialect, routes={"/pbx": pbx})
+    limits = MediaLimits(ping_interval_s=0.01, ping_timeout_s=5, close_timeout_s=5)
+    async with media_plane(limits=limits, routes=routes) as plane:
+        spared = await plane.raw("/media/asterisk/s/a")
+        asked = await plane.raw("/pbx/s/b")
+        for peer in (spared, asked):
+            peer.send(text_frame({"event": "MEDIA_START", "format": "ulaw"}))
+        handle = (await plane.sink()).handle
+        for _ in range(3):
+            opcode, payload = await asked.receive()
+            assert opcode == PING
+            asked.send(client_frame(PONG, payload))
+            assert await spared.receive() == (TEXT, b'{"command":"GET_STATUS"}')
+            heard_us = handle.heard_us
+            spared.send(text_frame({"event": "STATUS", "queue_length": 0}))
+            await until(lambda since_us=heard_us: handle.heard_us > since_us)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("sign", [client_frame(PING), client_frame(PONG), text_frame({"event": "hello"}), b"\x82"])
 async def test_a_peer_is_heard_in_whatever_it_sends(plane: MediaHarness, sign: bytes) -> None:
     peer = await plane.raw()
@@ -521,8 +544,9 @@ STARTS = {
     "twilio": b'{"event":"start","start":{"streamSid":"MZ1","callSid":"CA1"}}',
     "audiohook": b'{"version":"2","type":"open","id":"e1","seq":1,"serverseq":0,"parameters":{"conversationId":"c1",'
     b'"media":[{"type":"audio","format":"PCMU","channels":["external"],"rate":8000}]}}',
+    "asterisk": b"MEDIA_START format:ulaw",
 }
-OBJECTS_ONLY = ("twilio", "audiohook")
+OBJECTS_ONLY = ("twilio", "asterisk", "audiohook")
 
 
 @pytest.mark.parametrize("started", [False, True], ids=["before the start", "after it"])
@@ -533,7 +557,7 @@ async def test_deep_json_closes_1007_in_every_dialect_without_a_traceback(
     assert STARTS.keys() == DIALECTS.keys()
     for dialect, start in STARTS.items():
         if started and dialect in OBJECTS_ONLY and "lists" in case:
-            continue  # no object: ignored without a look into it (tests/vectors/twilio/rubbish-after-start.jsonl)
+            continue  # no object: ignored without a look into it (tests/vectors/*/rubbish-after-start.jsonl)
         peer = await plane.raw(f"/media/{dialect}/s/a")
         with capture_logs() as logs:
             peer.send(*[client_frame(TEXT, start)] * started, client_frame(TEXT, DEEP[case]))

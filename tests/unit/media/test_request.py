@@ -33,6 +33,13 @@ def test_ids_come_from_the_path(path: str, ids: tuple[str | None, str | None]) -
     assert (upgrade.session_id, upgrade.leg) == ids
 
 
+def test_a_session_that_the_query_alone_names_is_known_before_the_upgrade() -> None:
+    asked = read("/media/asterisk?session_id=call%2077&leg=a")
+    assert (asked.upgrade.session_id, asked.credentials.session_id, asked.upgrade.leg) == ("call 77", "call 77", None)
+    assert read("/media/asterisk/s?session_id=t").credentials.session_id == "s"
+    assert read("/media/asterisk?session_id=").upgrade.session_id is None  # the dialect refuses it
+
+
 @pytest.mark.parametrize("segment", ["", "x" * 257, "%00", "%0A", "%FF", "%C2%A0%E2%80%A8"])
 def test_an_id_that_cannot_be_one_is_not_found(segment: str) -> None:
     with pytest.raises(NotFound, match="1 to 256 printable"):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from wavstream.simulator.vendors.audiohook import AudioHookPeer
 from wavstream.simulator.vendors.audiofork2 import AudioFork2Peer
+from wavstream.simulator.vendors.asterisk import AsteriskPeer
 from wavstream.simulator.vendors.base import Peer
 from wavstream.simulator.vendors.freeswitch import AudioForkPeer, AudioStreamPeer
 from wavstream.simulator.vendors.jambonz import JambonzPeer
@@ -28,6 +29,7 @@ PEERS: Mapping[str, type[Peer]] = MappingProxyType(
             JambonzPeer,
             VonagePeer,
             LiveKitPeer,
+            AsteriskPeer,
         )
     }
 )
