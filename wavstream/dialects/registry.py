@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from wavstream.dialects.audiohook import AudioHookDialect
-from wavstream.dialects.audiofork2 import AudioFork2Dialect
 from wavstream.dialects.asterisk import AsteriskDialect
+from wavstream.dialects.audiofork2 import AudioFork2Dialect
+from wavstream.dialects.audiohook import AudioHookDialect
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.jambonz import JambonzDialect

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from wavstream.simulator.vendors.audiohook import AudioHookPeer
-from wavstream.simulator.vendors.audiofork2 import AudioFork2Peer
 from wavstream.simulator.vendors.asterisk import AsteriskPeer
+from wavstream.simulator.vendors.audiofork2 import AudioFork2Peer
+from wavstream.simulator.vendors.audiohook import AudioHookPeer
 from wavstream.simulator.vendors.base import Peer
 from wavstream.simulator.vendors.freeswitch import AudioForkPeer, AudioStreamPeer
 from wavstream.simulator.vendors.jambonz import JambonzPeer
