@@ -117,10 +117,6 @@ class Reason(StrEnum):
         "audio that came between paused and resumed: it is dropped, and no file has it; the sender must say when it "
         "goes on",
     )
-    PEER_ERROR = (
-        "peer_error",
-        "the sender reports an error of its own; whoever runs it finds it in its log",
-    )
 
 
 class Outgoing(NamedTuple):
