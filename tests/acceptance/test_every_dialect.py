@@ -43,11 +43,11 @@ def test_every_dialect_has_a_media_server_that_speaks_it() -> None:
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two people talk, through every dialect in each of its ways."""
+    """Two people talk, first one and then the other, through every dialect in each of its ways."""
     calls = {}
     for dialect, way in WAYS:
         rate_hz = rate_of(dialect)
-        said = [voice(name, rate_hz, 0.0, 5.6) for name in ("caller", "callee")]
+        said = [voice("caller", rate_hz, 1.34, 4.34), voice("callee", rate_hz, 1.04, 4.04)]
         calls[f"{dialect}-{way}"] = Call(dialect, legs_of(dialect, *said, stereo=way == "tracks"))
     return run(tmp_path_factory.mktemp("usual"), calls)
 
@@ -77,7 +77,9 @@ def test_the_same_call_through_every_dialect_is_the_same_recording(usual: Run, d
     assert min(places_s) == pytest.approx(0.0, abs=played.truth.within_s)
     assert places_s[1] - places_s[0] == pytest.approx(joined_s[1] - joined_s[0], abs=played.truth.within_s)
     assert_all_is_accounted_for(played)
-    assert [(row["dialect"], row["channel"]) for row in played.done["legs"]] == [(dialect, "left"), (dialect, "right")]
+    # A start that does not name its tracks, as Telnyx', may stand for one that never comes: it is on no channel.
+    heard = [(row["dialect"], row["channel"]) for row in played.done["legs"] if row["channel"] is not None]
+    assert heard == [(dialect, "left"), (dialect, "right")]
 
 
 def test_nothing_that_a_vendor_sends_in_a_usual_call_is_ignored(usual: Run) -> None:
