@@ -55,8 +55,6 @@ class Played:
     done: dict[str, Any]
     """The recording as it is in the end."""
     reports: Sequence[LegReport]
-    opened_s: Mapping[str, Sequence[float]]
-    """By leg, when the server opened its streams."""
     truth: Truth
 
 
@@ -136,6 +134,5 @@ async def _play(client: Recorder, service: Service, calls: Mapping[str, Call], p
     played = {}
     for (name, call), of_legs in zip(calls.items(), reports, strict=True):
         samples, rate_hz = await client.listen(recordings[name])
-        opened_s = {leg: at_s for (session, leg), at_s in truth.opened_s.items() if session == sessions[name]}
-        played[name] = Played(call, samples, rate_hz, await client.get(recordings[name]), of_legs, opened_s, truth)
+        played[name] = Played(call, samples, rate_hz, await client.get(recordings[name]), of_legs, truth)
     return played
