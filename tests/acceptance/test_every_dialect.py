@@ -43,11 +43,11 @@ def test_every_dialect_has_a_media_server_that_speaks_it() -> None:
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two people talk, through every dialect in each of its ways."""
+    """Two people talk, first one and then the other, through every dialect in each of its ways."""
     calls = {}
     for dialect, way in WAYS:
         rate_hz = rate_of(dialect)
-        said = [voice(name, rate_hz, 0.0, 5.6) for name in ("caller", "callee")]
+        said = [voice("caller", rate_hz, 1.34, 4.34), voice("callee", rate_hz, 1.04, 4.04)]
         calls[f"{dialect}-{way}"] = Call(dialect, legs_of(dialect, *said, stereo=way == "tracks"))
     return run(tmp_path_factory.mktemp("usual"), calls)
 
@@ -72,12 +72,14 @@ def test_the_same_call_through_every_dialect_is_the_same_recording(usual: Run, d
         place_s(played, channel, said, leg)
         for channel, (leg, said) in enumerate((leg, said) for leg in legs for said in carried(leg).T)
     ]
-    joined_s = [played.opened_s[leg.name][0] for leg in legs for _ in leg.samples.T]
+    within_s = played.truth.within_s + max(report.joined_s[0] for report in played.reports)
     assert played.samples.shape[1] == 2
-    assert min(places_s) == pytest.approx(0.0, abs=played.truth.within_s)
-    assert places_s[1] - places_s[0] == pytest.approx(joined_s[1] - joined_s[0], abs=played.truth.within_s)
+    assert min(places_s) == pytest.approx(0.0, abs=within_s)
+    assert places_s[1] - places_s[0] == pytest.approx(0.0, abs=within_s)
     assert_all_is_accounted_for(played)
-    assert [(row["dialect"], row["channel"]) for row in played.done["legs"]] == [(dialect, "left"), (dialect, "right")]
+    # A start that does not name its tracks, as Telnyx', may stand for one that never comes: it is on no channel.
+    heard = [(row["dialect"], row["channel"]) for row in played.done["legs"] if row["channel"] is not None]
+    assert heard == [(dialect, "left"), (dialect, "right")]
 
 
 def test_nothing_that_a_vendor_sends_in_a_usual_call_is_ignored(usual: Run) -> None:
@@ -183,10 +185,10 @@ def assert_comes_back(played: Played, heard: Samples, said: Samples, before: lis
     """Find what was said before the break, up to what was on the way then, and what was said from the return on."""
     left, back = before[-1].end, after[0].first
     behind = loudest_shift(heard, said[back:])
-    joined_s = played.opened_s["a"]
-    is_kept = PEERS[played.call.dialect].backlog_s > 0
-    back_s = back / played.rate_hz if is_kept else joined_s[1] - joined_s[0]
-    assert behind / played.rate_hz == pytest.approx(back_s, abs=played.truth.within_s)
+    # What is sent late after the handshake is said late, or when it should have been: nobody but the caller knows.
+    first_s, again_s = played.reports[0].joined_s
+    late_s = max(first_s, again_s - after[0].due_s)
+    assert (behind - back) / played.rate_hz == pytest.approx(0.0, abs=played.truth.within_s + late_s)
     assert np.array_equal(heard[behind : behind + len(said) - back], said[back:])
     same = np.flatnonzero(heard[:left] != said[:left])
     kept = int(same[0]) if len(same) else left

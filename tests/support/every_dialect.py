@@ -1,13 +1,14 @@
-"""Calls through every dialect at one time: what each vendor's side is given to say, and what became of it.
+"""Calls through every dialect: what each vendor's side is given to say, and what became of it.
 
-All are played in real time to one server, side by side, so a run takes as long as one call.
+All are played in real time to one server, as many side by side as one process can play and record in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from wavstream.simulator.quirks import Quirk
 from wavstream.simulator.vendors.registry import PEERS
 
 _VOICES = Path(wavstream.simulator.__file__).parent / "voices"
+_AT_ONCE = 8
+"""Legs: each takes about 2 % of a core, server and all."""
 _BETWEEN_S = 0.01
 """From one call's start to the next one's: not all handshakes fall together."""
 
@@ -52,14 +55,12 @@ class Played:
     done: dict[str, Any]
     """The recording as it is in the end."""
     reports: Sequence[LegReport]
-    opened_s: Mapping[str, Sequence[float]]
-    """By leg, when the server opened its streams."""
     truth: Truth
 
 
 @dataclass(frozen=True)
 class Run:
-    """All calls that were played at one time."""
+    """All calls that were played to one server."""
 
     calls: Mapping[str, Played]
     ignored: Mapping[str, int]
@@ -95,16 +96,29 @@ def carried(leg: Leg) -> Samples:
 
 
 def run(folder: Path, calls: Mapping[str, Call]) -> Run:
-    """Play all calls, again if the machine was too slow to tell anything of them."""
+    """Play all calls, those again for which the machine was too slow to tell anything of them."""
 
     async def work() -> Run:
+        played: dict[str, Played] = {}
         async with recorder(folder) as (client, service):
-            return await again_if_too_slow(lambda prefix: _play(client, service, prefix, calls))
+            for some in _groups(calls):
+                played |= await again_if_too_slow(partial(_play, client, service, some))
+            return Run(played, dict(service.endpoint.counters.ignored))
 
     return asyncio.run(work())
 
 
-async def _play(client: Recorder, service: Service, prefix: str, calls: Mapping[str, Call]) -> Run:
+def _groups(calls: Mapping[str, Call]) -> Iterator[dict[str, Call]]:
+    group: dict[str, Call] = {}
+    for name, call in calls.items():
+        if group and sum(len(each.legs) for each in (*group.values(), call)) > _AT_ONCE:
+            yield group
+            group = {}
+        group[name] = call
+    yield group
+
+
+async def _play(client: Recorder, service: Service, calls: Mapping[str, Call], prefix: str) -> dict[str, Played]:
     server = ServerAddress.parse(client.base_url)
     sessions = {name: f"{prefix}-{name}" for name in calls}
     recordings = {name: await client.start(session) for name, session in sessions.items()}
@@ -120,6 +134,5 @@ async def _play(client: Recorder, service: Service, prefix: str, calls: Mapping[
     played = {}
     for (name, call), of_legs in zip(calls.items(), reports, strict=True):
         samples, rate_hz = await client.listen(recordings[name])
-        opened_s = {leg: at_s for (session, leg), at_s in truth.opened_s.items() if session == sessions[name]}
-        played[name] = Played(call, samples, rate_hz, await client.get(recordings[name]), of_legs, opened_s, truth)
-    return Run(played, dict(service.endpoint.counters.ignored))
+        played[name] = Played(call, samples, rate_hz, await client.get(recordings[name]), of_legs, truth)
+    return played
