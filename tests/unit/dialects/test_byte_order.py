@@ -22,13 +22,23 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
     if is_twilio:
         fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
+    elif dialect == "audiohook":
+        offer = {"type": "audio", "format": "L16", "channels": ["external"], "rate": 8000}
+        envelope = {"version": "2", "type": "open", "id": "e1", "seq": 1, "serverseq": 0}
+        events = made.text(json.dumps({**envelope, "parameters": {"media": [offer]}}).encode())
     else:
         events = made.opened() or made.binary(bytes(640))
     (started,) = [event for event in events if isinstance(event, StreamStarted)]
     return started
 
 
-URL = {"pcm": {"rate": "16000"}, "audio-fork": {"rate": "8000"}, "audio-stream": {"rate": "8000"}, "twilio": {}}
+URL = {
+    "pcm": {"rate": "16000"},
+    "audio-fork": {"rate": "8000"},
+    "audio-stream": {"rate": "8000"},
+    "twilio": {},
+    "audiohook": {},
+}
 
 
 def test_every_dialect_has_the_option() -> None:
