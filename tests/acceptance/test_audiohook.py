@@ -69,7 +69,8 @@ async def said(socket: ClientConnection, peer: AudioHookPeer) -> dict[str, Any]:
     message = await asyncio.wait_for(socket.recv(), WAIT_S)
     with suppress(ConnectionClosed):  # after its disconnect the server closes
         await send(socket, peer.received(message))
-    return json.loads(message)
+    fields: dict[str, Any] = json.loads(message)
+    return fields
 
 
 async def closed_with(socket: ClientConnection) -> int | None:
@@ -101,8 +102,8 @@ async def test_a_call_has_the_customer_on_the_left_and_the_agent_on_the_right(tm
     assert rate_hz == RATE_HZ
     assert share_of(440, heard[:, 0]) > 0.9
     assert share_of(1_000, heard[:, 1]) > 0.9
-    assert len(heard) == pytest.approx(7 * RATE_HZ, abs=RATE_HZ // 10)  # it is played in no time
-    assert (done["call"]["from"], done["call"]["to"]) == ("+4930111", "+4930222")
+    assert len(heard) >= 7 * RATE_HZ - RATE_HZ // 50  # before it is what the answer to open took
+    assert (done["from"], done["to"]) == ("+4930111", "+4930222")
     assert done["end_reason"] == "hangup"
 
 
@@ -184,7 +185,7 @@ async def test_a_signed_call_is_let_in_once_on_every_path(tmp_path: Path) -> Non
 async def test_who_has_no_key_that_counts_is_told_after_its_open(tmp_path: Path, path: str) -> None:
     async with recorder(tmp_path, audiohook=SIGNED, api_key=SecretStr("key-of-the-app-default")) as (client, service):
         for key, secret in ((None, None), (API_KEY, None), ("wrong", None), (API_KEY, base64.b64encode(b"x").decode())):
-            peer = peer_of(**({} if secret is None else {"client_secret": secret}))
+            peer = peer_of() if secret is None else peer_of(client_secret=secret)
             socket = await talk(client, peer, key=key, path=path)
             answer = await said(socket, peer)
             assert (answer["type"], answer["seq"], answer["clientseq"]) == ("disconnect", 1, 1)

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import inspect
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.faulty_database import FOREVER, FaultyDatabase
 from tests.support.waiting import begun
 from wavstream.access import authenticator
 from wavstream.access.app_cache import AppCache
+from wavstream.access.audiohook_signature import AudioHookClient, HookUpgrade
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.keys import KeyDigests, lookup, verify_slowly
 from wavstream.access.rates import FailureLimit
@@ -24,6 +26,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DependencyError, LimitReached, Unauthenticated
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
+from wavstream.simulator.vendors.audiohook import signature
 
 START = datetime(2026, 8, 21, 12, tzinfo=UTC)
 MASTER = b"m" * 32
@@ -119,13 +122,19 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def access_to(
-    tenants: Tenants, clock: Clock, *, failures: int = 20, twilio: TwilioAccount | None = None
+    tenants: Tenants,
+    clock: Clock,
+    *,
+    failures: int = 20,
+    twilio: TwilioAccount | None = None,
+    audiohook: AudioHookClient | None = None,
 ) -> Authenticator:
     return Authenticator(
         app_keys=tenants.keys,
         app_cache=AppCache(tenants.apps, clock, server_options=RecordingOptions()),
         master=MASTER,
         twilio=twilio,
+        audiohook=audiohook,
         failures=FailureLimit(failures=failures),
         clock=clock,
         now=clock.now,
@@ -555,6 +564,35 @@ async def test_twilios_streams_are_of_the_app_that_has_the_name_now(shop: Tenant
     await shop.give("shop", OTHER_KEY)
     await access.refresh()
     assert await stream(access, None, signed=signed_by(b"t")) == "shop.2"
+
+
+def hook_of(secret: bytes, *, api_key: str = "of the integration") -> HookUpgrade:
+    ids = ("audiohook-organization-id", "audiohook-session-id", "audiohook-correlation-id")
+    headers = dict.fromkeys(ids, "1") | {"x-api-key": api_key}
+    created = int(START.timestamp())
+    signed = signature(api_key, secret, "wss://rec/media/audiohook", headers, created=created)
+    named = headers | {name.lower(): value for name, value in signed.items()}
+    return HookUpgrade(api_key, "/media/audiohook", ("rec",), named)
+
+
+async def test_a_key_of_audiohook_opens_with_its_signature_alone(shop: Tenants, clock: Clock) -> None:
+    client = AudioHookClient(api_key="of the integration", secret=b"s", app="shop", public_url="http://rec")
+    access = access_to(shop, clock, failures=3, audiohook=client)
+
+    async def ask_with(hook: HookUpgrade) -> str:
+        answer = access.authenticate_stream(hook.api_key, client_is_loopback=True, hook=hook, address="1.2.3.4")
+        return await app_of(answer)
+
+    good = hook_of(b"s")
+    assert await ask_with(good) == "shop"
+    for hook in (good, hook_of(b"other"), replace(hook_of(b"s"), headers={})):
+        with pytest.raises(Unauthenticated, match="sign"):
+            await ask_with(hook)
+    assert access.refused["signature"] == 3
+    with pytest.raises(LimitReached):
+        await ask_with(hook_of(b"other"))
+    assert await ask_with(hook_of(b"s")) == "shop"
+    assert await ask_with(hook_of(b"other", api_key=KEY)) == "shop"  # the key of an app has no secret
 
 
 @pytest.mark.parametrize("way", ["token", "signature"])

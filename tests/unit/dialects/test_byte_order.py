@@ -22,13 +22,17 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
     if is_twilio:
         fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
+    elif dialect == "audiohook":
+        offer = {"type": "audio", "format": "L16", "channels": ["external"], "rate": 8000}
+        envelope = {"version": "2", "type": "open", "id": "e1", "seq": 1, "serverseq": 0}
+        events = made.text(json.dumps({**envelope, "parameters": {"media": [offer]}}).encode())
     else:
         events = made.opened() or made.binary(bytes(640)) or made.waited() or made.ended()
     (started,) = [event for event in events if isinstance(event, StreamStarted)]
     return started
 
 
-URL: dict[str, dict[str, str]] = {"twilio": {}, "asterisk": {"format": "slin16"}} | {
+URL: dict[str, dict[str, str]] = {"twilio": {}, "audiohook": {}, "asterisk": {"format": "slin16"}} | {
     name: {"rate": "16000"}
     for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage", "livekit")
 }

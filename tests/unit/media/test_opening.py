@@ -62,6 +62,26 @@ async def nothing_left(both: Doors, worker: int = 0) -> None:
     assert not endpoint.counters.streams_opened
 
 
+def audiohook_open(session_id: str) -> bytes:
+    media = [{"type": "audio", "format": "PCMU", "channels": ["external"], "rate": 8000}]
+    parameters = {"conversationId": session_id, "participant": {"id": "p1"}, "media": media}
+    fields = {"version": "2", "type": "open", "id": "e1", "seq": 1, "serverseq": 0, "position": "PT0S"}
+    return text_frame({**fields, "parameters": parameters})
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+async def test_what_answers_the_start_is_said_once_by_the_worker_that_has_the_session(worker: int) -> None:
+    async with doors() as both:
+        peer = await both.doors[0].dial(upgrade("/media/audiohook"))
+        assert (await peer.head()).startswith("HTTP/1.1 101 ")
+        peer.send(audiohook_open(session_of(worker)), frames([bytes(1600)]))
+        sink = await both.sink(worker)
+        await sink.hear(lambda sink: sink.frames)
+        peer.send(text_frame({"version": "2", "type": "ping", "id": "e1", "seq": 2, "serverseq": 1, "parameters": {}}))
+        said = [json.loads((await peer.receive())[1]) for _ in range(2)]
+        assert [(each["type"], each["seq"], each["clientseq"]) for each in said] == [("opened", 1, 1), ("pong", 2, 2)]
+
+
 async def test_a_stream_whose_path_names_a_session_of_another_worker_is_there_whole() -> None:
     async with doors() as both:
         request = upgrade(f"/media/pcm/{THERE}/a?rate=8000")

@@ -107,6 +107,44 @@ def test_the_key_may_be_in_the_path_or_in_the_headers_of_the_gateway(
     assert not asked.upgrade.headers.keys() & {"x-api-key", "x-app-id"}
 
 
+PLACES: list[tuple[str, dict[str, str]]] = [
+    ("own", {"X_Recorder_Key": "own"}),
+    ("bearer", {"Authorization": "Bearer bearer"}),
+    ("api", {"X_API_Key": "api"}),
+    ("telnyx", {"X_Telnyx_Streaming_Auth_Token": "telnyx"}),
+    ("path", {"path": "/media/t/path/pcm/s/a"}),
+    ("query", {"query": "?token=query"}),
+    ("basic", {"Authorization": "Basic dTpiYXNpYw=="}),
+]
+"""Where a key may stand, in the order in which they count."""
+
+
+@pytest.mark.parametrize("first", range(len(PLACES)))
+def test_of_all_the_places_of_a_key_the_first_counts(first: int) -> None:
+    expected, _ = PLACES[first]
+    said: dict[str, str] = {}
+    for _, place in reversed(PLACES[first:]):
+        said |= place
+    path, query = said.pop("path", "/media/pcm/s/a"), said.pop("query", "")
+    fields = Headers({name.replace("_", "-"): value for name, value in said.items()})
+    asked = read_request(Request(path + query, fields), routes=ROUTES, peer_host=None, key_header="X-Recorder-Key")
+    assert asked.credentials.token == expected
+    assert (asked.credentials.hook is not None) is (expected == "api")
+    shown = {**asked.upgrade.query, **asked.upgrade.headers}
+    assert not {key for key, _ in PLACES} & {*shown.values()}
+    assert not any("Basic" in value or "Bearer" in value for value in shown.values())
+
+
+@pytest.mark.parametrize("path", ["/media/audiohook", "/media", "/media/auto/c1/a?x=1"])
+def test_a_request_that_audiohook_may_have_signed_comes_as_it_was_asked_for(path: str) -> None:
+    asked = read(path, X_API_KEY="k", Signature="sig1=:AA==:", Signature_Input="sig1=()", Audiohook_Session_Id="e1")
+    hook = asked.credentials.hook
+    assert hook is not None
+    assert (hook.api_key, hook.target, hook.headers["signature"]) == ("k", path, "sig1=:AA==:")
+    assert asked.upgrade.headers == {"audiohook-session-id": "e1"}
+    assert "sig1" not in repr(asked)
+
+
 @pytest.mark.parametrize("path", ["/media/t/token/morse/s", "/media/t/token/pcm/s/a/b"])
 def test_a_key_in_the_path_comes_before_a_dialect_and_at_most_two_ids(path: str) -> None:
     with pytest.raises(NotFound):

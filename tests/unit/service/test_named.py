@@ -30,6 +30,8 @@ def apps(*names: str) -> list[App]:
     [
         ({"twilio": {**SIGNED, "app": "nosuch"}}, ("shop",), "WAVSTREAM_TWILIO__APP .*'nosuch'.*there are: shop"),
         ({"twilio": {"app": "nosuch"}}, (), "WAVSTREAM_TWILIO__APP"),
+        ({"audiohook": {"api_key": "k", "app": "nosuch"}}, ("shop",), "WAVSTREAM_AUDIOHOOK__APP .*there are: shop"),
+        ({"audiohook": {"api_key": "k"}}, (), "WAVSTREAM_AUDIOHOOK__APP .*'default'"),
         ({"twilio": SIGNED}, (), "WAVSTREAM_TWILIO__APP .*'default'"),
         ({"opener": {**URL, "apps": ["nosuch"]}}, ("shop",), "WAVSTREAM_OPENER__APPS .*'nosuch'"),
     ],
@@ -79,6 +81,13 @@ def test_a_setting_that_is_of_no_use_without_another_is_a_warning(
     with capture_logs() as logs:
         check_names(Settings(twilio=twilio), apps(*there))  # type: ignore[arg-type]
     assert [(line["event"], line["setting"]) for line in logs] == [("setting_incomplete", each) for each in told]
+
+
+@pytest.mark.parametrize("hook", [{"client_secret": "c2VjcmV0"}, {"app": "shop"}])
+def test_a_secret_or_an_app_of_audiohook_without_its_key_is_a_warning(hook: dict[str, str]) -> None:
+    with capture_logs() as logs:
+        check_names(Settings(audiohook=hook), apps("default", "shop"))  # type: ignore[arg-type]
+    assert [(line["event"], line["setting"]) for line in logs] == [("setting_incomplete", "audiohook")]
 
 
 def test_an_event_that_an_earlier_version_took_is_a_warning() -> None:
