@@ -13,6 +13,7 @@ from wavstream.dialects.base import UpgradeRequest
 from wavstream.dialects.detection import AutoDialect
 from wavstream.dialects.early import HELD_BYTES
 from wavstream.dialects.events import Detected, Event, Frame, Ignored, Reason, Refused, StreamStarted
+from wavstream.dialects.freeswitch import AudioForkDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import BadParameter, BadPayload
 
@@ -374,7 +375,7 @@ def test_free_text_behind_audio_starts_with_the_audio_that_was_kept() -> None:
 def test_what_was_kept_comes_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[bytes] = []
 
-    class Listening(DIALECTS["audio-fork"]):  # type: ignore[misc]
+    class Listening(AudioForkDialect):
         def text(self, message: bytes) -> Sequence[Event]:
             heard.append(message)
             return ()
