@@ -7,8 +7,8 @@ socket is open (the answer to the upgrade never waits for it), then ``_BY_TEXT``
    come as late as the server lets a stream be silent (a vendor may connect before the call is answered), and nothing
    but the start, or the route, says what the stream is.
 2. Audio before any text is kept (``early``). When it has waited for as long as it may, or at a text that shows nothing,
-   the stream is what the route says (``dialect`` among its parameters), else what its upgrade hints at, else 16-bit
-   samples as FreeSWITCH sends them.
+   the stream is what the route says (``dialect`` among its parameters), else what its upgrade hints at (``codec`` in
+   the query is ours), else 16-bit samples as FreeSWITCH sends them.
 3. What was kept is given to the dialect in its order, and after that there is no trace of this. What the dialect
    refuses is refused as its own.
 4. A row may name a vendor that has no dialect here. Its stream is refused with that name: taken for something else it
@@ -46,7 +46,7 @@ class _Upgrade(NamedTuple):
 
     what: str
     fits: Callable[[Mapping[str, str]], bool]
-    """Asked of the headers, names in lower case."""
+    """Asked of the headers, names in lower case, or of the query."""
     dialect: str
 
 
@@ -117,14 +117,12 @@ _HINTS = (
     _Upgrade(
         # libwsc, its WebSocket client, offers a window of 512 bytes, and nobody else does; others may use libwsc.
         "mod_audio_stream's offer to compress",
-        lambda headers: (
-            "client_max_window_bits=9" in headers.get("sec-websocket-extensions", "").replace(" ", "")
-            and "sec-websocket-protocol" not in headers
-        ),
+        lambda headers: "client_max_window_bits=9" in headers.get("sec-websocket-extensions", ""),
         "audio-stream",
     ),
 )
 """What counts where nothing else does (rule 2)."""
+_QUERY_HINT = _Upgrade("our own codec in the query", lambda query: "codec" in query, "pcm")
 
 _BY_TEXT = (
     _Text("Asterisk's MEDIA_START", lambda fields: fields.get("event") == "MEDIA_START", "asterisk"),
@@ -193,7 +191,7 @@ class AutoDialect(Dialect):
 
     def opened(self) -> Sequence[Event]:
         """Return the dialect that the request shows, with its first events, if it shows one."""
-        found = _shown(_BY_UPGRADE, self._request)
+        found = _shown(_BY_UPGRADE, self._request.headers)
         return () if found is None else self._become(found.dialect, found.what)
 
     def text(self, message: bytes) -> Sequence[Event]:
@@ -257,12 +255,12 @@ class AutoDialect(Dialect):
         """Return the dialect of rule 2; raise BadPayload if there is none."""
         if not self._has_default:
             raise BadPayload("event", "connected, and then no start that a known vendor sends")
-        hint = _shown(_HINTS, self._request)
+        hint = _QUERY_HINT if _QUERY_HINT.fits(self._request.query) else _shown(_HINTS, self._request.headers)
         return self._request.defaults.get("dialect", AudioForkDialect.name if hint is None else hint.dialect)
 
 
-def _shown(rows: Sequence[_Upgrade], request: UpgradeRequest) -> _Upgrade | None:
-    return next((row for row in rows if row.fits(request.headers)), None)
+def _shown(rows: Sequence[_Upgrade], headers: Mapping[str, str]) -> _Upgrade | None:
+    return next((row for row in rows if row.fits(headers)), None)
 
 
 def _shown_by(message: bytes) -> _Text | None:

@@ -314,6 +314,17 @@ def test_the_compression_that_libwsc_offers_is_a_hint_and_no_proof() -> None:
     assert name_in(dialect.text(b"free text")) == "audio-fork"
 
 
+def test_a_codec_in_the_query_is_ours_where_nothing_else_is_said() -> None:
+    dialect, events = opened(LIBWSC, codec="pcmu")
+    assert events == ()
+    dialect.binary(bytes(160))
+    events = dialect.waited()
+    assert name_in(events) == "pcm"
+    assert audio_in(events) == bytes(160)
+    dialect, _ = opened(codec="pcmu")
+    assert name_in(dialect.text(encoded(TWILIO_START))) == "twilio"
+
+
 @pytest.mark.parametrize(("start", "name"), [(TWILIO_START, "twilio"), (TELNYX_START, "telnyx")])
 def test_connected_alone_is_kept_for_whoever_says_more(start: object, name: str) -> None:
     if name not in DIALECTS:
