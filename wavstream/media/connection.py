@@ -73,7 +73,10 @@ class MediaConnection(asyncio.Protocol):
         ping_interval_s: float | None = None,
         connections: set[Any],
     ) -> None:
-        """Take the place of a handshake; ``token_session``: its token's; ``ping_interval_s``: its route's, 0: none."""
+        """Take the place of a handshake; ``token_session``: what its token is for, if that is one session.
+
+        ``ping_interval_s``: 0: no PING is sent; None: as for all streams.
+        """
         self._endpoint = endpoint
         self._limits = endpoint.limits
         self._transport = transport
@@ -155,7 +158,6 @@ class MediaConnection(asyncio.Protocol):
             finally:
                 if frames:
                     stream.deliver_frames(frames, arrival_us)
-            self._wire.pay()
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
         self._received_bytes += len(data)
@@ -194,18 +196,16 @@ class MediaConnection(asyncio.Protocol):
         try:
             for event in events():
                 self._deliver(event)
-            self._wire.pay()
         except Exception as error:  # noqa: BLE001 - logged there
             self._fail(error)
 
     def _deliver(self, event: Event) -> None:
         if type(event) is Reply:
-            (self._wire.say if self.hand_over is None else self._wire.owe)(event.message)
+            self._wire.say(event.message)
             return
         self.stream.deliver(event, self._arrival_us)
         if type(event) is StreamStarted:
             self._reader.step_bytes = self.stream.step_to_join
-            self._wire.pay()
         elif type(event) is StreamStopped and self.stream.state is State.STOPPED:
             self._stop_media()
             # The peer has a moment to close by itself.

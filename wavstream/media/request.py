@@ -32,9 +32,7 @@ from wavstream.model.ids import is_customer_id
 _SHOWN = 300
 """Characters of a path that the log is told."""
 _SECRET_QUERY = frozenset({"app", "token"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id"})
-_SIGNED = frozenset({"x-twilio-signature", "x-telnyx-streaming-auth-token"})
-"""Headers that open something as well: the dialect is told that they are there, for they tell the vendor."""
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-app-id", "x-twilio-signature"})
 
 
 class Peer(NamedTuple):
@@ -108,9 +106,7 @@ def read_request(
             session_id=session_id,
             leg=leg,
             query={key: value for key, value in query.items() if key not in _SECRET_QUERY},
-            headers={
-                key: "" if key in _SIGNED else value for key, value in headers.items() if key not in _SECRET_HEADERS
-            },
+            headers={key: value for key, value in headers.items() if key not in _SECRET_HEADERS},
             defaults=route.parameters,
         ),
         credentials=MediaCredentials(

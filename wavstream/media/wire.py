@@ -19,12 +19,11 @@ _MAX_STUCK_BYTES = 1024 * 1024
 class Wire:
     """Writes; it knows no times, and does not read."""
 
-    __slots__ = ("_core", "_owed", "_transport")
+    __slots__ = ("_core", "_transport")
 
     def __init__(self, core: ServerProtocol, transport: asyncio.Transport) -> None:
         self._core = core
         self._transport = transport
-        self._owed: list[Outgoing] = []
 
     @property
     def is_open(self) -> bool:
@@ -36,15 +35,6 @@ class Wire:
         if message is not None and self.is_open:
             (self._core.send_text if message.is_text else self._core.send_binary)(message.data)
             self.flush()
-
-    def owe(self, message: Outgoing) -> None:
-        """Send a message when all that came with what it answers is taken: perhaps another worker takes it."""
-        self._owed.append(message)
-
-    def pay(self) -> None:
-        """Send what is owed."""
-        while self._owed:
-            self.say(self._owed.pop(0))
 
     def flush(self) -> bool:
         """Send what the core has to say; return whether our side has ended with it."""

@@ -6,19 +6,15 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Sequence
 
 import pytest
 
 from tests.support.handing_over import Doors, doors, session_of
 from tests.support.media_plane import RawPeer, client_frame, text_frame, upgrade
-from tests.support.routes import ROUTES
 from tests.support.waiting import until
-from wavstream.dialects.events import Event, Outgoing, Reply, StreamStopped
-from wavstream.dialects.pcm import PcmDialect
+from wavstream.dialects.events import StreamStopped
 from wavstream.errors import LimitReached
 from wavstream.media.endpoint import MediaLimits
-from wavstream.media.routes import Route
 from wavstream.workers.boundary import WorkerUnavailable
 
 HERE, THERE = session_of(0), session_of(1)
@@ -266,26 +262,3 @@ async def test_500_streams_in_a_moment_are_all_where_they_belong() -> None:
                 assert sink.audio == b"".join(AUDIO[:2])
         assert len(peers) == 500
         assert both.counted(0) == both.counted(1) == (250, 250, 250)
-
-
-class Answering(PcmDialect):
-    """Answers its first text, before it starts with it."""
-
-    def text(self, message: bytes) -> Sequence[Event]:
-        return (Reply(Outgoing(is_text=True, data=b"hello")), *super().text(message))
-
-
-@pytest.mark.parametrize("worker", [0, 1])
-async def test_an_answer_is_given_by_the_worker_that_has_the_session_and_once(
-    monkeypatch: pytest.MonkeyPatch, worker: int
-) -> None:
-    route = Route(dialect=Answering, parameters={})
-    monkeypatch.setitem(ROUTES._routes, ("media", "pcm"), route)
-    async with doors() as both:
-        peer = await both.doors[0].dial(upgrade("/media/pcm"))
-        await peer.head()
-        peer.send(text_frame({"session_id": session_of(worker), "codec": "l16"}), client_frame(9, b"ping"))
-        await both.sink(worker)
-        assert [await peer.receive() for _ in range(2)] == [(1, b"hello"), (10, b"ping")]
-        peer.send(client_frame(9, b"again"))
-        assert await peer.receive() == (10, b"again")

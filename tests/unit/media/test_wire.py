@@ -113,14 +113,3 @@ def test_a_peer_that_never_reads_is_dropped(waiting: int, is_aborted: bool) -> N
     core.send_pong(b"1")
     to_peer.flush()
     assert (transport.did[-1] == "abort") is is_aborted
-
-
-def test_what_is_owed_is_sent_when_it_is_paid_in_its_order_and_once() -> None:
-    transport = Transport()
-    to_peer, _ = wire(transport)
-    for data in (b"1", b"2"):
-        to_peer.owe(Outgoing(is_text=True, data=data))
-    assert transport.did == []
-    to_peer.pay()
-    to_peer.pay()
-    assert transport.did == [b"\x81\x011", b"\x81\x012"]
