@@ -151,7 +151,7 @@ def test_of_a_stream_that_never_starts_no_more_than_its_room_is_kept(name: str) 
                 return
     except MediaError:
         return
-    assert len(audio_of(events)) == kept
+    assert sum(event.messages for event in events if isinstance(event, Frame)) * len(message) == kept
 
 
 @EVERY_DIALECT
@@ -169,6 +169,6 @@ def test_a_stream_that_has_waited_starts_with_what_was_kept_or_is_refused_or_wai
     except MediaError:
         return
     if any(isinstance(event, StreamStarted) for event in events):
-        assert len(audio_of(events)) == 5 * len(message)
+        assert sum(event.messages for event in events if isinstance(event, Frame)) == 5
     else:
         assert not {type(event) for event in events} - {Ignored}
