@@ -166,7 +166,7 @@ async def test_a_vendor_that_has_no_dialect_is_told_so(tmp_path: Path) -> None:
         await socket.send(json.dumps({"command": "connect", "applicationKey": "k", "callId": "c"}))
         code, reason = await close_code(socket)
     assert code == 1008
-    assert (reason or "").startswith("dialect: Sinch's connect: wavstream has no dialect for it")
+    assert (reason or "").startswith("dialect: Sinch's connect: there is no dialect for it")
 
 
 @pytest.mark.parametrize("dialect", ["audio-fork", "audio-stream", "auto"])

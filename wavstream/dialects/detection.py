@@ -222,7 +222,7 @@ class AutoDialect(Dialect):
         """Return the dialect, and the events of what was kept (rule 3); ``last``: asked if it has not started then."""
         kind = DIALECTS.get(name)
         if kind is None:  # rule 4
-            raise BadParameter("dialect", f"{what or name}: wavstream has no dialect for it, or this version has not")
+            raise BadParameter("dialect", f"{what or name}: there is no dialect for it, or not in this version")
         dialect = kind(self._request)
         events: list[Event] = [Detected(dialect)]
         try:
