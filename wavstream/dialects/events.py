@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from wavstream.errors import MediaError
 from wavstream.model.audio import Channel, MediaFormat, Track, TrackClock
 from wavstream.model.call import CallFacts
 
@@ -220,7 +221,26 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     message: Outgoing
 
 
-Event = Detected | Reply | StreamStarted | Frame | Dtmf | Mark | CallInfo | Paused | Resumed | StreamStopped | Ignored
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """What had been kept for the dialect is refused by it, behind the events before this; raised in its name."""
+
+    error: MediaError
+
+
+Event = (
+    Refused
+    | Detected
+    | Reply
+    | StreamStarted
+    | Frame
+    | Dtmf
+    | Mark
+    | CallInfo
+    | Paused
+    | Resumed
+    | StreamStopped
+    | Ignored
+)
 
 
 MAX_JOINED = 255

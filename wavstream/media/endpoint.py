@@ -75,6 +75,8 @@ class MediaCounters:
     """Media WebSockets that are open now to tell a peer that its key is not right (``unauthorized``)."""
     streams_opened: int = 0
     """Streams that introduced themselves."""
+    spoken: Counter[str] = field(default_factory=Counter)
+    """The same, by the names of their dialects; of those that were found out too."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Messages that meant nothing to us, by reason."""
     closed: Counter[int | str] = field(default_factory=Counter)

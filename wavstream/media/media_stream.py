@@ -34,6 +34,7 @@ from wavstream.dialects.events import (
     Frame,
     Ignored,
     Reason,
+    Refused,
     Reply,
     StreamStarted,
     StreamStopped,
@@ -150,13 +151,15 @@ class MediaStream:
         return ()
 
     def deliver(self, event: Event, arrival_us: int) -> None:
-        """Pass an event on; raise PeerError if the session refuses it, InternalError if the dialect is wrong."""
+        """Pass an event on; raise PeerError if it is refused, InternalError if the dialect is wrong."""
         if self.state > State.LIVE:  # rule 1
             return
         if type(event) is Ignored:
             self._ignore(event.reason)
         elif type(event) is Detected:
             self.dialect = event.dialect
+        elif type(event) is Refused:
+            raise event.error
         elif type(event) is Reply:  # its peer is gone
             return
         elif type(event) is StreamStarted:
@@ -267,6 +270,7 @@ class MediaStream:
         if self.state is State.LIVE:
             self.sink = sink
         endpoint.counters.streams_opened += 1
+        endpoint.counters.spoken[self.dialect.name] += 1
 
     def _take_pending(self, arrival_us: int) -> None:
         """Deliver what the dialect held back."""

@@ -11,6 +11,7 @@ from wavstream import __version__
 from wavstream.access.authenticator import Authenticator
 from wavstream.api.request_counts import RequestCounts
 from wavstream.dialects.events import Reason
+from wavstream.dialects.registry import DIALECTS
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.media.closing import COUNTED_CODES
@@ -182,6 +183,7 @@ def _media(counters: MediaCounters) -> Iterator[MetricSample]:
     yield MetricSample("wavstream_open_sockets", "Media WebSockets that are open.", counters.open_sockets)
     # All that there can be, from the start, as in `_ends`.
     for name, help_, label, known, counts in (
+        ("wavstream_streams_spoken_total", "Streams that started, by dialect.", "dialect", DIALECTS, counters.spoken),
         ("wavstream_ignored_messages_total", "Messages that meant nothing to us.", "reason", Reason, counters.ignored),
         ("wavstream_closed_sockets_total", "Media WebSockets that ended.", "code", COUNTED_CODES, counters.closed),
         ("wavstream_refused_handshakes_total", "Handshakes refused.", "status", _REFUSED_WITH, counters.refused),
