@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -76,10 +76,11 @@ class JsonMediaDialect(Dialect):
     """Events of the vendor that mean nothing to a recording."""
     holds_early_media: ClassVar[bool] = True
     """Whether audio that overtook its start is held (rule 5)."""
-    decode: ClassVar[Callable[[bytes], Any]]
-    """Reads a message: an object with ``event``, ``stream_id``, and ``media``, which is a ``Media`` or None."""
+    decoder: ClassVar[msgspec.json.Decoder[Any]]
+    """Of a message: an object with ``event``, ``stream_id``, and ``media``, which is a ``Media`` or None."""
 
     __slots__ = (
+        "_decode",
         "_early",
         "_early_bytes",
         "_ends",
@@ -93,6 +94,7 @@ class JsonMediaDialect(Dialect):
 
     def __init__(self, request: UpgradeRequest) -> None:
         self._request = request
+        self._decode = self.decoder.decode
         self._tracks: dict[str | None, int] = {}
         """Indices by the names that frames give; none before the start."""
         self._ends: list[int] = []
@@ -110,8 +112,9 @@ class JsonMediaDialect(Dialect):
 
     def text(self, message: bytes) -> Sequence[Event]:
         """Return the events of a message; raise BadPayload or BadParameter, after the start only for rule 4."""
+        decode = self._decode
         try:
-            decoded = self.decode(message)
+            decoded = decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._other(message)
         except RecursionError:
@@ -125,7 +128,7 @@ class JsonMediaDialect(Dialect):
     def is_audio(self, message: bytes) -> bool:
         """Return whether this is a whole ``media`` message; reading it makes few objects, however long it is."""
         try:
-            decoded = self.decode(message)
+            decoded = self._decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         return decoded.event == "media" and decoded.media is not None
@@ -272,6 +275,13 @@ def text_in(fields: Mapping[str, Any], event: str, name: str) -> str:
     part = fields.get(event)
     text = part.get(name) if isinstance(part, dict) else None
     return text if isinstance(text, str) else ""
+
+
+def whole_number(value: object) -> int | None:
+    """Return a number that counts something, which may be a text; None: it is none."""
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) <= _MAX_DIGITS else None
+    return int(value) if isinstance(value, int | float) and 0 <= value < 10**_MAX_DIGITS else None
 
 
 def _number(text: str) -> float:

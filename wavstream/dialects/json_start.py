@@ -1,7 +1,7 @@
 """The start of a stream whose audio is in JSON: what vendors say in it, under whatever names, and what follows.
 
-1. What the customer set wins over what the vendor tells: custom parameters, then the query, then the vendor's own fields
-   (such as ``from``), then the route's defaults.
+1. What the customer set wins over what the vendor tells: custom parameters, then the query, then the vendor's own
+   fields (such as ``from``), then the route's defaults.
 2. The format must be right, so a wrong one is refused. A fact of the call that makes no sense (a number without digits,
    an id that is null) is left out.
 3. Ids of the vendor come first among the ids of the call, which has room for so many; a secret is never one.

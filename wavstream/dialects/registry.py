@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from wavstream.dialects.bandwidth import BandwidthDialect
 from wavstream.dialects.base import Dialect
+from wavstream.dialects.exotel import ExotelDialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.pcm import PcmDialect
+from wavstream.dialects.plivo import PlivoDialect
+from wavstream.dialects.signalwire import SignalWireDialect
+from wavstream.dialects.telnyx import TelnyxDialect
 from wavstream.dialects.twilio import TwilioDialect
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
@@ -18,6 +23,11 @@ DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
             TwilioDialect,
             AudioForkDialect,
             AudioStreamDialect,
+            TelnyxDialect,
+            SignalWireDialect,
+            PlivoDialect,
+            BandwidthDialect,
+            ExotelDialect,
         )
     }
 )

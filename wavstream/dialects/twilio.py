@@ -104,7 +104,7 @@ class TwilioDialect(JsonMediaDialect):
             Codec.L16BE: "audio/x-l16",
         },
     )
-    decode = msgspec.json.Decoder(_Message).decode
+    decoder: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Message)
 
     __slots__ = ()
 
