@@ -1,6 +1,7 @@
 # Needs only make and Python 3.11+. Everything else goes into .venv; a second run finds it there.
 #   make demo    record a spoken conversation, end to end
 #   make test    run the test suite, beside itself; ARGS=-n0 for one process, and for a debugger
+#   make node    install the package ws, for the tests that stream with Node; without it they are skipped
 #   make serve   run the server in the foreground
 #   make bench   measure it against its budgets; ARGS=--budgets for all that must hold, five runs of each
 #   make profile where its CPU goes at 1,000 legs: a flame graph in build/
@@ -12,7 +13,7 @@
 #   make lock    write requirements/*.lock anew after a change of pyproject.toml; ARGS=--upgrade for the newest of all
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve bench profile faults faults-long hostile lint package lock
+.PHONY: help demo test node serve bench profile faults faults-long hostile lint package lock
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
@@ -42,6 +43,15 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+# Not in tests/: what is installed there would be read as a part of the project.
+NODE := build/node
+node: $(NODE)/.installed
+
+$(NODE)/.installed: tests/node/package-lock.json
+	@mkdir -p $(NODE) && cp tests/node/package.json tests/node/package-lock.json $(NODE)
+	@npm ci --silent --no-audit --no-fund --prefix $(NODE)
+	@touch $@
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m bench.run $(ARGS)

@@ -49,6 +49,8 @@ class Truth:
 
     joined_s: dict[str, list[float]] = field(default_factory=dict)
     """By leg, of each time it came; from the start of the schedule."""
+    opened_s: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """The same by session and leg, where several calls are played."""
     still_s: float = 0.0
     """The longest that this process, caller and server in one, stood still."""
 
@@ -92,7 +94,9 @@ async def witnessed(service: Service) -> AsyncIterator[Truth]:
     start_us, seen_s = service.clock.now_us(), loop.time()
 
     def open_stream(started: StreamStarted, *, now_us: int, **more: Any) -> Any:
-        truth.joined_s.setdefault(started.leg or "", []).append((now_us - start_us) / 1e6)
+        at_s = (now_us - start_us) / 1e6
+        truth.joined_s.setdefault(started.leg or "", []).append(at_s)
+        truth.opened_s.setdefault((started.session_id or "", started.leg or ""), []).append(at_s)
         return opened(started, now_us=now_us, **more)
 
     def look() -> None:

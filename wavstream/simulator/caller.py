@@ -1,7 +1,8 @@
 """One leg of a call, played to the server over a real WebSocket as a media server would play it.
 
 Every message is due at a fixed time from the start of the call, not at a pause after the message before, so an hour of
-audio takes an hour. A leg that is late sends everything that is due at once.
+audio takes an hour. A leg that is late sends everything that is due at once. What a quirk does to a message is done
+behind the vendor that made and numbered it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from wavstream.errors import Forbidden, LimitReached, NotFound, OperatorError, P
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.quirks import PTIME_MS, Break, Dial, HangUp, Quirk, Send, steps
+from wavstream.simulator.quirks import Joined, LateOpening, Quirk
 from wavstream.simulator.refusals import said
-from wavstream.simulator.vendors.base import AnyCodec, Peer, StreamDescription
+from wavstream.simulator.steps import Break, Dial, HangUp, Make, Send, steps
+from wavstream.simulator.vendors.base import PTIME_MS, AnyCodec, Message, Peer, StreamDescription
 from wavstream.simulator.vendors.registry import PEERS
 
 MAX_MESSAGES_A_SECOND = 400
@@ -44,8 +46,12 @@ class Leg:
     quirks: Sequence[Quirk] = ()
     query: Mapping[str, str] = field(default_factory=dict)
     """More parameters of the stream, such as ``record`` or ``clock``; in the query, or where the dialect has them."""
+    seed: int = 0
+    """Of what its quirks leave to chance; another leg of the same seed has other luck."""
 
-    def description(self, session_id: str, *, call_s: float = 0.0, drops: int = 0) -> StreamDescription:
+    def description(
+        self, session_id: str, *, call_s: float = 0.0, drops: int = 0, away_s: float = 0.0
+    ) -> StreamDescription:
         """Return what a connection of it carries that is made at this moment of the call."""
         return StreamDescription(
             session_id=session_id,
@@ -56,6 +62,7 @@ class Leg:
             parameters=self.query,
             call_s=call_s,
             drops=drops,
+            away_s=away_s,
         )
 
 
@@ -71,6 +78,8 @@ class LegReport:
     """Connections made: one, and one for every time that the leg came back."""
     bytes_received: int
     """Bytes of audio that the server sent."""
+    samples_lost: int = 0
+    """Samples of each channel that were made into messages and never sent."""
     joined_s: tuple[float, ...] = field(default=(), compare=False)
     """When each connection was open, in seconds of real time from the call's start."""
 
@@ -94,39 +103,60 @@ async def play_leg(
     """
     loop = asyncio.get_running_loop()
     start_s = loop.time() if start_s is None else start_s
+    kind = PEERS[dialect]
     key_headers = {"Authorization": f"Bearer {key}"} if key else {}
     connection: _Connection | None = None
-    samples_sent = messages_sent = dials = bytes_received = 0
+    unsent: dict[int, int] = {}
+    samples_sent = messages_sent = bytes_received = 0
+    broken_s = 0.0
     joined_s: list[float] = []
     try:
         for step in steps(
-            len(leg.samples), rate_hz=leg.rate_hz, quirks=leg.quirks, message_samples=_message_samples(leg, speed)
+            len(leg.samples),
+            rate_hz=leg.rate_hz,
+            quirks=leg.quirks,
+            message_samples=_message_samples(leg, speed),
+            backlog_s=kind.backlog_s,
+            seed=f"{leg.seed} {leg.name}",
         ):
             await asyncio.sleep(start_s + step.due_s / speed - loop.time())
             match step:
                 case Dial():
-                    peer = PEERS[dialect](leg.description(session_id, call_s=step.due_s, drops=dials))
+                    drops = len(joined_s)
+                    away_s = step.due_s - broken_s if drops else 0.0
+                    peer = kind(leg.description(session_id, call_s=step.due_s, drops=drops, away_s=away_s))
                     url = server.media_url(dialect, session_id, leg.name, peer.query())
                     socket = await _dial(url, {**key_headers, **peer.headers()}, peer.subprotocol)
-                    connection = _Connection(socket, peer)
+                    connection = _Connection(socket, peer, leg.quirks)
                     await connection.open()
-                    dials += 1
                     joined_s.append(loop.time() - start_s)
+                case Make(first=first, end=end) if connection is not None:
+                    connection.make(first, leg.samples[first:end])
+                    unsent[first] = end - first
                 case Send(first=first, end=end) if connection is not None:
                     messages_sent += await connection.play(first, leg.samples[first:end])
                     samples_sent += end - first
+                    unsent.pop(first, None)
                     if progress is not None:
                         progress(end)
                 case Break() if connection is not None:
                     bytes_received += await connection.abort()
-                    connection = None
+                    connection, broken_s = None, step.due_s
                 case HangUp() if connection is not None:
                     bytes_received += await connection.hang_up()
                     connection = None
     finally:
         if connection is not None:
             await connection.abort()
-    return LegReport(leg.name, samples_sent, messages_sent, dials, bytes_received, tuple(joined_s))
+    return LegReport(
+        leg.name,
+        samples_sent,
+        messages_sent,
+        len(joined_s),
+        bytes_received,
+        samples_lost=sum(unsent.values()),
+        joined_s=tuple(joined_s),
+    )
 
 
 async def play_call(
@@ -173,9 +203,17 @@ async def play_call(
 class _Connection:
     """One connection: sends the leg's messages, and reads what the server sends all the while."""
 
-    def __init__(self, websocket: ClientConnection, peer: Peer) -> None:
+    def __init__(self, websocket: ClientConnection, peer: Peer, quirks: Sequence[Quirk]) -> None:
         self._websocket = websocket
         self._peer = peer
+        self._made: dict[int, list[Message]] = {}
+        """Messages that are not, or not only, sent in their turn, by their first sample."""
+        self._opening: list[Message] = []
+        """What is still to be said of the audio."""
+        late = [int(quirk.messages) for quirk in quirks if isinstance(quirk, LateOpening)]
+        self._behind = max(late, default=peer.opening_behind)
+        """Messages of audio until then."""
+        self._joins = any(isinstance(quirk, Joined) for quirk in quirks)
         self._bytes_received = 0
         self._ready = asyncio.Event()
         self._receiving = asyncio.create_task(self._receive())
@@ -185,7 +223,10 @@ class _Connection:
 
         Raise PeerError if the server has ended the stream, or has not answered.
         """
-        await self._send(self._peer.opening())
+        self._opening = self._peer.opening()
+        if self._joins:
+            self._opening = ["".join(str(text) for text in (*self._opening, self._peer.joined_text()))]
+        await self._open_if_due()
         if not self._peer.is_ready:
             try:
                 await asyncio.wait_for(self._ready.wait(), _ANSWER_TIMEOUT_S)
@@ -194,15 +235,26 @@ class _Connection:
         if not self._peer.is_ready:
             raise self._ended_by_server()
 
+    def make(self, first: int, samples: Samples) -> None:
+        """Have the vendor make the messages of this audio, for ``play`` to send at another time, or never."""
+        self._made[first] = self._peer.audio(first, samples)
+
     async def play(self, first: int, samples: Samples) -> int:
         """Send audio and return the number of messages; raise PeerError if the server has ended the stream."""
-        messages = self._peer.audio(first, samples)
+        messages = self._made.get(first) or self._peer.audio(first, samples)
         await self._send(messages)
+        self._behind -= len(messages)
+        await self._open_if_due()
         return len(messages)
+
+    async def _open_if_due(self) -> None:
+        if self._opening and self._behind <= 0:
+            opening, self._opening = self._opening, []
+            await self._send(opening)
 
     async def hang_up(self) -> int:
         """Close with 1000 and return the bytes received; raise PeerError if the server closed with another code."""
-        await self._send(self._peer.closing())
+        await self._send([*self._opening, *self._peer.closing()])
         await self._websocket.close(1000)
         await self._receiving
         if self._websocket.close_code != 1000:

@@ -1,22 +1,24 @@
-"""The steps of a leg in time, and the quirks that change them: how a media server sends, and how it misbehaves.
+"""How a media server misbehaves: quirks as values, and how they are written.
 
-A quirk is a value. ``steps`` makes the steps from the length of the audio and the quirks, and reads no clock, so the
-same quirks always make the same call. All times are seconds of the call from the moment at which the leg should dial
-(the start of the audio, unless the leg joins late); a quirk at 3 s changes the first message that starts at 3 s or
-later.
+There are two kinds. Timed ones happen at a moment that is given, ``NAME:NUMBER[:NUMBER]``, on any dialect. Vendor-like
+ones are ``NAME`` or ``NAME=NUMBER``: they happen where chance has them, the same for the same seed, and only on the
+dialects whose vendor has them (``Peer.quirks``). ``steps`` makes what a leg does of both.
+
+All times of timed quirks are seconds of the call from the moment at which the leg should dial (the start of the audio,
+unless the leg joins late); a quirk at 3 s changes the first message that starts at 3 s or later.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from wavstream.errors import OperatorError
-
-PTIME_MS = 20
-"""Milliseconds of audio in a message, when no quirk says otherwise."""
+from wavstream.model.audio import Codec
+from wavstream.simulator.vendors.base import PTIME_MS as PTIME_MS
+from wavstream.simulator.vendors.base import AnyCodec, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The connection breaks without a close, and the leg comes back after a while; the audio between is lost."""
+    """The connection breaks without a close, and the leg comes back after a while.
+
+    The audio between is lost, but for what a vendor keeps of it (``Peer.backlog_s``).
+    """
 
     at_s: float
     away_s: float
@@ -88,8 +93,84 @@ class Chunks:
     samples: float
 
 
-Quirk = Stall | Gap | Drop | Late | Drift | Delay | Swap | Double | Chunks
-_BY_NAME: dict[str, type[Quirk]] = {
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """So many of a hundred messages are made, and numbered, and never sent."""
+
+    name: ClassVar[str] = "lost"
+    refusal: ClassVar[str] = (
+        "its messages have neither a number nor a time, so nobody could tell; gap:AT_S:FOR_S leaves audio out"
+    )
+    percent: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """So many of a hundred messages are sent behind the next one."""
+
+    name: ClassVar[str] = "swap"
+    refusal: ClassVar[str] = "its messages have neither a number nor a time, and keep their order"
+    percent: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """So many of a hundred messages are sent twice."""
+
+    name: ClassVar[str] = "dup"
+    refusal: ClassVar[str] = "its messages have neither a number nor a time, and each comes once"
+    percent: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """About every five seconds nothing is sent for so long, and then what is due at once."""
+
+    name: ClassVar[str] = "burst"
+    refusal: ClassVar[str] = "it sends in time"
+    milliseconds: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """The connection breaks once, somewhere in the middle, and the leg comes back after so long, as its vendor does."""
+
+    name: ClassVar[str] = "reconnect"
+    refusal: ClassVar[str] = "it hangs up instead of coming back"
+    milliseconds: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class LateOpening:
+    """What describes the audio comes behind so many messages of it."""
+
+    name: ClassVar[str] = "late"
+    refusal: ClassVar[str] = "what describes its audio comes first; late:BY_S has the leg join late"
+    messages: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Texts that wait for the same write become one: what describes the audio, and a key that is pressed then."""
+
+    name: ClassVar[str] = "joined"
+    refusal: ClassVar[str] = "each of its texts is a message of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class Ptime:
+    """Messages have so many milliseconds of audio."""
+
+    name: ClassVar[str] = "ptime"
+    refusal: ClassVar[str] = f"its messages have {PTIME_MS} ms"
+    milliseconds: float
+
+
+Timed = Stall | Gap | Drop | Late | Drift | Delay | Swap | Double | Chunks
+Vendors = Lost | Swapped | Repeated | Burst | Reconnect | LateOpening | Joined | Ptime
+Quirk = Timed | Vendors
+
+_TIMED: Mapping[str, type[Timed]] = {
     "stall": Stall,
     "gap": Gap,
     "drop": Drop,
@@ -100,117 +181,92 @@ _BY_NAME: dict[str, type[Quirk]] = {
     "double": Double,
     "chunks": Chunks,
 }
+_VENDORS: Mapping[str, type[Vendors]] = {
+    kind.name: kind for kind in (Lost, Swapped, Repeated, Burst, Reconnect, LateOpening, Joined, Ptime)
+}
+_UNITS = {"percent": "N%", "milliseconds": "MS", "messages": "N"}
+_MOST = {"percent": 50.0, "milliseconds": 5_000.0, "messages": 100.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Open the stream."""
+def parse_quirks(text: str) -> Iterator[tuple[str | None, Quirk]]:
+    """Read ``[LEG=]QUIRK,QUIRK,...``; yield each with its leg (None: every leg); raise OperatorError.
 
-    due_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send one message."""
-
-    due_s: float
-    first: int
-    """The first sample of the audio in it."""
-    end: int
-    """The sample after the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """Abort the connection without a closing handshake."""
-
-    due_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """Close the stream with 1000."""
-
-    due_s: float
-
-
-Step = Dial | Send | Break | HangUp
-
-
-def parse_quirk(text: str) -> tuple[str | None, Quirk]:
-    """Read ``[LEG=]NAME:NUMBER[:NUMBER]``; return the leg (None: every leg) and the quirk; raise OperatorError."""
-    leg, _, rest = text.rpartition("=")
-    name, *numbers = rest.split(":")
-    kind = _BY_NAME.get(name)
-    try:
-        if kind is None or len(numbers) != len(fields(kind)):
-            raise ValueError(name)
-        return leg or None, kind(*(float(number) for number in numbers))
-    except ValueError:
-        raise OperatorError(f"--quirk {text}: not one of {quirk_forms()}; LEG= before it makes it one leg's") from None
+    A leg holds for what follows it in the text, up to another one.
+    """
+    leg: str | None = None
+    for part in text.split(","):
+        head, _, rest = part.partition("=")
+        # `lost=2%` has no leg, `b=lost=2%`, `b=swap` and `b=stall:1:2` have one.
+        if rest and head not in _VENDORS:
+            leg, part = head, rest
+        try:
+            yield leg, _parse(part)
+        except ValueError:
+            raise OperatorError(
+                f"--quirk {text}: {part or 'nothing'} is not one of {quirk_forms()}; LEG= before it makes it one leg's"
+            ) from None
 
 
 def quirk_forms() -> str:
     """Return how each quirk is written, for help texts."""
-    return ", ".join(":".join([name, *(f.name.upper() for f in fields(kind))]) for name, kind in _BY_NAME.items())
+    return ", ".join([*(_form_of_vendors(kind) for kind in _VENDORS.values()), *map(_form_of_timed, _TIMED)])
 
 
-def steps(
-    total_samples: int, *, rate_hz: int, quirks: Sequence[Quirk] = (), message_samples: int | None = None
-) -> Iterator[Step]:
-    """Yield everything that the leg does, in order; ``message_samples`` is the size of a message without Chunks."""
-    late_s = sum(quirk.by_s for quirk in quirks if isinstance(quirk, Late))
-    real_rate_hz = rate_hz * (1 + sum(quirk.ppm for quirk in quirks if isinstance(quirk, Drift)) / 1e6)
-    stalls = [quirk for quirk in quirks if isinstance(quirk, Stall)]
-    gaps = [quirk for quirk in quirks if isinstance(quirk, Gap)]
-    drops = [quirk for quirk in quirks if isinstance(quirk, Drop)]
-    delays = [quirk for quirk in quirks if isinstance(quirk, Delay)]
-    moved = [quirk for quirk in quirks if isinstance(quirk, Swap | Double)]
-    usual = message_samples or rate_hz * PTIME_MS // 1000
-    sizes = [max(int(quirk.samples), 1) for quirk in quirks if isinstance(quirk, Chunks)] or [usual]
-
-    away: Drop | None = None
-    put_off: list[Send] = []
-    at_s = due_s = late_s
-    yield Dial(late_s)
-    first = 0
-    for size in itertools.cycle(sizes):
-        if first >= total_samples:
-            break
-        end = min(first + size, total_samples)
-        at_s = late_s + first / real_rate_hz
-        drop = next((drop for drop in drops if _within(at_s, drop.at_s, drop.away_s)), None)
-        if drop is not away:
-            if away is not None:
-                yield Dial(away.at_s + away.away_s)
-            if drop is not None:
-                yield Break(drop.at_s)
-            away = drop
-        if drop is None and not any(_within(at_s, gap.at_s, gap.for_s) for gap in gaps):
-            ends = [stall.at_s + stall.for_s for stall in stalls if _within(at_s, stall.at_s, stall.for_s)]
-            delay_s = sum(quirk.for_s for quirk in delays if at_s >= quirk.at_s)
-            due_s = max([at_s + delay_s, *ends])
-            yield from _take_due(put_off, until_s=due_s)
-            here = [quirk for quirk in moved if _within(at_s, quirk.at_s, size / real_rate_hz)]
-            put_off += [Send(due_s + quirk.by_s, first, end) for quirk in here]
-            if not any(isinstance(quirk, Swap) for quirk in here):
-                yield Send(due_s, first, end)
-        first = end
-    if away is not None:
-        yield Dial(away.at_s + away.away_s)
-    for late in _take_due(put_off, until_s=math.inf):
-        yield late
-        due_s = late.due_s
-    yield HangUp(max(due_s, late_s + total_samples / real_rate_hz))
+def check_quirks(quirks: Sequence[Quirk], peer: type[Peer], codec: AnyCodec) -> None:
+    """Raise OperatorError if the vendor has one of these not, with the reason."""
+    for quirk in quirks:
+        name = getattr(quirk, "name", None)
+        if isinstance(quirk, Vendors) and name not in peer.quirks:
+            raise OperatorError(f"--quirk {name}: {peer.dialect} does not have it: {quirk.refusal}")
+        if isinstance(quirk, Ptime | Chunks) and not isinstance(codec, Codec):
+            raise OperatorError(f"--quirk {_form(quirk)}: a packet of {codec} has {PTIME_MS} ms; leave it out")
 
 
-def _take_due(put_off: list[Send], *, until_s: float) -> list[Send]:
-    """Remove and return the messages that are due by then, in their order."""
-    due = sorted((send for send in put_off if send.due_s <= until_s), key=lambda send: send.due_s)
-    put_off[:] = [send for send in put_off if send.due_s > until_s]
-    return due
+def needs_chance(quirks: Sequence[Quirk]) -> bool:
+    """Return whether what happens depends on the seed."""
+    return any(isinstance(quirk, Lost | Swapped | Repeated | Burst | Reconnect) for quirk in quirks)
 
 
-def _within(at_s: float, start_s: float, length_s: float) -> bool:
-    """Compare to the microsecond, so that 0.1 + 0.2 is 0.3."""
-    return 0 <= round((at_s - start_s) * 1e6) < round(length_s * 1e6)
+def _parse(text: str) -> Quirk:
+    """Return the quirk; raise ValueError."""
+    if ":" in text:
+        name, *numbers = text.split(":")
+        kind = _TIMED.get(name)
+        if kind is None or len(numbers) != len(fields(kind)):
+            raise ValueError(text)
+        return kind(*(_number(number) for number in numbers))
+    name, has_number, number = text.partition("=")
+    vendors = _VENDORS.get(name)
+    if vendors is None:
+        raise ValueError(text)
+    return _with_number(vendors, number) if has_number or vendors is Ptime else vendors()  # type: ignore[call-arg]
+
+
+def _with_number(kind: type[Vendors], text: str) -> Quirk:
+    unit = next((each.name for each in fields(kind)), None)
+    if unit is None:
+        raise ValueError(text)
+    number = _number(text.removesuffix("%" if unit == "percent" else "ms" if unit == "milliseconds" else ""))
+    if not 0 < number <= _MOST[unit]:
+        raise ValueError(text)
+    return kind(number)  # type: ignore[call-arg]
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _form(quirk: Quirk) -> str:
+    return quirk.name if isinstance(quirk, Vendors) else type(quirk).__name__.lower()
+
+
+def _form_of_timed(name: str) -> str:
+    return ":".join([name, *(each.name.upper() for each in fields(_TIMED[name]))])
+
+
+def _form_of_vendors(kind: type[Vendors]) -> str:
+    unit = next((f"={_UNITS[each.name]}" for each in fields(kind)), "")
+    return f"{kind.name}{unit}" if kind is Ptime or not unit else f"{kind.name}[{unit}]"

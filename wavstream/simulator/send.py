@@ -7,6 +7,7 @@ was given (a file, an option, or no server at the address).
 from __future__ import annotations
 
 import asyncio
+import random
 import string
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -26,7 +27,7 @@ from wavstream.rendering.codecs.encode import Samples
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.caller import Leg, LegReport, play_call
 from wavstream.simulator.control import Control
-from wavstream.simulator.quirks import Quirk, parse_quirk
+from wavstream.simulator.quirks import check_quirks, needs_chance, parse_quirks
 from wavstream.simulator.vendors.registry import PEERS
 
 EXIT_OK, EXIT_CALL_FAILED = 0, 1
@@ -51,7 +52,9 @@ class SendRequest:
     speed: float = 1.0
     """Call seconds in a second; infinity for as fast as the server takes it."""
     quirks: Sequence[str] = ()
-    """As ``parse_quirk`` reads them."""
+    """As ``parse_quirks`` reads them."""
+    seed: int | None = None
+    """Of what quirks leave to chance; None: a fresh one, which is printed."""
     key: str | None = None
     record: bool = False
     """Whether the streams ask for a recording."""
@@ -99,6 +102,8 @@ def _run_send(request: SendRequest, console: Console) -> int:
             )
         )
     console.print(f"session {session_id}: {_summary(reports, rates_hz)}", markup=False, highlight=False, soft_wrap=True)
+    if any(needs_chance(leg.quirks) for leg in legs):
+        console.print(f"the same again with --seed {legs[0].seed}", markup=False, highlight=False, soft_wrap=True)
     if not request.record and _was_recorded(server, session_id, over, request.key) is False:
         line = f"nothing of it is kept: no recording of session {session_id} was running; start one before, or --record"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -165,29 +170,39 @@ def _prepare(request: SendRequest) -> tuple[ServerAddress, str, list[Leg]]:
     names = string.ascii_lowercase[: len(request.files)]
     if not 1 <= len(request.files) <= len(string.ascii_lowercase):
         raise OperatorError(f"{len(request.files)} files: give 1 to 26, one for each leg")
-    quirks = [parse_quirk(text) for text in request.quirks]
-    for leg, quirk in quirks:
-        if leg is not None and leg not in names:
-            raise OperatorError(f"--quirk {leg}={quirk}: there is no leg {leg}; the legs are {', '.join(names)}")
-    legs = [_leg(name, file, request, quirks) for name, file in zip(names, request.files, strict=True)]
+    quirks = [each for text in request.quirks for each in parse_quirks(text)]
+    for name, quirk in quirks:
+        if name is not None and name not in names:
+            raise OperatorError(f"--quirk {name}={quirk}: there is no leg {name}; the legs are {', '.join(names)}")
+    codec = next(codec for codec in peer.codecs if request.codec in (None, codec.value))
+    check_quirks([quirk for _, quirk in quirks], peer, codec)
+    seed = random.randrange(1_000_000) if request.seed is None else request.seed
+    legs = [
+        Leg(
+            name,
+            *read_wav(file),
+            codec,
+            quirks=[quirk for leg, quirk in quirks if leg in (None, name)],
+            query={"record": "1"} if request.record else {},
+            seed=seed,
+        )
+        for name, file in zip(names, request.files, strict=True)
+    ]
+    for leg, file in zip(legs, request.files, strict=True):
+        if leg.samples.shape[1] > peer.max_channels:
+            raise OperatorError(f"{file}: {request.dialect} carries one channel; give each its own file")
+        if peer.rates_hz is not None and leg.rate_hz not in peer.rates_hz:
+            rates = ", ".join(map(str, peer.rates_hz))
+            raise OperatorError(
+                f"{file}: {request.dialect} carries {rates} Hz; sox {file} -r {peer.rates_hz[0]} out.wav"
+            )
     return ServerAddress.parse(request.url), session_id, legs
-
-
-def _leg(name: str, file: Path, request: SendRequest, quirks: Sequence[tuple[str | None, Quirk]]) -> Leg:
-    samples, rate_hz = read_wav(file)
-    return Leg(
-        name,
-        samples,
-        rate_hz,
-        next(codec for codec in PEERS[request.dialect].codecs if request.codec in (None, codec.value)),
-        quirks=[quirk for leg, quirk in quirks if leg in (None, name)],
-        query={"record": "1"} if request.record else {},
-    )
 
 
 def _summary(reports: Sequence[LegReport], rates_hz: dict[str, int]) -> str:
     return ", ".join(
         f"leg {report.leg} {report.samples_sent / rates_hz[report.leg]:.2f} s in {report.messages_sent} messages"
+        + (f", {report.samples_lost / rates_hz[report.leg]:.2f} s lost" if report.samples_lost else "")
         + (f", {report.dials} connections" if report.dials != 1 else "")
         for report in reports
     )

@@ -21,7 +21,10 @@ def send(
     session: Annotated[str | None, typer.Option(help="The call's id; default: a fresh one.")] = None,
     codec: Annotated[str | None, typer.Option(help="l16, l16be, pcmu or pcma; default: the dialect's usual.")] = None,
     speed: Annotated[float, typer.Option(help="Times real time; inf: as fast as the server takes it.")] = 1.0,
-    quirk: Annotated[list[str] | None, typer.Option(help="What goes wrong, such as a=stall:2:1.5.")] = None,
+    quirk: Annotated[
+        list[str] | None, typer.Option(help="What goes wrong, such as lost=2%,swap or a=stall:2:1.5; see simulator.md.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats what a call with quirks left to chance.")] = None,
     record: Annotated[bool, typer.Option(help="Ask for a recording with the stream.")] = False,
     key: Key = None,
 ) -> None:
@@ -36,6 +39,7 @@ def send(
         codec=codec,
         speed=speed,
         quirks=quirk or (),
+        seed=seed,
         key=key,
         record=record,
     )

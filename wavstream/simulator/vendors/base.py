@@ -14,6 +14,13 @@ AnyCodec = Codec | PacketCodec
 Message = str | bytes
 """Of a WebSocket: a text is str, a binary message bytes."""
 
+PTIME_MS = 20
+"""Milliseconds of audio in a message, when no quirk says otherwise."""
+USUAL_QUIRKS = frozenset(("burst", "reconnect", "ptime"))
+"""Names of vendor-like quirks (``simulator.quirks``) that any vendor has unless it says otherwise."""
+NUMBERED_QUIRKS = USUAL_QUIRKS | {"lost", "swap", "dup"}
+"""Of a vendor whose messages each say where their audio belongs, by a number or a time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamDescription:
@@ -31,6 +38,8 @@ class StreamDescription:
     """How far the call is when this connection is made; more than 0 where the leg comes late, or comes back."""
     drops: int = 0
     """Connections of the leg before this one, each of which broke off."""
+    away_s: float = 0.0
+    """How long the leg had no connection before this one; 0: it has not come back."""
 
 
 class Peer(ABC):
@@ -45,6 +54,12 @@ class Peer(ABC):
     """Of a leg: two are two tracks, or interleaved."""
     rates_hz: ClassVar[Sequence[int] | None] = None
     """That it can send; None: any."""
+    quirks: ClassVar[frozenset[str]] = USUAL_QUIRKS
+    """That it may have, beside those at a given time; NUMBERED_QUIRKS where messages have a number or a time."""
+    opening_behind: ClassVar[int] = 0
+    """Messages of audio that usually come before its opening."""
+    backlog_s: ClassVar[float] = 0.0
+    """How much audio of a time without a connection it sends when it is back; what is older is lost."""
 
     def __init__(self, stream: StreamDescription) -> None:
         self.stream = stream
@@ -58,8 +73,12 @@ class Peer(ABC):
         return {}
 
     def opening(self) -> list[Message]:
-        """Return the messages before any audio."""
+        """Return the messages before any audio, or behind the first of it (``opening_behind``)."""
         return []
+
+    def joined_text(self) -> str:
+        """Return a text that waits for the same write as the opening; asked where the quirk ``joined`` is had."""
+        return ""
 
     @property
     def is_ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import Samples, encode
-from wavstream.simulator.vendors.base import AnyCodec, Message, Peer, StreamDescription
+from wavstream.simulator.vendors.base import USUAL_QUIRKS, AnyCodec, Message, Peer, StreamDescription
 
 
 class AudioForkPeer(Peer):
@@ -18,6 +18,7 @@ class AudioForkPeer(Peer):
     dialect: ClassVar[str] = "audio-fork"
     codecs: ClassVar[Sequence[AnyCodec]] = (Codec.L16,)
     subprotocol: ClassVar[str | None] = "audio.drachtio.org"
+    quirks: ClassVar[frozenset[str]] = USUAL_QUIRKS | {"joined"}
 
     def __init__(self, stream: StreamDescription) -> None:
         super().__init__(stream)
@@ -27,6 +28,10 @@ class AudioForkPeer(Peer):
     def opening(self) -> list[Message]:
         """Return the metadata."""
         return [self._metadata]
+
+    def joined_text(self) -> str:
+        """Return what an application sends of a key, by ``uuid_audio_fork send_text``."""
+        return json.dumps({"event": "dtmf", "dtmf": "5", "duration": "1600"})
 
     def audio(self, first: int, samples: Samples) -> list[Message]:
         """Return one message."""
@@ -42,15 +47,8 @@ class AudioStreamPeer(AudioForkPeer):
 
     dialect: ClassVar[str] = "audio-stream"
     subprotocol: ClassVar[str | None] = None
-
-    def opening(self) -> list[Message]:
-        """Return no message."""
-        return []
-
-    def audio(self, first: int, samples: Samples) -> list[Message]:
-        """Return one message, the first time with the metadata."""
-        late, self._metadata = self._metadata, ""
-        return [*super().audio(first, samples), *([late] if late else [])]
+    quirks: ClassVar[frozenset[str]] = USUAL_QUIRKS | {"late"}
+    opening_behind: ClassVar[int] = 1
 
     def audio_in(self, message: Message) -> bytes:
         """Return the sound in ``streamAudio``."""

@@ -10,8 +10,7 @@ from typing import ClassVar
 from wavstream.model.audio import Codec
 from wavstream.model.ids import new_id
 from wavstream.rendering.codecs.encode import Samples, encode
-from wavstream.simulator.quirks import PTIME_MS
-from wavstream.simulator.vendors.base import AnyCodec, Message, Peer, StreamDescription
+from wavstream.simulator.vendors.base import NUMBERED_QUIRKS, PTIME_MS, AnyCodec, Message, Peer, StreamDescription
 
 _ENCODINGS = {Codec.PCMU: "audio/x-mulaw", Codec.PCMA: "audio/x-alaw", Codec.L16: "audio/x-l16"}
 
@@ -21,6 +20,7 @@ class TwilioPeer(Peer):
 
     dialect: ClassVar[str] = "twilio"
     codecs: ClassVar[Sequence[AnyCodec]] = tuple(_ENCODINGS)
+    quirks: ClassVar[frozenset[str]] = NUMBERED_QUIRKS
 
     def __init__(self, stream: StreamDescription) -> None:
         super().__init__(stream)
