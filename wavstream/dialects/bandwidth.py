@@ -3,8 +3,8 @@
 1. Messages are told apart by ``eventType``, ids are in ``metadata``, the customer's fields in ``streamParams``, and the
    payload stands at the top of a message. There are no keys and no marks.
 2. There is no time, but ``sequenceNumber``: so a frame lies behind the one before it, and what numbers leave out leaves
-   room, of a message of the same size each. A number that was there before is a duplicate; one that was overtaken goes
-   where it belongs.
+   room, of a message of the same size each. One that was overtaken goes where it belongs, and one that was there before
+   where it was, so that the timeline drops the second.
 3. Whether numbers count the messages of a track or of the stream is not documented. A number that comes on both tracks
    shows that it is the former. Until then a hole in the numbers of two tracks is counted, and leaves no room: it is not
    known whose it is.
@@ -144,8 +144,8 @@ class BandwidthDialect(JsonMediaDialect):
         if not payload:
             return ()
         position, reason = self._places.place(track, media.number, len(payload))
-        ignored = () if reason is None else IGNORED[reason]
-        return ignored if position is None else (*ignored, Frame(track, position, len(payload), payload))
+        frame = Frame(track, position, len(payload), payload)
+        return (frame,) if reason is None else (*IGNORED[reason], frame)
 
     def _untimed(self, message: Mapping[str, Any]) -> Sequence[Event]:
         try:

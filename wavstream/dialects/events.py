@@ -77,7 +77,8 @@ class Reason(StrEnum):
     )
     SEQUENCE_GAP = (
         "sequence_gap",
-        "numbers of audio that never came: so much is silence in the file; the sender or its link dropped it",
+        "numbers that never came, of audio of one of two tracks: nothing tells whose it was, so the file has no silence in "
+        "its place until the timeline sees what lacks; the sender or its link dropped it",
     )
     SEQUENCE_BROKEN = (
         "sequence_broken",

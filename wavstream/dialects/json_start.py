@@ -78,6 +78,8 @@ class Said(NamedTuple):
     """The customer's own fields."""
     clock: TrackClock = TrackClock.TIMESTAMPED
     playback: MediaFormat | None = None
+    wire_codec: str | None = None
+    """Of packets that were decoded to the format."""
 
 
 def started(request: UpgradeRequest, said: Said, parameters: JsonParameters, known: Mapping[str, str]) -> StreamStarted:
@@ -96,6 +98,7 @@ def started(request: UpgradeRequest, said: Said, parameters: JsonParameters, kno
         keepalive=parameters.keepalive,
         accepts_audio=parameters.two_way,  # rule 4
         playback=said.playback if parameters.two_way else None,
+        wire_codec=said.wire_codec,
         stream_id=said.stream_id,
     )
 

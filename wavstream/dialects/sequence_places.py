@@ -1,8 +1,9 @@
 """Where frames lie that have no time, but numbers: each number is a message of the same length.
 
 1. A frame whose number follows the one before it on its track lies behind it. What the numbers leave out leaves room.
-2. A number that was there lately is a duplicate. One that was overtaken lies behind the nearest one below it. One that
-   is missing, or far from those before it, says nothing: its frame follows directly.
+2. A number that was there lately has the place that it had: the timeline knows duplicates by that. One that was
+   overtaken lies behind the nearest one below it. One that is missing, or far from those before it, says nothing: its
+   frame follows directly.
 3. Numbers count the messages of a track, or those of the stream. They are known to count a track's as soon as two
    tracks have a number in common, or if there is one track only. Until then a hole is known, and not whose it is: it
    leaves no room.
@@ -29,8 +30,8 @@ _WRAP = 2**42
 class Place(NamedTuple):
     """What becomes of a frame."""
 
-    position: int | None
-    """In samples; None: it is not used."""
+    position: int
+    """In samples."""
     reason: Reason | None
     """What is to be counted."""
 
@@ -67,7 +68,7 @@ class SequencePlaces:
         if whole is None:
             return self._follow(numbers, samples, Reason.SEQUENCE_BROKEN)
         if whole in numbers.recent:
-            return Place(None, Reason.DUPLICATE_MEDIA)
+            return Place(max(0, numbers.recent[whole] - samples), None)
         if not self._counts_tracks:
             others = (each for each in self._tracks if each is not numbers)
             self._counts_tracks = any(whole == each.first or whole in each.recent for each in others)
@@ -86,6 +87,7 @@ class SequencePlaces:
             return self._remember(numbers, whole, self._follow(numbers, samples, Reason.SEQUENCE_BROKEN))
         if self._counts_tracks:
             numbers.end += missing * samples  # rule 1
+            missing = 0
         return self._remember(numbers, whole, self._follow(numbers, samples, Reason.SEQUENCE_GAP if missing else None))
 
     def _late(self, numbers: _Numbers, whole: int, samples: int) -> Place:
@@ -97,8 +99,7 @@ class SequencePlaces:
             return self._remember(numbers, whole, self._follow(numbers, samples, Reason.SEQUENCE_BROKEN))
         missing = whole - below - 1 if self._counts_tracks else 0
         position = numbers.recent[below] + missing * samples
-        numbers.recent[whole] = position + samples
-        return Place(position, None)
+        return self._remember(numbers, whole, Place(position, None), position + samples)
 
     @staticmethod
     def _follow(numbers: _Numbers, samples: int, reason: Reason | None) -> Place:
@@ -107,9 +108,10 @@ class SequencePlaces:
         return Place(position, reason)
 
     @staticmethod
-    def _remember(numbers: _Numbers, whole: int, place: Place) -> Place:
+    def _remember(numbers: _Numbers, whole: int, place: Place, end: int | None = None) -> Place:
+        """Note where the frame of this number ends: where the track does, unless it was overtaken."""
         recent = numbers.recent
-        recent[whole] = numbers.end
+        recent[whole] = numbers.end if end is None else end
         if len(recent) > _REMEMBERED:
             del recent[next(iter(recent))]
         return place

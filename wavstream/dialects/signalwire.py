@@ -152,6 +152,7 @@ class SignalWireDialect(JsonMediaDialect):
             leg_id=ids.get("callSid"),
             stream_id=ids.get("streamSid"),
             form=form,
+            wire_codec=codec.value if isinstance(codec, PacketCodec) else None,
             tracks=tracks,
             custom=custom,
         )

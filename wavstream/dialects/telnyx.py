@@ -171,7 +171,9 @@ class TelnyxDialect(JsonMediaDialect):
         both = parameters.track in ("both", "both_tracks")
         tracks = (Track.INBOUND, Track.OUTBOUND) if both else read_tracks([parameters.track], "track")  # rule 3
         rate_hz = media_format.sample_rate
+        wire_codec = None
         if isinstance(codec, PacketCodec):
+            wire_codec = codec.value
             packets = PacketTracks(codec, len(tracks), is_ordered=False, field=_ENCODING)
             self._packets, codec, rate_hz = packets, Codec.L16, packets.rate_hz
         elif codec is Codec.L16 and parameters.byteorder == "auto":  # rule 4
@@ -188,6 +190,7 @@ class TelnyxDialect(JsonMediaDialect):
             tracks=tracks,
             custom=custom,
             playback=_playback(parameters),
+            wire_codec=wire_codec,
         )
         return started(request, said, parameters, _ACCEPTED)
 
