@@ -77,8 +77,8 @@ class Reason(StrEnum):
     )
     SEQUENCE_GAP = (
         "sequence_gap",
-        "numbers that never came, of audio of one of two tracks: nothing tells whose it was, so the file has no silence in "
-        "its place until the timeline sees what lacks; the sender or its link dropped it",
+        "numbers that never came, of one of two tracks: nothing tells which, so the file has no silence in their "
+        "place until the timeline sees what lacks; the sender or its link dropped them",
     )
     SEQUENCE_BROKEN = (
         "sequence_broken",

@@ -67,7 +67,7 @@ _CODECS: Mapping[str, Codec | PacketCodec] = {
     "amr-wb": PacketCodec.AMR_WB,
 }
 _NAMES = "PCMU, PCMA, L16, G722, OPUS, AMR-WB"
-_RETURNED: Mapping[str, Codec] = {"pcmu": Codec.PCMU, "pcma": Codec.PCMA, "l16": Codec.L16}
+_RETURNED: Mapping[str, Codec] = {"PCMU": Codec.PCMU, "PCMA": Codec.PCMA, "L16": Codec.L16}
 _FIELDS = {
     "media_format.encoding": f"one of {_NAMES} is accepted",
     "media_format.sample_rate": RATES,
