@@ -4,26 +4,25 @@
    each has the number ``chunk``, which counts those of its track from 1.
 2. A packet that is ahead waits for those before it, until ``WINDOW`` of its track wait. Then what is missing is given
    up: it is lost, and the timestamps of what follows leave room for it. A packet that comes after that is too late.
-3. A number that was there before is a duplicate. One that is far back is of a numbering that began anew.
+3. A number that was there lately, with the same time, is a duplicate. Any other that is behind, and was not given up,
+   is of a numbering that began anew.
 4. A packet without a number goes to the decoder as it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wavstream.dialects.events import Reason
 from wavstream.dialects.json_media import Media
-from wavstream.dialects.packet_codecs import PacketDecoder
+from wavstream.dialects.packet_codecs import MAX_PACKET_BYTES, PacketDecoder
 from wavstream.model.audio import PacketCodec
 
 WINDOW = 8
 """Packets of a track that wait: 160 ms in the usual ones."""
-_FAR = 1_000
-"""Numbers back from which on a numbering began anew; Telnyx' is 20 s then."""
-_MOST_MISSING = 64
-"""Numbers that were given up and are remembered."""
+_REMEMBERED = 64
+"""Numbers of a track that are remembered: those that were decoded, and those that were given up."""
 
 
 class Decoded(NamedTuple):
@@ -67,20 +66,28 @@ class _PacketTrack:
         self._waiting: dict[int, Media] = {}
         self._missing: dict[int, None] = {}
         """Numbers that were given up, the newest last."""
+        self._recent: dict[int, object] = {}
+        """Numbers that were decoded, with their times, the newest last."""
 
     def take(self, number: int | None, packet: Media) -> Decoded:
+        if len(packet.payload) > MAX_PACKET_BYTES:  # or nine of them would be held
+            return Decoded([], [Reason.BAD_MEDIA])
         if self._is_ordered or number is None:  # rule 4
             return self._decode([packet])
         if self._next is None and number <= 1:
             self._next = number
-        if self._next is not None and number < self._next:
-            if self._next - number <= _FAR:
-                is_late = number in self._missing
-                self._missing.pop(number, None)
-                return Decoded([], [Reason.LATE_MEDIA if is_late else Reason.DUPLICATE_MEDIA])
-            before = self._take_waiting()  # rule 3
+        if self._next is not None and number < self._next:  # rule 3
+            if number in self._missing:
+                del self._missing[number]
+                return Decoded([], [Reason.LATE_MEDIA])
+            if self._recent.get(number) == packet.timestamp:
+                return Decoded([], [Reason.DUPLICATE_MEDIA])
+            before = self._take_waiting()
+            self._recent.clear()
+            self._missing.clear()
             self._next = number
-            return self._decode([*before, packet])
+            self._waiting[number] = packet
+            return self._decode([*before, *self._follow()])
         if number in self._waiting:
             return Decoded([], [Reason.DUPLICATE_MEDIA])
         self._waiting[number] = packet
@@ -94,9 +101,8 @@ class _PacketTrack:
     def _give_up(self, to: int) -> None:
         """Wait no longer for what lacks before this number."""
         if self._next is not None:
-            self._missing |= dict.fromkeys(range(max(self._next, to - _MOST_MISSING), to))
-            for number in list(self._missing)[:-_MOST_MISSING]:
-                del self._missing[number]
+            self._missing |= dict.fromkeys(range(max(self._next, to - _REMEMBERED), to))
+            _forget(self._missing)
         self._next = to
 
     def _follow(self) -> list[Media]:
@@ -104,7 +110,9 @@ class _PacketTrack:
         packets: list[Media] = []
         while self._next is not None and (packet := self._waiting.pop(self._next, None)) is not None:
             packets.append(packet)
+            self._recent[self._next] = packet.timestamp
             self._next += 1
+        _forget(self._recent)
         return packets
 
     def _take_waiting(self) -> list[Media]:
@@ -122,3 +130,9 @@ class _PacketTrack:
             elif packet.payload:
                 decoded.broken.append(Reason.BAD_MEDIA)
         return decoded
+
+
+def _forget(numbers: dict[int, Any]) -> None:
+    """Leave the newest."""
+    for number in list(numbers)[:-_REMEMBERED]:
+        del numbers[number]

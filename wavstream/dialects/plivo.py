@@ -58,9 +58,11 @@ _FIELDS = {
     "mediaFormat.sampleRate": RATES,
     "mediaFormat.channels": "one channel a track is accepted",
 }
-_PAIR = re.compile(r"\s*([^=:;,]{1,256}?)\s*[=:]\s*([^;,]*?)\s*(?:[;,]|$)")
+_BETWEEN, _WITHIN = re.compile("[;,]"), re.compile("[=:]")
 _PREFIX = "x-ph-"
 _OURS = frozenset((*ORDERED_ACCEPTED, "session_id", "leg", "app", "token"))
+
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Format(msgspec.Struct, rename="camel"):
@@ -147,14 +149,18 @@ class PlivoDialect(JsonMediaDialect):
 
 def _extra_headers(text: object) -> Mapping[str, Any]:
     """Return the customer's fields, in whichever form (rule 3)."""
-    pairs = custom_fields(text) if isinstance(text, dict) else dict(_pairs(text) if isinstance(text, str) else ())
-    return {_plain(name): value for name, value in pairs.items()}
+    if isinstance(text, str):
+        try:
+            text = _decode_fields(text)
+        except (msgspec.DecodeError, RecursionError):
+            text = _pairs(text)
+    return {_plain(name): value for name, value in custom_fields(text).items()}
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
-    found = _PAIR.finditer(text.strip().removeprefix("{").removesuffix("}"))
-    pairs = [(pair[1].strip("\"' "), pair[2].strip("\"' ")) for pair, _ in zip(found, range(MAX_FIELDS), strict=False)]
-    return [(name, value) for name, value in pairs if name]
+def _pairs(text: object) -> dict[str, str]:
+    parts = _BETWEEN.split(str(text).strip().removeprefix("{").removesuffix("}"), maxsplit=MAX_FIELDS)
+    pairs = [_WITHIN.split(part, maxsplit=1) for part in parts[:MAX_FIELDS]]
+    return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2 and pair[0].strip()}
 
 
 def _plain(name: str) -> str:

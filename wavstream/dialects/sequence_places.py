@@ -66,7 +66,8 @@ class SequencePlaces:
         if numbers.last is None and not numbers.end:
             numbers.end = max(0, max(each.end for each in self._tracks) - samples)  # rule 4
         if whole is None:
-            return self._follow(numbers, samples, Reason.SEQUENCE_BROKEN)
+            is_numbered = number is not None or numbers.last is not None
+            return self._follow(numbers, samples, Reason.SEQUENCE_BROKEN if is_numbered else None)
         if whole in numbers.recent:
             return Place(max(0, numbers.recent[whole] - samples), None)
         if not self._counts_tracks:
