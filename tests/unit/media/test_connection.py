@@ -570,13 +570,27 @@ async def test_metadata_as_long_as_a_text_may_be_are_read(plane: MediaHarness) -
 async def test_audio_in_a_text_may_be_as_long_as_any_message(plane: MediaHarness) -> None:
     sound = bytes(700_000)
     media = {"track": "inbound", "timestamp": "0", "payload": base64.b64encode(sound).decode()}
-    for dialect in ("twilio", "telnyx", "signalwire", "plivo", "bandwidth", "exotel"):
+    for number, dialect in enumerate(("twilio", "telnyx", "signalwire", "plivo", "bandwidth", "exotel")):
         name, fields = ("eventType", media) if dialect == "bandwidth" else ("event", {"media": media})
         peer = await plane.raw(f"/media/{dialect}/s/{dialect}")
         peer.send(client_frame(TEXT, STARTS[dialect]), text_frame({name: "media", **fields}))
-        sink = await plane.sink()
+        sink = await plane.sink(number)
         await sink.hear(lambda sink: sink.frames)
         assert sink.audio == sound, dialect
+
+
+@pytest.mark.parametrize("ends", ["close", "break"])
+async def test_audio_that_a_dialect_holds_back_is_there_when_the_peer_is_gone(plane: MediaHarness, ends: str) -> None:
+    peer = await plane.raw("/media/telnyx/s/a")
+    form = {"encoding": "L16", "sample_rate": 16_000}
+    start = {"event": "start", "stream_id": "1", "start": {"call_control_id": "v3:1", "media_format": form}}
+    tick = {"track": "inbound", "timestamp": "0", "payload": base64.b64encode(b"\1\2").decode()}  # of either order
+    peer.send(text_frame(start), text_frame({"event": "media", "stream_id": "1", "media": tick}))
+    sink = await plane.sink()
+    assert sink.audio == b""
+    peer.send(client_frame(CLOSE, b"\x03\xe8" if ends == "close" else b"\x03"))
+    await sink.end()
+    assert sink.audio == b"\2\1"
 
 
 async def test_refusals_without_end_are_a_few_lines_of_log_and_one_that_counts_the_rest() -> None:
