@@ -87,7 +87,7 @@ class PlivoDialect(JsonMediaDialect):
     silent_events: ClassVar[frozenset[str]] = frozenset(("connected", "clearedAudio"))
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever answers with the XML of the stream",
-        rate="the rate in contentType",
+        rate="contentType rate",
         little_endian="byteorder=little in extraHeaders",
         big_endian="byteorder=big in extraHeaders",
         codec="contentType",

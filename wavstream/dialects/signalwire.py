@@ -91,7 +91,7 @@ class SignalWireDialect(JsonMediaDialect):
     stream_name: ClassVar[str] = "streamSid"
     format_names: ClassVar[FormatNames] = FormatNames(
         who="Whoever starts the stream",
-        rate="the rate in codec",
+        rate="codec rate",
         little_endian="the parameter byteorder=little",
         big_endian="the parameter byteorder=big",
         codec="codec",
