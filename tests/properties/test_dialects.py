@@ -158,7 +158,52 @@ JAMBONZ = st.fixed_dictionaries(
     optional={"customerData": SETTINGS | JSON, "type": st.sampled_from(["playDone", "mark"]) | JSON, "record": JSON},
 )
 MUTES = st.fixed_dictionaries({"muted": st.booleans() | JSON})
-DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO | AUDIOHOOK | FORKS | VONAGE | JAMBONZ | MUTES).map(msgspec.json.encode)
+TEXT = st.sampled_from(["5d1c", "v3:Q1", "s-8", "", "x" * 300]) | JSON
+NUMBER = st.integers(-2, 90) | st.integers(0, 99).map(str) | st.just(2**70) | JSON
+PAYLOAD = st.binary(max_size=20).map(lambda payload: base64.b64encode(payload).decode()) | JSON
+ENCODING = st.sampled_from(
+    ["PCMU", "L16", "G722", "OPUS", "AMR-WB", "audio/x-l16;rate=16000", "audio/x-L16", "audio/g722", "audio/x-raw"]
+)
+FORM = st.fixed_dictionaries(
+    {"encoding": ENCODING | JSON}, optional={"sample_rate": NUMBER, "sampleRate": st.just("16000") | JSON}
+)
+START = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(
+            ("stream_id", "streamId", "stream_sid", "streamSid", "call_control_id", "callId", "from"), TEXT
+        ),
+        **dict.fromkeys(("custom_parameters", "customParameters"), SETTINGS | st.lists(SETTINGS, max_size=2) | JSON),
+        **dict.fromkeys(("media_format", "mediaFormat"), FORM | JSON),
+        "tracks": st.lists(NAMES | st.fixed_dictionaries({"name": NAMES}, optional={"mediaFormat": FORM}), max_size=2),
+        "tags": st.lists(TEXT, max_size=2) | JSON,
+    },
+)
+TIMED_AUDIO = {"track": NAMES, "chunk": NUMBER, "timestamp": NUMBER, "payload": PAYLOAD}
+HEADERS = st.text(st.sampled_from("{}=:;,-abk01 X"), max_size=30) | SETTINGS | JSON
+VENDORS = st.sampled_from(
+    ["start", "start", "media", "media", "dtmf", "mark", "stop", "error", "playedStream"]
+).flatmap(
+    lambda event: st.fixed_dictionaries(
+        {"event": st.just(event), "eventType": st.just(event)},
+        optional={
+            **dict.fromkeys(("stream_id", "streamId", "stream_sid", "streamSid"), TEXT),
+            **dict.fromkeys(("start", "metadata"), START | JSON),
+            "media": st.fixed_dictionaries({}, optional=TIMED_AUDIO) | JSON,
+            **TIMED_AUDIO,
+            "sequenceNumber": NUMBER,
+            "extra_headers": HEADERS,
+            "streamParams": SETTINGS | JSON,
+            "name": TEXT,
+        },
+    )
+)
+"""What Telnyx, SignalWire, Plivo, Bandwidth and Exotel send, under all their names."""
+TIMED = ("twilio", "telnyx", "signalwire", "plivo", "bandwidth", "exotel")
+"""Dialects whose frames have a time, or a number, of their own."""
+DOCUMENTS = (JSON | EVENTS | SETTINGS | TWILIO | VENDORS | AUDIOHOOK | FORKS | VONAGE | JAMBONZ | MUTES).map(
+    msgspec.json.encode
+)
 MESSAGES = st.lists(
     st.tuples(
         st.just("text"), st.binary(max_size=20) | DOCUMENTS | DOCUMENTS.flatmap(lambda one: DOCUMENTS.map(one.__add__))
@@ -198,7 +243,7 @@ def test_any_messages_are_taken_or_refused_with_a_media_error_that_names_a_field
         assert 0 <= frame.track < len(starts[0].tracks)
         assert 0 <= frame.position < 2**63 // 1_000_000
         assert frame.samples * starts[0].format.step_bytes == len(frame.payload) > 0
-    if name not in ("twilio", "audiohook"):  # which have a time of their own
+    if name not in (*TIMED, "audiohook"):
         ends = [0, *(frame.position + frame.samples for frame in frames)]
         assert [frame.position for frame in frames] == ends[:-1]
 
@@ -228,6 +273,24 @@ def test_an_open_session_of_audiohook_goes_on_whatever_comes_and_its_time_never_
             assert end <= event.position < 2**63 // 1_000_000
             assert len(event.payload) == 4 * event.samples > 0
             end = event.position + event.samples
+
+
+@given(st.sampled_from(TIMED), QUERIES, st.lists(VENDORS, max_size=30))
+def test_a_vendor_that_has_started_is_never_refused_and_what_it_makes_wait_is_bounded(
+    name: str, query: dict[str, str], messages: list[dict[str, Any]]
+) -> None:
+    start = {"stream_id": "1", "streamId": "1", "stream_sid": "1", "streamSid": "1", "callId": "2"}
+    head = {"event": "start", "eventType": "start", "start": start, "metadata": start}
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query={}, headers={}, defaults=query))
+    try:
+        (started,) = dialect.text(msgspec.json.encode(head))
+    except MediaError:
+        return
+    assert isinstance(started, StreamStarted)
+    given = [event for message in messages for event in dialect.text(msgspec.json.encode(message))]
+    assert not any(isinstance(event, StreamStarted) for event in given)
+    dialect.ended()
+    assert not dialect.ended()
 
 
 WIRE_FRAMES = st.builds(

@@ -67,6 +67,34 @@ class Reason(StrEnum):
         "bad_media",
         "audio whose payload is missing or not base64 in whole samples: it is lost; the sender must correct it",
     )
+    DUPLICATE_MEDIA = (
+        "duplicate_media",
+        "audio whose number has been there before: it is used once; nobody need act",
+    )
+    LATE_MEDIA = (
+        "late_media",
+        "audio that was overtaken by so much that what follows it was decoded before: it is lost; whoever runs the "
+        "network between the sender and this server should look at it",
+    )
+    SEQUENCE_GAP = (
+        "sequence_gap",
+        "numbers that never came, of one of two tracks: nothing tells which, so the file has no silence in their "
+        "place until the timeline sees what lacks; the sender or its link dropped them",
+    )
+    SEQUENCE_BROKEN = (
+        "sequence_broken",
+        "audio whose number is missing, or far from those before it: it follows the frame before it, and what was lost "
+        "between them is not seen; the sender must correct it",
+    )
+    OTHER_STREAM = (
+        "other_stream",
+        "a message that names another stream than the start did: its audio is used all the same, its stop is not; the "
+        "sender must open a WebSocket for each stream",
+    )
+    VENDOR_ERROR = (
+        "vendor_error",
+        "the media server reports an error of its own, mostly about what it was sent; its log or portal says more",
+    )
     UNKNOWN_TRACK = (
         "unknown_track",
         "audio of a track that start.tracks does not name: it is lost; the sender must name all of its tracks",

@@ -8,11 +8,16 @@ from types import MappingProxyType
 from wavstream.dialects.asterisk import AsteriskDialect
 from wavstream.dialects.audiofork2 import AudioFork2Dialect
 from wavstream.dialects.audiohook import AudioHookDialect
+from wavstream.dialects.bandwidth import BandwidthDialect
 from wavstream.dialects.base import Dialect
+from wavstream.dialects.exotel import ExotelDialect
 from wavstream.dialects.freeswitch import AudioForkDialect, AudioStreamDialect
 from wavstream.dialects.jambonz import JambonzDialect
 from wavstream.dialects.livekit import LiveKitDialect
 from wavstream.dialects.pcm import PcmDialect
+from wavstream.dialects.plivo import PlivoDialect
+from wavstream.dialects.signalwire import SignalWireDialect
+from wavstream.dialects.telnyx import TelnyxDialect
 from wavstream.dialects.twilio import TwilioDialect
 from wavstream.dialects.vonage import VonageDialect
 
@@ -30,6 +35,11 @@ DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
             VonageDialect,
             LiveKitDialect,
             AsteriskDialect,
+            TelnyxDialect,
+            SignalWireDialect,
+            PlivoDialect,
+            BandwidthDialect,
+            ExotelDialect,
         )
     }
 )

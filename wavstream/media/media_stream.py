@@ -16,7 +16,7 @@ Each state may be left for any below it, but STOPPED is entered from LIVE alone.
    or in a message, behind the one that ended it is dropped.
 2. The sink is told of the end once.
 3. A stream that ends in OPENING may start at that moment: some dialects hold the start back until they know enough.
-   One that was refused may not.
+   One that ends in LIVE may have audio left that waited for what was overtaken. One that was refused has neither.
 4. A text has a bound of its own, unless it is audio: JSON becomes objects, and of one byte come up to a hundred.
 """
 
@@ -183,7 +183,7 @@ class MediaStream:
     def end(self, state: State, *, clean: bool, arrival_us: int) -> None:
         """Go on to a state in which the sink has been told of the end, and tell it, if that was not done yet."""
         try:
-            if self.state is State.OPENING:  # rule 3
+            if self.state <= State.LIVE:  # rule 3
                 self._take_pending(arrival_us)
         finally:
             self.enter(state)

@@ -19,8 +19,10 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
     is_twilio = dialect == "twilio"
     request = UpgradeRequest(session_id="s", leg="a", query={} if is_twilio else parameters, headers={})
     made = DIALECTS[dialect](request)
-    if is_twilio:
-        fields = {"streamSid": "MZ1", "mediaFormat": {"encoding": encoding}, "customParameters": parameters}
+    if dialect in STARTS:
+        fields: dict[str, object] = {"customParameters": parameters} if is_twilio else {}
+        name, form = STARTS[dialect]
+        fields |= {name: form | ({"encoding": encoding} if is_twilio else {})}
         events = made.text(json.dumps({"event": "start", "start": fields}).encode())
     elif dialect == "audiohook":
         offer = {"type": "audio", "format": "L16", "channels": ["external"], "rate": 8000}
@@ -32,24 +34,43 @@ def start(dialect: str, *, encoding: str = "audio/x-l16", **parameters: str) -> 
     return started
 
 
-URL: dict[str, dict[str, str]] = {"twilio": {}, "audiohook": {}, "asterisk": {"format": "slin16"}} | {
-    name: {"rate": "16000"}
-    for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage", "livekit")
+STARTS = {
+    "twilio": ("mediaFormat", {"encoding": "audio/x-l16"}),
+    "signalwire": ("mediaFormat", {"encoding": "audio/x-L16"}),
+    "plivo": ("mediaFormat", {"encoding": "audio/x-l16"}),
+    "exotel": ("media_format", {"encoding": "audio/x-raw"}),
+    "telnyx": ("media_format", {"encoding": "L16"}),
 }
+"""Where a start says that samples have 16 bits; a dialect that is not here has binary messages."""
+URL: dict[str, dict[str, str]] = {
+    **{name: {"rate": "16000"} for name in ("pcm", "audio-fork", "audio-stream", "audiofork2", "jambonz", "vonage")},
+    "livekit": {"rate": "16000"},
+    "asterisk": {"format": "slin16"},
+    **{dialect: {} for dialect in (*STARTS, "audiohook")},
+}
+WITHOUT = {"bandwidth"}
+"""Dialects whose samples have one byte each."""
 
 
 def test_every_dialect_has_the_option() -> None:
-    assert URL.keys() == DIALECTS.keys()
+    assert URL.keys() | WITHOUT == DIALECTS.keys()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", sorted(URL.keys() - {"telnyx"}))
 def test_samples_are_little_endian_unless_it_is_said_otherwise(dialect: str) -> None:
     assert start(dialect, **URL[dialect]).format.codec is Codec.L16
     assert start(dialect, **URL[dialect], byteorder="little").format.codec is Codec.L16
     assert start(dialect, **URL[dialect], byteorder="big").format.codec is Codec.L16BE
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+def test_telnyx_samples_are_heard_unless_it_is_said_how_they_are() -> None:
+    assert start("telnyx").format.codec is Codec.L16  # as they come out
+    assert start("telnyx", byteorder="auto").format.codec is Codec.L16
+    assert start("telnyx", byteorder="little").format.codec is Codec.L16
+    assert start("telnyx", byteorder="big").format.codec is Codec.L16BE
+
+
+@pytest.mark.parametrize("dialect", sorted(URL.keys() - {"telnyx"}))
 def test_a_byte_order_that_there_is_not_is_refused_with_those_that_there_are(dialect: str) -> None:
     with pytest.raises(BadParameter, match=re.escape("byteorder: 'middle' is not accepted; little or big is")):
         start(dialect, **URL[dialect], byteorder="middle")

@@ -75,8 +75,8 @@ def play(dialect: Dialect, line: dict[str, Any], carried: Carried | None) -> lis
     if "text" in line:
         text = line["text"]
         events = list(dialect.text(text.encode() if isinstance(text, str) else json.dumps(text).encode()))
-        if isinstance(text, dict) and "media" in text and any(isinstance(event, Frame) for event in events):
-            carried.sent += base64.b64decode(text["media"]["payload"])
+        if isinstance(text, dict) and any(isinstance(event, Frame) for event in events):
+            carried.sent += base64.b64decode(text.get("media", text).get("payload", ""))  # Bandwidth's is at the top
     elif "text_hex" in line:
         events = list(dialect.text(bytes.fromhex(line["text_hex"])))
     elif "ended" in line:

@@ -1,0 +1,168 @@
+"""What streams with audio in JSON are sent, and their bounds; what they send is in ``tests/vectors``."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from wavstream.dialects.base import Dialect, UpgradeRequest
+from wavstream.dialects.early import HELD_BYTES
+from wavstream.dialects.events import Frame, Ignored, Outgoing, Reason, StreamStarted
+from wavstream.dialects.registry import DIALECTS
+from wavstream.dialects.sequence_places import SequencePlaces
+from wavstream.errors import BadParameter
+
+AUDIO = b"\xff" * 160
+TEXT = base64.b64encode(AUDIO).decode()
+STARTS: dict[str, dict[str, Any]] = {
+    "telnyx": {"event": "start", "stream_id": "1", "start": {"call_control_id": "v3:1"}},
+    "signalwire": {"event": "start", "start": {"streamSid": "1", "callSid": "2"}},
+    "plivo": {"event": "start", "start": {"streamId": "1", "callId": "2"}},
+    "bandwidth": {"eventType": "start", "metadata": {"streamId": "1", "callId": "2"}},
+    "exotel": {"event": "start", "start": {"stream_sid": "1", "call_sid": "2"}},
+}
+ONE_WAY = pytest.mark.parametrize("name", STARTS)
+
+
+def started(name: str, **query: str) -> tuple[Dialect, StreamStarted]:
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query=query, headers={}))
+    (event,) = dialect.text(json.dumps(STARTS[name]).encode())
+    assert isinstance(event, StreamStarted)
+    return dialect, event
+
+
+def media(name: str, payload: str, **fields: object) -> bytes:
+    if name == "bandwidth":
+        return json.dumps({"eventType": "media", "track": "inbound", "payload": payload}).encode()
+    part = {"track": "inbound", "timestamp": "0", "payload": payload}
+    return json.dumps({"event": "media", "media": part, **fields}).encode()
+
+
+def read(message: Outgoing | None) -> object:
+    assert message is not None
+    assert message.is_text
+    return json.loads(message.data)
+
+
+@ONE_WAY
+def test_a_stream_takes_audio_only_if_it_is_said_to_be_two_way(name: str) -> None:
+    assert not started(name)[1].accepts_audio
+    assert not started(name, two_way="0")[1].accepts_audio
+    assert started(name, two_way="1")[1].accepts_audio
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("telnyx", {"event": "media", "media": {"payload": TEXT}}),
+        ("signalwire", {"event": "media", "streamSid": "1", "media": {"payload": TEXT}}),
+        (
+            "plivo",
+            {"event": "playAudio", "media": {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": TEXT}},
+        ),
+        ("bandwidth", {"eventType": "playAudio", "media": {"contentType": "audio/pcmu", "payload": TEXT}}),
+        ("exotel", {"event": "media", "stream_sid": "1", "media": {"payload": TEXT}}),
+    ],
+)
+def test_audio_is_sent_in_the_vendors_form(name: str, said: object) -> None:
+    assert read(started(name, two_way="1")[0].message(AUDIO)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("telnyx", {"event": "clear"}),
+        ("signalwire", {"event": "clear", "streamSid": "1"}),
+        ("plivo", {"event": "clearAudio", "streamId": "1"}),
+        ("bandwidth", {"eventType": "clear"}),
+        ("exotel", {"event": "clear", "stream_sid": "1"}),
+    ],
+)
+def test_what_has_not_been_played_is_taken_back_in_the_vendors_form(name: str, said: object) -> None:
+    assert read(started(name, two_way="1")[0].clear()) == said
+
+
+def test_plivo_is_told_the_format_of_16_bit_samples() -> None:
+    start = {"streamId": "1", "callId": "2", "mediaFormat": {"encoding": "audio/x-l16", "sampleRate": 16_000}}
+    dialect = DIALECTS["plivo"](UpgradeRequest(session_id="s", leg="a", query={"two_way": "1"}, headers={}))
+    dialect.text(json.dumps({"event": "start", "start": start}).encode())
+    said = read(dialect.message(b"\1\2"))
+    assert said == {
+        "event": "playAudio",
+        "media": {"contentType": "audio/x-l16", "sampleRate": 16_000, "payload": "AQI="},
+    }
+
+
+def test_what_is_sent_to_signalwire_names_no_stream_that_has_no_name() -> None:
+    dialect = DIALECTS["signalwire"](UpgradeRequest(session_id="s", leg="a", query={"two_way": "1"}, headers={}))
+    dialect.text(b'{"event":"start","start":{"callSid":"2"}}')
+    assert read(dialect.clear()) == {"event": "clear"}
+
+
+@ONE_WAY
+def test_audio_before_the_start_is_held_up_to_a_bound_and_then_counted(name: str) -> None:
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
+    payload = bytes(1_000)
+    text = media(name, base64.b64encode(payload).decode())
+    events = [event for _ in range(100) for event in dialect.text(text)]
+    held = -(-HELD_BYTES // len(payload))
+    assert events == [Ignored(Reason.BEFORE_START)] * (100 - held)
+    start, *frames = dialect.text(json.dumps(STARTS[name]).encode())
+    assert isinstance(start, StreamStarted)
+    assert sum(isinstance(event, Frame) for event in frames) == held
+
+
+@ONE_WAY
+def test_messages_without_audio_are_held_in_a_bounded_number(name: str) -> None:
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
+    events = [event for _ in range(5_000) for event in dialect.text(media(name, ""))]
+    assert len(events) == 5_000 - HELD_BYTES // 16
+
+
+@ONE_WAY
+def test_a_mistake_in_a_parameter_is_told_with_what_is_accepted(name: str) -> None:
+    with pytest.raises(BadParameter, match=r"^two_way: 'perhaps' is not accepted; 0 or 1 is$"):
+        started(name, two_way="perhaps")
+
+
+@ONE_WAY
+def test_the_path_wins_over_the_query_and_the_query_over_the_vendors_ids(name: str) -> None:
+    ids = {"session_id": "q", "leg": "r"}
+    assert (started(name, **ids)[1].session_id, started(name, **ids)[1].leg) == ("s", "a")
+    dialect = DIALECTS[name](UpgradeRequest(session_id=None, leg=None, query=ids, headers={}))
+    (event,) = dialect.text(json.dumps(STARTS[name]).encode())
+    assert isinstance(event, StreamStarted)
+    assert (event.session_id, event.leg) == ("q", "r")
+
+
+@ONE_WAY
+def test_route_defaults_are_used_where_nobody_says_more(name: str) -> None:
+    defaults = {"two_way": "1", "record": "1"}
+    request = UpgradeRequest(session_id="s", leg="a", query={"record": "0"}, headers={}, defaults=defaults)
+    (event,) = DIALECTS[name](request).text(json.dumps(STARTS[name]).encode())
+    assert isinstance(event, StreamStarted)
+    assert (event.accepts_audio, event.record) == (True, False)
+
+
+@pytest.mark.parametrize("numbers", ["track", "stream"])
+def test_numbers_of_two_tracks_that_lack_nothing_leave_no_room(numbers: str) -> None:
+    places = SequencePlaces(2)
+    last = [0, 0]
+    for index in range(400):
+        track = index % 2
+        place = places.place(track, index if numbers == "stream" else index // 2, 160)
+        assert (place.position, place.reason) == (last[track], None)
+        last[track] += 160
+
+
+def test_a_peer_that_leaves_room_with_each_message_never_comes_to_a_position_that_cannot_be_written() -> None:
+    places = SequencePlaces(1)
+    for index in range(20_000):
+        place = places.place(0, index * 5, 700_000)
+        assert 0 <= place.position < 2**63 // 1_000_000
+    for index in range(20_000):
+        place = places.place(0, 100_000 + index * 3_000, 960)
+        assert 0 <= place.position < 2**63 // 1_000_000
