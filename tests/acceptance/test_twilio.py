@@ -25,6 +25,7 @@ from wavstream.rendering.codecs.decode import decode
 from wavstream.rendering.codecs.encode import encode
 from wavstream.rendering.mixer.mix import BEEP_HZ
 from wavstream.settings import TwilioSettings
+from wavstream.settings.tables import MediaSettings, RouteSettings
 from wavstream.simulator.caller import Leg
 from wavstream.simulator.quirks import Chunks, Delay, Double, Gap, Quirk, Stall, Swap
 
@@ -220,20 +221,22 @@ async def test_impossible_times_make_no_gap_of_an_hour_and_lose_nothing(tmp_path
     assert done["integrity"]["clock_restarts"] == 1
 
 
-async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/media/twilio/call-77", "/media", "/media/auto/call-77", "/switch/a/call-77"])
+async def test_a_stream_opens_with_the_signature_of_twilio_and_with_no_other(tmp_path: Path, path: str) -> None:
     twilio = TwilioSettings(auth_token=SecretStr(TOKEN), app="default")
     settings: dict[str, Any] = {
         "twilio": twilio, "api_key": "right-key-of-the-default-app", "trusted_proxies": "127.0.0.1",
+        "media": MediaSettings(routes={"/switch/a": RouteSettings(dialect="auto")}),
     }  # fmt: skip
     async with recorder(tmp_path, **settings) as (client, _):
         headers = {"X-Forwarded-Host": "rec.example.com", "X-Twilio-Signature": "forged"}
-        connecting = client.connect("/media/twilio/call-77")
+        connecting = client.connect(path)
         connecting.additional_headers = headers
         with pytest.raises(InvalidStatus) as refusal:
             await connecting
         assert refusal.value.response.status_code == 401
-        signed = hmac.digest(TOKEN.encode(), b"wss://rec.example.com/media/twilio/call-77", "sha1")
-        connecting = client.connect("/media/twilio/call-77")
+        signed = hmac.digest(TOKEN.encode(), f"wss://rec.example.com{path}".encode(), "sha1")
+        connecting = client.connect(path)
         connecting.additional_headers = headers | {"X-Twilio-Signature": base64.b64encode(signed).decode()}
         async with connecting as socket:
             await introduce(socket)
