@@ -49,8 +49,6 @@ def fragments(number: int, message: bytes) -> list[bytes]:
 
 
 async def by_ws(url: str, compress: bool, folder: Path) -> Said:
-    if shutil.which("node") is None or not (NODE_MODULES / "ws").exists():
-        pytest.skip("Node's ws is not installed: make node")
     file = folder / "audio"
     file.write_bytes(AUDIO)
     order = {
@@ -106,11 +104,14 @@ async def by_aiohttp(url: str, compress: bool, _: Path) -> Said:
         return Said(extensions, socket.protocol, bytes(pong.data).decode(), socket.close_code)
 
 
+has_ws = pytest.mark.skipif(
+    shutil.which("node") is None or not (NODE_MODULES / "ws").exists(), reason="Node's ws is not installed: make node"
+)
 Client = Callable[[str, bool, Path], Awaitable[Said]]
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "offers-compression"])
-@pytest.mark.parametrize("client", [by_ws, by_websocket_client, by_aiohttp])
+@pytest.mark.parametrize("client", [pytest.param(by_ws, marks=has_ws), by_websocket_client, by_aiohttp])
 async def test_a_client_streams_and_closes_and_all_that_it_sent_is_in_the_file(
     tmp_path: Path, client: Client, compress: bool
 ) -> None:

@@ -99,6 +99,13 @@ async def metric(client: Recorder, name: str) -> float:
 
 
 def waited_s(*processes: int) -> float:
-    """Return for how long the loops of these processes have waited for a core, since they began; 0: it is not known."""
-    files = [Path(f"/proc/{process}/schedstat") for process in processes]
-    return sum(int(file.read_text().split()[1]) for file in files if file.exists()) / 1e9
+    """Return for how long threads of these processes have waited for a core; 0: it is not known.
+
+    Of all threads: one that has the interpreter's lock and no core keeps the loop waiting too.
+    """
+    waited_ns = 0
+    for process in processes:
+        for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                waited_ns += int(file.read_text().split()[1])
+    return waited_ns / 1e9
