@@ -38,7 +38,6 @@ SHORTER = {
         "simulator/address.py",
         "simulator/refusals.py",
         "storage/modes.py",
-        "storage/object_keys.py",
         "storage/open_files.py",
         "storage/sidecar.py",
         "webhooks/vocabulary.py",

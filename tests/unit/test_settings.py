@@ -25,7 +25,7 @@ from wavstream.settings import (
     load_log,
     variable,
 )
-from wavstream.settings.tables import AppQuotas
+from wavstream.settings.tables import AppQuotas, RouteSettings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]
@@ -84,9 +84,14 @@ OTHER: dict[str, tuple[str, Any]] = {
     "media.ping_timeout_s": ("8", 8.0),
     "media.close_timeout_s": ("2", 2.0),
     "media.introduction_timeout_s": ("7", 7.0),
+    "media.early_audio_s": ("3", 3.0),
     "media.message_timeout_s": ("6", 6.0),
     "media.frames_per_second": ("100", 100),
     "media.bytes_per_second": ("800000", 800_000),
+    "media.routes": (
+        '{"/genesys": {"dialect": "audiohook", "ping_interval_s": 0}}',
+        {"/genesys": RouteSettings(dialect="audiohook", ping_interval_s=0)},
+    ),
     "media.key_header": ("X-Recorder-Key", "X-Recorder-Key"),
     "media.batch_ms": ("40", 40),
     "http.head_bytes": ("16384", 16_384),

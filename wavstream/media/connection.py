@@ -86,7 +86,6 @@ class MediaConnection(asyncio.Protocol):
         self._token_session = token_session
         self._ping_interval_s = endpoint.limits.ping_interval_s if ping_interval_s is None else ping_interval_s
         self._is_told_to_ping = ping_interval_s is not None
-        """Whether whoever runs the server says that the peer takes a PING."""
         self._connections = connections
         self.hand_over: Callable[[int], LimitReached | None] | None = None
         """Hands the socket to a worker, or returns why not; while it is not known whose the stream is."""
@@ -100,13 +99,10 @@ class MediaConnection(asyncio.Protocol):
         self._control_frames = self._received_bytes = 0
         """Of the socket, whatever they mean."""
         self._waited_s = 0.0
-        """Since its first message was seen, while it has not started."""
         self._arrival_us = 0
-        """When the newest read of the socket was made."""
         self._deadline: asyncio.TimerHandle | None = None
         """The next ping, or the end of the closing."""
         self._pong_deadline: asyncio.TimerHandle | None = None
-        """While a PONG is awaited."""
         self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
         endpoint.counters.open_sockets += 1
@@ -349,8 +345,7 @@ class MediaConnection(asyncio.Protocol):
     def _ping(self) -> None:
         if not (self._is_told_to_ping or self.stream.dialect.server_pings):
             self._arm(self._ping_interval_s, self._ping)
-            # Its answer is heard: a call on hold that is without audio is no orphan.
-            if self.stream.state is State.LIVE:
+            if self.stream.state is State.LIVE:  # its answer is heard: a call on hold without audio is no orphan
                 self._wire.say(self.stream.dialect.probe())
             return
         self._core.send_ping(b"wavstream")
