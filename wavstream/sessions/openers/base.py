@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
+
+
+class Mix(StrEnum):
+    """The part of the channel that is streamed."""
+
+    MONO = "mono"
+    """The channel's party."""
+    MIXED = "mixed"
+    """The channel's party and what it hears, mixed."""
+    STEREO = "stereo"
+    """The channel's party left, what it hears right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
