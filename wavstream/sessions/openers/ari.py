@@ -34,8 +34,7 @@ from wavstream.errors import FieldError, InvalidFields, NotFound, OpenerFailed, 
 from wavstream.model.app import app_name
 from wavstream.model.ids import new_id
 from wavstream.sessions.openers.ari_link import Answer, AriLink, ChannelGone
-from wavstream.sessions.openers.base import Mix, OpenRequest
-from wavstream.sessions.openers.channel_pattern import channel_pattern, variable_name
+from wavstream.sessions.openers.base import Mix, OpenRequest, channel_pattern, variable_name
 
 WHOLE_ID = r"(?P<channel>.+)"
 """Finds the channel in a session id: the id is that of the channel."""

@@ -250,7 +250,7 @@ class AriLink:
         self._connected.set_result(None)
         self._failure = ""
         self._failures = 0
-        log.info("ari_connected", host=self._host, port=self._port, app=self.app)
+        log.info("ari_connected", host=self._host, port=self._port, application=self.app)
         if self._listener is not None:
             self._listener.connected()
 

@@ -29,8 +29,7 @@ from wavstream.errors import (
     OperatorError,
     WavstreamError,
 )
-from wavstream.sessions.openers.base import Mix, OpenRequest
-from wavstream.sessions.openers.channel_pattern import channel_pattern, variable_name
+from wavstream.sessions.openers.base import Mix, OpenRequest, channel_pattern, variable_name
 from wavstream.sessions.openers.switch_link import SwitchLink
 
 UUID_AT_THE_END = r"(?:.*-)?(?P<channel>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
