@@ -18,7 +18,9 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.waiting import until
+from wavstream.model.audio import Codec
 from wavstream.settings import OpenerSettings
+from wavstream.simulator.caller import Leg
 
 PARTY_HZ, OTHER_HZ = 700.0, 1300.0
 PARTY = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=PARTY_HZ, offset_s=0.5)
@@ -80,6 +82,28 @@ async def test_audio_that_comes_before_its_description_is_in_the_file(tmp_path: 
         samples, rate_hz = await client.listen(done)
     assert find_beeps(samples[:, 0], rate_hz, PARTY_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
     assert len(samples) == len(PARTY)
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate_hz", "parameters"),
+    [
+        (Codec.L16, 8_000, {}),
+        (Codec.L16, 44_100, {"late": "1"}),
+        (Codec.PCMU, 8_000, {"text": "1"}),
+        (Codec.PCMA, 8_000, {"text": "1", "late": "2"}),
+    ],
+)
+async def test_the_synthetic_asterisk_is_recorded_at_its_formats_rate_whenever_it_says_which_that_is(
+    tmp_path: Path, codec: Codec, rate_hz: int, parameters: dict[str, str]
+) -> None:
+    samples = beeps(3.0, rate_hz=rate_hz, frequency_hz=PARTY_HZ, offset_s=0.5)
+    leg = Leg("a", samples[:, np.newaxis], rate_hz, codec, query={"record": "1", **parameters})
+    async with recorder(tmp_path) as (client, _):
+        await client.play_at_once("call-77", leg, dialect="asterisk")
+        done = await client.until(await client.only_recording("call-77"))
+        heard, heard_hz = await client.listen(done)
+    assert (heard_hz, len(heard)) == (rate_hz, len(samples))
+    assert find_beeps(heard[:, 0], rate_hz, PARTY_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
 
 
 @pytest.mark.parametrize("mix", ["stereo", "mixed"])
