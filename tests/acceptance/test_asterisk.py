@@ -87,8 +87,8 @@ async def test_audio_that_comes_before_its_description_is_in_the_file(tmp_path: 
 @pytest.mark.parametrize(
     ("codec", "rate_hz", "parameters"),
     [
-        (Codec.L16, 8_000, {}),
-        (Codec.L16, 44_100, {"late": "1"}),
+        (Codec.L16, 8_000, {"late": "1"}),
+        (Codec.L16, 44_100, {}),
         (Codec.PCMU, 8_000, {"text": "1"}),
         (Codec.PCMA, 8_000, {"text": "1", "late": "2"}),
     ],
