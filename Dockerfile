@@ -1,6 +1,10 @@
 # Run it with a key of your own and a volume for the recordings:
 #   docker build -t wavstream .
 #   docker run -p 8080:8080 -v recordings:/data -e WAVSTREAM_API_KEY=... wavstream
+# For streams in G.722, Opus or AMR-WB (docs/codecs.md) make an image FROM it, with PyAV:
+#   USER root
+#   RUN pip --python /opt/wavstream install av
+#   USER 10001:10001
 # `podman build` needs --format docker: its own format has no HEALTHCHECK (docs/operations.md, Podman).
 
 FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS base

@@ -239,12 +239,13 @@ def introduction(
     leg: str | None = "a", *, session_id: str = "call-77", tracks: tuple[Track, ...] = (Track.INBOUND,),
     clock: TrackClock = TrackClock.CONTIGUOUS, channel: Channel | None = None, call: CallFacts = CallFacts(),
     record: bool = False, keepalive: bool | None = None, returns_audio: bool = False, stream_id: str | None = None,
+    wire_codec: str | None = None,
 ) -> StreamStarted:  # fmt: skip
     """Return what a stream of 8 kHz L16 says first."""
     return StreamStarted(
         session_id=session_id, leg=leg, format=MediaFormat(channels=len(tracks)), clock=clock, tracks=tracks,
         channel=channel, call=call, record=record, keepalive=keepalive, returns_audio=returns_audio,
-        stream_id=stream_id,
+        stream_id=stream_id, wire_codec=wire_codec,
     )  # fmt: skip
 
 

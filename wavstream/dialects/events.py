@@ -125,6 +125,8 @@ class StreamStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The format that the peer takes, if it is not the one that it sends."""
     returns_audio: bool = False
     """Whether audio that is sent to the peer comes back on the stream's outbound track, or on its only one."""
+    wire_codec: str | None = None
+    """What the codec on the wire is called, if packets were decoded to the format; None: it is the format's own."""
     stream_id: str | None = None
     """The vendor's own id of the stream: streams with different ids are parallel. None: a newer stream of the same leg
     and track replaces this one."""

@@ -43,8 +43,9 @@ class StreamView(Document):
     leg: str
     dialect: str
     codec: str
+    """On the wire: `l16`, `l16be`, `pcmu`, `pcma`, or `g722`, `opus`, `amr-wb`, which are decoded as they arrive."""
     rate: int
-    """Hertz."""
+    """Hertz, of what it is decoded to."""
     clock: TrackClock
     tracks: tuple[Track, ...]
     channel: Channel | None

@@ -57,6 +57,7 @@ class Stream:
         "position",
         "returns_audio",
         "wants_silence",
+        "wire_codec",
     )
 
     def __init__(self, *, facts: StreamFacts, handle: StreamHandle, joined_us: int, started: StreamStarted) -> None:
@@ -65,6 +66,8 @@ class Stream:
         self.joined_us = joined_us
         self.wants_silence = started.keepalive
         self.returns_audio = started.returns_audio
+        self.wire_codec = started.wire_codec
+        """None: it is the format's."""
         self._stream_id = started.stream_id
         self.position = 0
         """Samples of each channel so far."""

@@ -47,7 +47,7 @@ def _stream_view(stream: Stream, now_us: int) -> StreamView:
     return StreamView(
         leg=facts.leg,
         dialect=facts.dialect,
-        codec=facts.format.codec,
+        codec=stream.wire_codec or facts.format.codec,
         rate=facts.format.rate_hz,
         clock=facts.clock,
         tracks=facts.tracks,

@@ -39,3 +39,11 @@ async def test_interleaved_tracks_have_a_level_each() -> None:
     both = np.stack([np.full(160, 16_384), np.zeros(160)], axis=1).astype("<i2").tobytes()
     stream.frame(Frame(0, 0, 160, both), at(0.1))
     assert levels(call, stream, 0.1) == (level(Track.INBOUND, -6.0, -6.0), level(Track.OUTBOUND, -100.0, -100.0))
+
+
+async def test_a_stream_whose_packets_were_decoded_is_shown_with_the_codec_that_it_sends() -> None:
+    call = LiveCall()
+    call.open()
+    call.open("b", wire_codec="opus")
+
+    assert [view.codec for view in session_view(call.session, at(0.0)).streams] == ["l16", "opus"]
