@@ -18,7 +18,7 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, recorder
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.waiting import until
-from wavstream.model.audio import Codec
+from wavstream.model.audio import Codec, PacketCodec
 from wavstream.settings import OpenerSettings
 from wavstream.simulator.caller import Leg
 
@@ -90,11 +90,13 @@ async def test_audio_that_comes_before_its_description_is_in_the_file(tmp_path: 
         (Codec.L16, 8_000, {"late": "1"}),
         (Codec.L16, 44_100, {}),
         (Codec.PCMU, 8_000, {"text": "1"}),
+        (PacketCodec.G722, 16_000, {"late": "1"}),
+        (PacketCodec.OPUS, 48_000, {}),
         (Codec.PCMA, 8_000, {"text": "1", "late": "2"}),
     ],
 )
 async def test_the_synthetic_asterisk_is_recorded_at_its_formats_rate_whenever_it_says_which_that_is(
-    tmp_path: Path, codec: Codec, rate_hz: int, parameters: dict[str, str]
+    tmp_path: Path, codec: Codec | PacketCodec, rate_hz: int, parameters: dict[str, str]
 ) -> None:
     samples = beeps(3.0, rate_hz=rate_hz, frequency_hz=PARTY_HZ, offset_s=0.5)
     leg = Leg("a", samples[:, np.newaxis], rate_hz, codec, query={"record": "1", **parameters})
