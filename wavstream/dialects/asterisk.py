@@ -263,6 +263,7 @@ class AsteriskDialect(Dialect):
             record=parameters.record,
             keepalive=parameters.keepalive,
             accepts_audio=parameters.two_way and self._decoder is None and _fits(fields, audio),
+            wire_codec=form.codec.value if self._decoder is not None else None,
         )
         self._step_bytes = audio.step_bytes
         frames = [event for payload in self._early.take() for event in self.binary(payload)]

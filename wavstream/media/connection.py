@@ -206,8 +206,7 @@ class MediaConnection(asyncio.Protocol):
             self._reader.step_bytes = self.stream.step_to_join
         elif type(event) is StreamStopped and self.stream.state is State.STOPPED:
             self._stop_media()
-            # The peer has a moment to close by itself.
-            self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))
+            self._arm(self._limits.close_timeout_s, lambda: self.close(NORMAL, "stopped"))  # it may close by itself
 
     # ---- the handle ------------------------------------------------------------------------------------------------
 
@@ -345,8 +344,7 @@ class MediaConnection(asyncio.Protocol):
     def _ping(self) -> None:
         if not (self._is_told_to_ping or self.stream.dialect.server_pings):
             self._arm(self._ping_interval_s, self._ping)
-            if self.stream.state is State.LIVE:  # its answer is heard: a call on hold without audio is no orphan
-                self._wire.say(self.stream.dialect.probe())
+            self._wire.say(self.stream.dialect.probe())  # its answer is heard: a call that is on hold is no orphan
             return
         self._core.send_ping(b"wavstream")
         self._await_pong()
@@ -366,8 +364,7 @@ class MediaConnection(asyncio.Protocol):
             return
         if self._transport.is_reading() and is_on_time:
             self._fail_with(NO_PONG)
-        else:
-            # It is we who do not read.
+        else:  # it is we who do not read
             self._await_pong()
 
     def _watch(self) -> None:

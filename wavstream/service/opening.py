@@ -12,8 +12,10 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import OperatorError
 from wavstream.model.app import app_name
 from wavstream.model.recording import Recording
-from wavstream.sessions.openers.base import Opener, OpenRequest
-from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, Mix, SilencePlayback, StreamCommand
+from wavstream.sessions.openers.ari import WHOLE_ID, AriOpener
+from wavstream.sessions.openers.ari_link import AriLink
+from wavstream.sessions.openers.base import Mix, Opener, OpenRequest
+from wavstream.sessions.openers.esl import UUID_AT_THE_END, EslOpener, SilencePlayback, StreamCommand
 from wavstream.sessions.openers.permission import OnlyFor
 from wavstream.sessions.openers.switch_link import SwitchLink
 from wavstream.sessions.openers.webhook import WebhookOpener
@@ -67,10 +69,11 @@ async def make_opener(
     chosen = settings.opener
     if chosen.kind == "none" or not settings.media_url:
         return None
-    _check_dialect(chosen)
-    opener = await (_webhook if chosen.kind == "webhook" else _esl)(chosen, closing, now)
-    # Whoever listens at the webhook is told the app; FreeSWITCH knows whose a channel is only by a variable.
-    cannot_tell = chosen.kind == "esl" and chosen.owner_variable is None
+    if chosen.kind != "ari":  # which gives no URL
+        _check_dialect(chosen)
+    opener = await _MAKERS[chosen.kind](chosen, closing, now)
+    # Whoever listens at the webhook is told the app; a switch knows whose a channel is only by a variable.
+    cannot_tell = chosen.kind != "webhook" and chosen.owner_variable is None
     return OnlyFor(opener, apps=chosen.apps, is_only_app=is_only_app if cannot_tell else None)
 
 
@@ -87,11 +90,7 @@ def _check_dialect(chosen: OpenerSettings) -> None:
 
 
 async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callable[[], datetime]) -> Opener:
-    if chosen.url is None:
-        raise OperatorError("WAVSTREAM_OPENER__URL is missing: the opener webhook has to know where to post to")
-    parts = urlsplit(chosen.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OperatorError("WAVSTREAM_OPENER__URL (in a file: opener.url): must be http:// or https:// and a host")
+    url = _url(chosen, "the opener webhook has to know where to post to")
     try:
         keys = [] if chosen.secret is None else [secret_key(chosen.secret.get_secret_value())]
     except ValueError as error:
@@ -100,7 +99,17 @@ async def _webhook(chosen: OpenerSettings, closing: AsyncExitStack, now: Callabl
     def sign(message_id: str, body: bytes) -> Mapping[str, str]:
         return signed_headers(message_id, body, keys, now())
 
-    return await closing.enter_async_context(WebhookOpener(url=chosen.url, sign=sign))
+    return await closing.enter_async_context(WebhookOpener(url=url, sign=sign))
+
+
+def _url(chosen: OpenerSettings, why: str) -> str:
+    """Return the address that a setting has; raise OperatorError if it has none, or none that can be asked."""
+    if chosen.url is None:
+        raise OperatorError(f"WAVSTREAM_OPENER__URL is missing: {why}")
+    parts = urlsplit(chosen.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise OperatorError("WAVSTREAM_OPENER__URL (in a file: opener.url): must be http:// or https:// and a host")
+    return chosen.url
 
 
 async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[], datetime]) -> Opener:
@@ -117,3 +126,28 @@ async def _esl(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[
         channel=chosen.channel or UUID_AT_THE_END,
         owner_variable=chosen.owner_variable,
     )
+
+
+async def _ari(chosen: OpenerSettings, closing: AsyncExitStack, _now: Callable[[], datetime]) -> Opener:
+    url = _url(chosen, "the opener ari has to know where Asterisk's ARI is, such as http://10.0.0.5:8088/ari")
+    if chosen.user is None or chosen.password is None:
+        raise OperatorError("WAVSTREAM_OPENER__USER or WAVSTREAM_OPENER__PASSWORD is missing: of a user in ari.conf")
+    link = AriLink(url=url, user=chosen.user, password=chosen.password.get_secret_value(), app=chosen.app)
+    opener = AriOpener(
+        link,
+        connection=chosen.connection,
+        mix=Mix(chosen.mix),
+        rate_hz=chosen.rate,
+        channel=chosen.channel or WHOLE_ID,
+        owner_variable=chosen.owner_variable,
+        gives_token=chosen.token_in_uri,
+    )
+    await closing.enter_async_context(link)
+    return await closing.enter_async_context(opener)
+
+
+_MAKERS: Mapping[str, Callable[[OpenerSettings, AsyncExitStack, Callable[[], datetime]], Awaitable[Opener]]] = {
+    "webhook": _webhook,
+    "esl": _esl,
+    "ari": _ari,
+}

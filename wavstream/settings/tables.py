@@ -351,12 +351,12 @@ class WebhookSettings(Table):
 class OpenerSettings(Table):
     """How the media server is asked to stream a call that is to be recorded and does not stream yet."""
 
-    kind: Literal["none", "webhook", "esl"] = "none"
-    """`none`: nobody. `webhook`: whoever listens at `url`. `esl`: FreeSWITCH, over its event socket."""
+    kind: Literal["none", "webhook", "esl", "ari"] = "none"
+    """`none`: nobody. `webhook`: who listens at `url`. `esl`: FreeSWITCH's event socket. `ari`: Asterisk's ARI."""
     dialect: Annotated[str, Field(min_length=1)] = "audio-stream"
-    """The dialect that the media server will speak: the path of the media URL that it is given."""
+    """The dialect that the media server will speak: the path of the media URL that it is given (by `ari`: none)."""
     url: Annotated[str, AfterValidator(_web_address)] | None = None
-    """Where `webhook` posts to."""
+    """Where `webhook` posts to; for `ari` the base of Asterisk's REST interface, such as `http://10.0.0.5:8088/ari`."""
     secret: Secret | None = None
     """Secret, `whsec_...`. What the posts of `webhook` are signed with; not set: they are not signed."""
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -364,9 +364,16 @@ class OpenerSettings(Table):
     port: Annotated[int, BeforeValidator(port_of), Field(ge=1, le=65_535)] = 8021
     """Port of FreeSWITCH's event socket."""
     password: Secret | None = None
-    """Secret. Password of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered."""
+    """Secret. Of the event socket; not set: `ClueCon`, with which FreeSWITCH is delivered. Of ARI: needed."""
     user: str | None = None
-    """User of the event socket, if its `userauth` limits what may be done."""
+    """User of the event socket, if its `userauth` limits what may be done; for `ari` of `ari.conf`, and needed."""
+    app: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "wavstream"
+    """What the applications of `ari` are called in Asterisk, each with an ending of its own."""
+    connection: Annotated[str, Field(min_length=1)] = "wavstream"
+    """Section of Asterisk's `websocket_client.conf` that has the address of the media socket."""
+    token_in_uri: bool = False
+    """Whether `ari` puts the call's stream token into the address that Asterisk asks for; else its connection's own key
+    counts. For several apps; some versions crash on addresses of 280 bytes and more."""
     command: Literal["uuid_audio_stream", "uuid_audio_fork"] = "uuid_audio_stream"
     """Command of the module that streams; `dialect` has to fit it."""
     mix: Literal["mono", "mixed", "stereo"] = "stereo"
@@ -376,12 +383,12 @@ class OpenerSettings(Table):
     silence: Literal["none", "aleg", "both"] = "none"
     """Who is played silence by FreeSWITCH meanwhile, to keep the channel alive; bridged parties may not hear others."""
     channel: str | None = None
-    """Pattern with a group `channel` that finds the channel's UUID in a session id; not set: the UUID at its end."""
+    """Pattern with a group `channel` that finds it in a session id; not set: the UUID at its end, for `ari` all."""
     apps: Annotated[tuple[Annotated[str, AfterValidator(_app_id)], ...], NoDecode, BeforeValidator(_listed)] = ()
-    """Ids of the apps that may have calls streamed, commas between them; not set: all, but with `esl` and without
-    `owner_variable` only the one app that there is, since whoever knows a call's id could record it."""
+    """Ids of the apps that may have calls streamed, commas between them; not set: all, but with `esl` or `ari` and
+    without `owner_variable` only the one app that there is, since whoever knows a call's id could record it."""
     owner_variable: str | None = None
-    """Channel variable of FreeSWITCH that has to be the id of the app that asks; not set: it is not looked at."""
+    """Channel variable that has to be the id of the app that asks; not set: it is not looked at."""
 
 
 class LogSettings(Table):

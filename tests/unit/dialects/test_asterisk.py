@@ -73,7 +73,7 @@ def test_a_packet_of_opus_that_is_none_is_counted_and_the_next_one_is_heard() ->
     made = dialect(two_way="1")
     (started,) = start(made, "opus", optimal_frame_size=0)
     assert isinstance(started, StreamStarted)
-    assert (started.format.rate_hz, started.accepts_audio) == (48_000, False)
+    assert (started.format.rate_hz, started.accepts_audio, started.wire_codec) == (48_000, False, "opus")
     assert list(made.binary(bytes(9_000))) == [Ignored(Reason.BAD_MEDIA)]
     assert list(made.binary(b"")) == []
     (frame,) = made.binary(OPUS_SILENCE)

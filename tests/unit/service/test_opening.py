@@ -15,6 +15,7 @@ from wavstream.service.opening import make_opener
 from wavstream.sessions.openers.base import Opener, OpenRequest
 from wavstream.settings import OpenerSettings, Settings
 
+ARI = {"kind": "ari", "url": "http://127.0.0.1:9/ari", "user": "recorder", "password": "secret"}
 WEBHOOK = {"kind": "webhook", "url": "http://127.0.0.1:9000/"}
 
 
@@ -66,6 +67,9 @@ async def may_open(app_id: str, chosen: dict[str, Any], apps: tuple[str, ...]) -
         ({"kind": "esl", "apps": " shop , bank "}, ("shop", "bank"), {"shop", "bank"}),
         ({"kind": "esl", "owner_variable": "recorded_by"}, ("shop", "bank"), {"shop", "bank"}),
         ({"kind": "esl", "owner_variable": "recorded_by", "apps": ["bank"]}, ("shop", "bank"), {"bank"}),
+        (ARI, ("shop",), {"shop"}),
+        (ARI, ("shop", "bank"), set()),
+        ({**ARI, "owner_variable": "recorded_by"}, ("shop", "bank"), {"shop", "bank"}),
         # Who listens at a webhook is told which app asks.
         (WEBHOOK, ("shop", "bank"), {"shop", "bank"}),
         ({**WEBHOOK, "apps": "bank"}, ("shop", "bank"), {"bank"}),
@@ -107,6 +111,24 @@ async def test_a_webhook_may_open_any_dialect_that_is_there() -> None:
 async def test_a_dialect_that_nobody_is_asked_for_does_not_keep_the_server_from_starting() -> None:
     assert await opening({"dialect": "audio_stream"}) is None
     assert await opening({**WEBHOOK, "dialect": "audio_stream"}, url="") is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({"url": None}, "URL is missing: the opener ari has to know where Asterisk's ARI is"),
+        ({"user": None}, "USER or WAVSTREAM_OPENER__PASSWORD is missing"),
+        ({"password": None}, "USER or WAVSTREAM_OPENER__PASSWORD is missing"),
+        ({"rate": 40_000}, "no format of 40000 Hz"),
+        ({"channel": "x"}, "a group of this name"),
+    ],
+)
+async def test_an_opener_of_asterisk_that_cannot_work_keeps_the_server_from_starting(
+    chosen: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(OperatorError, match=says):
+        await opening({**ARI, **chosen})
+    assert await opening(ARI) is not None
 
 
 @pytest.mark.parametrize("url", ["opener.example/open", "ftp://opener.example", "http://", "ws://opener.example"])

@@ -13,8 +13,8 @@ import pytest
 from tests.support.event_socket import Channel, FreeSwitch
 from tests.support.waiting import begun, until
 from wavstream.errors import DependencyError, InvalidFields, NotFound, OperatorError
-from wavstream.sessions.openers.base import OpenRequest
-from wavstream.sessions.openers.esl import EslOpener, Mix, SilencePlayback, StreamCommand
+from wavstream.sessions.openers.base import Mix, OpenRequest
+from wavstream.sessions.openers.esl import EslOpener, SilencePlayback, StreamCommand
 from wavstream.sessions.openers.switch_link import SwitchLink
 
 CHANNEL = "f47ac10b-58cc-4372-a567-0e02b2c3d479"

@@ -29,13 +29,12 @@ from wavstream.errors import (
     OperatorError,
     WavstreamError,
 )
-from wavstream.sessions.openers.base import OpenRequest
+from wavstream.sessions.openers.base import Mix, OpenRequest, channel_pattern, variable_name
 from wavstream.sessions.openers.switch_link import SwitchLink
 
 UUID_AT_THE_END = r"(?:.*-)?(?P<channel>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
 """Finds the channel in a session id: the whole id must match, ``channel`` is the channel's UUID."""
 _CHANNEL = re.compile(r"[A-Za-z0-9._:@+-]{1,256}")
-_VARIABLE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _URL = re.compile(r"wss?://[A-Za-z0-9._~:/?@!&()*+,;=%\[\]-]{1,4000}")
 """What RFC 3986 allows, without ``'``, ``$`` and ``#``; the modules take 4,096 bytes."""
 _ANSWER_SHOWN = 200
@@ -48,17 +47,6 @@ class StreamCommand(StrEnum):
 
     AUDIO_STREAM = "uuid_audio_stream"
     AUDIO_FORK = "uuid_audio_fork"
-
-
-class Mix(StrEnum):
-    """The part of the channel that is streamed."""
-
-    MONO = "mono"
-    """The channel's party."""
-    MIXED = "mixed"
-    """The channel's party and what it hears, mixed."""
-    STEREO = "stereo"
-    """The channel's party left, what it hears right."""
 
 
 class SilencePlayback(StrEnum):
@@ -91,10 +79,8 @@ class EslOpener:
         self._mix = mix
         self._rate_hz = rate_hz
         self._silence = silence
-        self._channel = _pattern(channel)
-        if owner_variable is not None and not _VARIABLE.fullmatch(owner_variable):
-            raise OperatorError(f"opener.owner_variable: {owner_variable!r} is not the name of a channel variable")
-        self._owner_variable = owner_variable
+        self._channel = channel_pattern(channel)
+        self._owner_variable = variable_name(owner_variable)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         """By channel: a stop waits until the start before it has finished."""
 
@@ -180,16 +166,6 @@ class EslOpener:
             answer = str(error)
         if not answer.startswith("+OK"):
             log.warning("opener_silence_not_played", channel=channel, reason=_shown(answer))
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise OperatorError(f"opener.channel is not a regular expression: {error}") from error
-    if "channel" not in pattern.groupindex:
-        raise OperatorError("opener.channel needs a group of this name: (?P<channel>...)")
-    return pattern
 
 
 def _shown(answer: str) -> str:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from wavstream.model.audio import Codec
+from wavstream.model.audio import Codec, PacketCodec
 from wavstream.model.ids import new_id
 from wavstream.rendering.codecs.encode import Samples, encode
+from wavstream.simulator.packet_encoder import PacketEncoder
 from wavstream.simulator.vendors.base import AnyCodec, Message, Peer, StreamDescription
 
 _FORMATS: Mapping[tuple[AnyCodec, int], str] = {
@@ -21,6 +22,8 @@ _FORMATS: Mapping[tuple[AnyCodec, int], str] = {
     (Codec.L16, 32_000): "slin32",
     (Codec.L16, 44_100): "slin44",
     (Codec.L16, 48_000): "slin48",
+    (PacketCodec.G722, 16_000): "g722",
+    (PacketCodec.OPUS, 48_000): "opus",
 }
 _OURS = frozenset(("late", "text"))
 """Parameters that are for this side: neither stands in the query."""
@@ -34,7 +37,7 @@ class AsteriskPeer(Peer):
     """
 
     dialect: ClassVar[str] = "asterisk"
-    codecs: ClassVar[Sequence[AnyCodec]] = (Codec.L16, Codec.PCMU, Codec.PCMA)
+    codecs: ClassVar[Sequence[AnyCodec]] = (Codec.L16, Codec.PCMU, Codec.PCMA, PacketCodec.G722, PacketCodec.OPUS)
     subprotocol: ClassVar[str | None] = "media"
     max_channels: ClassVar[int] = 1
     rates_hz: ClassVar[Sequence[int] | None] = tuple(sorted({rate_hz for _, rate_hz in _FORMATS}))
@@ -42,6 +45,8 @@ class AsteriskPeer(Peer):
     def __init__(self, stream: StreamDescription) -> None:
         super().__init__(stream)
         self._late = int(stream.parameters.get("late", "0"))
+        codec = stream.codec
+        self._encoder = None if isinstance(codec, Codec) else PacketEncoder(codec)
         self._start = self._media_start()
 
     def query(self) -> Mapping[str, str]:
@@ -53,10 +58,13 @@ class AsteriskPeer(Peer):
         return [] if self._late else self._take_start()
 
     def audio(self, first: int, samples: Samples) -> list[Message]:
-        """Return one message, and ``MEDIA_START`` behind the last one before which it is late."""
-        codec = self.stream.codec
-        assert isinstance(codec, Codec)
-        messages: list[Message] = [encode(samples, codec)]
+        """Return one message, or one a packet, and ``MEDIA_START`` behind the last one before which it is late."""
+        messages: list[Message]
+        if self._encoder is not None:
+            messages = [*self._encoder.encode(samples[:, 0])]
+        else:
+            assert isinstance(self.stream.codec, Codec)
+            messages = [encode(samples, self.stream.codec)]
         if self._late:
             self._late -= 1
             messages += [] if self._late else self._take_start()
@@ -77,7 +85,9 @@ class AsteriskPeer(Peer):
     def _media_start(self) -> str:
         stream = self.stream
         form = _FORMATS[stream.codec, stream.rate_hz]
-        size = stream.rate_hz // 50 * (1 if stream.codec in (Codec.PCMU, Codec.PCMA) else 2)
+        # Of 20 ms; packets of Opus have no size that is theirs, and those of G.722 half a byte a sample.
+        of_packets = 160 if stream.codec is PacketCodec.G722 else 0
+        size = stream.rate_hz // 50 * stream.codec.sample_bytes if isinstance(stream.codec, Codec) else of_packets
         channel = f"WebSocket/recorder/0x{new_id().replace('-', '')[:12]}"
         if stream.parameters.get("text") == "1":
             return f"MEDIA_START connection_id:recorder channel:{channel} format:{form} optimal_frame_size:{size}"
