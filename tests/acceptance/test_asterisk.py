@@ -21,6 +21,7 @@ from tests.support.waiting import until
 from wavstream.model.audio import Codec, PacketCodec
 from wavstream.settings import OpenerSettings
 from wavstream.simulator.caller import Leg
+from wavstream.simulator.quirks import LateOpening
 
 PARTY_HZ, OTHER_HZ = 700.0, 1300.0
 PARTY = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=PARTY_HZ, offset_s=0.5)
@@ -85,21 +86,25 @@ async def test_audio_that_comes_before_its_description_is_in_the_file(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("codec", "rate_hz", "parameters"),
+    ("codec", "rate_hz", "quirks", "parameters"),
     [
-        (Codec.L16, 8_000, {"late": "1"}),
-        (Codec.L16, 44_100, {}),
-        (Codec.PCMU, 8_000, {"text": "1"}),
-        (PacketCodec.G722, 16_000, {"late": "1"}),
-        (PacketCodec.OPUS, 48_000, {}),
-        (Codec.PCMA, 8_000, {"text": "1", "late": "2"}),
+        (Codec.L16, 8_000, [LateOpening(1)], {}),
+        (Codec.L16, 44_100, [], {}),
+        (Codec.PCMU, 8_000, [], {"text": "1"}),
+        (PacketCodec.G722, 16_000, [LateOpening(1)], {}),
+        (PacketCodec.OPUS, 48_000, [], {}),
+        (Codec.PCMA, 8_000, [LateOpening(2)], {"text": "1"}),
     ],
 )
 async def test_the_synthetic_asterisk_is_recorded_at_its_formats_rate_whenever_it_says_which_that_is(
-    tmp_path: Path, codec: Codec | PacketCodec, rate_hz: int, parameters: dict[str, str]
+    tmp_path: Path,
+    codec: Codec | PacketCodec,
+    rate_hz: int,
+    quirks: list[LateOpening],
+    parameters: dict[str, str],
 ) -> None:
     samples = beeps(3.0, rate_hz=rate_hz, frequency_hz=PARTY_HZ, offset_s=0.5)
-    leg = Leg("a", samples[:, np.newaxis], rate_hz, codec, query={"record": "1", **parameters})
+    leg = Leg("a", samples[:, np.newaxis], rate_hz, codec, quirks=quirks, query={"record": "1", **parameters})
     async with recorder(tmp_path) as (client, _):
         await client.play_at_once("call-77", leg, dialect="asterisk")
         done = await client.until(await client.only_recording("call-77"))

@@ -10,7 +10,7 @@ from wavstream.model.audio import Codec, PacketCodec
 from wavstream.model.ids import new_id
 from wavstream.rendering.codecs.encode import Samples, encode
 from wavstream.simulator.packet_encoder import PacketEncoder
-from wavstream.simulator.vendors.base import AnyCodec, Message, Peer, StreamDescription
+from wavstream.simulator.vendors.base import USUAL_QUIRKS, AnyCodec, Message, Peer, StreamDescription
 
 _FORMATS: Mapping[tuple[AnyCodec, int], str] = {
     (Codec.PCMU, 8_000): "ulaw",
@@ -25,62 +25,48 @@ _FORMATS: Mapping[tuple[AnyCodec, int], str] = {
     (PacketCodec.G722, 16_000): "g722",
     (PacketCodec.OPUS, 48_000): "opus",
 }
-_OURS = frozenset(("late", "text"))
-"""Parameters that are for this side: neither stands in the query."""
+_OURS = frozenset(("text",))
+"""Parameters that are for this side: none stands in the query."""
 
 
 class AsteriskPeer(Peer):
     """Sends ``MEDIA_START`` and raw frames of the channel's codec; the query is what ``v(...)`` says.
 
-    Parameters of its own: ``late=N`` sends ``MEDIA_START`` behind N messages of audio, as a busy Asterisk does;
-    ``text=1`` speaks the plain text of the versions before 20.18, 22.8 and 23.2, with what the first of them said.
+    A busy Asterisk sends ``MEDIA_START`` behind the first audio (the quirk ``late``); it does not come back by itself.
+    A parameter of its own, ``text=1``, speaks the plain text of the versions before 20.18, 22.8 and 23.2, with what the
+    first of them said.
     """
 
     dialect: ClassVar[str] = "asterisk"
     codecs: ClassVar[Sequence[AnyCodec]] = (Codec.L16, Codec.PCMU, Codec.PCMA, PacketCodec.G722, PacketCodec.OPUS)
     subprotocol: ClassVar[str | None] = "media"
     max_channels: ClassVar[int] = 1
+    quirks: ClassVar[frozenset[str]] = (USUAL_QUIRKS - {"reconnect"}) | {"late"}
     rates_hz: ClassVar[Sequence[int] | None] = tuple(sorted({rate_hz for _, rate_hz in _FORMATS}))
 
     def __init__(self, stream: StreamDescription) -> None:
         super().__init__(stream)
-        self._late = int(stream.parameters.get("late", "0"))
         codec = stream.codec
         self._encoder = None if isinstance(codec, Codec) else PacketEncoder(codec)
-        self._start = self._media_start()
 
     def query(self) -> Mapping[str, str]:
         """Return the parameters of the stream."""
         return {name: value for name, value in self.stream.parameters.items() if name not in _OURS}
 
     def opening(self) -> list[Message]:
-        """Return ``MEDIA_START``, if it is not late."""
-        return [] if self._late else self._take_start()
+        """Return ``MEDIA_START``."""
+        return [self._media_start()]
 
     def audio(self, first: int, samples: Samples) -> list[Message]:
-        """Return one message, or one a packet, and ``MEDIA_START`` behind the last one before which it is late."""
-        messages: list[Message]
+        """Return one message, or one a packet."""
         if self._encoder is not None:
-            messages = [*self._encoder.encode(samples[:, 0])]
-        else:
-            assert isinstance(self.stream.codec, Codec)
-            messages = [encode(samples, self.stream.codec)]
-        if self._late:
-            self._late -= 1
-            messages += [] if self._late else self._take_start()
-        return messages
-
-    def closing(self) -> list[Message]:
-        """Return ``MEDIA_START``, if it has not been its time yet."""
-        return self._take_start()
+            return [*self._encoder.encode(samples[:, 0])]
+        assert isinstance(self.stream.codec, Codec)
+        return [encode(samples, self.stream.codec)]
 
     def audio_in(self, message: Message) -> bytes:
         """Return a binary message as it is."""
         return message if isinstance(message, bytes) else b""
-
-    def _take_start(self) -> list[Message]:
-        start, self._start = self._start, ""
-        return [start] if start else []
 
     def _media_start(self) -> str:
         stream = self.stream
