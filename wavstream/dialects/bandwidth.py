@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -48,7 +48,7 @@ from wavstream.model.audio import Codec, MediaFormat, Track
 
 
 class _Message(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="eventType")
+    event: Literal["media"] = msgspec.field(name="eventType")
     payload: bytes | None = None
     track: str | None = None
     number: int | float | str | None = msgspec.field(name="sequenceNumber", default=None)
@@ -115,7 +115,7 @@ class BandwidthDialect(JsonMediaDialect):
             return self._other(message)
         except RecursionError:
             raise too_deep() from None
-        return self._audio(decoded) if decoded.event == "media" else self._other(message)
+        return self._audio(decoded)
 
     def is_audio(self, message: bytes) -> bool:
         """Return whether this is a whole ``media`` message."""
@@ -123,7 +123,7 @@ class BandwidthDialect(JsonMediaDialect):
             decoded = self._decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        return decoded.event == "media" and decoded.payload is not None
+        return decoded.payload is not None
 
     def message(self, payload: bytes) -> Outgoing:
         """Return ``playAudio`` with mu-law."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -42,7 +42,7 @@ from wavstream.model.audio import Codec, MediaFormat, Track
 
 
 class _Message(msgspec.Struct, gc=False):
-    event: str
+    event: Literal["media"]
     stream_id: str | int | None = msgspec.field(name="stream_sid", default=None)
     media: Media | None = None
 

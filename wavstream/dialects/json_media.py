@@ -77,7 +77,7 @@ class JsonMediaDialect(Dialect):
     holds_early_media: ClassVar[bool] = True
     """Whether audio that overtook its start is held (rule 5)."""
     decoder: ClassVar[msgspec.json.Decoder[Any]]
-    """Of a message: an object with ``event``, ``stream_id``, and ``media``, which is a ``Media`` or None."""
+    """Of ``media`` messages, and of no other: an object with ``stream_id``, and ``media``, a ``Media`` or None."""
 
     __slots__ = (
         "_decode",
@@ -119,8 +119,6 @@ class JsonMediaDialect(Dialect):
             return self._other(message)
         except RecursionError:
             raise too_deep() from None
-        if decoded.event != "media":
-            return self._other(message)
         if decoded.stream_id != self._stream_id:
             return self._of_other_stream(decoded.media, decoded.stream_id)
         return self._audio(decoded.media)
@@ -131,7 +129,7 @@ class JsonMediaDialect(Dialect):
             decoded = self._decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        return decoded.event == "media" and decoded.media is not None
+        return decoded.media is not None
 
     def binary(self, payload: bytes, messages: int = 1) -> Sequence[Event]:
         """Ignore it: no vendor of this family sends binary messages."""
@@ -162,17 +160,23 @@ class JsonMediaDialect(Dialect):
             return IGNORED[Reason.BAD_MEDIA]
         if not samples:
             return ()
-        if not 0 <= time_ms < _END_MS:  # rule 3
-            position = self._ends[track]
-            self._ends[track] = position + samples
-            return (*IGNORED[Reason.BAD_TIMESTAMP], Frame(track, position, samples, payload))
+        if not 0 <= time_ms < _WRAP_MS:
+            if not 0 <= time_ms < _END_MS:  # rule 3
+                position = self._ends[track]
+                self._ends[track] = position + samples
+                return (*IGNORED[Reason.BAD_TIMESTAMP], Frame(track, position, samples, payload))
+            time_ms = self._since_start(time_ms)
+        position = int(time_ms * self._rate_hz) // 1000
+        self._ends[track] = position + samples
+        return (Frame(track, position, samples, payload),)
+
+    def _since_start(self, time_ms: int | float) -> int | float:
+        """Return milliseconds since the stream's start, of a time of day or of one that is very long after it."""
         if time_ms >= _SINCE_1970_MS:
             if self._origin_ms is None:
                 self._origin_ms = time_ms - _MARGIN_MS
             time_ms -= self._origin_ms
-        position = int(time_ms % _WRAP_MS * self._rate_hz) // 1000
-        self._ends[track] = position + samples
-        return (Frame(track, position, samples, payload),)
+        return time_ms % _WRAP_MS
 
     def _untimed(self, message: Mapping[str, Any]) -> Sequence[Event]:
         """Return the events of audio whose message could not be decoded as a whole: its payload may still be good."""

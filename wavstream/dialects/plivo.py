@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -45,7 +45,7 @@ from wavstream.model.audio import Codec, MediaFormat
 
 
 class _Message(msgspec.Struct, gc=False):
-    event: str
+    event: Literal["media"]
     stream_id: str | int | None = msgspec.field(name="streamId", default=None)
     media: Media | None = None
 

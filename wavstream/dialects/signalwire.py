@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -44,7 +44,7 @@ from wavstream.model.audio import Codec, MediaFormat, PacketCodec
 
 
 class _Message(msgspec.Struct, gc=False):
-    event: str
+    event: Literal["media"]
     stream_id: str | int | None = msgspec.field(name="streamSid", default=None)
     media: Media | None = None
 

@@ -53,7 +53,7 @@ class _Media(Media, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
-    event: str
+    event: Literal["media"]
     stream_id: str | int | None = None
     media: _Media | None = None
 

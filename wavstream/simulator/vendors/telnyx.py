@@ -29,6 +29,7 @@ class TelnyxPeer(JsonPeer):
     def opening(self) -> list[Message]:
         """Return ``connected`` and ``start``, which does not name the tracks."""
         stream = self.stream
+        one_track = {"track": self.tracks[0]} if len(self.tracks) == 1 else {}  # of its user, who knows it
         rate_hz = stream.rate_hz if isinstance(stream.codec, Codec) else 48_000 if stream.codec == "opus" else 16_000
         start: dict[str, object] = {
             "user_id": "3e6f995f-85f7-4705-9741-53b116d28237",
@@ -38,7 +39,7 @@ class TelnyxPeer(JsonPeer):
             "to": "+4930222",
             "tags": [],
             "client_state": "aGVsbG8=",
-            "custom_parameters": dict(stream.parameters),
+            "custom_parameters": {**one_track, **stream.parameters},
             "media_format": {"encoding": _ENCODINGS[stream.codec], "sample_rate": rate_hz, "channels": 1},
         }
         return [self.text({"event": "connected", "version": "1.0.0"}), self._numbered("start", start)]
