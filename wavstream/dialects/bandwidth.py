@@ -9,8 +9,8 @@
    shows that it is the former. Until then a hole in the numbers of two tracks is counted, and leaves no room: it is not
    known whose it is.
 4. A track that begins later begins beside what the other one has just said.
-5. How ``metadata.tracks`` is nested is known from integrations alone. Names as texts are taken too; without any, both
-   tracks are there.
+5. How ``metadata.tracks`` is nested is known from integrations alone. Names as texts are taken too, also one
+   alone, as in the verb (``both``); without any, both tracks are there.
 
 Source: https://dev.bandwidth.com/docs/voice/programmable-voice/bxml/startStream
 """
@@ -80,7 +80,7 @@ class _Track(msgspec.Struct, rename="camel"):
 
 
 class _Metadata(msgspec.Struct):
-    tracks: list[_Track | Text] = []
+    tracks: list[_Track | Text] | Text = []
 
 
 class BandwidthDialect(JsonMediaDialect):
@@ -179,8 +179,10 @@ class BandwidthDialect(JsonMediaDialect):
         return started(request, said, parameters, JSON_ACCEPTED)
 
 
-def _read_tracks(named: Sequence[_Track | str]) -> tuple[tuple[Track, ...], MediaFormat]:
+def _read_tracks(named: Sequence[_Track | str] | str) -> tuple[tuple[Track, ...], MediaFormat]:
     """Return the tracks, and the format that they have in common (rule 5); raise BadParameter."""
+    if isinstance(named, str):
+        named = [named]
     names = [track if isinstance(track, str) else track.name for track in named]
     tracks = read_tracks([name for name in names if name], _TRACKS) if any(names) else tuple(Track)
     formats = {

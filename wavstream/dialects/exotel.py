@@ -30,6 +30,7 @@ from wavstream.dialects.json_start import (
     Said,
     Text,
     custom_fields,
+    custom_track,
     merged_parameters,
     named_ids,
     read_encoding,
@@ -119,7 +120,11 @@ class ExotelDialect(JsonMediaDialect):
         assert isinstance(codec, Codec)
         stream_sid = told.get("stream_sid") or fields.get("stream_sid")
         ids = named_ids({**told, "stream_sid": stream_sid}, ("call_sid", "stream_sid", "account_sid"))
-        tracks = read_tracks(start.tracks) if start.tracks else (named_track(request, custom) or Track.INBOUND,)
+        tracks = (
+            read_tracks(start.tracks)
+            if start.tracks
+            else (named_track(request, custom_track(custom)) or Track.INBOUND,)
+        )
         said = Said(
             ids=ids,
             call_id=ids.get("call_sid"),

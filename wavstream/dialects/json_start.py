@@ -3,7 +3,8 @@
 1. What the customer set wins over what the vendor tells: custom parameters, then the query, then the vendor's own
    fields (such as ``from``), then the route's defaults.
 2. The format must be right, so a wrong one is refused. A fact of the call that makes no sense (a number without digits,
-   an id that is null) is left out.
+   an id that is null) is left out. So is a custom parameter that only happens to have a name of ours: ``direction`` is
+   ``outbound-api`` where an application passes on what Twilio told it, a number of a telephone may be a number.
 3. Ids of the vendor come first among the ids of the call, which has room for so many; a secret is never one.
 4. One-way streams and two-way ones look the same on the wire, and vendors complain of any message to a one-way stream.
    So a stream is two-way only if its parameter ``two_way`` says so.
@@ -24,6 +25,7 @@ from wavstream.dialects.identity import TRACKS, identify
 from wavstream.dialects.parameters import (
     ACCEPTED,
     BYTE_ORDERS,
+    MAX_FIELDS,
     ByteOrder,
     StreamParameters,
     customer_ids,
@@ -60,6 +62,8 @@ class OrderedParameters(JsonParameters, frozen=True, kw_only=True):
 
 JSON_ACCEPTED = {**ACCEPTED, "two_way": "0 or 1"}
 ORDERED_ACCEPTED = {**JSON_ACCEPTED, "byteorder": BYTE_ORDERS}
+_FACTS = frozenset(("from", "to", "direction", "track"))
+_BOTH = frozenset(("both", "both_tracks"))
 _NO_CALL_IDS = frozenset(("session_id", "leg", "track", "app", "token"))
 
 
@@ -117,7 +121,25 @@ def merged_parameters(
     facts = {name: told[name] for name in ("from", "to") if _is_text(told.get(name))}
     if told.get("direction") in ("inbound", "outbound"):
         facts["direction"] = told["direction"]
-    return read_parameters({**request.defaults, **facts, **request.query, **custom}, kind, accepted)
+    return read_parameters({**request.defaults, **facts, **request.query, **_sensible(custom)}, kind, accepted)
+
+
+def custom_track(custom: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the track among custom parameters, unless the customer means something else by the word."""
+    track = custom.get("track")
+    return {"track": track} if isinstance(track, str) and (track in TRACKS or track in _BOTH) else {}
+
+
+def _sensible(custom: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the customer's fields without the facts of the call that make no sense (rule 2)."""
+    kept = {name: value for name, value in custom.items() if name not in _FACTS}
+    for name in ("from", "to"):
+        if number := id_in(custom, name):
+            kept[name] = number
+    direction = custom.get("direction")
+    if isinstance(direction, str) and (way := direction.lower().partition("-")[0]) in ("inbound", "outbound"):
+        kept["direction"] = way  # Twilio's are inbound, outbound-api and outbound-dial
+    return {**kept, **custom_track(custom)}
 
 
 def read_fields(fields: Mapping[str, Any], name: str, kind: type[AnyStruct], accepted: Mapping[str, str]) -> AnyStruct:
@@ -157,7 +179,12 @@ def custom_fields(value: object) -> Mapping[str, Any]:
 
 
 def read_tracks(names: Sequence[str], field: str = "start.tracks") -> tuple[Track, ...]:
-    """Return the tracks in the order given; without a name it is the inbound one, as in a two-way stream."""
+    """Return the tracks in the order given; without a name it is the inbound one, as in a two-way stream.
+
+    ``both``, which is what the request for a stream has, is both.
+    """
+    if not _BOTH.isdisjoint(names):
+        return tuple(Track)
     if any(name not in TRACKS for name in names):
         raise BadParameter(field, _TRACKS)
     return tuple(dict.fromkeys(TRACKS[name] for name in names)) or (Track.INBOUND,)
@@ -186,10 +213,16 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 256
 
 
-def _without_nulls(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that are not null, also those of the objects in it."""
-    kept = {name: value for name, value in first_fields(part).items() if value is not None}
-    return {
-        name: {inner: each for inner, each in value.items() if each is not None} if isinstance(value, dict) else value
-        for name, value in kept.items()
-    }
+def _without_nulls(part: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Return the fields that are not null, also those of the objects in it, and of those in its lists."""
+    return {name: _bare(value, depth) for name, value in first_fields(part).items() if value is not None}
+
+
+def _bare(value: Any, depth: int) -> Any:
+    if not depth:
+        return value
+    if isinstance(value, dict):
+        return _without_nulls(value, depth - 1)
+    if isinstance(value, list):
+        return [_bare(each, depth - 1) for each in value[:MAX_FIELDS] if each is not None]
+    return value

@@ -76,10 +76,12 @@ def ordered(codec: Codec, order: ByteOrder) -> Codec:
 
 
 def read_id(fields: Mapping[str, Any], field: str) -> str | None:
-    """Return the id of a session or a leg; raise BadParameter."""
+    """Return the id of a session or a leg, which may be a number; raise BadParameter."""
     value = fields.get(field)
     if value is None:
         return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str) or not is_customer_id(value):
         raise BadParameter(field, "1 to 256 printable characters are accepted")
     return value

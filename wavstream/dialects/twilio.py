@@ -53,6 +53,10 @@ _CODECS = {
     "audio/x-alaw": Codec.PCMA,
     "audio/x-l16": Codec.L16,
     "audio/l16": Codec.L16,  # Kazoo's
+    "audio/pcmu": Codec.PCMU,
+    "audio/pcma": Codec.PCMA,
+    "pcmu": Codec.PCMU,
+    "pcma": Codec.PCMA,
 }
 _NAMES = "audio/x-mulaw, audio/x-alaw, audio/x-l16"
 _FIELDS = {
@@ -74,11 +78,12 @@ class _Format(msgspec.Struct, rename="camel"):
 
 
 class _Start(msgspec.Struct, rename="camel"):
-    stream_sid: Text = ""
-    call_sid: Text = ""
-    account_sid: Text = ""
+    stream_sid: Text | int = ""
+    call_sid: Text | int = ""
+    account_sid: Text | int = ""
     tracks: list[Text] = []
-    custom_parameters: dict[str, Any] = {}
+    custom_parameters: Any = None
+    """An object; a list of names and values, or an empty one, as PHP writes an object without fields."""
     media_format: _Format = msgspec.field(default_factory=_Format)
 
 

@@ -119,7 +119,11 @@ def test_what_cannot_be_an_id_is_refused_wherever_it_stands(place: str, field: s
     assert refused.value.field == name
 
 
-@pytest.mark.parametrize("wrong", [7, None, [], {}])
+def test_an_id_may_be_a_number() -> None:
+    assert identify(request(), {"session_id": 42, "leg": 7}) == ("42", "7")
+
+
+@pytest.mark.parametrize("wrong", [True, 4.2, None, [], {}])
 def test_what_a_message_says_may_be_of_any_type(wrong: object) -> None:
     if wrong is None:
         assert identify(request(), {"session_id": wrong}).session_id is None

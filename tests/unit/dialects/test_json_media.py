@@ -14,6 +14,7 @@ from wavstream.dialects.events import Frame, Ignored, Outgoing, Reason, StreamSt
 from wavstream.dialects.registry import DIALECTS
 from wavstream.dialects.sequence_places import SequencePlaces
 from wavstream.errors import BadParameter
+from wavstream.model.audio import Track
 
 AUDIO = b"\xff" * 160
 TEXT = base64.b64encode(AUDIO).decode()
@@ -100,6 +101,103 @@ def test_what_is_sent_to_signalwire_names_no_stream_that_has_no_name() -> None:
     dialect = DIALECTS["signalwire"](UpgradeRequest(session_id="s", leg="a", query={"two_way": "1"}, headers={}))
     dialect.text(b'{"event":"start","start":{"callSid":"2"}}')
     assert read(dialect.clear()) == {"event": "clear"}
+
+
+CUSTOM = {
+    "twilio": ("start", "customParameters"),
+    "telnyx": ("start", "custom_parameters"),
+    "signalwire": ("start", "customParameters"),
+    "plivo": (None, "extra_headers"),
+    "bandwidth": (None, "streamParams"),
+    "exotel": ("start", "custom_parameters"),
+}
+"""Where the customer's own fields stand: in the object ``start``, or beside it."""
+ANY_STARTS = {**STARTS, "twilio": {"event": "start", "start": {"streamSid": "1", "callSid": "2"}}}
+
+
+def start_of(name: str, custom: object) -> StreamStarted:
+    start = json.loads(json.dumps(ANY_STARTS[name]))
+    place, field = CUSTOM[name]
+    (start[place] if place else start)[field] = custom
+    request = UpgradeRequest(session_id=None, leg=None, query={}, headers={})
+    (event,) = DIALECTS[name](request).text(json.dumps(start).encode())
+    assert isinstance(event, StreamStarted)
+    return event
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+@pytest.mark.parametrize(
+    ("custom", "call"),
+    [
+        ({"direction": "outbound-api"}, ("", "", "outbound")),  # what Twilio tells the application
+        ({"direction": "up", "from": 4930111}, ("4930111", "", "")),
+        ({"direction": 7, "from": ["+49"], "to": "9" * 300}, ("", "", "")),
+        ({"from": "", "to": None, "track": "premium"}, ("", "", "")),
+        ({"track": 7, "to": "+49"}, ("", "+49", "")),
+        ([], ("", "", "")),  # an empty object, as PHP writes it
+        ("", ("", "", "")),
+    ],
+)
+def test_what_the_customer_calls_by_a_name_of_ours_costs_no_recording(
+    name: str, custom: object, call: tuple[str, str, str]
+) -> None:
+    facts = start_of(name, custom).call
+    assert (facts.from_, facts.to, facts.direction) == call
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+def test_the_customers_ids_may_be_numbers(name: str) -> None:
+    event = start_of(name, {"session_id": 42, "leg": 7})
+    assert (event.session_id, event.leg) == ("42", "7")
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("twilio", {"streamSid": 1, "callSid": 2, "accountSid": None}),
+        ("telnyx", {"stream_id": 1, "call_control_id": 2}),
+        ("signalwire", {"streamSid": 1, "callSid": 2}),
+        ("plivo", {"streamId": 1, "callId": 2}),
+        ("bandwidth", {"streamId": 1, "callId": 2}),
+        ("exotel", {"stream_sid": 1, "call_sid": 2}),
+    ],
+)
+def test_the_vendors_ids_may_be_numbers(name: str, ids: object) -> None:
+    kind = "eventType" if name == "bandwidth" else "event"
+    place = "metadata" if name == "bandwidth" else "start"
+    dialect = DIALECTS[name](UpgradeRequest(session_id=None, leg=None, query={}, headers={}))
+    (event,) = dialect.text(json.dumps({kind: "start", place: ids}).encode())
+    assert isinstance(event, StreamStarted)
+    assert (event.session_id, event.stream_id) == ("2", "1")
+
+
+@pytest.mark.parametrize(
+    "tracks",
+    [
+        "both",
+        ["both"],
+        ["inbound", "outbound"],
+        [{"name": "inbound", "mediaFormat": None}, {"name": "outbound", "mediaFormat": {"encoding": None}}],
+        [{"name": None}, None],
+        None,
+    ],
+)
+def test_bandwidth_names_its_tracks_in_any_shape(tracks: object) -> None:
+    start = {"eventType": "start", "metadata": {"callId": "2", "tracks": tracks}}
+    dialect = DIALECTS["bandwidth"](UpgradeRequest(session_id=None, leg=None, query={}, headers={}))
+    (event,) = dialect.text(json.dumps(start).encode())
+    assert isinstance(event, StreamStarted)
+    assert event.tracks == tuple(Track)
+
+
+@pytest.mark.parametrize("name", ["twilio", "signalwire", "plivo", "exotel"])
+def test_both_is_two_tracks(name: str) -> None:
+    start = json.loads(json.dumps(ANY_STARTS[name]))
+    start["start"]["tracks"] = ["both_tracks"]
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg=None, query={}, headers={}))
+    (event,) = dialect.text(json.dumps(start).encode())
+    assert isinstance(event, StreamStarted)
+    assert event.tracks == tuple(Track)
 
 
 @ONE_WAY
