@@ -22,13 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
-
 from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
 from wavstream.dialects.early import EarlyAudio
 from wavstream.dialects.events import Detected, Event, Refused, StreamStarted
 from wavstream.dialects.freeswitch import AudioForkDialect
-from wavstream.dialects.parameters import too_deep
+from wavstream.dialects.joined_json import objects_in
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import BadParameter, BadPayload, MediaError
 from wavstream.model.audio import Codec
@@ -170,8 +168,6 @@ _BY_TEXT = (
 _PLAIN = _Text("Asterisk's MEDIA_START in plain text", lambda fields: False, "asterisk")
 """The only first text of a vendor that is no JSON."""
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
 
 class AutoDialect(Dialect):
     """Takes the first messages of a stream, until it is known what it speaks."""
@@ -264,16 +260,18 @@ def _shown(rows: Sequence[_Upgrade], headers: Mapping[str, str]) -> _Upgrade | N
 
 
 def _shown_by(message: bytes) -> _Text | None:
-    """Return the row that fits a text; None: it may be anything."""
+    """Return the row that fits a text, or the first of the documents in it that tells; None: it may be anything."""
     if message.startswith(b"MEDIA_START "):
         return _PLAIN
-    try:
-        fields = _decode(message)
-    except RecursionError:
-        raise too_deep() from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    if not message.lstrip().startswith(b"{"):
         return None
-    return next((row for row in _BY_TEXT if row.fits(fields)), None)
+    rows = (next((row for row in _BY_TEXT if row.fits(fields)), None) for fields in objects_in(message))
+    shown = None
+    for row in rows:
+        if row is not None and row.dialect is not None:
+            return row
+        shown = shown or row
+    return shown
 
 
 def _waited(dialect: Dialect) -> Sequence[Event]:

@@ -10,6 +10,7 @@
 5. Audio that overtook its start is held, up to a bound, where the vendor does not promise an order.
 6. A message that names another stream than the start did is counted. Its audio is used, since some change the id of one
    stream; its stop is not, since the close will say it again.
+7. One text may hold several JSON documents (``joined_json``); what follows them and is none is counted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.dialects.early import HELD_BYTES
 from wavstream.dialects.events import Dtmf, Event, Frame, Ignored, Mark, Outgoing, Reason, StreamStarted, StreamStopped
 from wavstream.dialects.identity import TRACKS
+from wavstream.dialects.joined_json import read_documents
 from wavstream.dialects.parameters import too_deep
 from wavstream.errors import BadPayload
 from wavstream.model.audio import Track
@@ -205,7 +207,7 @@ class JsonMediaDialect(Dialect):
         except msgspec.ValidationError:
             return self._unreadable("a JSON object is expected")
         except msgspec.DecodeError as error:
-            return self._unreadable(f"a JSON object is expected: {error}")
+            return self._joined(message, f"a JSON object is expected: {error}")
         event = fields.get(self.event_name)
         if not isinstance(event, str):
             return self._unreadable("an event is expected")
@@ -214,6 +216,14 @@ class JsonMediaDialect(Dialect):
         if event == "media":
             return self._untimed(fields)
         return () if event in self.silent_events else self._event(event, fields)
+
+    def _joined(self, message: bytes, detail: str) -> Sequence[Event]:
+        """Return the events of a text that is no JSON, or several documents of it, each by itself (rule 7)."""
+        documents, is_all = read_documents(message)
+        if not documents or documents[0].text == message:
+            return self._unreadable(detail)
+        events = [event for document in documents for event in self.text(document.text)]
+        return events if is_all else (*events, *self._unreadable(detail))
 
     def _event(self, event: str, fields: Mapping[str, Any]) -> Sequence[Event]:
         if event in ("dtmf", "mark", "stop") and not self._tracks:

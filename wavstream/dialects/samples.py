@@ -9,12 +9,9 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
-
-import msgspec
 
 from wavstream.dialects.base import Dialect, FormatNames, UpgradeRequest
 from wavstream.dialects.early import EarlyAudio
@@ -31,20 +28,13 @@ from wavstream.dialects.events import (
     StreamStarted,
     StreamStopped,
 )
-from wavstream.dialects.parameters import too_deep
+from wavstream.dialects.joined_json import read_documents
 from wavstream.errors import BadPayload
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import DTMF_DIGITS
 
 APPLICATION_EVENTS = frozenset(("dtmf", "mark", "pause", "resume", "stop"))
 """What an application may send of its own, where the media server passes its texts on: values of ``event``."""
-_MAX_DOCUMENTS = 64
-"""JSON documents in one text; a peer that sends more does not join texts, and each costs as much as a message."""
-_SPACE = b" \t\r\n"
-_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
-"""How msgspec says where a document ends that is not all of the text."""
-
-_decode = msgspec.json.Decoder().decode
 
 
 class SampleDialect(Dialect):
@@ -71,10 +61,11 @@ class SampleDialect(Dialect):
 
     def text(self, message: bytes) -> Sequence[Event]:
         """Return the events of JSON documents or free text (rule 2); raise BadParameter or BadPayload."""
-        documents, is_all = _read_documents(message)
+        documents, is_all = read_documents(message)
         events: list[Event] = []
         for document in documents:
-            events += self._fields(document) if isinstance(document, dict) else self._free_text()
+            fields = document.value
+            events += self._fields(fields) if isinstance(fields, dict) else self._free_text()
         if not is_all:
             events += self._free_text()
         return events
@@ -173,34 +164,3 @@ def key_event(digit: object) -> Event:
     if isinstance(digit, str) and digit in DTMF_DIGITS:
         return Dtmf(digit)
     return Ignored(Reason.BAD_DIGIT)
-
-
-def _read_documents(message: bytes) -> tuple[list[object], bool]:
-    """Return the JSON documents at the start of the text, and whether they are all of it; empty text has none."""
-    rest = message.decode("utf-8", "replace").encode().strip(_SPACE)
-    documents: list[object] = []
-    try:
-        while rest and len(documents) < _MAX_DOCUMENTS:
-            document, end = _first_document(rest)
-            documents.append(document)
-            rest = rest[end:]
-    except msgspec.DecodeError:
-        pass
-    except RecursionError:
-        raise too_deep() from None
-    return documents, not rest and bool(documents)
-
-
-def _first_document(text: bytes) -> tuple[object, int]:
-    """Return the first JSON document of a text, and where the next one begins; raise msgspec.DecodeError.
-
-    A text of one document is read once, as the standard library's scanner is ten times as slow as msgspec.
-    """
-    try:
-        return _decode(text), len(text)
-    except msgspec.DecodeError as error:
-        trailing = _TRAILING.search(str(error))
-        if trailing is None:
-            raise
-    end = int(trailing.group(1)) - 1  # it counts from 1
-    return _decode(text[:end]), end

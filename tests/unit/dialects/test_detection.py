@@ -497,3 +497,20 @@ def test_wrong_parameters_of_the_url_are_refused_in_the_name_of_the_dialect_that
 
 def test_a_peer_is_not_pinged_before_it_is_known_for_it_may_be_an_old_asterisk() -> None:
     assert AutoDialect.server_pings is False
+
+
+@pytest.mark.parametrize(
+    ("texts", "dialect"),
+    [
+        ((CONNECTED, TWILIO_START), "twilio"),
+        ((CONNECTED, TELNYX_START), "telnyx"),
+        ((CONNECTED, SIGNALWIRE_START), "signalwire"),
+        (({"sampleRate": 8000, "mixType": "mono", "callSid": "7f0e"}, {"event": "dtmf", "dtmf": "4"}), "jambonz"),
+    ],
+)
+def test_messages_that_are_joined_to_one_text_show_it_too(texts: Sequence[object], dialect: str) -> None:
+    auto = AutoDialect(UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
+    found, start, *_ = auto.text("".join(map(json.dumps, texts)).encode())
+    assert isinstance(found, Detected)
+    assert found.dialect.name == dialect
+    assert isinstance(start, StreamStarted)

@@ -10,10 +10,10 @@ import pytest
 
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.dialects.early import HELD_BYTES
-from wavstream.dialects.events import Frame, Ignored, Outgoing, Reason, StreamStarted
+from wavstream.dialects.events import Frame, Ignored, Outgoing, Reason, StreamStarted, StreamStopped
 from wavstream.dialects.registry import DIALECTS
 from wavstream.dialects.sequence_places import SequencePlaces
-from wavstream.errors import BadParameter
+from wavstream.errors import BadParameter, BadPayload
 from wavstream.model.audio import Track
 
 AUDIO = b"\xff" * 160
@@ -198,6 +198,31 @@ def test_both_is_two_tracks(name: str) -> None:
     (event,) = dialect.text(json.dumps(start).encode())
     assert isinstance(event, StreamStarted)
     assert event.tracks == tuple(Track)
+
+
+@pytest.mark.parametrize("name", ANY_STARTS)
+def test_messages_that_are_joined_to_one_text_are_each_taken(name: str) -> None:
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
+    payload = base64.b64encode(bytes(320)).decode()
+    audio = media(name, payload)
+    kind = "eventType" if name == "bandwidth" else "event"
+    connected = b"" if name == "bandwidth" else b'{"event":"connected"}'
+    start, *frames = dialect.text(connected + json.dumps(ANY_STARTS[name]).encode() + b" " + audio)
+    assert isinstance(start, StreamStarted)
+    assert [type(frame) for frame in frames] == [Frame]
+    stop = json.dumps({kind: "stop"}).encode()
+    frame, end, junk = dialect.text(audio + b"\n" + stop + b" and more")
+    assert isinstance(frame, Frame)
+    assert end == StreamStopped()
+    assert junk == Ignored(Reason.NOT_JSON)
+
+
+@pytest.mark.parametrize("name", ANY_STARTS)
+@pytest.mark.parametrize("text", [b'{"event":"connected","eventType":"x"}{', b"{}{}", b"1 2", b"[][]", b"", b"{"])
+def test_joined_text_that_makes_no_sense_before_the_start_is_refused(name: str, text: bytes) -> None:
+    dialect = DIALECTS[name](UpgradeRequest(session_id="s", leg="a", query={}, headers={}))
+    with pytest.raises(BadPayload):
+        dialect.text(text)
 
 
 @ONE_WAY
