@@ -219,6 +219,10 @@ class JsonMediaDialect(Dialect):
 
     def _joined(self, message: bytes, detail: str) -> Sequence[Event]:
         """Return the events of a text that is no JSON, or several documents of it, each by itself (rule 7)."""
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            return self._unreadable("not UTF-8")
         documents, is_all = read_documents(message)
         if not documents or documents[0].text == message:
             return self._unreadable(detail)
