@@ -72,6 +72,9 @@ class Routes:
         start, *segments = path.split("/")
         if start or not segments:
             raise self._not_found()
+        if segments[:2] == ["", "record"]:
+            # jambonz puts its path behind a base URL that may end with a slash; its own receiver takes that.
+            del segments[0]
         token = None
         if segments[:2] == ["media", "t"] and len(segments) > 2:
             token, segments = segments[2], ["media", *segments[3:]]

@@ -7,6 +7,7 @@ import pytest
 from tests.support.routes import ROUTES
 from wavstream.dialects.detection import AutoDialect
 from wavstream.dialects.freeswitch import AudioForkDialect
+from wavstream.dialects.jambonz import BUCKET_VENDORS
 from wavstream.dialects.pcm import PcmDialect
 from wavstream.dialects.registry import DIALECTS
 from wavstream.dialects.twilio import TwilioDialect
@@ -127,3 +128,10 @@ def test_a_route_of_a_dialect_that_does_not_exist_says_which_there_are(route: di
 def test_a_path_that_is_none_is_refused_by_the_settings(path: str) -> None:
     with pytest.raises(ValueError, match="a path is expected"):
         MediaSettings.model_validate({"routes": {path: {}}})
+
+
+@pytest.mark.parametrize("vendor", BUCKET_VENDORS)
+def test_a_base_url_of_jambonz_may_end_with_a_slash(vendor: str) -> None:
+    assert ROUTES.find(f"//record/{vendor}") == ROUTES.find(f"/record/{vendor}")
+    own = Routes(DIALECTS, auto=AutoDialect, routes={f"/record/{vendor}": GENESYS})
+    assert own.find(f"//record/{vendor}").route is GENESYS
