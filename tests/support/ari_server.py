@@ -80,7 +80,7 @@ class Asterisk:
         self.failing: dict[str, tuple[int, str]] = {}
         """Status and message by the end of a path, in place of what would happen."""
         self.late: dict[str, asyncio.Event] = {}
-        """What a request waits for, by the start of its path; it is carried out then, whether its client is there or not."""
+        """What a request waits for, by the start of its path; it is carried out then, be its client there or not."""
         self.silent = False
         """Whether requests are taken and never answered."""
         self.channels: dict[str, _Channel] = {}
