@@ -8,8 +8,9 @@ Where there are several workers:
 
 1. A stream whose path names a session of another worker goes there before anything of it is looked at or counted.
 2. One that comes from another worker, because its first message named a session of ours, has its 101 already
-   (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame. That worker read what
-   the peer had sent, and the peer need not be there any more: what it sent is recorded.
+   (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame, behind the dialect's
+   own words where it has some for a key that is not right. That worker read what the peer had sent, and the peer need
+   not be there any more: what it sent is recorded.
 """
 
 from __future__ import annotations
@@ -269,8 +270,8 @@ class Handshake(asyncio.Protocol):
 
     def _turn_away(self, dialect: Dialect, response: Response, error: Unauthenticated) -> None:
         """Refuse a peer without a key that counts, as its vendor wants it: with a 401, or on the open WebSocket."""
-        speaker = None if self._is_answered else who_tells(dialect)
-        if speaker is None or self._decided or not has_place(self._endpoint):
+        speaker = who_tells(dialect)
+        if speaker is None or self._decided or self._lost or not has_place(self._endpoint):
             self._refuse(error)
             return
         self._decide()
@@ -278,6 +279,8 @@ class Handshake(asyncio.Protocol):
         self._log_refusal(error.http_status, str(error))
         self._endpoint.counters.refused[error.http_status] += 1
         self._core.send_response(response)
+        if self._is_answered:
+            self._core.data_to_send()
         unauthorized = Unauthorized(
             self._endpoint,
             transport=self._transport,
@@ -287,6 +290,7 @@ class Handshake(asyncio.Protocol):
             connections=self._connections,
         )
         self._transport.set_protocol(unauthorized)
+        self._transport.resume_reading()
         unauthorized.begin(bytes(self._early))
 
     def _time_out(self) -> None:
