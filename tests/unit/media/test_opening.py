@@ -231,6 +231,19 @@ async def test_a_refusal_of_a_stream_that_was_answered_is_a_close_frame() -> Non
         await until(lambda: not both.doors[1].front.open)
 
 
+async def test_a_refusal_by_the_other_worker_has_the_words_of_the_dialect_before_it() -> None:
+    async with doors(authenticate=lambda said: "default") as both:
+        both.planes[1][1].check_load = lambda app_id, session_id: (_ for _ in ()).throw(  # type: ignore[method-assign]
+            LimitReached("no headroom", retry_after_s=5)
+        )
+        peer = await both.doors[0].dial(upgrade("/media/audiohook"))
+        await peer.head()
+        peer.send(audiohook_open(THERE))
+        answer = json.loads((await peer.receive())[1])
+        assert (answer["type"], answer["parameters"]) == ("disconnect", {"reason": "error", "info": "no headroom"})
+        assert await peer.closing() == (1013, "no headroom")
+
+
 async def test_a_key_that_the_other_worker_does_not_take_is_told_in_the_words_of_the_dialect() -> None:
     asked: list[MediaCredentials] = []
 
