@@ -12,7 +12,7 @@ import asyncio
 import base64
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -79,6 +79,8 @@ class Asterisk:
         """That were connected to."""
         self.failing: dict[str, tuple[int, str]] = {}
         """Status and message by the end of a path, in place of what would happen."""
+        self.late: dict[str, asyncio.Event] = {}
+        """What a request waits for, by the start of its path; it is carried out then, be its client there or not."""
         self.silent = False
         """Whether requests are taken and never answered."""
         self.channels: dict[str, _Channel] = {}
@@ -172,6 +174,9 @@ class Asterisk:
             for end, (status, message) in self.failing.items():
                 if request.path.endswith(end):
                     return _error(status, message)
+            for beginning, event in self.late.items():
+                if request.method == "POST" and request.path.startswith(f"/ari/{beginning}"):
+                    return await asyncio.shield(asyncio.create_task(_behind(event, handler(request))))
         return await handler(request)  # type: ignore[no-any-return]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -346,6 +351,11 @@ class Asterisk:
         for app in self.subscribed.get(name, ()):
             if (socket := self.apps.get(app)) is not None:
                 await socket.send_json({"type": kind, "application": app, "channel": {"id": name}, **fields})
+
+
+async def _behind(event: asyncio.Event, answer: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+    await event.wait()
+    return await answer
 
 
 def _error(status: int, message: str) -> web.Response:

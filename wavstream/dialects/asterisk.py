@@ -158,7 +158,7 @@ class AsteriskDialect(Dialect):
             raise BadPayload("text", "MEDIA_START is expected, in plain text or in JSON")
         event = fields.get("event")
         if event == "MEDIA_START":
-            self._speaks_json = message[:1] == b"{"
+            self._speaks_json = message.lstrip()[:1] == b"{"
             return self._media_start(fields)
         if event == "DTMF_END":
             digit = fields.get("digit")

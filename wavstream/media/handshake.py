@@ -8,8 +8,9 @@ Where there are several workers:
 
 1. A stream whose path names a session of another worker goes there before anything of it is looked at or counted.
 2. One that comes from another worker, because its first message named a session of ours, has its 101 already
-   (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame. That worker read what
-   the peer had sent, and the peer need not be there any more: what it sent is recorded.
+   (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame, behind the dialect's
+   own words where it has some. That worker read what the peer had sent, and the peer need not be there any more: what
+   it sent is recorded.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ class Handshake(asyncio.Protocol):
         except Unauthenticated as error:
             self._turn_away(dialect, response, error)
         except Exception as error:  # noqa: BLE001 - logged there
-            self._refuse(error)
+            self._refuse(error, dialect)
         else:
             self._open(dialect, response, caller.app_id, token_session)
 
@@ -269,15 +270,17 @@ class Handshake(asyncio.Protocol):
 
     def _turn_away(self, dialect: Dialect, response: Response, error: Unauthenticated) -> None:
         """Refuse a peer without a key that counts, as its vendor wants it: with a 401, or on the open WebSocket."""
-        speaker = None if self._is_answered else who_tells(dialect)
-        if speaker is None or self._decided or not has_place(self._endpoint):
-            self._refuse(error)
+        speaker = who_tells(dialect)
+        if speaker is None or self._decided or self._lost or not has_place(self._endpoint):
+            self._refuse(error, dialect)
             return
         self._decide()
         self._connections.discard(self)
         self._log_refusal(error.http_status, str(error))
         self._endpoint.counters.refused[error.http_status] += 1
         self._core.send_response(response)
+        if self._is_answered:
+            self._core.data_to_send()
         unauthorized = Unauthorized(
             self._endpoint,
             transport=self._transport,
@@ -287,12 +290,14 @@ class Handshake(asyncio.Protocol):
             connections=self._connections,
         )
         self._transport.set_protocol(unauthorized)
+        self._transport.resume_reading()
         unauthorized.begin(bytes(self._early))
 
     def _time_out(self) -> None:
         self._refuse(LimitReached("the key could not be checked in time", retry_after_s=_RETRY_AFTER_S))
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, dialect: Dialect | None = None) -> None:
+        """Refuse the request; ``dialect``: of the stream, where it is known."""
         if self._decided:
             return
         self._decide()
@@ -309,7 +314,7 @@ class Handshake(asyncio.Protocol):
                 exc_info=error,
             )
         if self._is_answered:
-            self._close(error)
+            self._close(error, dialect)
         else:
             self._answer(response)
 
@@ -337,13 +342,18 @@ class Handshake(asyncio.Protocol):
         self._core.send_response(response)
         self._write_out()
 
-    def _close(self, error: Exception) -> None:
+    def _close(self, error: Exception, dialect: Dialect | None) -> None:
         """Refuse a stream that is answered already. What its peer still sends is dropped, or it would read nothing."""
         if self._lost:
             self._connections.discard(self)
             return
         closing = closing_for(error)
         self._endpoint.counters.closed[closing.code] += 1
+        speaker = None if dialect is None else who_tells(dialect)
+        farewell = None if speaker is None else speaker.farewell(closing.code, closing.reason)
+        if farewell is not None:
+            opcode = Opcode.TEXT if farewell.is_text else Opcode.BINARY
+            self._transport.write(Frame(opcode, farewell.data).serialize(mask=False))
         self._transport.write(
             Frame(Opcode.CLOSE, Close(closing.code, closing.reason).serialize()).serialize(mask=False)
         )

@@ -138,7 +138,12 @@ def read_request(
         ),
         credentials=MediaCredentials(
             app=query.get("app", headers.get("x-app-id")),
-            token=before_it or api_key or headers.get(_TELNYX_TOKEN) or token or query.get("token", _password(headers)),
+            token=before_it
+            or api_key
+            or headers.get(_TELNYX_TOKEN)
+            or token
+            or query.get("token")
+            or _password(headers),
             session_id=session_id,
             signed=_signed(request.path, headers, hosts),
             hook=HookUpgrade(api_key, request.path, hosts, headers) if api_key and not before_it else None,

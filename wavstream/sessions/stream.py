@@ -173,7 +173,12 @@ class Stream:
                 for message in parts(frame):
                     self.frame(message, arrival_us)
                 return
-            if self._was_said_after(position):  # rule 4 is over
+            withheld = self._guarded_samples(frame)
+            if withheld < frame.samples:  # rule 4 is over
+                if withheld:
+                    before, frame = _cut(frame, withheld)
+                    self._append_withheld(before, arrival_us)
+                    position = frame.position
                 self._rule = rule = _JOURNAL
         self.position = end = position + frame.samples
         lag_us = arrival_us - end * self._sample_us
@@ -194,13 +199,21 @@ class Stream:
                 append(_pack(len(payload), _FRAMES, messages, track, arrival_us, position))
             append(payload)
         elif rule != _FORGET:  # rules 3 and 4
-            track = self._first_track + frame.track
-            self._append(withheld_record(track=track, arrival_us=arrival_us, position=position, samples=frame.samples))
+            self._append_withheld(frame, arrival_us)
 
-    def _was_said_after(self, position: int) -> bool:
-        """Return whether the sample at ``position`` was said after the guarded pause, as far as earlier frames tell."""
+    def _append_withheld(self, frame: Frame, arrival_us: int) -> None:
+        track = self._first_track + frame.track
+        self._append(
+            withheld_record(track=track, arrival_us=arrival_us, position=frame.position, samples=frame.samples)
+        )
+
+    def _guarded_samples(self, frame: Frame) -> int:
+        """Return how many samples of a frame were said before the pause's end, as far as earlier frames tell."""
         floor_us = min(self._floor_us, self._last_floor_us)
-        return floor_us + position * self._sample_us >= self._guard_until_us
+        if floor_us == _NEVER:  # nothing tells, and what comes now came after the pause
+            return 0
+        said_us = floor_us + frame.position * self._sample_us
+        return min(max(math.ceil((self._guard_until_us - said_us) / self._sample_us), 0), frame.samples)
 
 
 def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, first_track: int) -> StreamFacts:
@@ -215,6 +228,15 @@ def facts_of(started: StreamStarted, *, leg: str, dialect: str, stream: int, fir
         tracks=started.tracks,
         first_track=first_track,
         channel=started.channel,
+    )
+
+
+def _cut(frame: Frame, samples: int) -> tuple[Frame, Frame]:
+    """Return the first samples of a message's frame, and the rest."""
+    at = len(frame.payload) // frame.samples * samples
+    return (
+        Frame(frame.track, frame.position, samples, frame.payload[:at]),
+        Frame(frame.track, frame.position + samples, frame.samples - samples, frame.payload[at:]),
     )
 
 

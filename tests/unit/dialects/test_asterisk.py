@@ -30,6 +30,7 @@ def start(made: AsteriskDialect, form: str, **fields: object) -> list[Event]:
     [
         (b"MEDIA_START format:ulaw", b"GET_STATUS"),
         (b'{"event":"MEDIA_START","format":"ulaw"}', b'{"command":"GET_STATUS"}'),
+        (b'\n {"event":"MEDIA_START","format":"ulaw"}', b'{"command":"GET_STATUS"}'),
     ],
 )
 def test_asterisk_is_asked_for_a_sign_of_life_in_its_own_form_and_only_once_that_is_known(

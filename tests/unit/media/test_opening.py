@@ -13,8 +13,9 @@ from tests.support.handing_over import Doors, doors, session_of
 from tests.support.media_plane import RawPeer, client_frame, text_frame, upgrade
 from tests.support.waiting import until
 from wavstream.dialects.events import StreamStopped
-from wavstream.errors import LimitReached
+from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.media.endpoint import MediaLimits
+from wavstream.media.request import MediaCredentials
 from wavstream.workers.boundary import WorkerUnavailable
 
 HERE, THERE = session_of(0), session_of(1)
@@ -228,6 +229,43 @@ async def test_a_refusal_of_a_stream_that_was_answered_is_a_close_frame() -> Non
         peer.writer.close()
         await nothing_left(both)
         await until(lambda: not both.doors[1].front.open)
+
+
+async def test_a_refusal_by_the_other_worker_has_the_words_of_the_dialect_before_it() -> None:
+    async with doors(authenticate=lambda said: "default") as both:
+        both.planes[1][1].check_load = lambda app_id, session_id: (_ for _ in ()).throw(  # type: ignore[method-assign]
+            LimitReached("no headroom", retry_after_s=5)
+        )
+        peer = await both.doors[0].dial(upgrade("/media/audiohook"))
+        await peer.head()
+        peer.send(audiohook_open(THERE))
+        answer = json.loads((await peer.receive())[1])
+        assert (answer["type"], answer["parameters"]) == ("disconnect", {"reason": "error", "info": "no headroom"})
+        assert await peer.closing() == (1013, "no headroom")
+
+
+async def test_a_key_that_the_other_worker_does_not_take_is_told_in_the_words_of_the_dialect() -> None:
+    asked: list[MediaCredentials] = []
+
+    def once(said: MediaCredentials) -> str:
+        asked.append(said)
+        if len(asked) > 1:
+            raise Unauthenticated("the signature was used before")
+        return "default"
+
+    async with doors(authenticate=once) as both:
+        peer = await both.doors[0].dial(upgrade("/media/audiohook"))
+        await peer.head()
+        peer.send(audiohook_open(THERE))
+        answer = json.loads((await peer.receive())[1])
+        assert (answer["type"], answer["seq"], answer["clientseq"]) == ("disconnect", 1, 1)
+        assert answer["parameters"] == {"reason": "unauthorized", "info": "the signature was used before"}
+        assert await peer.receive() == (8, (1008).to_bytes(2) + b"the signature was used before")
+        peer.send(client_frame(8, (1008).to_bytes(2)))
+        await peer.gone()
+        await nothing_left(both)
+        await until(lambda: both.counted(1) == (0, 0, 0))
+        assert both.planes[1][0].counters.turned_away == 0
 
 
 async def test_a_worker_that_takes_nothing_is_told_to_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ def test_a_signature_of_twilio_comes_with_the_url_that_was_asked_for() -> None:
     ("query", "authorization", "token"),
     [
         ("", "", None),
-        ("?token=", "", ""),
+        ("?token=", "", None),
+        ("?token=", "Basic dTpw", "p"),
         ("?token=q", "", "q"),
         ("", "Bearer h", "h"),
         ("", "bearer  h ", "h"),

@@ -353,7 +353,54 @@ async def test_an_opening_that_is_given_up_leaves_nothing(asterisk: Asterisk, op
     await asterisk.empty()
 
 
-async def test_a_stop_that_asterisk_does_not_take_fails_and_is_tried_again_once_a_channel_ends(
+async def test_a_bridge_that_asterisk_makes_when_its_opening_was_given_up_is_removed(
+    asterisk: Asterisk, opener: AriOpener
+) -> None:
+    asterisk.late["bridges/"] = asyncio.Event()
+    opening = await begun(opener.open(REQUEST))
+    await until(lambda: len([each for each in asterisk.asked if each.startswith("POST bridges/")]) == 2)
+    opening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await opening
+    await until(lambda: len([each for each in asterisk.asked if each.startswith("DELETE bridges/")]) >= 2)
+    asterisk.late["bridges/"].set()
+    await until(lambda: asterisk.bridges)
+    await asterisk.empty()
+
+
+async def test_a_tap_whose_stream_broke_while_nobody_listened_is_removed_and_one_that_streams_is_not(
+    asterisk: Asterisk,
+) -> None:
+    async with opener_of(asterisk, mix=Mix.MONO) as first:
+        await first.open(REQUEST)
+    (streaming,) = asterisk.bridges
+    silent = "wavstream-0123456789abcdef-01234567-in"
+    asterisk.bridges[silent] = []
+    asterisk.channels[f"{silent}-snoop"] = replace(asterisk.channels[f"{streaming}-snoop"], tasks=[])
+    async with opener_of(asterisk, answer_timeout_s=NOW_OR_NEVER_S):
+        await until(lambda: silent not in asterisk.bridges and f"{silent}-snoop" not in asterisk.channels)
+        assert asterisk.bridges.keys() == {streaming}
+        assert asterisk.channels.keys() == {f"{streaming}-snoop", f"{streaming}-media"}
+
+
+async def test_a_tap_that_cannot_be_removed_keeps_no_other_from_it(asterisk: Asterisk) -> None:
+    dead = [f"wavstream-0123456789abcdef-0123456{number}-in" for number in range(3)]
+    asterisk.bridges |= {each: [] for each in dead}
+    asterisk.failing[dead[0]] = (500, "no")
+    async with opener_of(asterisk):
+        await until(lambda: asterisk.bridges.keys() == {dead[0]})
+
+
+async def test_an_asterisk_that_cannot_list_what_there_is_yet_is_asked_again(asterisk: Asterisk) -> None:
+    asterisk.bridges["wavstream-0123456789abcdef-01234567-in"] = []
+    asterisk.failing["ari/bridges"] = (503, "not yet")
+    async with opener_of(asterisk):
+        await until(lambda: "GET bridges" in asterisk.asked)
+        asterisk.failing.clear()
+        await asterisk.empty()
+
+
+async def test_a_stop_that_asterisk_does_not_take_fails_and_is_tried_again_behind_it(
     asterisk: Asterisk, opener: AriOpener
 ) -> None:
     await opener.open(REQUEST)

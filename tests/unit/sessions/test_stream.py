@@ -99,6 +99,22 @@ async def test_what_was_said_in_a_pause_and_comes_after_it_is_withheld() -> None
     assert frames_of(call)[-1] == ("frame", 0, 109 * 160)
 
 
+async def test_of_a_long_frame_in_which_the_pause_ends_what_was_said_behind_it_goes_to_the_journal() -> None:
+    call = LiveCall()
+    stream = call.open()
+    recording = call.start()
+    stream.frame(said.Frame(0, 0, 1600, bytes(1600) * 2), at(0.2))
+    call.session.recordings.pause(call.live(recording), at(0.205))
+    call.session.recordings.resume(call.live(recording), at(1.205))  # 5 ms late: its sender went on at 1.2 s
+
+    stream.frame(said.Frame(0, 9600, 1600, b"ab" * 1600), at(1.4))
+
+    assert frames_of(call) == [("frame", 0, 0), ("withheld", 0, 9600, 40), ("frame", 0, 9640)]
+    runs = [item for item in items(call.writer.journals[0].queue[-1][1]) if isinstance(item, FrameRun)]  # type: ignore[index]
+    assert rows_of(runs[-1])[-1] == ("frame", 0, at(1.4), 9640, b"ab" * 1560)
+    assert (stream.frames, stream.position) == (2, 11_200)
+
+
 async def test_what_arrives_after_a_pause_was_said_after_it_where_silence_is_suppressed() -> None:
     call = LiveCall()
     stream = call.open(clock=TrackClock.ARRIVAL)

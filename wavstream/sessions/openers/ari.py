@@ -9,9 +9,13 @@ session, the leg and the track stand in the query, by ``v(...)`` of the dial str
    next one.
 2. A tap that loses a channel is removed: the snoop channel ends with the call, and the other two would stay for ever.
    After a connection that was lost, and after a restart, it is looked what there is: of a tap whose snoop channel is
-   gone the rest is removed, and the others are watched. The snoop channel is made first, so none is being made.
+   gone the rest is removed, and the others are watched. The snoop channel is made first, so none is being made. One
+   that has no ``WebSocket`` channel, and none after the time that an opening may take either, streams to nobody (its
+   stream broke while nobody listened): it is removed as well.
 3. A channel of a tap that is not known any more, which came behind the request to remove it, is removed.
-4. An id is never put into a path or a dial string but percent-encoded.
+4. A request that we gave up may be carried out after all, and of a bridge no event tells. So the taps of an opening
+   that fails are removed more than once, unless there was no channel to listen to.
+5. An id is never put into a path or a dial string but percent-encoded.
 
 Sources: https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/, ``res/ari/resource_channels.c`` and
 ``channels/chan_websocket.c`` of asterisk/asterisk.
@@ -20,6 +24,7 @@ Sources: https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/, ``r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -111,6 +116,8 @@ class AriOpener:
         self._taps: set[_Tap] = set()
         """Those that are there, as far as we know."""
         self._background: set[asyncio.Task[None]] = set()
+        self._is_stopping = asyncio.Event()
+        """Set: what waits for its next attempt makes it now."""
 
     @property
     def trouble(self) -> str | None:
@@ -123,6 +130,7 @@ class AriOpener:
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        self._is_stopping.set()
         if self._background:
             await asyncio.wait(self._background, timeout=self._link.answer_timeout_s)
         for task in self._background:
@@ -143,8 +151,9 @@ class AriOpener:
                 for tap, spy in taps.items():
                     group.create_task(self._make(tap, spy, channel, request), name="tap of a channel")
         except BaseException as failed:
+            has_channel = not isinstance(failed, BaseExceptionGroup) or failed.split(NotFound)[0] is None
             for tap in taps:
-                self._remove_behind(tap)
+                self._remove_behind(tap, is_late=has_channel)
             if isinstance(failed, TimeoutError):
                 raise OpenerFailed("Asterisk has not connected the channel to us in time") from failed
             if isinstance(failed, BaseExceptionGroup) and isinstance(failed.exceptions[0], WavstreamError):
@@ -157,13 +166,15 @@ class AriOpener:
         known = [tap for tap in self._taps if tap.which == which]
         taps = known or [each for each in await self._found() if each.which == which]
         removed = await asyncio.gather(*[self._remove(tap) for tap in taps], return_exceptions=True)
-        failed = [error for error in removed if isinstance(error, BaseException)]
+        failed = [(tap, error) for tap, error in zip(taps, removed, strict=True) if isinstance(error, BaseException)]
+        for tap, _ in failed:
+            self._remove_behind(tap)  # nobody asks for this a second time, and it streams on
         if failed:
-            raise failed[0]
+            raise failed[0][1]
 
     def connected(self) -> None:
         """Look what there is (rule 2)."""
-        self._behind(self._look(frozenset(self._taps)))
+        self._behind(self._look_in_the_end(frozenset(self._taps)))
 
     def entered(self, channel: str) -> None:
         """Remove what came too late (rule 3)."""
@@ -226,7 +237,7 @@ class AriOpener:
         query = {"session_id": request.session_id, "leg": _LEG, "track": self._spies[spy]}
         if self._gives_token and request.stream_token is not None:
             query["token"] = request.stream_token
-        values = ",".join(f"{name}={quote(value, safe='')}" for name, value in query.items())  # rule 4
+        values = ",".join(f"{name}={quote(value, safe='')}" for name, value in query.items())  # rule 5
         return f"f(json)d(in)v({values})"
 
     def _check_media(self, answer: Answer) -> None:
@@ -249,19 +260,37 @@ class AriOpener:
             raise InvalidFields((FieldError("/session_id", detail),))
         return channel
 
-    def _remove_behind(self, tap: _Tap) -> None:
+    def _remove_behind(self, tap: _Tap, *, is_late: bool = False) -> None:
+        """Remove a tap; ``is_late``: parts of it may come when it has been removed (rule 4)."""
         self._taps.discard(tap)
-        self._behind(self._remove_in_the_end(tap))
+        self._behind(self._remove_in_the_end(tap, is_late=is_late))
 
-    async def _remove_in_the_end(self, tap: _Tap) -> None:
+    async def _remove_in_the_end(self, tap: _Tap, *, is_late: bool) -> None:
         for wait_s in self._retry_waits_s:
             try:
                 await self._remove(tap)
             except OpenerFailed:
-                await asyncio.sleep(wait_s)
+                pass
+            else:
+                if not is_late or self._is_stopping.is_set():
+                    return
+            await self._wait(wait_s)
+        await self._remove(tap)
+
+    async def _look_in_the_end(self, known: frozenset[_Tap]) -> None:
+        for wait_s in self._retry_waits_s:  # an Asterisk that has just begun may refuse for a while
+            try:
+                await self._look(known)
+            except OpenerFailed:
+                await self._wait(wait_s)
             else:
                 return
-        await self._remove(tap)
+        await self._look(known)
+
+    async def _wait(self, wait_s: float) -> None:
+        """Wait, unless the server stops."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_stopping.wait(), wait_s)
 
     def _behind(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._quietly(work), name="taps of Asterisk")
@@ -291,11 +320,20 @@ class AriOpener:
         self._taps -= known - found.keys()
         for tap, parts in found.items():
             if tap.snoop not in parts:
-                await self._remove(tap)
+                self._remove_behind(tap)
             else:
                 self._taps.add(tap)
                 source = f"channel:{tap.snoop}"
                 await self._link.ask("POST", "applications", self._link.app, "subscription", eventSource=source)
+        silent = [tap for tap, parts in found.items() if tap.snoop in parts and tap.media not in parts]
+        if silent:
+            await self._wait(self._link.answer_timeout_s)
+            if self._is_stopping.is_set():  # it may be one that another server is about to make
+                return
+            found = await self._found()
+            for tap in silent:
+                if tap in found and tap.media not in found[tap]:
+                    self._remove_behind(tap)
 
     async def _found(self) -> Mapping[_Tap, set[str]]:
         """Return the taps that are there, whoever made them, and the parts of each; bridges first (rule 2)."""
