@@ -545,6 +545,10 @@ STARTS = {
     "audiohook": b'{"version":"2","type":"open","id":"e1","seq":1,"serverseq":0,"parameters":{"conversationId":"c1",'
     b'"media":[{"type":"audio","format":"PCMU","channels":["external"],"rate":8000}]}}',
     "asterisk": b"MEDIA_START format:ulaw",
+    "vonage": b'{"event":"websocket:connected","content-type":"audio/l16;rate=16000"}',
+    "livekit": b'{"muted":false}',
+    "jambonz": b'{"sampleRate":8000,"mixType":"mono","callSid":"1"}',
+    "audiofork2": b'{"type":"hello","version":"1.0","callSid":"1","rate":8000,"channels":1,"encoding":"L16"}',
     "telnyx": b'{"event":"start","stream_id":"1","start":{"call_control_id":"v3:1"}}',
     "signalwire": b'{"event":"start","start":{"streamSid":"1","callSid":"2"}}',
     "plivo": b'{"event":"start","start":{"streamId":"1","callId":"2"}}',
