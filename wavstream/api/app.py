@@ -9,7 +9,9 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
-from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api import console, dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api.console_cookies import Cookies
+from wavstream.api.console_page import add_console_page
 from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.docs_page import add_docs_page, servers
@@ -67,6 +69,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         AuthMiddleware,
         authenticator=parts.authenticator,
         quotas=parts.quotas,
+        cookies=_cookies(parts),
         body_limit_bytes=parts.body_limit_bytes,
     )
     vendors = {facade.name: Mounted(facade.paths, partial(facade.create, facades)) for facade in FACADES}
@@ -83,6 +86,9 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     for room in (recordings, holds, live, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
+    if parts.console_passes is not None:
+        app.router.routes.extend(console.routes(parts).routes)
+        add_console_page(app)
     app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "gateway": lambda: gateway_document() | {"servers": app.servers}
@@ -91,6 +97,14 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     app.include_router(documents_of_facades(documents))
     app.add_route("/media/{rest:path}", _not_upgraded, include_in_schema=False)
     return app
+
+
+def _cookies(parts: ApiDependencies) -> Cookies | None:
+    if parts.console_passes is None:
+        return None
+    return Cookies(
+        parts.console_passes, authenticator=parts.authenticator, public_url=parts.urls.public_url, now=parts.now
+    )
 
 
 def make_facades(app: FastAPI) -> None:

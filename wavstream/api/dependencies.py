@@ -8,6 +8,7 @@ from datetime import datetime
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.console_pass import ConsolePasses
 from wavstream.access.origin import Networks
 from wavstream.api.fetches import Fetches
 from wavstream.api.request_counts import RequestCounts
@@ -52,6 +53,8 @@ class ApiDependencies:
     """Return what Prometheus reads."""
     now: Callable[[], datetime]
     """Aware, UTC."""
+    console_passes: ConsolePasses | None = None
+    """Of those who look at the console; None: there is no console."""
     boundary: Boundary = field(default_factory=Alone)
     """Says which worker has a request's session."""
     fetches: Fetches = field(default_factory=Fetches)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.console_pass import ConsolePasses
 from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
@@ -367,6 +368,7 @@ class Service:
             downloads=pools.downloads,
             live=self.live,
             boundary=self.boundary,
+            console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,
             readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
             fetches=fetches,
