@@ -9,7 +9,20 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
-from wavstream.api import console, dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api import (
+    audio,
+    console,
+    dead_letters,
+    health,
+    holds,
+    live,
+    playback,
+    problems,
+    recordings,
+    sessions,
+    verification,
+    waveform,
+)
 from wavstream.api.console_cookies import Cookies
 from wavstream.api.console_page import add_console_page
 from wavstream.api.cross_origin import CrossOrigin
@@ -83,7 +96,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
-    for room in (recordings, holds, live, sessions, dead_letters, playback, health):
+    for room in (recordings, holds, live, audio, waveform, verification, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
     if parts.console_passes is not None:

@@ -116,9 +116,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     return router
 
 
-def _set_cookie(
-    response: Response, passes: ConsolePasses, text: str, request: Request, public_url: str
-) -> None:
+def _set_cookie(response: Response, passes: ConsolePasses, text: str, request: Request, public_url: str) -> None:
     response.set_cookie(
         passes.cookie,
         text,

@@ -15,6 +15,7 @@ from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
@@ -45,6 +46,7 @@ class ApiDependencies:
     downloads: FairPool
     """Reads the finished files that are sent."""
     live: Live
+    waveforms: Waveforms
     messages: MessageBuilder
     """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]

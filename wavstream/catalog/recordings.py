@@ -8,13 +8,14 @@ session) cannot take a row back, and needs no lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import ceil
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.database import Database, Prepared
@@ -88,6 +89,7 @@ _FOUND = Prepared(
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
+_LAST = "\U0010ffff"
 _STORED = Prepared(
     select(_SIZE.label("size_bytes")).where(
         recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
@@ -296,6 +298,7 @@ def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bo
     if filters.session_id is not None:  # those that were erased have the alias
         wanted.append(columns.session_id.in_((filters.session_id, session_alias(app_id, filters.session_id))))
     wanted += [column == value for column, value in equal.items() if value is not None]
+    wanted += [*_searched(filters)]
     for name, value in filters.vendor_ids.items():
         told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
         wanted.append(told.is_(None) if value is None else told == value)
@@ -309,6 +312,35 @@ def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bo
         if until is not None:
             wanted.append(column < unix_us(until))
     return wanted
+
+
+def _searched(filters: RecordingFilters) -> Iterator[ColumnElement[bool]]:
+    columns = recordings.c
+    if filters.end_reasons is not None:
+        yield columns.end_reason.in_(sorted(reason.value for reason in filters.end_reasons))
+    if (party := filters.party) is not None:
+        yield or_(*(_is_party(column, party) for column in (columns.call_from, columns.call_to)))
+    if filters.text is not None:
+        texts = (columns.id, columns.session_id, columns.call_from, columns.call_to)
+        # Not LIKE, which takes some characters for others.
+        yield or_(*(func.instr(column, filters.text) > 0 for column in texts))
+    if filters.longer_than_s is not None:
+        yield columns.length_ms >= ceil(filters.longer_than_s * 1000)
+    if filters.shorter_than_s is not None:
+        yield columns.length_ms < ceil(filters.shorter_than_s * 1000)
+    for name, value in filters.metadata.items():
+        pair = func.json_each(columns.options_json, "$.metadata").table_valued("key", "value")
+        yield select(1).select_from(pair).where(pair.c.key == name, pair.c.value == value).exists()
+    if filters.is_held is not None:
+        yield columns.hold_json.is_not(None) if filters.is_held else columns.hold_json.is_(None)
+
+
+def _is_party(column: ColumnElement[str], party: str) -> ColumnElement[bool]:
+    if not party.endswith("*"):
+        return column == party
+    begins = party[:-1]
+    # A range, which an index has: no text that begins so is beyond it.
+    return and_(column >= begins, column < begins + _LAST)
 
 
 _options: Any = msgspec.json.Decoder(RecordingOptions).decode
@@ -354,6 +386,7 @@ def recording_row(recording: Recording) -> dict[str, object]:
         "updated_us": _us(recording.updated_at),
         "skipped_us": recording.skipped_us,
         "kept_since_us": _us(recording.kept_since),
+        "length_ms": None if recording.receipt is None else recording.receipt.duration_ms,
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 

@@ -58,7 +58,7 @@ class GrowingWaveform:
                 return None
             size = form.point_bytes
             points = (self._written_bytes + len(self._newest)) // size
-            first, end = window.of(form, points)
+            first, end, factor = window.of(form, points)
             wanted = b""
             if first * size < self._written_bytes:
                 with suppress(FileNotFoundError):
@@ -67,7 +67,7 @@ class GrowingWaveform:
             wanted += self._newest[begin : max(begin, end * size - self._written_bytes)]
         if len(wanted) != (end - first) * size:
             return None  # it was discarded, or published
-        return Stretch(form, points * form.samples_per_point, first, bytes(wanted))
+        return Stretch(form, points * form.samples_per_point, first, bytes(wanted), factor)
 
     def finish(self, ending: Ending) -> None:
         """Cut it where the file ends, and write the rest and its head: it can be published. Raises OSError.

@@ -24,6 +24,7 @@ from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
 from wavstream.recorder.growing_waveform import GrowingWaveform
 from wavstream.recorder.spool_file import SpoolFile
 from wavstream.removals import Removals
+from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import Patience
@@ -172,6 +173,10 @@ class RenderJob:
     def size_bytes(self) -> int:
         """Bytes of the file so far; to be read on any thread."""
         return self._file.size_bytes
+
+    def account(self) -> FileAccount:
+        """Return what there is to say of the file so far."""
+        return self._fold.account()
 
     def set_listener(self, hear: Callable[[bytes], None] | None) -> None:
         """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""

@@ -7,7 +7,7 @@
 3. A file whose silent end is to be cut away says where it would end now (``keep``); what its last point needs then is
    remembered, since what is behind it may go.
 4. Three bytes of each channel: the smallest and the greatest in 256ths of the range, rounded towards 0 as audiowaveform
-   rounds them, and the root mean square in 255ths of full scale, rounded down. Point after point, channel after channel.
+   rounds them, and the root mean square in 255ths of full scale, rounded down. Point after point, channel by channel.
 5. A coarser zoom is made of whole points: the smallest, the greatest, the root of the mean of the squares.
 """
 
@@ -73,8 +73,8 @@ class Waveform:
     def __init__(self) -> None:
         self.form: WaveformForm | None = None
         """None: the file has no rate yet."""
-        self._samples = 0
-        """That were taken."""
+        self.samples = 0
+        """Of each channel, that were taken."""
         self._rest: NDArray[np.int16] = np.empty((1, 0), np.int16)
         """What there is of the next point, (channels, samples)."""
         self._points: list[bytes] = []
@@ -84,7 +84,7 @@ class Waveform:
 
     def open(self, sample_rate_hz: int, channels: int) -> None:
         """Begin the waveform of a file of this form; also again, as long as nothing is in it."""
-        if self._samples:
+        if self.samples:
             return
         self.form = WaveformForm.of(sample_rate_hz, channels)
         self._rest = self._kept_rest = np.empty((channels, 0), np.int16)
@@ -111,7 +111,7 @@ class Waveform:
             channels = scratch.samples[: form.channels * length].reshape(form.channels, length)
             channels[:, :there] = self._rest
             channels[:, there:] = block.T
-        self._samples += len(block)
+        self.samples += len(block)
         if self._keeps is not None:
             self._remember(channels, self._keeps)
         whole = length // form.samples_per_point
@@ -130,12 +130,12 @@ class Waveform:
         return points[0] if len(points) == 1 else b"".join(points)
 
     def ending(self, samples: int) -> Ending | None:
-        """Return how it ends where the file has so many samples; None: there is no file. What was given is collected."""
+        """Return how it ends where the file has so many samples; None: there is no file."""
         form = self.form
         if form is None:
             return None
         rest = self._rest
-        if samples != self._samples:
+        if samples != self.samples:
             assert samples == self._kept_at
             rest = self._kept_rest
         last = points_of(rest[:, np.newaxis, :]) if rest.shape[1] else b""
@@ -144,7 +144,7 @@ class Waveform:
     def _remember(self, channels: NDArray[np.int16], at: int) -> None:
         """Remember what is before a sample and in its point; ``channels``: from some point to the end of all."""
         assert self.form is not None
-        end = at - (self._samples - channels.shape[1])
+        end = at - (self.samples - channels.shape[1])
         if 0 <= end <= channels.shape[1]:
             begin = end // self.form.samples_per_point * self.form.samples_per_point
             self._kept_at, self._kept_rest = at, channels[:, begin:end].copy()
@@ -205,7 +205,7 @@ class Peaks(NamedTuple):
         return self.values[:, :, 2]
 
     def coarser(self, factor: int) -> Peaks:
-        """Return it with so many points made one (rule 5); ``start`` is a multiple of that. The last may be of fewer."""
+        """Return it with so many points made one (rule 5), the last of fewer; ``start`` is a multiple of that."""
         if factor == 1 or not len(self.values):
             return self
         first = np.arange(0, len(self.values), factor)

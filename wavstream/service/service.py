@@ -27,6 +27,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.waveforms import Waveforms
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
@@ -235,6 +236,14 @@ class Service:
             shared=shared,
         )
         self._closing.push_async_callback(conversions.stop)
+        waveforms = Waveforms(
+            recorder=self.recorder,
+            storage=storage,
+            spool=self.folder.spool,
+            live_reads=pools.live_reads,
+            downloads=pools.downloads,
+        )
+        self._closing.push_async_callback(waveforms.stop)
         open_files, fetches = OpenFiles(), Fetches()
         self._closing.callback(fetches.end)
         eraser = Eraser(
@@ -367,6 +376,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            waveforms=waveforms,
             boundary=self.boundary,
             console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,

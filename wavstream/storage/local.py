@@ -1,9 +1,9 @@
 """Finished files in a folder of this machine, published by rename.
 
-1. A file appears under its key whole or not at all, its sidecar and waveform before it. Both are on the disk when ``publish``
-   returns. A sync that fails is not repeated: Linux says once that pages are lost, and takes them for written from then
-   on. So it raises ``NotOnDisk``, and whoever has made the file has to make it anew, under another inode; that its name
-   is on the disk needs a rename anew, which the new file brings.
+1. A file appears under its key whole or not at all, its sidecar and waveform before it. File and sidecar are on the
+   disk when ``publish`` returns. A sync that fails is not repeated: Linux says once that pages are lost, and takes them
+   for written from then on. So it raises ``NotOnDisk``, and whoever has made the file has to make it anew, under
+   another inode; that its name is on the disk needs a rename anew, which the new file brings.
 2. A file is moved, never copied: a copy of a 4-hour call takes longer than a stop may take. So the spool must be on
    the same filesystem.
 3. Every function blocks: call it from a worker thread.
@@ -69,9 +69,7 @@ class LocalStorage:
         if self._root.resolve() == spool.resolve():
             raise OperatorError(f"{spool} cannot be both spool and storage: use two folders")
 
-    def publish(
-        self, spool: Path, object_key: str, *, sidecar: bytes | None, waveform: Path | None = None
-    ) -> None:
+    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None, waveform: Path | None = None) -> None:
         """Move the finished file ``spool`` to its key; on return it and its sidecar are on the disk.
 
         ``waveform``: the finished file of its waveform, to be moved beside it; that can be made again, and is not

@@ -11,20 +11,26 @@ counts as none.
     20  u64       samples of each channel in the file
     28  u32       0
 
-Everything here blocks.
+What reads and writes blocks.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
-from wavstream.rendering.waveform import Ending, WaveformForm
+from wavstream.errors import FieldError, InvalidFields
+from wavstream.rendering.waveform import Ending, Peaks, WaveformForm
 
 HEAD = struct.Struct("<8sIIIQI")
+USUAL_POINTS = 20_000
+MAX_POINTS = 200_000
+"""In one answer."""
 _MAGIC = b"WSWAVE 1"
+_LONGEST_S = 1e7
 
 
 class Stretch(NamedTuple):
@@ -36,6 +42,12 @@ class Stretch(NamedTuple):
     start: int
     """The number of the first point."""
     points: bytes
+    factor: int = 1
+    """How many of its points are wanted as one; ``start`` is a multiple of that."""
+
+    def peaks(self) -> Peaks:
+        """Return it at the zoom that is wanted."""
+        return Peaks.read(self.form, self.start, self.points).coarser(self.factor)
 
 
 def head_of(form: WaveformForm, samples: int) -> bytes:
@@ -44,22 +56,40 @@ def head_of(form: WaveformForm, samples: int) -> bytes:
 
 
 class Window(NamedTuple):
-    """What of a waveform is wanted, in seconds of the file."""
+    """What of a waveform is wanted: a stretch of the file in seconds, and how coarse. One zoom at most is given."""
 
     from_s: float = 0.0
     to_s: float | None = None
     """None: to the end."""
-    multiple: int = 1
-    """The first point wanted is a multiple of this."""
+    points_per_s: float | None = None
+    """At most."""
+    samples_per_pixel: int | None = None
+    """At least."""
+    points: int | None = None
+    """In all, at most; None, like the others: a usual number."""
 
-    def of(self, form: WaveformForm, points: int) -> tuple[int, int]:
-        """Return the first point that is wanted, and the one after the last, of so many."""
+    def of(self, form: WaveformForm, points: int) -> tuple[int, int, int]:
+        """Return the first point wanted and the one after the last, of so many, and how many of them are wanted as one.
+
+        Raise InvalidFields if that is more than an answer may have.
+        """
         per_s = form.sample_rate_hz / form.samples_per_point
-        first = min(int(self.from_s * per_s), points)
-        end = points if self.to_s is None else min(points, int(-(-self.to_s * per_s // 1)))
-        first -= first % self.multiple
-        end = min(points, -(-end // self.multiple) * self.multiple)
-        return first, max(first, end)
+        first = min(int(min(self.from_s, _LONGEST_S) * per_s), points)
+        end = points if self.to_s is None else min(points, ceil(min(self.to_s, _LONGEST_S) * per_s))
+        end = max(first, end)
+        if self.points_per_s is not None:
+            factor = ceil(per_s / self.points_per_s - 1e-9)
+        elif self.samples_per_pixel is not None:
+            factor = -(-self.samples_per_pixel // form.samples_per_point)
+        else:
+            factor = -(-(end - first) // (self.points or USUAL_POINTS))
+        factor = max(1, min(factor, points or 1))
+        first -= first % factor
+        end = min(points, -(-end // factor) * factor)
+        if (end - first) // factor > MAX_POINTS:
+            raise InvalidFields((FieldError("points_per_second", f"that is more than {MAX_POINTS:,} points: ask for a "
+                                            "part, with from and to, or for fewer"),))  # fmt: skip
+        return first, end, factor
 
 
 def read_waveform(path: Path, window: Window) -> Stretch | None:
@@ -79,9 +109,9 @@ def read_waveform(path: Path, window: Window) -> Stretch | None:
         points = form.points(samples)
         if os.fstat(number).st_size != HEAD.size + points * form.point_bytes:
             return None
-        first, end = window.of(form, points)
+        first, end, factor = window.of(form, points)
         wanted = os.pread(number, (end - first) * form.point_bytes, HEAD.size + first * form.point_bytes)
-        return Stretch(form, samples, first, wanted)
+        return Stretch(form, samples, first, wanted, factor)
     finally:
         os.close(number)
 

@@ -137,7 +137,7 @@ class FakeCommands(Commands):
         mine = [recording for recording in reversed(self.recordings.values()) if recording.app_id == app_id]
         return Page(tuple(mine[:limit]), "more" if len(mine) > limit else None)
 
-    async def delete(self, *, app_id: str, recording_id: str) -> None:
+    async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status.is_running or recording.hold is not None:
             raise Conflict("The recording runs or is held.", state=recording.status)
