@@ -1,4 +1,4 @@
-"""The cookie of the console in a request: when it counts, and for whom. The rules are those of ``access.console_pass``."""
+"""The cookie of the console in a request: when it counts, and for whom. For the rules see ``access.console_pass``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cookies:
         self._now = now
 
     def caller(self, method: str, headers: Headers) -> Caller | None:
-        """Return who asks by a cookie; None: nobody does. Raise Forbidden for a change that our page does not ask for."""
+        """Return who asks by a cookie; None: nobody does. Raise Forbidden for a change that is not our page's."""
         shown = self._passes.read(headers.get("cookie"), now=self._now())
         if shown is None or not self._authenticator.is_good(shown.key_id):
             return None

@@ -57,12 +57,24 @@ _fetching: dict[str, Any] = {
 
 
 def _many(of: type[StrEnum]) -> Callable[[object], object]:
-    """Return what reads several values, with commas between them."""
+    """Return what reads several values, with commas between them, or each given by itself."""
 
     def read(given: object) -> object:
-        return [of(each.strip()) for each in given.split(",")] if isinstance(given, str) else given
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, list):
+            return given
+        try:
+            return [of(each.strip()) for text in texts for each in str(text).split(",")]
+        except ValueError:
+            raise ValueError(f"accepted: {', '.join(of)}") from None
 
     return read
+
+
+def _pairs(given: list[str]) -> list[str]:
+    if not all(name and colon for name, colon, _ in (each.partition(":") for each in given)):
+        raise ValueError("must be name:value")
+    return given
 
 
 def _text(text: str) -> str:
@@ -97,7 +109,7 @@ class ListQuery(BaseModel):
     """At least so many seconds long; of those that have a file."""
     shorter_than_s: Length | None = None
     """Less than so many seconds long; of those that have a file."""
-    metadata: Annotated[list[Annotated[str, Field(pattern="^[^:]+:")]], Field(max_length=5)] = []
+    metadata: Annotated[list[str], Field(max_length=5), AfterValidator(_pairs)] = []
     """`name:value`, exactly; may be given several times."""
     held: bool | None = None
     """Whether it is under a legal hold."""
