@@ -16,6 +16,7 @@ from wavstream.api import (
     health,
     holds,
     live,
+    live_page,
     playback,
     problems,
     recordings,
@@ -96,7 +97,8 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
-    for room in (recordings, holds, live, audio, waveform, verification, sessions, dead_letters, playback, health):
+    of_recordings = (recordings, holds, live, audio, waveform, verification)
+    for room in (*of_recordings, live_page, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
     if parts.console_passes is not None:

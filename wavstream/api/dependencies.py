@@ -17,6 +17,7 @@ from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
@@ -46,6 +47,8 @@ class ApiDependencies:
     downloads: FairPool
     """Reads the finished files that are sent."""
     live: Live
+    pages: LivePages
+    """Who look at what is live."""
     waveforms: Waveforms
     messages: MessageBuilder
     """Makes the webhooks that are shown."""

@@ -31,6 +31,7 @@ from wavstream.conversion.waveforms import Waveforms
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.recording import Recording
@@ -284,6 +285,15 @@ class Service:
             quotas=quotas,
             shared=shared,
         )
+        self.pages = LivePages(
+            self.sessions,
+            live=self.live,
+            boundary=self.boundary,
+            max_pages=settings.limits.live_pages,
+            now_us=self.clock.now_us,
+            quotas=quotas,
+            shared=shared,
+        )
         self._ticker = Ticker(self.sessions, writer=self._writer, recorder=self.recorder)
         self._opened = OpenedStreams(
             await make_opener(settings, self._closing, now=self._wall, is_only_app=self._is_only_app),
@@ -355,6 +365,7 @@ class Service:
             authenticator=self.authenticator,
             links=self.links,
             live=self.live,
+            pages=self.pages,
             recorder=self.recorder,
             sessions=self.sessions,
             writer=self._writer,
@@ -376,6 +387,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            pages=self.pages,
             waveforms=waveforms,
             boundary=self.boundary,
             console_passes=ConsolePasses(master) if settings.console else None,
@@ -441,6 +453,7 @@ class Service:
                 writer=self._writer,
                 recorder=self.recorder,
                 live=self.live,
+                pages=self.pages,
                 recovery=self.recovery,
                 removals=removals,
                 sweeper=sweeper,
@@ -476,6 +489,7 @@ class Service:
         """Treat what ends from here on as our doing: running recordings go on at the next start."""
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
+        self.pages.stop()
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
