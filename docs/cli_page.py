@@ -21,7 +21,7 @@ out of date. `wavstream --help`, and `--help` behind any command, say the same.
 
 | these | work on | and are told where by |
 | --- | --- | --- |
-| `list`, `show`, `get`, `erase`, `send`, `load` | a server that runs | `--url` and `--key`, or `WAVSTREAM_API_KEY` |
+| `list`, `show`, `watch`, `waveform`, `play`, `get`, `erase`, `send`, `load` | a server that runs | `--url` and `--key`, or `WAVSTREAM_SERVER` and `WAVSTREAM_API_KEY` |
 | all others | a data folder | [the settings of its server](operations.md#which-folder-a-command-uses) |
 
 A server may run on the folder meanwhile, but for `serve`, `recover` and `master-key reset`. `demo`, `replay` and
