@@ -34,7 +34,7 @@ class Ear:
     """One track of one stream."""
 
     __slots__ = (
-        "_frames", "_looked_us", "_position", "_seen", "changed", "index", "is_new", "last_word_us", "meter", "pace",
+        "_frames", "_looked_us", "_position", "_rate", "_seen", "_written_of", "index", "last_word_us", "meter", "pace",
         "peak", "per_s", "quiet_since_us", "rms", "row", "stream",
     )  # fmt: skip
 
@@ -53,7 +53,8 @@ class Ear:
         self.quiet_since_us: int | None = None
         """Since when it was heard to be silent; None: it is not, or nothing comes."""
         self.row = ""
-        self.changed = 0
+        self._rate = "null,null,0.0"
+        self._written_of: tuple[object, ...] = ()
         self._seen: Frame | None = None
         self._looked_us = now_us
         self._position, self._frames = stream.position, stream.frames
@@ -66,6 +67,7 @@ class Ear:
             said_s = (stream.position - self._position) / stream.facts.format.rate_hz
             self.pace = round(said_s * 1e6 / passed_us, 2)
             self.per_s = round((stream.frames - self._frames) * 1e6 / passed_us)
+            self._rate = f"{self.pace},{self.per_s},{stream.position / stream.facts.format.rate_hz:.1f}"
             self._looked_us, self._position, self._frames = now_us, stream.position, stream.frames
         frame = stream.latest[self.index if stream.facts.format.channels == 1 else 0]
         if not stream.frames or now_us - stream.last_arrival_us > STALLED_US:
@@ -88,17 +90,14 @@ class Ear:
 
     def write(self) -> bool:
         """Write its row anew; return whether that has changed."""
-        stream = self.stream
+        word = "null" if self.last_word_us is None else self.last_word_us // 1_000_000
+        written_of = (self.rms, self.peak, word, self._rate)
+        if written_of == self._written_of:
+            return False
+        self._written_of = written_of
         rms = "null" if self.rms is None else self.rms
         peak = "null" if self.peak is None else self.peak
-        pace = "null" if self.pace is None else self.pace
-        per_s = "null" if self.per_s is None else self.per_s
-        word = "null" if self.last_word_us is None else f"{self.last_word_us / 1e6:.1f}"
-        said_s = stream.position / stream.facts.format.rate_hz
-        row = f"[{self.meter},{rms},{peak},{pace},{per_s},{said_s:.1f},{word}]"
-        if row == self.row:
-            return False
-        self.row = row
+        self.row = f"[{self.meter},{rms},{peak},{self._rate},{word}]"
         return True
 
 

@@ -36,7 +36,7 @@ from wavstream.workers.shared_counts import SharedCounts
 from wavstream.workers.tally import tally_of
 
 TICK_S = 0.25
-SHARE = 50
+SHARE = 100
 LINGER_S = 10.0
 """How long a board is kept that nobody looks at."""
 PING_S = 15.0

@@ -1,7 +1,7 @@
 """An app's live sessions of this worker, put on its board: what changed of each, and why a leg is silent.
 
-1. Meters are looked at with each tick. Documents change when somebody joins, goes, is paused, or a reason begins or
-   ends: that is seen by a few comparisons, and only then one is written anew.
+1. Meters are looked at with each tick, documents twice a second. These change when somebody joins, goes, is paused, or
+   a reason begins or ends: that is seen by a few comparisons, and only then one is written anew.
 2. Gaps and drift are what the fold of the recording that runs longest has found by now. It is asked for them in its own
    turns, one recording after the other, so that looking costs the recordings nothing they would notice.
 """
@@ -23,6 +23,8 @@ from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
 from wavstream.sessions.stream import Stream
 
+SHOWN_EVERY_US = 500_000
+"""Documents are looked at so often, meters with each look."""
 QUIET_AFTER_US = 5_000_000
 STALLED_AFTER_US = 1_000_000
 
@@ -50,11 +52,13 @@ class Found(NamedTuple):
 class _Watched:
     """A session that is on the board."""
 
-    __slots__ = ("document_of", "ears", "found", "found_for")
+    __slots__ = ("document_of", "ears", "found", "found_for", "is_new")
 
     def __init__(self) -> None:
         self.ears: dict[int, list[Ear]] = {}
         """Of each stream, by its number in the session."""
+        self.is_new = True
+        """Whether its streams have changed, so that it is shown at once."""
         self.document_of: tuple[object, ...] = ()
         """What the document was written of."""
         self.found: Found | None = None
@@ -72,6 +76,7 @@ class SessionBoard:
         self._new_meter = new_meter
         self._watched: dict[Session, _Watched] = {}
         self._held_back: set[str] = set()
+        self._show_us = 0
 
     def look(self, now_us: int) -> None:
         """Put on the board what is there now."""
@@ -83,12 +88,18 @@ class SessionBoard:
         ears = {session: [ear for of_stream in watched.ears.values() for ear in of_stream]
                 for session, watched in self._watched.items()}  # fmt: skip
         listen([ear for of_session in ears.values() for ear in of_session], now_us)
+        is_due = now_us >= self._show_us
+        if is_due:
+            self._show_us = now_us + SHOWN_EVERY_US
         for session, watched in self._watched.items():
-            self._show(session, watched, now_us)
+            if is_due or watched.is_new:
+                watched.is_new = False
+                self._show(session, watched, now_us)
             for ear in ears[session]:
                 if ear.write():
                     self.board.set_meter(session.session_id, ear.meter, ear.row)
-        self._show_held_back()
+        if is_due:
+            self._show_held_back()
 
     def running(self) -> Iterator[tuple[Session, str]]:
         """Yield the sessions that are recorded, each with its recording that runs longest (rule 2)."""
@@ -117,6 +128,7 @@ class SessionBoard:
         streams = session.streams
         if watched.ears.keys() == {stream.facts.stream for stream in streams}:
             return
+        watched.is_new = True
         there = {stream.facts.stream: stream for stream in streams}
         for number in watched.ears.keys() - there.keys():
             self.board.remove_meters(session.session_id, (ear.meter for ear in watched.ears.pop(number)))
