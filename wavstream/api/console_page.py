@@ -1,4 +1,4 @@
-"""The page itself: the files of ``wavstream/console/``, which a build has left there, at ``/console/``; without a key.
+"""The page itself: the files that `make console` left in ``wavstream/console/static/``, at ``/console/``; without a key.
 
 1. Only files that are there when the server starts can be asked for. They are read when they are asked for first, and
    kept: there are few, and they are small.
@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request, Response
 
 from wavstream.api.problems import problem
 
-FOLDER = Path(__file__).parents[1] / "console"
+FOLDER = Path(__file__).parents[1] / "console" / "static"
 _INDEX = "index.html"
 _NONCE = b"__CSP_NONCE__"
 _KEPT = "assets/"
