@@ -94,6 +94,7 @@ export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
         </button>
         <span class="now">
           {clockTime(audio.currentTime, 1)} / {clockTime(waves.durationS, 1)}
+          {!waves.isFinal && " "}
           {!waves.isFinal && <span class="state ongoing">grows</span>}
         </span>
         <label class="seek">

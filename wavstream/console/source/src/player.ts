@@ -68,7 +68,12 @@ export class Player {
     this.silences = this.waves.silences(SKIPPED_S);
     const { audio } = this;
     const isAtEnd = audio.ended || audio.currentTime >= this.openS - NEAR_END_S;
-    if (Number.isFinite(this.openS) && isAtEnd && this.waves.durationS > this.openS + NEAR_END_S) this.goOn(audio.currentTime);
+    if (isAtEnd && this.hasMore) this.goOn(audio.currentTime);
+  }
+
+  /** Whether the file of now is longer than the open one, by so much that to open it is worth it. */
+  private get hasMore(): boolean {
+    return this.waves.durationS > this.openS + (this.waves.isFinal ? 0 : NEAR_END_S);
   }
 
   private goOn(atS: number): void {
@@ -77,8 +82,7 @@ export class Player {
   }
 
   private atEnd(): void {
-    if (Number.isFinite(this.openS) && this.waves.durationS > this.openS + NEAR_END_S) this.goOn(this.openS);
-    else if (this.waves.isFinal && Number.isFinite(this.openS) && this.waves.durationS > this.openS) this.goOn(this.openS);
+    if (this.hasMore) this.goOn(this.openS);
     else if (this.waves.isFinal) this.wants = false;
   }
 
@@ -154,11 +158,6 @@ export class Player {
       const gain = this.gains[at];
       if (gain) gain.gain.value = value;
     });
-  }
-
-  /** What leaves for the ears: for tests, and for whoever wants to see it. */
-  tap(): { context: AudioContext; gains: number[] } | null {
-    return this.context && { context: this.context, gains: this.gains.map((each) => each.gain.value) };
   }
 
   close(): void {

@@ -7,7 +7,7 @@ import { END, Foreign, Moment, bytes, clockTime, seconds, visible } from "./word
 /** Returns sentences; the first says whether all of the call is there. */
 export function sentences(recording: Recording): string[] {
   const found = recording.integrity;
-  if (!found) return [];
+  if (!found || !recording.audio_sha256) return []; // nobody knows before it is finished
   const said: string[] = [];
   const ms = (n: number): string => seconds(n / 1000);
   const many = (n: number, one: string, more = `${one}s`): string => `${n} ${n === 1 ? one : more}`;

@@ -10,7 +10,7 @@ import { Player } from "./player";
 import { Receipt } from "./receipt";
 import { Waves } from "./waves";
 import { Drawing } from "./waveform";
-import { Foreign, STATUS, clockTime, visible } from "./words";
+import { Foreign, STATUS, visible } from "./words";
 
 const LOOK_MS = 1_000;
 const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
@@ -49,7 +49,10 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
             made.grown();
             setPlayer(made);
           } else if (made && isNew) {
-            drawing.current!.grown();
+            if (waves.isFinal) {
+              drawing.current!.close(); // the whole of it also has a minimap
+              drawing.current = new Drawing(box.current!, made, waves);
+            } else drawing.current!.grown();
             made.grown();
           }
           const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
@@ -125,7 +128,6 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
       {recording && (
         <p>
           <span class={`state ${status}`}>{STATUS[status] ?? status}</span>{" "}
-          {waves.durationS > 0 && <span class="length">{clockTime(waves.durationS, 1)}</span>}{" "}
           {recording.hold && (
             <span>
               held by <Foreign text={recording.hold.by} />: <Foreign text={recording.hold.reason} />

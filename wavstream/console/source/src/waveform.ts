@@ -45,7 +45,10 @@ export class Drawing {
       plugins: [
         this.regions,
         Timeline.create({ height: 18, style: { color: color("--quiet"), fontSize: "11px" }, formatTimeCallback: (s) => clockTime(s), secondaryLabelOpacity: 1 }),
-        Minimap.create({ height: 24, waveColor: color("--quiet"), progressColor: color("--accent"), overlayColor: color("--overlay"), cspNonce, insertPosition: "afterend" }),
+        // It is drawn once: while the file grows there is none.
+        ...(waves.isFinal
+          ? [Minimap.create({ height: 24, waveColor: color("--quiet"), progressColor: color("--accent"), overlayColor: color("--overlay"), cspNonce, insertPosition: "afterend" })]
+          : []),
         Hover.create({ lineColor: color("--accent"), labelBackground: color("--text"), labelColor: color("--ground"), formatTimeCallback: (s) => clockTime(s, 1) }),
       ],
     });
