@@ -18,8 +18,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
 
-from tests.support.waiting import WAIT_S
-
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable")
 _PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 _AXE = resources.files("axe_playwright_python").joinpath("axe.min.js")
@@ -70,7 +68,7 @@ class Visit:
 
     async def picture(self, name: str) -> None:
         """Keep how the page looks for the documents, where the environment asks for it (`make pictures`)."""
-        if os.environ.get("WAVSTREAM_PICTURES"):
+        if os.environ.get("CONSOLE_PICTURES"):
             await self.page.screenshot(path=_PICTURES / f"{name}.png", full_page=True)
 
     def check(self) -> None:

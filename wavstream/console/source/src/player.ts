@@ -69,6 +69,7 @@ export class Player {
     const { audio } = this;
     const isAtEnd = audio.ended || audio.currentTime >= this.openS - NEAR_END_S;
     if (isAtEnd && this.hasMore) this.goOn(audio.currentTime);
+    else if (audio.ended && this.waves.isFinal) this.wants = false;
   }
 
   /** Whether the file of now is longer than the open one, by so much that to open it is worth it. */
