@@ -124,8 +124,10 @@ async def test_a_cookie_ends_with_its_key_and_after_eight_hours_and_opens_one_ap
             assert (await other.get("/v1/recordings")).json()["data"] == []
             for what in ("", "/waveform", "/regions", "/audio.wav"):
                 assert (await other.get(f"/v1/recordings/{recording['id']}{what}")).status_code == 404
+            await mine.http.post("/v1/sessions", json={"session_id": "secret-call"})
             async with events(other) as seen:
                 await seen.until(lambda told: told.is_whole)
+                assert seen.sessions == {}
                 await asyncio.to_thread(asyncio.run, revoke_key("shop", "main", settings, out))
                 await seen.until(lambda told: told.has_ended)
 
