@@ -124,8 +124,10 @@ async def test_a_cookie_ends_with_its_key_and_after_eight_hours_and_opens_one_ap
             assert (await other.get("/v1/recordings")).json()["data"] == []
             for what in ("", "/waveform", "/regions", "/audio.wav"):
                 assert (await other.get(f"/v1/recordings/{recording['id']}{what}")).status_code == 404
+            await mine.http.post("/v1/sessions", json={"session_id": "secret-call"})
             async with events(other) as seen:
                 await seen.until(lambda told: told.is_whole)
+                assert seen.sessions == {}
                 await asyncio.to_thread(asyncio.run, revoke_key("shop", "main", settings, out))
                 await seen.until(lambda told: told.has_ended)
 
@@ -320,13 +322,17 @@ async def test_the_waveform_of_a_recording_is_that_of_its_file(tmp_path: Path, o
             assert (await client.http.get(path, params=wrong)).status_code == 422, wrong
 
 
+def _found(folder: Path, names: str) -> list[Path]:
+    return [*folder.rglob(names)]
+
+
 async def test_a_waveform_that_is_lost_is_made_again_from_the_file(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         wav, mp3 = await recorded(client, noise(1.3)), await recorded(client, noise(1.3), session_id="b", format="mp3")
         for done in (wav, mp3):
             path = f"/v1/recordings/{done['id']}/waveform"
             before = (await client.http.get(path)).json()
-            (file,) = await asyncio.to_thread(lambda done=done: [*tmp_path.rglob(f"{done['id']}.*.waveform")])
+            (file,) = await asyncio.to_thread(_found, tmp_path, f"{done['id']}.*.waveform")
             await asyncio.to_thread(file.write_bytes, b"half of what was here")
             after = (await client.http.get(path)).json()
             assert after["samples"] == before["samples"]

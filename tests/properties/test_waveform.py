@@ -48,7 +48,7 @@ def plainly(samples: NDArray[np.int16], form: WaveformForm) -> list[list[tuple[i
 def shown(form: WaveformForm, points: bytes) -> list[list[tuple[int, int, int]]]:
     peaks = Peaks.read(form, 0, points)
     return [
-        [(*map(int, extremes), int(rms)) for extremes, rms in zip(point, roots, strict=True)]
+        [(int(extremes[0]), int(extremes[1]), int(rms)) for extremes, rms in zip(point, roots, strict=True)]
         for point, roots in zip(peaks.extremes, peaks.root_mean_squares, strict=True)
     ]
 
@@ -153,12 +153,12 @@ def test_what_was_read_of_a_growing_waveform_is_a_part_of_the_finished_one(
     for size in sizes:
         growing.append(form, points[at * 6 : (at + size) * 6])
         at += size
-        found = growing.read(Window(from_s=1.0))
+        found = growing.read(Window(from_s=1.0, points_per_s=50))
         assert found is not None
         assert (found.start, found.points) == (min(50, at), points[min(50, at) * 6 : at * 6])
     growing.finish(Ending(form, at * 160 - 100, at - 1, points[-6:]))
 
-    finished = read_waveform(growing.path, Window())
+    finished = read_waveform(growing.path, Window(points_per_s=50))
     assert finished is not None
     assert (finished.points, finished.samples, finished.start) == (points, at * 160 - 100, 0)
     growing.discard()

@@ -61,6 +61,29 @@ class WaveformQuery(BaseModel):
 class WaveformDocument(Document):
     """A waveform as ``audiowaveform`` writes it in JSON, with root mean squares beside it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "version": 2,
+                    "channels": 2,
+                    "sample_rate": 8000,
+                    "samples_per_pixel": 160,
+                    "bits": 8,
+                    "length": 3,
+                    "data": [-65, 63, -2, 2, -66, 64, -2, 1, -39, 45, -1, 1],
+                    "rms": [38, 2, 40, 2, 22, 1],
+                    "start": 0,
+                    "start_s": 0.0,
+                    "samples": 480,
+                    "duration_s": 0.06,
+                    "is_final": True,
+                    "status": "available",
+                }
+            ]
+        }
+    )
+
     version: int
     channels: int
     sample_rate: int
@@ -85,6 +108,33 @@ class WaveformDocument(Document):
 
 class RegionList(Document):
     """What there is to mark on the waveform of a recording."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "recording_id": "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42",
+                    "duration_s": 61.24,
+                    "is_final": True,
+                    "omitted": 0,
+                    "regions": [
+                        {
+                            "kind": "gap",
+                            "start_s": 20.3,
+                            "end_s": 20.78,
+                            "length_s": 0.48,
+                            "leg": "b",
+                            "track": "inbound",
+                            "channel": "right",
+                            "cause": "stall",
+                            "text": "0.48 s of leg b (inbound) are silence that the call did not have: nothing came "
+                            "from it for a while.",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     recording_id: str
     duration_s: float

@@ -8,24 +8,23 @@ session) cannot take a row back, and needs no lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from math import ceil
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
+from wavstream.catalog.searching import conditions
 from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
-from wavstream.model.ids import session_alias
 from wavstream.model.options import RecordingOptions
 from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
@@ -89,7 +88,6 @@ _FOUND = Prepared(
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
-_LAST = "\U0010ffff"
 _STORED = Prepared(
     select(_SIZE.label("size_bytes")).where(
         recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
@@ -207,7 +205,7 @@ class Recordings:
 
         def read(connection: Connection) -> Page[Recording]:
             columns = recordings.c
-            statement = select(recordings).where(*_conditions(app_id, filters or RecordingFilters()))
+            statement = select(recordings).where(*conditions(app_id, filters or RecordingFilters()))
             if cursor is not None:
                 statement = statement.where(tuple_(columns.created_us, columns.id) < tuple_(*read_cursor(cursor)))
             rows = connection.execute(_newest_first(statement).limit(limit + 1)).mappings().all()
@@ -219,7 +217,7 @@ class Recordings:
         self, app_id: str, filters: RecordingFilters, *, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
-        wanted = _conditions(app_id, filters)
+        wanted = conditions(app_id, filters)
         statement = _newest_first(select(recordings).where(*wanted)).limit(size).offset((number - 1) * size)
         count = select(func.count()).select_from(recordings).where(*wanted)
 
@@ -279,68 +277,6 @@ def insert_recording(connection: Connection, recording: Recording) -> bool:
 
 def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
     return [_recording(row) for row in connection.execute(statement).mappings()]
-
-
-def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bool]]:
-    columns = recordings.c
-    wanted: list[ColumnElement[bool]] = [columns.app_id == app_id]
-    if filters.statuses is None:
-        wanted.append(columns.status != Status.DELETED.value)
-    else:
-        wanted.append(columns.status.in_(sorted(status.value for status in filters.statuses)))
-    if filters.ids is not None:
-        wanted.append(columns.id.in_(filters.ids))
-    equal = {
-        columns.call_from: filters.from_,
-        columns.call_to: filters.to,
-        columns.call_direction: filters.direction,
-    }
-    if filters.session_id is not None:  # those that were erased have the alias
-        wanted.append(columns.session_id.in_((filters.session_id, session_alias(app_id, filters.session_id))))
-    wanted += [column == value for column, value in equal.items() if value is not None]
-    wanted += [*_searched(filters)]
-    for name, value in filters.vendor_ids.items():
-        told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
-        wanted.append(told.is_(None) if value is None else told == value)
-    for column, since, until in (
-        (columns.created_us, filters.created_from, filters.created_until),
-        (columns.started_us, filters.started_from, filters.started_until),
-        (columns.ended_us, filters.ended_from, filters.ended_until),
-    ):
-        if since is not None:
-            wanted.append(column >= unix_us(since))
-        if until is not None:
-            wanted.append(column < unix_us(until))
-    return wanted
-
-
-def _searched(filters: RecordingFilters) -> Iterator[ColumnElement[bool]]:
-    columns = recordings.c
-    if filters.end_reasons is not None:
-        yield columns.end_reason.in_(sorted(reason.value for reason in filters.end_reasons))
-    if (party := filters.party) is not None:
-        yield or_(*(_is_party(column, party) for column in (columns.call_from, columns.call_to)))
-    if filters.text is not None:
-        texts = (columns.id, columns.session_id, columns.call_from, columns.call_to)
-        # Not LIKE, which takes some characters for others.
-        yield or_(*(func.instr(column, filters.text) > 0 for column in texts))
-    if filters.longer_than_s is not None:
-        yield columns.length_ms >= ceil(filters.longer_than_s * 1000)
-    if filters.shorter_than_s is not None:
-        yield columns.length_ms < ceil(filters.shorter_than_s * 1000)
-    for name, value in filters.metadata.items():
-        pair = func.json_each(columns.options_json, "$.metadata").table_valued("key", "value")
-        yield select(1).select_from(pair).where(pair.c.key == name, pair.c.value == value).exists()
-    if filters.is_held is not None:
-        yield columns.hold_json.is_not(None) if filters.is_held else columns.hold_json.is_(None)
-
-
-def _is_party(column: ColumnElement[str], party: str) -> ColumnElement[bool]:
-    if not party.endswith("*"):
-        return column == party
-    begins = party[:-1]
-    # A range, which an index has: no text that begins so is beyond it.
-    return and_(column >= begins, column < begins + _LAST)
 
 
 _options: Any = msgspec.json.Decoder(RecordingOptions).decode

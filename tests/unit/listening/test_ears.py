@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.support.sessions import at
 from wavstream.dialects.events import Frame, StreamStarted
@@ -29,12 +30,13 @@ def a_stream(codec: Codec = Codec.L16, channels: int = 1, tracks: tuple[Track, .
     return Stream(facts=facts, handle=Handle(), joined_us=at(0), started=started)  # type: ignore[arg-type]
 
 
-def a_frame(samples: np.ndarray, *, position: int = 0, track: int = 0) -> Frame:
+def a_frame(samples: NDArray[np.int16], *, position: int = 0, track: int = 0) -> Frame:
     return Frame(track=track, position=position, samples=len(samples), payload=samples.astype("<i2").tobytes())
 
 
-def tone(amplitude: float) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * 500 / RATE_HZ * np.arange(160))).astype(np.int16)
+def tone(amplitude: float) -> NDArray[np.int16]:
+    wave: NDArray[np.float64] = amplitude * np.sin(2 * np.pi * 500 / RATE_HZ * np.arange(160))
+    return wave.astype(np.int16)
 
 
 def test_many_tracks_of_one_form_are_heard_at_once_and_each_by_itself() -> None:
