@@ -40,7 +40,7 @@ class Visit:
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")
 
     def _asked(self, request: Request) -> None:
         address = urlsplit(request.url)
@@ -73,8 +73,9 @@ class Visit:
 
     def check(self) -> None:
         """Assert that the page asked nobody else and complained of nothing."""
-        assert self.foreign == []
-        assert [each for each in self.complaints if not each.startswith(tuple(self.allowed) or ("\0",))] == []
+        assert not self.foreign, self.foreign
+        rest = [each for each in self.complaints if not each.startswith(tuple(self.allowed) or ("\0",))]
+        assert not rest, rest
 
 
 def chromium() -> str:

@@ -11,10 +11,11 @@ export function Chart({ levels, name }: { levels: number[]; name: string }): JSX
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   useEffect(() => {
-    const style = getComputedStyle(box.current!);
+    const around = box.current!;
+    const style = getComputedStyle(around);
     const made = new uPlot(
       {
-        width: box.current!.clientWidth || 300,
+        width: around.clientWidth || 300,
         height: HEIGHT_PX,
         legend: { show: false },
         cursor: { show: false },
@@ -26,11 +27,11 @@ export function Chart({ levels, name }: { levels: number[]; name: string }): JSX
         series: [{}, { stroke: style.accentColor === "auto" ? style.color : style.accentColor, width: 1.5 }],
       },
       [[], []],
-      box.current!,
+      around,
     );
     plot.current = made;
-    const watcher = new ResizeObserver(() => made.setSize({ width: box.current!.clientWidth, height: HEIGHT_PX }));
-    watcher.observe(box.current!);
+    const watcher = new ResizeObserver(() => made.setSize({ width: around.clientWidth, height: HEIGHT_PX }));
+    watcher.observe(around);
     return () => {
       watcher.disconnect();
       made.destroy();

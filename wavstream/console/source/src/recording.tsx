@@ -39,7 +39,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
         setRecording(found);
         document.title = `${visible(found.session_id, 40)} - wavstream`;
         if (found.status === "deleted" || found.status === "expired" || found.status === "absent" || found.status === "failed") again = false;
-        if (again || found.status === "failed") {
+        if ((again && found.status !== "accepted") || found.status === "failed") {
           const isNew = await waves.grow(leaving.signal);
           if (!made && waves.durationS > 0) {
             made = new Player(id, waves, setTrouble);
