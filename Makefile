@@ -10,10 +10,12 @@
 #   make hostile attack it at every bound while another app records; under five minutes
 #   make lint    what CI checks besides the tests
 #   make package build sdist and wheel, and run the demo from the wheel, outside of this folder
+#   make console build the console's page from its sources; needs Node, which nobody else does
+#   make pictures look at the console with a browser, and keep how it looks for the documents
 #   make lock    write requirements/*.lock anew after a change of pyproject.toml; ARGS=--upgrade for the newest of all
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test node serve bench profile faults faults-long hostile lint package lock
+.PHONY: help demo test node serve bench profile faults faults-long hostile lint package console pictures lock
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
@@ -85,6 +87,14 @@ package: $(VENV)/.installed-build
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PACKAGE)/venv/bin/python -m pip install --quiet --require-hashes -r requirements/server.lock
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PACKAGE)/venv/bin/python -m pip install --quiet --no-deps $(PACKAGE)/wavstream-*.whl
 	@cd $(PACKAGE)/empty && env -u PYTHONPATH ../venv/bin/wavstream demo
+
+# The built files are committed, so that nobody needs Node but who changes the page. The same sources give the same bytes.
+CONSOLE := wavstream/console/source
+console:
+	@cd $(CONSOLE) && npm ci --silent --no-audit --no-fund && npm run --silent build
+
+pictures: $(VENV)/.installed-dev
+	@CONSOLE_PICTURES=1 $(PY) -m pytest -q -n 2 tests/acceptance/test_console_page.py
 
 # One resolution, of everything; the smaller locks are cut out of it. They hold for Python 3.11 and newer on every
 # system, keep their versions but for ARGS=--upgrade, and name no index: the one of who installs is asked.

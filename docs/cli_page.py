@@ -21,8 +21,10 @@ out of date. `wavstream --help`, and `--help` behind any command, say the same.
 
 | these | work on | and are told where by |
 | --- | --- | --- |
-| `list`, `show`, `get`, `erase`, `send`, `load` | a server that runs | `--url` and `--key`, or `WAVSTREAM_API_KEY` |
+| `list`, `show`, `get`, `erase`, `watch`, `waveform`, `play`, `send`, `load` | a running server | `--url`, `--key` |
 | all others | a data folder | [the settings of its server](operations.md#which-folder-a-command-uses) |
+
+`WAVSTREAM_SERVER` and `WAVSTREAM_API_KEY` stand for `--url` and `--key`.
 
 A server may run on the folder meanwhile, but for `serve`, `recover` and `master-key reset`. `demo`, `replay` and
 `version` need neither.

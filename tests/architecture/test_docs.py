@@ -28,6 +28,7 @@ from wavstream.media.request import read_request
 from wavstream.model.options import RecordingOptions
 from wavstream.service.server import running
 from wavstream.settings import OLDER_VARIABLES, Settings, every_setting, variable
+from wavstream.settings.loading import SERVER_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -152,7 +153,7 @@ def is_route(path: str, served: FastAPI) -> bool:
 
 @every_document
 def test_every_setting_that_is_named_exists(document: Path) -> None:
-    known = {variable(setting) for setting, _ in every_setting()} | set(OLDER_VARIABLES.values())
+    known = {variable(setting) for setting, _ in every_setting()} | {*OLDER_VARIABLES.values(), SERVER_VARIABLE}
     named = re.findall(r"(?<!\$)\b(?:WAVSTREAM|RECORDING)_\w*[A-Z]\b", document.read_text("utf-8"))
 
     assert set(named) - known == set()

@@ -39,11 +39,14 @@ from wavstream.settings.tables import MediaSettings, RouteSettings
 
 OPEN = {
     "/openapi.json", "/openapi/{name}.json", "/docs", "/healthz", "/readyz", "/metrics",
-    "/health", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon.png",
+    "/health", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon.png", "/docs/begin.js",
+    "/", "/console", "/console/", "/console/{name:path}", "/console/session", "/console/sign-in", "/console/sign-out",
 }  # fmt: skip
 """Routes that need no key, and so may say nothing of any app."""
 MEDIA = "/media/{rest:path}"
 """Says to anybody that a media stream is a WebSocket; those have the media plane's own tests."""
+STREAM = "/v1/live"
+"""Never ends for a right key: ``tests/acceptance/test_console.py`` has its strangers."""
 LINKS = "/files/{link:path}"
 """A link is its own key."""
 TOLD_BY_CONTRACT = {
@@ -92,7 +95,7 @@ class World:
         make_facades(self.service.app)
         applications = [self.service.app, *(each.app for each in self.service.app.state.mounted)]
         every = [route for application in applications for route in _walk(application.routes)]
-        return [(method, route) for method, route in every if route != MEDIA]
+        return [(method, route) for method, route in every if route not in (MEDIA, STREAM)]
 
     async def ask(
         self, method: str, route: str, headers: Mapping[str, str], ids: Mapping[str, str], query: str = ""
@@ -192,6 +195,7 @@ def _ids(session_id: str, recording_id: str, letter_id: str) -> dict[str, str]:
         "app_id": "shop" if session_id == SESSION else "none",
         "name": "gateway",
         "link": "none",
+        "path": "none",
     }
 
 

@@ -51,10 +51,10 @@ class FaultyStorage(LocalStorage):
         super().__init__(root)
         self.faults: list[Exception] = []
 
-    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
+    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None, waveform: Path | None = None) -> None:
         if self.faults:
             raise self.faults.pop(0)
-        super().publish(spool, object_key, sidecar=sidecar)
+        super().publish(spool, object_key, sidecar=sidecar, waveform=waveform)
 
 
 MAX_LISTENERS = 6

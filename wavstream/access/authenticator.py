@@ -187,6 +187,10 @@ class Authenticator:
         """Return whether what this key opened may stay open."""
         return key_id is None or (self._table is not None and self._table.is_good(key_id, self._now()))
 
+    def key_name(self, key_id: str | None) -> str | None:
+        """Return the name that its app gave a key; None: it is none."""
+        return None if key_id is None or self._table is None else self._table.name_of(key_id)
+
     def who(self, app_id: str) -> str:
         """Return in words whose request one of this app is, for what is kept of an erasure."""
         if self._table is not None and self._table.is_open:  # rule 7

@@ -36,6 +36,11 @@ class KeyTable:
         """Return the key that has this look-up; it may have expired, and its hash has to be compared."""
         return self._by_lookup.get(key_lookup)
 
+    def name_of(self, key_id: str) -> str | None:
+        """Return the name that its app gave the key; None: there is no such key."""
+        key = self._by_id.get(key_id)
+        return None if key is None else key.name
+
     def rehashed(self, key: AppKey, key_hash: str) -> None:
         """Take another hash of a key that is the same."""
         if self._by_id.get(key.id) == key:

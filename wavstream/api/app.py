@@ -9,7 +9,23 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from wavstream import __version__
-from wavstream.api import dead_letters, health, holds, live, playback, problems, recordings, sessions
+from wavstream.api import (
+    audio,
+    console,
+    dead_letters,
+    health,
+    holds,
+    live,
+    live_page,
+    playback,
+    problems,
+    recordings,
+    sessions,
+    verification,
+    waveform,
+)
+from wavstream.api.console_cookies import Cookies
+from wavstream.api.console_page import add_console_page
 from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.docs_page import add_docs_page, servers
@@ -67,6 +83,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         AuthMiddleware,
         authenticator=parts.authenticator,
         quotas=parts.quotas,
+        cookies=_cookies(parts),
         body_limit_bytes=parts.body_limit_bytes,
     )
     vendors = {facade.name: Mounted(facade.paths, partial(facade.create, facades)) for facade in FACADES}
@@ -80,9 +97,13 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
-    for room in (recordings, holds, live, sessions, dead_letters, playback, health):
+    of_recordings = (recordings, holds, live, audio, waveform, verification)
+    for room in (*of_recordings, live_page, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
+    if parts.console_passes is not None:
+        app.router.routes.extend(console.routes(parts).routes)
+        add_console_page(app)
     app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "gateway": lambda: gateway_document() | {"servers": app.servers}
@@ -92,6 +113,14 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     for media in ("/media/{rest:path}", "/record/{rest:path}"):
         app.add_route(media, _not_upgraded, include_in_schema=False)
     return app
+
+
+def _cookies(parts: ApiDependencies) -> Cookies | None:
+    if parts.console_passes is None:
+        return None
+    return Cookies(
+        parts.console_passes, authenticator=parts.authenticator, public_url=parts.urls.public_url, now=parts.now
+    )
 
 
 def make_facades(app: FastAPI) -> None:

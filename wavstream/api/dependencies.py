@@ -8,13 +8,16 @@ from datetime import datetime
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.console_pass import ConsolePasses
 from wavstream.access.origin import Networks
 from wavstream.api.fetches import Fetches
 from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
@@ -44,6 +47,9 @@ class ApiDependencies:
     downloads: FairPool
     """Reads the finished files that are sent."""
     live: Live
+    pages: LivePages
+    """Who look at what is live."""
+    waveforms: Waveforms
     messages: MessageBuilder
     """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]
@@ -52,6 +58,8 @@ class ApiDependencies:
     """Return what Prometheus reads."""
     now: Callable[[], datetime]
     """Aware, UTC."""
+    console_passes: ConsolePasses | None = None
+    """Of those who look at the console; None: there is no console."""
     boundary: Boundary = field(default_factory=Alone)
     """Says which worker has a request's session."""
     fetches: Fetches = field(default_factory=Fetches)

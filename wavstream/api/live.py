@@ -114,7 +114,8 @@ def _answer(request: Request, listener: Listener) -> Response:
         "Content-Length": str(part.length_bytes),
         "Content-Range": f"bytes {part.start}-{part.start + part.length_bytes - 1}/*",
     }
-    return LiveAudio(listener, _part(listener, part), status_code=206, headers=_HEADERS | more)
+    header = endless_wav_header(sample_rate_hz=snapshot.sample_rate_hz, channels=snapshot.channels)
+    return LiveAudio(listener, part_of(listener, part, header), status_code=206, headers=_HEADERS | more)
 
 
 def _asked(headers: Mapping[str, str]) -> str | None:
@@ -132,10 +133,8 @@ async def _everything(listener: Listener) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _part(listener: Listener, part: ByteRange) -> AsyncIterator[bytes]:
-    snapshot = listener.snapshot
-    assert snapshot is not None
-    header = endless_wav_header(sample_rate_hz=snapshot.sample_rate_hz, channels=snapshot.channels)
+async def part_of(listener: Listener, part: ByteRange, header: bytes) -> AsyncIterator[bytes]:
+    """Yield a part of what there was when the listener joined, behind this header."""
     end = part.start + part.length_bytes
     if part.start < HEADER_BYTES:
         yield header[part.start : end]

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.origin import Networks, client_address, is_local
+from wavstream.api.console_cookies import Cookies
 from wavstream.api.problems import problem, problem_of
 from wavstream.errors import LimitReached, TooSoon, WavstreamError
 from wavstream.sessions.quotas import Quotas
@@ -55,8 +56,18 @@ class ClientAddress:
 class AuthMiddleware:
     """ASGI middleware that refuses bodies over ``body_limit_bytes`` and requests under ``/v1`` without a valid key."""
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, quotas: Quotas, body_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Authenticator,
+        quotas: Quotas,
+        body_limit_bytes: int,
+        cookies: Cookies | None = None,
+    ) -> None:
+        """``cookies``: of the console, which stand for a key where none is shown; None: they count for nothing."""
         self._app = app
+        self._cookies = cookies
         self._quotas = quotas
         self._authenticator = authenticator
         self._body_limit_bytes = body_limit_bytes
@@ -69,8 +80,10 @@ class AuthMiddleware:
         headers = Headers(scope=scope)
         if scope["path"].startswith("/v1/"):
             try:
-                caller = await self._who(scope, headers)
-                scope.setdefault("state", {}).update(app_id=caller.app_id, key_id=caller.key_id)
+                caller, by_cookie = await self._who(scope, headers)
+                scope.setdefault("state", {}).update(
+                    app_id=caller.app_id, key_id=caller.key_id, is_of_console=by_cookie
+                )
             except WavstreamError as error:
                 await problem_of(error)(scope, receive, send)
                 return
@@ -81,19 +94,20 @@ class AuthMiddleware:
             return
         await self._app(scope, limited, send)
 
-    async def _who(self, scope: Scope, headers: Headers) -> Caller:
+    async def _who(self, scope: Scope, headers: Headers) -> tuple[Caller, bool]:
+        """Return who asks, and whether by the cookie of the console."""
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" else ""
-        address = scope["client"][0] if scope.get("client") else ""
-        caller = await authenticated(
-            self._authenticator,
-            bearer or headers.get("x-api-key") or None,
-            headers=headers,
-            app=headers.get("x-app-id"),
-            address=address,
-        )
+        shown = bearer or headers.get("x-api-key") or None
+        caller = self._cookies.caller(scope["method"], headers) if shown is None and self._cookies is not None else None
+        by_cookie = caller is not None
+        if caller is None:
+            address = scope["client"][0] if scope.get("client") else ""
+            caller = await authenticated(
+                self._authenticator, shown, headers=headers, app=headers.get("x-app-id"), address=address
+            )
         self._quotas.take_request(caller.app_id, time.monotonic())
-        return caller
+        return caller, by_cookie
 
 
 async def authenticated(
@@ -154,3 +168,13 @@ async def key_of(request: Request) -> str | None:
 
 KeyId = Annotated[str | None, Depends(key_of)]
 """The key that was shown, as a parameter of a route: what it opens may have to end with it."""
+
+
+async def of_console(request: Request) -> bool:
+    """Return whether the cookie of the console was shown; for routes that ``AuthMiddleware`` has let pass."""
+    found: bool = request.state.is_of_console
+    return found
+
+
+OfConsole = Annotated[bool, Depends(of_console)]
+"""Whether the console asks, as a parameter of a route."""

@@ -91,7 +91,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             return Response(status_code=404)
         if verified.is_over(now):
             raise Forbidden("The link has ended: ask for a new one.")
-        return refusal(recording) or await _file(parts, recording, request, verified.ext)
+        return refusal(recording) or await file_response(parts, recording, request, verified.ext)
 
     return router
 
@@ -123,7 +123,8 @@ def to_file(parts: ApiDependencies, recording: Recording, file_format: FileForma
     return RedirectResponse(parts.urls.public_url + path, 307, headers={"Cache-Control": "no-store"})
 
 
-async def _file(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
+async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
+    """Return the file of an available recording in that format, or what of it is asked for."""
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")

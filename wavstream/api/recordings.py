@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.middleware import AppId
+from wavstream.api.middleware import AppId, OfConsole
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.schemas import RecordingPage
 from wavstream.api.vendor_options import StartRecordingAs
+from wavstream.errors import FieldError, InvalidFields
 from wavstream.model.document import RecordingDocument, recording_document
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import FileFormat, PauseBehavior
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import EndReason, Recording, Status
+
+
+def _said(text: str | None) -> str | None:
+    if text is not None and (not text.isprintable() or text.isspace()):
+        raise ValueError("must be printable characters, and not only spaces")
+    return text
+
 
 IdempotencyKey = Annotated[
     str | None,
@@ -32,6 +42,12 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+ErasureReason = Annotated[
+    str | None,
+    Query(min_length=1, max_length=256, description="Why, for the log and for what is kept of an erasure."),
+    AfterValidator(_said),
+]
+
 _fetching: dict[str, Any] = {
     "status_code": 307,
     "response_class": RedirectResponse,
@@ -40,17 +56,63 @@ _fetching: dict[str, Any] = {
 }
 
 
+def _many(of: type[StrEnum]) -> Callable[[object], object]:
+    """Return what reads several values, with commas between them, or each given by itself."""
+
+    def read(given: object) -> object:
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, list):
+            return given
+        try:
+            return [of(each.strip()) for text in texts for each in str(text).split(",")]
+        except ValueError:
+            raise ValueError(f"accepted: {', '.join(of)}") from None
+
+    return read
+
+
+def _pairs(given: list[str]) -> list[str]:
+    if not all(name and colon for name, colon, _ in (each.partition(":") for each in given)):
+        raise ValueError("must be name:value")
+    return given
+
+
+def _text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not have a character of the value 0")
+    return text
+
+
+Searched = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_text)]
+Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class ListQuery(BaseModel):
     """Which recordings to list: those to which everything said applies."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     session_id: str | None = None
-    status: Status | None = None
+    status: Annotated[list[Status] | None, BeforeValidator(_many(Status), json_schema_input_type=str)] = None
+    """One, or several with commas between them; without it all but `deleted`."""
+    end_reason: Annotated[list[EndReason] | None, BeforeValidator(_many(EndReason), json_schema_input_type=str)] = None
+    """One, or several with commas between them."""
     from_: str | None = Field(default=None, alias="from")
     """The calling party, exactly as the switch wrote it."""
     to: str | None = None
     """The called party, exactly as the switch wrote it."""
+    party: Searched | None = None
+    """The calling or the called party, exactly; with `*` at its end: its beginning."""
+    q: Searched | None = None
+    """Text that is anywhere in the id, the session id or a party."""
+    longer_than_s: Length | None = None
+    """At least so many seconds long; of those that have a file."""
+    shorter_than_s: Length | None = None
+    """Less than so many seconds long; of those that have a file."""
+    metadata: Annotated[list[str], Field(max_length=5), AfterValidator(_pairs)] = []
+    """`name:value`, exactly; may be given several times."""
+    held: bool | None = None
+    """Whether it is under a legal hold."""
     since: AwareDatetime | None = None
     """Created at this time or later; RFC 3339."""
     until: AwareDatetime | None = None
@@ -64,9 +126,16 @@ class ListQuery(BaseModel):
         """Return what is asked for."""
         return RecordingFilters(
             session_id=self.session_id,
-            statuses=None if self.status is None else frozenset({self.status}),
+            statuses=None if self.status is None else frozenset(self.status),
+            end_reasons=None if self.end_reason is None else frozenset(self.end_reason),
             from_=self.from_,
             to=self.to,
+            party=self.party,
+            text=self.q,
+            longer_than_s=self.longer_than_s,
+            shorter_than_s=self.shorter_than_s,
+            metadata=dict(each.split(":", 1) for each in self.metadata),
+            is_held=self.held,
             created_from=self.since,
             created_until=self.until,
         )
@@ -177,11 +246,13 @@ def routes(parts: ApiDependencies) -> APIRouter:
         summary="Erase a recording",
         status_code=204,
         response_description="The file is gone, and so are its links.",
-        responses=problems(401, 404, 409, 503),
+        responses=problems(401, 404, 409, 422, 503),
     )
-    async def erase(recording_id: str, app_id: AppId) -> Response:
+    async def erase(recording_id: str, app_id: AppId, of_console: OfConsole, reason: ErasureReason = None) -> Response:
         """Erase the file of a recording that has ended and is not held. One that runs must be stopped first."""
-        await commands.delete(app_id=app_id, recording_id=recording_id)
+        if of_console and reason is None:
+            raise InvalidFields((FieldError("reason", "say why it is erased"),))
+        await commands.delete(app_id=app_id, recording_id=recording_id, reason=reason)
         return Response(status_code=204)
 
     @router.post(

@@ -14,17 +14,17 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
+from wavstream.catalog.searching import conditions
 from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
-from wavstream.model.ids import session_alias
 from wavstream.model.options import RecordingOptions
 from wavstream.model.origin import Origin
 from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
@@ -205,7 +205,7 @@ class Recordings:
 
         def read(connection: Connection) -> Page[Recording]:
             columns = recordings.c
-            statement = select(recordings).where(*_conditions(app_id, filters or RecordingFilters()))
+            statement = select(recordings).where(*conditions(app_id, filters or RecordingFilters()))
             if cursor is not None:
                 statement = statement.where(tuple_(columns.created_us, columns.id) < tuple_(*read_cursor(cursor)))
             rows = connection.execute(_newest_first(statement).limit(limit + 1)).mappings().all()
@@ -217,7 +217,7 @@ class Recordings:
         self, app_id: str, filters: RecordingFilters, *, number: int, size: int
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
-        wanted = _conditions(app_id, filters)
+        wanted = conditions(app_id, filters)
         statement = _newest_first(select(recordings).where(*wanted)).limit(size).offset((number - 1) * size)
         count = select(func.count()).select_from(recordings).where(*wanted)
 
@@ -279,38 +279,6 @@ def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
     return [_recording(row) for row in connection.execute(statement).mappings()]
 
 
-def _conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[bool]]:
-    columns = recordings.c
-    wanted: list[ColumnElement[bool]] = [columns.app_id == app_id]
-    if filters.statuses is None:
-        wanted.append(columns.status != Status.DELETED.value)
-    else:
-        wanted.append(columns.status.in_(sorted(status.value for status in filters.statuses)))
-    if filters.ids is not None:
-        wanted.append(columns.id.in_(filters.ids))
-    equal = {
-        columns.call_from: filters.from_,
-        columns.call_to: filters.to,
-        columns.call_direction: filters.direction,
-    }
-    if filters.session_id is not None:  # those that were erased have the alias
-        wanted.append(columns.session_id.in_((filters.session_id, session_alias(app_id, filters.session_id))))
-    wanted += [column == value for column, value in equal.items() if value is not None]
-    for name, value in filters.vendor_ids.items():
-        told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
-        wanted.append(told.is_(None) if value is None else told == value)
-    for column, since, until in (
-        (columns.created_us, filters.created_from, filters.created_until),
-        (columns.started_us, filters.started_from, filters.started_until),
-        (columns.ended_us, filters.ended_from, filters.ended_until),
-    ):
-        if since is not None:
-            wanted.append(column >= unix_us(since))
-        if until is not None:
-            wanted.append(column < unix_us(until))
-    return wanted
-
-
 _options: Any = msgspec.json.Decoder(RecordingOptions).decode
 _receipt: Any = msgspec.json.Decoder(Receipt).decode
 _hold: Any = msgspec.json.Decoder(LegalHold).decode
@@ -354,6 +322,7 @@ def recording_row(recording: Recording) -> dict[str, object]:
         "updated_us": _us(recording.updated_at),
         "skipped_us": recording.skipped_us,
         "kept_since_us": _us(recording.kept_since),
+        "length_ms": None if recording.receipt is None else recording.receipt.duration_ms,
         "hold_json": None if recording.hold is None else json_text(recording.hold),
     }
 

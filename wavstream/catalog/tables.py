@@ -50,6 +50,8 @@ recordings = Table(
     Column("skipped_us", BigInteger, nullable=False, server_default="0"),
     # From when its retention counts; as expires_us by the server's time, and moved with it.
     Column("kept_since_us", BigInteger),
+    # Of the file; null: there is none, or none yet.
+    Column("length_ms", BigInteger),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -58,6 +60,7 @@ recordings = Table(
     # What the sweeper and recovery, and what reconciliation asks for.
     Index(None, "status", "expires_us", "id"),
     Index(None, "status", "id"),
+    Index("ix_recordings_held", "app_id", "created_us", "id", sqlite_where=text("hold_json IS NOT NULL")),
     Index("ix_recordings_erasing", "id", sqlite_where=text("erasing_us IS NOT NULL")),
 )
 

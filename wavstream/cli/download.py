@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import sys
@@ -42,7 +43,14 @@ class NoFile(WavstreamError):
 
 
 def get_recording(
-    control: Control, recording_id: str, target: str | None, *, ext: str | None, replace: bool, console: Console
+    control: Control,
+    recording_id: str,
+    target: str | None,
+    *,
+    ext: str | None,
+    replace: bool,
+    console: Console,
+    as_json: bool = False,
 ) -> None:
     """Write the recording's file (rules 1 to 3); raise what the server answers, OperatorError, NoFile or NotWritten.
 
@@ -71,6 +79,10 @@ def get_recording(
         )
     if target != _STDOUT and os.path.isfile(target) and not _is_descriptor(_followed(target)):
         size = Path(target).stat().st_size
+        if as_json:
+            told = {"recording_id": recording["id"], "file": target, "format": ext, "size_bytes": size}
+            console.print(json.dumps(told), markup=False, highlight=False, soft_wrap=True)
+            return
         console.print(f"{target}: {size:,} bytes", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -33,7 +33,11 @@ Key = Annotated[
     ),
 ]
 Url = Annotated[
-    str, typer.Option(help="Where the server is: ws, wss, http or https://HOST:PORT, and the path of a proxy.")
+    str,
+    typer.Option(
+        envvar="WAVSTREAM_SERVER",
+        help="Where the server is: ws, wss, http or https://HOST:PORT, and the path of a proxy.",
+    ),
 ]
 Dialect = Annotated[str, typer.Option(help="What the synthetic media server speaks.")]
 

@@ -62,7 +62,7 @@ def _row(recording: dict[str, Any]) -> dict[str, str]:
         "" if size is None else f"{size:,}",
         recording.get("end_reason") or "",
     )
-    return dict(zip(_COLUMNS, map(_shown, cells), strict=True))
+    return dict(zip(_COLUMNS, map(shown, cells), strict=True))
 
 
 def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:
@@ -87,7 +87,7 @@ def show_recording(control: Control, recording_id: str, *, as_json: bool, consol
         return
     for fact in _FACTS:
         if recording.get(fact) not in (None, "", {}):
-            _plain(f"{fact:<13} {_shown(recording[fact])}", console)
+            _plain(f"{fact:<13} {shown(recording[fact])}", console)
     if recording.get("legs"):
         table = Table("leg", "track", "channel", "codec", "from", "to", box=None)
         for leg in recording["legs"]:
@@ -102,9 +102,9 @@ def show_recording(control: Control, recording_id: str, *, as_json: bool, consol
         _plain("integrity     " + ", ".join(f"{name} {value}" for name, value in lacks.items()), console)
 
 
-def erase_recording(control: Control, recording_id: str, console: Console) -> None:
+def erase_recording(control: Control, recording_id: str, console: Console, *, reason: str | None = None) -> None:
     """Erase a recording that has ended; raise what the server answers."""
-    control.erase(recording_id)
+    control.erase(recording_id, reason)
     _plain(f"recording {recording_id} is erased", console)
 
 
@@ -114,10 +114,11 @@ def _length(milliseconds: int | None) -> str:
 
 def _text(given: object) -> str:
     """Return text of a peer's for a table: no markup, and nothing that writes to the terminal."""
-    return escape(_shown(given))
+    return escape(shown(given))
 
 
-def _shown(given: object) -> str:
+def shown(given: object) -> str:
+    """Return text of a peer's without what writes to a terminal."""
     return "".join(character if character.isprintable() else " " for character in str(given))
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from pathlib import Path
 
-import soundfile
 from rich.console import Console
 
 from wavstream.cli.data_folder import found_folder
+from wavstream.conversion.verification import differences
 from wavstream.errors import NotFound, OperatorError, WavstreamError
 from wavstream.model.recording import Receipt, Recording
-from wavstream.rendering.encoders.encoder import new_encoder
 from wavstream.settings import Settings
 from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.sidecar import read_sidecar
-
-CHUNK_BYTES = 1 << 20
 
 
 class NotVerified(WavstreamError):
@@ -38,40 +34,13 @@ async def run_verify(what: str, settings: Settings, console: Console) -> None:
 
 def check(path: Path, recording: Recording) -> None:
     """Compare the file with an available recording's receipt; raise NotVerified with every difference."""
-    expected = _receipt(recording)
-    encoder = new_encoder(recording.options.format, sample_rate_hz=expected.sample_rate, channels=expected.channels)
-    size_bytes = path.stat().st_size
-    wrong = []
-    if size_bytes != expected.size_bytes:
-        wrong.append(f"it has {size_bytes} bytes instead of {expected.size_bytes}")
-    try:
-        with soundfile.SoundFile(path) as file:
-            found = (file.frames, file.channels, file.samplerate)
-        if found != (expected.samples, expected.channels, expected.sample_rate):
-            wrong.append(
-                f"its header says {found[0]} samples, {found[1]} channels, {found[2]} Hz instead of "
-                f"{expected.samples}, {expected.channels}, {expected.sample_rate}"
-            )
-    except soundfile.LibsndfileError as error:
-        wrong.append(f"its header cannot be read ({error.error_string})")
-    if _sha256(path, after=expected.size_bytes - encoder.audio_bytes(expected.samples)) != expected.audio_sha256:
-        wrong.append("its audio has another hash")
-    if wrong:
+    if wrong := [each for each in differences(path, recording) if each is not None]:
         raise NotVerified(f"{path}: {'; '.join(wrong)}")
 
 
 def _receipt(recording: Recording) -> Receipt:
     assert recording.receipt is not None
     return recording.receipt
-
-
-def _sha256(path: Path, *, after: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(after)
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _from_file(path: Path) -> tuple[Path, Recording] | None:

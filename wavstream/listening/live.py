@@ -16,6 +16,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 
@@ -28,6 +29,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recorder.recording import LiveRecording
 from wavstream.recorder.render_job import RenderJob
 from wavstream.recorder.render_thread import Priority
+from wavstream.rendering.account import FileAccount
 from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.turns.fair_pool import FairPool
 from wavstream.workers.shared_counts import SharedCounts
@@ -35,6 +37,8 @@ from wavstream.workers.tally import tally_of
 
 log = structlog.get_logger(__name__)
 
+ACCOUNT_WAIT_S = 2.0
+"""For the turn in which it is made: a look at a recording must not wait long for the others."""
 _CHECK_S = 1.0
 _TICKS_TOGETHER = 3
 
@@ -125,6 +129,24 @@ class Live:
         if self._checking is None:
             self._checking = self._loop.call_later(_CHECK_S, self._check_slow_listeners)
         return listener
+
+    async def account(self, recording_id: str) -> FileAccount | None:
+        """Return what there is to say of a recording that is being made here, so far; None: it is not."""
+        recording = self._recorder.get(recording_id)
+        if recording is None or recording.job is None or recording.finishing is not None:
+            return None
+        job = recording.job
+        told: asyncio.Future[FileAccount] = self._loop.create_future()
+
+        def look() -> None:
+            account = job.account()
+            self._loop.call_soon_threadsafe(_tell_once, told, account)
+
+        self._render.run(look, Priority.DUE, app_id=job.app_id, job=job)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ACCOUNT_WAIT_S):
+                return await told
+        return None
 
     def end_without(self, is_good: Callable[[str | None], bool]) -> None:
         """End all who listen by a key that is not good any more."""
@@ -244,3 +266,8 @@ class Live:
 def _taken(due: deque[RenderJob]) -> list[RenderJob]:
     """Take all that is in it; the journal's thread may be appending."""
     return [due.popleft() for _ in range(len(due))]
+
+
+def _tell_once(told: asyncio.Future[FileAccount], account: FileAccount) -> None:
+    if not told.done():
+        told.set_result(account)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from wavstream.model.recording import Status
+from wavstream.model.recording import EndReason, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,18 @@ class RecordingFilters:
     """The calling party, exactly."""
     to: str | None = None
     """The called party, exactly."""
+    party: str | None = None
+    """The calling or the called party, exactly; with ``*`` at the end: its beginning."""
+    text: str | None = None
+    """Anywhere in the id, the session's id, or a party."""
+    end_reasons: frozenset[EndReason] | None = None
+    longer_than_s: float | None = None
+    """At least so long; of recordings with a file, as the next."""
+    shorter_than_s: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What its caller noted with it, exactly."""
+    is_held: bool | None = None
+    """Whether it is under a legal hold."""
     direction: str | None = None
     """``inbound`` or ``outbound``."""
     vendor_ids: Mapping[str, str | None] = field(default_factory=dict)

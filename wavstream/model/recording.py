@@ -133,6 +133,9 @@ class Pause:
     start_ms: int
     """In the call, from the start of the recording."""
     length_ms: int
+    behavior: PauseBehavior | None = field(default=None, compare=False)
+    """What it left in the file: ``skip`` (nothing) or ``silence`` of its length; null: an earlier version did not
+    say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Publisher:
             recording = job.finish(recording)
             if recording.status is Status.AVAILABLE:
                 sidecar = self._sidecar(recording) if self._sidecar is not None else None
-                self._storage.publish(job.spool, recording.object_key, sidecar=sidecar)
+                self._storage.publish(job.spool, recording.object_key, sidecar=sidecar, waveform=job.waveform.path)
         except NotOnDisk as error:
             log.error("recording_made_anew", recording_id=recording.id, error=str(error))
             job.begin_again()

@@ -21,8 +21,10 @@ from wavstream.journal.records import ClockRecord, EventRecord, Item
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.file_snapshot import FileSnapshot, SharedFd
+from wavstream.recorder.growing_waveform import GrowingWaveform
 from wavstream.recorder.spool_file import SpoolFile
 from wavstream.removals import Removals
+from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.tap import Tap
 from wavstream.rendering.timeline.clock import Patience
@@ -66,10 +68,11 @@ class RenderJob:
         self._is_due = False
         self._reader = reader
         self._patience = patience
-        self._removals = removals
+        self._removals = removals or Removals()
         self._given_amendments = tuple(amendments)
         self._fold = Fold(recording.id, patience=patience)
-        self._file = SpoolFile(spool, removals=removals)
+        self._file = SpoolFile(spool, removals=self._removals)
+        self.waveform = GrowingWaveform(spool, removals=self._removals)
         self._slice_bytes = slice_bytes
         self._amendments = Amendments(self._given_amendments)
         self._unfolded: deque[Item] = deque()
@@ -92,6 +95,7 @@ class RenderJob:
         Raises OSError if the disk refuses; it can then be called again.
         """
         self._file.settle()
+        self.waveform.settle()
         if self.is_complete:
             return False
         fold, items = self._fold, self._unfolded
@@ -109,6 +113,9 @@ class RenderJob:
                 # Only the first header is used; that of an MP3 file costs more than appending does.
                 header = b"" if self._file.size_bytes else fold.header()
                 self._file.append(header, audio, kept_bytes=fold.kept_bytes)
+            waveform = fold.tap.waveform
+            if (points := waveform.collect()) and waveform.form is not None:
+                self.waveform.append(waveform.form, points)
         # A segment that is missing is seen by a read that finds nothing.
         is_more = not self._reader.at_end or (self.awaits_stop and has_read)
         return is_more and not self.is_complete
@@ -167,6 +174,10 @@ class RenderJob:
         """Bytes of the file so far; to be read on any thread."""
         return self._file.size_bytes
 
+    def account(self) -> FileAccount:
+        """Return what there is to say of the file so far."""
+        return self._fold.account()
+
     def set_listener(self, hear: Callable[[bytes], None] | None) -> None:
         """Hand ``hear`` what goes into the file from here on, as interleaved samples; None: hand it to nobody."""
         if (hear is None) != (self._hear is None):
@@ -198,13 +209,17 @@ class RenderJob:
         self._reader.close()
         if self._fold.started is not None:
             recording = replace(recording, started_at=recording.started_at or self._fold.started.started_at)
+        account, waveform = self._fold.account(), self._fold.tap.waveform
         if not self._fold.has_audio:
             self._file.discard()
+            self.waveform.discard()
             status, size_bytes, sha256 = Status.ABSENT, 0, ""
         else:
             self._file.finish(self._fold.header())
+            if (ending := waveform.ending(account.samples)) is not None:
+                self.waveform.finish(ending)
             status, size_bytes, sha256 = Status.AVAILABLE, self._file.size_bytes, self._file.audio_sha256
-        receipt = self._fold.account().receipt(audio_sha256=sha256, size_bytes=size_bytes)
+        receipt = account.receipt(audio_sha256=sha256, size_bytes=size_bytes)
         return replace(recording, status=status, receipt=receipt)
 
     def begin_again(self) -> None:
@@ -218,10 +233,12 @@ class RenderJob:
         self._fold = Fold(self.recording_id, patience=self._patience)
         self._amendments = Amendments(self._given_amendments)
         self._file = SpoolFile(self.spool, removals=self._removals)
+        self.waveform = GrowingWaveform(self.spool, removals=self._removals)
 
     def discard(self) -> None:
-        """Close the journal and remove the spool file."""
+        """Close the journal and remove the spool file, with its waveform."""
         self._reader.close()
+        self.waveform.discard()
         self._file.discard()
 
 

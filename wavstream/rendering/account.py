@@ -73,7 +73,8 @@ def file_account(
         gaps=tuple(replace(gap, start_ms=gap.start_ms - begin_ms) for gap in gaps[:MAX_GAPS]),
         gaps_omitted=stats.gaps_omitted + len(gaps[MAX_GAPS:]),
         pauses=tuple(
-            Pause(start // 1000 - begin_ms, (end - start) // 1000) for start, end in output.pauses.spans[:MAX_PAUSES]
+            Pause(start // 1000 - begin_ms, (end - start) // 1000, behavior)
+            for start, end, behavior in output.pauses.told(MAX_PAUSES)
         ),
         pauses_omitted=max(0, len(output.pauses.spans) - MAX_PAUSES),
         facts_omitted=stats.facts_omitted,

@@ -282,6 +282,8 @@ class Output:
             if away < back:
                 endpointer.excuse(start + away - begun, start + back - begun)
         ready = endpointer.take(block)
+        if not self._is_ahead and (kept := endpointer.kept) is not None:
+            self._tap.waveform.keep(kept)
         if endpointer.ended is not None:
             self.ended, end = endpointer.ended
             # The end is given in recorded time (2); the point of writing goes back as far in call time (1).

@@ -52,6 +52,10 @@ class Pauses:
                 self._behaviors.pop()
         self.since_us = None
 
+    def told(self, most: int) -> list[tuple[int, int, PauseBehavior]]:
+        """Return the first of those that are over, as (start, end, what it left in the file)."""
+        return [(*span, behavior) for span, behavior in zip(self.spans[:most], self._behaviors, strict=False)]
+
     def outside(self, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of a stretch that lie in no pause, as (start, end)."""
         lasting = [] if self.since_us is None else [(self.since_us, end_us)]

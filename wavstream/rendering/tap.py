@@ -1,4 +1,4 @@
-"""What goes to the encoder, as it is, for those who listen while the file is made.
+"""What goes to the encoder, as it is, for those who listen while the file is made, and for its waveform.
 
 Who listens may be ahead of the file: a fold that waits for less sends what it has, and what the file gets later, at the
 same samples, is not heard again. So what the file lacks is remembered until it has it, also when nobody listens any
@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from wavstream.rendering.encoders.wav import pcm_bytes
+from wavstream.rendering.waveform import Waveform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,8 @@ class Tap:
         """Samples of each channel that went by."""
         self.filed = 0
         """Those that went to the file's encoder."""
+        self.waveform = Waveform()
+        """Of what went to the file's encoder."""
         self._held_back = 0
         self._recent: deque[tuple[int, NDArray[np.int16]]] = deque()
         """(first sample, samples) of what cannot be read from the file."""
@@ -47,6 +50,7 @@ class Tap:
         """Set the form of the file; ``is_held_back``: its encoder holds samples back."""
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self._held_back = HELD_BACK if is_held_back else 0
+        self.waveform.open(sample_rate_hz, channels)
 
     def switch(self, on: bool) -> None:
         """Start or stop collecting what goes by."""
@@ -59,6 +63,7 @@ class Tap:
         """
         if not is_ahead:
             self.filed = start + len(block)
+            self.waveform.take(block)
         new = block[max(0, self.samples - start) :]
         if len(new):
             first, self.samples = self.samples, self.samples + len(new)

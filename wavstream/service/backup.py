@@ -26,7 +26,7 @@ from wavstream.model.recording import Status
 from wavstream.service.data_folder import DataFolder
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.modes import FILE, FOLDER
-from wavstream.storage.object_keys import sidecar_key
+from wavstream.storage.object_keys import sidecar_key, waveform_key
 
 _ROUNDS = 5
 UNFINISHED = "UNFINISHED"
@@ -200,14 +200,14 @@ class _Files:
         self._own(path)
 
     def file(self, key: str) -> bool:
-        """Put the file there, and its sidecar if it has one; return whether it is there."""
+        """Put the file there, with its sidecar and its waveform if it has them; return whether it is there."""
         if key in self._sizes:
             return True
         # The sidecar second: where both are gone in between, nothing is left that tells of a file which is not there.
         size_bytes = self._put(key)
         if size_bytes is None:
             return False
-        self._sizes[key] = size_bytes + (self._put(sidecar_key(key)) or 0)
+        self._sizes[key] = size_bytes + sum(self._put(beside) or 0 for beside in (sidecar_key(key), waveform_key(key)))
         self._on_progress("files", self.done)
         return True
 

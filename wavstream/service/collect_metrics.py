@@ -14,6 +14,7 @@ from wavstream.dialects.events import Reason
 from wavstream.dialects.registry import DIALECTS
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.media.closing import COUNTED_CODES
 from wavstream.media.endpoint import MediaCounters
 from wavstream.metrics import Across, MetricSample, MetricType
@@ -43,6 +44,7 @@ def collect_metrics(
     writer: JournalWriter,
     recorder: Recorder,
     live: Live,
+    pages: LivePages,
     recovery: Recovery,
     removals: Removals,
     sweeper: Sweeper,
@@ -102,6 +104,7 @@ def collect_metrics(
         yield MetricSample("wavstream_live_listeners", "Who listens to recordings while they are made.", live.listeners)
         slow = "Live listeners that were cut off because they did not keep up."
         yield MetricSample("wavstream_live_cut_off_total", slow, live.cut_off, MetricType.COUNTER)
+        yield MetricSample("wavstream_live_pages", "Pages and commands that look at what is live.", pages.pages)
         pending = "Journals of before the last start that are not brought back yet."
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         aside = "Journals, and what is none, that were set aside."

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
+from wavstream.access.console_pass import ConsolePasses
 from wavstream.access.keys import KeyDigests
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
@@ -26,9 +27,11 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.waveforms import Waveforms
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.recording import Recording
@@ -235,6 +238,14 @@ class Service:
             shared=shared,
         )
         self._closing.push_async_callback(conversions.stop)
+        waveforms = Waveforms(
+            recorder=self.recorder,
+            storage=storage,
+            spool=self.folder.spool,
+            live_reads=pools.live_reads,
+            downloads=pools.downloads,
+        )
+        self._closing.push_async_callback(waveforms.stop)
         open_files, fetches = OpenFiles(), Fetches()
         self._closing.callback(fetches.end)
         eraser = Eraser(
@@ -272,6 +283,15 @@ class Service:
             writer=self._writer,
             new_recordings=new_recordings,
             options_of=app_cache.last_options,
+            quotas=quotas,
+            shared=shared,
+        )
+        self.pages = LivePages(
+            self.sessions,
+            live=self.live,
+            boundary=self.boundary,
+            max_pages=settings.limits.live_pages,
+            now_us=self.clock.now_us,
             quotas=quotas,
             shared=shared,
         )
@@ -347,6 +367,7 @@ class Service:
             authenticator=self.authenticator,
             links=self.links,
             live=self.live,
+            pages=self.pages,
             recorder=self.recorder,
             sessions=self.sessions,
             writer=self._writer,
@@ -368,7 +389,10 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             live=self.live,
+            pages=self.pages,
+            waveforms=waveforms,
             boundary=self.boundary,
+            console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,
             readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
             fetches=fetches,
@@ -431,6 +455,7 @@ class Service:
                 writer=self._writer,
                 recorder=self.recorder,
                 live=self.live,
+                pages=self.pages,
                 recovery=self.recovery,
                 removals=removals,
                 sweeper=sweeper,
@@ -466,6 +491,7 @@ class Service:
         """Treat what ends from here on as our doing: running recordings go on at the next start."""
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
+        self.pages.stop()
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""

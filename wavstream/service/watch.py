@@ -15,6 +15,7 @@ from wavstream.catalog.failures import WHAT_TO_DO as CATALOG_TO_DO
 from wavstream.errors import CatalogDamaged, DependencyError, OperatorError
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
 from wavstream.recorder.recorder import Recorder
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.disk_watch import why_short
@@ -42,6 +43,7 @@ class Watch:
         authenticator: Authenticator,
         links: LinkKeys,
         live: Live,
+        pages: LivePages,
         recorder: Recorder,
         sessions: Sessions,
         writer: JournalWriter,
@@ -54,6 +56,7 @@ class Watch:
         self._authenticator = authenticator
         self._links = links
         self._live = live
+        self._pages = pages
         self._recorder = recorder
         self._sessions = sessions
         self._writer = writer
@@ -101,6 +104,7 @@ class Watch:
             except DependencyError:
                 continue  # `/readyz` says so; keys that are known go on
             self._live.end_without(self._authenticator.is_good)
+            self._pages.end_without(self._authenticator.is_good)
             if self._authenticator.version != version:
                 with suppress(DependencyError):
                     await self._catalog.apps.look_for_webhooks()

@@ -269,8 +269,8 @@ class Commands:
         """Return what the app has in storage ``now``, the oldest day first; ``session_id``: of one session alone."""
         return await self._catalog.recordings.stored_by_day(app_id, now, session_id=session_id)
 
-    async def delete(self, *, app_id: str, recording_id: str) -> None:
-        """Erase a recording: what stays of it is a row that says so. One that was stopped is finished first.
+    async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
+        """Erase a recording: what stays of it is a row that says so, and why. One that was stopped is finished first.
 
         Raises NotFound, and Conflict while it is made or held; DependencyError if the disk keeps a file, which is then
         removed later: a second call tells whether it is gone.
@@ -286,7 +286,7 @@ class Commands:
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
-        by = self._who_asks(app_id)
+        by = self._who_asks(app_id) + (f": {reason}" if reason else "")
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
         await self._eraser.remove(Erasing(recording.id, recording.object_key))

@@ -87,6 +87,11 @@ class DeferredStreams:
         """Return the streams that waited for this session; others need not wait any more."""
         return self._waiting.pop((app_id, session_id), [])
 
+    def of_app(self, app_id: str) -> dict[str, list[StreamStarted]]:
+        """Return the app's sessions for which streams wait, with what these have said of themselves."""
+        waiting = ((session_id, streams) for (of, session_id), streams in self._waiting.items() if of == app_id)
+        return {session_id: [each.started for each in streams] for session_id, streams in waiting if streams}
+
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id whose journal is being read."""
         return {app_id for app_id, known_id in self._waiting if known_id == session_id}

@@ -70,6 +70,11 @@ class StreamInspection:
         """What was probably described wrongly, each once."""
         return tuple(dict.fromkeys(text for lane in self._lanes for text in lane.inspection.suspicions))
 
+    @property
+    def is_order_wrong(self) -> bool:
+        """Whether the bytes of its samples are probably in the other order."""
+        return any(lane.inspection.wrong_order is not None for lane in self._lanes)
+
     def _look(self, arrived_us: int, samples: Sequence[int], latest: Sequence[Frame | None]) -> None:
         rate_hz = self._facts.format.rate_hz
         for lane, frame, sent in zip(self._lanes, latest, samples, strict=False):

@@ -42,6 +42,7 @@ class Quota(StrEnum):
     RECORDINGS = "recordings"
     RECORDINGS_PER_SESSION = "recordings_per_session"
     LIVE_LISTENERS = "live_listeners"
+    LIVE_PAGES = "live_pages"
     CONVERSIONS = "conversions"
     REQUESTS_PER_S = "requests_per_s"
     MEDIA_BYTES_PER_S = "media_bytes_per_s"

@@ -122,6 +122,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
+    def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
+        """Return the app's sessions whose journals are being read, with the streams that wait for that."""
+        return self._deferred.of_app(app_id)
+
     def page(self, app_id: str, *, limit: int, after: int) -> tuple[list[Session], bool]:
         """Return the app's live sessions after that one (``listed_us``), oldest first, and whether there are more."""
         found = (each for each in self._sessions.values() if each.app_id == app_id and each.listed_us > after)

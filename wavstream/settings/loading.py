@@ -22,6 +22,8 @@ from wavstream.model.given import is_service_link, mistakes_in, without_blanks
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.tables import AppQuotas, LogSettings
 
+SERVER_VARIABLE = f"{PREFIX}SERVER"
+"""Where commands find a server: no setting of one."""
 OLDER_NAMES = {"stall_wait_s": "hold_s"}
 """Earlier names in a file of settings outside any table, read too; the name of today wins."""
 OLDER_VARIABLES = {
@@ -115,7 +117,11 @@ def _with_names_of_today(file: dict[str, Any]) -> dict[str, Any]:
 def _environment() -> dict[str, str]:
     """Return the variables that are ours, without blanks around their values."""
     older = [name for name in OLDER_VARIABLES.values() if not name.startswith(PREFIX)]
-    ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX) or name in older}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.upper().startswith(PREFIX) and name.upper() != SERVER_VARIABLE) or name in older
+    }
     return {
         name: without_blanks(value, name)
         for name, value in ours.items()

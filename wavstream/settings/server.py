@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     """Seconds that listeners, and what ends a recording by itself, wait for a leg that is behind."""
     behind_wait_s: SecondsOrZero = 30.0
     """Seconds that the file waits for a leg that is behind, or was lost, so that all is where it was said."""
+    console: bool = True
+    """Whether there is a page to look and listen at `/console/`, for who signs in with an app's key; on, since it shows
+    nothing that the key does not."""
     auto_record: bool = False
     """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""
     object_key: Annotated[str, Field(min_length=1)] = "{app}/{date}/{recording_id}.{ext}"

@@ -204,6 +204,9 @@ class Limits(Table):
     limit."""
     live_listeners: Annotated[int, Field(ge=0)] = 1_000
     """Who may listen to recordings while they are made, together; each may keep 1 MiB waiting. 0: nobody."""
+    live_pages: Annotated[int, Field(ge=0)] = 200
+    """Pages and commands that look at what is live, together; what they cost does not grow much with them, what they
+    are sent does. 0: nobody."""
     live_ranges: Annotated[int, Field(ge=1)] = 200
     """Ranges of recordings that are being made, read at once; each also counts as a listener."""
     live_ranges_per_app: Annotated[int, Field(ge=1)] = 100
@@ -243,6 +246,7 @@ class AppQuotas(Table):
     recordings: Amount | None = None
     recordings_per_session: Amount | None = None
     live_listeners: Amount | None = None
+    live_pages: Amount | None = None
     conversions: Amount | None = None
     requests_per_s: Amount | None = None
     media_bytes_per_s: Amount | None = None
@@ -264,6 +268,8 @@ class QuotaSettings(Table):
     needs one or two. 0: any."""
     live_listeners: Amount = 0
     """Who may listen to an app's recordings while they are made. 0: as `limits.live_listeners`, shared likewise."""
+    live_pages: Amount = 0
+    """Who may look at an app's live sessions at once. 0: as `limits.live_pages`, shared likewise."""
     conversions: Amount = 0
     """Files of an app that are being converted, or wait for it; `limits.conversions_per_app` bounds them too. 0: as
     `limits.conversions`, shared likewise."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -64,9 +65,46 @@ class Control:
                 return
             wanted["cursor"] = cursor
 
-    def erase(self, recording_id: str) -> None:
-        """Erase a recording that has ended."""
-        self._json("DELETE", f"/v1/recordings/{quote(recording_id, safe='')}")
+    def erase(self, recording_id: str, reason: str | None = None) -> None:
+        """Erase a recording that has ended; the reason is kept with who asked."""
+        query = "" if reason is None else f"?{urlencode({'reason': reason})}"
+        self._json("DELETE", f"/v1/recordings/{quote(recording_id, safe='')}{query}")
+
+    def waveform(self, recording_id: str, *, points: int) -> dict[str, Any]:
+        """Return the waveform of a recording in so many points at most."""
+        path = f"/v1/recordings/{quote(recording_id, safe='')}/waveform"
+        found = self._json("GET", f"{path}?points={points}")
+        if not isinstance(found.get("data"), list) or not isinstance(found.get("rms"), list):
+            raise self._not_ours(path)
+        return found
+
+    def events(self, path: str, last_id: str | None = None) -> Iterator[tuple[str, str, str]]:
+        """Yield server-sent events, (name, id, data), and one without a name for each comment, until the stream ends.
+
+        ``last_id``: of the last event that was read. Raise what the server answers, and PeerError if it breaks off.
+        """
+        answer = self._send("GET", self._server.prefix + path, more={"Last-Event-ID": last_id} if last_id else {})
+        if answer.status != 200:
+            raise _refused("GET", path, answer.status, self._read(answer, "GET", path))
+        name = number = text = ""
+        try:
+            for line in answer:
+                field, _, value = line.decode(errors="replace").rstrip("\r\n").partition(":")
+                value = value.removeprefix(" ")
+                match field:
+                    case "":
+                        yield name, number, text
+                        name = text = ""
+                    case "event":
+                        name = value
+                    case "id":
+                        number = value
+                    case "data":
+                        text += value
+        except (OSError, ValueError, http.client.HTTPException) as failed:
+            raise _cut("GET", path, f"({failed})") from failed
+        finally:
+            self._connection.close()
 
     def download(
         self, recording_id: str, ext: str, file: BinaryIO, progress: Callable[[int, int | None], None]
@@ -160,8 +198,15 @@ class Control:
         answer = self._send(method, target, body)
         return answer, self._read(answer, method, target)
 
-    def _send(self, method: str, target: str, body: Mapping[str, object] | None = None) -> http.client.HTTPResponse:
-        headers = dict(self._headers)
+    def _send(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> http.client.HTTPResponse:
+        headers = {**self._headers, **more}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if time.monotonic() > self._used_s + _IDLE_S:

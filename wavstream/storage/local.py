@@ -1,9 +1,9 @@
 """Finished files in a folder of this machine, published by rename.
 
-1. A file appears under its key whole or not at all, and its sidecar before it. Both are on the disk when ``publish``
-   returns. A sync that fails is not repeated: Linux says once that pages are lost, and takes them for written from then
-   on. So it raises ``NotOnDisk``, and whoever has made the file has to make it anew, under another inode; that its name
-   is on the disk needs a rename anew, which the new file brings.
+1. A file appears under its key whole or not at all, its sidecar and waveform before it. File and sidecar are on the
+   disk when ``publish`` returns. A sync that fails is not repeated: Linux says once that pages are lost, and takes them
+   for written from then on. So it raises ``NotOnDisk``, and whoever has made the file has to make it anew, under
+   another inode; that its name is on the disk needs a rename anew, which the new file brings.
 2. A file is moved, never copied: a copy of a 4-hour call takes longer than a stop may take. So the spool must be on
    the same filesystem.
 3. Every function blocks: call it from a worker thread.
@@ -23,7 +23,7 @@ from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
 from wavstream.removals import Removals
 from wavstream.storage.modes import FILE, PRIVATE, Modes, mend
-from wavstream.storage.object_keys import COPY_SUFFIX, SIDECAR_SUFFIX, base_key, copy_key, is_object_key, sidecar_key
+from wavstream.storage.object_keys import BESIDE, base_key, copy_key, is_object_key, sidecar_key, waveform_key
 
 
 class NotOnDisk(OSError):
@@ -69,8 +69,11 @@ class LocalStorage:
         if self._root.resolve() == spool.resolve():
             raise OperatorError(f"{spool} cannot be both spool and storage: use two folders")
 
-    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None) -> None:
+    def publish(self, spool: Path, object_key: str, *, sidecar: bytes | None, waveform: Path | None = None) -> None:
         """Move the finished file ``spool`` to its key; on return it and its sidecar are on the disk.
+
+        ``waveform``: the finished file of its waveform, to be moved beside it; that can be made again, and is not
+        synced.
 
         Whoever wrote the file has synced it, by the descriptor that wrote it: that one is told of every error.
 
@@ -80,13 +83,16 @@ class LocalStorage:
         target = self.path(object_key)
         moved_before = not spool.exists() and target.exists()
         spooled_sidecar = None if sidecar is None else _write_synced(spool.with_name(sidecar_key(spool.name)), sidecar)
-        for made in (spool, spooled_sidecar):
+        for made in (spool, spooled_sidecar, waveform):
             if made is not None:
                 mend(made, self._modes.file)
         with self._folders:
             made_in = _make_folders(target.parent, self._modes.folder)
             if spooled_sidecar is not None:  # rule 1: the sidecar first
                 os.rename(spooled_sidecar, self.path(sidecar_key(object_key)))
+            if waveform is not None:
+                with suppress(FileNotFoundError):  # moved by an earlier try
+                    os.rename(waveform, self.path(waveform_key(object_key)))
             if not moved_before:
                 os.rename(spool, target)
             # A folder stays here until it was synced: a later try finds it made, and the file moved.
@@ -103,8 +109,15 @@ class LocalStorage:
         Raise OSError if the disk refuses. A copy is whole or not there; its folder is not synced, since a copy can be
         made again.
         """
-        copy = self.path(copy_key(object_key, ext))
         _sync_file(spool)
+        self._put_beside(spool, copy_key(object_key, ext), object_key)
+
+    def publish_waveform(self, spool: Path, object_key: str) -> None:
+        """Move the waveform of a file beside it, as ``publish_copy`` does; raise OSError if the disk refuses."""
+        self._put_beside(spool, waveform_key(object_key), object_key)
+
+    def _put_beside(self, spool: Path, key: str, object_key: str) -> None:
+        copy = self.path(key)
         mend(spool, self._modes.file)
         with suppress(FileNotFoundError):
             os.rename(spool, copy)
@@ -131,9 +144,10 @@ class LocalStorage:
         return StoredFile(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def delete(self, object_key: str) -> bool:
-        """Delete the file, its sidecar, its copies and folders left empty; return whether there was a file."""
+        """Delete the file, all that lies beside it and folders left empty; return whether there was a file."""
         target = self.path(object_key)
-        beside = [sidecar_key(object_key), *(copy_key(object_key, each) for each in FileFormat)]
+        copies = (copy_key(object_key, each) for each in FileFormat)
+        beside = [sidecar_key(object_key), waveform_key(object_key), *copies]
         deleted: dict[str, bool] = {}
         refused: OSError | None = None
         for key in (object_key, *beside):  # one that cannot be deleted keeps none of the others
@@ -152,7 +166,7 @@ class LocalStorage:
         return deleted[object_key]
 
     def walk_everything(self) -> Iterator[str]:
-        """Yield the keys of all files of which there is something, be it a sidecar or a copy alone; some repeatedly."""
+        """Yield the keys of all files of which there is something, be it a sidecar alone; some repeatedly."""
         for folder, _, names in os.walk(self._root):
             for name in names:
                 key = base_key((Path(folder) / name).relative_to(self._root).as_posix())
@@ -160,11 +174,11 @@ class LocalStorage:
                     yield key
 
     def walk(self) -> Iterator[str]:
-        """Yield the keys of all files, without sidecars and copies, to compare them with the catalog."""
+        """Yield the keys of all files, without what lies beside them, to compare them with the catalog."""
         for folder, _, names in os.walk(self._root):
             for name in names:
                 key = (Path(folder) / name).relative_to(self._root).as_posix()
-                if not name.endswith((SIDECAR_SUFFIX, COPY_SUFFIX)) and is_object_key(key):
+                if not name.endswith(BESIDE) and is_object_key(key):
                     yield key
 
     def _prune(self, folder: Path) -> None:

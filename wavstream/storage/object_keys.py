@@ -15,6 +15,9 @@ from wavstream.errors import OperatorError
 
 SIDECAR_SUFFIX = ".json"
 COPY_SUFFIX = "-copy"
+WAVEFORM_SUFFIX = ".waveform"
+BESIDE = (SIDECAR_SUFFIX, COPY_SUFFIX, WAVEFORM_SUFFIX)
+"""What names end in that lie beside a file; no object key does."""
 
 _SETTING = "WAVSTREAM_OBJECT_KEY"
 _FIELDS = ("app", "date", "year", "month", "day", "session", "recording_id", "ext")
@@ -87,10 +90,16 @@ def copy_key(object_key: str, ext: str) -> str:
     return f"{object_key}.{ext}{COPY_SUFFIX}"
 
 
+def waveform_key(object_key: str) -> str:
+    """Return the key of the waveform beside a file."""
+    return object_key + WAVEFORM_SUFFIX
+
+
 def base_key(key: str) -> str:
-    """Return the key of the file beside which a sidecar or a copy lies; that of a file itself comes back unchanged."""
-    if key.endswith(SIDECAR_SUFFIX):
-        return key.removesuffix(SIDECAR_SUFFIX)
+    """Return the key of the file beside which a sidecar, waveform or copy lies; a file's own comes back unchanged."""
+    for suffix in (SIDECAR_SUFFIX, WAVEFORM_SUFFIX):
+        if key.endswith(suffix):
+            return key.removesuffix(suffix)
     return key.removesuffix(COPY_SUFFIX).rpartition(".")[0] if key.endswith(COPY_SUFFIX) else key
 
 

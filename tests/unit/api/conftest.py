@@ -21,6 +21,8 @@ from tests.unit.api.fakes import (
     FakeHolds,
     FakeRecordings,
     NobodyLive,
+    NobodyLooks,
+    NoWaveforms,
 )
 from tests.unit.api.gateway.conftest import FakeCommands as GatewayCommands
 from tests.unit.api.gateway.conftest import parts_over
@@ -102,6 +104,8 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             conversions=conversions,
             downloads=downloads,
             live=NobodyLive(),
+            pages=NobodyLooks(),
+            waveforms=NoWaveforms(),
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
                 open_secret=lambda sealed, _: sealed,

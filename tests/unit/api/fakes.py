@@ -14,6 +14,7 @@ from wavstream.access.authenticator import Authenticator, Caller
 from wavstream.access.key_table import KEYLESS
 from wavstream.catalog.pages import Page
 from wavstream.catalog.recordings import Recordings
+from wavstream.conversion.waveforms import Waveforms
 from wavstream.errors import (
     Conflict,
     FieldError,
@@ -24,6 +25,8 @@ from wavstream.errors import (
     WavstreamError,
 )
 from wavstream.listening.live import Live
+from wavstream.listening.live_pages import LivePages
+from wavstream.listening.live_pages import Page as LivePage
 from wavstream.model.app import App
 from wavstream.model.audio import Channel, Track, TrackClock
 from wavstream.model.call import CallFacts
@@ -36,6 +39,7 @@ from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.live_lists import SessionPage
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.waveform_file import Window
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 APP_OPTIONS = RecordingOptions(sample_rate=12_000, pause_behavior=PauseBehavior.SILENCE)
@@ -137,7 +141,7 @@ class FakeCommands(Commands):
         mine = [recording for recording in reversed(self.recordings.values()) if recording.app_id == app_id]
         return Page(tuple(mine[:limit]), "more" if len(mine) > limit else None)
 
-    async def delete(self, *, app_id: str, recording_id: str) -> None:
+    async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status.is_running or recording.hold is not None:
             raise Conflict("The recording runs or is held.", state=recording.status)
@@ -340,3 +344,26 @@ class NobodyLive(Live):
 
     def listen(self, recording_id: str, *, key_id: str | None = None) -> None:
         return None
+
+
+class NoWaveforms(Waveforms):
+    """Waveforms on a server that has none."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def growing(self, recording: Recording, window: Window) -> None:
+        return None
+
+    async def finished(self, recording: Recording, window: Window) -> None:
+        return None
+
+
+class NobodyLooks(LivePages):
+    """Pages of a server at which nobody may look."""
+
+    def __init__(self) -> None:
+        pass
+
+    def look(self, app_id: str, *, key_id: str | None = None) -> LivePage:
+        raise LimitReached("nobody may look", retry_after_s=5)

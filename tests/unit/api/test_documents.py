@@ -41,7 +41,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_operation_has_a_name_a_summary_and_a_description(document: dict[str, Any]) -> None:
     operations = [operation for _, operation in _operations(document)]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 31
+    assert len(names) == len(set(names)) == 37
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -59,6 +59,12 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "post /v1/recordings/{recording_id}/resume",
         "post /v1/recordings/{recording_id}/hold",
         "delete /v1/recordings/{recording_id}/hold",
+        "get /v1/recordings/{recording_id}/audio.wav",
+        "get /v1/recordings/{recording_id}/audio.mp3",
+        "get /v1/recordings/{recording_id}/waveform",
+        "get /v1/recordings/{recording_id}/regions",
+        "post /v1/recordings/{recording_id}/verify",
+        "get /v1/live",
         "get /v1/sessions",
         "post /v1/sessions",
         "get /v1/sessions/{session_id}",

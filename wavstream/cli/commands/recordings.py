@@ -65,15 +65,56 @@ def show(
 
 
 @app.command()
+def watch(
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, help="Seconds, then it ends; default: until Ctrl-C.")
+    ] = None,
+    as_json: AsJson = False,
+    app_name: App = None,
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Watch what is live: every leg with its level, and why one is silent."""
+    from wavstream.cli.watching import watch
+
+    with _control(url, key, app_name) as control:
+        watch(control, console, as_json=as_json, for_s=for_s)
+
+
+@app.command()
+def waveform(
+    recording_id: RecordingId, as_json: AsJson = False, app_name: App = None, url: Url = HERE, key: Key = None
+) -> None:
+    """Draw a recording in the terminal, also one that still runs."""
+    from wavstream.cli.drawing import draw_waveform
+
+    with _control(url, key, app_name) as control:
+        draw_waveform(control, recording_id, as_json=as_json, console=console)
+
+
+@app.command()
+def play(
+    recording_id: RecordingId, as_json: AsJson = False, app_name: App = None, url: Url = HERE, key: Key = None
+) -> None:
+    """Play the file of a recording, by ffplay, mpv, play, paplay, aplay or afplay, whichever is installed."""
+    from wavstream.cli.drawing import play_recording
+
+    with _control(url, key, app_name) as control:
+        play_recording(control, recording_id, as_json=as_json, console=console)
+
+
+@app.command()
 def get(
     recording_id: RecordingId,
     file: Annotated[
         str | None, typer.Argument(help="File or folder to write to, or -; default: the recording's name, here.")
     ] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="The same as FILE.")] = None,
     ext: Annotated[
         str | None, typer.Option("--format", help="wav or mp3; default: as FILE ends, else as it was recorded.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
     app_name: App = None,
     url: Url = HERE,
     key: Key = None,
@@ -81,14 +122,17 @@ def get(
     """Download the file of a recording."""
     from wavstream.cli.download import get_recording
 
+    if file is not None and output is not None:
+        raise OperatorError("FILE and --output are the same: give one of them")
     with _control(url, key, app_name) as control:
-        get_recording(control, recording_id, file, ext=ext, replace=force, console=console)
+        get_recording(control, recording_id, file or output, ext=ext, replace=force, as_json=as_json, console=console)
 
 
 @app.command()
 def erase(
     recording_id: RecordingId,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, to be kept with who asked.")] = None,
     app_name: App = None,
     url: Url = HERE,
     key: Key = None,
@@ -108,7 +152,7 @@ def erase(
         if not agreed:
             raise typer.Abort
     with _control(url, key, app_name) as control:
-        erase_recording(control, recording_id, console)
+        erase_recording(control, recording_id, console, reason=reason)
 
 
 @app.command()

@@ -89,8 +89,11 @@ class Voice(NamedTuple):
 
 
 def mix(voices: Sequence[Voice], *, samples: int, channels: int) -> tuple[NDArray[np.int16], int]:
-    """Return the block, (samples, channels), silent where nobody speaks, and how many of its samples were clipped."""
-    block = np.zeros((samples, channels), np.int16)
+    """Return the block, (samples, channels), silent where nobody speaks, and how many of its samples were clipped.
+
+    In memory it has one channel after the other: so its waveform is made without taking the channels apart again.
+    """
+    block = np.zeros((channels, samples), np.int16).T
     clipped = 0
     for channel in range(channels):
         here = [voice for voice in voices if voice.channel == channel and voice.pieces]

@@ -132,7 +132,7 @@ class FakeCommands(Commands):
         first = int(cursor or 0)
         return Page(tuple(mine[first : first + limit]), str(first + limit) if len(mine) > first + limit else None)
 
-    async def delete(self, *, app_id: str, recording_id: str) -> None:
+    async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
         recording = await self.get(app_id=app_id, recording_id=recording_id)
         if recording.status.is_unfinished:
             raise Conflict(f"the recording is {recording.status}: stop it first", state=recording.status)

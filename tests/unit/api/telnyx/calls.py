@@ -144,7 +144,7 @@ class FakeCalls(Commands):
         found = [row for row in self.rows.values() if row.app_id == app_id and row.status in filters.statuses]
         return NumberedPage(tuple(found[(number - 1) * size :][:size]), len(found))
 
-    async def delete(self, *, app_id: str, recording_id: str) -> None:
+    async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
         self.put(replace(self.rows[recording_id], status=Status.DELETED))
 
     # ---- within ------------------------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+/** One recording: what it is, how it looks, how it sounds, and what may be done to it. */
+
+import type { JSX } from "preact";
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { hashSecond } from "./address";
+import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, post } from "./api";
+import { Asking } from "./asking";
+import { Listening } from "./listening";
+import { Player } from "./player";
+import { Receipt } from "./receipt";
+import { Waves } from "./waves";
+import { Drawing } from "./waveform";
+import { Foreign, STATUS, visible } from "./words";
+
+const LOOK_MS = 1_000;
+const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
+
+export function RecordingPage({ id }: { id: string }): JSX.Element {
+  const [recording, setRecording] = useState<Recording | null>(null);
+  const [marks, setMarks] = useState<Regions | null>(null);
+  const [said, setSaid] = useState("");
+  const [trouble, setTrouble] = useState("");
+  const [asking, setAsking] = useState<"delete" | "hold" | null>(null);
+  const [player, setPlayer] = useState<Player | null>(null);
+  const [, draw] = useReducer((n: number) => n + 1, 0);
+  const box = useRef<HTMLDivElement>(null);
+  const drawing = useRef<Drawing | null>(null);
+  const waves = useRef(new Waves(id)).current;
+  const place = `v1/recordings/${encodeURIComponent(id)}`;
+
+  useEffect(() => {
+    const leaving = new AbortController();
+    let made: Player | null = null;
+    let timer = 0;
+    const look = async (): Promise<void> => {
+      let again = true;
+      try {
+        const found = await ask<Recording>(place, { signal: leaving.signal });
+        setRecording(found);
+        document.title = `${visible(found.session_id, 40)} - wavstream`;
+        if (found.status === "deleted" || found.status === "expired" || found.status === "absent" || found.status === "failed") again = false;
+        if ((again && found.status !== "accepted") || found.status === "failed") {
+          const isNew = await waves.grow(leaving.signal);
+          if (!made && waves.durationS > 0) {
+            made = new Player(id, waves, setTrouble);
+            drawing.current = new Drawing(box.current!, made, waves);
+            const at = hashSecond();
+            if (at !== null) made.seek(at);
+            made.grown();
+            setPlayer(made);
+          } else if (made && isNew) {
+            if (waves.isFinal) {
+              drawing.current!.close(); // the whole of it also has a minimap
+              drawing.current = new Drawing(box.current!, made, waves);
+            } else drawing.current!.grown();
+            made.grown();
+          }
+          const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
+          setMarks(regions);
+          drawing.current?.mark(regions.regions);
+          again = !(waves.isFinal && regions.is_final && !RUNS.has(found.status));
+        }
+        setTrouble("");
+      } catch (problem) {
+        if ((problem as Error).name === "AbortError") return;
+        const refused = problem as Refused;
+        setTrouble(refused.message);
+        again = refused.status === 0 || refused.status >= 500 || refused.status === 429 || refused.retryAfterS !== null;
+      }
+      draw(undefined as never);
+      if (again && !leaving.signal.aborted) timer = window.setTimeout(look, LOOK_MS);
+    };
+    void look();
+    return () => {
+      leaving.abort();
+      clearTimeout(timer);
+      drawing.current?.close();
+      made?.close();
+    };
+  }, [id]);
+
+  useEffect(() => {
+    const moved = (): void => {
+      const at = hashSecond();
+      if (at !== null) player?.seek(at);
+    };
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, [player]);
+
+  const act = async (what: () => Promise<unknown>, done: string): Promise<void> => {
+    setSaid("");
+    try {
+      await what();
+      setSaid(done);
+      setRecording(await ask<Recording>(place));
+    } catch (problem) {
+      setSaid((problem as Error).message);
+    }
+  };
+  const erase = async ({ reason }: Record<string, string>): Promise<void> => {
+    try {
+      await ask(`${place}?reason=${encodeURIComponent(reason!)}`, { method: "DELETE" });
+    } catch (problem) {
+      if ((problem as Refused).status !== 404) throw problem;
+      setSaid("Somebody else has erased it already.");
+    }
+    player?.pause();
+    setRecording((known) => known && { ...known, status: "deleted" });
+  };
+  const verify = async (): Promise<void> => {
+    setSaid("Reading the file ...");
+    try {
+      const found = await post<Verification>(`${place}/verify`);
+      setSaid(found.verified ? "The file is as it was recorded: hash, header and length fit the receipt." : `The file is not as recorded. ${found.differences.join(" ")}`);
+    } catch (problem) {
+      setSaid((problem as Error).message);
+    }
+  };
+
+  const status = recording?.status ?? "";
+  const runs = RUNS.has(status);
+  const isDone = status === "available";
+  const isGone = status === "deleted" || status === "expired";
+  return (
+    <>
+      <h1 tabIndex={-1}>{recording ? <Foreign text={recording.session_id} most={100} /> : "Recording"}</h1>
+      {recording && (
+        <p>
+          <span class={`state ${status}`}>{STATUS[status] ?? status}</span>{" "}
+          {recording.hold && (
+            <span>
+              held by <Foreign text={recording.hold.by} />: <Foreign text={recording.hold.reason} />
+            </span>
+          )}
+        </p>
+      )}
+      {trouble && !isGone && <p role="alert">{visible(trouble)}</p>}
+      {isGone && <p class="empty">It is no longer there: it {status === "deleted" ? "was erased" : "was kept as long as it had to be"}.</p>}
+      {status === "absent" && <p class="empty">It ended without audio, so there is no file and nothing to look at.</p>}
+      <div class={isGone || !player ? "unshown" : ""}>
+        <div class="wave" ref={box} />
+        {player && <Listening player={player} waves={waves} marks={marks} zoom={(pixels) => drawing.current?.zoom(pixels)} />}
+      </div>
+      {recording && !isGone && (
+        <div class="buttons" role="group" aria-label="What to do with it">
+          {status === "ongoing" && (
+            <button type="button" onClick={() => act(() => post(`${place}/pause`), "Paused.")}>
+              Pause recording
+            </button>
+          )}
+          {status === "paused" && (
+            <button type="button" onClick={() => act(() => post(`${place}/resume`), "It goes on.")}>
+              Resume recording
+            </button>
+          )}
+          {runs && (
+            <button type="button" onClick={() => act(() => post(`${place}/stop`), "Stopped.")}>
+              Stop recording
+            </button>
+          )}
+          {isDone && (
+            <>
+              <a class="button" href={`${ROOT}${place}/audio.wav?download=1`} download>
+                Download WAV
+              </a>
+              <a class="button" href={`${ROOT}${place}/audio.mp3?download=1`} download>
+                Download MP3
+              </a>
+              <button type="button" onClick={verify}>
+                Verify
+              </button>
+            </>
+          )}
+          {recording.hold ? (
+            <button type="button" onClick={() => act(() => ask(`${place}/hold`, { method: "DELETE" }), "It is not held any more.")}>
+              Release the hold
+            </button>
+          ) : (
+            <button type="button" onClick={() => setAsking("hold")}>
+              Hold
+            </button>
+          )}
+          {!runs && (
+            <button type="button" class="danger" disabled={recording.hold !== null} onClick={() => setAsking("delete")}>
+              Delete
+            </button>
+          )}
+        </div>
+      )}
+      <p role="status">{said && visible(said, 2_000)}</p>
+      {recording && <Receipt recording={recording} />}
+      {asking === "delete" && (
+        <Asking
+          title="Delete this recording?"
+          text="Its file is erased at once and cannot be brought back. The reason is kept with who asked."
+          verb="Delete"
+          fields={[{ name: "reason", label: "Reason" }]}
+          act={erase}
+          close={() => setAsking(null)}
+        />
+      )}
+      {asking === "hold" && (
+        <Asking
+          title="Hold this recording?"
+          text="It neither expires nor can be deleted until the hold is released."
+          verb="Hold"
+          fields={[
+            { name: "by", label: "Who holds it" },
+            { name: "reason", label: "Reason" },
+          ]}
+          act={async (values) => {
+            await post(`${place}/hold`, values);
+            setRecording(await ask<Recording>(place));
+          }}
+          close={() => setAsking(null)}
+        />
+      )}
+    </>
+  );
+}
+
