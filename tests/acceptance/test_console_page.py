@@ -99,7 +99,7 @@ async def until_heard(page: Page, left_hz: int, right_hz: int) -> None:
 
     async def is_heard() -> bool:
         found = await page.evaluate(LISTEN)
-        return all(abs(hz - wanted) < 20 for hz, wanted in zip(found, (left_hz, right_hz), strict=True))
+        return all(abs(float(hz) - wanted) < 20 for hz, wanted in zip(found, (left_hz, right_hz), strict=True))
 
     await until(is_heard)
 
@@ -149,7 +149,7 @@ async def test_a_call_is_seen_its_meters_move_and_a_leg_that_sends_silence_is_ex
 
 
 async def test_of_two_thousand_legs_only_those_in_sight_are_in_the_document(tmp_path: Path) -> None:
-    tracks = [{"track": "inbound", "meter": 0, "pace": 1.0, "gaps": 0, "gap_ms": 0, "drift_ppm": 0}]
+    track = {"track": "inbound", "pace": 1.0, "gaps": 0, "gap_ms": 0, "drift_ppm": 0}
     leg = {
         "leg": "a", "state": "streaming", "dialect": "pcm", "codec": "l16", "rate": 8000, "clock": "arrival",
         "joined_at": None, "silent_because": None, "suspicions": [],
@@ -159,7 +159,9 @@ async def test_of_two_thousand_legs_only_those_in_sight_are_in_the_document(tmp_
         {
             "session_id": f"call-{number:04}", "from": None, "to": None, "direction": None, "recordings": [],
             "created_at": f"2026-11-01T09:{number // 60:02}:{number % 60:02}.000000Z",
-            "legs": [{**leg, "leg": name, "tracks": [{**tracks[0], "meter": 2 * number + at}]} for at, name in enumerate("ab")],
+            "legs": [
+                {**leg, "leg": name, "tracks": [{**track, "meter": 2 * number + at}]} for at, name in enumerate("ab")
+            ],
         }
         for number in range(1_000)
     ]  # fmt: skip
@@ -249,7 +251,7 @@ async def test_a_recording_is_played_while_it_grows_and_each_channel_can_be_told
         done = await client.until(recording)
 
         async def is_at_the_end() -> bool:
-            return await position_s(page) >= done["duration_ms"] / 1000 - 0.2
+            return await position_s(page) >= float(done["duration_ms"]) / 1000 - 0.2
 
         await until(is_at_the_end)
         await page.get_by_role("button", name="Play", exact=True).press("Home")
@@ -274,7 +276,7 @@ async def test_a_gap_is_a_region_at_its_second_and_a_link_leads_to_a_second(tmp_
         mark = page.locator(".wave [part~=region]").nth(gaps.index(gap))
         await mark.wait_for()
         left_part, width_part = await mark.evaluate(
-            "each => [parseFloat(each.style.left), each.getBoundingClientRect().width / each.parentElement.getBoundingClientRect().width]"
+            "each => [parseFloat(each.style.left), each.clientWidth / each.parentElement.clientWidth]"
         )
         assert left_part / 100 * regions["duration_s"] == pytest.approx(gap["start_s"], abs=0.05)
         assert width_part * regions["duration_s"] == pytest.approx(gap["end_s"] - gap["start_s"], abs=0.1)
@@ -415,7 +417,8 @@ async def test_what_a_peer_wrote_is_text_whatever_it_is(tmp_path: Path) -> None:
 async def test_webhooks_that_were_given_up_are_sent_again(tmp_path: Path) -> None:
     letter = {
         "id": "5f0c0b6e", "event": "recording.completed", "session_id": NASTY, "sequence": 2, "recording_id": None,
-        "attempts": 149, "error": "answered 500", "created_at": "2026-11-01T10:01:01Z", "died_at": "2026-11-02T10:01:01Z",
+        "attempts": 149, "error": "answered 500", "created_at": "2026-11-01T10:01:01Z",
+        "died_at": "2026-11-02T10:01:01Z",
     }  # fmt: skip
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The page itself: the files that `make console` left in ``wavstream/console/static/``, at ``/console/``; without a key.
+"""The page itself: the files of ``wavstream/console/static/`` (`make console`), at ``/console/``; without a key.
 
 1. Only files that are there when the server starts can be asked for. They are read when they are asked for first, and
    kept: there are few, and they are small.

@@ -39,8 +39,11 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
         setRecording(found);
         document.title = `${visible(found.session_id, 40)} - wavstream`;
         if (found.status === "deleted" || found.status === "expired" || found.status === "absent" || found.status === "failed") again = false;
-        if ((again && found.status !== "accepted") || found.status === "failed") {
-          const isNew = await waves.grow(leaving.signal);
+        if (found.status !== "deleted" && found.status !== "expired") {
+          const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
+          setMarks(regions);
+          // Before its first second is written, and while its file is being finished, there is no waveform to ask for.
+          const isNew = regions.duration_s > 0 && found.status !== "completed" && (await waves.grow(leaving.signal));
           if (!made && waves.durationS > 0) {
             made = new Player(id, waves, setTrouble);
             drawing.current = new Drawing(box.current!, made, waves);
@@ -55,10 +58,8 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
             } else drawing.current!.grown();
             made.grown();
           }
-          const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
-          setMarks(regions);
           drawing.current?.mark(regions.regions);
-          again = !(waves.isFinal && regions.is_final && !RUNS.has(found.status));
+          again = again && !(waves.isFinal && regions.is_final && !RUNS.has(found.status));
         }
         setTrouble("");
       } catch (problem) {
