@@ -89,9 +89,11 @@ package: $(VENV)/.installed-build
 	@cd $(PACKAGE)/empty && env -u PYTHONPATH ../venv/bin/wavstream demo
 
 # The built files are committed, so that nobody needs Node but who changes the page. The same sources give the same bytes.
-CONSOLE := wavstream/console/source
+# It is built in a copy, so that the package's folder never holds what npm installs.
+CONSOLE := build/console
 console:
-	@cd $(CONSOLE) && npm ci --silent --no-audit --no-fund && npm run --silent build
+	@rm -rf $(CONSOLE)/src && mkdir -p $(CONSOLE) && cp -R wavstream/console/source/. $(CONSOLE)
+	@cd $(CONSOLE) && npm ci --silent --no-audit --no-fund && npm run --silent build -- --outDir $(abspath wavstream/console/static)
 
 pictures: $(VENV)/.installed-dev
 	@CONSOLE_PICTURES=1 $(PY) -m pytest -q -n 2 tests/acceptance/test_console_page.py

@@ -226,7 +226,7 @@ async def test_a_recording_is_played_while_it_grows_and_each_channel_can_be_told
             await visit.go(f"?recording={recording['id']}")
             await page.get_by_role("button", name="Play", exact=True).click()
             await until_heard(page, LEFT_HZ, RIGHT_HZ)
-            opened_s = await page.evaluate(
+            opened_s: float = await page.evaluate(
                 "Number(new URL(heard.element.currentSrc).searchParams.get('samples')) / 8000"
             )
 

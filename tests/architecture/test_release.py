@@ -120,7 +120,11 @@ def test_wheel_and_sdist_have_every_file_of_the_package(built: tuple[set[str], s
     }
 
     assert {"wavstream/simulator/voices/caller.wav", "wavstream/catalog/migrations/env.py"} <= package
-    assert [package - files for files in built] == [set(), set()]
+    wheel, sdist = built
+    sources = {each for each in package if each.startswith("wavstream/console/source/")}  # what the page is built from
+    assert {"wavstream/console/static/index.html"} <= wheel
+    assert sources
+    assert (package - sources - wheel, package - sdist, sources & wheel) == (set(), set(), set())
 
 
 def test_the_sdist_has_what_its_makefile_and_its_tests_read(built: tuple[set[str], set[str]]) -> None:

@@ -42,6 +42,7 @@ _YOUNGER = frozenset(
         "vendor_accounts",
         "webhook_event_failover_url",
         "pace",
+        "behavior",
         "suspicions",
         "pauses_omitted",
         "facts_omitted",

@@ -21,6 +21,7 @@ from wavstream.errors import (
     InvalidFields,
     LimitReached,
     NotFound,
+    TooSoon,
     Unauthenticated,
     WavstreamError,
 )
@@ -366,4 +367,4 @@ class NobodyLooks(LivePages):
         pass
 
     def look(self, app_id: str, *, key_id: str | None = None) -> LivePage:
-        raise LimitReached("nobody may look", retry_after_s=5)
+        raise TooSoon("nobody may look", retry_after_s=5)
