@@ -25,7 +25,7 @@ from tests.support.waiting import until
 from wavstream.cli.apps import add_app, revoke_key
 from wavstream.rendering.waveform import Waveform
 from wavstream.settings import Limits, Settings
-from wavstream.settings.tables import QuotaSettings
+from wavstream.settings.quotas import QuotaSettings
 
 KEY = "key-of-the-app-default"
 OURS = {"X-Wavstream-Console": "1"}

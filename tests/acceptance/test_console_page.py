@@ -231,7 +231,7 @@ async def test_a_recording_is_played_while_it_grows_and_each_channel_can_be_told
             )
 
             async def is_beyond_what_was_opened() -> bool:
-                return await position_s(page) > opened_s + 0.5
+                return bool(await position_s(page) > opened_s + 0.5)
 
             await until(is_beyond_what_was_opened)
             await until_heard(page, LEFT_HZ, RIGHT_HZ)

@@ -20,7 +20,7 @@ from tests.support.recorder import Recorder, close_code, hear, recorder
 from tests.support.waiting import until
 from wavstream.model.call import MAX_IDS
 from wavstream.service.service import Service
-from wavstream.settings.tables import AppQuotas, QuotaSettings
+from wavstream.settings.quotas import AppQuotas, QuotaSettings
 
 ADMIN_KEY = "of-the-administrators"
 KEYS = {app_id: f"wsk_of_the_app_{app_id}" for app_id in ("loud", "quiet")}

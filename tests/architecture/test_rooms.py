@@ -95,6 +95,8 @@ SHORTER = {
         "sessions/reading.py",
         "sessions/openers/permission.py",
         "settings/origins.py",
+        "settings/quotas.py",
+        "dialects/joined_json.py",
         "settings/signatures.py",
         "service/named.py",
         "service/readiness.py",

@@ -25,7 +25,8 @@ from wavstream.settings import (
     load_log,
     variable,
 )
-from wavstream.settings.tables import AppQuotas, RouteSettings
+from wavstream.settings.quotas import AppQuotas
+from wavstream.settings.tables import RouteSettings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]

@@ -238,7 +238,7 @@ def _streaming(stream: Stream, ears: list[Ear], code: str | None, found: Found |
         "leg": facts.leg,
         "state": "streaming",
         "dialect": facts.dialect,
-        "codec": facts.format.codec,
+        "codec": stream.wire_codec or facts.format.codec,
         "rate": facts.format.rate_hz,
         "clock": facts.clock,
         "joined_at": rfc3339(utc(stream.joined_us)),

@@ -19,8 +19,9 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from wavstream.errors import OperatorError
 from wavstream.model.given import is_service_link, mistakes_in, without_blanks
+from wavstream.settings.quotas import AppQuotas
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
-from wavstream.settings.tables import AppQuotas, LogSettings
+from wavstream.settings.tables import LogSettings
 
 SERVER_VARIABLE = f"{PREFIX}SERVER"
 """Where commands find a server: no setting of one."""

@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wavstream.model.hosts import UNIX, are_hosts, joined, port_of, reached_at
 from wavstream.model.options import RecordingOptions
 from wavstream.settings.origins import as_sent
+from wavstream.settings.quotas import QuotaSettings
 from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
 from wavstream.settings.tables import (
     AppKeyText,
@@ -38,7 +39,6 @@ from wavstream.settings.tables import (
     LogSettings,
     MediaSettings,
     OpenerSettings,
-    QuotaSettings,
     RecordingDefaults,
     RetentionSettings,
     Seconds,
