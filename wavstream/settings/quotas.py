@@ -55,6 +55,6 @@ class QuotaSettings(Table):
     disk_bytes: Amount = 0
     """Bytes of an app in storage, spool and journals, from which on it gets no new recording. 0: any, but its share of
     the disk where there are several apps."""
-    apps: dict[AppId, AppQuotas] = {}
+    apps: dict[AppId, AppQuotas] = Field(default={})
     """Quotas of single apps, by their ids: a table `[quotas.apps.shop]` with any of the names above; in the environment
     one JSON object."""
