@@ -48,8 +48,8 @@ PAGE = {
 }  # fmt: skip
 """Routes of the console that need no key, and what who asks for nothing is answered."""
 OPEN |= {*PAGE}
-MEDIA = "/media/{rest:path}"
-"""Says to anybody that a media stream is a WebSocket; those have the media plane's own tests."""
+MEDIA = ("/media/{rest:path}", "/record/{rest:path}")
+"""Say to anybody that a media stream is a WebSocket; those have the media plane's own tests."""
 STREAM = "/v1/live"
 """Never ends for a right key: ``tests/acceptance/test_console.py`` has its strangers."""
 LINKS = "/files/{link:path}"
@@ -100,7 +100,7 @@ class World:
         make_facades(self.service.app)
         applications = [self.service.app, *(each.app for each in self.service.app.state.mounted)]
         every = [route for application in applications for route in _walk(application.routes)]
-        return [(method, route) for method, route in every if route not in (MEDIA, STREAM)]
+        return [(method, route) for method, route in every if route not in (*MEDIA, STREAM)]
 
     async def ask(
         self, method: str, route: str, headers: Mapping[str, str], ids: Mapping[str, str], query: str = ""

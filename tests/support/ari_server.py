@@ -79,6 +79,8 @@ class Asterisk:
         """That were connected to."""
         self.failing: dict[str, tuple[int, str]] = {}
         """Status and message by the end of a path, in place of what would happen."""
+        self.made = 0
+        """Bridges, also those that are gone."""
         self.late: dict[str, asyncio.Event] = {}
         """What a request waits for, by the start of its path; it is carried out then, be its client there or not."""
         self.silent = False
@@ -239,6 +241,7 @@ class Asterisk:
         if request.match_info["id"] in self.bridges:
             return _error(409, "Bridge with the same bridgeId already exists")
         self.bridges[request.match_info["id"]] = []
+        self.made += 1
         return web.json_response({"id": request.match_info["id"]})
 
     async def _add_channel(self, request: web.Request) -> web.Response:

@@ -364,7 +364,7 @@ async def test_a_bridge_that_asterisk_makes_when_its_opening_was_given_up_is_rem
         await opening
     await until(lambda: len([each for each in asterisk.asked if each.startswith("DELETE bridges/")]) >= 2)
     asterisk.late["bridges/"].set()
-    await until(lambda: asterisk.bridges)
+    await until(lambda: asterisk.made == 2)
     await asterisk.empty()
 
 
