@@ -102,9 +102,8 @@ async def test_a_held_recording_is_fetched_beyond_its_hours_and_a_restart_until_
         await client.until(other)
         wall.ahead = timedelta(hours=27)
         await client.until(other, "expired")
-        await until(
-            lambda: len(files_of_recordings(tmp_path)) <= 3
-        )  # the sweeper comes by: the held one, its sidecar, its waveform
+        # The sweeper comes by; the held one stays, with its sidecar and its waveform.
+        await until(lambda: len(files_of_recordings(tmp_path)) <= 3)
         link = (await client.get(recording))["url"]
         kept = await client.http.get(link)
         erased = await client.http.delete(f"/v1/recordings/{recording['id']}")
