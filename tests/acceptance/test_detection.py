@@ -16,10 +16,11 @@ from websockets.typing import Subprotocol
 
 from tests.support.recorder import Recorder, ServerProcess, close_code, recorder
 from tests.support.tones import tone
+from tests.support.vendor_peers import peer_of
 from tests.support.waiting import WAIT_S, until
 from wavstream.dialects import detection
 from wavstream.settings.tables import MediaSettings, RouteSettings
-from wavstream.simulator.vendors.base import Peer, StreamDescription
+from wavstream.simulator.vendors.base import Peer
 from wavstream.simulator.vendors.registry import PEERS
 from wavstream.workers.boundary import owner_of
 
@@ -28,20 +29,6 @@ LENGTH_S = 0.4
 SHOWN = {row.dialect for row in (*detection._BY_UPGRADE, *detection._BY_TEXT, *detection._HINTS)} | {"pcm"}
 FOUND = [name for name in sorted(PEERS) if name in SHOWN and name != "livekit"]
 """LiveKit sends samples and nothing else, unless somebody is muted."""
-
-
-def peer_of(name: str, call: str = "vendors-call") -> Peer:
-    kind = PEERS[name]
-    return kind(
-        StreamDescription(
-            session_id=call,
-            leg="a",
-            codec=kind.codecs[0],
-            rate_hz=(kind.rates_hz or (8_000,))[0],
-            channels=1,
-            parameters={},
-        )
-    )
 
 
 def dial(client: Recorder, path: str, peer: Peer) -> connect:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.tones import tone
+from tests.support.vendor_peers import peer_of
 from wavstream.dialects.base import Dialect, UpgradeRequest
 from wavstream.dialects.detection import AutoDialect
 from wavstream.dialects.early import HELD_BYTES, EarlyAudio
 from wavstream.dialects.events import Detected, Event, Frame, Ignored, Refused, StreamStarted
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import MediaError
-from wavstream.simulator.vendors.base import Message, Peer, StreamDescription
+from wavstream.simulator.vendors.base import Message, Peer
 from wavstream.simulator.vendors.registry import PEERS
 
 EVERY_DIALECT = pytest.mark.parametrize("name", sorted(DIALECTS))
@@ -50,20 +51,6 @@ def test_messages_without_a_byte_have_their_bound_too() -> None:
     assert kept == len(early) == HELD_BYTES // 16
 
 
-def peer_of(name: str) -> Peer:
-    kind = PEERS[name]
-    return kind(
-        StreamDescription(
-            session_id="s",
-            leg="a",
-            codec=kind.codecs[0],
-            rate_hz=(kind.rates_hz or (8_000,))[0],
-            channels=1,
-            parameters={},
-        )
-    )
-
-
 def said_by(peer: Peer, pieces: int = 8) -> list[list[Message]]:
     """Return the messages of so many pieces of 20 ms."""
     ptime = peer.stream.rate_hz // 50
@@ -72,7 +59,7 @@ def said_by(peer: Peer, pieces: int = 8) -> list[list[Message]]:
 
 
 SPEAKERS = [name for name in sorted(DIALECTS) if name in PEERS]
-IN_BINARY = [name for name in SPEAKERS if isinstance(said_by(peer_of(name), 1)[0][0], bytes)]
+IN_BINARY = [name for name in SPEAKERS if isinstance(said_by(peer_of(name, "s"), 1)[0][0], bytes)]
 IN_TEXT = [name for name in SPEAKERS if name not in IN_BINARY]
 ANSWERED_FIRST = {"audiohook"}
 """Which send no audio before we have answered: there is no track that it could be of."""
@@ -110,7 +97,7 @@ def play(dialect: Dialect, messages: Sequence[Message]) -> bytes:
 @pytest.mark.parametrize("name", sorted({*IN_BINARY} - ANSWERED_FIRST))
 @pytest.mark.parametrize("is_found", [False, True])
 def test_audio_that_overtakes_the_start_stands_before_what_follows(name: str, is_found: bool) -> None:
-    peer = peer_of(name)
+    peer = peer_of(name, "s")
     opening, pieces = peer.opening(), said_by(peer)
     audio = [message for piece in pieces for message in piece]
     late = [message for message in audio if isinstance(message, str)]  # metadata that come with the first audio
@@ -125,7 +112,7 @@ def test_audio_that_overtakes_the_start_stands_before_what_follows(name: str, is
 
 @pytest.mark.parametrize("name", IN_TEXT)
 def test_media_before_the_start_in_text_are_counted_or_kept_and_the_start_still_starts(name: str) -> None:
-    peer = peer_of(name)
+    peer = peer_of(name, "s")
     opening, (early, *later) = peer.opening(), said_by(peer)
     dialect = DIALECTS[name](asked(peer))
     events = [*dialect.opened(), *(event for message in early for event in give(dialect, message))]

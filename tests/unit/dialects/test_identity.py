@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.vendor_peers import peer_of
 from wavstream.dialects.base import UpgradeRequest
 from wavstream.dialects.events import StreamStarted
 from wavstream.dialects.identity import Identity, identify, named_track
 from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import BadParameter
 from wavstream.model.audio import Track
-from wavstream.simulator.vendors.base import StreamDescription
 from wavstream.simulator.vendors.registry import PEERS
 
 PLACES = ("path", "query", "header", "said", "vendor")
@@ -36,18 +36,8 @@ def named_in(places: set[str], peer_query: dict[str, str], peer_headers: dict[st
 
 def started(name: str, places: set[str]) -> StreamStarted:
     """Return the start of a stream as the vendor sends it, that is named at these places."""
-    kind = PEERS[name]
     ids = {"session_id": "said", "leg": "said-leg"} if "said" in places else {}
-    peer = kind(
-        StreamDescription(
-            session_id="vendors-call",
-            leg="a",
-            codec=kind.codecs[0],
-            rate_hz=(kind.rates_hz or (8_000,))[0],
-            channels=1,
-            parameters=ids,
-        )
-    )
+    peer = peer_of(name, parameters=ids)
     query = {key: value for key, value in peer.query().items() if key not in ids}
     dialect = DIALECTS[name](named_in(places, query, dict(peer.headers())))
     events = [*dialect.opened()]
