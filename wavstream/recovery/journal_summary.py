@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -130,12 +130,43 @@ class JournalSummary:
             )
 
 
+def read_headers(
+    folder: Path, keys: Iterable[str], *, sleep: Callable[[float], None] = time.sleep
+) -> dict[str, SegmentHeader | BrokenSegment | OSError]:
+    """Return the header of each journal, or why it has none. What the disk refuses is asked for again.
+
+    All that it refused are asked again together: a disk that gives nothing costs a start one second, not one each.
+    """
+    found: dict[str, SegmentHeader | BrokenSegment | OSError] = {}
+    waiting = list(keys)
+    for again in range(TRIES + 1):
+        if again:
+            sleep(RETRY_S)
+        for key in waiting:
+            try:
+                found[key] = read_header(folder, key)
+            except (BrokenSegment, OSError) as error:
+                found[key] = error
+        waiting = [key for key in waiting if _may_pass(found[key])]
+        if not waiting:
+            break
+    return found
+
+
+def _may_pass(answer: SegmentHeader | Exception) -> bool:
+    # A file that is not there was deleted by another worker.
+    return isinstance(answer, OSError) and not isinstance(answer, FileNotFoundError)
+
+
 def read_summary(folder: Path, key: str, *, known: Sequence[Recording] = ()) -> JournalSummary:
     """Read a journal for its facts; raise BrokenSegment if it cannot be understood, or OSError.
 
     ``known``: what the catalog has of recordings whose start may be damaged.
     """
-    facts = JournalSummary(read_header(folder, key))
+    header = read_headers(folder, [key])[key]
+    if isinstance(header, Exception):
+        raise header
+    facts = JournalSummary(header)
     reader = JournalReader(folder, key, known=known)
     try:
         for segment, found in read_patiently(reader):

@@ -39,7 +39,6 @@ from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
 from wavstream.journal.amendments import amendment
 from wavstream.journal.events import RecordingStopped
-from wavstream.journal.reader import read_header
 from wavstream.journal.records import BrokenSegment, UnknownVersion, event_record
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
@@ -48,7 +47,7 @@ from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import unix_us, utc
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.agreement import agree
-from wavstream.recovery.journal_summary import JournalSummary, read_summary
+from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
 from wavstream.recovery.reconciliation import finished_since, lacks_whole_file, reconcile
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.restored import Restored
@@ -126,13 +125,11 @@ class Recovery:
         for name in contents.strangers if self._has_what_is_nobodys else ():
             if name != SET_ASIDE:
                 log.warning("journal_folder_stranger", file=str(self._folder / name))
-        for key, segments in contents.journals.items():
-            try:
-                header = read_header(self._folder, key)
-            except FileNotFoundError:  # another worker has just deleted it
+        for key, header in read_headers(self._folder, contents.journals).items():
+            if isinstance(header, FileNotFoundError):  # another worker has just deleted it
                 continue
-            except (BrokenSegment, OSError) as error:
-                self._deal_with(key, segments, error)
+            if isinstance(header, Exception):
+                self._deal_with(key, contents.journals[key], header)
                 continue
             if self._is_ours(header.session_id):
                 self._journals.setdefault((header.app_id, header.session_id), []).append(key)

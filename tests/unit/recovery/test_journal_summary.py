@@ -10,6 +10,7 @@ import pytest
 from tests.support.journals import a_leg, a_started_recording, call, happened, leave
 from tests.support.sessions import at
 from wavstream.journal import events
+from wavstream.journal.reader import TRIES, read_header
 from wavstream.journal.records import (
     RECORD,
     BrokenSegment,
@@ -22,7 +23,8 @@ from wavstream.journal.segments import segment_path
 from wavstream.model.audio import Track
 from wavstream.model.recording import EndReason, Status
 from wavstream.model.times import utc
-from wavstream.recovery.journal_summary import JournalSummary, read_summary
+from wavstream.recovery import journal_summary
+from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
 
 RECORDING = a_started_recording()
 START = events.RecordingStarted(recording=RECORDING, streams=(), leg_order=("b",))
@@ -167,3 +169,41 @@ def test_a_journal_with_an_event_of_a_later_version_is_refused_with_the_segment(
 
     with pytest.raises(BrokenSegment, match="segment 1"):
         read_summary(tmp_path, key)
+
+
+@pytest.mark.parametrize("refused", [1, TRIES])
+def test_a_header_that_the_disk_refuses_for_a_while_is_read_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    key = leave(tmp_path, call(RECORDING))
+    faults = [OSError(5, "Input/output error")] * refused
+    monkeypatch.setattr(journal_summary, "read_header", lambda folder, key: refusing(faults, folder, key))
+    monkeypatch.setattr(journal_summary, "RETRY_S", 0)
+
+    facts = read_summary(tmp_path, key)
+
+    assert (faults, list(facts.recordings)) == ([], [RECORDING.id])
+
+
+def test_headers_that_the_disk_never_gives_cost_their_wait_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, *bad = (leave(tmp_path, call(a_started_recording(session_id=f"call-{number}"))) for number in range(30))
+    faults = [OSError(5, "Input/output error")] * 1_000
+    monkeypatch.setattr(
+        journal_summary, "read_header", lambda folder, key: refusing(faults if key in bad else [], folder, key)
+    )
+    slept: list[float] = []
+
+    found = read_headers(tmp_path, [good, *bad, "gone"], sleep=slept.append)
+
+    assert isinstance(found[good], SegmentHeader)
+    assert all(isinstance(found[key], OSError) for key in bad)
+    assert isinstance(found["gone"], BrokenSegment)
+    assert len(slept) == TRIES
+
+
+def refusing(faults: list[OSError], folder: Path, key: str) -> SegmentHeader:
+    if faults:
+        raise faults.pop()
+    return read_header(folder, key)

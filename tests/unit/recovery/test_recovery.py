@@ -454,7 +454,8 @@ async def test_a_journal_that_this_user_may_not_read_fails_no_recording(
     def denied(folder: Path, key: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("wavstream.recovery.recovery.read_header", denied)
+    monkeypatch.setattr(journal_summary, "read_header", denied)
+    monkeypatch.setattr(journal_summary, "RETRY_S", 0)
 
     await harness.recover()
 
