@@ -27,6 +27,7 @@
            DiskReadOnly          it takes no writes at all
          NotYetRemoved         an erased recording's file stays for a while
          OpenerFailed          whoever opens streams cannot be reached, or does not answer
+         StoreError            the store of finished files cannot be reached, or refuses
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -269,6 +270,18 @@ class OpenerFailed(DependencyError):
         "The media server could not be asked for the call's stream: whoever runs the server has to look at the opener; "
         "try again"
     )
+
+
+class StoreError(DependencyError):
+    """The store of finished files cannot be reached, or refuses: look at it, and at the settings `[storage]`."""
+
+    is_known = True
+    public_text = "The store of the recordings cannot be reached, or refuses: whoever runs the server has to look at it"
+
+    def __init__(self, message: str, *, is_lasting: bool = False) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
+        """Whether waiting alone will not help: a name or a right is wrong."""
 
 
 class InternalError(WavstreamError):

@@ -22,6 +22,7 @@ from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
 from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
 from wavstream.model.app import WebhookTarget
 from wavstream.model.fact import Fact
@@ -47,6 +48,7 @@ class Catalog:
     idempotency: IdempotencyKeys
     holds: HoldRegister
     erasures: Erasures
+    uploads: Uploads
 
     @classmethod
     async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing, is_lost: bool = False) -> Self:
@@ -79,4 +81,5 @@ class Catalog:
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
             erasures=Erasures(database, recordings, outbox),
+            uploads=Uploads(database, outbox),
         )

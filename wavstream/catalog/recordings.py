@@ -27,7 +27,7 @@ from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.options import RecordingOptions
 from wavstream.model.origin import Origin
-from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status
+from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status, StoredObject
 from wavstream.model.times import unix_us, utc
 
 _DAY_US = 86_400_000_000
@@ -58,8 +58,8 @@ class StoredDay:
     size_bytes: int
 
 
-_OF_OTHERS = ("hold_json", "erasing_us", "erased_by")
-"""Columns that ``holds`` and ``erasures`` write, and ``save`` leaves as they are."""
+_OF_OTHERS = ("hold_json", "erasing_us", "erased_by", "stored_json")
+"""Columns that ``holds``, ``erasures`` and ``uploads`` write, and ``save`` leaves as they are."""
 
 _WRITTEN = {*recordings.c.keys()} - {"erasing_us", "erased_by"}
 
@@ -284,6 +284,7 @@ _receipt: Any = msgspec.json.Decoder(Receipt).decode
 _hold: Any = msgspec.json.Decoder(LegalHold).decode
 _vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
 _origin: Any = msgspec.json.Decoder(Origin).decode
+_stored: Any = msgspec.json.Decoder(StoredObject).decode
 
 
 def _us(moment: datetime | None) -> int | None:
@@ -324,6 +325,7 @@ def recording_row(recording: Recording) -> dict[str, object]:
         "kept_since_us": _us(recording.kept_since),
         "length_ms": None if recording.receipt is None else recording.receipt.duration_ms,
         "hold_json": None if recording.hold is None else json_text(recording.hold),
+        "stored_json": None if recording.stored is None else json_text(recording.stored),
     }
 
 
@@ -357,4 +359,5 @@ def _recording(row: RowMapping) -> Recording:
         skipped_us=row["skipped_us"],
         kept_since=_utc(row["kept_since_us"]),
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
+        stored=None if row["stored_json"] is None else _stored(row["stored_json"]),
     )

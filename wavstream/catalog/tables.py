@@ -52,6 +52,8 @@ recordings = Table(
     Column("kept_since_us", BigInteger),
     # Of the file; null: there is none, or none yet.
     Column("length_ms", BigInteger),
+    # Where its file was uploaded to; null: it lies on this machine.
+    Column("stored_json", Text),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -62,6 +64,23 @@ recordings = Table(
     Index(None, "status", "id"),
     Index("ix_recordings_held", "app_id", "created_us", "id", sqlite_where=text("hold_json IS NOT NULL")),
     Index("ix_recordings_erasing", "id", sqlite_where=text("erasing_us IS NOT NULL")),
+)
+
+# Files that are to be uploaded, and objects that may be in a store without a row that says so.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("object_key", Text, nullable=False),
+    # Since when it waits, and when it is tried next: by the server's time.
+    Column("since_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    # The stores in which a try may have left something, a JSON list of their URLs.
+    Column("tried_json", Text, nullable=False, server_default="[]"),
+    Index(None, "due_us", "recording_id"),
 )
 
 apps = Table(

@@ -91,6 +91,18 @@ class LegalHold:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObject:
+    """Where the file of a recording lies once it has left this machine."""
+
+    url: str
+    """The store, as its setting has it: ``s3://bucket/prefix``. The key in it is the recording's ``object_key``."""
+    since: Moment
+    """Aware, UTC."""
+    etag: str | None = None
+    """What the store calls this content; another one later is another content."""
+
+
+@dataclass(frozen=True, slots=True)
 class LegReceipt:
     """One track of one leg, as it was recorded."""
 
@@ -252,6 +264,8 @@ class Recording:
 
     skipped_us: int = 0
     """Microseconds of the pauses that are over and are not in the file."""
+    stored: StoredObject | None = None
+    """Where its file was uploaded to; None: it lies on this machine. The catalog's row is what counts."""
 
     def became(self, status: Status, at: datetime, **changes: Any) -> Recording:
         """Return the recording with another status, since ``at``, and other fields changed with it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from wavstream.settings.loading import OLDER_NAMES, OLDER_VARIABLES, load, load_log
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
 from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
+from wavstream.settings.storage import StorageSettings
 from wavstream.settings.tables import (
     GatewaySettings,
     HttpSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "OpenerSettings",
     "RecordingDefaults",
     "Settings",
+    "StorageSettings",
     "TwilioSettings",
     "WebhookSettings",
     "every_setting",

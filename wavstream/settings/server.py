@@ -28,6 +28,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.settings.origins import as_sent
 from wavstream.settings.quotas import QuotaSettings
 from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
+from wavstream.settings.storage import StorageSettings
 from wavstream.settings.tables import (
     AppKeyText,
     FacadeSettings,
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
     quotas: QuotaSettings = QuotaSettings()
     journal: JournalSettings = JournalSettings()
     retention: RetentionSettings = RetentionSettings()
+    storage: StorageSettings = StorageSettings()
     links: LinkSettings = LinkSettings()
     gateway: GatewaySettings = GatewaySettings()
     facades: FacadeSettings = FacadeSettings()

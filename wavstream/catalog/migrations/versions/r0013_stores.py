@@ -1,0 +1,27 @@
+"""Where files were uploaded to, and which wait for it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    """Add the column and the table."""
+    op.add_column("recordings", sa.Column("stored_json", sa.Text))
+    op.create_table(
+        "uploads",
+        sa.Column("recording_id", sa.Text, nullable=False),
+        sa.Column("app_id", sa.Text, nullable=False),
+        sa.Column("object_key", sa.Text, nullable=False),
+        sa.Column("since_us", sa.BigInteger, nullable=False),
+        sa.Column("due_us", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("error", sa.Text),
+        sa.Column("tried_json", sa.Text, nullable=False, server_default="[]"),
+        sa.PrimaryKeyConstraint("recording_id", name="pk_uploads"),
+    )
+    op.create_index("ix_uploads_due_us_recording_id", "uploads", ["due_us", "recording_id"])

@@ -1,0 +1,155 @@
+"""What is still to be uploaded, as rows: written with what says ``available``, gone with what says where.
+
+1. A file that is to be uploaded is queued in the transaction in which its recording becomes ``available``
+   (``queue``). Without a store nothing is queued.
+2. Before a store is sent anything, the row says to which (``note_try``): whatever ends the process, it is known where
+   something may have been left.
+3. ``finish`` writes where the file lies, removes the row and announces it, in one transaction. A recording that was
+   erased meanwhile is not found there: then the row stays, and who uploads takes back what it has put.
+4. The oldest goes first. One that fails waits, and holds up none of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.outbox import Outbox
+from wavstream.catalog.tables import json_text
+from wavstream.model.fact import Fact
+from wavstream.model.recording import Recording, Status, StoredObject
+from wavstream.model.times import unix_us, utc
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that waits, or an object that may have been left."""
+
+    recording_id: str
+    app_id: str
+    object_key: str
+    since: datetime
+    due: datetime
+    attempts: int
+    error: str | None
+    tried: tuple[str, ...]
+    """URLs of the stores in which a try may have left something."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBacklog:
+    """What waits, in all."""
+
+    count: int = 0
+    since: datetime | None = None
+    """Of the oldest."""
+    due: datetime | None = None
+    """When the next is to be tried."""
+    error: str | None = None
+    """Of the oldest that has failed."""
+
+
+_QUEUE = Prepared("""
+    INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us)
+    SELECT id, app_id, object_key, :now, :now FROM recordings
+    WHERE id = :recording AND status = 'available' AND stored_json IS NULL
+    ON CONFLICT (recording_id) DO NOTHING
+""")
+_DUE = text("SELECT * FROM uploads WHERE due_us <= :now ORDER BY since_us, recording_id LIMIT :limit")
+_BACKLOG = text("""
+    SELECT count(*) AS waiting, min(since_us) AS since_us, min(due_us) AS due_us,
+        (SELECT error FROM uploads WHERE error IS NOT NULL ORDER BY since_us LIMIT 1) AS error
+    FROM uploads
+""")
+_TRY = Prepared("UPDATE uploads SET tried_json = :tried WHERE recording_id = :recording")
+_FAIL = Prepared("""
+    UPDATE uploads SET attempts = attempts + 1, error = :error, due_us = :due WHERE recording_id = :recording
+""")
+_STORED = Prepared("""
+    UPDATE recordings SET stored_json = :stored WHERE id = :recording AND status = 'available'
+""")
+_FORGET = Prepared("DELETE FROM uploads WHERE recording_id = :recording")
+
+
+def queue(connection: Connection, recording: Recording) -> None:
+    """Queue the file of a recording whose row was just written, unless it is queued or uploaded (rule 1)."""
+    if recording.status is Status.AVAILABLE:
+        _QUEUE.run(connection, {"recording": recording.id, "now": unix_us(recording.changed_at)})
+
+
+class Uploads:
+    """The queue; every method raises DependencyError when the database fails."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    async def due(self, now: datetime, limit: int) -> list[Upload]:
+        """Return what is to be tried now, the oldest first (rule 4)."""
+        asked = {"now": unix_us(now), "limit": limit}
+
+        def read(connection: Connection) -> list[Upload]:
+            return [_upload(row) for row in connection.execute(_DUE, asked).mappings()]
+
+        return await self._database.read(read)
+
+    async def backlog(self) -> UploadBacklog:
+        """Return what waits."""
+
+        def read(connection: Connection) -> UploadBacklog:
+            row = connection.execute(_BACKLOG).mappings().one()
+            return UploadBacklog(row["waiting"], _utc(row["since_us"]), _utc(row["due_us"]), row["error"])
+
+        return await self._database.read(read)
+
+    async def note_try(self, upload: Upload, url: str) -> None:
+        """Note that from now on something of it may be in this store (rule 2)."""
+        if url not in upload.tried:
+            values = {"recording": upload.recording_id, "tried": json_text([*upload.tried, url])}
+            await self._database.write(lambda connection: _TRY.run(connection, values))
+
+    async def fail(self, recording_id: str, error: str, *, next_at: datetime) -> None:
+        """Note that a try has failed, and when the next one is."""
+        values = {"recording": recording_id, "error": error, "due": unix_us(next_at)}
+        await self._database.write(lambda connection: _FAIL.run(connection, values))
+
+    async def finish(self, recording_id: str, stored: StoredObject, facts: Sequence[Fact] = ()) -> bool:
+        """Write where the file lies, and announce it; return False if the recording is not available (rule 3)."""
+        values = {"recording": recording_id, "stored": json_text(stored)}
+
+        def write(connection: Connection) -> tuple[bool, set[str]]:
+            if _STORED.run(connection, values) != 1:
+                return False, set()
+            _FORGET.run(connection, {"recording": recording_id})
+            return True, self._outbox.add(connection, facts)
+
+        is_stored, told = await self._database.write(write)
+        self._outbox.tell_dispatcher(told)
+        return is_stored
+
+    async def forget(self, recording_id: str) -> None:
+        """Note that nothing of it is left in any store but what its row says."""
+        await self._database.write(lambda connection: _FORGET.run(connection, {"recording": recording_id}))
+
+
+def _utc(moment_us: int | None) -> datetime | None:
+    return None if moment_us is None else utc(moment_us)
+
+
+def _upload(row: Any) -> Upload:
+    return Upload(
+        recording_id=row["recording_id"],
+        app_id=row["app_id"],
+        object_key=row["object_key"],
+        since=utc(row["since_us"]),
+        due=utc(row["due_us"]),
+        attempts=row["attempts"],
+        error=row["error"],
+        tried=tuple(msgspec.json.decode(row["tried_json"])),
+    )

@@ -1,0 +1,198 @@
+"""One store beyond this machine: a bucket and a prefix of S3, Google or Azure, by ``obstore``.
+
+1. Nothing is tried again here: who calls knows how long it may wait, and that the row says what may have been left.
+2. Every failure is a ``StoreError`` with one sentence that says who must do what; ``is_lasting`` where waiting does not
+   help. A store's own words are in it only where we do not know better.
+3. An object is whole or not there: parts that were uploaded become one at the end. What a killed process leaves of
+   parts nobody sees; the bucket's lifecycle rule removes it (docs/s3.md).
+4. S3 checks the SHA-256 of each part before it takes it. TLS does so for the others; ``put`` compares the size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from wavstream.errors import OperatorError, StoreError
+
+PART_BYTES = 8 * 1_048_576
+READ_BYTES = 1_048_576
+INSTALL = "pip install 'wavstream[store]'"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a store says of an object."""
+
+    size_bytes: int
+    etag: str | None
+    modified_at: datetime
+    """Aware, UTC, by the store's clock."""
+
+
+class ObjectStore:
+    """One bucket, below one prefix. Its coroutines are for any loop; ``open`` blocks."""
+
+    def __init__(self, url: str, store: Any) -> None:
+        """Use ``store``, an object of ``obstore.store``; ``make_store`` makes one of the settings."""
+        self.url = url
+        self._store = store
+
+    async def put(self, key: str, source: Path | bytes, *, attributes: Mapping[str, str]) -> str | None:
+        """Put a file or bytes at the key, in place of what may be there; return its ETag. Raise StoreError, OSError."""
+        import obstore
+
+        size_bytes = await asyncio.to_thread(_size, source)
+        try:
+            done = await obstore.put_async(
+                self._store, key, source, attributes=dict(attributes), chunk_size=PART_BYTES, max_concurrency=2
+            )
+        except OSError:
+            raise
+        except Exception as error:
+            raise explained(error, self.url) from error
+        found = await self.head(key)
+        if found is None or found.size_bytes != size_bytes:
+            raise StoreError(f"{self.url}: {key} is not there as it was uploaded; it is uploaded again")
+        return done["e_tag"]
+
+    async def head(self, key: str) -> ObjectFacts | None:
+        """Return what the store says of the object; None: there is none. Raise StoreError."""
+        import obstore
+
+        try:
+            found = await obstore.head_async(self._store, key)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise explained(error, self.url) from error
+        return ObjectFacts(found["size"], found["e_tag"], found["last_modified"])
+
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        """Return the object's bytes, or those of a range; None: there is no such object. Raise StoreError."""
+        import obstore
+
+        try:
+            if length is None:
+                whole = await obstore.get_async(self._store, key)
+                return bytes(await whole.bytes_async())[start:]
+            return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise explained(error, self.url) from error
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the object to be read and sought in, a MiB at a time. Blocks. Raise FileNotFoundError or StoreError."""
+        import obstore
+
+        try:
+            return cast(BinaryIO, ObjectFile(obstore.open_reader(self._store, key, buffer_size=READ_BYTES), self.url))
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise explained(error, self.url) from error
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete the objects, whether or not they are there. Raise StoreError."""
+        import obstore
+
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                raise explained(error, self.url) from error
+
+    async def sign(self, key: str, ttl: timedelta) -> str:
+        """Return an address that opens the object for so long, whoever has it. Raise StoreError."""
+        import obstore
+
+        try:
+            return await obstore.sign_async(self._store, "GET", key, ttl)
+        except Exception as error:
+            raise explained(error, self.url) from error
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a file. Each read may wait for the store, and raise StoreError."""
+
+    def __init__(self, reader: Any, url: str) -> None:
+        self._reader = reader
+        self._url = url
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how large the object is."""
+        return int(self._reader.size)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go there; return how far from the beginning that is."""
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        """Return how far from the beginning it is."""
+        return int(self._reader.tell())
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into the buffer; return how many bytes, 0 at the end."""
+        try:
+            got = bytes(self._reader.read(len(buffer)))
+        except Exception as error:
+            raise explained(error, self._url) from error
+        buffer[: len(got)] = got
+        return len(got)
+
+
+def _size(source: Path | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
+def needs_obstore() -> None:
+    """Raise OperatorError if what speaks to stores is not installed."""
+    if find_spec("obstore") is None:
+        raise OperatorError(f"storage.url needs the package obstore: {INSTALL}")
+
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_TO_DO = {
+    "NoSuchBucket": "there is no such bucket: make it, or name the right one",
+    "InvalidAccessKeyId": "the store does not know this access key: set the right one",
+    "SignatureDoesNotMatch": "the secret does not belong to the access key: set the right one",
+    "ExpiredToken": "the session token has expired: renew the credentials",
+    "InvalidToken": "the session token is wrong: renew the credentials",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong by minutes: set it (NTP)",
+    "AccessDenied": "the store refuses this: give these credentials the right to read, write and delete there",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: set storage.region",
+    "PermanentRedirect": "the bucket is in another region, or at another endpoint: set storage.region",
+    "SlowDown": "the store asks to send less",
+}
+_PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable"})
+
+
+def explained(error: Exception, url: str) -> StoreError:
+    """Return what a failure of ``obstore`` means."""
+    said = str(error)
+    code = match[1] if (match := _CODE.search(said)) else None
+    if code in _TO_DO:
+        return StoreError(f"{url}: {_TO_DO[code]}", is_lasting=code not in _PASSING)
+    first = said.splitlines()[0] if said else type(error).__name__
+    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        return StoreError(f"{url}: {_TO_DO['AccessDenied']} ({first[:300]})", is_lasting=True)
+    return StoreError(f"{url}: {first[:300]}")
