@@ -6,7 +6,9 @@
    another one, in a callback of the event loop, or where Python can raise none.
 3. Lines that a peer can bring about once a call or once a request are summed up, as refusals are, whichever room writes
    them: who makes a million calls or requests of that kind writes a few lines.
-4. A thread writes the lines (``log_queue``): the event loop does not wait for whoever reads them.
+4. Where the text of an error tells all there is (``WavstreamError.is_known``), the line has that text and no traceback,
+   whichever room writes it: a disk that refuses is met in a hundred places, and none of them is wrong.
+5. A thread writes the lines (``log_queue``): the event loop does not wait for whoever reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
+from wavstream.errors import WavstreamError
 from wavstream.media.refusals import RefusalLog
 from wavstream.service.log_queue import LogQueue
 from wavstream.settings import LogSettings
@@ -65,6 +68,16 @@ class Summary:
             return self._lines.tells(kind)
 
 
+def tell_known(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Return the event of an error that tells all by itself with its text, in place of its traceback (rule 4)."""
+    given = event.get("exc_info")
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given is True else None
+    if isinstance(error, WavstreamError) and error.is_known:
+        del event["exc_info"]
+        event.setdefault("error", str(error))
+    return event
+
+
 SUMMARY = Summary()
 """Of the process, as its logging is."""
 _WORKER: dict[str, int] = {}
@@ -87,7 +100,7 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
     if worker is not None:
         _WORKER["worker"] = worker
     structlog.configure(
-        processors=[SUMMARY, *common, ProcessorFormatter.wrap_for_formatter],
+        processors=[SUMMARY, *common, tell_known, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,

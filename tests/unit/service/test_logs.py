@@ -20,6 +20,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from wavstream.errors import DiskRefused
 from wavstream.media.refusals import LINES, PERIOD_S
 from wavstream.service import logs
 from wavstream.service.log_queue import LogQueue
@@ -53,6 +54,25 @@ def written(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 def lines_of(stderr: io.StringIO) -> list[dict[str, Any]]:
     flush()
     return [json.loads(line) for line in stderr.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("way", ["of its own", "of the handler"])
+def test_an_error_that_tells_all_by_itself_has_no_traceback(written: io.StringIO, way: str) -> None:
+    log = structlog.get_logger("wavstream.test")
+    for error in (DiskRefused("the catalog could not be read: Input/output error"), KeyError("a bug")):
+        try:
+            raise error
+        except Exception as caught:
+            if way == "of its own":
+                log.error("media_handshake_failed", exc_info=caught)
+            else:
+                log.exception("media_handshake_failed")
+
+    known, bug = lines_of(written)
+
+    assert known["error"] == "the catalog could not be read: Input/output error"
+    assert "exception" not in known
+    assert "KeyError" in bug["exception"]
 
 
 def test_what_a_library_logs_is_one_object_whatever_it_says(written: io.StringIO) -> None:
