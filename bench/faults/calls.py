@@ -205,6 +205,9 @@ class Call:
             return result
         for name in self.legs:
             self._compare(name, heard[name], masks[name], result)
+        if result.lost:  # what the recorder itself says of it
+            told = {name: value for name, value in done["integrity"].items() if value and name != "samples"}
+            result.faults.append(f"{self.label}: its receipt says {told}")
         return result
 
     def _compare(
