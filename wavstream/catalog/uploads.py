@@ -64,7 +64,7 @@ _QUEUE = Prepared("""
 _DUE = text("SELECT * FROM uploads WHERE due_us <= :now ORDER BY since_us, recording_id LIMIT :limit")
 _BACKLOG = text("""
     SELECT count(*) AS waiting, min(since_us) AS since_us, min(due_us) AS due_us,
-        (SELECT error FROM uploads WHERE error IS NOT NULL ORDER BY since_us LIMIT 1) AS error
+        (SELECT error FROM uploads WHERE attempts > 0 ORDER BY since_us LIMIT 1) AS error
     FROM uploads
 """)
 _TRY = Prepared("UPDATE uploads SET tried_json = :tried WHERE recording_id = :recording")

@@ -137,7 +137,7 @@ async def running(
     try:
         await start
         if place is None:
-            await asyncio.to_thread(service.folder.note_places, listeners.places)
+            await asyncio.to_thread(service.folder.note_places, listeners.places, stores=chosen.storage.urls)
     except BaseException:
         listeners.close()
         await service.stop()

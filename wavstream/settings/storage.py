@@ -70,3 +70,8 @@ class StorageSettings(Table):
     """A program and its arguments, run for each uploaded file; what it is told is in its environment."""
     on_stored_timeout_s: Seconds = 60.0
     """Seconds after which that program is ended, and run again later."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The stores that there are, the first one first."""
+        return tuple(each for each in (self.url, self.backup_url) if each is not None)
