@@ -278,10 +278,12 @@ class StoreError(DependencyError):
     is_known = True
     public_text = "The store of the recordings cannot be reached, or refuses: whoever runs the server has to look at it"
 
-    def __init__(self, message: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, message: str, *, is_lasting: bool = False, is_refusal: bool = False) -> None:
         super().__init__(message)
-        self.is_lasting = is_lasting
+        self.is_lasting = is_lasting or is_refusal
         """Whether waiting alone will not help: a name or a right is wrong."""
+        self.is_refusal = is_refusal
+        """Whether it is a right that lacks, and all else is as it should be."""
 
 
 class InternalError(WavstreamError):
