@@ -361,3 +361,8 @@ def _recording(row: RowMapping) -> Recording:
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
         stored=None if row["stored_json"] is None else _stored(row["stored_json"]),
     )
+
+
+def recording_of(row: RowMapping) -> Recording:
+    """Return the recording that a row is."""
+    return _recording(row)

@@ -53,6 +53,7 @@ from wavstream.service.named import check_names
 from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.readiness import Readiness
+from wavstream.service.restore import refuse_unfinished
 from wavstream.service.shares import Pools, conversion_places, quotas_of
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
@@ -135,6 +136,7 @@ class Service:
         else:
             self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
+        refuse_unfinished(self.folder)
         if self._place is not None and self._place.start.catalog is not None:
             self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)

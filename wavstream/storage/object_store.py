@@ -39,6 +39,8 @@ class ObjectFacts:
     """Aware, UTC, by the store's clock."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """What was set with it: type, name of the download, and what who put it says of it."""
+    version: str | None = None
+    """Where the bucket keeps versions."""
 
 
 class ObjectStore:
@@ -93,7 +95,7 @@ class ObjectStore:
             raise explained(error, self.url) from error
         found, attributes = answer.meta, answer.attributes
         told = {str(name): text for name, text in attributes.items()}
-        return ObjectFacts(found["size"], found["e_tag"], found["last_modified"], told)
+        return ObjectFacts(found["size"], found["e_tag"], found["last_modified"], told, found.get("version"))
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
         """Return the object's bytes, or those of a range; None: there is no such object. Raise StoreError."""

@@ -15,6 +15,16 @@ storage = typer.Typer(no_args_is_help=True, help="The store that finished files 
 app.add_typer(storage, name="storage")
 
 
+@storage.command("check")
+def storage_check(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line.")] = False, config: Config = None
+) -> None:
+    """Write, read and delete in each store that the settings name, and say what is wrong, and who must mend it."""
+    from wavstream.cli.storage_check import run_check
+
+    asyncio.run(run_check(load_settings(config), console, as_json=as_json))
+
+
 @storage.command("migrate")
 def storage_migrate(
     to: Annotated[
