@@ -8,7 +8,7 @@ session) cannot take a row back, and needs no lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.searching import conditions
 from wavstream.catalog.tables import json_text, recordings
+from wavstream.catalog.uploads import queue
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
@@ -103,11 +104,18 @@ _SUM_STORED = (
 class Recordings:
     """The rows of recordings; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, has_store: bool = False) -> None:
+        """``has_store``: files that are finished are to be uploaded."""
         self._database = database
         self._outbox = outbox
+        self._has_store = has_store
+        self._on_queued: Callable[[], None] | None = None
         self._stored: Counter[str] | None = None
         """Bytes of the files in storage, by app; None: they were not summed up yet."""
+
+    def on_queued(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever there may be one more file to upload."""
+        self._on_queued = wake
 
     async def stored_bytes(self) -> Counter[str]:
         """Return the bytes of the files in storage, by app: summed up once, then kept up by saves and erasures."""
@@ -127,10 +135,27 @@ class Recordings:
 
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
-        added = await self._database.write(lambda connection: insert_recording(connection, recording))
+        is_uploaded = self._is_to_upload(recording)
+
+        def write(connection: Connection) -> bool:
+            added = insert_recording(connection, recording)
+            if added and is_uploaded:
+                queue(connection, recording)
+            return added
+
+        added = await self._database.write(write)
         if added and self._stored is not None:
             self._stored[recording.app_id] += _stored_bytes(recording)
+        if added and is_uploaded:
+            self._tell_uploader()
         return added
+
+    def _is_to_upload(self, recording: Recording) -> bool:
+        return self._has_store and recording.status is Status.AVAILABLE and recording.stored is None
+
+    def _tell_uploader(self) -> None:
+        if self._on_queued is not None:
+            self._on_queued()
 
     async def save(self, recording: Recording, facts: Sequence[Fact] = (), *, found: bool = False) -> bool:
         """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
@@ -139,17 +164,22 @@ class Recordings:
         found; a row that says that it failed did not know of that.
         """
         statement = _FOUND if found else _SAVE[recording.status]
+        is_uploaded = self._is_to_upload(recording)
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
             before_bytes = stored_before(connection, recording)
             saved = statement.run(connection, recording_row(recording)) == 1
             told = self._outbox.add(connection, facts) if saved else set()
+            if saved and is_uploaded:
+                queue(connection, recording)
             return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
 
         saved, told, more_bytes = await self._database.write(write)
         if self._stored is not None:
             self._stored[recording.app_id] += more_bytes
         self._outbox.tell_dispatcher(told)
+        if saved and is_uploaded:
+            self._tell_uploader()
         return saved
 
     async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:

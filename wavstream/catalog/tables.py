@@ -81,6 +81,27 @@ uploads = Table(
     # The stores in which a try may have left something, a JSON list of their URLs.
     Column("tried_json", Text, nullable=False, server_default="[]"),
     Index(None, "due_us", "recording_id"),
+    # The order in which they go.
+    Index(None, "since_us", "recording_id"),
+)
+
+# Uploaded files for which the operator's program is still to be run.
+stored_runs = Table(
+    "stored_runs",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Index(None, "due_us", "recording_id"),
+)
+
+# One row: what the stores know this catalog by.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
 )
 
 apps = Table(

@@ -20,6 +20,7 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.migration import Migrated, Migration, named
 from wavstream.settings import Settings
 from wavstream.storage.object_store import ObjectStore
+from wavstream.storage.probe import probe
 from wavstream.storage.stores import Stores
 
 LOCAL = "local"
@@ -66,6 +67,8 @@ async def run_migrate(
         if is_dry:
             await _tell_what_would_be(catalog, selection, to, console)
             return
+        if target is not None:
+            await _check_target(target, catalog)
         keep = timedelta(seconds=settings.storage.signed_s if keep_s is None else keep_s)
         with Shown(console) as shown:
             done = await Migration(
@@ -92,6 +95,13 @@ def _named_store(url: str, stores: Stores) -> ObjectStore:
         f"--to {url}: set storage.url to it, and storage.backup_url to the store that files are in now, for the server "
         f"too; or give --to {LOCAL}"
     )
+
+
+async def _check_target(target: ObjectStore, catalog: Catalog) -> None:
+    """Raise StoreError if the store does not take files, or has another installation's; it is this one's from now."""
+    for finding in await probe(target, installation=await catalog.uploads.installation()):
+        if finding.problem is not None:
+            raise finding.problem
 
 
 def _check_server(folder: DataFolder, settings: Settings, to: str) -> None:

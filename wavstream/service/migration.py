@@ -23,7 +23,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -32,13 +32,13 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.moves import Claim, Left, Moves, Selection
 from wavstream.conversion.verification import differences
 from wavstream.errors import DependencyError, StoreError, WavstreamError
-from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.service.data_folder import DataFolder
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.stores import Stores
+from wavstream.uploads.objects import beside_attributes, file_attributes, is_there, keys_of
 
 TRIES = 3
 FIRST_WAIT_S = 1.0
@@ -49,7 +49,6 @@ LEASE = timedelta(hours=1)
 _PAGE = 500
 _COPY_BYTES = 1 << 20
 _NAMED = 5
-_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 
 
 @dataclass(slots=True)
@@ -205,7 +204,9 @@ class Migration:
         due = now + self._keep + LEASE
         if not await self._moves.finish(recording, stored, now=now, due=due):
             return await self._take_back(recording)
-        if self._target is not None and recording.stored is None:
+        if self._target is None:
+            await self._check_here(recording)
+        elif recording.stored is None:
             await asyncio.to_thread(self._local.delete, recording.object_key)  # rule 2
         self.done.moved += 1
         self.done.size_bytes += recording.receipt.size_bytes
@@ -226,10 +227,10 @@ class Migration:
         if self._target is None:
             await asyncio.to_thread(self._put_here, recording, spool, beside)
             return None
-        etag = await self._target.put(key, source, attributes=_attributes(recording))
         for each, content in beside.items():
             if content is not None:
-                await self._target.put(each, content, attributes={"Content-Type": _type_beside(each)})
+                await self._target.put(each, content, attributes=beside_attributes(each))
+        etag = await self._target.put(key, source, attributes=file_attributes(recording))
         return StoredObject(self._target.url, self._now(), etag)
 
     def _fetch(self, recording: Recording, spool: Path) -> None:
@@ -293,7 +294,7 @@ class Migration:
         if self._target is None:
             await asyncio.to_thread(self._local.delete, recording.object_key)
         else:
-            await self._target.delete(_all_of(recording.object_key))
+            await self._target.delete(keys_of(recording.object_key))
             await self._moves.forget(recording.id)
         return Claim.HELD if row is not None and is_there and row.hold is not None else Claim.GONE
 
@@ -313,13 +314,38 @@ class Migration:
 
     async def _remove(self, left: Left) -> None:
         row = await self._catalog.recordings.get(left.recording_id)
-        if row is not None and row.receipt is not None and row.status is Status.AVAILABLE and row.stored is None:
-            path = self._local.path(left.object_key)
-            if await asyncio.to_thread(_size, path) != row.receipt.size_bytes:  # rule 2
-                raise StoreError(f"{path} is not there: what the store has of it is kept")
+        if row is not None and row.status is Status.AVAILABLE:
+            await self._check_new(row, left)
         for url in left.urls:
-            await self._stores[url].delete(_all_of(left.object_key))
+            await self._stores[url].delete(keys_of(left.object_key))
         await self._moves.forget(left.recording_id)
+
+    async def _check_new(self, row: Recording, left: Left) -> None:
+        """Look at the file where it is now; raise StoreError, and lead the row back, if it is not there (rule 2)."""
+        if row.stored is None:
+            if await asyncio.to_thread(self._is_here, row):
+                return
+        elif is_there(row, await self._stores[row.stored.url].head(row.object_key)):
+            return
+        for url in left.urls:
+            if is_there(row, found := await self._stores[url].head(row.object_key)):
+                assert found is not None
+                now = self._now()
+                await self._moves.finish(row, StoredObject(url, now, found.etag), now=now, due=now + LEASE)
+        raise StoreError(f"{row.object_key} was not where its row said: what the former store has of it is kept")
+
+    async def _check_here(self, recording: Recording) -> None:
+        """Lead the row back if the file is gone again: a server that started meanwhile took it for a left copy."""
+        if not await asyncio.to_thread(self._is_here, recording):
+            now = self._now()
+            here = replace(recording, stored=None)
+            await self._moves.finish(here, recording.stored, now=now, due=now + LEASE)
+            raise StoreError(f"{recording.object_key} was removed here while it was moved; it is moved again")
+
+    def _is_here(self, recording: Recording) -> bool:
+        assert recording.receipt is not None
+        file = self._local.stat(recording.object_key)
+        return file is not None and file.size_bytes == recording.receipt.size_bytes
 
 
 class _NotAsRecorded(WavstreamError):
@@ -336,24 +362,5 @@ def _url(recording: Recording) -> str | None:
     return None if recording.stored is None else recording.stored.url
 
 
-def _beside_of(key: str) -> tuple[str, str]:
-    return waveform_key(key), sidecar_key(key)
-
-
-def _all_of(key: str) -> tuple[str, ...]:
-    return key, *_beside_of(key)
-
-
-def _type_beside(key: str) -> str:
-    return "application/json" if key == sidecar_key(key.removesuffix(".json")) else "application/octet-stream"
-
-
-def _attributes(recording: Recording) -> dict[str, str]:
-    return {"Content-Type": _TYPES[recording.options.format]}
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
+def _beside_of(key: str) -> tuple[str, ...]:
+    return keys_of(key)[:-1]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from wavstream.settings.tables import Seconds, SecondsOrZero, Secret, Table
 
@@ -18,9 +20,20 @@ def _is_store(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be s3://bucket, gs://bucket or az://account/container, with or without a prefix behind")
+    if parts.scheme == "az" and not parts.path.strip("/"):
+        raise ValueError("must name an account and a container: az://account/container")
     if not re.fullmatch(r"(/[A-Za-z0-9._=-]+)*/?", parts.path) or ".." in parts.path.split("/"):
         raise ValueError("the prefix must be a path of letters, digits, '.', '_', '=' and '-'")
     return url.rstrip("/")
+
+
+def _words(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        raise ValueError(f"must be a program and its arguments ({error})") from None
 
 
 StoreUrl = Annotated[str, AfterValidator(_is_store)]
@@ -58,7 +71,8 @@ class StorageSettings(Table):
     uploads: Annotated[int, Field(ge=1, le=64)] = 4
     """Files uploaded at the same time."""
     timeout_s: Seconds = 30.0
-    """Seconds without a byte from the store after which a request to it has failed."""
+    """Seconds without an answer from the store after which a request to it has failed; a part of 8 MiB has to go up
+    within them."""
     backup_url: StoreUrl | None = None
     """A second store, which takes what the first has not taken within `backup_after_s`; its credentials are of the
     usual environment, or those above."""
@@ -66,10 +80,13 @@ class StorageSettings(Table):
     """Address of the second store's server, as `endpoint`."""
     backup_after_s: SecondsOrZero = 600.0
     """Seconds."""
-    on_stored: tuple[str, ...] = ()
-    """A program and its arguments, run for each uploaded file; what it is told is in its environment."""
+    on_stored: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
+    """A program and its arguments, run for each uploaded file, without a shell; what it is told is in its environment.
+    One text is split into words as a shell does."""
     on_stored_timeout_s: Seconds = 60.0
-    """Seconds after which that program is ended, and run again later."""
+    """Seconds after which that program is ended, with what it has started, and run again later."""
+    on_stored_at_once: Annotated[int, Field(ge=1, le=64)] = 2
+    """Such programs that run at the same time."""
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -111,7 +111,8 @@ def _named(step: str, store: ObjectStore, error: StoreError) -> StoreError:
     right = _RIGHTS[store.url.partition(":")[0]].get(step)
     if not error.is_refusal or right is None:
         return error
-    return StoreError(f"{store.url}: these credentials may not {_VERBS.get(step, step)} there: give them {right}", is_refusal=True)
+    what = _VERBS.get(step, step)
+    return StoreError(f"{store.url}: these credentials may not {what} there: give them {right}", is_refusal=True)
 
 
 async def _write(store: ObjectStore, key: str) -> None:
