@@ -56,7 +56,7 @@ async def run_migrate(
     target = None if to == LOCAL else _named_store(to, stores)
     folder = found_folder(settings)
     if not is_dry:
-        await asyncio.to_thread(_check_server, folder, settings, to)
+        await asyncio.to_thread(_check_server, folder, [store.url for store in stores], to)
     async with folder.open_catalog() as catalog:
         now = datetime.now(UTC)
         selection = Selection(
@@ -104,12 +104,12 @@ async def _check_target(target: ObjectStore, catalog: Catalog) -> None:
             raise finding.problem
 
 
-def _check_server(folder: DataFolder, settings: Settings, to: str) -> None:
+def _check_server(folder: DataFolder, urls: list[str], to: str) -> None:
     """Raise OperatorError if a server runs here that could not read what is moved."""
     reads = folder.stores()
     if reads is None:
         return
-    lacking = [each for each in settings.storage.urls if each not in reads]
+    lacking = [each for each in urls if each not in reads]
     if lacking and (to != LOCAL or reads):
         raise OperatorError(
             f"the server of {folder.root} does not read {' and '.join(lacking)}: give it the same storage.url and "

@@ -54,8 +54,8 @@ async def reconcile(
     """Make rows and files agree. Raises DependencyError if the catalog fails.
 
     ``save`` writes a changed row, ``save_found`` one that is available as its file was found.
-    ``made_again``: recordings whose file is being made from their journal, or may lie in a store. ``now`` stamps a row that changes; ``wall``
-    is by which recordings expire, None: by ``now`` too.
+    ``made_again``: recordings whose file is being made from their journal, or may lie in a store. ``now`` stamps a row
+    that changes; ``wall`` is by which recordings expire, None: by ``now`` too.
     """
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await recordings.unfinished())

@@ -168,10 +168,10 @@ class DataFolder:
             self.release()
             raise _unusable(self.root, error) from error
 
-    def note_places(self, places: Sequence[str], *, stores: Sequence[str] = ()) -> None:
+    def note_places(self, places: Sequence[str], stores: Sequence[str | None] = ()) -> None:
         """Write into the lock where the server listens and which stores it reads, for commands beside it."""
         if self._lock is not None:
-            lines = [*places, *(_OF_STORE + url for url in stores)]
+            lines = [*places, *(_OF_STORE + url for url in stores if url is not None)]
             os.pwrite(self._lock, "".join(f"{line}\n" for line in lines).encode(), 0)
 
     def places(self) -> list[str] | None:

@@ -137,7 +137,8 @@ async def running(
     try:
         await start
         if place is None:
-            await asyncio.to_thread(service.folder.note_places, listeners.places, stores=chosen.storage.urls)
+            stores = (settings.storage.url, settings.storage.backup_url)
+            await asyncio.to_thread(service.folder.note_places, listeners.places, stores)
     except BaseException:
         listeners.close()
         await service.stop()

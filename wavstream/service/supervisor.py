@@ -318,7 +318,8 @@ class Supervisor:
                 each.due_s = time.monotonic()
         if all(each.is_ready for each in self._workers):
             self._is_up = True
-            self._folder.note_places(self._listeners.places, stores=self._settings.storage.urls)
+            stores = (self._settings.storage.url, self._settings.storage.backup_url)
+            self._folder.note_places(self._listeners.places, stores)
             settings = self._settings.model_copy(update={"port": self._listeners.port or self._settings.port})
             log.info(
                 "server_ready",

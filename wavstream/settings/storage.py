@@ -33,10 +33,11 @@ def _words(given: object) -> object:
     try:
         return tuple(shlex.split(given))
     except ValueError as error:
-        raise ValueError(f"must be a program and its arguments ({error})") from None
+        raise ValueError(f"must be a program and its arguments, as in a shell: {error}") from error
 
 
 StoreUrl = Annotated[str, AfterValidator(_is_store)]
+Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class StorageSettings(Table):
@@ -71,8 +72,7 @@ class StorageSettings(Table):
     uploads: Annotated[int, Field(ge=1, le=64)] = 4
     """Files uploaded at the same time."""
     timeout_s: Seconds = 30.0
-    """Seconds without an answer from the store after which a request to it has failed; a part of 8 MiB has to go up
-    within them."""
+    """Seconds without a byte from the store after which a request to it has failed."""
     backup_url: StoreUrl | None = None
     """A second store, which takes what the first has not taken within `backup_after_s`; its credentials are of the
     usual environment, or those above."""
@@ -80,15 +80,8 @@ class StorageSettings(Table):
     """Address of the second store's server, as `endpoint`."""
     backup_after_s: SecondsOrZero = 600.0
     """Seconds."""
-    on_stored: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
-    """A program and its arguments, run for each uploaded file, without a shell; what it is told is in its environment.
-    One text is split into words as a shell does."""
+    on_stored: Command = ()
+    """A program and its arguments, as a list or as one text that a shell would read so, run for each uploaded file;
+    what it is told is in its environment."""
     on_stored_timeout_s: Seconds = 60.0
-    """Seconds after which that program is ended, with what it has started, and run again later."""
-    on_stored_at_once: Annotated[int, Field(ge=1, le=64)] = 2
-    """Such programs that run at the same time."""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The stores that there are, the first one first."""
-        return tuple(each for each in (self.url, self.backup_url) if each is not None)
+    """Seconds after which that program is ended, and run again later."""

@@ -2,7 +2,7 @@
 
 1. Which files are due is in the catalog (``catalog/stored_runs.py``): a program that was broken off with the server is
    run again by the next. So it is run at least once, and may be told of the same recording twice.
-2. Programs run on threads of their own, so many at once; none is waited for by an upload, a call or a request.
+2. Programs run on threads of their own, ``AT_ONCE`` of them; none is waited for by an upload, a call or a request.
 3. One that fails is run again after ``FIRST_WAIT_S``, then twice that and so on, ``TRIES`` times in all.
 4. Of a recording that was erased meanwhile nothing is told.
 """
@@ -30,6 +30,7 @@ from wavstream.uploads.schedule import wait_s
 
 log = structlog.get_logger(__name__)
 
+AT_ONCE = 2
 TRIES = 8
 FIRST_WAIT_S = 5.0
 LAST_WAIT_S = 600.0
@@ -59,7 +60,6 @@ class Programs:
         catalog: Catalog,
         command: Sequence[str],
         timeout_s: float,
-        at_once: int,
         url_of: Callable[[Recording], str],
         now: Callable[[], datetime],
         first_wait_s: float = FIRST_WAIT_S,
@@ -69,11 +69,10 @@ class Programs:
         self._runs = catalog.stored_runs
         self._command = tuple(command)
         self._timeout_s = timeout_s
-        self._at_once = at_once
         self._url_of = url_of
         self._now = now
         self._first_wait_s = first_wait_s
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="on-stored")
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="on-stored")
         self._running: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -119,10 +118,10 @@ class Programs:
                 await asyncio.wait_for(self._woken.wait(), wait_for_s)
 
     async def _begin(self) -> None:
-        if len(self._running) >= self._at_once:
+        if len(self._running) >= AT_ONCE:
             return
-        for due in await self._runs.due(self._now(), self._at_once + len(self._running)):
-            if due.recording_id in self._running or len(self._running) >= self._at_once:
+        for due in await self._runs.due(self._now(), AT_ONCE + len(self._running)):
+            if due.recording_id in self._running or len(self._running) >= AT_ONCE:
                 continue
             task = asyncio.create_task(self._try(due), name=f"on stored of {due.recording_id}")
             self._running[due.recording_id] = task
