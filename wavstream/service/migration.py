@@ -302,6 +302,8 @@ class Migration:
         """Remove objects that no row names, those of ended runs too, once nobody reads them (rules 1 and 2)."""
         has_server = await asyncio.to_thread(self._has_server)
         for each in await self._moves.left(now=self._now(), has_server=has_server):
+            if each.recording_id in self.done.failed:
+                continue  # noted for the next run
             removable_at = each.due - LEASE
             if (wait_s := (removable_at - self._now()).total_seconds()) > 0:
                 self.done.waits_until = removable_at
