@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import run
+from tests.support.processes import start
 from tests.support.recorder import Recorder, recorder
 from tests.support.speech import noise
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_S, until
 from tests.support.weed import READ_ONLY_KEY, SECRET, Weed, running_weed
 from wavstream.simulator.caller import Leg
 
 SAID = noise(0.5)
 COUNT = 3
+HEADER_BYTES = 80
 # Ends itself at a stage of the second file.
 KILLED = """
 import os, signal, sys
@@ -103,10 +104,15 @@ class Two:
         more = {"backup_url": self.url(self.a), "backup_endpoint": self.weed.endpoint}
         return self.weed.environment(self.b, **more) | {"WAVSTREAM_DATA_DIR": str(self.data)}
 
-    def migrate(self, to: str, *words: str, killed_at: str | None = None, **more: str) -> tuple[int, str]:
-        command = ("storage", "migrate", "--to", to, "--keep", "0", *words)
+    async def run(self, *words: str, killed_at: str | None = None, **more: str) -> tuple[int, str]:
+        """Run a command to its end; its exit code, and what it said on standard error."""
         program = ("wavstream",) if killed_at is None else (KILLED, killed_at)
-        return run(*program, *command, environment=self.environment | more)
+        process = await start(*program, *words, environment=self.environment | more)
+        said = await asyncio.wait_for(process.stderr.read(), WAIT_S)
+        return await process.wait(), said.decode()
+
+    async def migrate(self, to: str, *words: str, killed_at: str | None = None, **more: str) -> tuple[int, str]:
+        return await self.run("storage", "migrate", "--to", to, "--keep", "0", *words, killed_at=killed_at, **more)
 
     def rows(self) -> dict[str, tuple[str, str | None, str]]:
         """Return object key, place and hash of each recording, by id."""
@@ -152,7 +158,7 @@ async def record(data: Path, count: int = COUNT) -> dict[str, bytes]:
 
 
 def is_audio(content: bytes, sha256: str) -> bool:
-    return hashlib.sha256(content[44:]).hexdigest() == sha256
+    return hashlib.sha256(content[HEADER_BYTES:]).hexdigest() == sha256
 
 
 STAGES = [
@@ -170,10 +176,10 @@ async def test_a_move_that_is_killed_goes_on_when_it_is_run_again_and_ends_with_
     places = {"local": "local", "a": two.a, "b": two.b}
     arguments = {"local": "local", "a": two.url(two.a), "b": two.url(two.b)}
     if source != "local":
-        assert (await asyncio.to_thread(two.migrate, arguments[source]))[0] == 0
+        assert (await two.migrate(arguments[source]))[0] == 0
 
-    killed = await asyncio.to_thread(two.migrate, arguments[target], "--parallel", "1", killed_at=stage)
-    again = await asyncio.to_thread(two.migrate, arguments[target])
+    killed = await two.migrate(arguments[target], "--parallel", "1", killed_at=stage)
+    again = await two.migrate(arguments[target])
 
     if stage != "former is gone" or source != "local":  # nothing is left to be forgotten there
         assert killed[0] == -9, killed[1]
@@ -195,7 +201,7 @@ async def test_files_are_moved_beside_a_server_that_records_and_uploads(two: Two
         async def calls() -> list[dict[str, Any]]:
             return [await recorded(client, f"meanwhile-{number}") for number in range(8)]
 
-        moved, late = await asyncio.gather(asyncio.to_thread(two.migrate, two.url(two.b)), calls())
+        moved, late = await asyncio.gather(two.migrate(two.url(two.b)), calls())
 
         async def all_are_there() -> bool:
             return len([key for key in two.files(two.b) if key.endswith(".wav")]) == 16
@@ -224,7 +230,7 @@ async def _is_nothing_queued(two: Two) -> bool:
 async def test_a_server_that_would_not_read_the_store_keeps_the_files_where_they_are(two: Two) -> None:
     before = await record(two.data, 1)
     async with recorder(two.data):
-        refused = await asyncio.to_thread(two.migrate, two.url(two.b))
+        refused = await two.migrate(two.url(two.b))
 
     assert refused[0] == 2
     assert f"does not read {two.url(two.b)}" in refused[1]
@@ -235,9 +241,9 @@ async def test_a_store_that_refuses_is_named_and_nothing_is_lost(two: Two) -> No
     before = await record(two.data, 2)
     mine = {"WAVSTREAM_STORAGE__ACCESS_KEY_ID": READ_ONLY_KEY, "WAVSTREAM_STORAGE__SECRET_ACCESS_KEY": SECRET}
 
-    refused = await asyncio.to_thread(lambda: two.migrate(two.url(two.b), **mine))
-    unnamed = await asyncio.to_thread(two.migrate, "s3://another/bucket")
-    dry = await asyncio.to_thread(two.migrate, two.url(two.b), "--dry-run")
+    refused = await two.migrate(two.url(two.b), **mine)
+    unnamed = await two.migrate("s3://another/bucket")
+    dry = await two.migrate(two.url(two.b), "--dry-run")
 
     assert (refused[0], "s3:PutObject" in refused[1]) == (1, True)
     assert (unnamed[0], "set storage.url to it" in unnamed[1]) == (2, True)
@@ -250,8 +256,8 @@ async def test_a_check_says_what_a_store_takes_and_whose_it_is(two: Two) -> None
     await record(two.data, 1)
     mine = {"WAVSTREAM_STORAGE__ACCESS_KEY_ID": READ_ONLY_KEY, "WAVSTREAM_STORAGE__SECRET_ACCESS_KEY": SECRET}
 
-    good = await asyncio.to_thread(lambda: run("wavstream", "storage", "check", environment=two.environment))
-    bad = await asyncio.to_thread(lambda: run("wavstream", "storage", "check", environment=two.environment | mine))
+    good = await two.run("storage", "check")
+    bad = await two.run("storage", "check", **mine)
 
     assert good[0] == 0, good[1]
     assert bad[0] == 1

@@ -21,13 +21,19 @@ from sqlalchemy import Connection, Table, create_engine, delete, event, func, in
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from wavstream.catalog.postgres_place import PostgresPlace, without_nul
 from wavstream.catalog.recordings import recording_of
-from wavstream.catalog.schema import prepare, prepare_for_reading
+from wavstream.catalog.schema import prepare, prepare_for_reading, upgrade
 from wavstream.catalog.tables import metadata, recordings
 from wavstream.errors import InternalError, OperatorError
 from wavstream.model.recording import Recording
 
+CatalogPlace = Path | PostgresPlace
 BATCH = 1000
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'wavstream' AND pid <> pg_backend_pid()
+"""
 _MADE_WITH_TABLES = frozenset({"access", "installation"})
 """Tables of one row, which says nothing before a server was started."""
 
@@ -38,6 +44,89 @@ class TableDigest:
 
     rows: int
     sha256: str
+
+
+def copy_catalog_rows(
+    source: CatalogPlace,
+    target: CatalogPlace,
+    *,
+    on_progress: Callable[[str, int], None] = lambda _table, _rows: None,
+) -> dict[str, TableDigest]:
+    """Copy all rows into a catalog that is empty, or not there, and return the digests of its tables. Blocks.
+
+    Raise OperatorError, InternalError or DependencyError; then the target is as empty as it was.
+    """
+    for place in (source, target):
+        make_catalog(place)
+    held_text = without_nul if isinstance(target, PostgresPlace) else str
+    with reading(source) as rows, writing(target) as empty:
+        check_empty(empty, name_of(target))
+        return copy_rows(rows, empty, held_text=held_text, on_progress=on_progress)
+
+
+def name_of(place: CatalogPlace) -> str:
+    """Return what a person calls a catalog: without user and password."""
+    return place.name if isinstance(place, PostgresPlace) else str(place)
+
+
+def make_catalog(place: CatalogPlace) -> None:
+    """Bring the tables up to date, made first if there are none. Blocks; raise OperatorError or DiskFull."""
+    if isinstance(place, Path):
+        upgrade(place)
+        return
+    place.check_driver()
+    from wavstream.catalog import postgres_schema
+
+    postgres_schema.upgrade(place)
+
+
+@contextmanager
+def reading(place: CatalogPlace) -> Iterator[Connection]:
+    """Open a catalog, whose schema is up to date, as it is at one moment."""
+    if isinstance(place, Path):
+        with _opened(place, prepare_for_reading) as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+            connection.exec_driver_sql("ROLLBACK")
+        return
+    from wavstream.catalog.postgres_schema import one_transaction
+
+    with one_transaction(place) as connection:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
+
+
+@contextmanager
+def writing(place: CatalogPlace) -> Iterator[Connection]:
+    """Open a catalog, whose schema is up to date, for one transaction; it is committed at the end."""
+    if isinstance(place, PostgresPlace):
+        from wavstream.catalog.postgres_schema import one_transaction
+
+        with one_transaction(place) as connection:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # of large tables a digest takes longer
+            yield connection
+        return
+    with _opened(place, prepare) as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+
+def check_unused(place: CatalogPlace) -> None:
+    """Raise OperatorError if a server on any machine uses a server's database; of a file its lock tells that."""
+    if isinstance(place, Path):
+        return
+    with reading(place) as connection:
+        count: int = connection.exec_driver_sql(_OTHERS).scalar_one()
+    if count:
+        raise OperatorError(
+            f"{place.name} is used by {count} other connections of wavstream: stop every server that uses it, and run "
+            "this again"
+        )
 
 
 def check_empty(target: Connection, name: str) -> None:
@@ -99,31 +188,9 @@ def digest(connection: Connection, table: Table, *, held_text: Callable[[str], s
     return TableDigest(count, total.hexdigest())
 
 
-@contextmanager
-def reading_file(path: Path) -> Iterator[Connection]:
-    """Open the catalog in a file, whose schema is up to date, as it is at one moment."""
-    with _opened(path, prepare_for_reading) as connection:
-        connection.exec_driver_sql("BEGIN")
-        yield connection
-        connection.exec_driver_sql("ROLLBACK")
-
-
-@contextmanager
-def writing_file(path: Path) -> Iterator[Connection]:
-    """Open the catalog in a file, whose schema is up to date, for one transaction; it is committed at the end."""
-    with _opened(path, prepare) as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
-
-
 def every_recording(path: Path) -> Iterator[Recording]:
     """Yield all recordings of a catalog in a file, whose schema is up to date."""
-    with reading_file(path) as connection:
+    with reading(path) as connection:
         for row in _streamed(connection, select(recordings).order_by(recordings.c.id)).mappings():
             yield recording_of(row)
 

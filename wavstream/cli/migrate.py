@@ -17,7 +17,7 @@ from wavstream.catalog.moves import Moves, Selection
 from wavstream.cli.data_folder import found_folder
 from wavstream.errors import NotFound, OperatorError, WavstreamError
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.migration import Migrated, Migration, named
+from wavstream.service.migration import Migrated, Migration, named, stores_in
 from wavstream.settings import Settings
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.probe import probe
@@ -106,9 +106,10 @@ async def _check_target(target: ObjectStore, catalog: Catalog) -> None:
 
 def _check_server(folder: DataFolder, urls: list[str], to: str) -> None:
     """Raise OperatorError if a server runs here that could not read what is moved."""
-    reads = folder.stores()
-    if reads is None:
+    noted = folder.places()
+    if noted is None:
         return
+    reads = stores_in(noted)
     lacking = [each for each in urls if each not in reads]
     if lacking and (to != LOCAL or reads):
         raise OperatorError(

@@ -28,6 +28,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from wavstream.catalog.copying import copy_catalog_rows
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.errors import OperatorError
 from wavstream.model.recording import Status, StoredObject
 from wavstream.service.backup_journals import BackupJournals, Session
@@ -87,21 +89,17 @@ def make_backup(
     folder: DataFolder,
     target: Path,
     *,
-    copy_rows: Callable[[Path], None] | None = None,
     open_object: OpenObject | None = None,
     on_progress: Callable[[str, int], None] = lambda _what, _done: None,
 ) -> Backup:
     """Make a backup in a folder that is empty or not there. Blocks; raise OperatorError, and then nothing is left.
 
-    ``copy_rows`` writes the catalog, as it is at one moment, into a SQLite file; None: it is one, of the data folder.
     ``open_object``: files that were uploaded are to be in it. ``on_progress`` takes what is being done, and of how many
     files it is done. Raise StoreError too, and DependencyError.
     """
     made_folders = _prepare(folder, target)
     try:
-        return _fill(
-            folder, target, on_progress, copy_rows or (lambda copy: copy_catalog(folder.catalog, copy)), open_object
-        )
+        return _fill(folder, target, on_progress, open_object)
     except BaseException as error:
         for each in list(target.iterdir()):
             if each.is_dir():
@@ -166,7 +164,6 @@ def _fill(
     folder: DataFolder,
     target: Path,
     on_progress: Callable[[str, int], None],
-    copy_rows: Callable[[Path], None],
     open_object: OpenObject | None,
 ) -> Backup:
     def own(made: Path) -> None:
@@ -183,7 +180,10 @@ def _fill(
     lacking: list[str] = []
     for _ in range(_ROUNDS):
         on_progress("catalog", put.done)
-        copy_rows(copy)
+        if isinstance(folder.database, PostgresPlace):
+            write_catalog(folder.database, copy)  # rule 5
+        else:
+            copy_catalog(folder.catalog, copy)
         rows = _rows(copy)
         kept_journals = journals.keep(rows.journaled)
         for key in rows.erased:
@@ -334,6 +334,14 @@ def copy_catalog(catalog: Path, copy: Path) -> None:
     there = f"{catalog.resolve().as_uri()}?mode=rw"  # else one is made where there is none
     with closing(sqlite3.connect(there, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)  # in one step: who copies in several begins anew whenever the server writes
+        target.execute("PRAGMA journal_mode=DELETE").fetchall()
+
+
+def write_catalog(database: PostgresPlace, copy: Path) -> None:
+    """Write the catalog in a server's database, as it is at one moment, into one SQLite file without a log."""
+    copy.unlink(missing_ok=True)
+    copy_catalog_rows(database, copy)
+    with closing(sqlite3.connect(copy)) as target:
         target.execute("PRAGMA journal_mode=DELETE").fetchall()
 
 

@@ -35,8 +35,6 @@ WITHOUT_CATALOG = (
     "and restore a backup, or add the apps again with 'wavstream apps add'"
 )
 _SPOOL_OF_WORKER = "worker-"
-_OF_STORE = "store "
-"""What a line of the lock begins with that names a store, and no address does."""
 _LOSSES = 20
 """As many are told; all are in the log."""
 
@@ -168,23 +166,13 @@ class DataFolder:
             self.release()
             raise _unusable(self.root, error) from error
 
-    def note_places(self, places: Sequence[str], stores: Sequence[str | None] = ()) -> None:
-        """Write into the lock where the server listens and which stores it reads, for commands beside it."""
+    def note_places(self, places: Sequence[str]) -> None:
+        """Write into the lock where the server listens, for who checks a start beside it."""
         if self._lock is not None:
-            lines = [*places, *(_OF_STORE + url for url in stores if url is not None)]
-            os.pwrite(self._lock, "".join(f"{line}\n" for line in lines).encode(), 0)
+            os.pwrite(self._lock, "".join(f"{place}\n" for place in places).encode(), 0)
 
     def places(self) -> list[str] | None:
         """Return where the server listens that has claimed the folder, empty if it does not say; None: none has."""
-        noted = self._noted()
-        return None if noted is None else [line for line in noted if not line.startswith(_OF_STORE)]
-
-    def stores(self) -> list[str] | None:
-        """Return the URLs of the stores that the server reads which has claimed the folder; None: none has."""
-        noted = self._noted()
-        return [each.removeprefix(_OF_STORE) for each in noted if each.startswith(_OF_STORE)] if noted else noted
-
-    def _noted(self) -> list[str] | None:
         try:
             with self.lock.open("rb") as lock:
                 try:

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -32,8 +33,10 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.moves import Claim, Left, Moves, Selection
 from wavstream.conversion.verification import differences
 from wavstream.errors import DependencyError, StoreError, WavstreamError
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.service.data_folder import DataFolder
+from wavstream.settings import StorageSettings
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectStore
@@ -49,6 +52,7 @@ LEASE = timedelta(hours=1)
 _PAGE = 500
 _COPY_BYTES = 1 << 20
 _NAMED = 5
+_OF_STORE = "store "
 
 
 @dataclass(slots=True)
@@ -153,6 +157,8 @@ class Migration:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        if self._target is not None:
+            await self._remove_left_copies()
         await self._remove_what_is_left()
         return self.done
 
@@ -298,6 +304,14 @@ class Migration:
             await self._moves.forget(recording.id)
         return Claim.HELD if row is not None and is_there and row.hold is not None else Claim.GONE
 
+    async def _remove_left_copies(self) -> None:
+        """Remove files here of which an ended run has written that they lie in a store, as a start of a server does."""
+        walk = self._local.walk_everything()
+        while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _PAGE))):
+            stored = await self._catalog.uploads.stored_among({each for key in keys for each in ids_in(key)})
+            for key in keys.intersection(stored):
+                await asyncio.to_thread(self._local.let_go, key)
+
     async def _remove_what_is_left(self) -> None:
         """Remove objects that no row names, those of ended runs too, once nobody reads them (rules 1 and 2)."""
         has_server = await asyncio.to_thread(self._has_server)
@@ -352,6 +366,16 @@ class Migration:
 
 class _NotAsRecorded(WavstreamError):
     """A file, or its object, is gone or another than its receipt says."""
+
+
+def lines_of_stores(settings: StorageSettings) -> list[str]:
+    """Return what a server notes in its lock of the stores that it reads, beside where it listens."""
+    return [_OF_STORE + url for url in (settings.url, settings.backup_url) if url is not None]
+
+
+def stores_in(lines: Sequence[str]) -> list[str]:
+    """Return the URLs of the stores that a server has noted."""
+    return [line.removeprefix(_OF_STORE) for line in lines if line.startswith(_OF_STORE)]
 
 
 def named(failed: dict[str, str]) -> str:

@@ -21,7 +21,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavstream.catalog.copying import every_recording
+from wavstream.catalog.copying import (
+    check_empty,
+    check_unused,
+    copy_catalog_rows,
+    every_recording,
+    make_catalog,
+    reading,
+)
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.schema import upgrade
 from wavstream.conversion.verification import differences
 from wavstream.errors import OperatorError
@@ -74,16 +82,14 @@ def restore_backup(
     backup: Path,
     folder: DataFolder,
     *,
-    put_rows: Callable[[Path], None] | None = None,
     has_store: bool = False,
     is_partial: bool = False,
     on_progress: Callable[[int], None] = lambda _files: None,
 ) -> Restored:
     """Put the backup into the data folder. Blocks; raise OperatorError, and then nothing of it is left.
 
-    ``put_rows`` takes the catalog, in a SQLite file, to where it is kept; None: that file is it. ``has_store``: files
-    are uploaded from here. ``is_partial``: what is whole of a damaged backup is wanted. ``on_progress`` takes how many
-    files are there.
+    ``has_store``: files are uploaded from here. ``is_partial``: what is whole of a damaged backup is wanted.
+    ``on_progress`` takes how many files are there.
     """
     manifest = _look(backup, folder, is_partial=is_partial)
     _clear(folder)
@@ -106,7 +112,7 @@ def restore_backup(
             raise
         os.sync()
         folder.keep_owner(below=True)
-        _move(place, folder, put_rows)
+        _move(place, folder)
         os.sync()
     finally:
         folder.release()
@@ -124,6 +130,7 @@ def _look(backup: Path, folder: DataFolder, *, is_partial: bool) -> Manifest | N
     if folder.root.exists() and backup.resolve() in (folder.root.resolve(), *folder.root.resolve().parents):
         raise OperatorError(f"{backup} is the data folder itself, or has it in it: name the folder of a backup")
     _check_empty(folder)
+    _check_database(folder)
     manifest = read_manifest(backup)
     if manifest is not None and not is_partial:
         check_hashes(backup, manifest)
@@ -148,6 +155,15 @@ def _check_empty(folder: DataFolder) -> None:
         )
 
 
+def _check_database(folder: DataFolder) -> None:
+    """Raise OperatorError unless the server's database, if the catalog is in one, is empty (rule 5)."""
+    if isinstance(folder.database, PostgresPlace):
+        make_catalog(folder.database)
+        check_unused(folder.database)
+        with reading(folder.database) as connection:
+            check_empty(connection, folder.database.name)
+
+
 def _clear(folder: DataFolder) -> None:
     """Remove what an ended restore has left."""
     if not (folder.root / RESTORING).exists():
@@ -162,18 +178,18 @@ def _clear(folder: DataFolder) -> None:
     shutil.rmtree(folder.root / RESTORING)
 
 
-def _move(place: Path, folder: DataFolder, put_rows: Callable[[Path], None] | None) -> None:
+def _move(place: Path, folder: DataFolder) -> None:
     """Move all to where it belongs, the catalog last (rule 2)."""
     catalog = place / folder.catalog.name
     for each in place.iterdir():
         if each != catalog:
             os.rename(each, folder.root / each.name)
-    if put_rows is None:
+    if folder.database == folder.catalog:
         os.rename(catalog, folder.catalog)
-    else:
-        put_rows(catalog)  # rule 5
-        catalog.unlink()
-    place.rmdir()
+        place.rmdir()
+        return
+    copy_catalog_rows(catalog, folder.database)  # rule 5
+    shutil.rmtree(place)
 
 
 class _Restore:

@@ -13,6 +13,8 @@ from wavstream.settings import load as load_settings
 app = typer.Typer()
 storage = typer.Typer(no_args_is_help=True, help="The store that finished files are uploaded to: a look, and a move.")
 app.add_typer(storage, name="storage")
+catalog = typer.Typer(no_args_is_help=True, help="Where rows are kept: a file of the data folder, or PostgreSQL.")
+app.add_typer(catalog, name="catalog")
 
 
 @storage.command("check")
@@ -62,3 +64,19 @@ def storage_migrate(
             is_dry=dry_run,
         )
     )
+
+
+@catalog.command("move")
+def catalog_move(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="postgresql://..., empty; local: the data folder's own file; or sqlite:PATH."
+        ),
+    ],
+    config: Config = None,
+) -> None:
+    """Copy the catalog to PostgreSQL or back, each row compared; the server must not run. The former one stays."""
+    from wavstream.cli.catalog_move import run_catalog_move
+
+    run_catalog_move(to, load_settings(config), console)
