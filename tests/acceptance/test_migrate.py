@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -137,8 +138,23 @@ class Two:
         }
 
 
+@pytest.fixture(scope="module")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with ``COUNT`` recordings, to be copied."""
+    data = tmp_path_factory.mktemp("recorded") / "data"
+
+    async def record() -> None:
+        async with recorder(data) as (client, _):
+            for number in range(COUNT):
+                await recorded(client, f"call-{number}")
+
+    asyncio.run(record())
+    return data
+
+
 @pytest.fixture
-def two(weed: Weed, tmp_path: Path) -> Two:
+def two(weed: Weed, recorded_once: Path, tmp_path: Path) -> Two:
+    shutil.copytree(recorded_once, tmp_path / "data")
     return Two(weed, tmp_path / "data")
 
 
@@ -146,15 +162,6 @@ async def recorded(client: Recorder, session_id: str) -> dict[str, Any]:
     recording = await client.start(session_id)
     await client.play_at_once(session_id, Leg("a", SAID[:, None]))
     return await client.until(recording)
-
-
-async def record(data: Path, count: int = COUNT) -> dict[str, bytes]:
-    """Record some calls without a store; return what the data folder has then of them."""
-    async with recorder(data) as (client, _):
-        for number in range(count):
-            await recorded(client, f"call-{number}")
-    root = data / "recordings"
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def is_audio(content: bytes, sha256: str) -> bool:
@@ -172,7 +179,7 @@ STAGES = [
 async def test_a_move_that_is_killed_goes_on_when_it_is_run_again_and_ends_with_each_file_in_one_place(
     two: Two, source: str, target: str, stage: str
 ) -> None:
-    before = await record(two.data)
+    before = two.files("local")
     places = {"local": "local", "a": two.a, "b": two.b}
     arguments = {"local": "local", "a": two.url(two.a), "b": two.url(two.b)}
     if source != "local":
@@ -195,7 +202,7 @@ async def test_a_move_that_is_killed_goes_on_when_it_is_run_again_and_ends_with_
 
 
 async def test_files_are_moved_beside_a_server_that_records_and_uploads(two: Two) -> None:
-    before = await record(two.data, 8)
+    before = two.files("local")
     async with recorder(two.data, storage=two.settings) as (client, _):
 
         async def calls() -> list[dict[str, Any]]:
@@ -204,7 +211,7 @@ async def test_files_are_moved_beside_a_server_that_records_and_uploads(two: Two
         moved, late = await asyncio.gather(two.migrate(two.url(two.b)), calls())
 
         async def all_are_there() -> bool:
-            return len([key for key in two.files(two.b) if key.endswith(".wav")]) == 16
+            return len([key for key in two.files(two.b) if key.endswith(".wav")]) == COUNT + 8
 
         await until(all_are_there)
         await until(lambda: _is_nothing_queued(two))
@@ -228,7 +235,7 @@ async def _is_nothing_queued(two: Two) -> bool:
 
 
 async def test_a_server_that_would_not_read_the_store_keeps_the_files_where_they_are(two: Two) -> None:
-    before = await record(two.data, 1)
+    before = two.files("local")
     async with recorder(two.data):
         refused = await two.migrate(two.url(two.b))
 
@@ -238,7 +245,7 @@ async def test_a_server_that_would_not_read_the_store_keeps_the_files_where_they
 
 
 async def test_a_store_that_refuses_is_named_and_nothing_is_lost(two: Two) -> None:
-    before = await record(two.data, 2)
+    before = two.files("local")
     mine = {"WAVSTREAM_STORAGE__ACCESS_KEY_ID": READ_ONLY_KEY, "WAVSTREAM_STORAGE__SECRET_ACCESS_KEY": SECRET}
 
     refused = await two.migrate(two.url(two.b), **mine)
@@ -253,7 +260,6 @@ async def test_a_store_that_refuses_is_named_and_nothing_is_lost(two: Two) -> No
 
 
 async def test_a_check_says_what_a_store_takes_and_whose_it_is(two: Two) -> None:
-    await record(two.data, 1)
     mine = {"WAVSTREAM_STORAGE__ACCESS_KEY_ID": READ_ONLY_KEY, "WAVSTREAM_STORAGE__SECRET_ACCESS_KEY": SECRET}
 
     good = await two.run("storage", "check")
