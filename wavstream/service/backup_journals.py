@@ -3,8 +3,9 @@
 1. Journals are copied before the catalog: one of a recording that ends meanwhile is there still when its row is copied
    as unfinished. A copy ends where the journal did at that moment, in the middle of a record perhaps: recovery reads it
    as what a crash leaves.
-2. With each copy of the catalog those are dropped again of whose sessions nothing is unfinished in it, and segments
-   that are gone from the data folder: what was erased meanwhile is said in none.
+2. With each copy of the catalog they are copied once more, as far as they are still there: so a call that has begun
+   since is in it, and each with what was said until then. Those are dropped of whose sessions nothing is unfinished in
+   that catalog, and segments that are gone from the data folder: what was erased meanwhile is said in none.
 3. What was set aside as damaged is not in a backup.
 """
 
@@ -37,15 +38,17 @@ class BackupJournals:
 
     def copy(self) -> None:
         """Copy all that there are (rule 1); raise OSError."""
-        self._target.mkdir(mode=FOLDER)
-        self._own(self._target)
+        if not self._target.exists():
+            self._target.mkdir(mode=FOLDER)
+            self._own(self._target)
         for key, segments in journals_in(self._source).journals.items():
             for number in segments:
                 with suppress(FileNotFoundError):  # its recordings are finished
                     self._put(segment_path(self._source, key, number), segment_path(self._target, key, number))
 
     def keep(self, sessions: Collection[Session]) -> int:
-        """Drop the journals of all other sessions, and segments that are gone (rule 2); return how many are kept."""
+        """Copy them again, and drop what is not of these sessions, or gone (rule 2); return how many are kept."""
+        self.copy()
         live = journals_in(self._source).journals
         kept = 0
         for key, segments in journals_in(self._target).journals.items():
@@ -64,6 +67,12 @@ class BackupJournals:
         return kept
 
     def _put(self, source: Path, target: Path) -> None:
-        shutil.copyfile(source, target)
-        target.chmod(FILE)
-        self._own(target)
+        part = target.with_suffix(".part")
+        try:
+            shutil.copyfile(source, part)
+        except FileNotFoundError:
+            part.unlink(missing_ok=True)
+            raise
+        part.chmod(FILE)
+        self._own(part)
+        part.rename(target)
