@@ -4,8 +4,9 @@
    (``queue``, by ``Recordings``), and is due at once. Without a store nothing is queued.
 2. Before a store is sent anything, the row says to which (``note_try``): whatever ends the process, it is known where
    something may have been left.
-3. ``finish`` writes where the file lies, removes the row and announces it, in one transaction. A recording that was
-   erased meanwhile is not found there: then the row stays, and who uploads takes back what it has put.
+3. ``finish`` writes where the file lies, removes the row and announces it, in one transaction. Where another store may
+   have something too, as one whose answer was lost, the row stays until that is removed. A recording that was erased
+   meanwhile is not found there: then the row stays, and who uploads takes back what it has put.
 4. The oldest goes first. One that fails waits, and holds up none of the others.
 5. Where a program is to be run for what was uploaded, ``finish`` writes that too: it is run until it has succeeded, or
    was tried as often as it is (``catalog/stored_runs.py``), whatever ends the server in between.
@@ -82,6 +83,10 @@ _STORED = Prepared("""
 _FORGET = Prepared("DELETE FROM uploads WHERE recording_id = :recording")
 _HASTEN = Prepared("UPDATE uploads SET due_us = 0 WHERE recording_id = :recording AND due_us > 0")
 _HASTEN_ALL = text("UPDATE uploads SET due_us = 0 WHERE due_us > 0 AND attempts > 0")
+_TRIED = Prepared("SELECT tried_json FROM uploads WHERE recording_id = :recording")
+_LEFT = Prepared("""
+    UPDATE uploads SET tried_json = :tried, due_us = 0, attempts = 0, error = NULL WHERE recording_id = :recording
+""")
 _RUN = Prepared("""
     INSERT INTO stored_runs (recording_id, due_us) VALUES (:recording, 0) ON CONFLICT (recording_id) DO NOTHING
 """)
@@ -178,7 +183,12 @@ class Uploads:
         def write(connection: Connection) -> tuple[bool, set[str]]:
             if _STORED.run(connection, values) != 1:
                 return False, set()
-            _FORGET.run(connection, {"recording": recording_id})
+            tried = _TRIED.row(connection, {"recording": recording_id})
+            others = [each for each in _urls(tried["tried_json"] if tried else "[]") if each != stored.url]
+            if others:
+                _LEFT.run(connection, {"recording": recording_id, "tried": json_text(others)})
+            else:
+                _FORGET.run(connection, {"recording": recording_id})
             if runs_program:
                 _RUN.run(connection, {"recording": recording_id})
             return True, self._outbox.add(connection, facts)
@@ -190,6 +200,9 @@ class Uploads:
     async def forget(self, recording_id: str) -> None:
         """Note that nothing of it is left in any store but what its row says."""
         await self._database.write(lambda connection: _FORGET.run(connection, {"recording": recording_id}))
+
+
+_urls: Any = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def _utc(moment_us: int | None) -> datetime | None:
@@ -205,5 +218,5 @@ def _upload(row: Any) -> Upload:
         due=utc(row["due_us"]),
         attempts=row["attempts"],
         error=row["error"],
-        tried=tuple(msgspec.json.decode(row["tried_json"])),
+        tried=_urls(row["tried_json"]),
     )

@@ -115,7 +115,8 @@ class Programs:
                 await asyncio.sleep(_CATALOG_WAIT_S)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait_for_s)
+                async with asyncio.timeout(wait_for_s):  # not ``wait_for``, which forgets that it was cancelled
+                    await self._woken.wait()
 
     async def _begin(self) -> None:
         if len(self._running) >= AT_ONCE:

@@ -4,8 +4,8 @@
    is there at the next start, and is tried again: to the same key, and not sent again where it is there already.
 2. Before anything is put, the row says where (``note_try``). Sidecar and waveform go first, then the file; then one
    transaction says where it lies and announces it, and only then what is here goes.
-3. A recording that was erased meanwhile is taken back from every store that may have something of it, tried until they
-   let it go, and then its row is forgotten.
+3. A recording that was erased meanwhile is taken back from every store that may have something of it, and one that lies
+   in a store now from every other one; tried until they let it go, and then its row is forgotten.
 4. No store is given anything before its marker says that it is ours (``storage/probe.py``). At the start that may be
    unknown still: the store may have been away.
 5. On a full disk an upload is what makes room, and its rows need some: they take it from the reserve file.
@@ -67,7 +67,7 @@ class UploadCounts:
     failed: int = 0
     """Tries."""
     taken_back: int = 0
-    """Recordings that were erased while they were uploaded."""
+    """Recordings of which something was deleted where it does not belong, most of them erased meanwhile."""
     times: Histogram = field(default_factory=lambda: Histogram(UPLOAD_BOUNDS_S), compare=False)
     """Seconds since a recording's stop until a store has it."""
 
@@ -164,7 +164,8 @@ class Uploader:
                 self._catalog_failed(error)
                 wait_s = _CATALOG_WAIT_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # not ``wait_for``, which forgets that it was cancelled
+                    await self._woken.wait()
 
     async def _begin_tries(self) -> None:
         free = self._at_once - len(self._running)
@@ -189,13 +190,13 @@ class Uploader:
 
     async def _wait_s(self) -> float:
         """Return how long there is nothing to do, if nobody wakes it."""
+        if (pause_s := self._look_at_s - self._clock_s()) > 0:
+            return pause_s
         waits = [RESCAN_S]
         if (next_at := await self._uploads.next_due(self._now())) is not None:
             waits.append(max((next_at - self._now()).total_seconds(), 0.0))
         if self._is_held_up and (probe_s := self._schedule.probe_wait_s(self._clock_s())) is not None:
             waits.append(probe_s)
-        if (pause_s := self._look_at_s - self._clock_s()) > 0:
-            return min(max(pause_s, *waits), RESCAN_S)
         return min(waits)
 
     async def _count(self) -> None:
@@ -238,9 +239,9 @@ class Uploader:
         elif row.status is not Status.AVAILABLE:
             log.warning("upload_given_up", recording_id=row.id, status=row.status)
             await self._uploads.forget(row.id)
-        elif row.stored is not None:  # somebody else moved it
+        elif row.stored is not None:
             await self._let_go(row)
-            await self._take_back(upload, [each for each in upload.tried if each != row.stored.url])
+            await self._take_back(upload, [url for url in upload.tried if url != row.stored.url])
         else:
             await self._upload(upload, row, urls)
 

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import BinaryIO
-
 import pytest
 
+from tests.support.memory_store import MemoryStore
 from wavstream.errors import StoreError
-from wavstream.storage.object_store import ObjectFacts, ObjectStore, explained
+from wavstream.storage.object_store import explained
 from wavstream.storage.probe import MARKER, claim, probe
 
 MINE, THEIRS = "1" * 32, "2" * 32
 
 
-class MemoryStore(ObjectStore):
-    """A store in memory, which refuses what it is told to."""
-
-    def __init__(self, *, refuses: frozenset[str] = frozenset()) -> None:
-        super().__init__("s3://calls/a", None)
-        self.objects: dict[str, bytes] = {}
-        self.refuses = refuses
-
-    async def put(
-        self, key: str, source: Path | bytes, *, attributes: Mapping[str, str], is_checked: bool = True
-    ) -> str | None:
-        self._may("write")
-        assert isinstance(source, bytes)
-        self.objects[key] = source
-        return None
-
-    async def head(self, key: str) -> ObjectFacts | None:
-        self._may("read")
-        return ObjectFacts(len(self.objects[key]), None, datetime.now(UTC)) if key in self.objects else None
-
-    async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        self._may("read" if length is None else "range")
-        content = self.objects.get(key)
-        return None if content is None else content[start:] if length is None else content[start : start + length]
-
-    def open(self, key: str) -> BinaryIO:
-        return io.BytesIO(self.objects[key])
-
-    async def delete(self, keys: Iterable[str]) -> None:
-        self._may("delete")
-        for key in keys:
-            self.objects.pop(key, None)
-
-    def _may(self, what: str) -> None:
-        if what in self.refuses:
-            raise StoreError("refused", is_refusal=True)
+def a_store(*refuses: str) -> MemoryStore:
+    store = MemoryStore()
+    store.refuses |= {*refuses}
+    return store
 
 
 async def test_a_store_that_can_be_used_has_no_problem_and_nothing_is_left_but_the_marker() -> None:
@@ -71,7 +34,7 @@ async def test_a_store_that_can_be_used_has_no_problem_and_nothing_is_left_but_t
     ("step", "right"), [("write", "s3:PutObject"), ("read", "s3:GetObject"), ("delete", "s3:DeleteObject")]
 )
 async def test_a_right_that_lacks_is_named(step: str, right: str) -> None:
-    findings = await probe(MemoryStore(refuses=frozenset({step})), installation=MINE)
+    findings = await probe(a_store(step), installation=MINE)
 
     (problem,) = [each.problem for each in findings if each.step == step]
     assert problem is not None
