@@ -21,6 +21,7 @@ from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.recordings import Recordings
 from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
@@ -51,13 +52,13 @@ class Catalog:
     uploads: Uploads
 
     @classmethod
-    async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing, is_lost: bool = False) -> Self:
-        """Open the database file, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
+    async def open(cls, where: Path | PostgresPlace, *, is_wanted: IsWanted = _nothing, is_lost: bool = False) -> Self:
+        """Open the database, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
         ``is_wanted`` tells which facts are to be announced, ``is_lost`` whether one that is made takes the place of one
         that was lost.
         """
-        database = await Database.open(path, is_lost=is_lost)
+        database = await Database.open(where, is_lost=is_lost)
         try:
             return await cls.over(database, is_wanted=is_wanted)
         except DependencyError:

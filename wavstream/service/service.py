@@ -148,10 +148,10 @@ class Service:
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
         wanted = wanted_facts(settings.webhooks)
-        is_lost = await asyncio.to_thread(self.folder.has_lost_catalog)
-        if is_lost:
+        is_lost = await asyncio.to_thread(self.folder.is_lost_if_new)
+        if is_lost and self.folder.database == self.folder.catalog:
             log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
-        open_catalog = functools.partial(Catalog.open, self.folder.catalog, is_wanted=wanted, is_lost=is_lost)
+        open_catalog = functools.partial(Catalog.open, self.folder.database, is_wanted=wanted, is_lost=is_lost)
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
