@@ -22,6 +22,7 @@
         NotYetSafe            the disk has not taken a command's record; it is being tried
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
+        CatalogAway           the catalog's database server cannot be reached, or refuses
          DiskRefused           the disk under the catalog fails
            DiskFull              it is full
            DiskReadOnly          it takes no writes at all
@@ -227,6 +228,15 @@ class CatalogDamaged(DependencyError):
 
     is_known = True
     public_text = "The server's catalog is damaged: whoever runs the server has to restore it; its log says how"
+
+
+class CatalogAway(DependencyError):
+    """The catalog's database server cannot be reached, or refuses: look at it, and at the settings `[catalog]`."""
+
+    is_known = True
+    public_text = (
+        "The server's database cannot be reached, or refuses: whoever runs the server has to look at it; try again"
+    )
 
 
 class DiskRefused(DependencyError):

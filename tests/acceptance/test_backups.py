@@ -43,7 +43,7 @@ async def erase(client: Recorder, recording: dict[str, Any]) -> None:
 
 def path_of(recording: dict[str, Any]) -> str:
     """Return its link, without where the server is."""
-    return urlsplit(recording["url"]).path
+    return urlsplit(str(recording["url"])).path
 
 
 def is_said_in(content: bytes) -> bool:

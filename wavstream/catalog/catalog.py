@@ -21,6 +21,7 @@ from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.recordings import Recordings
 from wavstream.catalog.stored_runs import StoredRuns
 from wavstream.catalog.uploads import Uploads
@@ -54,14 +55,19 @@ class Catalog:
 
     @classmethod
     async def open(
-        cls, path: Path, *, is_wanted: IsWanted = _nothing, is_lost: bool = False, has_store: bool = False
+        cls,
+        where: Path | PostgresPlace,
+        *,
+        is_wanted: IsWanted = _nothing,
+        is_lost: bool = False,
+        has_store: bool = False,
     ) -> Self:
-        """Open the database file, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
+        """Open the database, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
         ``is_wanted`` tells which facts are to be announced, ``is_lost`` whether one that is made takes the place of one
         that was lost, ``has_store`` whether files that are finished are to be uploaded.
         """
-        database = await Database.open(path, is_lost=is_lost)
+        database = await Database.open(where, is_lost=is_lost)
         try:
             return await cls.over(database, is_wanted=is_wanted, has_store=has_store)
         except DependencyError:

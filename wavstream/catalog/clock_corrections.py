@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Connection, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.tables import (

@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.json_members import json_number
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.searching import conditions
@@ -88,7 +89,7 @@ _FOUND = Prepared(
     columns=_WRITTEN,
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
-_SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
+_SIZE = json_number(recordings.c.receipt_json, "size_bytes")
 _STORED = Prepared(
     select(_SIZE.label("size_bytes")).where(
         recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
@@ -274,13 +275,13 @@ class Recordings:
 
         def read(connection: Connection) -> tuple[StoredDay, ...]:
             rows = connection.execute(statement)
-            return tuple(StoredDay(utc(day * _DAY_US).date(), count, size or 0) for day, count, size in rows)
+            return tuple(StoredDay(utc(day * _DAY_US).date(), count, int(size or 0)) for day, count, size in rows)
 
         return await self._database.read(read)
 
 
 def _sum_stored(connection: Connection) -> Counter[str]:
-    return Counter({app_id: size or 0 for app_id, size in connection.execute(_SUM_STORED)})
+    return Counter({app_id: int(size or 0) for app_id, size in connection.execute(_SUM_STORED)})
 
 
 def stored_before(connection: Connection, recording: Recording) -> int:

@@ -151,8 +151,8 @@ class Migration:
                 for task in finished:
                     task.result()
                 self._tell(self.done)
-            for task in asyncio.as_completed(running):
-                await task
+            for each in asyncio.as_completed(running):
+                await each
         finally:
             for task in running:
                 task.cancel()

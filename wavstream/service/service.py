@@ -156,11 +156,11 @@ class Service:
             self.links, settings.base_url, settings.recording_base_url, behind=settings.storage.url
         )
         wanted = wanted_facts(settings.webhooks)
-        is_lost = await asyncio.to_thread(self.folder.has_lost_catalog)
-        if is_lost:
+        is_lost = await asyncio.to_thread(self.folder.is_lost_if_new)
+        if is_lost and self.folder.database == self.folder.catalog:
             log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
         open_catalog = functools.partial(
-            Catalog.open, self.folder.catalog, is_wanted=wanted, is_lost=is_lost, has_store=has_store
+            Catalog.open, self.folder.database, is_wanted=wanted, is_lost=is_lost, has_store=has_store
         )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)

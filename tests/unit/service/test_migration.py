@@ -385,7 +385,8 @@ async def test_what_an_ended_run_has_begun_is_gone_on_with_but_not_while_a_serve
 async def test_a_server_that_starts_and_removes_what_it_takes_for_a_left_copy_loses_nothing(place: Place) -> None:
     (recording,) = await place.add(at=place.a)
     migration = place.migration(None)
-    finish, removed = migration._moves.finish, []
+    finish = migration._moves.finish
+    removed: list[bool] = []
 
     async def remove_first(*given: object, **named: object) -> bool:
         if not removed:
