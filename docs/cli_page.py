@@ -26,8 +26,8 @@ out of date. `wavstream --help`, and `--help` behind any command, say the same.
 
 `WAVSTREAM_SERVER` and `WAVSTREAM_API_KEY` stand for `--url` and `--key`.
 
-A server may run on the folder meanwhile, but for `serve`, `recover` and `master-key reset`. `demo`, `replay` and
-`version` need neither.
+A server may run on the folder meanwhile, but for `serve`, `recover`, `restore`, `catalog move` and `master-key reset`.
+`demo`, `replay` and `version` need neither.
 
 Exit codes: 0, it is done; 1, it was tried and failed (a file that does not verify, a request or a stream that was
 refused, a connection that broke: the line on standard error has the `detail` of the answer); 2, it cannot work as it

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.postgres import on_postgres
 from wavstream.settings import OLDER_VARIABLES, PREFIX
 
 # At import, before any test module is: some read settings while they are collected.
@@ -18,6 +22,22 @@ for name in list(os.environ):
 # 19 s of CPU in which each process collects the suite, and an eighth of what the API's unit tests take. So nobody looks
 # until they are all there, and not at them then.
 gc.disable()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that says ``DATABASES`` on each of them: its catalogs, or those of its servers."""
+    if databases := getattr(metafunc.module, "DATABASES", None):
+        if "database" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("catalogs_of_servers")
+        name = "database" if "database" in metafunc.fixturenames else "catalogs_of_servers"
+        metafunc.parametrize(name, databases, indirect=True)
+
+
+@pytest.fixture
+def catalogs_of_servers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give servers that a test starts in this process their catalogs in such a database."""
+    with on_postgres() if request.param == "postgresql" else nullcontext():
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -22,6 +22,7 @@
         NotYetSafe            the disk has not taken a command's record; it is being tried
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
+        CatalogAway           the catalog's database server cannot be reached, or refuses
          DiskRefused           the disk under the catalog fails
            DiskFull              it is full
            DiskReadOnly          it takes no writes at all
@@ -229,6 +230,15 @@ class CatalogDamaged(DependencyError):
     public_text = "The server's catalog is damaged: whoever runs the server has to restore it; its log says how"
 
 
+class CatalogAway(DependencyError):
+    """The catalog's database server cannot be reached, or refuses: look at it, and at the settings `[catalog]`."""
+
+    is_known = True
+    public_text = (
+        "The server's database cannot be reached, or refuses: whoever runs the server has to look at it; try again"
+    )
+
+
 class DiskRefused(DependencyError):
     """The disk under the catalog fails, is full or read-only: look at the disk."""
 
@@ -278,10 +288,12 @@ class StoreError(DependencyError):
     is_known = True
     public_text = "The store of the recordings cannot be reached, or refuses: whoever runs the server has to look at it"
 
-    def __init__(self, message: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, message: str, *, is_lasting: bool = False, is_refusal: bool = False) -> None:
         super().__init__(message)
-        self.is_lasting = is_lasting
+        self.is_lasting = is_lasting or is_refusal
         """Whether waiting alone will not help: a name or a right is wrong."""
+        self.is_refusal = is_refusal
+        """Whether it is a right that lacks, and all else is as it should be."""
 
 
 class InternalError(WavstreamError):

@@ -9,11 +9,13 @@ from collections.abc import Awaitable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from tests.support.recorder import Recorder, recorder
+from tests.support.recorder import Recorder, hear, recorder
 from tests.support.speech import noise
 from wavstream.service.backup import make_backup
 from wavstream.service.data_folder import DataFolder
+from wavstream.service.restore import restore_backup
 from wavstream.simulator.caller import Leg
 
 RATE_HZ = 8000
@@ -37,6 +39,17 @@ async def recorded(client: Recorder, session_id: str) -> dict[str, Any]:
 
 async def erase(client: Recorder, recording: dict[str, Any]) -> None:
     assert (await client.http.delete(f"/v1/recordings/{recording['id']}")).status_code == 204
+
+
+def path_of(recording: dict[str, Any]) -> str:
+    """Return its link, without where the server is."""
+    return urlsplit(str(recording["url"])).path
+
+
+def is_said_in(content: bytes) -> bool:
+    """Return whether a file begins with what the call said."""
+    samples, _ = hear(content)
+    return bool((samples[: len(SAID), 0] == SAID).all())
 
 
 async def fetched(client: Recorder, *recordings: dict[str, Any]) -> list[bytes]:
@@ -113,14 +126,77 @@ async def test_a_backup_has_every_file_of_its_rows_whatever_ends_and_is_erased_w
         await client.until(runs_on)
         files = await fetched(client, kept, ends_soon)
 
-    assert (made.unfinished, made.lacking) == (1, ())
+    assert (made.unfinished, made.journals, made.lacking) == (1, 1, ())
     assert len(late) == 3
     assert {path.stat().st_mode & 0o777 for path in backup.rglob("*") if path.is_file()} == {0o600}
-    assert {path.name for path in backup.iterdir()} == {"catalog.db", "recordings", "master.key", "link-keys.json"}
+    assert {path.name for path in backup.iterdir()} == {
+        "backup.json", "catalog.db", "journal", "recordings", "master.key", "link-keys.json"
+    }  # fmt: skip
     assert {path.stem for path in backup.rglob("*.wav")} == {kept["id"], ends_soon["id"]}
 
-    shutil.copytree(backup, tmp_path / "restored")
-    async with recorder(tmp_path / "restored") as (client, _):
+    await asyncio.to_thread(restore_backup, backup, DataFolder(tmp_path / "restored"))
+    async with recorder(tmp_path / "restored", reconnect_wait_s=0.1) as (client, _):
         assert await fetched(client, kept, ends_soon) == files
-        assert await client.until(runs_on, "failed")
+        assert path_of(await client.get(kept)) == path_of(kept)
+        ran = await client.until(runs_on)
+        assert (ran["end_reason"], ran["duration_ms"] >= 500) == ("recovered", True)
+        assert is_said_in(await client.fetch(ran))
         assert (await client.http.get(f"/v1/recordings/{erased_soon['id']}")).json()["status"] == "deleted"
+
+
+async def test_calls_that_run_while_a_backup_is_made_are_all_there_after_a_restore(tmp_path: Path) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    async with recorder(data) as (client, _):
+        before = [await recorded(client, f"before-{number}") for number in range(3)]
+        running = [await begun(client, f"runs-{number}") for number in range(6)]
+
+        async def end_some() -> list[dict[str, Any]]:
+            for recording, socket in running[:3]:
+                await socket.close()
+                await client.until(recording)
+            return [await recorded(client, f"meanwhile-{number}") for number in range(3)]
+
+        made, meanwhile = await asyncio.gather(asyncio.to_thread(make_backup, DataFolder(data), backup), end_some())
+        known = [*before, *(recording for recording, _ in running[:3])]
+        files = {each["id"]: await client.fetch(await client.until(each)) for each in (*known, *meanwhile)}
+        for _, socket in running[3:]:
+            await socket.close()
+
+    assert made.lacking == ()
+    await asyncio.to_thread(restore_backup, backup, DataFolder(tmp_path / "restored"))
+    async with recorder(tmp_path / "restored", reconnect_wait_s=0.1) as (client, _):
+        for each in before:
+            assert await client.fetch(await client.until(each)) == files[each["id"]]
+        for recording, _ in running:
+            done = await client.until(recording)
+            content = await client.fetch(done)
+            assert content == files.get(recording["id"]) or done["end_reason"] == "recovered"
+            assert is_said_in(content)
+        for each in meanwhile:
+            answer = await client.http.get(f"/v1/recordings/{each['id']}")
+            assert answer.status_code == 404 or await client.fetch(await client.until(each)) == files[each["id"]]
+
+
+async def test_a_recording_that_was_erased_is_said_in_no_journal_of_a_backup(tmp_path: Path) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    async with recorder(data) as (client, _):
+        recording, socket = await begun(client, "erased")
+        loop = asyncio.get_running_loop()
+
+        async def erase_it() -> None:
+            await socket.close()
+            await client.until(recording)
+            await erase(client, recording)
+
+        def meanwhile(what: str, _done: int) -> None:
+            if what == "catalog" and not erased:
+                erased.append(True)
+                asyncio.run_coroutine_threadsafe(erase_it(), loop).result(30)
+
+        erased: list[bool] = []
+        await asyncio.to_thread(make_backup, DataFolder(data), backup, on_progress=meanwhile)
+
+    assert erased
+    assert {path.name for path in backup.rglob("*") if path.is_file()} == {
+        "backup.json", "catalog.db", "master.key", "link-keys.json"
+    }  # fmt: skip

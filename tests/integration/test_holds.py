@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.support.sessions import at
 from tests.support.waiting import begun
 from tests.unit.sessions.test_commands import CommandsHarness
@@ -22,6 +23,8 @@ from wavstream.model.recording import LegalHold, Recording, Status
 from wavstream.model.times import utc
 from wavstream.retention.holds import Holds
 from wavstream.retention.sweeper import Sweeper, Swept
+
+DATABASES = BOTH
 
 KEPT = timedelta(hours=24)
 STOPPED = utc(at(5))

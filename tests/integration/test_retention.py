@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.support.erasing import an_eraser
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.support.recordings import a_recording
 from tests.support.sessions import QuietRecorder
 from wavstream.catalog.catalog import Catalog
@@ -21,6 +22,8 @@ from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import ROWS_AT_ONCE
 from wavstream.retention.sweeper import FIRST_RETRY, Sweeper, Swept
 from wavstream.storage.local import LocalStorage
+
+DATABASES = BOTH
 
 NOW = datetime(2026, 8, 21, 12, tzinfo=UTC)
 

@@ -19,6 +19,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.support.processes import Process, start
 from tests.support.receiver import WAIT_S, Answer, Received, Receiver, always
 from tests.support.recordings import a_recording
@@ -48,6 +49,8 @@ from wavstream.webhooks.dispatcher import RESCAN_S, Dispatcher
 from wavstream.webhooks.message import MessageBuilder
 from wavstream.webhooks.resolver import PublicResolver
 from wavstream.webhooks.signing import new_secret, rotated
+
+DATABASES = BOTH
 
 SEAL = SecretBox(b"m" * 32)
 REFUSE = always(Answer(500))

@@ -28,7 +28,7 @@ from tests.support.sessions import Handle, at, introduction
 from tests.support.speech import silence
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.write_thread import Write
+from wavstream.catalog.engine import Write
 from wavstream.dialects.events import Frame
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status

@@ -7,16 +7,19 @@ import functools
 import math
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
 
+from tests.support.postgres import lent_catalog
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.database import Database, Read
+from wavstream.catalog.engine import Write
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.schema import upgrade
-from wavstream.catalog.write_thread import Write
 from wavstream.errors import DependencyError
 
 T = TypeVar("T")
@@ -25,10 +28,10 @@ FOREVER = math.inf
 
 
 class FaultyDatabase(Database):
-    """A database in a file. Reads and writes go by the method of the repository that asks, as ``Recordings.save``."""
+    """A real database. Reads and writes go by the method of the repository that asks, as ``Recordings.save``."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, where: Path | PostgresPlace) -> None:
+        super().__init__(where)
         self._loop = asyncio.get_running_loop()
         self.asked: list[str] = []
         """Every read and write so far."""
@@ -41,10 +44,11 @@ class FaultyDatabase(Database):
         """Set when a write waits for its gate."""
 
     @classmethod
-    async def open(cls, path: Path, *, is_lost: bool = False) -> Self:
-        """Open the file; a new one is a copy, which is made faster than by all migrations."""
-        await asyncio.to_thread(make_if_missing, path)
-        return cls(path)
+    async def open(cls, where: Path | PostgresPlace, *, is_lost: bool = False) -> Self:
+        """Open the database; a new file is a copy, which is made faster than by all migrations."""
+        if isinstance(where, Path):
+            await asyncio.to_thread(make_if_missing, where)
+        return cls(where)
 
     async def read(self, read: Read[T]) -> T:
         self._fail_if_asked_to(read)
@@ -68,10 +72,13 @@ class FaultyDatabase(Database):
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[FaultyDatabase]:
-    opened = await FaultyDatabase.open(tmp_path / "catalog.db")
-    yield opened
-    await opened.close()
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FaultyDatabase]:
+    """Return one in a file; a module that says ``DATABASES = BOTH`` is given each (tests/conftest.py)."""
+    kind = getattr(request, "param", "sqlite")
+    with nullcontext(tmp_path / "catalog.db") if kind == "sqlite" else lent_catalog() as where:
+        opened = await FaultyDatabase.open(where)
+        yield opened
+        await opened.close()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.faulty_database import make_if_new
 from tests.support.no_disk import no_disk
+from tests.support.postgres import catalog_settings
 from tests.support.processes import Process, entered, start
 from tests.support.truth import Truth, again_if_too_slow, witnessed
 from tests.support.waiting import WAIT_S, until
@@ -189,7 +190,8 @@ async def recorder(
     await asyncio.to_thread(make_if_new, data_dir)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    chosen, wall = Settings(port=0, data_dir=data_dir, **settings), wall or Wall()
+    chosen = Settings(port=0, data_dir=data_dir, **await asyncio.to_thread(catalog_settings, data_dir), **settings)
+    wall = wall or Wall()
     clock = UnixClock(unix_us(wall())) if wall.steady_us else None  # as on a machine, where it is read from the wall
     async with running(chosen, wall=wall, clock=clock, steady_us=wall.steady_us) as (service, _):
         client = Recorder(service.settings.base_url, service=service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -68,6 +68,8 @@ class ApiDependencies:
     quotas: Quotas = field(default_factory=Quotas)
     losses: Callable[[], Sequence[str]] = tuple
     """Return what was lost since the start with folders that were removed, a sentence each."""
+    uploads: Callable[[], Awaitable[Mapping[str, object] | None]] | None = None
+    """Return what waits to be uploaded, or None where that cannot be told now; None: there is no store."""
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

@@ -21,6 +21,17 @@ class Health(Document):
     status: str
 
 
+class WaitingUploads(Document):
+    """What waits to be uploaded to the store; a store that is away keeps no call from being recorded."""
+
+    waiting: int
+    """Files."""
+    oldest_s: float
+    """Seconds since the stop of the one that waits longest."""
+    error: str | None
+    """Why the oldest that has failed did; null: none has."""
+
+
 class Readiness(Document):
     """Whether the server can take calls, and if not, why."""
 
@@ -31,6 +42,8 @@ class Readiness(Document):
     """A sentence each; empty: it can."""
     lost: Sequence[str] = ()
     """What was lost since the start, with folders that were removed, a sentence each; left out where nothing was."""
+    uploads: WaitingUploads | None = None
+    """Left out where there is no store."""
 
 
 def routes(parts: ApiDependencies) -> APIRouter:
@@ -67,7 +80,9 @@ def routes(parts: ApiDependencies) -> APIRouter:
         reasons = list(await parts.readiness())
         body = {"ready": not reasons, "reasons": reasons}
         lost = {"lost": list(parts.losses())} if parts.losses() else {}
-        return JSONResponse(body | lost, status_code=503 if reasons else 200)
+        waiting = None if parts.uploads is None else await parts.uploads()
+        uploads = {} if waiting is None else {"uploads": waiting}
+        return JSONResponse(body | lost | uploads, status_code=503 if reasons else 200)
 
     @router.get(
         "/metrics",

@@ -47,6 +47,19 @@ class Finished(OfRecording):
     """Seconds, rounded half up."""
 
 
+class Stored(OfRecording):
+    """What is told of a file that lies in a store."""
+
+    recording_url: str
+    store: str
+    """The store, as `storage.url` or `storage.backup_url` has it."""
+    key: str
+    """Where in it."""
+    size_bytes: int
+    audio_sha256: str
+    """Of the bytes after the file's header, hex."""
+
+
 class Failed(OfRecording):
     """What is told of a recording that has no file."""
 
@@ -89,6 +102,25 @@ class RecordingCompleted(Finished, Message):
     data: Finished
 
 
+class RecordingStored(Stored, Message):
+    """The file lies in the store; told to apps that name this event."""
+
+    model_config = _example(
+        "recording.stored",
+        3,
+        recording_url="https://rec.example.com/files/0d6c.wav",
+        store="s3://calls/2026",
+        key="shop/2026-11-01/0d6c8d5f.wav",
+        size_bytes=992_080,
+        audio_sha256="9f" * 32,
+        command_uid=_COMMAND_UID,
+        recording_id=_RECORDING_ID,
+    )
+
+    event: Literal["recording.stored"]
+    data: Stored
+
+
 class RecordingFailed(Failed, Message):
     """A recording ended without a file, also one in which no audio arrived."""
 
@@ -127,6 +159,8 @@ def told() -> APIRouter:
 
     async def completed(_body: RecordingCompleted, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
+    async def stored(_body: RecordingStored, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
+
     async def failed(_body: RecordingFailed, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
     async def result(_body: CommandResult, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
@@ -134,6 +168,7 @@ def told() -> APIRouter:
     for event, endpoint, summary in (
         ("recording.started", started, "A recording has begun"),
         ("recording.completed", completed, "A file can be fetched"),
+        ("recording.stored", stored, "A file lies in the store"),
         ("recording.failed", failed, "A recording ended without a file"),
         ("command.result", result, "A command was carried out, or was not"),
     ):

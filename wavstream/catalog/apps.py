@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, exists, func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.app_keys import has_changed, insert_key, put_key
-from wavstream.catalog.database import Database
+from wavstream.catalog.database import Database, Write
 from wavstream.catalog.tables import (
     app_keys,
     apps,
@@ -27,7 +27,6 @@ from wavstream.catalog.tables import (
     outbox_sequences,
     removed_apps,
 )
-from wavstream.catalog.write_thread import Write
 from wavstream.model.app import MAIN_KEY, App, WebhookTarget, app_generation, app_id_of, app_name
 from wavstream.model.times import unix_us, utc
 

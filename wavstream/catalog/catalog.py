@@ -21,7 +21,9 @@ from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.stored_runs import StoredRuns
 from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
 from wavstream.model.app import WebhookTarget
@@ -49,26 +51,34 @@ class Catalog:
     holds: HoldRegister
     erasures: Erasures
     uploads: Uploads
+    stored_runs: StoredRuns
 
     @classmethod
-    async def open(cls, path: Path, *, is_wanted: IsWanted = _nothing, is_lost: bool = False) -> Self:
-        """Open the database file, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
+    async def open(
+        cls,
+        where: Path | PostgresPlace,
+        *,
+        is_wanted: IsWanted = _nothing,
+        is_lost: bool = False,
+        has_store: bool = False,
+    ) -> Self:
+        """Open the database, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
         ``is_wanted`` tells which facts are to be announced, ``is_lost`` whether one that is made takes the place of one
-        that was lost.
+        that was lost, ``has_store`` whether files that are finished are to be uploaded.
         """
-        database = await Database.open(path, is_lost=is_lost)
+        database = await Database.open(where, is_lost=is_lost)
         try:
-            return await cls.over(database, is_wanted=is_wanted)
+            return await cls.over(database, is_wanted=is_wanted, has_store=has_store)
         except DependencyError:
             await database.close()
             raise
 
     @classmethod
-    async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing) -> Self:
-        """Make the repositories over an open database."""
+    async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing, has_store: bool = False) -> Self:
+        """Make the repositories over an open database; ``has_store``: see ``open``."""
         outbox = Outbox(database, is_wanted)
-        recordings = Recordings(database, outbox)
+        recordings = Recordings(database, outbox, has_store=has_store)
         return cls(
             database=database,
             recordings=recordings,
@@ -82,4 +92,5 @@ class Catalog:
             holds=HoldRegister(database),
             erasures=Erasures(database, recordings, outbox),
             uploads=Uploads(database, outbox),
+            stored_runs=StoredRuns(database),
         )

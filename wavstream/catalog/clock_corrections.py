@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Connection, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.tables import (
@@ -29,6 +29,8 @@ from wavstream.catalog.tables import (
     operations,
     outbox,
     outbox_sequences,
+    stored_runs,
+    uploads,
 )
 from wavstream.catalog.tables import recordings as recordings_table
 from wavstream.clock import BootClocks, ClockJump
@@ -43,6 +45,7 @@ _MOMENTS: tuple[Column[Any], ...] = (
     outbox.c.begun_us,
     outbox.c.done_us,
     outbox_sequences.c.used_us,
+    uploads.c.since_us,
 )
 
 
@@ -90,8 +93,9 @@ def _move(connection: Connection, jump: ClockJump, setting: BootClocks | None) -
     made = update(app_keys).where(keys.created_us.between(since_us, until_us))
     connection.execute(made.values(created_us=keys.created_us + by_us, expires_us=keys.expires_us + by_us))
     if by_us < 0:  # where it was put forth, what waits is due a little early
-        late = update(outbox).where(outbox.c.due_us > until_us + by_us)
-        connection.execute(late.values(due_us=outbox.c.due_us + by_us))
+        for due in (outbox.c.due_us, uploads.c.due_us, stored_runs.c.due_us):
+            late = update(due.table).where(due > until_us + by_us)
+            connection.execute(late.values({due.key: due + by_us}))
     _move_secrets(connection, jump)
     rows = recordings_table.c
     ended = update(recordings_table).where(rows.kept_since_us.between(since_us, until_us))

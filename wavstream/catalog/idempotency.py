@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.tables import idempotency

@@ -6,6 +6,10 @@
    one its turn, in the same transaction.
 3. A delivered row loses its body, which may name callers, but stays for ``DELIVERED_KEPT``. Its id keeps a fact that is
    told again from being announced again.
+4. Where several machines may take turns (``Database.turns_of``), a row is taken before it is told: it says who has it
+   and until when, and is nobody else's meanwhile (``TAKEN_FOR``). Who takes passes over rows that another is just about
+   to take or to end. The next of a line that one has told is taken by the same. A machine that ended finds its rows
+   again when it is back; those of one that stays away are another's once their time is over.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ DELIVERED_KEPT = timedelta(hours=24)
 DEAD_KEPT = timedelta(days=30)
 SEQUENCES_KEPT = timedelta(days=30)
 """Since the line's last fact, and for as long as a row of the line is there."""
+TAKEN_FOR = timedelta(minutes=5)
+"""More than a receiver that does not answer needs for all that one machine takes at once."""
 _PRUNED_AT_ONCE = 2_000
 """Rows of a sort; a transaction that takes longer than some 50 ms would hold up all others."""
 
@@ -65,6 +71,8 @@ class Backlog:
     due_at: datetime
 
 
+_NOBODY: Mapping[str, object] = {"by": None, "until": None}
+
 # Whether a pending row of the same line comes before this one.
 _IS_BEHIND = """
     EXISTS (
@@ -92,9 +100,23 @@ _COUNT = Prepared("""
     ON CONFLICT (app_id, line) DO UPDATE SET last = excluded.last, used_us = excluded.used_us
 """)
 
-_ADD = Prepared(insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error", "tries_json"})
+_ADD = Prepared(
+    insert(outbox), columns={*outbox.c.keys()} - {"done_us", "error", "tries_json", "taken_by", "taken_until_us"}
+)
 
 _DUE = text("SELECT * FROM outbox WHERE app_id = :app AND due_us <= :now ORDER BY due_us LIMIT :limit")
+
+# rule 4: as _DUE, of what nobody else has taken.
+_TAKE = text("""
+    UPDATE outbox SET taken_by = :by, taken_until_us = :until
+    WHERE id IN (
+        SELECT id FROM outbox
+        WHERE app_id = :app AND due_us <= :now AND (taken_by IS NULL OR taken_by = :by OR taken_until_us <= :now)
+        ORDER BY due_us, id LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING *
+""")
 
 _PENDING = text("SELECT * FROM outbox WHERE app_id = :app AND state = 'pending' ORDER BY at_us, sequence LIMIT :limit")
 
@@ -116,7 +138,7 @@ _BACKLOG = text(f"""
 
 # rule 2: the turn of the row with the lowest sequence.
 _GIVE_TURN = Prepared("""
-    UPDATE outbox SET due_us = :now
+    UPDATE outbox SET due_us = :now, taken_by = :by, taken_until_us = :until
     WHERE id = (
         SELECT id FROM outbox WHERE app_id = :app AND line = :line AND state = 'pending'
         ORDER BY sequence LIMIT 1
@@ -141,7 +163,7 @@ _DEAD = Prepared("""
 _FAILED = text(f"""
     UPDATE outbox
     SET due_us = CASE WHEN {_IS_BEHIND} THEN NULL ELSE :next END, error = :why, attempts = attempts + 1,
-        tries_json = :tries
+        tries_json = :tries, taken_by = NULL, taken_until_us = NULL
     WHERE id = :fact AND state = 'pending'
 """)
 
@@ -241,11 +263,15 @@ class Outbox:
     # ---- its delivery ------------------------------------------------------------------------------------------
 
     async def due(self, app_id: str, now: datetime, limit: int) -> Due:
-        """Return up to ``limit`` announcements that the app can be told now, one of each line."""
+        """Return up to ``limit`` announcements that the app can be told now, one of each line, by us (rule 4)."""
         asked = {"app": app_id, "now": unix_us(now)}
+        us = self._us(now)
 
         def read(connection: Connection) -> Due:
-            rows = connection.execute(_DUE, {**asked, "limit": limit}).mappings().all()
+            statement, by_us = (_DUE, {}) if us["by"] is None else (_TAKE, us)
+            rows = connection.execute(statement, {**asked, **by_us, "limit": limit}).mappings().all()
+            if statement is _TAKE:  # what it returns has no order
+                rows = sorted(rows, key=lambda row: (row["due_us"], row["id"]))
             next_us = connection.execute(_NEXT_DUE, asked).scalar_one()
             return Due(tuple(announcement(row) for row in rows), None if next_us is None else utc(next_us))
 
@@ -273,7 +299,9 @@ class Outbox:
     async def mark_delivered(self, done: Announcement, now: datetime, *, url: str = "") -> Announcement | None:
         """Mark the announcement as delivered to ``url``; return the next one of its line."""
         told = {"tries": _tries(done, Try(now, url, None))}
-        return await self._database.write(lambda connection: _end(connection, _DELIVERED, done, now, told))
+        return await self._database.write(
+            lambda connection: _end(connection, _DELIVERED, done, now, told, self._us(now))
+        )
 
     async def mark_failed(
         self, failed: Announcement, why: str, next_at: datetime, *, now: datetime, url: str = ""
@@ -290,7 +318,14 @@ class Outbox:
     async def mark_dead(self, dead: Announcement, why: str, now: datetime, *, url: str = "") -> Announcement | None:
         """Make the announcement a dead letter; return the next one of its line."""
         given_up = {"why": why, "tries": _tries(dead, Try(now, url, why))}
-        return await self._database.write(lambda connection: _end(connection, _DEAD, dead, now, given_up))
+        return await self._database.write(
+            lambda connection: _end(connection, _DEAD, dead, now, given_up, self._us(now))
+        )
+
+    def _us(self, now: datetime) -> Mapping[str, object]:
+        """Return who takes what is due, and until when; nobody, where there is nobody else (rule 4)."""
+        us = self._database.turns_of
+        return _NOBODY if us is None else {"by": us, "until": unix_us(now + TAKEN_FOR)}
 
     async def prune(self, now: datetime) -> bool:
         """Delete rows that have been kept long enough; return whether there may be more of them."""
@@ -314,7 +349,7 @@ def order_turns(connection: Connection, app_id: str, now: datetime) -> None:
 
 def give_turn(connection: Connection, app_id: str, line: str, now: datetime) -> None:
     """Give the first pending row of a line its turn, after the one that had it is gone; a part of a transaction."""
-    _GIVE_TURN.row(connection, {"app": app_id, "line": line, "now": unix_us(now)})
+    _GIVE_TURN.row(connection, {"app": app_id, "line": line, "now": unix_us(now), **_NOBODY})
 
 
 def announcement(row: Mapping[Any, Any]) -> Announcement:
@@ -341,12 +376,17 @@ def announcement(row: Mapping[Any, Any]) -> Announcement:
 
 
 def _end(
-    connection: Connection, how: Prepared, ended: Announcement, now: datetime, more: Mapping[str, object]
+    connection: Connection,
+    how: Prepared,
+    ended: Announcement,
+    now: datetime,
+    more: Mapping[str, object],
+    us: Mapping[str, object],
 ) -> Announcement | None:
     fact, now_us = ended.fact, unix_us(now)
     if how.run(connection, {"fact": fact.id, "now": now_us, **more}) == 0:
         return None
-    row = _GIVE_TURN.row(connection, {"app": fact.app_id, "line": fact.line, "now": now_us})
+    row = _GIVE_TURN.row(connection, {"app": fact.app_id, "line": fact.line, "now": now_us, **us})
     return None if row is None else announcement(row)
 
 

@@ -8,20 +8,22 @@ session) cannot take a row back, and needs no lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database, Prepared
+from wavstream.catalog.json_members import json_number
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.searching import conditions
 from wavstream.catalog.tables import json_text, recordings
+from wavstream.catalog.uploads import queue
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
@@ -87,7 +89,7 @@ _FOUND = Prepared(
     columns=_WRITTEN,
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
-_SIZE = func.json_extract(recordings.c.receipt_json, "$.size_bytes")
+_SIZE = json_number(recordings.c.receipt_json, "size_bytes")
 _STORED = Prepared(
     select(_SIZE.label("size_bytes")).where(
         recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
@@ -103,11 +105,18 @@ _SUM_STORED = (
 class Recordings:
     """The rows of recordings; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, has_store: bool = False) -> None:
+        """``has_store``: files that are finished are to be uploaded."""
         self._database = database
         self._outbox = outbox
+        self._has_store = has_store
+        self._on_queued: Callable[[], None] | None = None
         self._stored: Counter[str] | None = None
         """Bytes of the files in storage, by app; None: they were not summed up yet."""
+
+    def on_queued(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever there may be one more file to upload."""
+        self._on_queued = wake
 
     async def stored_bytes(self) -> Counter[str]:
         """Return the bytes of the files in storage, by app: summed up once, then kept up by saves and erasures."""
@@ -127,10 +136,27 @@ class Recordings:
 
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
-        added = await self._database.write(lambda connection: insert_recording(connection, recording))
+        is_uploaded = self._is_to_upload(recording)
+
+        def write(connection: Connection) -> bool:
+            added = insert_recording(connection, recording)
+            if added and is_uploaded:
+                queue(connection, recording)
+            return added
+
+        added = await self._database.write(write)
         if added and self._stored is not None:
             self._stored[recording.app_id] += _stored_bytes(recording)
+        if added and is_uploaded:
+            self._tell_uploader()
         return added
+
+    def _is_to_upload(self, recording: Recording) -> bool:
+        return self._has_store and recording.status is Status.AVAILABLE and recording.stored is None
+
+    def _tell_uploader(self) -> None:
+        if self._on_queued is not None:
+            self._on_queued()
 
     async def save(self, recording: Recording, facts: Sequence[Fact] = (), *, found: bool = False) -> bool:
         """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
@@ -139,17 +165,22 @@ class Recordings:
         found; a row that says that it failed did not know of that.
         """
         statement = _FOUND if found else _SAVE[recording.status]
+        is_uploaded = self._is_to_upload(recording)
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
             before_bytes = stored_before(connection, recording)
             saved = statement.run(connection, recording_row(recording)) == 1
             told = self._outbox.add(connection, facts) if saved else set()
+            if saved and is_uploaded:
+                queue(connection, recording)
             return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
 
         saved, told, more_bytes = await self._database.write(write)
         if self._stored is not None:
             self._stored[recording.app_id] += more_bytes
         self._outbox.tell_dispatcher(told)
+        if saved and is_uploaded:
+            self._tell_uploader()
         return saved
 
     async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:
@@ -244,13 +275,13 @@ class Recordings:
 
         def read(connection: Connection) -> tuple[StoredDay, ...]:
             rows = connection.execute(statement)
-            return tuple(StoredDay(utc(day * _DAY_US).date(), count, size or 0) for day, count, size in rows)
+            return tuple(StoredDay(utc(day * _DAY_US).date(), count, int(size or 0)) for day, count, size in rows)
 
         return await self._database.read(read)
 
 
 def _sum_stored(connection: Connection) -> Counter[str]:
-    return Counter({app_id: size or 0 for app_id, size in connection.execute(_SUM_STORED)})
+    return Counter({app_id: int(size or 0) for app_id, size in connection.execute(_SUM_STORED)})
 
 
 def stored_before(connection: Connection, recording: Recording) -> int:
@@ -361,3 +392,8 @@ def _recording(row: RowMapping) -> Recording:
         hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
         stored=None if row["stored_json"] is None else _stored(row["stored_json"]),
     )
+
+
+def recording_of(row: RowMapping) -> Recording:
+    """Return the recording that a row is."""
+    return _recording(row)

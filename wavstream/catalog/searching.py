@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, or_
 
-from wavstream.catalog.tables import json_text, recordings
+from wavstream.catalog.json_members import contains, has_pair, json_member
+from wavstream.catalog.tables import recordings
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import session_alias
 from wavstream.model.recording import Status
@@ -41,7 +42,7 @@ def conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[boo
     wanted += [column == value for column, value in equal.items() if value is not None]
     wanted += [*_searched(filters)]
     for name, value in filters.vendor_ids.items():
-        told = func.json_extract(columns.vendor_ids_json, f"$.{json_text(name)}")
+        told = json_member(columns.vendor_ids_json, name)
         wanted.append(told.is_(None) if value is None else told == value)
     for column, since, until in (
         (columns.created_us, filters.created_from, filters.created_until),
@@ -64,14 +65,13 @@ def _searched(filters: RecordingFilters) -> Iterator[ColumnElement[bool]]:
     if filters.text is not None:
         texts = (columns.id, columns.session_id, columns.call_from, columns.call_to)
         # Not LIKE, which takes some characters for others.
-        yield or_(*(func.instr(column, filters.text) > 0 for column in texts))
+        yield or_(*(contains(column, filters.text) for column in texts))
     if filters.longer_than_s is not None:
         yield columns.length_ms >= ceil(filters.longer_than_s * 1000)
     if filters.shorter_than_s is not None:
         yield columns.length_ms < ceil(filters.shorter_than_s * 1000)
     for name, value in filters.metadata.items():
-        pair = func.json_each(columns.options_json, "$.metadata").table_valued("key", "value")
-        yield select(1).select_from(pair).where(pair.c.key == name, pair.c.value == value).exists()
+        yield has_pair(columns.options_json, "metadata", name, value)
     if filters.is_held is not None:
         yield columns.hold_json.is_not(None) if filters.is_held else columns.hold_json.is_(None)
 

@@ -1,10 +1,13 @@
 """The catalog's tables as they are now; how they came to be is in ``migrations``.
 
 Times are integer microseconds of Unix time (``..._us``): they compare, sort and index the same on every database, and
-hold exactly what a ``datetime`` holds. Values that are only ever read whole are JSON text (``..._json``).
+hold exactly what a ``datetime`` holds. Values that are only ever read whole are JSON text (``..._json``). Text is
+ordered by its bytes, as SQLite does: in PostgreSQL each of its columns has the collation "C" (``postgres_schema``).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
@@ -16,6 +19,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Return what makes an index one of the rows alone to which this applies."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 recordings = Table(
     "recordings",
@@ -62,8 +71,8 @@ recordings = Table(
     # What the sweeper and recovery, and what reconciliation asks for.
     Index(None, "status", "expires_us", "id"),
     Index(None, "status", "id"),
-    Index("ix_recordings_held", "app_id", "created_us", "id", sqlite_where=text("hold_json IS NOT NULL")),
-    Index("ix_recordings_erasing", "id", sqlite_where=text("erasing_us IS NOT NULL")),
+    Index("ix_recordings_held", "app_id", "created_us", "id", **_only("hold_json IS NOT NULL")),
+    Index("ix_recordings_erasing", "id", **_only("erasing_us IS NOT NULL")),
 )
 
 # Files that are to be uploaded, and objects that may be in a store without a row that says so.
@@ -81,6 +90,27 @@ uploads = Table(
     # The stores in which a try may have left something, a JSON list of their URLs.
     Column("tried_json", Text, nullable=False, server_default="[]"),
     Index(None, "due_us", "recording_id"),
+    # The order in which they go.
+    Index(None, "since_us", "recording_id"),
+)
+
+# Uploaded files for which the operator's program is still to be run.
+stored_runs = Table(
+    "stored_runs",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Index(None, "due_us", "recording_id"),
+)
+
+# One row: what the stores know this catalog by.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
 )
 
 apps = Table(
@@ -129,7 +159,7 @@ removed_apps = Table(
 access = Table(
     "access",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("master_kind", Text),
     Column("master_salt", Text),
@@ -140,7 +170,7 @@ access = Table(
 clocks = Table(
     "clocks",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("boot_id", Text, nullable=False),
     Column("wall_us", BigInteger, nullable=False),
     Column("journal_us", BigInteger, nullable=False),
@@ -191,6 +221,9 @@ outbox = Table(
     Column("api", Text, nullable=False),
     Column("url", Text),
     Column("tries_json", Text, nullable=False, server_default="[]"),
+    # Which machine tells it, and until when no other may: where several could (``outbox``).
+    Column("taken_by", Text),
+    Column("taken_until_us", BigInteger),
     # The order within a line; what is due; dead letters and what may go; what an API lists.
     Index(None, "app_id", "line", "sequence", unique=True),
     Index(None, "app_id", "api", "begun_us", "id"),

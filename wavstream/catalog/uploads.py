@@ -1,27 +1,31 @@
 """What is still to be uploaded, as rows: written with what says ``available``, gone with what says where.
 
 1. A file that is to be uploaded is queued in the transaction in which its recording becomes ``available``
-   (``queue``). Without a store nothing is queued.
+   (``queue``, by ``Recordings``), and is due at once. Without a store nothing is queued.
 2. Before a store is sent anything, the row says to which (``note_try``): whatever ends the process, it is known where
    something may have been left.
-3. ``finish`` writes where the file lies, removes the row and announces it, in one transaction. A recording that was
-   erased meanwhile is not found there: then the row stays, and who uploads takes back what it has put.
+3. ``finish`` writes where the file lies, removes the row and announces it, in one transaction. Where another store may
+   have something too, as one whose answer was lost, the row stays until that is removed. A recording that was erased
+   meanwhile is not found there: then the row stays, and who uploads takes back what it has put.
 4. The oldest goes first. One that fails waits, and holds up none of the others.
+5. Where a program is to be run for what was uploaded, ``finish`` writes that too: it is run until it has succeeded, or
+   was tried as often as it is (``catalog/stored_runs.py``), whatever ends the server in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
-from wavstream.catalog.tables import json_text
+from wavstream.catalog.tables import json_text, recordings, uploads
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.model.times import unix_us, utc
@@ -57,14 +61,16 @@ class UploadBacklog:
 
 _QUEUE = Prepared("""
     INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us)
-    SELECT id, app_id, object_key, :now, :now FROM recordings
+    SELECT id, app_id, object_key, :since, 0 FROM recordings
     WHERE id = :recording AND status = 'available' AND stored_json IS NULL
     ON CONFLICT (recording_id) DO NOTHING
 """)
-_DUE = text("SELECT * FROM uploads WHERE due_us <= :now ORDER BY since_us, recording_id LIMIT :limit")
+# The plus keeps the index of due_us out of it: in the order of the other one it ends with the first few.
+_DUE = text("SELECT * FROM uploads WHERE +due_us <= :now ORDER BY since_us, recording_id LIMIT :limit")
+_NEXT_DUE = text("SELECT min(due_us) FROM uploads WHERE due_us > :now")
 _BACKLOG = text("""
     SELECT count(*) AS waiting, min(since_us) AS since_us, min(due_us) AS due_us,
-        (SELECT error FROM uploads WHERE error IS NOT NULL ORDER BY since_us LIMIT 1) AS error
+        (SELECT error FROM uploads WHERE attempts > 0 ORDER BY since_us LIMIT 1) AS error
     FROM uploads
 """)
 _TRY = Prepared("UPDATE uploads SET tried_json = :tried WHERE recording_id = :recording")
@@ -75,12 +81,25 @@ _STORED = Prepared("""
     UPDATE recordings SET stored_json = :stored WHERE id = :recording AND status = 'available'
 """)
 _FORGET = Prepared("DELETE FROM uploads WHERE recording_id = :recording")
+_HASTEN = Prepared("UPDATE uploads SET due_us = 0 WHERE recording_id = :recording AND due_us > 0")
+_HASTEN_ALL = text("UPDATE uploads SET due_us = 0 WHERE due_us > 0 AND attempts > 0")
+_TRIED = Prepared("SELECT tried_json FROM uploads WHERE recording_id = :recording")
+_LEFT = Prepared("""
+    UPDATE uploads SET tried_json = :tried, due_us = 0, attempts = 0, error = NULL WHERE recording_id = :recording
+""")
+_RUN = Prepared("""
+    INSERT INTO stored_runs (recording_id, due_us) VALUES (:recording, 0) ON CONFLICT (recording_id) DO NOTHING
+""")
+_NAME = text("INSERT INTO installation (id, name) VALUES (1, :name) ON CONFLICT (id) DO NOTHING")
+_NAMED = text("SELECT name FROM installation WHERE id = 1")
 
 
 def queue(connection: Connection, recording: Recording) -> None:
     """Queue the file of a recording whose row was just written, unless it is queued or uploaded (rule 1)."""
     if recording.status is Status.AVAILABLE:
-        _QUEUE.run(connection, {"recording": recording.id, "now": unix_us(recording.changed_at)})
+        # By the server's time, where that is known.
+        since = recording.kept_since or recording.changed_at
+        _QUEUE.run(connection, {"recording": recording.id, "since": unix_us(since)})
 
 
 class Uploads:
@@ -90,6 +109,15 @@ class Uploads:
         self._database = database
         self._outbox = outbox
 
+    async def installation(self) -> str:
+        """Return what the stores know this catalog by, made up when it is asked for first."""
+
+        def write(connection: Connection) -> str:
+            connection.execute(_NAME, {"name": uuid.uuid4().hex})
+            return str(connection.execute(_NAMED).scalar_one())
+
+        return await self._database.write(write)
+
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         """Return what is to be tried now, the oldest first (rule 4)."""
         asked = {"now": unix_us(now), "limit": limit}
@@ -98,6 +126,22 @@ class Uploads:
             return [_upload(row) for row in connection.execute(_DUE, asked).mappings()]
 
         return await self._database.read(read)
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        """Return when more is due; None: nothing waits for a moment."""
+        asked = {"now": unix_us(now)}
+        return _utc(await self._database.read(lambda connection: connection.execute(_NEXT_DUE, asked).scalar_one()))
+
+    async def tried(self) -> set[str]:
+        """Return the recordings of which a store may have something that no row says yet."""
+        statement = select(uploads.c.recording_id).where(uploads.c.tried_json != "[]")
+        return await self._database.read(lambda connection: {*connection.execute(statement).scalars()})
+
+    async def stored_among(self, recording_ids: Collection[str]) -> list[str]:
+        """Return the object keys of those of these recordings whose file was uploaded."""
+        columns = recordings.c
+        statement = select(columns.object_key).where(columns.id.in_(recording_ids), columns.stored_json.is_not(None))
+        return await self._database.read(lambda connection: [*connection.execute(statement).scalars()])
 
     async def backlog(self) -> UploadBacklog:
         """Return what waits."""
@@ -119,14 +163,34 @@ class Uploads:
         values = {"recording": recording_id, "error": error, "due": unix_us(next_at)}
         await self._database.write(lambda connection: _FAIL.run(connection, values))
 
-    async def finish(self, recording_id: str, stored: StoredObject, facts: Sequence[Fact] = ()) -> bool:
-        """Write where the file lies, and announce it; return False if the recording is not available (rule 3)."""
+    async def hasten(self, recording_id: str) -> None:
+        """Let the next try be at once."""
+        await self._database.write(lambda connection: _HASTEN.run(connection, {"recording": recording_id}))
+
+    async def hasten_all(self) -> None:
+        """Let the next try of all be at once: a store that was away is back."""
+        await self._database.write(lambda connection: connection.execute(_HASTEN_ALL))
+
+    async def finish(
+        self, recording_id: str, stored: StoredObject, facts: Sequence[Fact] = (), *, runs_program: bool = False
+    ) -> bool:
+        """Write where the file lies, and announce it; return False if the recording is not available (rule 3).
+
+        ``runs_program``: one is to be run for it (rule 5).
+        """
         values = {"recording": recording_id, "stored": json_text(stored)}
 
         def write(connection: Connection) -> tuple[bool, set[str]]:
             if _STORED.run(connection, values) != 1:
                 return False, set()
-            _FORGET.run(connection, {"recording": recording_id})
+            tried = _TRIED.row(connection, {"recording": recording_id})
+            others = [each for each in _urls(tried["tried_json"] if tried else "[]") if each != stored.url]
+            if others:
+                _LEFT.run(connection, {"recording": recording_id, "tried": json_text(others)})
+            else:
+                _FORGET.run(connection, {"recording": recording_id})
+            if runs_program:
+                _RUN.run(connection, {"recording": recording_id})
             return True, self._outbox.add(connection, facts)
 
         is_stored, told = await self._database.write(write)
@@ -136,6 +200,9 @@ class Uploads:
     async def forget(self, recording_id: str) -> None:
         """Note that nothing of it is left in any store but what its row says."""
         await self._database.write(lambda connection: _FORGET.run(connection, {"recording": recording_id}))
+
+
+_urls: Any = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def _utc(moment_us: int | None) -> datetime | None:
@@ -151,5 +218,5 @@ def _upload(row: Any) -> Upload:
         due=utc(row["due_us"]),
         attempts=row["attempts"],
         error=row["error"],
-        tried=tuple(msgspec.json.decode(row["tried_json"])),
+        tried=_urls(row["tried_json"]),
     )

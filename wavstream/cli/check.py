@@ -20,6 +20,9 @@ from pathlib import Path
 from rich.console import Console
 
 from wavstream.api.app import make_facades
+from wavstream.catalog.access_copy import copy_access
+from wavstream.catalog.database import has_schema
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.errors import OperatorError
 from wavstream.model.hosts import UNIX
 from wavstream.service.backup import copy_catalog
@@ -28,6 +31,7 @@ from wavstream.service.listeners import AddressTaken, Listeners
 from wavstream.service.service import Service
 from wavstream.service.supervisor import worker_count
 from wavstream.settings import Settings
+from wavstream.settings.catalog import CatalogSettings
 
 _TELLS = """
     DELETE FROM outbox; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
@@ -46,7 +50,8 @@ async def check_start(settings: Settings, console: Console) -> None:
     lines = await asyncio.to_thread(lambda: list(_addresses(settings, held)))
     with tempfile.TemporaryDirectory(prefix="wavstream-check-") as name:
         await asyncio.to_thread(_copy, folder, DataFolder(Path(name)))
-        apps = await _start(settings.model_copy(update={"data_dir": Path(name)}), as_if=root)
+        as_copied = {"data_dir": Path(name), "catalog": CatalogSettings()}
+        apps = await _start(settings.model_copy(update=as_copied), as_if=root)
     _say(f"settings, catalog, master key and links: as they should be; {apps} apps", console)
     for line in lines:
         _say(line, console)
@@ -56,8 +61,11 @@ async def check_start(settings: Settings, console: Console) -> None:
 def _state(folder: DataFolder, held: list[str] | None) -> str:
     if held is not None:
         return "a server uses it"
-    if not folder.root.exists():
+    if not folder.root.exists() and folder.database == folder.catalog:
         return "there is none, a start would make it"
+    if isinstance(folder.database, PostgresPlace):
+        has_one = "can be used" if has_schema(folder.database) else "has no tables, a start would make them"
+        return f"can be used; the catalog, {folder.database.name}, {has_one}"
     if folder.has_lost_catalog():
         return "its catalog is not there, a start would make one without the apps and keys that it had"
     return "can be used" if folder.catalog.exists() else "has no catalog, a start would make one"
@@ -108,6 +116,9 @@ def _copy(folder: DataFolder, copy: DataFolder) -> None:
     for secret in ("master_key", "link_keys"):
         if (source := getattr(folder, secret)).exists():
             shutil.copyfile(source, getattr(copy, secret))
+    if isinstance(folder.database, PostgresPlace):
+        copy_access(folder.database, copy.catalog)
+        return
     if not folder.catalog.exists():
         return
     try:

@@ -26,7 +26,7 @@ def found_folder(settings: Settings, *, for_catalog: bool = True) -> DataFolder:
 def made_folder(settings: Settings) -> DataFolder:
     """Return the data folder of these settings, made if there is none, and say so; raise OperatorError."""
     folder = DataFolder.of(settings)
-    is_new = not folder.catalog.exists()
+    is_new = not folder.root.exists() if folder.database != folder.catalog else not folder.catalog.exists()
     folder.make()
     _say(f"{'made the data folder' if is_new else 'data folder'} {folder.root.resolve()}")
     return folder

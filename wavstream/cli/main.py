@@ -18,7 +18,7 @@ from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
 from wavstream import __version__
-from wavstream.cli.commands import calls, recordings, server, tenants, webhooks
+from wavstream.cli.commands import calls, recordings, server, storage, tenants, webhooks
 from wavstream.cli.interrupts import Interrupts
 from wavstream.cli.options import console
 from wavstream.errors import WavstreamError
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 _NAME = "wavstream"
 """However it was started."""
-for each in (server, recordings, calls, tenants, webhooks):
+for each in (server, storage, recordings, calls, tenants, webhooks):
     app.add_typer(each.app)
 
 

@@ -35,6 +35,8 @@ class FactKind(StrEnum):
     RECORDING_FAILED = "recording_failed"
     RECORDING_PAUSED = "recording_paused"
     RECORDING_RESUMED = "recording_resumed"
+    RECORDING_STORED = "recording_stored"
+    """Its file lies in a store beyond this machine."""
     RECORDING_TRANSCRIBED = "recording_transcribed"
     """Its transcript can be read. Nothing makes one yet; the body then has it as ``transcription``."""
 
@@ -160,6 +162,29 @@ def recording_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
         },
         api=origin.api,
         url=origin.status_url,
+    )
+
+
+def stored_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
+    """Return the fact that a recording's file lies in the store that its ``stored`` names; it has no URL of its own.
+
+    ``url`` is the absolute address of its file.
+    """
+    stored = recording.stored
+    assert stored is not None
+    return Fact(
+        id=_id(FactKind.RECORDING_STORED, f"{recording.id}:{stored.url}"),
+        app_id=recording.app_id,
+        session_id=recording.session_id,
+        kind=FactKind.RECORDING_STORED,
+        at=at,
+        recording_id=recording.id,
+        body={
+            "recording": recording_document(recording, url=url).as_json(),
+            "request_id": recording.request_id,
+            "stored": {"store": stored.url, "key": recording.object_key},
+        },
+        api=recording.origin.api,
     )
 
 

@@ -2,7 +2,7 @@
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
-  Nor one whose journal is still there: its file is being made again.
+  Nor one whose journal is still there: its file is being made again. Nor one that was uploaded, or may have been.
 - A row that is older than its file, as after a restore of a catalog that was copied while a call ran, is ``available``
   as the sidecar beside the file tells. So is one that says ``failed``: its file has come back, or was there. Of an
   unfinished one that has no journal ``recovery`` asks for the file before it gives it up.
@@ -54,8 +54,8 @@ async def reconcile(
     """Make rows and files agree. Raises DependencyError if the catalog fails.
 
     ``save`` writes a changed row, ``save_found`` one that is available as its file was found.
-    ``made_again``: recordings whose file is being made from their journal. ``now`` stamps a row that changes; ``wall``
-    is by which recordings expire, None: by ``now`` too.
+    ``made_again``: recordings whose file is being made from their journal, or may lie in a store. ``now`` stamps a row
+    that changes; ``wall`` is by which recordings expire, None: by ``now`` too.
     """
     files = await asyncio.to_thread(lambda: set(storage.walk()))
     files.difference_update(row.object_key for row in await recordings.unfinished())
@@ -129,7 +129,9 @@ def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bo
 
 
 def _is_ours(row: Recording, now: datetime) -> bool:
-    """Return whether the file has to be here: else another store may have moved it, or the sweeper deletes the row."""
+    """Return whether the file has to be here: else it was uploaded or moved, or the sweeper deletes the row."""
+    if row.stored is not None:
+        return False
     return row.hold is not None or (row.expires_at is not None and row.expires_at > now)
 
 

@@ -27,7 +27,7 @@ older than, or it still waits for its first stream. Last, rows and files are rec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -78,14 +78,17 @@ class Recovery:
         clock: UnixClock,
         wall: Callable[[], datetime] | None = None,
         boundary: Boundary | None = None,
+        uploading: Callable[[], Awaitable[set[str]]] | None = None,
         is_again: bool = False,
     ) -> None:
         """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them.
 
         ``wall``: by which recordings expire; None: by ``clock`` too. ``boundary``: to other workers; None: there are
-        none. ``is_again``: this one is started again, and the others may be recording.
+        none. ``uploading`` gives the recordings whose file may lie in a store without a row that says so; None: there
+        is no store. ``is_again``: this one is started again, and the others may be recording.
         """
         self._boundary = boundary or Alone()
+        self._uploading = uploading
         self._has_what_is_nobodys = self._boundary.index == 0 and not is_again
         self._wall = wall or self._now
         self.running = True
@@ -178,6 +181,7 @@ class Recovery:
             if self._boundary.index != 0:
                 self.reconciled = True
                 return
+            uploading = set() if self._uploading is None else await self._uploading()
             await reconcile(
                 recordings=self._recordings,
                 storage=self._storage,
@@ -185,7 +189,7 @@ class Recovery:
                 wall=self._wall,
                 save=self._recorder.save,
                 save_found=self._save_found,
-                made_again=self._made_again | await self._made_again_by_others(),
+                made_again=self._made_again | uploading | await self._made_again_by_others(),
             )
             self.reconciled = True
         finally:

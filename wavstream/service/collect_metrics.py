@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from prometheus_client.core import Metric
 
 from wavstream import __version__
 from wavstream.access.authenticator import Authenticator
 from wavstream.api.request_counts import RequestCounts
+from wavstream.catalog.uploads import UploadBacklog
 from wavstream.dialects.events import Reason
 from wavstream.dialects.registry import DIALECTS
 from wavstream.journal.writer import JournalWriter
@@ -26,10 +28,13 @@ from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
 from wavstream.service.front import Front
+from wavstream.service.upload_service import UploadService
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
+from wavstream.uploads.programs import ProgramCounts
+from wavstream.uploads.uploader import UploadCounts
 from wavstream.webhooks.dispatcher import Dispatcher
 
 _REFUSED_WITH = (400, 401, 403, 404, 408, 409, 422, 426, 429, 500, 503)
@@ -50,6 +55,8 @@ def collect_metrics(
     sweeper: Sweeper,
     clock_watch: ClockWatch,
     dispatcher: Dispatcher,
+    uploads: UploadService | None,
+    now: Callable[[], datetime],
     opened: OpenedStreams,
     requests: RequestCounts,
     authenticator: Authenticator,
@@ -116,6 +123,7 @@ def collect_metrics(
             "wavstream_clock_jumps_total", jumped, clock_watch.jumps, MetricType.COUNTER, across=Across.MAX
         )
         yield from _webhooks(dispatcher)
+        yield from _uploads(uploads, now())
         failing = float(opened.trouble is not None)
         text = "1 while the opener cannot be reached."
         yield MetricSample("wavstream_opener_failing", text, failing, across=Across.MAX)
@@ -173,6 +181,41 @@ def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample | Metric]:
     yield MetricSample(
         "wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, MetricType.COUNTER
     )
+
+
+def _uploads(uploads: UploadService | None, now: datetime) -> Iterator[MetricSample | Metric]:
+    counts, backlog, failing = UploadCounts(), UploadBacklog(), False
+    programs = ProgramCounts()
+    if uploads is not None:
+        uploader = uploads.uploader
+        counts, backlog, failing = uploader.counts, uploader.backlog, bool(uploader.failing)
+        programs = programs if uploads.programs is None else uploads.programs.counts
+    yield MetricSample("wavstream_uploads_pending", "Files that wait to be uploaded.", backlog.count)
+    age_s = 0.0 if backlog.since is None else max((now - backlog.since).total_seconds(), 0.0)
+    text = "Seconds since the stop of the recording whose file waits longest to be uploaded."
+    yield MetricSample("wavstream_uploads_oldest_seconds", text, age_s, across=Across.MAX)
+    text = "1 while a store takes nothing."
+    yield MetricSample("wavstream_store_failing", text, float(failing), across=Across.MAX)
+    for outcome, count in (
+        ("first", counts.stored - counts.in_backup),
+        ("backup", counts.in_backup),
+        ("failed", counts.failed),
+        ("taken_back", counts.taken_back),
+    ):
+        tries = "Tries to upload a file, by the store that took it or how else they ended."
+        yield MetricSample("wavstream_uploads_total", tries, count, MetricType.COUNTER, {"outcome": outcome})
+    text = "Bytes of the files that were uploaded."
+    yield MetricSample("wavstream_uploaded_bytes_total", text, counts.stored_bytes, MetricType.COUNTER)
+    yield counts.times.family("wavstream_upload_seconds", "Seconds from a recording's stop until a store has its file.")
+    text = "Uploaded files for which the program of storage.on_stored is still to be run."
+    yield MetricSample("wavstream_stored_programs_pending", text, programs.waiting)
+    for outcome, count in (
+        ("succeeded", programs.succeeded),
+        ("failed", programs.failed),
+        ("given_up", programs.given_up),
+    ):
+        runs = "Runs of the program of storage.on_stored."
+        yield MetricSample("wavstream_stored_programs_total", runs, count, MetricType.COUNTER, {"outcome": outcome})
 
 
 def _media(counters: MediaCounters) -> Iterator[MetricSample]:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import platform
 import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,6 +21,8 @@ from pydantic import SecretStr
 from wavstream.access.master_key import make_master_key
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.database import has_schema
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
@@ -58,6 +61,8 @@ class DataFolder:
         self.spool = root / "spool"
         self.recordings = root / "recordings"
         self.catalog = root / "catalog.db"
+        self.database: Path | PostgresPlace = self.catalog
+        """Where the catalog is: that file, or a server's database."""
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
         self.reserve_file = root / "reserve"
@@ -78,7 +83,15 @@ class DataFolder:
     @classmethod
     def of(cls, settings: Settings) -> DataFolder:
         """Return the data folder that the settings name."""
-        return cls(settings.data_dir, group_reads=settings.recordings_group_read)
+        folder = cls(settings.data_dir, group_reads=settings.recordings_group_read)
+        if (url := settings.catalog.url) is not None:
+            password = settings.catalog.password
+            folder.database = PostgresPlace(
+                url.get_secret_value(),
+                None if password is None else password.get_secret_value(),
+                turns_of=f"{platform.node()}:{folder.root.resolve()}",
+            )
+        return folder
 
     def claim(self) -> None:
         """Make the folders, take the lock, empty the spool (journals make its files again).
@@ -131,8 +144,10 @@ class DataFolder:
 
     @property
     def catalog_file(self) -> FileId | None:
-        """Which file the catalog is; None: there is none."""
+        """Which file the catalog is; None: there is none, or it is none."""
         with suppress(FileNotFoundError):
+            if self.database != self.catalog:
+                return None
             found = os.stat(self.catalog)
             return found.st_dev, found.st_ino
         return None
@@ -214,7 +229,7 @@ class DataFolder:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
-            if for_catalog and not self.catalog.exists():
+            if for_catalog and self.database == self.catalog and not self.catalog.exists():
                 raise OperatorError(f"the data folder {self.root.resolve()} has no catalog.db: {_AS_THE_SERVER}")
             if for_catalog:
                 self.has_lost_catalog()
@@ -230,21 +245,30 @@ class DataFolder:
         A server has one before it makes a master key, a journal or a recording. An empty file is none that it leaves:
         it was cut off, and whoever did that should know.
         """
+        if self.database != self.catalog:
+            return False  # who makes it says so (``is_lost_if_new``)
         try:
             size = self.catalog.stat().st_size
         except FileNotFoundError:
             size = None
         if size:
             return False
-        was_used = self.master_key.exists() or any(
-            files for folder in (self.recordings, self.journal) for _, _, files in os.walk(folder)
-        )
+        was_used = self._was_used()
         if was_used and size == 0:
             raise OperatorError(
                 f"{self.catalog.resolve()} is empty, and the data folder was used before: put a backup of it in its "
                 "place, or remove it: then a new one is made, without apps and keys"
             )
         return was_used
+
+    def is_lost_if_new(self) -> bool:
+        """Return whether a catalog that has to be made now takes the place of one that was lost."""
+        return self.has_lost_catalog() if self.database == self.catalog else self._was_used()
+
+    def _was_used(self) -> bool:
+        return self.master_key.exists() or any(
+            files for folder in (self.recordings, self.journal) for _, _, files in os.walk(folder)
+        )
 
     def keep_owner(self, *, below: bool = False) -> None:
         """Give what root has made in a folder of another user to that user; ``below``: in the folders in it too."""
@@ -310,6 +334,8 @@ class DataFolder:
         ``to_revoke``: the command takes access away, which has to work on a full disk: ``with_room``.
         """
         await asyncio.to_thread(self.look)
+        if isinstance(self.database, PostgresPlace) and not await asyncio.to_thread(has_schema, self.database):
+            raise OperatorError(f"{self.database.name} has no catalog yet: {_AS_THE_SERVER}")
         async with self._opened(to_revoke=to_revoke) as catalog:
             yield catalog
 
@@ -321,14 +347,14 @@ class DataFolder:
     async def make_catalog(self) -> AsyncIterator[Catalog]:
         """Open the catalog for a command as ``open_catalog`` does, made first if there is none."""
         await asyncio.to_thread(self.make)
-        is_lost = await asyncio.to_thread(self.has_lost_catalog)
+        is_lost = await asyncio.to_thread(self.is_lost_if_new)
         async with self._opened(is_lost=is_lost) as catalog:
             yield catalog
 
     @asynccontextmanager
     async def _opened(self, *, is_lost: bool = False, to_revoke: bool = False) -> AsyncIterator[Catalog]:
         async def opened() -> Catalog:
-            return await Catalog.open(self.catalog, is_lost=is_lost)
+            return await Catalog.open(self.database, is_lost=is_lost)
 
         catalog = await (self.with_room(opened) if to_revoke else opened())
         try:

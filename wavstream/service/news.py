@@ -8,6 +8,7 @@
    same again, is let in.
 5. A worker that was started again found no link keys and has made some: each takes them, or the links of one would not
    open at another.
+6. A file waits to be uploaded: worker 0 uploads them all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.recorder.eraser import JOURNAL_WAIT_S, Eraser
 from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.registry import Sessions
+from wavstream.uploads.uploader import Uploader
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.workers.boundary import Boundary
 
@@ -28,6 +30,7 @@ RECORDING_REMOVED = "a recording is removed"
 APPS_CHANGED = "apps have changed"
 ROOM_IS_WANTED = "room is wanted"
 LINK_KEYS_MADE = "link keys are made"
+UPLOAD_WAITS = "an upload waits"
 
 
 class News:
@@ -47,6 +50,18 @@ class News:
             self._boundary.answers(WEBHOOK_WAITS, wake)
         else:
             catalog.outbox.on_announced(lambda app_id: self._boundary.tell(0, WEBHOOK_WAITS, app_id.encode()))
+
+    def of_uploads(self, catalog: Catalog, uploader: Uploader) -> None:
+        """Have worker 0 upload what any worker publishes (rule 6)."""
+
+        async def wake(_body: bytes) -> bytes:
+            uploader.wake()
+            return b""
+
+        if self._boundary.index == 0:
+            self._boundary.answers(UPLOAD_WAITS, wake)
+        else:
+            catalog.recordings.on_queued(lambda: self._boundary.tell(0, UPLOAD_WAITS, b""))
 
     def of_removals(self, eraser: Eraser, recorder: Recorder, ends: Sequence[Callable[[str], Awaitable[None]]]) -> None:
         """Have ``ends`` called for each recording that any worker removes (rule 2)."""

@@ -29,6 +29,7 @@ from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY, configure, loop_exception
 from wavstream.service.memory import give_memory_back
+from wavstream.service.migration import lines_of_stores
 from wavstream.service.service import Service
 from wavstream.service.signals import StopSignals
 from wavstream.service.supervisor import Supervisor, worker_count
@@ -137,7 +138,7 @@ async def running(
     try:
         await start
         if place is None:
-            await asyncio.to_thread(service.folder.note_places, listeners.places)
+            await asyncio.to_thread(service.folder.note_places, [*listeners.places, *lines_of_stores(settings.storage)])
     except BaseException:
         listeners.close()
         await service.stop()

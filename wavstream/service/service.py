@@ -53,7 +53,9 @@ from wavstream.service.named import check_names
 from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.readiness import Readiness
+from wavstream.service.restore import refuse_unfinished
 from wavstream.service.shares import Pools, conversion_places, quotas_of
+from wavstream.service.upload_service import UploadService, upload_state
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
 from wavstream.service.wiring import (
@@ -83,6 +85,7 @@ from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
+from wavstream.storage.stores import Stores
 from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
@@ -135,6 +138,7 @@ class Service:
         else:
             self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)
+        refuse_unfinished(self.folder)
         if self._place is not None and self._place.start.catalog is not None:
             self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)
@@ -146,12 +150,18 @@ class Service:
         storage.prepare(self.folder.spool)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         self.links = load_link_keys(self.folder.link_keys, self._wall())
-        self.public_urls = PublicUrls(self.links, settings.base_url, settings.recording_base_url)
+        stores = Stores.of(settings.storage)
+        has_store = stores.first is not None
+        self.public_urls = PublicUrls(
+            self.links, settings.base_url, settings.recording_base_url, behind=settings.storage.url
+        )
         wanted = wanted_facts(settings.webhooks)
-        is_lost = await asyncio.to_thread(self.folder.has_lost_catalog)
-        if is_lost:
+        is_lost = await asyncio.to_thread(self.folder.is_lost_if_new)
+        if is_lost and self.folder.database == self.folder.catalog:
             log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
-        open_catalog = functools.partial(Catalog.open, self.folder.catalog, is_wanted=wanted, is_lost=is_lost)
+        open_catalog = functools.partial(
+            Catalog.open, self.folder.database, is_wanted=wanted, is_lost=is_lost, has_store=has_store
+        )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
@@ -179,6 +189,21 @@ class Service:
             now=self._wall,
         )
         self._closing.push_async_callback(self.webhooks.stop)
+        self.uploads: UploadService | None = None
+        if has_store:
+            self.uploads = UploadService(
+                settings.storage,
+                stores=stores,
+                catalog=self.catalog,
+                local=storage,
+                facts_of=self.webhooks.facts_of_stored,
+                url_of=self.public_urls.of,
+                reserve_file=reserve_file,
+                now=self._wall,
+            )
+            self._closing.push_async_callback(self.uploads.stop)
+            if self.begins_server:
+                await self.uploads.check()
         if self.begins_server:
             await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
             refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
@@ -258,7 +283,11 @@ class Service:
         )
         news = News(self.boundary)
         news.of_webhooks(self.catalog, self.webhooks.dispatcher)
-        ends = (open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget)
+        ends = [open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget]
+        if self.uploads is not None:
+            news.of_uploads(self.catalog, self.uploads.uploader)
+            if self._does_what_is_done_once:
+                ends.append(self.uploads.uploader.recording_removed)
         news.of_removals(eraser, self.recorder, ends)
         new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
@@ -338,6 +367,7 @@ class Service:
             clock=self.clock,
             wall=self._wall,
             boundary=self.boundary,
+            uploading=self.catalog.uploads.tried if has_store else None,
             is_again=self._place is not None and self._place.start.is_again,
         )
         self.boundary.answers(MADE_AGAIN, self.recovery.answer)
@@ -398,6 +428,7 @@ class Service:
             fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
+            uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
             metrics=WorkerMetrics(self.metrics, self.boundary).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -461,6 +492,8 @@ class Service:
                 sweeper=sweeper,
                 clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
+                uploads=self.uploads,
+                now=self._wall,
                 opened=self._opened,
                 requests=dependencies.requests,
                 authenticator=self.authenticator,
@@ -479,6 +512,8 @@ class Service:
             if self._place is not None:  # the other workers go by it
                 await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
             self.webhooks.start()
+            if self.uploads is not None:
+                self.uploads.start()
             self._keep(watch.modes, "file modes")
             self._keep(clock_watch.run, "wall clock")
             sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)

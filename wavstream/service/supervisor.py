@@ -39,6 +39,7 @@ from wavstream.errors import OperatorError, WavstreamError
 from wavstream.service.data_folder import DataFolder, FileId
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import flush
+from wavstream.service.migration import lines_of_stores
 from wavstream.service.signals import NUMBERS
 from wavstream.service.worker_place import BEAT, MESSAGE_BYTES, READY, REFUSED, WorkerStart
 from wavstream.settings import Settings
@@ -318,7 +319,7 @@ class Supervisor:
                 each.due_s = time.monotonic()
         if all(each.is_ready for each in self._workers):
             self._is_up = True
-            self._folder.note_places(self._listeners.places)
+            self._folder.note_places([*self._listeners.places, *lines_of_stores(self._settings.storage)])
             settings = self._settings.model_copy(update={"port": self._listeners.port or self._settings.port})
             log.info(
                 "server_ready",

@@ -12,9 +12,9 @@ from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.outbox import IsWanted
-from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact
+from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact, stored_fact
 from wavstream.model.origin import GATEWAY
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, Status
 from wavstream.settings import WebhookSettings
 from wavstream.storage.links import PublicUrls
 from wavstream.webhooks.app_queue import MAX_CONCURRENT_DELIVERIES, Delivery, system_clock
@@ -85,11 +85,29 @@ class WebhookService:
 
     def facts_of(self, recording: Recording) -> Sequence[Fact]:
         """Return what is to be announced when the recording is saved as it is."""
-        is_told = recording.origin.status_url is not None or recording.app_id in self._catalog.apps.with_webhook
-        if not is_told or recording.status not in ANNOUNCED:
+        if not self._is_told(recording) or recording.status not in ANNOUNCED or self._waits_for_store(recording):
             return ()
         url = self._public_urls.of(recording)
         return (recording_fact(recording, url=url, at=self._now()),)
+
+    def facts_of_stored(self, recording: Recording) -> Sequence[Fact]:
+        """Return what is to be announced when a recording's file has come to a store of ours."""
+        if not self._is_told(recording):
+            return ()
+        url, now = self._public_urls.of(recording), self._now()
+        stored = stored_fact(recording, url=url, at=now)
+        return (recording_fact(recording, url=url, at=now), stored) if self._links_lead_there else (stored,)
+
+    @property
+    def _links_lead_there(self) -> bool:
+        """Whether the link of a recording opens nothing before its file is in our store."""
+        return self._public_urls.store_url is not None and self._public_urls.behind is not None
+
+    def _waits_for_store(self, recording: Recording) -> bool:
+        return recording.status is Status.AVAILABLE and recording.stored is None and self._links_lead_there
+
+    def _is_told(self, recording: Recording) -> bool:
+        return recording.origin.status_url is not None or recording.app_id in self._catalog.apps.with_webhook
 
     async def stop(self) -> None:
         """End what is under way, within ``STOP_S``."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from wavstream.settings.tables import Seconds, SecondsOrZero, Secret, Table
 
@@ -18,12 +20,24 @@ def _is_store(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be s3://bucket, gs://bucket or az://account/container, with or without a prefix behind")
+    if parts.scheme == "az" and not parts.path.strip("/"):
+        raise ValueError("must name an account and a container: az://account/container")
     if not re.fullmatch(r"(/[A-Za-z0-9._=-]+)*/?", parts.path) or ".." in parts.path.split("/"):
         raise ValueError("the prefix must be a path of letters, digits, '.', '_', '=' and '-'")
     return url.rstrip("/")
 
 
+def _words(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        raise ValueError(f"must be a program and its arguments, as in a shell: {error}") from error
+
+
 StoreUrl = Annotated[str, AfterValidator(_is_store)]
+Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class StorageSettings(Table):
@@ -66,7 +80,8 @@ class StorageSettings(Table):
     """Address of the second store's server, as `endpoint`."""
     backup_after_s: SecondsOrZero = 600.0
     """Seconds."""
-    on_stored: tuple[str, ...] = ()
-    """A program and its arguments, run for each uploaded file; what it is told is in its environment."""
+    on_stored: Command = ()
+    """A program and its arguments, as a list or as one text that a shell would read so, run for each uploaded file;
+    what it is told is in its environment."""
     on_stored_timeout_s: Seconds = 60.0
     """Seconds after which that program is ended, and run again later."""

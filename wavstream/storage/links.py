@@ -140,10 +140,13 @@ class PublicUrls:
     """Start of our own links, without a slash at the end."""
     store_url: str | None = None
     """Start of the addresses in a store that serves the files by object key; None: we serve them."""
+    behind: str | None = None
+    """The store of ours that is served there; None: somebody else takes care that the files are there."""
 
     def of(self, recording: Recording) -> str:
         """Return the absolute address of the recording's file: the same for the whole life of the recording."""
-        if self.store_url is not None:
+        is_elsewhere = self.behind is not None and recording.stored is not None and recording.stored.url != self.behind
+        if self.store_url is not None and not is_elsewhere:  # what lies in the backup is not served there
             return f"{self.store_url}/{recording.object_key}"
         return self.public_url + self.links.capability_path(recording)
 

@@ -165,6 +165,13 @@ class LocalStorage:
             raise DependencyError(f"storage: {object_key} could not be deleted: {refused.strerror}") from refused
         return deleted[object_key]
 
+    def let_go(self, object_key: str) -> None:
+        """Remove a file that lies in a store now, and all that lies beside it; what the disk keeps is tried again."""
+        copies = (copy_key(object_key, each) for each in FileFormat)
+        for key in (object_key, sidecar_key(object_key), waveform_key(object_key), *copies):
+            self._removals.unlink(self.path(key))
+        self._prune(self.path(object_key).parent)
+
     def walk_everything(self) -> Iterator[str]:
         """Yield the keys of all files of which there is something, be it a sidecar alone; some repeatedly."""
         for folder, _, names in os.walk(self._root):

@@ -14,7 +14,7 @@ import asyncio
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,8 @@ from typing import Any, BinaryIO, cast
 from wavstream.errors import OperatorError, StoreError
 
 PART_BYTES = 8 * 1_048_576
+PARTS_AT_ONCE = 2
+"""Of one file. Each is in memory while it is sent."""
 READ_BYTES = 1_048_576
 INSTALL = "pip install 'wavstream[store]'"
 
@@ -35,45 +37,65 @@ class ObjectFacts:
     etag: str | None
     modified_at: datetime
     """Aware, UTC, by the store's clock."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What was set with it: type, name of the download, and what who put it says of it."""
+    version: str | None = None
+    """Where the bucket keeps versions."""
 
 
 class ObjectStore:
     """One bucket, below one prefix. Its coroutines are for any loop; ``open`` blocks."""
 
-    def __init__(self, url: str, store: Any) -> None:
-        """Use ``store``, an object of ``obstore.store``; ``make_store`` makes one of the settings."""
+    def __init__(self, url: str, store: Any, *, storage_class: str | None = None) -> None:
+        """Use ``store``, an object of ``obstore.store``; ``make_store`` makes one of the settings.
+
+        ``storage_class``: of what is put; None: as the bucket has it.
+        """
         self.url = url
         self._store = store
+        self._always = {} if storage_class is None else {"Storage-Class": storage_class}
 
-    async def put(self, key: str, source: Path | bytes, *, attributes: Mapping[str, str]) -> str | None:
-        """Put a file or bytes at the key, in place of what may be there; return its ETag. Raise StoreError, OSError."""
+    async def put(
+        self, key: str, source: Path | bytes, *, attributes: Mapping[str, str], is_checked: bool = True
+    ) -> str | None:
+        """Put a file or bytes at the key, in place of what may be there; return its ETag. Raise StoreError, OSError.
+
+        ``is_checked``: the store is asked afterwards whether it has all of it.
+        """
         import obstore
 
         size_bytes = await asyncio.to_thread(_size, source)
+        given = {**self._always, **attributes}
         try:
             done = await obstore.put_async(
-                self._store, key, source, attributes=dict(attributes), chunk_size=PART_BYTES, max_concurrency=2
+                self._store, key, source, attributes=given, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
             )
+        except FileNotFoundError as error:
+            if not _is_answer(error):  # it was removed since its size was asked
+                raise
+            raise explained(error, self.url) from error
         except OSError:
             raise
         except Exception as error:
             raise explained(error, self.url) from error
-        found = await self.head(key)
-        if found is None or found.size_bytes != size_bytes:
+        found = await self.head(key) if is_checked else None
+        if is_checked and (found is None or found.size_bytes != size_bytes):
             raise StoreError(f"{self.url}: {key} is not there as it was uploaded; it is uploaded again")
         return done["e_tag"]
 
     async def head(self, key: str) -> ObjectFacts | None:
-        """Return what the store says of the object; None: there is none. Raise StoreError."""
+        """Return what the store says of the object; None: there is none, or no such bucket. Raise StoreError."""
         import obstore
 
         try:
-            found = await obstore.head_async(self._store, key)
-        except FileNotFoundError:
+            answer = await obstore.get_async(self._store, key, options={"head": True})
+        except FileNotFoundError:  # of a HEAD, which cannot say more
             return None
         except Exception as error:
             raise explained(error, self.url) from error
-        return ObjectFacts(found["size"], found["e_tag"], found["last_modified"])
+        found, attributes = answer.meta, answer.attributes
+        told = {str(name): text for name, text in attributes.items()}
+        return ObjectFacts(found["size"], found["e_tag"], found["last_modified"], told, found.get("version"))
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
         """Return the object's bytes, or those of a range; None: there is no such object. Raise StoreError."""
@@ -84,7 +106,8 @@ class ObjectStore:
                 whole = await obstore.get_async(self._store, key)
                 return bytes(await whole.bytes_async())[start:]
             return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            self._check_bucket(error)
             return None
         except Exception as error:
             raise explained(error, self.url) from error
@@ -107,8 +130,8 @@ class ObjectStore:
         for key in keys:
             try:
                 await obstore.delete_async(self._store, key)
-            except FileNotFoundError:
-                continue
+            except FileNotFoundError as error:
+                self._check_bucket(error)
             except Exception as error:
                 raise explained(error, self.url) from error
 
@@ -119,6 +142,11 @@ class ObjectStore:
         try:
             return await obstore.sign_async(self._store, "GET", key, ttl)
         except Exception as error:
+            raise explained(error, self.url) from error
+
+    def _check_bucket(self, error: FileNotFoundError) -> None:
+        """Raise StoreError if it is the bucket that is not there."""
+        if "NoSuchBucket" in str(error):
             raise explained(error, self.url) from error
 
 
@@ -171,8 +199,12 @@ def needs_obstore() -> None:
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_REASON = re.compile(r" in [\d.]+\S* - (.*)")
+"""Behind what was asked and how long that took."""
+_STATUS = re.compile(r"status code: (\d+ ?[\w -]*)")
 _TO_DO = {
     "NoSuchBucket": "there is no such bucket: make it, or name the right one",
+    "InvalidBucketName": "no bucket can have this name: name the right one",
     "InvalidAccessKeyId": "the store does not know this access key: set the right one",
     "SignatureDoesNotMatch": "the secret does not belong to the access key: set the right one",
     "ExpiredToken": "the session token has expired: renew the credentials",
@@ -181,18 +213,48 @@ _TO_DO = {
     "AccessDenied": "the store refuses this: give these credentials the right to read, write and delete there",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set storage.region",
     "PermanentRedirect": "the bucket is in another region, or at another endpoint: set storage.region",
+    "InvalidStorageClass": "the store has no such storage class: set storage.storage_class to one that it has",
+    "KMS.NotFoundException": "there is no such key to encrypt with: set storage.kms_key_id to the right one",
     "SlowDown": "the store asks to send less",
+    "ServiceUnavailable": "the store is not available now",
+    "InternalError": "the store has failed",
 }
 _PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable"})
+_NO_ROLE = "169.254."
+"""Where a machine is asked for its role, when nothing else gives credentials."""
 
 
 def explained(error: Exception, url: str) -> StoreError:
     """Return what a failure of ``obstore`` means."""
     said = str(error)
     code = match[1] if (match := _CODE.search(said)) else None
+    if "incorrectly configured region" in said:
+        code = "PermanentRedirect"
     if code in _TO_DO:
-        return StoreError(f"{url}: {_TO_DO[code]}", is_lasting=code not in _PASSING)
-    first = said.splitlines()[0] if said else type(error).__name__
+        is_refusal = code == "AccessDenied"
+        return StoreError(f"{url}: {_TO_DO[code]}", is_lasting=code not in _PASSING, is_refusal=is_refusal)
+    first = (said.splitlines() or [type(error).__name__])[0][:300]
+    reason = match[1][:300] if (match := _REASON.search(first)) else first
+    if "credential provider: " in first:
+        return StoreError(f"{url}: {first.partition('credential provider: ')[2]}", is_lasting=True)
+    if _NO_ROLE in first:
+        return StoreError(
+            f"{url}: there are no credentials, and this machine has no role: set storage.access_key_id and "
+            "storage.secret_access_key, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        return StoreError(f"{url}: {_TO_DO['AccessDenied']} ({first[:300]})", is_lasting=True)
-    return StoreError(f"{url}: {first[:300]}")
+        return StoreError(f"{url}: {_TO_DO['AccessDenied']}", is_refusal=True)
+    if isinstance(error, FileNotFoundError):
+        return StoreError(
+            f"{url}: nothing is there that takes files: name the right bucket and endpoint", is_lasting=True
+        )
+    if (status := _STATUS.search(reason)) is not None:
+        return StoreError(f"{url}: the store answers {status[1].strip()}")
+    if reason.startswith("HTTP error"):
+        return StoreError(f"{url}: the store cannot be reached, or does not answer in time ({reason})")
+    return StoreError(f"{url}: {reason}")
+
+
+def _is_answer(error: FileNotFoundError) -> bool:
+    """Return whether it is the store that says so, and not our disk."""
+    return "status code: 404" in str(error)

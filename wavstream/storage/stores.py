@@ -6,8 +6,12 @@ in. A file that is here is read here, also while it is being uploaded; one that 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from wavstream.errors import OperatorError, StoreError
 from wavstream.model.recording import Recording, StoredObject
@@ -26,15 +30,23 @@ class Stores:
     @classmethod
     def of(cls, settings: StorageSettings) -> Stores:
         """Return the stores that the settings name; raise OperatorError."""
+        if (settings.access_key_id is None) != (settings.secret_access_key is None):
+            raise OperatorError("storage.access_key_id and storage.secret_access_key belong together: set both")
         if settings.url is None:
             if settings.backup_url is not None:
                 raise OperatorError("storage.backup_url needs storage.url: the first store is what it stands in for")
             return cls()
         needs_obstore()
+        if settings.backup_url == settings.url and settings.backup_endpoint == settings.endpoint:
+            raise OperatorError("storage.backup_url is storage.url: name another store")
         first = make_store(settings.url, settings, endpoint=settings.endpoint)
         if settings.backup_url is None:
             return cls(first)
         return cls(first, make_store(settings.backup_url, settings, endpoint=settings.backup_endpoint))
+
+    def __iter__(self) -> Iterator[ObjectStore]:
+        """Yield the stores that there are, the first one first."""
+        return iter([store for store in (self.first, self.backup) if store is not None])
 
     def __getitem__(self, url: str) -> ObjectStore:
         """Return the store with that URL; raise StoreError if no setting names it."""
@@ -79,34 +91,76 @@ def make_store(url: str, settings: StorageSettings, *, endpoint: str | None) -> 
         "client_options": {
             "connect_timeout": timedelta(seconds=min(settings.timeout_s, 10)),
             "read_timeout": timedelta(seconds=settings.timeout_s),
-            # One request for a part of 8 MiB, however slow: what counts is that something moves.
+            # Of a whole answer: a file that is read through it may be large, and who reads it slow.
             "timeout": timedelta(seconds=max(settings.timeout_s * 20, 600)),
             "allow_http": endpoint is not None and endpoint.startswith("http://"),
             "user_agent": "wavstream",
         },
         "retry_config": {"max_retries": 0},
     }
+    store: Any
     try:
         match url.split(":", 1)[0]:
             case "s3":
-                return ObjectStore(url, S3Store.from_url(url, config=_s3(settings, endpoint), **how))
+                if settings.credentials_file is not None:
+                    how["credential_provider"] = FileCredentials(settings.credentials_file)
+                store = S3Store.from_url(url, config=_s3(settings, endpoint), **how)
             case "gs":
                 google: Any = {}
                 if settings.credentials_file is not None:
                     google["service_account"] = str(settings.credentials_file)
-                return ObjectStore(url, GCSStore.from_url(url, config=google, **how))
+                store = GCSStore.from_url(url, config=google, **how)
             case _:
-                return ObjectStore(url, AzureStore.from_url(url, **how))
+                account, _, rest = url.partition("://")[2].partition("/")
+                container, _, prefix = rest.partition("/")
+                azure: Any = {"account_name": account}
+                if endpoint is not None:
+                    azure["endpoint"] = endpoint
+                store = AzureStore(container, prefix=prefix or None, config=azure, **how)
     except OSError:
         raise
     except Exception as error:  # obstore has many classes of them, all of which say that a setting is wrong
         raise OperatorError(f"{url} cannot be used: {str(error).splitlines()[0]}") from error
+    return ObjectStore(url, store, storage_class=settings.storage_class)
+
+
+class FileCredentials:
+    """The credentials of a file, read anew once it has changed. ``obstore`` asks on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Read them when they are asked for."""
+        self._path = path
+        self._version: tuple[int, int] | None = None
+        self._read: dict[str, Any] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        """Return them as ``obstore`` has them: over at once, so that it asks again for the next request."""
+        try:
+            now = self._path.stat()
+            version = (now.st_mtime_ns, now.st_ino)
+            if version != self._version:
+                said = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Any])
+                self._read = {
+                    "access_key_id": said["access_key_id"],
+                    "secret_access_key": said["secret_access_key"],
+                    "token": said.get("session_token"),
+                }
+                self._version = version
+        except OSError as error:
+            raise OperatorError(f"storage.credentials_file {self._path}: {error.strerror}") from None
+        except (msgspec.MsgspecError, KeyError):
+            raise OperatorError(
+                f"storage.credentials_file {self._path}: must be JSON with access_key_id and secret_access_key"
+            ) from None
+        return {**self._read, "expires_at": datetime.now(UTC)}
 
 
 def _s3(settings: StorageSettings, endpoint: str | None) -> Any:
     config: dict[str, Any] = {
         "virtual_hosted_style_request": not settings.path_style,
         "checksum_algorithm": "SHA256",
+        # Each server that speaks S3 has DELETE; not each takes a list of what to delete.
+        "disable_bulk_delete": True,
     }
     if endpoint is not None:
         config["endpoint"] = endpoint

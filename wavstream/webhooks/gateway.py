@@ -23,6 +23,8 @@ EVENTS: Mapping[FactKind, str] = {
     # ``recording.completed`` would promise a file.
     FactKind.RECORDING_ABSENT: "recording.failed",
     FactKind.RECORDING_FAILED: "recording.failed",
+    # A word of ours, for apps that name it.
+    FactKind.RECORDING_STORED: "recording.stored",
 }
 
 
@@ -45,6 +47,10 @@ def _fields(fact: Fact) -> dict[str, Any]:
     if fact.kind is FactKind.RECORDING_FINISHED:
         duration_s = (recording["duration_ms"] + 500) // 1000
         return {"recording_url": recording["url"], "duration": duration_s, **uid}
+    if fact.kind is FactKind.RECORDING_STORED:
+        stored = body["stored"]
+        about = {name: recording[name] for name in ("size_bytes", "audio_sha256")}
+        return {"recording_url": recording["url"], "store": stored["store"], "key": stored["key"], **about, **uid}
     if fact.kind is FactKind.RECORDING_ABSENT:
         return {"error": recording["error"] or "no audio was received", **uid}
     if fact.kind is FactKind.RECORDING_FAILED:

@@ -9,10 +9,13 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.unit.catalog.test_idempotency import remember
 from wavstream.catalog.app_keys import MasterRecord
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.app import App, WebhookTarget
+
+DATABASES = BOTH
 
 START = datetime(2026, 8, 21, 12, 0, 0, 1, tzinfo=UTC)
 SHOP = App(id="shop", created_at=START, retention_hours=72)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.support.recordings import a_recording
 from tests.support.virtual_clock import START
 from wavstream.catalog.catalog import Catalog
@@ -21,6 +22,8 @@ from wavstream.model.app import App, SigningSecret, WebhookTarget
 from wavstream.model.fact import Fact, FactKind
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us
+
+DATABASES = BOTH
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from wavstream.catalog.database import retry_forever
 from wavstream.errors import DependencyError
+
+DATABASES = BOTH
 
 
 async def test_what_fails_for_a_while_is_tried_until_it_works_and_told_once(database: FaultyDatabase) -> None:

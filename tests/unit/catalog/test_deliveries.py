@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.deliveries import DeliveryFilters
 from wavstream.catalog.outbox import State
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import TRIES_KEPT, Fact, FactKind, Try
+
+DATABASES = BOTH
 
 START = datetime(2026, 11, 1, 10, tzinfo=UTC)
 LATER = START + timedelta(seconds=5)

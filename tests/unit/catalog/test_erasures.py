@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
+from tests.support.postgres import BOTH
 from tests.support.recordings import a_recording
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.erasures import Erasing
@@ -18,6 +19,8 @@ from wavstream.model.fact import command_done, recording_fact
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.operation import Operation
 from wavstream.model.recording import LegalHold, Recording, Status
+
+DATABASES = BOTH
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

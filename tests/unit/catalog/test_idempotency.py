@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from tests.support.postgres import BOTH
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.idempotency import Remembered
+
+DATABASES = BOTH
 
 START = datetime(2026, 8, 21, 12, 0, 0, 1, tzinfo=UTC)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tests.support.postgres import BOTH
 from wavstream.api.gateway.commands import Command
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
 from wavstream.model.operation import Operation
+
+DATABASES = BOTH
 
 START = datetime(2026, 8, 21, 12, 0, 0, 1, tzinfo=UTC)
 OPERATION = Operation(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from tests.support.postgres import BOTH
 from tests.support.recordings import a_recording
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.recordings import StoredDay
 from wavstream.model.recording import LegalHold, Receipt, Recording, Status
+
+DATABASES = BOTH
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 

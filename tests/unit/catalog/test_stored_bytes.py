@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from tests.support.postgres import BOTH
 from tests.support.recordings import a_recording
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.recording import Receipt, Recording, Status
+
+DATABASES = BOTH
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 

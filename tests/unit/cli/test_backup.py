@@ -39,7 +39,9 @@ def test_a_backup_has_files_rows_and_keys_and_says_so(
     assert said.code == 0
     assert "1 recordings" in said.out
     assert f"data folder {data_dir}" in said.err
-    assert made(tmp_path / "backup") == {"catalog.db", "master.key", f"recordings/{recording.object_key}"}
+    assert made(tmp_path / "backup") == {
+        "backup.json", "catalog.db", "master.key", f"recordings/{recording.object_key}"
+    }  # fmt: skip
     assert (file.stat().st_nlink == 2) == is_same_disk == ("links to those of the data folder" in said.out)
     assert file.read_bytes() == (data_dir / "recordings" / recording.object_key).read_bytes()
     assert (tmp_path / "backup" / "master.key").stat().st_mode & 0o777 == 0o600
@@ -48,7 +50,7 @@ def test_a_backup_has_files_rows_and_keys_and_says_so(
         assert catalog.execute("SELECT id FROM apps").fetchall() == [("shop",)]
 
 
-def test_a_restored_backup_is_a_data_folder(
+def test_a_copy_of_a_backup_is_a_data_folder(
     wavstream: CommandLine, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = recorded(data_dir)

@@ -77,14 +77,31 @@ def recover(config: Config = None) -> None:
 @app.command()
 def backup(
     target: Annotated[str, typer.Argument(help="A folder that is empty or not there.")],
+    with_objects: Annotated[
+        bool, typer.Option("--with-objects", help="Fetch what lies in a store too; else that is the store's to keep.")
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Make a backup of finished recordings, catalog and keys; the server may run."""
+    """Make a backup of recordings, catalog and keys; the server may run."""
     from wavstream.cli.backup import run_backup
 
     if not target.strip():
         raise OperatorError("'' names no folder: name a new one for the backup")
-    run_backup(Path(target), load_settings(config), console)
+    run_backup(Path(target), load_settings(config), console, with_objects=with_objects)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A folder that `wavstream backup` has made.")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Restore what is whole of a backup that is damaged.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Put a backup back into an empty data folder, each file checked; the server must not run."""
+    from wavstream.cli.restore import run_restore
+
+    run_restore(backup, load_settings(config), console, is_partial=partial)
 
 
 @app.command()

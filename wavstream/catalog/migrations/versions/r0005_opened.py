@@ -12,6 +12,6 @@ down_revision = "0004"
 def upgrade() -> None:
     """Move ``opened`` from operations to the recordings that they started."""
     op.add_column("recordings", sa.Column("opened", sa.Boolean, nullable=False, server_default="0"))
-    op.execute("UPDATE recordings SET opened = 1 WHERE id IN (SELECT recording_id FROM operations WHERE opened)")
+    op.execute("UPDATE recordings SET opened = TRUE WHERE id IN (SELECT recording_id FROM operations WHERE opened)")
     with op.batch_alter_table("operations") as operations:
         operations.drop_column("opened")

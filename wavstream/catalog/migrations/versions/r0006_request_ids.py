@@ -14,4 +14,4 @@ def upgrade() -> None:
     op.execute("ALTER TABLE recordings RENAME COLUMN command_uid TO request_id")
     op.execute("ALTER TABLE operations RENAME COLUMN command_uid TO request_id")
     op.add_column("recordings", sa.Column("keepalive", sa.Boolean, nullable=False, server_default="0"))
-    op.execute("UPDATE recordings SET keepalive = 1 WHERE request_id IS NOT NULL")
+    op.execute("UPDATE recordings SET keepalive = TRUE WHERE request_id IS NOT NULL")

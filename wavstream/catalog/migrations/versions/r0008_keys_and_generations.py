@@ -23,10 +23,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_app_keys_key_lookup", "app_keys", ["key_lookup"], unique=True)
     op.create_index("ix_app_keys_app_id_name", "app_keys", ["app_id", "name"], unique=True)
-    op.execute(
-        "INSERT INTO app_keys (id, app_id, name, key_lookup, key_hash, created_us)"
-        " SELECT lower(hex(randomblob(16))), id, 'main', key_lookup, key_hash, created_us FROM apps"
-    )
+    if op.get_bind().dialect.name == "sqlite":  # before 0014 there was no other database, so there are no rows
+        op.execute(
+            "INSERT INTO app_keys (id, app_id, name, key_lookup, key_hash, created_us)"
+            " SELECT lower(hex(randomblob(16))), id, 'main', key_lookup, key_hash, created_us FROM apps"
+        )
     # A column that is unique cannot be dropped, so the table is made anew.
     op.create_table(
         "apps_now",
@@ -56,7 +57,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "access",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("master_kind", sa.Text),
         sa.Column("master_salt", sa.Text),

@@ -16,6 +16,15 @@ down_revision = "0008"
 def upgrade() -> None:
     """Add the columns and indexes, and do to earlier erasures what is done to new ones."""
     op.add_column("recordings", sa.Column("erased_by", sa.Text))
+    if op.get_bind().dialect.name == "sqlite":  # before 0014 there was no other database, so there are no rows
+        _erase_what_is_kept()
+    erasing = sa.text("erasing_us IS NOT NULL")
+    op.create_index("ix_recordings_erasing", "recordings", ["id"], sqlite_where=erasing, postgresql_where=erasing)
+    op.create_index("ix_idempotency_recording_id", "idempotency", ["recording_id"])
+    op.create_index("ix_outbox_recording_id", "outbox", ["recording_id"])
+
+
+def _erase_what_is_kept() -> None:
     driver: Any = op.get_bind().connection.driver_connection
     driver.create_function("session_alias", 2, session_alias, deterministic=True)
     # What claimed a recording and then failed to delete its file has to ask again.
@@ -52,6 +61,3 @@ def upgrade() -> None:
     # Of the lines that are numbered by session: those of other APIs have a control character.
     op.execute("UPDATE outbox SET line = session_alias(app_id, line) WHERE instr(line, char(31)) = 0")
     op.execute("UPDATE outbox_sequences SET line = session_alias(app_id, line) WHERE instr(line, char(31)) = 0")
-    op.create_index("ix_recordings_erasing", "recordings", ["id"], sqlite_where=sa.text("erasing_us IS NOT NULL"))
-    op.create_index("ix_idempotency_recording_id", "idempotency", ["recording_id"])
-    op.create_index("ix_outbox_recording_id", "outbox", ["recording_id"])

@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Add the table and the column; what is there is taken to have ended by a clock that was right."""
     op.create_table(
         "clocks",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("boot_id", sa.Text, nullable=False),
         sa.Column("wall_us", sa.BigInteger, nullable=False),
         sa.Column("journal_us", sa.BigInteger, nullable=False),

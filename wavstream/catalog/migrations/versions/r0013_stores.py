@@ -1,4 +1,4 @@
-"""Where files were uploaded to, and which wait for it."""
+"""Where files were uploaded to, which wait for it, for which a program is to be run, and whose the store is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the column and the table."""
+    """Add the column and the tables."""
     op.add_column("recordings", sa.Column("stored_json", sa.Text))
     op.create_table(
         "uploads",
@@ -25,3 +25,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("recording_id", name="pk_uploads"),
     )
     op.create_index("ix_uploads_due_us_recording_id", "uploads", ["due_us", "recording_id"])
+    op.create_index("ix_uploads_since_us_recording_id", "uploads", ["since_us", "recording_id"])
+    op.create_table(
+        "stored_runs",
+        sa.Column("recording_id", sa.Text, nullable=False),
+        sa.Column("due_us", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("error", sa.Text),
+        sa.PrimaryKeyConstraint("recording_id", name="pk_stored_runs"),
+    )
+    op.create_index("ix_stored_runs_due_us_recording_id", "stored_runs", ["due_us", "recording_id"])
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_installation"),
+    )

@@ -1,0 +1,77 @@
+"""What of a recording lies in a store: the file, its sidecar and its waveform beside it, and what is said with them.
+
+1. The sidecar and the waveform are put before the file, as on a disk: where the file is, they are.
+2. What is said of an object has names of letters and digits alone: a proxy drops headers with others, and Azure takes
+   no hyphens. Its texts are plain ASCII: what is not is percent-encoded.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from wavstream.model.app import app_name
+from wavstream.model.options import FileFormat
+from wavstream.model.recording import Recording
+from wavstream.model.times import rfc3339
+from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import SIDECAR_SUFFIX, sidecar_key, waveform_key
+from wavstream.storage.object_store import ObjectFacts
+
+MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
+_SHA256 = "sha256"
+_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
+"""Within quotes these mean themselves."""
+
+
+def keys_of(object_key: str) -> tuple[str, ...]:
+    """Return the keys of all that lies in a store of one recording, the file last."""
+    return sidecar_key(object_key), waveform_key(object_key), object_key
+
+
+def file_attributes(recording: Recording) -> dict[str, str]:
+    """Return what is said of a recording's file (rule 2)."""
+    assert recording.receipt is not None
+    return {
+        "Content-Type": MEDIA_TYPES[recording.options.format],
+        "Content-Disposition": _disposition(recording.file_name),
+        "recording": recording.id,
+        "app": _ascii(app_name(recording.app_id)),
+        "session": _ascii(recording.session_id),
+        _SHA256: recording.receipt.audio_sha256,
+        "created": rfc3339(recording.created_at),
+    }
+
+
+def is_there(recording: Recording, found: ObjectFacts | None) -> bool:
+    """Return whether what a store has at the recording's key is its file: the same size, put with the same hash."""
+    receipt = recording.receipt
+    if found is None or receipt is None:
+        return False
+    # A store says names of what was put with an object in any case.
+    told = {name.lower(): text for name, text in found.attributes.items()}
+    return found.size_bytes == receipt.size_bytes and told.get(_SHA256) == receipt.audio_sha256
+
+
+def beside(local: LocalStorage, object_key: str) -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """Yield key, path and attributes of what lies here beside a file and goes before it (rule 1). Blocks."""
+    for key in keys_of(object_key)[:-1]:
+        if (path := local.path(key)).exists():
+            yield key, path, beside_attributes(key)
+
+
+def beside_attributes(key: str) -> dict[str, str]:
+    """Return what is said of what lies beside a file, by its key."""
+    return {"Content-Type": "application/json" if key.endswith(SIDECAR_SUFFIX) else "application/octet-stream"}
+
+
+def _disposition(file_name: str) -> str:
+    plain = "".join(character if character in _PLAIN else "_" for character in file_name)
+    header = f'attachment; filename="{plain}"'
+    return header if plain == file_name else f"{header}; filename*=UTF-8''{_ascii(file_name)}"
+
+
+def _ascii(text: str) -> str:
+    return quote(text, safe="", errors="replace")[:1024]
