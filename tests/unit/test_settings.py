@@ -95,7 +95,7 @@ OTHER: dict[str, tuple[str, Any]] = {
         {"/genesys": RouteSettings(dialect="audiohook", ping_interval_s=0)},
     ),
     "media.key_header": ("X-Recorder-Key", "X-Recorder-Key"),
-    "media.batch_ms": ("40", 40),
+    "media.reads_at_visits": ("false", False),
     "http.head_bytes": ("16384", 16_384),
     "http.head_lines": ("50", 50),
     "http.head_timeout_s": ("5", 5.0),

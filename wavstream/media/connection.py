@@ -94,7 +94,7 @@ class MediaConnection(asyncio.Protocol):
         self.stream = MediaStream(endpoint, dialect=dialect, app_id=app_id, handle=self, peer=peer)
         """Whose state says how far it is."""
         self._playback = Playback(endpoint, transport=transport, stream=self.stream)
-        self._low_water = LowWater(transport, batch_us=endpoint.limits.batch_us, now_us=endpoint.now_us())
+        self._low_water = LowWater(transport, is_on=endpoint.limits.reads_at_visits, now_us=endpoint.now_us())
         self._watchdog = StreamWatchdog(endpoint.limits)
         self._control_frames = self._received_bytes = 0
         """Of the socket, whatever they mean."""

@@ -55,8 +55,8 @@ class MediaLimits:
     """Open at once, of all workers."""
     sockets_here: int = 20_000
     """Open at once, of this process: it has so many descriptors."""
-    batch_us: int = 100_000
-    """How much of a steady stream is read at once (``low_water``); 0: each message as it comes."""
+    reads_at_visits: bool = True
+    """Whether steady streams are read by the ticker's visits (``low_water``), or each message as it comes."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -259,7 +259,7 @@ class MediaStream:
             endpoint.quotas.streams.add(self._app_id)
         else:
             endpoint.quotas.take_stream(self._app_id, now_us / 1e6)
-        self._joins = endpoint.limits.batch_us > 0 and started.clock is not TrackClock.ARRIVAL
+        self._joins = endpoint.limits.reads_at_visits and started.clock is not TrackClock.ARRIVAL
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
         try:
             sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)

@@ -84,7 +84,7 @@ def media_endpoint(
             message_timeout_s=media.message_timeout_s,
             frames_per_second=media.frames_per_second,
             bytes_per_second=media.bytes_per_second,
-            batch_us=media.batch_ms * 1000,
+            reads_at_visits=media.reads_at_visits,
             # A tenth of the places is left to requests: who records has to be able to stop.
             sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
             sockets_here=places_here(settings.http) * 9 // 10,

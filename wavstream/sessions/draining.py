@@ -1,11 +1,11 @@
 """What the streams of a session have in the kernel is read before it matters what came first.
 
-The sockets of steady streams are read when some messages are there (``media.low_water``), so up to 80 ms of audio wait
-in the kernel at any moment. None of it may be overtaken:
+The sockets of steady streams are read by the ticker's visits (``media.low_water``), so up to 150 ms of audio wait in
+the kernel at any moment. None of it may be overtaken:
 
 1. All streams are drained before a command to the session, an event of one of them that is an order (a digit, a pause,
    a resume), the end of a stream that is replaced, and the end of the server.
-2. While somebody listens they are drained with each visit of the ticker, else the stale ones.
+2. With each visit those are drained that were not read just before it; while somebody listens, all.
 3. What is read so has the time of whatever it is read for: time never goes back in a journal.
 4. A stream that is being read is not drained, or it would be heard out of order: not for an event of its own, and not
    for one of another stream that is drained itself.

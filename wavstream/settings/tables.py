@@ -153,9 +153,9 @@ class MediaSettings(Table):
     key_header: Annotated[str, AfterValidator(_header_name)] | None = None
     """Header of the upgrade that carries the key of a stream, such as `X-Recorder-Key`, for media servers that send
     headers of their own choice; beside the places that every stream may have it in."""
-    batch_ms: Annotated[int, Field(ge=0, le=100)] = 100
-    """Milliseconds of a steady stream that are read at once, which costs half of reading each message as it comes;
-    0: each as it comes. More would not be safe within 250 ms of a crash."""
+    reads_at_visits: bool = True
+    """Whether steady streams are read every 150 ms, which costs a fraction of reading each message as it comes; off:
+    each as it comes. What waits in the kernel is lost with a crash of the process, within its bound of 250 ms."""
 
 
 class HttpSettings(Table):

@@ -26,7 +26,8 @@ from wavstream.media.endpoint import MediaLimits
 from wavstream.media.media_stream import State
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-BATCH = 5
+MOST = 15
+"""Messages of 20 ms that the kernel keeps: what comes in two visits."""
 UNHURRIED = MediaLimits(close_timeout_s=PATIENCE_S, watch_interval_s=PATIENCE_S, ping_interval_s=10 * PATIENCE_S)
 """What is looked at is looked at by the test."""
 
@@ -56,7 +57,7 @@ async def steady(plane: MediaHarness, path: str = "/media/pcm/s/a?rate=8000") ->
         low_water.look(
             messages=50 * second, received_bytes=50 * 328 * second, read_us=(1 + second) * 1_000_000, may_wait=True
         )
-    assert 4 * 328 < low_water.mark <= BATCH * 328
+    assert low_water.mark == MOST * 328
     return peer, sink
 
 
@@ -69,17 +70,16 @@ async def turned(plane: MediaHarness) -> None:
     await sink.hear(lambda sink: sink.frames)
 
 
-async def test_a_steady_stream_is_read_with_the_last_message_of_a_batch(plane: MediaHarness) -> None:
+async def test_a_steady_stream_that_no_visit_reads_wakes_us_with_what_comes_in_two(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
-    for number in range(BATCH - 1):
-        peer.send(message(number))
-        await turned(plane)
+    peer.send(b"".join(message(number) for number in range(MOST - 1)))
+    await turned(plane)
     assert sink.frames == []
-    peer.send(message(BATCH - 1))
-    await sink.hear(lambda sink: len(sink.frames) == BATCH)
+    peer.send(message(MOST - 1))
+    await sink.hear(lambda sink: len(sink.frames) == MOST)
     (whole,) = sink.whole
-    assert (whole.position, whole.samples, whole.messages) == (0, 160 * BATCH, BATCH)
-    assert sink.audio == b"".join(bytes([number]) * 320 for number in range(BATCH))
+    assert (whole.position, whole.samples, whole.messages) == (0, 160 * MOST, MOST)
+    assert sink.audio == b"".join(bytes([number]) * 320 for number in range(MOST))
 
 
 async def test_a_drain_delivers_what_is_there_at_the_time_that_it_is_told(plane: MediaHarness) -> None:
@@ -91,9 +91,9 @@ async def test_a_drain_delivers_what_is_there_at_the_time_that_it_is_told(plane:
     assert [frame.payload[0] for frame in sink.frames] == [1, 2]
     assert sink.arrivals == [5_000_000] * 2
     assert sink.handle.heard_us == 5_000_000
-    peer.send(b"".join(message(number) for number in range(3, 3 + BATCH)))
-    await sink.hear(lambda sink: len(sink.frames) == 2 + BATCH)
-    assert [frame.position for frame in sink.frames] == [160 * number for number in range(2 + BATCH)]
+    peer.send(b"".join(message(number) for number in range(3, 3 + MOST)))
+    await sink.hear(lambda sink: len(sink.frames) == 2 + MOST)
+    assert [frame.position for frame in sink.frames] == [160 * number for number in range(2 + MOST)]
 
 
 async def test_only_what_may_have_waited_for_too_long_is_to_be_read_by_a_visit(plane: MediaHarness) -> None:
@@ -101,8 +101,8 @@ async def test_only_what_may_have_waited_for_too_long_is_to_be_read_by_a_visit(p
     peer.send(message(1))
     await turned(plane)
     read_us = sink.handle.heard_us
-    assert not sink.handle.is_stale(read_us + 100_000)  # a batch that is about to be whole is not read in two
-    assert sink.handle.is_stale(read_us + 120_000)
+    assert not sink.handle.is_stale(read_us + 60_000)  # it was read for a command, just before the visit
+    assert sink.handle.is_stale(read_us + 100_000)
 
 
 async def test_texts_and_pings_wait_in_their_places_behind_the_mark(plane: MediaHarness) -> None:
@@ -134,19 +134,19 @@ async def test_a_pong_below_the_mark_is_no_missing_one(plane: MediaHarness) -> N
 @pytest.mark.parametrize("closes", [True, False], ids=["with a close frame", "by the end of its socket"])
 async def test_a_peer_that_goes_while_some_messages_wait_is_heard_to_its_end(plane: MediaHarness, closes: bool) -> None:
     peer, sink = await steady(plane)
-    peer.send(b"".join(message(number) for number in range(BATCH - 1)))
+    peer.send(b"".join(message(number) for number in range(MOST - 1)))
     if closes:
         peer.send(client_frame(CLOSE, (1000).to_bytes(2)))
     peer.writer.write_eof()
     assert await sink.end() is closes
-    assert [frame.payload[0] for frame in sink.frames] == [*range(BATCH - 1)]
+    assert [frame.payload[0] for frame in sink.frames] == [*range(MOST - 1)]
 
 
 async def test_a_close_frame_below_the_mark_ends_the_stream_with_the_next_visit(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
     peer.send(message(1) + client_frame(CLOSE, (1000).to_bytes(2)))
     await turned(plane)
-    assert sink.handle.is_stale(sink.handle.heard_us + 120_000)
+    assert sink.handle.is_stale(sink.handle.heard_us + 100_000)
     sink.handle.drain(sink.handle.heard_us)
     assert await sink.end() is True
     assert len(sink.frames) == 1
@@ -188,21 +188,23 @@ async def test_a_stream_that_the_session_closes_has_no_mark_and_its_answer_is_re
 
 async def test_messages_that_come_byte_by_byte_below_a_mark_are_the_same_messages(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
-    wire = b"".join(message(number, 20) for number in range(BATCH))
+    wire = b"".join(message(number, 20) for number in range(MOST))
     for offset in range(len(wire)):
         peer.send(wire[offset : offset + 1])
         await peer.writer.drain()
     await turned(plane)
     for _ in range(len(wire)):
         sink.handle.drain(5_000_000)
-    await sink.hear(lambda sink: len(sink.frames) == BATCH)
-    assert sink.audio == b"".join(bytes([number]) * 20 for number in range(BATCH))
+    await sink.hear(lambda sink: len(sink.frames) == MOST)
+    assert sink.audio == b"".join(bytes([number]) * 20 for number in range(MOST))
 
 
 async def test_frames_of_changing_size_are_joined_where_they_are_alike(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
     sizes = (320, 320, 160, 160, 160, 320, 640, 0, 640, 640)
     peer.send(b"".join(message(number, size) for number, size in enumerate(sizes)))
+    await turned(plane)
+    sink.handle.drain(5_000_000)
     await sink.hear(lambda sink: len(sink.frames) == len(sizes) - 1)
     assert sink.audio == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
     assert [whole.messages for whole in sink.whole] == [2, 3, 1, 1, 2]
@@ -216,6 +218,8 @@ async def test_a_half_sample_among_joined_messages_is_refused_and_what_came_befo
 ) -> None:
     peer, sink = await steady(plane)
     peer.send(message(1) + message(2) + message(3, 321) + message(4) + message(5) + message(6))
+    await turned(plane)
+    sink.handle.drain(5_000_000)
     assert await sink.end() is False
     assert [frame.payload[0] for frame in sink.frames] == [1, 2]
     assert await peer.closing() == (
@@ -226,7 +230,7 @@ async def test_a_half_sample_among_joined_messages_is_refused_and_what_came_befo
 
 async def test_half_samples_of_one_size_are_refused_each_as_it_is(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
-    peer.send(b"".join(message(number, 321) for number in range(BATCH)))
+    peer.send(b"".join(message(number, 321) for number in range(MOST)))
     assert await sink.end() is False
     assert sink.frames == []
     assert (await peer.closing())[0] == 1007
@@ -288,10 +292,10 @@ async def test_a_text_that_cannot_be_read_keeps_the_audio_before_it(plane: Media
 
 
 @pytest.mark.parametrize(
-    ("path", "batch_us"), [("clock=arrival", 100_000), ("rate=8000", 0)], ids=["media time is arrival", "setting off"]
+    ("path", "at_visits"), [("clock=arrival", True), ("rate=8000", False)], ids=["media time is arrival", "setting off"]
 )
-async def test_messages_stay_by_themselves(path: str, batch_us: int) -> None:
-    limits = MediaLimits(close_timeout_s=PATIENCE_S, watch_interval_s=PATIENCE_S, batch_us=batch_us)
+async def test_messages_stay_by_themselves(path: str, at_visits: bool) -> None:
+    limits = MediaLimits(close_timeout_s=PATIENCE_S, watch_interval_s=PATIENCE_S, reads_at_visits=at_visits)
     async with media_plane(limits=limits) as plane:
         peer = await plane.raw(f"/media/pcm/s/a?{path}")
         sink = await plane.sink()

@@ -109,15 +109,15 @@ def test_what_an_older_stream_says_too_is_so_many_redundant_frames() -> None:
     assert (made.left[: 4 * HZ] == sound).all()
 
 
-def read_by_a_loop(leg: Leg, sound: np.ndarray, *, phase_s: float, late_s: Callable[[float], float]) -> None:
-    """Have frames read as a server does: five together, or fewer by a visit each 150 ms that finds them waiting.
+def read_by_a_loop(leg: Leg, sound: np.ndarray, *, phase_s: float, late_s: Callable[[float], float], mark: int) -> None:
+    """Have frames read as a server does: ``mark`` together, or what waits by a visit each 150 ms.
 
     ``late_s``: by how much the loop comes too late to what is due at a moment.
     """
     came_s = phase_s + np.arange(len(sound) // FRAME) * 0.02
     taken, read_s, visit_s, free_s = 0, 0.0, 0.15, 0.0
     while taken < len(came_s):
-        full_s = float(came_s[min(taken + 4, len(came_s) - 1)])
+        full_s = float(came_s[min(taken + mark, len(came_s)) - 1])
         due_s = min(full_s, visit_s)
         at_s = free_s = max(free_s, due_s + late_s(due_s))
         if due_s == visit_s:
@@ -125,7 +125,7 @@ def read_by_a_loop(leg: Leg, sound: np.ndarray, *, phase_s: float, late_s: Calla
         waiting = int(np.searchsorted(came_s, at_s, side="right"))
         is_stale = at_s - read_s >= 0.075
         while waiting > taken and (full_s <= at_s or is_stale):
-            end = min(taken + 5, waiting)
+            end = min(taken + mark, waiting)
             part = sound[taken * FRAME : end * FRAME]
             if end > taken + 1:
                 read(leg, part, at_s=at_s)
@@ -145,15 +145,17 @@ LATE = {
 }
 
 
+@pytest.mark.parametrize("mark", [5, 15], ids=["woken", "by visits"])
 @pytest.mark.parametrize("clock_s", [0.45, 1.8])
 @pytest.mark.parametrize("late", LATE)
-def test_a_loop_that_is_late_bends_no_track_and_lays_no_silence_into_it(late: str, clock_s: float) -> None:
+def test_a_loop_that_is_late_bends_no_track_and_lays_no_silence_into_it(late: str, clock_s: float, mark: int) -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
         sound = noise(12, seed=seed)
         script = Script().start(MONO)
         leg = script.open("a")
-        read_by_a_loop(leg, sound, phase_s=rng.uniform(0, 0.02), late_s=lambda at_s: LATE[late](at_s, rng))  # noqa: B023
+        phase_s = rng.uniform(0, 0.02)
+        read_by_a_loop(leg, sound, phase_s=phase_s, late_s=lambda at_s: LATE[late](at_s, rng), mark=mark)  # noqa: B023
         made = folded(script.stop(12.4), clock_s=clock_s)
         begin = int(np.flatnonzero(made.left)[0])
         said = made.left[begin : begin + len(sound)]
