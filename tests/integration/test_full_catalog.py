@@ -44,6 +44,7 @@ class Archive:
         self.eraser = Eraser(
             catalog=catalog,
             storage=self.storage,
+            files=FinishedFiles(self.storage, Stores()),
             recorder=QuietRecorder(),
             set_aside=NOWHERE,
             kept=timedelta(hours=24),

@@ -21,7 +21,7 @@ from wavstream.catalog.holds import HoldRegister
 from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
-from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.recordings import Recordings, stored_here
 from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
 from wavstream.model.app import WebhookTarget
@@ -81,5 +81,5 @@ class Catalog:
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
             erasures=Erasures(database, recordings, outbox),
-            uploads=Uploads(database, outbox),
+            uploads=Uploads(database, outbox, size_of=stored_here, give_back=recordings.give_back),
         )

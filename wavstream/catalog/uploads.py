@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,9 +87,19 @@ def queue(connection: Connection, recording: Recording) -> None:
 class Uploads:
     """The queue; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        *,
+        size_of: Callable[[Connection, str], Counter[str]] = lambda _connection, _recording_id: Counter(),
+        give_back: Callable[[Mapping[str, int]], None] = lambda _freed: None,
+    ) -> None:
+        """``size_of`` tells what a recording has on this machine, ``give_back`` takes what it has there no more."""
         self._database = database
         self._outbox = outbox
+        self._size_of = size_of
+        self._give_back = give_back
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         """Return what is to be tried now, the oldest first (rule 4)."""
@@ -123,13 +134,15 @@ class Uploads:
         """Write where the file lies, and announce it; return False if the recording is not available (rule 3)."""
         values = {"recording": recording_id, "stored": json_text(stored)}
 
-        def write(connection: Connection) -> tuple[bool, set[str]]:
+        def write(connection: Connection) -> tuple[bool, set[str], Counter[str]]:
+            freed = self._size_of(connection, recording_id)
             if _STORED.run(connection, values) != 1:
-                return False, set()
+                return False, set(), Counter()
             _FORGET.run(connection, {"recording": recording_id})
-            return True, self._outbox.add(connection, facts)
+            return True, self._outbox.add(connection, facts), freed
 
-        is_stored, told = await self._database.write(write)
+        is_stored, told, freed = await self._database.write(write)
+        self._give_back(freed)
         self._outbox.tell_dispatcher(told)
         return is_stored
 

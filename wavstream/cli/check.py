@@ -30,7 +30,7 @@ from wavstream.service.supervisor import worker_count
 from wavstream.settings import Settings
 
 _TELLS = """
-    DELETE FROM outbox; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
+    DELETE FROM outbox; DELETE FROM uploads; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
     UPDATE apps SET webhook_json = NULL;
 """
 """What a start on the copy must not find: it would tell apps of it, or look for files and calls."""

@@ -2,7 +2,8 @@
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
-  Nor one whose journal is still there: its file is being made again.
+  Nor one whose journal is still there: its file is being made again. Nor one that was uploaded: the store has it, and
+  who asks for it in vain is told so. A copy of it that is still here is for who uploads to remove.
 - A row that is older than its file, as after a restore of a catalog that was copied while a call ran, is ``available``
   as the sidecar beside the file tells. So is one that says ``failed``: its file has come back, or was there. Of an
   unfinished one that has no journal ``recovery`` asks for the file before it gives it up.
@@ -64,7 +65,8 @@ async def reconcile(
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page, (wall or now)()):
-            if row.id not in made_again:
+            now_row = await recordings.get(row.id)  # it may have been uploaded since the page was read
+            if row.id not in made_again and (now_row is None or now_row.stored is None):
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = row.became(Status.FAILED, now(), error="its file is gone")
                 await save(lost)
@@ -129,8 +131,9 @@ def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bo
 
 
 def _is_ours(row: Recording, now: datetime) -> bool:
-    """Return whether the file has to be here: else another store may have moved it, or the sweeper deletes the row."""
-    return row.hold is not None or (row.expires_at is not None and row.expires_at > now)
+    """Return whether the file has to be here: else a store has it, or the sweeper deletes the row."""
+    is_kept = row.hold is not None or (row.expires_at is not None and row.expires_at > now)
+    return is_kept and row.stored is None
 
 
 def _without_file(storage: LocalStorage, page: list[Recording], now: datetime) -> list[Recording]:
