@@ -199,7 +199,7 @@ class DependencyError(WavstreamError):
 
     http_status = 503
     close_code = 1013
-    retry_after_s = 5
+    retry_after_s: int | None = 5
     public_text = "A part that the server depends on failed; try again"
 
 

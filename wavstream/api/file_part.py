@@ -80,6 +80,11 @@ class FileReader:
         self._file = None
 
 
+def opened(path: Path) -> io.BufferedReader:
+    """Open a file of this machine. Blocks; raise OSError."""
+    return path.open("rb")
+
+
 def _open(opening: Callable[[], io.BufferedReader]) -> tuple[SharedFd | ObjectFile, int]:
     with opening() as file:
         if isinstance(file.raw, ObjectFile):

@@ -36,7 +36,7 @@ from fastapi.responses import RedirectResponse
 from wavstream.api.conditions import ByteRange, Unsatisfiable, Validators, Verdict, byte_range
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
-from wavstream.api.file_part import FilePart, FileReader, Reading
+from wavstream.api.file_part import FilePart, FileReader, Reading, opened
 from wavstream.api.problems import problem
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import Forbidden, InternalError, LimitReached
@@ -236,14 +236,14 @@ async def _copy(
     else:
         kept = parts.storage.path(copy_key(recording.object_key, ext))
     past = None
-    if kept is None or await reader.open(functools.partial(kept.open, "rb")) is None:
+    if kept is None or await reader.open(functools.partial(opened, kept)) is None:
         parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
         growing = parts.conversions.begin(recording)
         await growing.past(part.start if part else 0)
         past = growing.past
         # It moves to its path as soon as it is whole.
-        if await reader.open(functools.partial(growing.path.open, "rb")) is None and (
-            kept is None or await reader.open(functools.partial(kept.open, "rb")) is None
+        if await reader.open(functools.partial(opened, growing.path)) is None and (
+            kept is None or await reader.open(functools.partial(opened, kept)) is None
         ):
             await growing.past(size_bytes - 1)  # raises what it failed with; else it went away meanwhile
             if await where_now(parts, recording) is not None:

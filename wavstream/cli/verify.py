@@ -45,7 +45,7 @@ async def run_verify(what: str, settings: Settings, console: Console) -> None:
 
 def check(path: Path, recording: Recording) -> None:
     """Compare the file with an available recording's receipt; raise NotVerified with every difference."""
-    _check(str(path), functools.partial(path.open, "rb"), recording)
+    _check(str(path), lambda: path.open("rb"), recording)
 
 
 def _check(place: str, opening: _Opening, recording: Recording) -> None:
@@ -66,7 +66,7 @@ def _from_file(path: Path) -> _Found | None:
         raise OperatorError(f"{path} has no sidecar {sidecar.name} beside it: verify it by the recording's id")
     try:
         recording = read_sidecar(sidecar.read_bytes(), object_key=path.name)
-        return str(path), functools.partial(path.open, "rb"), recording
+        return str(path), lambda: path.open("rb"), recording
     except (OSError, ValueError) as error:
         raise OperatorError(f"{sidecar} is not the sidecar of a recording ({error}): verify it by its id") from error
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -355,7 +354,7 @@ async def test_what_a_caller_did_not_take_in_time_is_not_kept_for_it_but_read_ag
     pool = FairPool("test", threads=1, places=Places(in_all=1, of_app=1, setting="test"))
     reader, got, in_hand = _CountedReader(pool, "one"), bytearray(), 0
     reader.offsets = []
-    await reader.open(functools.partial((tmp_path / "file").open, "rb"))
+    await reader.open(lambda: (tmp_path / "file").open("rb"))
 
     async def send(message: Message) -> None:
         nonlocal in_hand

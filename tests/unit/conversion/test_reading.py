@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ def written(folder: Path, samples: np.ndarray[tuple[int, ...], np.dtype[np.int16
 
 
 def opening(path: Path) -> Callable[[], io.BufferedReader]:
-    return functools.partial(path.open, "rb")
+    return lambda: path.open("rb")
 
 
 def test_a_file_of_one_channel_is_read_as_it_is(tmp_path: Path) -> None:
