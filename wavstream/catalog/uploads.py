@@ -68,7 +68,12 @@ _BACKLOG = text("""
         (SELECT error FROM uploads WHERE error IS NOT NULL ORDER BY since_us LIMIT 1) AS error
     FROM uploads
 """)
-_TRY = Prepared("UPDATE uploads SET tried_json = :tried WHERE recording_id = :recording")
+# Put again where it is gone: the recording was erased before anything was tried.
+_TRY = Prepared("""
+    INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us, tried_json)
+    VALUES (:recording, :app, :key, :since, 0, :tried)
+    ON CONFLICT (recording_id) DO UPDATE SET tried_json = excluded.tried_json
+""")
 _FAIL = Prepared("""
     UPDATE uploads SET attempts = attempts + 1, error = :error, due_us = :due WHERE recording_id = :recording
 """)
@@ -122,7 +127,13 @@ class Uploads:
     async def note_try(self, upload: Upload, url: str) -> None:
         """Note that from now on something of it may be in this store (rule 2)."""
         if url not in upload.tried:
-            values = {"recording": upload.recording_id, "tried": json_text([*upload.tried, url])}
+            values = {
+                "recording": upload.recording_id,
+                "app": upload.app_id,
+                "key": upload.object_key,
+                "since": unix_us(upload.since),
+                "tried": json_text([*upload.tried, url]),
+            }
             await self._database.write(lambda connection: _TRY.run(connection, values))
 
     async def fail(self, recording_id: str, error: str, *, next_at: datetime) -> None:

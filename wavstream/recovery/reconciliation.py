@@ -2,8 +2,7 @@
 
 - A row that says ``available`` and whose file is gone becomes ``failed``: nobody is promised what cannot be fetched.
   Not one without an expiry that nobody holds: its file is another store's to keep, and that one may have moved it.
-  Nor one whose journal is still there: its file is being made again. Nor one that was uploaded: the store has it, and
-  who asks for it in vain is told so. A copy of it that is still here is for who uploads to remove.
+  Nor one whose journal is still there: its file is being made again. Nor one that was uploaded, or may have been.
 - A row that is older than its file, as after a restore of a catalog that was copied while a call ran, is ``available``
   as the sidecar beside the file tells. So is one that says ``failed``: its file has come back, or was there. Of an
   unfinished one that has no journal ``recovery`` asks for the file before it gives it up.
@@ -131,9 +130,10 @@ def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bo
 
 
 def _is_ours(row: Recording, now: datetime) -> bool:
-    """Return whether the file has to be here: else a store has it, or the sweeper deletes the row."""
-    is_kept = row.hold is not None or (row.expires_at is not None and row.expires_at > now)
-    return is_kept and row.stored is None
+    """Return whether the file has to be here: else it was uploaded or moved, or the sweeper deletes the row."""
+    if row.stored is not None:
+        return False
+    return row.hold is not None or (row.expires_at is not None and row.expires_at > now)
 
 
 def _without_file(storage: LocalStorage, page: list[Recording], now: datetime) -> list[Recording]:

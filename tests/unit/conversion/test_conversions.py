@@ -214,7 +214,7 @@ async def test_what_is_converted_or_waits_is_bounded_for_an_app_in_all_and_in_by
 async def test_a_full_disk_is_told_once_leaves_nothing_and_the_next_request_succeeds(
     harness: ConversionsHarness, monkeypatch: pytest.MonkeyPatch, replace_write: Callable[[Write], None]
 ) -> None:
-    def fill(_: Conversion, __: Path, target: Path, grown: Callable[[int], None]) -> None:
+    def fill(_: Conversion, __: io.BufferedReader, target: Path, grown: Callable[[int], None]) -> None:
         target.write_bytes(b"half of it")
         grown(10)
         raise OSError(errno.ENOSPC, "No space left on device")
