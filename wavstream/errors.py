@@ -29,6 +29,7 @@
          NotYetRemoved         an erased recording's file stays for a while
          OpenerFailed          whoever opens streams cannot be reached, or does not answer
          StoreError            the store of finished files cannot be reached, or refuses
+           FileReplaced          a file in the store is another one than was uploaded
       InternalError         wavstream is wrong; report it
 
 Every class says itself which status answers it over HTTP and which close code ends the media stream that it befell.
@@ -199,7 +200,7 @@ class DependencyError(WavstreamError):
 
     http_status = 503
     close_code = 1013
-    retry_after_s = 5
+    retry_after_s: int | None = 5
     public_text = "A part that the server depends on failed; try again"
 
 
@@ -262,13 +263,13 @@ class DiskReadOnly(DiskRefused):
 
 
 class NotYetRemoved(DependencyError):
-    """A recording is erased, and the disk keeps its file still: look at the disk; it is tried again."""
+    """A recording is erased, and disk or store keep its file still: look at them; it is tried again."""
 
     is_known = True
     public_text = (
-        "The recording is erased, and nobody is given it any more; what is left of it on the server's disk could not "
-        "be removed yet, and is as soon as the disk allows it. Whoever runs the server has to look at the disk; a "
-        "second DELETE tells whether it is gone"
+        "The recording is erased, and nobody is given it any more; what is left of it on the server's disk, or in its "
+        "store, could not be removed yet, and is as soon as that allows it. Whoever runs the server has to look at it; "
+        "a second DELETE tells whether it is gone"
     )
 
 
@@ -294,6 +295,20 @@ class StoreError(DependencyError):
         """Whether waiting alone will not help: a name or a right is wrong."""
         self.is_refusal = is_refusal
         """Whether it is a right that lacks, and all else is as it should be."""
+
+
+class FileReplaced(StoreError):
+    """A file in the store is not the one that was uploaded: put that one back, or look who writes there."""
+
+    http_status = 502
+    retry_after_s = None
+    public_text = (
+        "The file in the store is not the one that was recorded, so it is not handed out: whoever runs the server has "
+        "to look who has changed it there"
+    )
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, is_lasting=True)
 
 
 class InternalError(WavstreamError):

@@ -24,6 +24,7 @@ from wavstream.recorder.eraser import Eraser
 from wavstream.retention.sweeper import Sweeper, Swept
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.reserve_file import PLENTY, ReserveFile
+from wavstream.storage.stores import FinishedFiles, Stores
 
 NOW = datetime(2027, 2, 1, tzinfo=UTC)
 PARTS, PART = 3, 4096
@@ -44,6 +45,7 @@ class Archive:
         self.eraser = Eraser(
             catalog=catalog,
             storage=self.storage,
+            files=FinishedFiles(self.storage, Stores()),
             recorder=QuietRecorder(),
             set_aside=NOWHERE,
             kept=timedelta(hours=24),

@@ -1,5 +1,6 @@
 """``/v1/recordings/{id}/audio.wav`` and ``.mp3``: the audio for a player, by the key, without a redirection.
 
+The file comes from here wherever it lies, so that a page which sends its key with each request needs no other server.
 A player that seeks wants a file that does not change while it plays. A finished one is that. Of a recording that is
 being made it gets a whole WAV file of what there is by now, or of the first so many samples: a file of its own, whose
 bytes stay the same for as long as the recording runs.
@@ -28,7 +29,7 @@ _DESCRIBED = {
     200: {"description": "The file, or all there is by now"},
     206: {"description": "The range that was asked for"},
     304: {"description": "The caller's copy is right"},
-    **problems(401, 404, 412, 416, 422, 503),
+    **problems(401, 404, 412, 416, 422, 502, 503),
 }
 Samples = Annotated[
     int | None,

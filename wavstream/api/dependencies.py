@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
@@ -18,12 +18,14 @@ from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
 from wavstream.listening.live_pages import LivePages
+from wavstream.model.recording import Recording
 from wavstream.retention.holds import Holds
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.open_files import OpenFiles
+from wavstream.storage.stores import FinishedFiles
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
 from wavstream.workers.boundary import Alone, Boundary
@@ -42,10 +44,13 @@ class ApiDependencies:
     recordings: Recordings
     """The rows of all apps: links name no app."""
     storage: LocalStorage
+    files: FinishedFiles
     open_files: OpenFiles
     conversions: Conversions
     downloads: FairPool
     """Reads the finished files that are sent."""
+    stored_downloads: FairPool
+    """Reads those of them that are in a store."""
     live: Live
     pages: LivePages
     """Who look at what is live."""
@@ -75,7 +80,13 @@ class ApiDependencies:
     """The largest ``limit`` of a list."""
     link_ttl_s: int = 600
     """Life of the signed links that are redirected to."""
+    redirects_for: timedelta | None = None
+    """Life of the addresses of the store to which a link to an uploaded file leads; None: it is sent from here."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` counts."""
     cors_origins: Sequence[str] = ()
     """Whose pages may read answers; ``*`` alone: everybody's."""
+
+    def reads(self, recording: Recording) -> FairPool:
+        """Return the pool that reads the file of the recording."""
+        return self.downloads if recording.stored is None else self.stored_downloads

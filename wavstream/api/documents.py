@@ -35,6 +35,7 @@ _MEANINGS = {
     416: "The range lies outside the file",
     422: "One or more fields are wrong; all of them are named",
     429: "Too many wrong keys from this address, a quota of the app is reached, or it has as much under way as may be",
+    502: "The file in the store is not the one that was recorded: whoever runs the server has to look at it",
     503: "A limit of the server is reached, or a part it depends on failed: try again; or whoever runs it has to act",
 }
 

@@ -50,7 +50,7 @@ from wavstream.model.options import RecordingOptions
 from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
-from wavstream.storage.local import LocalStorage
+from wavstream.storage.stores import FinishedFiles
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.target import check_url
 from wavstream.webhooks.vocabulary import Vocabulary
@@ -79,12 +79,14 @@ class FacadeDependencies:
     authenticator: Authenticator
     app_cache: AppCache
     urls: PublicUrls
-    storage: LocalStorage
+    files: FinishedFiles
     operations: Operations
     deliveries: Deliveries
     signing_keys: SigningKeys = field(repr=False)
     sounds: FairPool
     """Reads, speaks and resamples what is played to calls."""
+    stored_downloads: FairPool
+    """Reads what of it is in a store."""
     now: Callable[[], datetime]
     """Aware, UTC."""
     quotas: Quotas = field(default_factory=Quotas)

@@ -11,52 +11,43 @@ A link whose name ends otherwise than the recording's file is to its copy in tha
 request and sent while it is made: its size is known, so ranges of it are what they will be of the whole copy.
 
 Files are read by the threads of a pool of their own, a chunk in each turn; who is sent one has a place there until its
-last byte, and beyond the places there are the answer is 429 or 503.
+last byte, and beyond the places there are the answer is 429 or 503. Those in a store have a pool of their own.
+
+A link to a file that was uploaded answers as ``storage.links`` says: 307 to an address of the store that is signed for
+a while, once the store has said that the file is there, or the file, as one that lies here. The copy in the other
+format is made here, and sent from here.
 
 Links are secrets, so nothing here logs the address of a request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
+import functools
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from starlette.types import Receive, Scope, Send
 
 from wavstream.api.conditions import ByteRange, Unsatisfiable, Validators, Verdict, byte_range
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
+from wavstream.api.file_part import FilePart, FileReader, Reading, opened
 from wavstream.api.problems import problem
 from wavstream.conversion.conversion import Conversion
-from wavstream.errors import DependencyError, Forbidden, InternalError, WavstreamError
+from wavstream.errors import Forbidden, InternalError, LimitReached
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
-from wavstream.recorder.file_snapshot import SharedFd
 from wavstream.retention.expiry import is_expired
 from wavstream.storage.links import file_name_as
 from wavstream.storage.object_keys import copy_key
-from wavstream.turns.fair_pool import FairPool
 
-CHUNK_BYTES = 262_144
-"""A read is a trip to a worker thread and back: this makes a 4-hour stereo call 1,800 of them."""
-PIECE_BYTES = 65_536
-"""Sent at a time. Two of them are all that a caller who takes nothing keeps in memory, after ``PATIENCE_S``."""
-PATIENCE_S = 1.0
-"""How long the rest of a chunk is kept for a caller who does not take it; then it is read again. Who takes it is not
-slowed by this, and 150 who read nothing had 77 MB kept for them: a chunk in the socket's buffer and one read ahead."""
 _MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 _AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}
-Reading = Callable[[], AbstractAsyncContextManager[Callable[[int], None]]]
 _GONE = (Status.EXPIRED, Status.DELETED)
 
 log = structlog.get_logger(__name__)
@@ -76,7 +67,8 @@ def routes(parts: ApiDependencies) -> APIRouter:
             200: {"description": "The file", "content": _AUDIO},
             206: {"description": "The range that was asked for", "content": _AUDIO},
             304: {"description": "The caller's copy is right"},
-            **problems(403, 404, 412, 416, 422, 429, 503),
+            307: {"description": "The file is in a store: its address there"},
+            **problems(403, 404, 412, 416, 422, 429, 502, 503),
         },
     )
     @router.head("/{link:path}", include_in_schema=False)
@@ -91,7 +83,12 @@ def routes(parts: ApiDependencies) -> APIRouter:
             return Response(status_code=404)
         if verified.is_over(now):
             raise Forbidden("The link has ended: ask for a new one.")
-        return refusal(recording) or await file_response(parts, recording, request, verified.ext)
+        if (refused := refusal(recording)) is not None:
+            return refused
+        is_uploaded = recording.stored is not None and verified.ext == recording.options.format
+        if is_uploaded and parts.redirects_for is not None:
+            return await _to_store(parts, recording, request, parts.redirects_for)
+        return await file_response(parts, recording, request, verified.ext)
 
     return router
 
@@ -123,36 +120,74 @@ def to_file(parts: ApiDependencies, recording: Recording, file_format: FileForma
     return RedirectResponse(parts.urls.public_url + path, 307, headers={"Cache-Control": "no-store"})
 
 
+async def _to_store(parts: ApiDependencies, recording: Recording, request: Request, ttl: timedelta) -> Response:
+    """Return the redirection to the file's own address in its store, once that has said that it is there."""
+    place = parts.stored_downloads.enter(recording.app_id)
+    try:
+        await parts.files.check(recording)
+        address = await parts.files.sign(recording, ttl, method="HEAD" if request.method == "HEAD" else "GET")
+    except FileNotFoundError:
+        return gone_from_store()
+    finally:
+        place.leave()
+    with parts.fetches.fetching(recording, recording.options.format):
+        return RedirectResponse(address, 307, headers={"Cache-Control": "no-store"})
+
+
+def gone_from_store() -> Response:
+    """Return the answer for an uploaded file that is not in its store any more."""
+    return problem(
+        404,
+        "The file of the recording is gone from the store: somebody removed it there. Whoever runs the server has to "
+        "put it back.",
+    )
+
+
+async def where_now(parts: ApiDependencies, recording: Recording) -> Recording | None:
+    """Return the recording whose file was not found here, if it was uploaded since its row was read; else None."""
+    if recording.stored is not None:
+        return None
+    now = await parts.recordings.get(recording.id)
+    return now if now is not None and now.status is Status.AVAILABLE and now.stored is not None else None
+
+
 async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
     """Return the file of an available recording in that format, or what of it is asked for."""
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
-    reader = FileReader(parts.downloads, recording.app_id)
+    reader = FileReader(parts.reads(recording), recording.app_id)
     answer: Response | None = None
     try:
         answer = await _answer(parts, recording, request, ext, reader)
     finally:
         if not isinstance(answer, FilePart):
             reader.close()
-    return answer
+    if answer is not None:
+        return answer
+    if (moved := await where_now(parts, recording)) is not None:
+        return await file_response(parts, moved, request, ext)
+    if recording.stored is not None:
+        return gone_from_store()
+    log.error(
+        "recording_file_missing",
+        recording_id=recording.id,
+        session_id=recording.session_id,
+        app_id=recording.app_id,
+    )
+    return Response(status_code=404)
 
 
 async def _answer(
     parts: ApiDependencies, recording: Recording, request: Request, ext: str, reader: FileReader
-) -> Response:
+) -> Response | None:
+    """Return the answer; None: the file is not where it should be."""
     receipt = recording.receipt
     assert receipt is not None
     assert recording.ended_at is not None
-    size_bytes = await reader.open(parts.storage.path(recording.object_key))
+    size_bytes = await reader.open(functools.partial(parts.files.open, recording))
     if size_bytes is None:
-        log.error(
-            "recording_file_missing",
-            recording_id=recording.id,
-            session_id=recording.session_id,
-            app_id=recording.app_id,
-        )
-        return Response(status_code=404)
+        return None
     is_copy = ext != recording.options.format
     etag = f'"{receipt.audio_sha256}-{ext}"' if is_copy else f'"{receipt.audio_sha256}"'
     validators = Validators(etag, recording.ended_at.replace(microsecond=0))
@@ -167,11 +202,16 @@ async def _answer(
         except Unsatisfiable:
             detail = f"The file has {size_bytes} bytes."
             return problem(416, detail, headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
-        if not is_copy:
-            return FilePart(
-                reader, part, size_bytes=size_bytes, headers=headers, reading=_reading(parts, recording, ext)
-            )
-        return await _copy(parts, recording, ext, part, reader, size_bytes=size_bytes, headers=headers)
+        if is_copy:
+            return await _copy(parts, recording, ext, part, reader, size_bytes=size_bytes, headers=headers)
+        return FilePart(
+            reader,
+            part,
+            size_bytes=size_bytes,
+            headers=headers,
+            reading=_reading(parts, recording, ext),
+            is_there=_is_there(parts, recording, reader),
+        )
     if verdict is Verdict.PRECONDITION_FAILED:
         return problem(412, "The file is another one than the caller means.")
     if verdict is Verdict.NOT_MODIFIED:
@@ -188,19 +228,51 @@ async def _copy(
     *,
     size_bytes: int,
     headers: dict[str, str],
-) -> Response:
-    path = parts.storage.path(copy_key(recording.object_key, ext))
-    reading = _reading(parts, recording, ext)
-    if await reader.open(path) is not None:
-        return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading)
-    parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
-    growing = parts.conversions.begin(recording)
-    await growing.past(part.start if part else 0)
-    # It moves to its path as soon as it is whole.
-    if await reader.open(growing.path) is None and await reader.open(path) is None:
-        await growing.past(size_bytes - 1)  # raises what it failed with; else the recording was erased meanwhile
-        return Response(status_code=404)
-    return FilePart(reader, part, size_bytes=size_bytes, headers=headers, reading=reading, past=growing.past)
+) -> Response | None:
+    is_stored = recording.stored is not None
+    if is_stored:  # its copy is in the hands of the worker that makes it
+        parts.boundary.check_here(recording.session_id)
+        kept = parts.conversions.kept(recording)
+    else:
+        kept = parts.storage.path(copy_key(recording.object_key, ext))
+    past = None
+    if kept is None or await reader.open(functools.partial(opened, kept)) is None:
+        parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
+        growing = parts.conversions.begin(recording)
+        await growing.past(part.start if part else 0)
+        past = growing.past
+        # It moves to its path as soon as it is whole.
+        if await reader.open(functools.partial(opened, growing.path)) is None and (
+            kept is None or await reader.open(functools.partial(opened, kept)) is None
+        ):
+            await growing.past(size_bytes - 1)  # raises what it failed with; else it went away meanwhile
+            if await where_now(parts, recording) is not None:
+                return None
+            if is_stored and await _is_there(parts, recording, reader)():
+                raise LimitReached("The disk has no room for the recording in this format.", retry_after_s=60)
+            return Response(status_code=404)
+    return FilePart(
+        reader,
+        part,
+        size_bytes=size_bytes,
+        headers=headers,
+        reading=_reading(parts, recording, ext),
+        is_there=_is_there(parts, recording, reader),
+        past=past,
+    )
+
+
+def _is_there(parts: ApiDependencies, recording: Recording, reader: FileReader) -> Callable[[], Awaitable[bool]]:
+    """Return what tells, of a file that was opened, whether the recording was not erased before it is read.
+
+    One that is here is in its folder. Of one in a store the row tells: it says that it is erased before that begins.
+    """
+
+    async def row_is_there() -> bool:
+        now = await parts.recordings.get(recording.id)
+        return now is not None and now.status is Status.AVAILABLE
+
+    return reader.is_linked if recording.stored is None else row_is_there
 
 
 def _reading(parts: ApiDependencies, recording: Recording, ext: str) -> Reading:
@@ -213,53 +285,6 @@ def _reading(parts: ApiDependencies, recording: Recording, ext: str) -> Reading:
                 yield sent
 
     return reading
-
-
-class FileReader:
-    """A file that is read for one answer, in turns of the app that it belongs to."""
-
-    def __init__(self, pool: FairPool, app_id: str) -> None:
-        """Take a place among those who are sent files, until ``close``; raise LimitReached."""
-        self._pool = pool
-        self._app_id = app_id
-        self._place = pool.enter(app_id)
-        self._file: SharedFd | None = None
-
-    async def open(self, path: Path) -> int | None:
-        """Open the file in place of the one before and return its size; None: there is none."""
-        self._close_file()
-        try:
-            self._file = SharedFd(await self._pool.run(self._app_id, _open, path))
-            return await self._pool.run(self._app_id, self._file.size_bytes)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
-
-    async def read(self, length_bytes: int, offset: int) -> bytes:
-        """Return what lies there, less at the end of the file."""
-        assert self._file is not None
-        return await self._pool.run(self._app_id, self._file.read, length_bytes, offset)
-
-    async def is_linked(self) -> bool:
-        """Return whether the file is still in its folder."""
-        assert self._file is not None
-        return await self._pool.run(self._app_id, self._file.is_linked)
-
-    def close(self) -> None:
-        """Close the file and give the place back."""
-        self._close_file()
-        self._place.leave()
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._pool.later(self._file.close)
-            self._file = None
-
-
-def _open(path: Path) -> int:
-    with path.open("rb") as file:  # unlike os.open it refuses a folder
-        return os.dup(file.fileno())
 
 
 _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")
@@ -287,85 +312,3 @@ def content_disposition(file_name: str) -> str:
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
 """Within quotes these mean themselves; a quote, a backslash, a percent sign or a slash is read differently."""
-
-
-class FilePart(Response):
-    """The whole of an open file (200), or a part of it (206), read in chunks; closes the file, whatever happens.
-
-    The file may still be made while it is sent, or be erased. Its size is known, so if it comes to nothing the answer
-    ends before its ``Content-Length``, and the caller knows.
-    """
-
-    def __init__(
-        self,
-        reader: FileReader,
-        part: ByteRange | None,
-        *,
-        size_bytes: int,
-        headers: Mapping[str, str],
-        reading: Reading,
-        past: Callable[[int], Awaitable[int]] | None = None,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
-        """Take a whole file, or one that grows: ``past(n)`` then waits for more than n bytes, and returns how many.
-
-        ``reading`` is what reading the file is done in: it breaks it off when the recording is erased, and is told of
-        the bytes that are sent.
-        """
-        self._reader = reader
-        self._reading = reading
-        self._part = part or ByteRange(0, size_bytes)
-        self._past = past
-        self._patience_s = patience_s
-        more = {"Content-Length": str(self._part.length_bytes)}
-        if part:
-            more["Content-Range"] = part.content_range(size_bytes)
-        super().__init__(status_code=206 if part else 200, headers={**headers, **more})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response (ASGI)."""
-        try:
-            async with self._reading() as sent:
-                # One that was erased before it was marked as being read is not in its folder any more.
-                if await self._reader.is_linked():
-                    await self._send(scope, receive, send, sent)
-                else:
-                    await Response(status_code=404)(scope, receive, send)
-        finally:
-            self._reader.close()
-
-    async def _send(self, scope: Scope, receive: Receive, send: Send, sent: Callable[[int], None]) -> None:
-        request = Request(scope, receive)
-        offset, end = self._part.start, self._part.start + self._part.length_bytes
-        there = end if self._past is None else offset
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        while offset < end:
-            # Without a look at it the rest of a large file would be read for a caller who has gone.
-            if await request.is_disconnected():
-                return
-            if self._past is not None and offset == there:
-                try:
-                    there = await self._past(offset)
-                except WavstreamError:
-                    return
-            chunk = await self._reader.read(min(CHUNK_BYTES, end - offset, there - offset), offset)
-            if not chunk:
-                raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
-            taken_bytes = await self._send_pieces(chunk, send)
-            del chunk
-            offset += taken_bytes
-            sent(taken_bytes)
-            # A send waits until what was sent before has been taken; so does this one of nothing, with nothing in hand.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_pieces(self, chunk: bytes, send: Send) -> int:
-        """Send a chunk for as long as the caller takes it, and return how much of it: the rest is read again."""
-        sent_bytes = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience_s):
-                while sent_bytes < len(chunk):
-                    piece = chunk[sent_bytes : sent_bytes + PIECE_BYTES]
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    sent_bytes += len(piece)
-        return sent_bytes

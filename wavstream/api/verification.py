@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict
@@ -9,12 +11,12 @@ from pydantic import ConfigDict
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
-from wavstream.api.playback import as_of
+from wavstream.api.playback import as_of, gone_from_store, where_now
 from wavstream.api.problems import problem
 from wavstream.conversion.verification import differences
 from wavstream.errors import Conflict, DependencyError
 from wavstream.model.document import Document
-from wavstream.model.recording import Status
+from wavstream.model.recording import Recording, Status
 from wavstream.model.times import Moment
 
 _PIECES_IN_A_TURN = 16
@@ -67,28 +69,15 @@ def routes(parts: ApiDependencies) -> APIRouter:
         receipt = recording.receipt
         if recording.status is not Status.AVAILABLE or receipt is None:
             return problem(404, f"The recording has no file: it is {recording.status}.")
-        found: list[str] = []
-        place = parts.downloads.enter(app_id)
         try:
-            looking = differences(parts.storage.path(recording.object_key), recording)
-
-            def look() -> bool:
-                for _ in range(_PIECES_IN_A_TURN):
-                    try:
-                        if (difference := next(looking)) is not None:
-                            found.append(difference)
-                    except StopIteration:
-                        return False
-                return True
-
-            while await parts.downloads.run(app_id, look):
-                pass
+            found = await _differences(parts, recording)
         except FileNotFoundError:
-            return problem(404, "The file of the recording is gone.")
+            if (moved := await where_now(parts, recording)) is None:
+                gone = "The file of the recording is gone."
+                return problem(404, gone) if recording.stored is None else gone_from_store()
+            found = await _differences(parts, moved)
         except OSError as error:
             raise DependencyError(f"storage: the file could not be read: {error.strerror}") from error
-        finally:
-            place.leave()
         result = Verification(
             recording_id=recording.id,
             verified=not found,
@@ -100,3 +89,27 @@ def routes(parts: ApiDependencies) -> APIRouter:
         return JSONResponse(result.as_json())
 
     return router
+
+
+async def _differences(parts: ApiDependencies, recording: Recording) -> list[str]:
+    """Return every difference of the file from its receipt; raises OSError or StoreError."""
+    found: list[str] = []
+    pool, app_id = parts.reads(recording), recording.app_id
+    place = pool.enter(app_id)
+    try:
+        looking = differences(functools.partial(parts.files.open, recording, as_it_is=True), recording)
+
+        def look() -> bool:
+            for _ in range(_PIECES_IN_A_TURN):
+                try:
+                    if (difference := next(looking)) is not None:
+                        found.append(difference)
+                except StopIteration:
+                    return False
+            return True
+
+        while await pool.run(app_id, look):
+            pass
+    finally:
+        place.leave()
+    return found

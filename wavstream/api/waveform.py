@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
-from wavstream.api.playback import as_of
+from wavstream.api.playback import as_of, where_now
 from wavstream.api.problems import problem
 from wavstream.model.document import Document
 from wavstream.model.recording import Integrity, LegReceipt, Recording, Status
@@ -158,7 +158,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses={
             200: {"content": {_DAT: {"schema": {"type": "string", "format": "binary"}}}},
             304: {"description": "The caller's copy is right"},
-            **problems(401, 404, 422, 503),
+            **problems(401, 404, 422, 502, 503),
         },
     )
     async def waveform(
@@ -175,6 +175,8 @@ def routes(parts: ApiDependencies) -> APIRouter:
             if etag in request.headers.get("if-none-match", ""):
                 return Response(status_code=304, headers=headers)
             found = await parts.waveforms.finished(recording, query.window())
+            if found is None and (moved := await where_now(parts, recording)) is not None:
+                found = await parts.waveforms.finished(moved, query.window())
             is_final = True
         elif recording.status.is_unfinished:
             found, is_final = await parts.waveforms.growing(recording, query.window()), False

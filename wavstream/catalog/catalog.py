@@ -22,7 +22,7 @@ from wavstream.catalog.idempotency import IdempotencyKeys
 from wavstream.catalog.operations import Operations
 from wavstream.catalog.outbox import IsWanted, Outbox
 from wavstream.catalog.postgres_place import PostgresPlace
-from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.recordings import Recordings, stored_here
 from wavstream.catalog.stored_runs import StoredRuns
 from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
@@ -91,6 +91,6 @@ class Catalog:
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
             erasures=Erasures(database, recordings, outbox),
-            uploads=Uploads(database, outbox),
+            uploads=Uploads(database, outbox, size_of=stored_here, give_back=recordings.give_back),
             stored_runs=StoredRuns(database),
         )

@@ -4,9 +4,11 @@
    in it. With it go its rows elsewhere: idempotency keys, commands, and what its app was told, was to be told or could
    not be told of it. From this commit on nothing hands the recording out, and no recovery brings it back.
    On a disk that is full the files go first, in the same transaction: they make the room that it needs.
-2. Then the files go. Until they are gone the row has ``erasing_us``, so whatever ends the server in between, or keeps a
-   file from being removed, the rest is done later.
+2. Then the files go, here and in the store. Until they are gone the row has ``erasing_us``, so whatever ends the server
+   in between, or keeps a file from being removed, the rest is done later.
 3. A recording that is held is not erased; one that is erased cannot be held.
+4. A file that waited for its upload waits no more. Where a store may have something of it by now, its row in
+   ``uploads`` stays, and is due at once: who uploads takes that back, and until then something is left.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.outbox import Outbox, give_turn
 from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, recording_row, stored_before
-from wavstream.catalog.tables import idempotency, operations, outbox, recordings
+from wavstream.catalog.tables import idempotency, operations, outbox, recordings, uploads
 from wavstream.model.fact import command_done_id
 from wavstream.model.ids import session_alias
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.model.times import unix_us
 
 _ERASED = [status.value for status in Status if status.is_erased]
@@ -40,6 +43,9 @@ _MAY_BE_ERASED = select(recordings.c.id).where(
     recordings.c.status.in_(bindparam("before", expanding=True)),
 )
 
+_STORED_AT = select(recordings.c.stored_json).where(recordings.c.id == bindparam("wanted"))
+_QUEUED = select(uploads.c.recording_id).where(uploads.c.recording_id == bindparam("wanted"))
+
 
 @dataclass(frozen=True, slots=True)
 class Erasing:
@@ -47,6 +53,16 @@ class Erasing:
 
     id: str
     object_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class InStores:
+    """What stores have of an erased recording, or may have."""
+
+    url: str | None
+    """The store that its file was uploaded to; None: it never was."""
+    is_uploading: bool
+    """Whether something may have been left by an upload that was not finished (rule 4)."""
 
 
 class Erasures:
@@ -87,6 +103,7 @@ class Erasures:
             for recording in doomed:
                 size_bytes = stored_before(connection, recording)
                 row = recording_row(recording.erased(status, now)) | {"erasing_us": unix_us(now), "erased_by": by}
+                del row["stored_json"]  # it may have been written since the recording was read
                 if connection.execute(_ERASE, row | {"erased_id": recording.id, "before": before}).rowcount == 1:
                     erased.add(recording.id)
                     freed[recording.app_id] += size_bytes
@@ -106,6 +123,16 @@ class Erasures:
 
         def read(connection: Connection) -> list[Erasing]:
             return [Erasing(row.id, row.object_key) for row in connection.execute(statement)]
+
+        return await self._database.read(read)
+
+    async def in_stores(self, recording_id: str) -> InStores:
+        """Return what stores have of an erased recording."""
+
+        def read(connection: Connection) -> InStores:
+            stored = connection.execute(_STORED_AT, {"wanted": recording_id}).scalar_one_or_none()
+            url = None if stored is None else msgspec.json.decode(stored, type=StoredObject).url
+            return InStores(url, connection.execute(_QUEUED, {"wanted": recording_id}).first() is not None)
 
         return await self._database.read(read)
 
@@ -160,6 +187,9 @@ class Erasures:
 
 def _erase_beside(connection: Connection, recording_id: str, now: datetime) -> set[str]:
     """Delete what other tables have of the recording; return the apps that have something else to be told now."""
+    waits = uploads.c.recording_id == recording_id
+    connection.execute(delete(uploads).where(waits, uploads.c.tried_json == "[]"))  # rule 4
+    connection.execute(update(uploads).where(waits).values(due_us=0))
     connection.execute(delete(idempotency).where(idempotency.c.recording_id == recording_id))
     commands = delete(operations).where(operations.c.recording_id == recording_id).returning(operations.c.id)
     facts = [command_done_id(each) for each in connection.execute(commands).scalars()]

@@ -90,14 +90,17 @@ _FOUND = Prepared(
 )
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = json_number(recordings.c.receipt_json, "size_bytes")
+# Of what lies on this machine: the disk of a file that was uploaded is not ours.
 _STORED = Prepared(
-    select(_SIZE.label("size_bytes")).where(
-        recordings.c.id == bindparam("wanted"), recordings.c.status == Status.AVAILABLE.value
+    select(recordings.c.app_id, _SIZE.label("size_bytes")).where(
+        recordings.c.id == bindparam("wanted"),
+        recordings.c.status == Status.AVAILABLE.value,
+        recordings.c.stored_json.is_(None),
     )
 )
 _SUM_STORED = (
     select(recordings.c.app_id, func.sum(_SIZE))
-    .where(recordings.c.status == Status.AVAILABLE.value)
+    .where(recordings.c.status == Status.AVAILABLE.value, recordings.c.stored_json.is_(None))
     .group_by(recordings.c.app_id)
 )
 
@@ -112,14 +115,17 @@ class Recordings:
         self._has_store = has_store
         self._on_queued: Callable[[], None] | None = None
         self._stored: Counter[str] | None = None
-        """Bytes of the files in storage, by app; None: they were not summed up yet."""
+        """Bytes of the files on this machine, by app; None: they were not summed up yet."""
 
     def on_queued(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` from now on whenever there may be one more file to upload."""
         self._on_queued = wake
 
     async def stored_bytes(self) -> Counter[str]:
-        """Return the bytes of the files in storage, by app: summed up once, then kept up by saves and erasures."""
+        """Return the bytes of the finished files on this machine, by app: without those that were uploaded.
+
+        Summed up once, then kept up by saves, uploads and erasures.
+        """
         if self._stored is None:
             # As a write, so that no other write comes between the sum and what is added to it.
             self._stored = await self._database.write(_sum_stored)
@@ -130,7 +136,7 @@ class Recordings:
         self._stored = await self._database.read(_sum_stored)
 
     def give_back(self, freed: Mapping[str, int]) -> None:
-        """Count the bytes of erased files, by app, no more."""
+        """Count the bytes of files that were erased or uploaded, by app, no more."""
         if self._stored is not None:
             self._stored.subtract(freed)
 
@@ -285,16 +291,20 @@ def _sum_stored(connection: Connection) -> Counter[str]:
 
 
 def stored_before(connection: Connection, recording: Recording) -> int:
-    """Return the size of the file that the row has in storage; only a recording that has ended can have one."""
-    if recording.status.is_unfinished:
-        return 0
-    row = _STORED.row(connection, {"wanted": recording.id})
-    return 0 if row is None else row["size_bytes"] or 0
+    """Return the size of the file that the row has on this machine; only a recording that has ended can have one."""
+    return 0 if recording.status.is_unfinished else stored_here(connection, recording.id).total()
+
+
+def stored_here(connection: Connection, recording_id: str) -> Counter[str]:
+    """Return the size of the file that an available recording has on this machine, by its app; nothing: it has none."""
+    row = _STORED.row(connection, {"wanted": recording_id})
+    return Counter() if row is None else Counter({row["app_id"]: row["size_bytes"] or 0})
 
 
 def _stored_bytes(recording: Recording) -> int:
     receipt = recording.receipt
-    return receipt.size_bytes if receipt is not None and recording.status is Status.AVAILABLE else 0
+    is_here = recording.status is Status.AVAILABLE and recording.stored is None
+    return receipt.size_bytes if receipt is not None and is_here else 0
 
 
 def _newest_first(statement: Select[Any]) -> Select[Any]:

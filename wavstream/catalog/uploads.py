@@ -15,7 +15,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -73,7 +74,12 @@ _BACKLOG = text("""
         (SELECT error FROM uploads WHERE attempts > 0 ORDER BY since_us LIMIT 1) AS error
     FROM uploads
 """)
-_TRY = Prepared("UPDATE uploads SET tried_json = :tried WHERE recording_id = :recording")
+# Put again where it is gone: the recording was erased before anything was tried.
+_TRY = Prepared("""
+    INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us, tried_json)
+    VALUES (:recording, :app, :key, :since, 0, :tried)
+    ON CONFLICT (recording_id) DO UPDATE SET tried_json = excluded.tried_json
+""")
 _FAIL = Prepared("""
     UPDATE uploads SET attempts = attempts + 1, error = :error, due_us = :due WHERE recording_id = :recording
 """)
@@ -105,9 +111,19 @@ def queue(connection: Connection, recording: Recording) -> None:
 class Uploads:
     """The queue; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        *,
+        size_of: Callable[[Connection, str], Counter[str]] = lambda _connection, _recording_id: Counter(),
+        give_back: Callable[[Mapping[str, int]], None] = lambda _freed: None,
+    ) -> None:
+        """``size_of`` tells what a recording has on this machine, ``give_back`` takes what it has there no more."""
         self._database = database
         self._outbox = outbox
+        self._size_of = size_of
+        self._give_back = give_back
 
     async def installation(self) -> str:
         """Return what the stores know this catalog by, made up when it is asked for first."""
@@ -155,7 +171,13 @@ class Uploads:
     async def note_try(self, upload: Upload, url: str) -> None:
         """Note that from now on something of it may be in this store (rule 2)."""
         if url not in upload.tried:
-            values = {"recording": upload.recording_id, "tried": json_text([*upload.tried, url])}
+            values = {
+                "recording": upload.recording_id,
+                "app": upload.app_id,
+                "key": upload.object_key,
+                "since": unix_us(upload.since),
+                "tried": json_text([*upload.tried, url]),
+            }
             await self._database.write(lambda connection: _TRY.run(connection, values))
 
     async def fail(self, recording_id: str, error: str, *, next_at: datetime) -> None:
@@ -180,9 +202,10 @@ class Uploads:
         """
         values = {"recording": recording_id, "stored": json_text(stored)}
 
-        def write(connection: Connection) -> tuple[bool, set[str]]:
+        def write(connection: Connection) -> tuple[bool, set[str], Counter[str]]:
+            freed = self._size_of(connection, recording_id)
             if _STORED.run(connection, values) != 1:
-                return False, set()
+                return False, set(), Counter()
             tried = _TRIED.row(connection, {"recording": recording_id})
             others = [each for each in _urls(tried["tried_json"] if tried else "[]") if each != stored.url]
             if others:
@@ -191,9 +214,10 @@ class Uploads:
                 _FORGET.run(connection, {"recording": recording_id})
             if runs_program:
                 _RUN.run(connection, {"recording": recording_id})
-            return True, self._outbox.add(connection, facts)
+            return True, self._outbox.add(connection, facts), freed
 
-        is_stored, told = await self._database.write(write)
+        is_stored, told, freed = await self._database.write(write)
+        self._give_back(freed)
         self._outbox.tell_dispatcher(told)
         return is_stored
 

@@ -34,7 +34,7 @@ from wavstream.settings import Settings
 from wavstream.settings.catalog import CatalogSettings
 
 _TELLS = """
-    DELETE FROM outbox; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
+    DELETE FROM outbox; DELETE FROM uploads; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
     UPDATE apps SET webhook_json = NULL;
 """
 """What a start on the copy must not find: it would tell apps of it, or look for files and calls."""

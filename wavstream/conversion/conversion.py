@@ -7,6 +7,7 @@ from its first byte to its last, and whoever wants it can be sent what is there.
 from __future__ import annotations
 
 import functools
+import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavstream.conversion.decoding import decoded
 from wavstream.errors import InternalError
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording
-from wavstream.recorder.file_snapshot import Forward
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.rendering.encoders.encoder import Encoder, file_rate_hz, new_encoder
 
@@ -60,29 +61,29 @@ class Conversion:
         encoder = self._encoder()
         return len(encoder.header(self.samples)) + encoder.audio_bytes(self.samples)
 
-    def write(self, source: Path, target: Path, *, grown: Callable[[int], None]) -> None:
-        """Convert a file; ``grown`` is told how many bytes of the new one can be read by now. Blocks.
+    def write(self, source: io.BufferedReader, target: Path, *, grown: Callable[[int], None]) -> None:
+        """Convert an open file; ``grown`` is told how many bytes of the new one can be read by now. Blocks.
 
-        Raises OSError, and InternalError if the source is not what its receipt says.
+        Raises OSError, StoreError, and InternalError if the source is not what its receipt says.
         """
         encoder = self._encoder()
-        with source.open("rb") as recorded, _made(target) as file:
+        with _made(target) as file:
             made_bytes = file.write(encoder.header(self.samples))
-            for block in self._blocks(recorded.fileno()):
+            for block in self._blocks(source):
                 made_bytes += file.write(encoder.encode(block))
                 file.flush()
                 grown(made_bytes)
             made_bytes += file.write(encoder.finish())
             file.flush()
         if made_bytes != self.size_bytes:
-            raise InternalError(f"{source} became {made_bytes} bytes of {self.file_format}, not {self.size_bytes}")
+            raise InternalError(f"{target.name} became {made_bytes} bytes of {self.file_format}, not {self.size_bytes}")
         grown(made_bytes)
 
     def _encoder(self) -> Encoder:
         return new_encoder(self.file_format, sample_rate_hz=self.rate_hz, channels=self.channels)
 
-    def _blocks(self, descriptor: int) -> Iterator[NDArray[np.int16]]:
-        recorded = _recorded(descriptor, self.recorded_samples)
+    def _blocks(self, source: io.BufferedReader) -> Iterator[NDArray[np.int16]]:
+        recorded = _recorded(source, self.recorded_samples)
         return recorded if self.rate_hz == self.recorded_hz else self._resampled(recorded)
 
     def _resampled(self, blocks: Iterator[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
@@ -100,10 +101,10 @@ def _made(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
 
 
-def _recorded(descriptor: int, samples: int) -> Iterator[NDArray[np.int16]]:
+def _recorded(source: io.BufferedReader, samples: int) -> Iterator[NDArray[np.int16]]:
     """Yield the blocks, (n, channels), of a file; raise InternalError if it has not so many samples of each channel."""
     try:
-        with Forward(descriptor, closefd=False) as file:
+        with decoded(source) as file:
             read = functools.partial(file.read, BLOCK_SAMPLES, dtype="int16", always_2d=True)
             while len(block := read()):
                 samples -= len(block)

@@ -1,10 +1,13 @@
 """The conversions that are under way: one of each recording, however many ask for it.
 
 Whoever asks is sent the file while it grows. When it is whole it moves beside the recording's own file, and stays as
-long as that does. One that fails leaves nothing, and the next request begins it anew.
+long as that does; where that file is in a store it stays in the spool for a while (``kept_copies``). One that fails
+leaves nothing, and the next request begins it anew.
 
 Apps take turns, a whole conversion in each; one app never has all threads, so another's is begun at once as long as one
-app asks for more than its share. What waits is bounded in count, and in bytes by what the disk has room for.
+app asks for more than its share. What waits is bounded in count, and in bytes by what the disk has room for. Files in a
+store are read by threads of their own, so that a store which does not answer delays no conversion of a file that is
+here.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from pathlib import Path
 import structlog
 
 from wavstream.conversion.conversion import Conversion
-from wavstream.errors import InternalError, LimitReached, NotFound, WavstreamError
+from wavstream.conversion.kept_copies import KeptCopies
+from wavstream.errors import InternalError, LimitReached, NotFound, StoreError, WavstreamError
 from wavstream.model.recording import Recording
 from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.stores import FinishedFiles
 from wavstream.turns.fair_pool import FairPool, Place, Places
 from wavstream.workers.shared_counts import SharedCounts
 from wavstream.workers.tally import tally_of
@@ -34,6 +39,8 @@ log = structlog.get_logger(__name__)
 THREADS = 3
 THREADS_OF_APP = 2
 """Who comes later waits for a turn."""
+STORED_THREADS = 2
+"""Of files in a store; one app has one of them at most."""
 RETRY_AFTER_S = 60
 _UNIT = 65_536
 """Other workers are told of bytes in so many."""
@@ -83,6 +90,7 @@ class Conversions:
         self,
         *,
         storage: LocalStorage,
+        files: FinishedFiles,
         spool: Path,
         reserve: DiskReserve,
         places: Places,
@@ -99,12 +107,20 @@ class Conversions:
         self._of_app = tally_of(shared, "conversions")
         self._shared_bytes = None if shared is None else shared.of("conversion_bytes")
         self._storage = storage
+        self._files = files
         self._spool = spool
         self._reserve = reserve
         self._removals = removals or Removals()
         self._growing: dict[str, GrowingFile] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places, shared=shared)
+        # Who waits for it has a place of the other one.
+        self._stored_pool = FairPool("convert-stored", threads=STORED_THREADS, threads_of_app=1)
+        self._kept = KeptCopies(
+            max_bytes=max_bytes,
+            has_room=lambda: reserve.has_room(0),
+            unlink=lambda path: self._pool.later(lambda: self._removals.unlink(path)),
+        )
         self._max_bytes = max_bytes
         self._begun_bytes = 0
         """Of the whole files that are made, or wait to be."""
@@ -123,11 +139,16 @@ class Conversions:
             task.add_done_callback(functools.partial(self._end, place, conversion.size_bytes))
         return growing
 
+    def kept(self, recording: Recording) -> Path | None:
+        """Return where the copy of an uploaded file lies that was made here before; None: there is none."""
+        return self._kept.path(recording.id)
+
     async def end(self, recording_id: str) -> None:
         """Break off the conversion of a recording that is erased; on return nothing of it is left.
 
         One that waits for its turn is not waited for: it will find no file.
         """
+        self._kept.drop(recording_id)
         growing = self._growing.get(recording_id)
         if growing is not None:
             growing.is_unwanted.set()
@@ -136,8 +157,14 @@ class Conversions:
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:  # one that waits for a store may do so for longer
+            _, late = await asyncio.wait(self._tasks, timeout=END_WAIT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._kept.clear()
         await self._pool.stop()
+        await self._stored_pool.stop(waits=False)
 
     def _end(self, place: Place, size_bytes: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -199,12 +226,19 @@ class Conversions:
                 raise FileNotFoundError(ENOENT, "the recording was erased", recording.object_key)
             loop.call_soon_threadsafe(growing.grow, made_bytes)
 
+        pool = self._pool if recording.stored is None else self._stored_pool
         try:
-            await self._pool.run(recording.app_id, self._convert, recording.object_key, conversion, growing.path, grown)
+            await pool.run(recording.app_id, self._convert, recording, conversion, growing.path, grown)
+            if recording.stored is not None and growing.is_unwanted.is_set():
+                await pool.run(recording.app_id, self._removals.unlink, growing.path)
+            elif recording.stored is not None:
+                self._kept.keep(recording.id, growing.path, conversion.size_bytes)
         except _Stopped:
             growing.fail(LimitReached("The server is shutting down.", retry_after_s=RETRY_AFTER_S))
         except FileNotFoundError:
             growing.fail(NotFound("The recording was erased."))
+        except StoreError as error:
+            growing.fail(error)
         except OSError as error:
             log.error("conversion_write_failed", recording_id=recording.id, error=str(error))
             growing.fail(LimitReached("The file could not be converted: try again.", retry_after_s=RETRY_AFTER_S))
@@ -216,13 +250,18 @@ class Conversions:
             self._of_app.remove(recording.app_id)
             growing.ended.set_result(None)
 
-    def _convert(self, object_key: str, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:
+    def _convert(self, recording: Recording, conversion: Conversion, path: Path, grown: Callable[[int], None]) -> None:
+        is_whole = False
         try:
             grown(0)
-            conversion.write(self._storage.path(object_key), path, grown=grown)
-            self._storage.publish_copy(path, object_key, conversion.file_format)
+            with self._files.open(recording) as source:
+                conversion.write(source, path, grown=grown)
+            if recording.stored is None:
+                self._storage.publish_copy(path, recording.object_key, conversion.file_format)
+            is_whole = True
         finally:
-            self._removals.unlink(path)
+            if recording.stored is None or not is_whole:
+                self._removals.unlink(path)
 
 
 class _Stopped(Exception):

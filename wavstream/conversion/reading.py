@@ -5,15 +5,16 @@ Only the beginning of a long file is read: who plays it has it in memory.
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavstream.conversion.decoding import decoded
 from wavstream.errors import InternalError, NotFound
-from wavstream.recorder.file_snapshot import Forward
 from wavstream.rendering.codecs.resample import Resampler
 
 BLOCK_SAMPLES = 65_536
@@ -50,13 +51,13 @@ class Sound(NamedTuple):
         return self._replace(samples=_cut_off(scaled))
 
 
-def read_sound(path: Path, *, at_most_s: float) -> Sound:
+def read_sound(opening: Callable[[], io.BufferedReader], *, at_most_s: float) -> Sound:
     """Return what is heard in a WAV or MP3 file of ours, for so many seconds at most. Blocks.
 
-    Raises NotFound if the file was erased, and InternalError if it cannot be read.
+    ``opening`` opens it. Raises NotFound if the file was erased, InternalError if it cannot be read, and StoreError.
     """
     try:
-        with path.open("rb") as recorded, Forward(recorded.fileno(), closefd=False) as file:
+        with opening() as recorded, decoded(recorded) as file:
             left = round(at_most_s * file.samplerate)
             blocks = [np.empty(0, np.int16)]
             while left and len(block := file.read(min(left, BLOCK_SAMPLES), dtype="int16", always_2d=True)):
@@ -67,7 +68,7 @@ def read_sound(path: Path, *, at_most_s: float) -> Sound:
     except FileNotFoundError:
         raise NotFound("the recording was erased") from None
     except soundfile.LibsndfileError as error:
-        raise InternalError(f"{path.name} cannot be read: {error.error_string}") from error
+        raise InternalError(f"a recording cannot be read: {error.error_string}") from error
 
 
 def _mixed(block: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+import io
+from collections.abc import Callable, Iterator
 
 import soundfile
 
+from wavstream.conversion.decoding import decoded
 from wavstream.model.recording import Recording
 from wavstream.rendering.encoders.encoder import new_encoder
 
 CHUNK_BYTES = 1 << 20
 
 
-def differences(path: Path, recording: Recording) -> Iterator[str | None]:
+def differences(opening: Callable[[], io.BufferedReader], recording: Recording) -> Iterator[str | None]:
     """Yield every difference, a sentence each, and None after each piece of the file that was read in between.
 
-    Raises OSError if the file cannot be read.
+    ``opening`` opens it, once for its header and once for what it says. Raises OSError or StoreError if it cannot be
+    read.
     """
     expected = recording.receipt
     assert expected is not None
     encoder = new_encoder(recording.options.format, sample_rate_hz=expected.sample_rate, channels=expected.channels)
-    with path.open("rb") as file:
-        size_bytes = path.stat().st_size
+    with opening() as file:
+        size_bytes = file.seek(0, io.SEEK_END)
         if size_bytes != expected.size_bytes:
             yield f"it has {size_bytes} bytes instead of {expected.size_bytes}"
-        yield from _of_header(path, recording)
+        yield from _of_header(opening, recording)
         digest = hashlib.sha256()
         file.seek(max(0, expected.size_bytes - encoder.audio_bytes(expected.samples)))
         while chunk := file.read(CHUNK_BYTES):
@@ -36,11 +38,11 @@ def differences(path: Path, recording: Recording) -> Iterator[str | None]:
         yield "its audio has another hash"
 
 
-def _of_header(path: Path, recording: Recording) -> Iterator[str]:
+def _of_header(opening: Callable[[], io.BufferedReader], recording: Recording) -> Iterator[str]:
     expected = recording.receipt
     assert expected is not None
     try:
-        with soundfile.SoundFile(path) as file:
+        with opening() as recorded, decoded(recorded) as file:
             found = (file.frames, file.channels, file.samplerate)
     except soundfile.LibsndfileError as error:
         yield f"its header cannot be read ({error.error_string})"

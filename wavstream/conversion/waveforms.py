@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import soundfile
 import structlog
 
+from wavstream.conversion.decoding import decoded
 from wavstream.errors import DependencyError
 from wavstream.model.recording import Recording
-from wavstream.recorder.file_snapshot import Forward
 from wavstream.recorder.recorder import Recorder
 from wavstream.rendering.waveform import Ending, Waveform
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import waveform_key
+from wavstream.storage.stores import FinishedFiles
 from wavstream.storage.waveform_file import Stretch, Window, read_waveform, whole_file
 from wavstream.turns.fair_pool import FairPool
 
@@ -36,13 +38,23 @@ class Waveforms:
     """Reads them."""
 
     def __init__(
-        self, *, recorder: Recorder, storage: LocalStorage, spool: Path, live_reads: FairPool, downloads: FairPool
+        self,
+        *,
+        recorder: Recorder,
+        storage: LocalStorage,
+        files: FinishedFiles,
+        spool: Path,
+        live_reads: FairPool,
+        downloads: FairPool,
+        stored_downloads: FairPool,
     ) -> None:
         self._recorder = recorder
         self._storage = storage
+        self._files = files
         self._spool = spool
         self._live_reads = live_reads
         self._downloads = downloads
+        self._stored_downloads = stored_downloads
         self._making: dict[str, asyncio.Task[None]] = {}
         self._may_make = asyncio.Semaphore(_AT_ONCE)
 
@@ -77,11 +89,12 @@ class Waveforms:
         await asyncio.gather(*self._making.values(), return_exceptions=True)
 
     async def _read(self, recording: Recording, window: Window) -> Stretch | None:
-        path = self._storage.path(waveform_key(recording.object_key))
+        key = waveform_key(recording.object_key)
+        opening = functools.partial(self._files.open, recording, key)
         try:
-            found = await self._downloads.run(recording.app_id, read_waveform, path, window)
+            found = await self._pool(recording).run(recording.app_id, read_waveform, opening, window)
         except OSError as error:
-            raise DependencyError(f"storage: {path.name} could not be read: {error.strerror}") from error
+            raise DependencyError(f"storage: {key} could not be read: {error.strerror}") from error
         receipt = recording.receipt
         # One of another length is that of another file: a waveform from before a power cut, perhaps.
         return found if found is not None and (receipt is None or found.samples == receipt.samples) else None
@@ -95,25 +108,32 @@ class Waveforms:
         await asyncio.shield(making)
 
     async def _make_now(self, recording: Recording) -> None:
-        path, app_id = self._storage.path(recording.object_key), recording.app_id
+        app_id = recording.app_id
         waveform, points = Waveform(), bytearray()
         async with self._may_make:
-            blocks = _blocks(path, waveform)
+            blocks = _blocks(functools.partial(self._files.open, recording), waveform)
             try:
-                while (made := await self._downloads.run(app_id, next, blocks, None)) is not None:
+                while (made := await self._pool(recording).run(app_id, next, blocks, None)) is not None:
                     points += made
                 ending = waveform.ending(waveform.samples)
-                if ending is not None:
+                if ending is not None and recording.stored is not None:
+                    await self._files.put_waveform(recording, whole_file(ending, bytes(points)))
+                elif ending is not None:
                     await self._downloads.run(
                         app_id, functools.partial(self._publish, recording, ending, bytes(points))
                     )
             except FileNotFoundError:
                 return
             except soundfile.LibsndfileError as error:
-                raise DependencyError(f"storage: {path.name} cannot be read: {error.error_string}") from error
+                raise DependencyError(
+                    f"storage: {recording.object_key} cannot be read: {error.error_string}"
+                ) from error
             except OSError as error:
                 raise DependencyError(f"storage: a waveform could not be made: {error.strerror}") from error
         log.info("waveform_made", recording_id=recording.id, session_id=recording.session_id, app_id=app_id)
+
+    def _pool(self, recording: Recording) -> FairPool:
+        return self._downloads if recording.stored is None else self._stored_downloads
 
     def _publish(self, recording: Recording, ending: Ending, points: bytes) -> None:
         made = self._spool / waveform_key(f"{recording.id}-again")
@@ -124,9 +144,9 @@ class Waveforms:
             made.unlink(missing_ok=True)
 
 
-def _blocks(path: Path, waveform: Waveform) -> Iterator[bytes]:
+def _blocks(opening: Callable[[], io.BufferedReader], waveform: Waveform) -> Iterator[bytes]:
     """Yield the points of a file, in turns of some samples."""
-    with path.open("rb") as recorded, Forward(recorded.fileno(), closefd=False) as file:
+    with opening() as recorded, decoded(recorded) as file:
         waveform.open(file.samplerate, file.channels)
         while len(block := file.read(BLOCK_SAMPLES, dtype="int16", always_2d=True)):
             waveform.take(block)

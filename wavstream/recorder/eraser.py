@@ -16,6 +16,8 @@
 5. A damaged journal that was set aside goes when no recording of its session is kept any more. One of which the catalog
    knows no recording, or of which nothing tells the session, goes when the server's retention has passed since then.
 6. The catalog's log is emptied. Not for each recording: once for all that were erased meanwhile.
+7. What was uploaded goes from its store too, behind all that is here: a store may be away for hours. Who uploads at
+   this moment takes back what it has put (``catalog/erasures.py``, rule 4), and is waited for a little.
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ from typing import TypeVar
 import structlog
 
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.erasures import Erasing
-from wavstream.errors import DependencyError, DiskFull, NotYetRemoved
+from wavstream.catalog.erasures import Erasing, InStores
+from wavstream.errors import DependencyError, DiskFull, NotYetRemoved, StoreError
 from wavstream.journal.set_aside import SetAside
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.recorder import Recorder
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.reserve_file import ReserveFile
+from wavstream.storage.stores import FinishedFiles
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,10 @@ T = TypeVar("T")
 ROWS_AT_ONCE = 50
 """Erased in one transaction: some 50 ms, for which other writers wait."""
 JOURNAL_WAIT_S = 5.0
+STORE_WAIT_S = 15.0
+"""How long an erasure waits for a store to delete; that is tried again."""
+UPLOAD_WAIT_S = 2.0
+UPLOAD_LOOK_S = 0.1
 SCRUB_WAIT_S = 2.0
 """How long an erasure waits for the catalog's log to be emptied; that goes on behind it."""
 
@@ -57,6 +64,7 @@ class Eraser:
         *,
         catalog: Catalog,
         storage: LocalStorage,
+        files: FinishedFiles,
         recorder: Recorder,
         set_aside: SetAside,
         kept: timedelta,
@@ -66,6 +74,7 @@ class Eraser:
 
         ``reserve_file`` is released where the disk has no room to erase anything.
         """
+        self._files = files
         self._reserve_file = reserve_file
         self._catalog = catalog
         self._storage = storage
@@ -112,14 +121,17 @@ class Eraser:
         with suppress(DependencyError):  # what stays is removed later
             self._storage.delete(recording.object_key)
 
-    async def remove(self, erased: Erasing) -> None:
-        """Remove what is left of a recording whose row is erased; raise NotYetRemoved if something stays."""
+    async def remove(self, erased: Erasing, *, refusing: set[str] | None = None) -> None:
+        """Remove what is left of a recording whose row is erased; raise NotYetRemoved if something stays.
+
+        ``refusing``: stores that are not asked now, by their URLs; one that fails is added.
+        """
         try:
-            await self._remove(erased)
+            await self._remove(erased, set() if refusing is None else refusing)
         except DependencyError as error:
             raise NotYetRemoved(f"recording {erased.id} is erased, and something of it stays: {error}") from error
 
-    async def _remove(self, erased: Erasing) -> None:
+    async def _remove(self, erased: Erasing, refusing: set[str]) -> None:
         try:
             await asyncio.to_thread(self._storage.delete, erased.object_key)
         finally:
@@ -127,7 +139,35 @@ class Eraser:
                 await end(erased.id)
         self._recorder.release_failed(erased.id)
         await asyncio.wait((self._recorder.until_released(erased.id),), timeout=JOURNAL_WAIT_S)
+        await self._remove_stored(erased, refusing)
         await self._with_reserve(lambda: self._catalog.erasures.finish([erased.id]))
+
+    async def _remove_stored(self, erased: Erasing, refusing: set[str]) -> None:
+        """Remove what stores have of it (rule 7); raise StoreError."""
+        found = await self._in_stores(erased.id)
+        if found.url is not None:
+            if found.url in refusing:
+                raise StoreError(f"{found.url}: it has just refused, and is asked again later")
+            try:
+                async with asyncio.timeout(STORE_WAIT_S):
+                    await self._files.delete(found.url, erased.object_key)
+            except TimeoutError:
+                refusing.add(found.url)
+                raise StoreError(f"{found.url}: it has not deleted within {STORE_WAIT_S:.0f} s") from None
+            except StoreError:
+                refusing.add(found.url)
+                raise
+        if found.is_uploading:
+            raise StoreError("it was being uploaded, and what has been is taken back first")
+
+    async def _in_stores(self, recording_id: str) -> InStores:
+        """Return what stores have of it, once nobody uploads it any more or that takes too long."""
+        give_up = asyncio.get_running_loop().time() + UPLOAD_WAIT_S
+        while True:
+            found = await self._catalog.erasures.in_stores(recording_id)
+            if not found.is_uploading or asyncio.get_running_loop().time() >= give_up:
+                return found
+            await asyncio.sleep(UPLOAD_LOOK_S)
 
     async def remove_rest(self, recording: Recording) -> bool:
         """Remove what is left of an erased recording as ``remove`` does; return False if nothing is."""

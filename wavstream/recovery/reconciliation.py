@@ -64,7 +64,8 @@ async def reconcile(
         after = page[-1].id
         files.difference_update(row.object_key for row in page)
         for row in await asyncio.to_thread(_without_file, storage, page, (wall or now)()):
-            if row.id not in made_again:
+            now_row = await recordings.get(row.id)  # it may have been uploaded since the page was read
+            if row.id not in made_again and (now_row is None or now_row.stored is None):
                 log.error("recording_file_gone", recording_id=row.id, object_key=row.object_key)
                 lost = row.became(Status.FAILED, now(), error="its file is gone")
                 await save(lost)

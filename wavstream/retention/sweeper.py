@@ -1,8 +1,8 @@
 """Erases what retention says must go, and does the rest of every erasure that is not done.
 
 A sweep first erases the rows that are due, then removes what is left of all that are erased: after a crash between the
-two, after a disk that refused, or after a file has come back. What cannot be removed stops no other: it is logged once
-and tried again, ever more slowly.
+two, after a disk or a store that refused, or after a file has come back. What cannot be removed stops no other: it is
+logged once and tried again, ever more slowly. A store that has failed is asked no more in the same sweep.
 
 Files come back with backups. So at the first sweep, and then every ``WALK_EVERY``, the files in storage are compared
 with the rows that say ``deleted`` or ``expired``.
@@ -118,6 +118,8 @@ class Sweeper:
     async def _remove(self, now: datetime) -> Swept:
         removed = 0
         left: dict[str, _Failing] = {}
+        refusing: set[str] = set()
+        """Stores that have failed in this sweep: they keep nobody waiting a second time."""
         after_id = ""
         while page := await self._catalog.erasures.unfinished(self._batch, after_id):
             after_id = page[-1].id
@@ -125,7 +127,7 @@ class Sweeper:
                 failing = self._failing.get(erased.id)
                 if failing is not None and now < failing.retry_at:
                     left[erased.id] = failing
-                elif await self._removed(erased):
+                elif await self._removed(erased, refusing):
                     removed += 1
                 else:
                     wait = FIRST_RETRY if failing is None else min(failing.wait * 2, LAST_RETRY)
@@ -133,9 +135,9 @@ class Sweeper:
         self._failing = left
         return Swept(erased=removed, failed=len(left))
 
-    async def _removed(self, erased: Erasing) -> bool:
+    async def _removed(self, erased: Erasing, refusing: set[str]) -> bool:
         try:
-            await self._eraser.remove(erased)
+            await self._eraser.remove(erased, refusing=refusing)
         except DependencyError as error:
             if erased.id not in self._failing:
                 log.error("erased_recording_remove_failed", recording_id=erased.id, error=str(error))

@@ -33,6 +33,7 @@ from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
+from wavstream.storage.stores import FinishedFiles
 from wavstream.uploads.programs import ProgramCounts
 from wavstream.uploads.uploader import UploadCounts
 from wavstream.webhooks.dispatcher import Dispatcher
@@ -52,6 +53,7 @@ def collect_metrics(
     pages: LivePages,
     recovery: Recovery,
     removals: Removals,
+    files: FinishedFiles,
     sweeper: Sweeper,
     clock_watch: ClockWatch,
     dispatcher: Dispatcher,
@@ -116,8 +118,14 @@ def collect_metrics(
         yield MetricSample("wavstream_recovery_pending", pending, recovery.total - recovery.done)
         aside = "Journals, and what is none, that were set aside."
         yield MetricSample("wavstream_journals_set_aside", aside, writer.set_aside.count, across=Across.MAX)
-        left = "Files and journals that should be gone, and that the disk does not let go."
+        left = "Files and journals that should be gone, and that the disk or the store does not let go."
         yield MetricSample("wavstream_removals_failing", left, removals.waiting + sweeper.failing)
+        for problem in ("gone", "replaced"):
+            text = "Times that a file in a store was asked for and was gone there, or another one."
+            count = files.wrong[problem]
+            yield MetricSample(
+                "wavstream_stored_files_wrong_total", text, count, MetricType.COUNTER, {"problem": problem}
+            )
         jumped = "Times that the wall clock was put forth or back, by a second or more."
         yield MetricSample(
             "wavstream_clock_jumps_total", jumped, clock_watch.jumps, MetricType.COUNTER, across=Across.MAX

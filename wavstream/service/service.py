@@ -64,6 +64,7 @@ from wavstream.service.wiring import (
     facade_rules,
     gateway_dependencies,
     http_front,
+    links_lead_to_store,
     make_default_app,
     media_endpoint,
     twilio_account,
@@ -85,7 +86,7 @@ from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
-from wavstream.storage.stores import Stores
+from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
@@ -148,10 +149,11 @@ class Service:
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
+        self.stores = Stores.of(settings.storage)
+        self.files = FinishedFiles(storage, self.stores)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         self.links = load_link_keys(self.folder.link_keys, self._wall())
-        stores = Stores.of(settings.storage)
-        has_store = stores.first is not None
+        has_store = self.stores.first is not None
         self.public_urls = PublicUrls(
             self.links, settings.base_url, settings.recording_base_url, behind=settings.storage.url
         )
@@ -193,7 +195,7 @@ class Service:
         if has_store:
             self.uploads = UploadService(
                 settings.storage,
-                stores=stores,
+                stores=self.stores,
                 catalog=self.catalog,
                 local=storage,
                 facts_of=self.webhooks.facts_of_stored,
@@ -254,6 +256,7 @@ class Service:
         await self.usage.look()
         conversions = Conversions(
             storage=storage,
+            files=self.files,
             spool=self.folder.spool,
             reserve=reserve,
             places=conversion_places(settings.limits),
@@ -266,9 +269,11 @@ class Service:
         waveforms = Waveforms(
             recorder=self.recorder,
             storage=storage,
+            files=self.files,
             spool=self.folder.spool,
             live_reads=pools.live_reads,
             downloads=pools.downloads,
+            stored_downloads=pools.stored_downloads,
         )
         self._closing.push_async_callback(waveforms.stop)
         open_files, fetches = OpenFiles(), Fetches()
@@ -276,6 +281,7 @@ class Service:
         eraser = Eraser(
             catalog=self.catalog,
             storage=storage,
+            files=self.files,
             recorder=self.recorder,
             set_aside=self._writer.set_aside,
             kept=timedelta(hours=settings.retention.hours),
@@ -415,9 +421,12 @@ class Service:
             dead_letters=self.catalog.dead_letters,
             recordings=self.catalog.recordings,
             storage=storage,
+            files=self.files,
             open_files=open_files,
             conversions=conversions,
             downloads=pools.downloads,
+            stored_downloads=pools.stored_downloads,
+            redirects_for=links_lead_to_store(settings),
             live=self.live,
             pages=self.pages,
             waveforms=waveforms,
@@ -442,11 +451,12 @@ class Service:
             authenticator=self.authenticator,
             app_cache=app_cache,
             urls=self.public_urls,
-            storage=storage,
+            files=self.files,
             operations=self.catalog.operations,
             deliveries=self.catalog.deliveries,
             signing_keys=signing_keys,
             sounds=pools.sounds,
+            stored_downloads=pools.stored_downloads,
             now=self._wall,
             quotas=quotas,
             rules=facade_rules(settings),
@@ -489,6 +499,7 @@ class Service:
                 pages=self.pages,
                 recovery=self.recovery,
                 removals=removals,
+                files=self.files,
                 sweeper=sweeper,
                 clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,

@@ -13,6 +13,8 @@ from wavstream.workers.shared_counts import SharedCounts
 
 DOWNLOAD_THREADS = 8
 """Each waits for the disk."""
+STORED_THREADS = 16
+"""Each waits for the store. One app has half of them at most, so that one whose reads hang leaves some to others."""
 LIVE_READ_THREADS = 2
 """They decode, so more than there are cores gain nothing."""
 SOUND_THREADS = 2
@@ -25,6 +27,8 @@ class Pools:
 
     downloads: FairPool
     """Finished files."""
+    stored_downloads: FairPool
+    """Finished files in a store: one that does not answer delays nobody who reads a file of this machine."""
     live_reads: FairPool
     """Files that grow."""
     sounds: FairPool
@@ -37,6 +41,13 @@ class Pools:
         ranges = Places(in_all=limits.live_ranges, of_app=limits.live_ranges_per_app, setting="limits.live_ranges")
         return cls(
             downloads=FairPool("download", threads=DOWNLOAD_THREADS, places=downloads, shared=shared),
+            stored_downloads=FairPool(
+                "stored-download",
+                threads=STORED_THREADS,
+                threads_of_app=STORED_THREADS // 2,
+                places=downloads,
+                shared=shared,
+            ),
             live_reads=FairPool("live-read", threads=LIVE_READ_THREADS, places=ranges, shared=shared),
             sounds=FairPool("sound", threads=SOUND_THREADS),
         )
@@ -44,6 +55,7 @@ class Pools:
     async def stop(self) -> None:
         """End their threads."""
         await self.downloads.stop()
+        await self.stored_downloads.stop(waits=False)
         await self.live_reads.stop()
         await self.sounds.stop()
 

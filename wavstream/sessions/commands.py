@@ -272,8 +272,8 @@ class Commands:
     async def delete(self, *, app_id: str, recording_id: str, reason: str | None = None) -> None:
         """Erase a recording: what stays of it is a row that says so, and why. One that was stopped is finished first.
 
-        Raises NotFound, and Conflict while it is made or held; DependencyError if the disk keeps a file, which is then
-        removed later: a second call tells whether it is gone.
+        Raises NotFound, and Conflict while it is made or held; DependencyError if disk or store keep a file, which is
+        then removed later: a second call tells whether it is gone.
         """
         live = self._recorder.get(recording_id)
         if live is not None and live.finishing is not None and live.row.app_id == app_id:

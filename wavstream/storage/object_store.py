@@ -6,6 +6,7 @@
 3. An object is whole or not there: parts that were uploaded become one at the end. What a killed process leaves of
    parts nobody sees; the bucket's lifecycle rule removes it (docs/s3.md).
 4. S3 checks the SHA-256 of each part before it takes it. TLS does so for the others; ``put`` compares the size.
+5. A file is read in many requests, each for a range of the content that was there when it was opened.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, Literal
 
-from wavstream.errors import OperatorError, StoreError
+from wavstream.errors import FileReplaced, OperatorError, StoreError
 
 PART_BYTES = 8 * 1_048_576
 PARTS_AT_ONCE = 2
@@ -112,16 +113,21 @@ class ObjectStore:
         except Exception as error:
             raise explained(error, self.url) from error
 
-    def open(self, key: str) -> BinaryIO:
-        """Open the object to be read and sought in, a MiB at a time. Blocks. Raise FileNotFoundError or StoreError."""
+    def open(self, key: str) -> io.BufferedReader:
+        """Open the object to be read and sought in, a MiB at a time. Blocks. Raise FileNotFoundError or StoreError.
+
+        What is read is of one content: an object that is replaced meanwhile is read no further (rule 5).
+        """
         import obstore
 
         try:
-            return cast(BinaryIO, ObjectFile(obstore.open_reader(self._store, key, buffer_size=READ_BYTES), self.url))
+            found = obstore.head(self._store, key)
         except FileNotFoundError:
             raise
         except Exception as error:
             raise explained(error, self.url) from error
+        facts = ObjectFacts(found["size"], found["e_tag"], found["last_modified"])
+        return io.BufferedReader(ObjectFile(self._store, key, self.url, facts), READ_BYTES)
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Delete the objects, whether or not they are there. Raise StoreError."""
@@ -135,12 +141,12 @@ class ObjectStore:
             except Exception as error:
                 raise explained(error, self.url) from error
 
-    async def sign(self, key: str, ttl: timedelta) -> str:
+    async def sign(self, key: str, ttl: timedelta, *, method: Literal["GET", "HEAD"] = "GET") -> str:
         """Return an address that opens the object for so long, whoever has it. Raise StoreError."""
         import obstore
 
         try:
-            return await obstore.sign_async(self._store, "GET", key, ttl)
+            return await obstore.sign_async(self._store, method, key, ttl)
         except Exception as error:
             raise explained(error, self.url) from error
 
@@ -151,16 +157,15 @@ class ObjectStore:
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file. Each read may wait for the store, and raise StoreError."""
+    """An object as a file. Each read is a request, may wait for the store, and raise StoreError."""
 
-    def __init__(self, reader: Any, url: str) -> None:
-        self._reader = reader
+    def __init__(self, store: Any, key: str, url: str, facts: ObjectFacts) -> None:
+        self._store = store
+        self._key = key
         self._url = url
-
-    @property
-    def size_bytes(self) -> int:
-        """Return how large the object is."""
-        return int(self._reader.size)
+        self._at = 0
+        self.facts = facts
+        """When it was opened."""
 
     def readable(self) -> bool:
         """Return True."""
@@ -172,20 +177,38 @@ class ObjectFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go there; return how far from the beginning that is."""
-        return int(self._reader.seek(offset, whence))
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.facts.size_bytes}[whence]
+        return self._at
 
     def tell(self) -> int:
         """Return how far from the beginning it is."""
-        return int(self._reader.tell())
+        return self._at
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into the buffer; return how many bytes, 0 at the end."""
-        try:
-            got = bytes(self._reader.read(len(buffer)))
-        except Exception as error:
-            raise explained(error, self._url) from error
+        got = self.read_at(len(buffer), self._at)
         buffer[: len(got)] = got
+        self._at += len(got)
         return len(got)
+
+    def read_at(self, length_bytes: int, offset: int) -> bytes:
+        """Return what lies there, less at the end; raise FileNotFoundError, FileReplaced or StoreError."""
+        import obstore
+
+        end = min(offset + length_bytes, self.facts.size_bytes)
+        if offset >= end:
+            return b""
+        how: Any = {"range": (offset, end)}
+        if self.facts.etag is not None:
+            how["if_match"] = self.facts.etag  # rule 5
+        try:
+            return bytes(obstore.get(self._store, self._key, options=how).bytes())
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            if type(error).__name__ == "PreconditionError":
+                raise FileReplaced(f"{self._url}: {self._key} was replaced while it was read") from error
+            raise explained(error, self._url) from error
 
 
 def _size(source: Path | bytes) -> int:

@@ -6,18 +6,26 @@ in. A file that is here is read here, also while it is being uploaded; one that 
 
 from __future__ import annotations
 
+import io
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from errno import ENOENT
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import msgspec
+import structlog
 
-from wavstream.errors import OperatorError, StoreError
+from wavstream.errors import FileReplaced, OperatorError, StoreError
 from wavstream.model.recording import Recording, StoredObject
 from wavstream.settings import StorageSettings
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.object_store import ObjectStore, needs_obstore
+from wavstream.storage.object_keys import sidecar_key, waveform_key
+from wavstream.storage.object_store import ObjectFacts, ObjectFile, ObjectStore, needs_obstore
+
+log = structlog.get_logger(__name__)
 
 
 class Stores:
@@ -59,28 +67,85 @@ class Stores:
 
 
 class FinishedFiles:
-    """Opens finished files for reading, wherever they lie."""
+    """Opens finished files for reading, wherever they lie. Safe to use from several threads.
+
+    1. A file that is here is read here, be it uploaded or not.
+    2. One in a store is the one that was uploaded, by its size and by what the store calls its content; any other is
+       not handed out. Who compares contents (``verify``) reads it none the less.
+    3. What is gone there, or is another one, is counted and in the log: nobody else would tell.
+    """
 
     def __init__(self, local: LocalStorage, stores: Stores) -> None:
         self._local = local
         self._stores = stores
+        self._counting = threading.Lock()
+        self.wrong: Counter[str] = Counter()
+        """How often a file in a store was ``gone`` or ``replaced``."""
 
-    def open(self, recording: Recording, key: str | None = None) -> BinaryIO:
+    def open(self, recording: Recording, key: str | None = None, *, as_it_is: bool = False) -> io.BufferedReader:
         """Open the recording's file, or what lies at ``key`` beside it. Blocks: not for the loop.
 
-        Raise FileNotFoundError, OSError, or StoreError.
+        ``as_it_is``: also where it is another one than was uploaded. Raise FileNotFoundError, OSError, StoreError, or
+        FileReplaced.
         """
         key = key or recording.object_key
         try:
-            return self._local.path(key).open("rb")
+            return self._local.path(key).open("rb")  # rule 1
         except FileNotFoundError:
             if recording.stored is None:
                 raise
-        return self._stores[recording.stored.url].open(key)
+        is_file = key == recording.object_key
+        try:
+            file = self._stores[recording.stored.url].open(key)
+        except FileNotFoundError:
+            if is_file:
+                self._count_gone(recording, recording.stored)
+            raise
+        assert isinstance(file.raw, ObjectFile)
+        if is_file and not as_it_is:
+            self._compare(recording, recording.stored, file.raw.facts)
+        return file
 
-    async def sign(self, stored: StoredObject, key: str, ttl: timedelta) -> str:
-        """Return an address that opens an uploaded file for so long. Raise StoreError."""
-        return await self._stores[stored.url].sign(key, ttl)
+    async def check(self, recording: Recording) -> None:
+        """Ask the store for the file of an uploaded recording; raise FileNotFoundError, StoreError or FileReplaced."""
+        assert recording.stored is not None
+        found = await self._stores[recording.stored.url].head(recording.object_key)
+        if found is None:
+            self._count_gone(recording, recording.stored)
+            raise FileNotFoundError(ENOENT, "it is gone from the store", recording.object_key)
+        self._compare(recording, recording.stored, found)
+
+    async def sign(self, recording: Recording, ttl: timedelta, *, method: Literal["GET", "HEAD"] = "GET") -> str:
+        """Return an address that opens an uploaded file for so long, by that method. Raise StoreError."""
+        assert recording.stored is not None
+        return await self._stores[recording.stored.url].sign(recording.object_key, ttl, method=method)
+
+    async def put_waveform(self, recording: Recording, content: bytes) -> None:
+        """Put the waveform of an uploaded file beside it, unless that is erased meanwhile. Raise StoreError."""
+        assert recording.stored is not None
+        store, key = self._stores[recording.stored.url], waveform_key(recording.object_key)
+        await store.put(key, content, attributes={"Content-Type": "application/octet-stream"})
+        # Looked at behind it: whoever erases deletes the file first, so one of the two sees the other.
+        if await store.head(recording.object_key) is None:
+            await store.delete([key])
+
+    async def delete(self, url: str, object_key: str) -> None:
+        """Delete a file from a store, and all that lies beside it. Raise StoreError."""
+        await self._stores[url].delete([object_key, waveform_key(object_key), sidecar_key(object_key)])
+
+    def _compare(self, recording: Recording, stored: StoredObject, found: ObjectFacts) -> None:
+        expected = recording.receipt
+        if (expected is None or found.size_bytes == expected.size_bytes) and stored.etag in (None, found.etag):
+            return
+        with self._counting:
+            self.wrong["replaced"] += 1
+        log.error("stored_file_replaced", recording_id=recording.id, store=stored.url, object_key=recording.object_key)
+        raise FileReplaced(f"{stored.url}: {recording.object_key} is not the file that was uploaded")
+
+    def _count_gone(self, recording: Recording, stored: StoredObject) -> None:
+        with self._counting:
+            self.wrong["gone"] += 1
+        log.error("stored_file_gone", recording_id=recording.id, store=stored.url, object_key=recording.object_key)
 
 
 def make_store(url: str, settings: StorageSettings, *, endpoint: str | None) -> ObjectStore:

@@ -16,10 +16,10 @@ What reads and writes blocks.
 
 from __future__ import annotations
 
-import os
+import io
 import struct
+from collections.abc import Callable
 from math import ceil
-from pathlib import Path
 from typing import NamedTuple
 
 from wavstream.errors import FieldError, InvalidFields
@@ -92,14 +92,19 @@ class Window(NamedTuple):
         return first, end, factor
 
 
-def read_waveform(path: Path, window: Window) -> Stretch | None:
-    """Return what is wanted of a finished waveform; None: there is none, or not all of it. Raises OSError."""
+def read_waveform(opening: Callable[[], io.BufferedReader], window: Window) -> Stretch | None:
+    """Return what is wanted of a finished waveform; None: there is none, or not all of it.
+
+    ``opening`` opens it. Raises OSError or StoreError.
+    """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = opening()
     except FileNotFoundError:
         return None
-    try:
-        head = os.pread(number, HEAD.size, 0)
+    with file:
+        size_bytes = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        head = file.read(HEAD.size)
         if len(head) < HEAD.size:
             return None
         magic, rate_hz, channels, per_point, samples, _ = HEAD.unpack(head)
@@ -107,13 +112,11 @@ def read_waveform(path: Path, window: Window) -> Stretch | None:
             return None
         form = WaveformForm(rate_hz, channels, per_point)
         points = form.points(samples)
-        if os.fstat(number).st_size != HEAD.size + points * form.point_bytes:
+        if size_bytes != HEAD.size + points * form.point_bytes:
             return None
         first, end, factor = window.of(form, points)
-        wanted = os.pread(number, (end - first) * form.point_bytes, HEAD.size + first * form.point_bytes)
-        return Stretch(form, samples, first, wanted, factor)
-    finally:
-        os.close(number)
+        file.seek(HEAD.size + first * form.point_bytes)
+        return Stretch(form, samples, first, file.read((end - first) * form.point_bytes), factor)
 
 
 def whole_file(ending: Ending, points: bytes) -> bytes:

@@ -123,9 +123,9 @@ class FairPool:
         """Call a function that takes no time to speak of, such as a close, on a thread, with nobody waiting for it."""
         self._executor.submit(function)
 
-    async def stop(self) -> None:
-        """Wait for what runs, and end the threads."""
-        await asyncio.to_thread(self._executor.shutdown)
+    async def stop(self, *, waits: bool = True) -> None:
+        """End the threads, and wait for what runs; ``waits``: else nobody does, and each ends with what it runs."""
+        await asyncio.to_thread(self._executor.shutdown, waits, cancel_futures=not waits)
 
     def _give_turns(self) -> None:
         while self._running.total() < self._threads and (turn := self._queue.take()) is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import httpx
+import obstore
 import pytest
 from fastapi import FastAPI
+from obstore.store import MemoryStore
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.unit.api.fakes import (
@@ -34,15 +37,18 @@ from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.conversion.conversions import Conversions
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, StoredObject
 from wavstream.sessions.admission import DiskReserve
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.open_files import OpenFiles
+from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.turns.fair_pool import FairPool, Places
 from wavstream.webhooks.message import MessageBuilder
 
 BASE = "https://rec.example.com"
+STORE = "s3://calls"
 
 
 @dataclass
@@ -57,8 +63,18 @@ class ApiHarness:
     links: LinkKeys
     conversions: Conversions
     downloads: FairPool
+    stored_downloads: FairPool
     catalog: Catalog
+    bucket: Any
+    files: FinishedFiles
     reasons: list[str] = field(default_factory=list)
+
+    def upload(self, recording: Recording) -> Recording:
+        """Put the file into the store, as who uploads does, and remove it here."""
+        path = self.commands.storage.path(recording.object_key)
+        done = obstore.put(self.bucket, recording.object_key, path.read_bytes())
+        path.unlink()
+        return self.commands.put(replace(recording, stored=StoredObject(STORE, self.clock(), done["e_tag"])))
 
     def client(self, key: str | None = "key-one", *, address: str = "192.0.2.7") -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, client=(address, 1), raise_app_exceptions=False)
@@ -71,14 +87,20 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     clock = Clock()
     storage = LocalStorage(tmp_path / "recordings")
     storage.prepare(spool := tmp_path / "spool")
+    bucket = MemoryStore()
+    stores = Stores(ObjectStore(STORE, bucket))
+    files = FinishedFiles(storage, stores)
     conversions = Conversions(
         storage=storage,
+        files=files,
         spool=spool,
         reserve=DiskReserve(spool, 0),
         places=Places(in_all=3, of_app=2, setting="limits.conversions"),
         max_bytes=1 << 40,
     )
-    downloads = FairPool("download", threads=2, places=Places(in_all=4, of_app=3, setting="limits.downloads"))
+    places = Places(in_all=4, of_app=3, setting="limits.downloads")
+    downloads = FairPool("download", threads=2, places=places)
+    stored_downloads = FairPool("stored-download", threads=2, places=places)
     commands = FakeCommands(clock, storage)
     authenticator, registry, reasons = FakeAuthenticator(), CollectorRegistry(), list[str]()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
@@ -100,9 +122,11 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             urls=urls,
             recordings=FakeRecordings(commands),
             storage=storage,
+            files=files,
             open_files=OpenFiles(),
             conversions=conversions,
             downloads=downloads,
+            stored_downloads=stored_downloads,
             live=NobodyLive(),
             pages=NobodyLooks(),
             waveforms=NoWaveforms(),
@@ -126,17 +150,33 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             authenticator=authenticator,
             app_cache=app_cache,
             urls=urls,
-            storage=storage,
+            files=files,
             operations=catalog.operations,
             deliveries=catalog.deliveries,
             signing_keys=SigningKeys(b"m" * 32),
             sounds=FairPool("sound", threads=2),
+            stored_downloads=stored_downloads,
             now=clock,
         ),
     )
-    yield ApiHarness(app, commands, authenticator, clock, registry, links, conversions, downloads, catalog, reasons)
+    yield ApiHarness(
+        app=app,
+        commands=commands,
+        authenticator=authenticator,
+        clock=clock,
+        registry=registry,
+        links=links,
+        conversions=conversions,
+        downloads=downloads,
+        stored_downloads=stored_downloads,
+        catalog=catalog,
+        bucket=bucket,
+        files=files,
+        reasons=reasons,
+    )
     await conversions.stop()
     await downloads.stop()
+    await stored_downloads.stop()
 
 
 @pytest.fixture
@@ -160,6 +200,13 @@ def audio() -> bytes:
 
 
 @pytest.fixture
-def finished(world: ApiHarness, running: Recording, audio: bytes) -> Recording:
-    """Return a recording of app one whose file lies in storage."""
-    return world.commands.finish(running, audio)
+def place() -> str:
+    """Where the files of finished recordings lie: ``here``, or in a ``store``."""
+    return "here"
+
+
+@pytest.fixture
+def finished(world: ApiHarness, running: Recording, audio: bytes, place: str) -> Recording:
+    """Return a recording of app one whose file lies in that place."""
+    recording = world.commands.finish(running, audio)
+    return world.upload(recording) if place == "store" else recording

@@ -10,16 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import obstore
 import pytest
 from starlette.types import Message, Send
 from structlog.testing import capture_logs
 
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
-from wavstream.api.playback import CHUNK_BYTES, PIECE_BYTES, FilePart, FileReader, content_disposition
+from wavstream.api.file_part import CHUNK_BYTES, PIECE_BYTES, FilePart, FileReader
+from wavstream.api.playback import content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.turns.fair_pool import FairPool, Places
+
+
+@pytest.fixture(params=["here", "store"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the file lies; what a link answers is the same."""
+    return str(request.param)
+
+
+HERE = pytest.mark.parametrize("place", ["here"])
 
 
 @pytest.fixture
@@ -213,6 +224,7 @@ async def test_a_file_that_is_not_there_answers_404_and_says_whether_it_will_be(
         assert (response.status_code, response.headers.get("retry-after")) == (404, retry_after)
 
 
+@HERE
 async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
     world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
@@ -225,6 +237,7 @@ async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
     assert url.split("/")[3] not in str(line)
 
 
+@HERE
 async def test_beyond_the_downloads_of_an_app_and_of_all_the_answer_names_the_limit_and_when_to_try_again(
     world: ApiHarness, client: httpx.AsyncClient, url: str
 ) -> None:
@@ -249,8 +262,10 @@ async def test_beyond_the_downloads_of_an_app_and_of_all_the_answer_names_the_li
 async def test_an_answer_gives_its_place_back_however_it_ends(
     world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, how: str
 ) -> None:
-    if how == "gone":
+    if how == "gone" and finished.stored is None:
         world.commands.storage.path(finished.object_key).unlink()
+    elif how == "gone":
+        obstore.delete(world.bucket, finished.object_key)
     headers = {"range": {"Range": "bytes=1-2"}, "unsatisfiable": {"Range": "bytes=99999999-"}}.get(how, {})
     if how == "unchanged":
         headers = {"If-None-Match": (await client.get(url)).headers["etag"]}
@@ -258,9 +273,10 @@ async def test_an_answer_gives_its_place_back_however_it_ends(
         answer = await client.request("HEAD" if how == "head" else "GET", url, headers=headers)
         assert answer.status_code not in (429, 503)
 
-    assert world.downloads.under_way == 0
+    assert (world.downloads.under_way, world.stored_downloads.under_way) == (0, 0)
 
 
+@HERE
 async def test_a_file_that_cannot_be_read_answers_503(
     world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str
 ) -> None:
@@ -309,6 +325,7 @@ def test_a_file_name_cannot_break_out_of_its_header(name: str, header: str) -> N
     assert content_disposition(name) == header
 
 
+@HERE
 async def test_a_caller_who_goes_away_ends_the_reading(world: ApiHarness, url: str) -> None:
     sent: list[Message] = []
 
@@ -337,7 +354,7 @@ async def test_what_a_caller_did_not_take_in_time_is_not_kept_for_it_but_read_ag
     pool = FairPool("test", threads=1, places=Places(in_all=1, of_app=1, setting="test"))
     reader, got, in_hand = _CountedReader(pool, "one"), bytearray(), 0
     reader.offsets = []
-    await reader.open(tmp_path / "file")
+    await reader.open(lambda: (tmp_path / "file").open("rb"))
 
     async def send(message: Message) -> None:
         nonlocal in_hand
@@ -362,6 +379,7 @@ async def test_what_a_caller_did_not_take_in_time_is_not_kept_for_it_but_read_ag
     assert reader.offsets == list(range(0, len(audio), PIECE_BYTES))
 
 
+@HERE
 async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
     world: ApiHarness, finished: Recording, url: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +44,20 @@ def recorded(
     return replace(a_recording(), status=Status.AVAILABLE, options=options, receipt=receipt), source
 
 
+def convert(
+    conversion: Conversion, source: Path, target: Path, *, grown: Callable[[int], None] = lambda _: None
+) -> None:
+    with source.open("rb") as file:
+        conversion.write(file, target, grown=grown)
+
+
 @pytest.mark.parametrize("recorded_as", list(FileFormat))
 @pytest.mark.parametrize("rate_hz", [8000, 22_050, 48_000])
 def test_each_party_says_the_same_at_the_same_places(tmp_path: Path, rate_hz: int, recorded_as: FileFormat) -> None:
     recording, source = recorded(tmp_path, rate_hz, recorded_as)
     conversion, target = Conversion.of(recording), tmp_path / "copy"
 
-    conversion.write(source, target, grown=lambda _: None)
+    convert(conversion, source, target)
 
     assert conversion.file_format is not recorded_as
     assert target.stat().st_size == conversion.size_bytes
@@ -66,7 +74,7 @@ def test_a_wav_of_a_rate_that_mp3_does_not_have_is_resampled(tmp_path: Path) -> 
     recording, source = recorded(tmp_path, 9600, FileFormat.WAV)
     conversion, target = Conversion.of(recording), tmp_path / "copy"
 
-    conversion.write(source, target, grown=lambda _: None)
+    convert(conversion, source, target)
 
     copy, copy_hz = soundfile.read(target, dtype="int16", always_2d=True)
     assert (copy_hz, len(copy)) == (11_025, 20 * 11_025)
@@ -82,7 +90,7 @@ def test_an_mp3_is_decoded_in_one_go_without_complaints(tmp_path: Path, capfd: p
     source.write_bytes(file)
     recording = replace(a_recording(), options=RecordingOptions(format=FileFormat.MP3), receipt=receipt)
 
-    Conversion.of(recording).write(source, target, grown=lambda _: None)
+    convert(Conversion.of(recording), source, target)
 
     assert capfd.readouterr().err == ""
     whole, _ = soundfile.read(source, dtype="int16", always_2d=True)
@@ -103,7 +111,7 @@ def test_what_is_said_to_be_there_is_there_for_good(tmp_path: Path, recorded_as:
         assert len(seen[-1]) == made_bytes
 
     conversion = Conversion.of(recording)
-    conversion.write(source, target, grown=look)
+    convert(conversion, source, target, grown=look)
 
     assert len(seen) > 2
     assert len(seen[-1]) == conversion.size_bytes
@@ -120,7 +128,7 @@ def test_a_file_that_is_not_as_long_as_its_receipt_says_is_not_converted(
     receipt = replace(recording.receipt, samples=recording.receipt.samples + missing)
 
     with pytest.raises(InternalError, match="receipt"):
-        Conversion.of(replace(recording, receipt=receipt)).write(source, tmp_path / "copy", grown=lambda _: None)
+        convert(Conversion.of(replace(recording, receipt=receipt)), source, tmp_path / "copy")
 
 
 def test_a_file_that_is_no_audio_is_not_converted(tmp_path: Path) -> None:
@@ -128,4 +136,4 @@ def test_a_file_that_is_no_audio_is_not_converted(tmp_path: Path) -> None:
     source.write_bytes(b"nothing of the kind")
 
     with pytest.raises(InternalError, match="cannot be read"):
-        Conversion.of(recording).write(source, tmp_path / "copy", grown=lambda _: None)
+        convert(Conversion.of(recording), source, tmp_path / "copy")

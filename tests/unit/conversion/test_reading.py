@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,14 @@ def written(folder: Path, samples: np.ndarray[tuple[int, ...], np.dtype[np.int16
     return path
 
 
+def opening(path: Path) -> Callable[[], io.BufferedReader]:
+    return lambda: path.open("rb")
+
+
 def test_a_file_of_one_channel_is_read_as_it_is(tmp_path: Path) -> None:
     samples = np.arange(-30_000, 30_000, dtype=np.int16).repeat(3)
 
-    sound = read_sound(written(tmp_path, samples), at_most_s=600)
+    sound = read_sound(opening(written(tmp_path, samples)), at_most_s=600)
 
     assert len(samples) > 2 * BLOCK_SAMPLES
     assert np.array_equal(sound.samples, samples)
@@ -35,7 +41,7 @@ def test_a_file_of_one_channel_is_read_as_it_is(tmp_path: Path) -> None:
 def test_the_channels_are_summed_and_cut_off_where_they_are_too_loud(tmp_path: Path) -> None:
     samples = np.array([[1, 2], [30_000, 5_000], [-30_000, -5_000], [30_000, -30_000]], np.int16)
 
-    sound = read_sound(written(tmp_path, samples), at_most_s=600)
+    sound = read_sound(opening(written(tmp_path, samples)), at_most_s=600)
 
     assert sound.samples.tolist() == [3, 32_767, -32_768, 0]
 
@@ -44,7 +50,7 @@ def test_the_channels_are_summed_and_cut_off_where_they_are_too_loud(tmp_path: P
 def test_of_a_long_file_the_beginning_is_read(tmp_path: Path, at_most_s: float, is_whole: bool) -> None:
     samples = np.arange(2 * RATE_HZ, dtype=np.int16)
 
-    sound = read_sound(written(tmp_path, samples), at_most_s=at_most_s)
+    sound = read_sound(opening(written(tmp_path, samples)), at_most_s=at_most_s)
 
     assert sound.is_whole is is_whole
     assert np.array_equal(sound.samples, samples[: round(at_most_s * RATE_HZ)])
@@ -53,7 +59,7 @@ def test_of_a_long_file_the_beginning_is_read(tmp_path: Path, at_most_s: float, 
 def test_an_mp3_is_read(tmp_path: Path) -> None:
     said = np.concatenate([silence(0.5), spoken(), silence(0.5)])
 
-    sound = read_sound(written(tmp_path, np.stack([said, np.zeros_like(said)], axis=1), "mp3"), at_most_s=600)
+    sound = read_sound(opening(written(tmp_path, np.stack([said, np.zeros_like(said)], axis=1), "mp3")), at_most_s=600)
 
     assert sound.length_s == pytest.approx(len(said) / RATE_HZ, abs=0.01)
     assert loudest_shift(sound.samples, spoken()) == pytest.approx(0.5 * RATE_HZ, abs=0.01 * RATE_HZ)
@@ -64,9 +70,9 @@ def test_a_file_that_is_gone_and_one_that_cannot_be_read_are_told_apart(tmp_path
     broken.write_bytes(b"no audio")
 
     with pytest.raises(NotFound):
-        read_sound(tmp_path / "gone.wav", at_most_s=600)
-    with pytest.raises(InternalError, match=r"broken\.wav cannot be read"):
-        read_sound(broken, at_most_s=600)
+        read_sound(opening(tmp_path / "gone.wav"), at_most_s=600)
+    with pytest.raises(InternalError, match="cannot be read"):
+        read_sound(opening(broken), at_most_s=600)
 
 
 def test_a_sound_has_the_same_beeps_at_another_rate() -> None:

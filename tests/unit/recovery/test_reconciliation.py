@@ -15,7 +15,7 @@ from tests.support.wanted import USUAL
 from tests.unit.storage.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import FactKind
-from wavstream.model.recording import LegalHold, Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status, StoredObject
 from wavstream.model.times import utc
 from wavstream.recovery.reconciliation import PAGE_SIZE, reconcile
 from wavstream.storage.object_keys import sidecar_key
@@ -223,3 +223,37 @@ async def test_a_failed_recording_stays_so_where_the_file_is_not_its_own(shelf: 
     await shelf.reconcile()
 
     assert await shelf.catalog.recordings.get(recording.id) == failed
+
+
+async def test_an_uploaded_file_is_not_missed_and_a_copy_of_it_that_is_here_is_not_adopted(shelf: Shelf) -> None:
+    there, copied = (replace(finished(), id=f"{n}" * 32, object_key=f"default/{n}.wav") for n in (1, 2))
+    for recording in (there, copied):
+        await shelf.catalog.recordings.add(recording)
+        assert await shelf.catalog.uploads.finish(recording.id, StoredObject("s3://calls", recording.created_at))
+    shelf.put(copied, sidecar=sidecar_of(copied))
+
+    assert await shelf.reconcile() == []
+    for recording in (there, copied):
+        row = await shelf.catalog.recordings.get(recording.id)
+        assert row is not None
+        assert (row.status, row.stored is None) == (Status.AVAILABLE, False)
+
+
+async def test_one_that_is_uploaded_while_files_are_looked_for_does_not_fail(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = finished()
+    await shelf.catalog.recordings.add(recording)
+    read = shelf.catalog.recordings.stored
+
+    async def uploaded_behind_it(after_id: str, limit: int) -> list[Recording]:
+        page = await read(after_id, limit)
+        await shelf.catalog.uploads.finish(recording.id, StoredObject("s3://calls", recording.created_at))
+        return page
+
+    monkeypatch.setattr(shelf.catalog.recordings, "stored", uploaded_behind_it)
+
+    assert await shelf.reconcile() == []
+    row = await shelf.catalog.recordings.get(recording.id)
+    assert row is not None
+    assert row.status is Status.AVAILABLE

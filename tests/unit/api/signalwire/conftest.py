@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from obstore.store import MemoryStore
 
 from tests.unit.api.fakes import START, Clock, live_view
 from wavstream.access.app_cache import AppCache
@@ -33,6 +34,8 @@ from wavstream.model.session import SessionView
 from wavstream.sessions.commands import Commands
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_store import ObjectStore
+from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.turns.fair_pool import FairPool
 
 MASTER = b"m" * 32
@@ -193,6 +196,8 @@ class SignalWire:
     commands: FakeCommands
     parts: FacadeDependencies
     clock: Clock
+    storage: LocalStorage
+    bucket: Any
 
     def client(self, headers: dict[str, str], **changes: Any) -> httpx.AsyncClient:
         """Of an API of its own; ``changes`` are other limits and rules."""
@@ -206,6 +211,7 @@ def basic(project: str, key: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{project}:{key}".encode()).decode()}
 
 
+STORE = "s3://calls"
 SHOP = basic(PROJECT, KEYS["shop"])
 BANK = basic("the-bank", KEYS["bank"])
 
@@ -219,21 +225,23 @@ async def signalwire(catalog: Catalog, tmp_path: Path) -> SignalWire:
         assert await catalog.apps.add(app, **KeyDigests(MASTER).kept(key))
     clock = Clock()
     commands = FakeCommands(clock)
+    storage, bucket = LocalStorage(tmp_path), MemoryStore()
     app_cache = AppCache(catalog.apps, lambda: 0.0, server_options=SERVER_OPTIONS)
     parts = FacadeDependencies(
         commands=commands,
         authenticator=Authenticator(app_keys=catalog.app_keys, app_cache=app_cache, master=MASTER, now=clock),
         app_cache=app_cache,
         urls=PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, START),)), "https://rec.example.com"),
-        storage=LocalStorage(tmp_path),
+        files=FinishedFiles(storage, Stores(ObjectStore(STORE, bucket))),
         operations=catalog.operations,
         deliveries=catalog.deliveries,
         signing_keys=SigningKeys(MASTER),
         sounds=FairPool("sound", threads=2),
+        stored_downloads=FairPool("stored", threads=2),
         now=clock,
         body_limit_bytes=20_000,
     )
-    return SignalWire(commands, parts, clock)
+    return SignalWire(commands, parts, clock, storage, bucket)
 
 
 @pytest.fixture

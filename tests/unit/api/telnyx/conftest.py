@@ -37,6 +37,7 @@ from wavstream.service.service import Service
 from wavstream.settings import Settings
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.turns.fair_pool import FairPool
 
 ADMIN = {"X-Admin-API-Key": "key-of-the-administrators"}
@@ -193,11 +194,12 @@ async def calls(tmp_path: Path, catalog: Catalog) -> AsyncIterator[Calls]:
         authenticator=FakeAuthenticator(),
         app_cache=FakeAppCache(),
         urls=PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, CREATED),)), "https://rec.example.com"),
-        storage=LocalStorage(tmp_path / "recordings"),
+        files=FinishedFiles(LocalStorage(tmp_path / "recordings"), Stores()),
         operations=catalog.operations,
         deliveries=catalog.deliveries,
         signing_keys=SigningKeys(b"m" * 32),
         sounds=FairPool("sound", threads=2),
+        stored_downloads=FairPool("stored", threads=2),
         now=clock,
     )
     async with AsyncExitStack() as stack:

@@ -76,11 +76,24 @@ class Player:
 
     async def _play_back(self, call: LiveCall, url: str, asked: Play, made: Mapping[str, Made]) -> list[str]:
         recording = await self._ended(call, await self._recording(call, url, made))
-        path = self._parts.storage.path(recording.object_key)
-        read = functools.partial(read_sound, at_most_s=LONGEST_S)
-        recorded = await self._parts.sounds.run(call.app_id, read, path)
+        try:
+            recorded = await self._read(call, recording)
+        except NotFound:
+            # It may have been uploaded since its row was read, and be here no more.
+            if recording.stored is not None:
+                raise CannotPlay("the recording's file is gone from the store") from None
+            now = await self._recording(call, url, made)
+            if now.stored is None:
+                raise
+            recorded = await self._read(call, now)
         notes = await self._heard(call, recorded, asked)
         return notes if recorded.is_whole else [*notes, f"only the first {LONGEST_S} s were played"]
+
+    async def _read(self, call: LiveCall, recording: Recording) -> Sound:
+        # One in a store is read by other threads: those of sounds are not to wait for it.
+        pool = self._parts.sounds if recording.stored is None else self._parts.stored_downloads
+        read = functools.partial(read_sound, at_most_s=LONGEST_S)
+        return await pool.run(call.app_id, read, functools.partial(self._parts.files.open, recording))
 
     async def _recording(self, call: LiveCall, url: str, made: Mapping[str, Made]) -> Recording:
         if url in made:

@@ -23,6 +23,7 @@ from wavstream.api.signalwire.mount import credentials
 from wavstream.api.signalwire.swml.live_call import Time
 from wavstream.api.signalwire.swml.routes import routes
 from wavstream.model.recording import EndReason, Recording, Status
+from wavstream.storage.local import LocalStorage
 
 RATE_HZ = 8_000
 YAML = {"Content-Type": "application/yaml"}
@@ -74,7 +75,7 @@ class Calls(FakeCommands):
     stopped_at_s: list[float] = field(default_factory=list)
     start_failure: Exception | None = None
     """Raised by every start."""
-    publish_to: FacadeDependencies | None = None
+    publish_to: LocalStorage | None = None
     ends: dict[str, asyncio.Future[Recording]] = field(default_factory=dict)
 
     async def start(self, **said: Any) -> Recording:
@@ -111,7 +112,7 @@ class Calls(FakeCommands):
     def publish(self, recording: Recording, samples: NDArray[np.int16] = RECORDED) -> Recording:
         """Let the recording have a file."""
         assert self.publish_to is not None
-        path = self.publish_to.storage.path(recording.object_key)
+        path = self.publish_to.path(recording.object_key)
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, samples, RATE_HZ, "PCM_16")
         return self.finish(recording, samples=len(samples))
@@ -136,6 +137,8 @@ class Swml:
     parts: FacadeDependencies
     client: httpx.AsyncClient
     bank: httpx.AsyncClient
+    storage: LocalStorage
+    bucket: Any
 
     async def post(self, document: Any, *, call: str = CALL) -> httpx.Response:
         """Send a document: text as YAML, else as JSON."""
@@ -208,7 +211,8 @@ async def swml(signalwire: SignalWire) -> AsyncIterator[Swml]:
     time.going.set()
     commands = Calls(signalwire.clock, time=time)
     commands.stream()
-    parts = commands.publish_to = replace(signalwire.parts, commands=commands)
+    commands.publish_to = signalwire.storage
+    parts = replace(signalwire.parts, commands=commands)
     async with _client(parts, time, SHOP) as client:
         bank = httpx.AsyncClient(transport=client._transport, base_url=client.base_url, headers=BANK)
-        yield Swml(commands, time, parts, client, bank)
+        yield Swml(commands, time, parts, client, bank, signalwire.storage, signalwire.bucket)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obstore
 import pytest
 
 from tests.support.waiting import until
 from tests.unit.api.fakes import START
-from tests.unit.api.signalwire.conftest import CALL
+from tests.unit.api.signalwire.conftest import CALL, STORE
 from tests.unit.api.signalwire.swml.conftest import RATE_HZ, RECORDED, Swml
 from wavstream.api.signalwire.swml import player
 from wavstream.conversion.reading import Sound, read_sound
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.rendering.codecs.resample import Resampler
 from wavstream.storage.links import PublicUrls
 
@@ -116,9 +118,9 @@ async def test_of_a_very_long_recording_the_beginning_is_played(swml: Swml, monk
 async def test_two_documents_are_heard_one_behind_the_other(swml: Swml, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[object] = []
 
-    def counted(path: Path, *, at_most_s: float) -> Sound:
-        reads.append(path)
-        return read_sound(path, at_most_s=at_most_s)
+    def counted(opening: Callable[[], io.BufferedReader], *, at_most_s: float) -> Sound:
+        reads.append(opening)
+        return read_sound(opening, at_most_s=at_most_s)
 
     monkeypatch.setattr(player, "read_sound", counted)
     swml.stand_still_until(still := asyncio.Event())
@@ -194,11 +196,36 @@ async def test_a_recording_whose_retention_is_over_is_not_played(swml: Swml) -> 
 
 async def test_a_file_that_was_erased_meanwhile_is_told(swml: Swml) -> None:
     recording = await recorded(swml)
-    swml.parts.storage.path(recording.object_key).unlink()
+    swml.storage.path(recording.object_key).unlink()
 
     run = await swml.main({"play": swml.parts.urls.of(recording)})
 
     assert run["error"] == "step 0 (play): the recording was erased"
+
+
+async def uploaded(swml: Swml) -> Recording:
+    """Return a finished recording whose file is in the store, and not here."""
+    recording = await recorded(swml)
+    path = swml.storage.path(recording.object_key)
+    done = obstore.put(swml.bucket, recording.object_key, path.read_bytes())
+    path.unlink()
+    return swml.commands.put(replace(recording, receipt=None, stored=StoredObject(STORE, START, done["e_tag"])))
+
+
+async def test_a_recording_in_a_store_is_played(swml: Swml) -> None:
+    run = await swml.main({"play": swml.parts.urls.of(await uploaded(swml))})
+
+    assert (run["status"], run["steps"][0]["note"]) == ("completed", None)
+    assert np.array_equal(swml.heard(), RECORDED)
+
+
+async def test_a_file_that_is_gone_from_its_store_is_told(swml: Swml) -> None:
+    recording = await uploaded(swml)
+    obstore.delete(swml.bucket, recording.object_key)
+
+    run = await swml.main({"play": swml.parts.urls.of(recording)})
+
+    assert run["error"] == "step 0 (play): the recording's file is gone from the store"
 
 
 async def test_a_variable_that_is_no_url_of_ours_is_not_played(swml: Swml) -> None:
