@@ -7,6 +7,8 @@
 3. Lines that a peer can bring about once a call or once a request are summed up, as refusals are, whichever room writes
    them: who makes a million calls or requests of that kind writes a few lines.
 4. A thread writes the lines (``log_queue``): the event loop does not wait for whoever reads them.
+5. Keys of files are in no line where the operator's template puts into them who called: what is erased would stay in
+   the log. The line has the recording's id.
 """
 
 from __future__ import annotations
@@ -69,6 +71,9 @@ SUMMARY = Summary()
 """Of the process, as its logging is."""
 _WORKER: dict[str, int] = {}
 """What is in each line of a worker. Not part of a configuration: a logger that the supervisor has used keeps that."""
+_KEYS = ("object_key", "some")
+"""Fields that have keys of files."""
+_hidden: set[str] = set()
 
 
 def configure(settings: LogSettings, *, worker: int | None = None) -> None:
@@ -82,6 +87,7 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _of_worker,
+        _without_hidden,
     ]
     _WORKER.clear()
     if worker is not None:
@@ -108,6 +114,13 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _ended_thread
+
+
+def hide_keys(*, hidden: bool) -> None:
+    """Write null in the place of keys of files from now on, or the keys (rule 5)."""
+    _hidden.clear()
+    if hidden:
+        _hidden.update(_KEYS)
 
 
 def flush() -> None:
@@ -142,6 +155,11 @@ def _rendering(settings: LogSettings) -> list[Processor]:
 
 def _of_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
     event.update(_WORKER)
+    return event
+
+
+def _without_hidden(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event.update((each, None) for each in _hidden if each in event)
     return event
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from wavstream.settings.tables import Seconds, SecondsOrZero, Secret, Table
 
@@ -23,7 +25,17 @@ def _is_store(url: str) -> str:
     return url.rstrip("/")
 
 
+def _words(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        raise ValueError(f"must be a program and its arguments, as in a shell: {error}") from error
+
+
 StoreUrl = Annotated[str, AfterValidator(_is_store)]
+Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class StorageSettings(Table):
@@ -66,7 +78,8 @@ class StorageSettings(Table):
     """Address of the second store's server, as `endpoint`."""
     backup_after_s: SecondsOrZero = 600.0
     """Seconds."""
-    on_stored: tuple[str, ...] = ()
-    """A program and its arguments, run for each uploaded file; what it is told is in its environment."""
+    on_stored: Command = ()
+    """A program and its arguments, as a list or as one text that a shell would read so, run for each uploaded file;
+    what it is told is in its environment."""
     on_stored_timeout_s: Seconds = 60.0
     """Seconds after which that program is ended, and run again later."""

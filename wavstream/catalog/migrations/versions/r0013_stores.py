@@ -1,4 +1,4 @@
-"""Where files were uploaded to, and which wait for it."""
+"""Where files were uploaded to, and which wait for it; no key of a file that was erased, which may tell of its call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the column and the table."""
+    """Add the column and the table; put the name of what was erased, which is its id, in the place of its key."""
     op.add_column("recordings", sa.Column("stored_json", sa.Text))
     op.create_table(
         "uploads",
@@ -25,3 +25,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("recording_id", name="pk_uploads"),
     )
     op.create_index("ix_uploads_due_us_recording_id", "uploads", ["due_us", "recording_id"])
+    op.execute("""
+        UPDATE recordings SET object_key = file_name
+        WHERE status IN ('deleted', 'expired') AND erasing_us IS NULL AND file_name LIKE id || '.%'
+    """)
