@@ -150,6 +150,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "storage.credentials_file": ("/etc/store.json", Path("/etc/store.json")),
     "storage.encryption": ("aws:kms", "aws:kms"),
     "storage.kms_key_id": ("alias/calls", "alias/calls"),
+    "storage.checksum": ("false", False),
     "storage.storage_class": ("STANDARD_IA", "STANDARD_IA"),
     "storage.links": ("serve", "serve"),
     "storage.signed_s": ("60", 60),

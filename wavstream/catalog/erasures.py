@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
 
@@ -185,7 +186,7 @@ class Erasures:
             columns.id.in_(bindparam("ids", expanding=True))
         )
 
-        def read(connection: Connection) -> list[Row[tuple[str, str, str]]]:
+        def read(connection: Connection) -> list[Row[Any, Any, Any]]:
             some = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
             return [row for each in some for row in connection.execute(statement, {"ids": each})]
 
