@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 import threading
 import time
@@ -73,6 +74,8 @@ _WORKER: dict[str, int] = {}
 """What is in each line of a worker. Not part of a configuration: a logger that the supervisor has used keeps that."""
 _KEYS = ("object_key", "some")
 """Fields that have keys of files."""
+_KEY_IN_TEXT = re.compile(r"[^\s'\"(]*/[^\s'\"(/]*[0-9a-f]{32}[^\s'\":,)]*")
+"""A path, or an address, whose last part has an id of ours: what disks and stores say of a file begins so."""
 _hidden: set[str] = set()
 
 
@@ -159,7 +162,10 @@ def _of_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _without_hidden(_logger: object, _method: str, event: EventDict) -> EventDict:
-    event.update((each, None) for each in _hidden if each in event)
+    if _hidden:
+        event.update((each, None) for each in _hidden if each in event)
+        if isinstance(error := event.get("error"), str):
+            event["error"] = _KEY_IN_TEXT.sub("***", error)
     return event
 
 
