@@ -16,12 +16,14 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wavstream.errors import OperatorError
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Status
 from wavstream.service.data_folder import DataFolder
 from wavstream.storage.local import LocalStorage
@@ -182,6 +184,8 @@ class _Files:
         self._on_progress = on_progress
         self._sizes: dict[str, int] = {}
         """Bytes of each file with its sidecar, by object key."""
+        self._of_id: defaultdict[str, set[str]] = defaultdict(set)
+        """Their keys, by what may be ids in them."""
         self.linked = 0
 
     @property
@@ -208,13 +212,20 @@ class _Files:
         if size_bytes is None:
             return False
         self._sizes[key] = size_bytes + sum(self._put(beside) or 0 for beside in (sidecar_key(key), waveform_key(key)))
+        for each in ids_in(key):
+            self._of_id[each].add(key)
         self._on_progress("files", self.done)
         return True
 
     def forget(self, key: str) -> None:
-        """Remove what is there of a recording that was erased meanwhile."""
-        self._kept.delete(key)
-        self._sizes.pop(key, None)
+        """Remove what is there of a recording that was erased meanwhile, by the key that its row has now.
+
+        That may not be the file's any more, but has the same id (``Erasures.finish``). Where another recording's key
+        has that too, its file is put anew.
+        """
+        for each in {key}.union(*(self._of_id.pop(each, ()) for each in ids_in(key))):
+            self._kept.delete(each)
+            self._sizes.pop(each, None)
 
     def _put(self, key: str) -> int | None:
         source, target = self._source.path(key), self._kept.path(key)
