@@ -162,6 +162,39 @@ async def test_a_crash_between_the_answer_and_the_end_of_the_other_brings_nothin
     assert traces(tmp_path) == []
 
 
+PERSONAL_KEYS = "{from}/{session_id}/{metadata.about}/{date}-{hour}-{recording_id}.{ext}"
+"""A template with what tells of a call."""
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_a_key_that_tells_of_the_call_is_nowhere_once_its_file_is_gone(tmp_path: Path, returns: bool) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    in_key = (*WORDS, "plus4930123456")
+
+    def left() -> list[str]:
+        folders = [place for place, _, _ in os.walk(data) if any(word in place for word in in_key)]
+        return [*folders, *files_with(data, SAID, in_key)]
+
+    async with recorder(data, object_key=PERSONAL_KEYS) as (client, service):
+        await client.http.post("/v1/sessions", json={"session_id": CALL, "from": "+4930123456"})
+        recording = await recorded(client)
+        row = await service.catalog.recordings.get(recording["id"])
+        assert row is not None
+        assert row.object_key.startswith(f"plus4930123456/{CALL}/case-of-jane/")
+        assert left()
+        shutil.copytree(data / "recordings", backup)
+        await erase(client, recording)
+        await until(lambda: not left())
+    if returns:
+        shutil.rmtree(data / "recordings")
+        shutil.copytree(backup, data / "recordings")
+        assert left()
+        async with recorder(data) as (client, _):  # and its template is another meanwhile
+            await until(lambda: not left())
+            assert (await client.get(recording))["status"] == "deleted"
+    assert left() == []
+
+
 @pytest.mark.parametrize("what", ["everything", "the sidecar alone"])
 async def test_files_that_come_back_from_a_backup_are_removed_again(tmp_path: Path, what: str) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"

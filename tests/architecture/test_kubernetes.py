@@ -56,6 +56,17 @@ def test_every_variable_is_a_setting_and_has_a_value_that_it_takes(monkeypatch: 
     assert Path(volume["mountPath"]) in settings.data_dir.parents
 
 
+def test_what_is_there_to_take_the_comment_sign_from_is_whole() -> None:
+    text = (ROOT / "config" / "kubernetes" / "wavstream.yaml").read_text("utf-8")
+    whole = [*yaml.safe_load_all(re.sub(r"^( +)#(?=[- ])(?! )", r"\1", text, flags=re.MULTILINE))]
+
+    stateful = next(each for each in whole if each["kind"] == "StatefulSet")
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    more = [each for each in container["env"] if each not in CONTAINER["env"]]
+    assert len(more) == 5
+    assert {each["name"] for each in more} <= {variable(name) for name, _ in every_setting()}
+
+
 def claim() -> dict[str, Any]:
     (template,) = SET["spec"]["volumeClaimTemplates"]
     return dict(template)

@@ -28,6 +28,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 COMPOSE = ROOT / "config" / "compose" / "docker-compose.yml"
+BESIDE = [each for each in sorted(COMPOSE.parent.glob("*.yml")) if each != COMPOSE]
+"""What is given to compose beside it."""
 QUADLET = ROOT / "config" / "quadlet" / "wavstream.container"
 VARIABLES = {variable(name) for name, _ in every_setting()} | set(OLDER_VARIABLES.values())
 
@@ -47,7 +49,8 @@ def locked(lock: Path) -> list[Requirement]:
 def declared() -> dict[str, list[Requirement]]:
     """By lock, what pyproject.toml names that has to be in it."""
     project = PROJECT["project"]
-    server = project["dependencies"]
+    more = project["optional-dependencies"]
+    server = project["dependencies"] + more["store"] + more["postgres"]
     build = PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]
     extras = [one for extra in project["optional-dependencies"].values() for one in extra]
     names = {"server": server, "build": build, "dev": server + build + extras}
@@ -177,7 +180,7 @@ def test_the_check_of_the_image_is_a_program_of_the_package() -> None:
 
 def environments() -> Iterator[tuple[str, str]]:
     """(file, variable) of what is set or spoken of."""
-    for file in (ROOT / "Dockerfile", COMPOSE, QUADLET):
+    for file in (ROOT / "Dockerfile", COMPOSE, *BESIDE, QUADLET):
         for name in re.findall(r"\b(WAVSTREAM_\w+|[A-Z_]*(?:API_KEY|WEBHOOKS)\b)", file.read_text("utf-8")):
             yield file.name, name
 
@@ -198,6 +201,23 @@ def test_the_compose_file_is_one_that_every_compose_takes() -> None:
     assert (COMPOSE.parent / recorder["build"]).resolve() == ROOT
     assert recorder["healthcheck"]["test"][:2] == ["CMD", "wavstream-health"]
     assert all(":" in service.get("image", "") for name, service in composed["services"].items() if name != "recorder")
+
+
+@pytest.mark.parametrize("file", BESIDE, ids=lambda file: file.stem)
+def test_a_server_beside_it_is_waited_for_and_its_secret_is_the_operators(file: Path) -> None:
+    composed, base = (yaml.safe_load(each.read_text("utf-8")) for each in (file, COMPOSE))
+    recorder = composed["services"].pop("recorder")
+    ((name, service),) = composed["services"].items()
+
+    assert set(composed) == {"services", "volumes"}
+    assert recorder["depends_on"] == {name: {"condition": "service_healthy"}}
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert ":" in service["image"]
+    assert set(service["networks"]) <= set(base["networks"])
+    assert {each.partition(":")[0] for each in service["volumes"]} == set(composed["volumes"])
+    secrets = [text for text in [*recorder["environment"].values(), *service["environment"].values()] if "${" in text]
+    assert len(secrets) == 2
+    assert all(":?set it to a " in text for text in secrets)
 
 
 def test_the_unit_for_podman_brings_the_check_that_its_images_may_lack() -> None:

@@ -141,6 +141,26 @@ OTHER: dict[str, tuple[str, Any]] = {
     "journal.sync_interval_s": ("0.5", 0.5),
     "retention.hours": ("72", 72),
     "retention.sweep_interval_s": ("1", 1.0),
+    "storage.url": ("s3://calls/ours/", "s3://calls/ours"),
+    "storage.endpoint": ("https://minio.example.com:9000", "https://minio.example.com:9000"),
+    "storage.region": ("eu-central-1", "eu-central-1"),
+    "storage.path_style": ("false", False),
+    "storage.access_key_id": ("AKIAEXAMPLE", "AKIAEXAMPLE"),
+    "storage.secret_access_key": ("of the bucket", SecretStr("of the bucket")),
+    "storage.credentials_file": ("/etc/store.json", Path("/etc/store.json")),
+    "storage.encryption": ("aws:kms", "aws:kms"),
+    "storage.kms_key_id": ("alias/calls", "alias/calls"),
+    "storage.checksum": ("false", False),
+    "storage.storage_class": ("STANDARD_IA", "STANDARD_IA"),
+    "storage.links": ("serve", "serve"),
+    "storage.signed_s": ("60", 60),
+    "storage.uploads": ("8", 8),
+    "storage.timeout_s": ("5", 5.0),
+    "storage.backup_url": ("gs://more-calls", "gs://more-calls"),
+    "storage.backup_endpoint": ("https://minio-2.example.com", "https://minio-2.example.com"),
+    "storage.backup_after_s": ("60", 60.0),
+    "storage.on_stored": ("/opt/stored --to 'a b'", ("/opt/stored", "--to", "a b")),
+    "storage.on_stored_timeout_s": ("5", 5.0),
     "links.ttl_s": ("60", 60),
     "gateway.strict_body": ("false", False),
     "gateway.stop_cooldown": ("seek", "seek"),
@@ -314,6 +334,14 @@ OURS = {
 }
 
 
+def test_a_program_whose_quotes_do_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVSTREAM_STORAGE__ON_STORED", "/opt/stored --to 'a")
+
+    (complaint,) = complaints()
+
+    assert "must be a program and its arguments, as in a shell" in complaint
+
+
 def test_an_empty_media_address_turns_off_what_one_that_is_not_set_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +461,7 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, tmp_path: Path
 
 
 SECRETS = ["api_key", "admin_api_key", "twilio.auth_token", "audiohook.api_key", "opener.secret", "opener.password"]
+SECRETS += ["storage.secret_access_key"]
 URLS = ["public_url", "url", "recording_base_url", "opener.url"]
 
 

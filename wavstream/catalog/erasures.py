@@ -6,20 +6,25 @@
    On a disk that is full the files go first, in the same transaction: they make the room that it needs.
 2. Then the files go, here and in the store. Until they are gone the row has ``erasing_us``, so whatever ends the server
    in between, or keeps a file from being removed, the rest is done later.
+   Until then it has the key of the file too. A key may tell who was called: when the files are gone, what stands in its
+   place is made of the id alone (``finish``).
 3. A recording that is held is not erased; one that is erased cannot be held.
-4. A file that waited for its upload waits no more. Where a store may have something of it by now, its row in
+4. Files come back with backups. What tells whose they are is the id in their key (``again``), as long as the key is not
+   that of a recording which is kept: a peer may name its session as another recording is.
+5. A file that waited for its upload waits no more. Where a store may have something of it by now, its row in
    ``uploads`` stays, and is due at once: who uploads takes that back, and until then something is left.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.outbox import Outbox, give_turn
@@ -31,6 +36,8 @@ from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.model.times import unix_us
 
 _ERASED = [status.value for status in Status if status.is_erased]
+_IDS_AT_ONCE = 5_000
+"""Parameters of one statement: databases take some tens of thousands."""
 # rule 3, and no step back: what was deleted does not become expired.
 _ERASE = update(recordings).where(
     recordings.c.id == bindparam("erased_id"),
@@ -62,7 +69,7 @@ class InStores:
     url: str | None
     """The store that its file was uploaded to; None: it never was."""
     is_uploading: bool
-    """Whether something may have been left by an upload that was not finished (rule 4)."""
+    """Whether something may have been left by an upload that was not finished (rule 5)."""
 
 
 class Erasures:
@@ -136,10 +143,18 @@ class Erasures:
 
         return await self._database.read(read)
 
-    async def is_unfinished(self, recording_id: str) -> bool:
-        """Return whether something of the recording is still to be removed."""
-        statement = select(recordings.c.id).where(recordings.c.id == recording_id, recordings.c.erasing_us.is_not(None))
-        return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
+    async def left_of(self, recording_id: str) -> Erasing | None:
+        """Return the recording if something of it is still to be removed."""
+        columns = recordings.c
+        statement = select(columns.id, columns.object_key).where(
+            columns.id == recording_id, columns.erasing_us.is_not(None)
+        )
+
+        def read(connection: Connection) -> Erasing | None:
+            row = connection.execute(statement).one_or_none()
+            return None if row is None else Erasing(row.id, row.object_key)
+
+        return await self._database.read(read)
 
     async def is_over(self, app_id: str, session_id: str, now: datetime) -> bool | None:
         """Return whether no recording of a session is kept any more; None: there never was one."""
@@ -159,36 +174,59 @@ class Erasures:
         return await self._database.read(read)
 
     async def finish(self, recording_ids: Collection[str]) -> None:
-        """Note that nothing is left of these."""
-        done = update(recordings).where(recordings.c.id.in_(recording_ids)).values(erasing_us=None)
+        """Note that nothing is left of these (rule 2)."""
+        columns = recordings.c
+        # The name of the file of one that is erased is its id.
+        nothing = {columns.erasing_us: None, columns.object_key: columns.file_name}
+        done = update(recordings).where(columns.id.in_(recording_ids), columns.status.in_(_ERASED)).values(nothing)
         await self._database.write(lambda connection: connection.execute(done))
 
-    async def again(self, recording_ids: Collection[str]) -> int:
-        """Note that something of these is there again; return how many of them had nothing left before."""
+    async def again(self, found: Mapping[str, Collection[str]]) -> int:
+        """Note which files are there of recordings that were erased; return of how many nothing had been left (rule 4).
+
+        ``found``: by key, which may be ids in it.
+        """
+        returned = await self._returned(found)
+        if not returned:
+            return 0
         columns = recordings.c
-        returned = update(recordings).where(
-            columns.id.in_(recording_ids), columns.status.in_(_ERASED), columns.erasing_us.is_(None)
+        again = update(recordings).where(
+            columns.id == bindparam("returned_id"), columns.status.in_(_ERASED), columns.erasing_us.is_(None)
         )
-        marked = returned.values(erasing_us=func.coalesce(columns.updated_us, columns.created_us))
-        return await self._database.write(lambda connection: connection.execute(marked).rowcount)
+        again = again.values(
+            erasing_us=func.coalesce(columns.updated_us, columns.created_us), object_key=bindparam("returned_key")
+        )
 
-    async def among(self, recording_ids: Collection[str]) -> list[Erasing]:
-        """Return those of these recordings that were erased."""
+        def write(connection: Connection) -> int:
+            return sum(
+                connection.execute(again, {"returned_id": each, "returned_key": key}).rowcount
+                for each, key in returned.items()
+            )
+
+        return await self._database.write(write)
+
+    async def _returned(self, found: Mapping[str, Collection[str]]) -> dict[str, str]:
+        """Return the keys of erased recordings, by id."""
         columns = recordings.c
-        statement = select(columns.id, columns.object_key).where(
-            columns.id.in_(recording_ids), columns.status.in_(_ERASED)
+        ids = sorted({each for key in found for each in found[key]})
+        statement = select(columns.id, columns.object_key, columns.status).where(
+            columns.id.in_(bindparam("ids", expanding=True))
         )
 
-        def read(connection: Connection) -> list[Erasing]:
-            return [Erasing(row.id, row.object_key) for row in connection.execute(statement)]
+        def read(connection: Connection) -> list[Row[Any, Any, Any]]:
+            some = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
+            return [row for each in some for row in connection.execute(statement, {"ids": each})]
 
-        return await self._database.read(read)
+        rows = await self._database.read(read)
+        erased = {row.id for row in rows if row.status in _ERASED}
+        kept = {row.object_key for row in rows if row.status not in _ERASED}
+        return {each: key for key in found if key not in kept for each in found[key] if each in erased}
 
 
 def _erase_beside(connection: Connection, recording_id: str, now: datetime) -> set[str]:
     """Delete what other tables have of the recording; return the apps that have something else to be told now."""
     waits = uploads.c.recording_id == recording_id
-    connection.execute(delete(uploads).where(waits, uploads.c.tried_json == "[]"))  # rule 4
+    connection.execute(delete(uploads).where(waits, uploads.c.tried_json == "[]"))  # rule 5
     connection.execute(update(uploads).where(waits).values(due_us=0))
     connection.execute(delete(idempotency).where(idempotency.c.recording_id == recording_id))
     commands = delete(operations).where(operations.c.recording_id == recording_id).returning(operations.c.id)

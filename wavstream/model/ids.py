@@ -8,7 +8,8 @@ import uuid
 
 _CUSTOMER_ID = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
-_OUR_IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+# Within a longer run of digits too: a template may put an id and another name together.
+_OUR_IDS = re.compile(r"(?=([0-9a-f]{32}))")
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

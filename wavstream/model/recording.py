@@ -233,7 +233,7 @@ class Recording:
     status: Status
     options: RecordingOptions
     object_key: str
-    """Where the finished file lies in storage; fixed from the start."""
+    """Where the finished file lies in storage: fixed from the start, until it is erased and nothing is left of it."""
     file_name: str
     """What a browser calls the download."""
     created_at: datetime

@@ -171,9 +171,10 @@ class Eraser:
 
     async def remove_rest(self, recording: Recording) -> bool:
         """Remove what is left of an erased recording as ``remove`` does; return False if nothing is."""
-        if not await self._catalog.erasures.is_unfinished(recording.id):
+        left = await self._catalog.erasures.left_of(recording.id)
+        if left is None:
             return False
-        await self.remove(Erasing(recording.id, recording.object_key))
+        await self.remove(left)
         return True
 
     async def remove_set_aside(self, now: datetime) -> None:

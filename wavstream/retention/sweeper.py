@@ -4,8 +4,8 @@ A sweep first erases the rows that are due, then removes what is left of all tha
 two, after a disk or a store that refused, or after a file has come back. What cannot be removed stops no other: it is
 logged once and tried again, ever more slowly. A store that has failed is asked no more in the same sweep.
 
-Files come back with backups. So at the first sweep, and then every ``WALK_EVERY``, the files in storage are compared
-with the rows that say ``deleted`` or ``expired``.
+Files come back with backups. So at the first sweep, and then every ``WALK_EVERY``, the ids in the names of the files in
+storage are compared with the rows that say ``deleted`` or ``expired``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.storage.local import LocalStorage
+from wavstream.storage.object_keys import is_of_recording
 
 IDEMPOTENCY_TTL = timedelta(hours=24)
 """How long an idempotency key, or a command_uid, stands for its first request."""
@@ -148,9 +149,6 @@ class Sweeper:
         """Mark erased recordings of which there are files again, to be removed with the others."""
         walk = self._storage.walk_everything()
         while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _FILES_AT_ONCE))):
-            erased = await self._catalog.erasures.among({each for key in keys for each in ids_in(key)})
-            returned = [each.id for each in erased if each.object_key in keys]
-            if returned:
-                again = await self._catalog.erasures.again(returned)
-                if again:
-                    log.warning("erased_files_returned", recordings=again)
+            again = await self._catalog.erasures.again({key: ids_in(key) for key in keys if is_of_recording(key)})
+            if again:
+                log.warning("erased_files_returned", recordings=again)

@@ -19,6 +19,7 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ import msgspec
 from wavstream.catalog.copying import copy_catalog_rows
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.errors import OperatorError
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Status, StoredObject
 from wavstream.service.backup_journals import BackupJournals, Session
 from wavstream.service.data_folder import DataFolder
@@ -248,6 +250,8 @@ class _Files:
         self._on_progress = on_progress
         self._sizes: dict[str, int] = {}
         """Bytes of each file with its sidecar, by object key."""
+        self._of_id: defaultdict[str, set[str]] = defaultdict(set)
+        """Their keys, by what may be ids in them."""
         self.linked = 0
 
     @property
@@ -284,13 +288,20 @@ class _Files:
         self._sizes[key] = size_bytes + sum(
             (self._put(beside) if url is None else self._fetch(beside, url)) or 0 for beside in besides
         )
+        for each in ids_in(key):
+            self._of_id[each].add(key)
         self._on_progress("files", self.done)
         return True
 
     def forget(self, key: str) -> None:
-        """Remove what is there of a recording that was erased meanwhile."""
-        self._kept.delete(key)
-        self._sizes.pop(key, None)
+        """Remove what is there of a recording that was erased meanwhile, by the key that its row has now.
+
+        That may not be the file's any more, but has the same id (``Erasures.finish``). Where another recording's key
+        has that too, its file is put anew.
+        """
+        for each in {key}.union(*(self._of_id.pop(each, ()) for each in ids_in(key))):
+            self._kept.delete(each)
+            self._sizes.pop(each, None)
 
     def _place(self, key: str) -> Path:
         target = self._kept.path(key)

@@ -9,12 +9,15 @@
 4. Where the text of an error tells all there is (``WavstreamError.is_known``), the line has that text and no traceback,
    whichever room writes it: a disk that refuses is met in a hundred places, and none of them is wrong.
 5. A thread writes the lines (``log_queue``): the event loop does not wait for whoever reads them.
+6. Keys of files are in no line where the operator's template puts into them who called: what is erased would stay in
+   the log. The line has the recording's id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 import threading
 import time
@@ -82,6 +85,11 @@ SUMMARY = Summary()
 """Of the process, as its logging is."""
 _WORKER: dict[str, int] = {}
 """What is in each line of a worker. Not part of a configuration: a logger that the supervisor has used keeps that."""
+_KEYS = ("object_key", "some")
+"""Fields that have keys of files."""
+_KEY_IN_TEXT = re.compile(r"[^\s'\"(]*/[^\s'\"(/]*[0-9a-f]{32}[^\s'\":,)]*")
+"""A path, or an address, whose last part has an id of ours: what disks and stores say of a file begins so."""
+_hidden: set[str] = set()
 
 
 def configure(settings: LogSettings, *, worker: int | None = None) -> None:
@@ -95,6 +103,7 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _of_worker,
+        _without_hidden,
     ]
     _WORKER.clear()
     if worker is not None:
@@ -121,6 +130,13 @@ def configure(settings: LogSettings, *, worker: int | None = None) -> None:
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _ended_thread
+
+
+def hide_keys(*, hidden: bool) -> None:
+    """Write null in the place of keys of files from now on, or the keys (rule 6)."""
+    _hidden.clear()
+    if hidden:
+        _hidden.update(_KEYS)
 
 
 def flush() -> None:
@@ -155,6 +171,14 @@ def _rendering(settings: LogSettings) -> list[Processor]:
 
 def _of_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
     event.update(_WORKER)
+    return event
+
+
+def _without_hidden(_logger: object, _method: str, event: EventDict) -> EventDict:
+    if _hidden:
+        event.update((each, None) for each in _hidden if each in event)
+        if isinstance(error := event.get("error"), str):
+            event["error"] = _KEY_IN_TEXT.sub("***", error)
     return event
 
 

@@ -49,6 +49,7 @@ from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
+from wavstream.service.logs import hide_keys
 from wavstream.service.named import check_names
 from wavstream.service.news import News
 from wavstream.service.opening import OpenRequests, make_opener
@@ -295,7 +296,9 @@ class Service:
             if self._does_what_is_done_once:
                 ends.append(self.uploads.uploader.recording_removed)
         news.of_removals(eraser, self.recorder, ends)
-        new_recordings = NewRecordings(keys=KeyTemplate(settings.object_key), reserve=reserve, now_us=self.clock.now_us)
+        keys = KeyTemplate(settings.object_key)
+        hide_keys(hidden=keys.is_personal)
+        new_recordings = NewRecordings(keys=keys, reserve=reserve, now_us=self.clock.now_us)
         self.sessions = Sessions(
             timing=Timing(
                 reconnect_wait_us=int(settings.reconnect_wait_s * 1e6),

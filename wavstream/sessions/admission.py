@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from wavstream.errors import LimitReached
+from wavstream.model.call import CallFacts
 from wavstream.model.file_names import file_stem
 from wavstream.model.ids import new_id
 from wavstream.model.options import RecordingOptions
@@ -36,6 +37,7 @@ READ_ONLY_TO_DO = (
 FULL_BYTES = 8 << 20
 """With less than that left a disk is as good as full: the next seconds of a few calls take it."""
 _BY_ITSELF = Origin()
+_NOTHING_KNOWN = CallFacts()
 
 log = structlog.get_logger(__name__)
 
@@ -136,9 +138,15 @@ class NewRecordings:
         self._reserve.check()
 
     def make(
-        self, *, app_id: str, session_id: str, options: RecordingOptions, origin: Origin = _BY_ITSELF
+        self,
+        *,
+        app_id: str,
+        session_id: str,
+        options: RecordingOptions,
+        call: CallFacts = _NOTHING_KNOWN,
+        origin: Origin = _BY_ITSELF,
     ) -> Recording:
-        """Return an accepted recording with a fresh id."""
+        """Return an accepted recording with a fresh id; ``call`` is what is known of its call."""
         created_at = utc(self._now_us())
         stem = options.file_name or file_stem(session_id)
         recording = Recording(
@@ -150,16 +158,10 @@ class NewRecordings:
             object_key="",
             file_name=f"{self._name(app_id, stem, int(created_at.timestamp()))}.{options.format}",
             created_at=created_at,
+            call=call,
             origin=origin,
         )
-        key = self._keys.key(
-            app_id=app_id,
-            session_id=session_id,
-            recording_id=recording.id,
-            created_at=created_at,
-            ext=options.format,
-        )
-        return replace(recording, object_key=key)
+        return replace(recording, object_key=self._keys.key(recording))
 
     def _name(self, app_id: str, stem: str, second: int) -> str:
         if second != self._second:

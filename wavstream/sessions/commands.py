@@ -112,7 +112,7 @@ class Commands:
         opener raises.
         """
         self.check_here(session_id)
-        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
+        recording = self._made(app_id, session_id, options, origin)
         if idempotency_key is None:
             return await self._starts.begin(recording, self._catalog.recordings.add)
         return await self._starts.begin_once(recording, idempotency_key, request_digest)
@@ -134,7 +134,7 @@ class Commands:
         ``Recording``.
         """
         self.check_here(session_id)
-        recording = self._new_recordings.make(app_id=app_id, session_id=session_id, options=options, origin=origin)
+        recording = self._made(app_id, session_id, options, origin)
         return await self._starts.begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
@@ -335,6 +335,13 @@ class Commands:
         return session_view(self._live(app_id, session_id), self._now_us())
 
     # ---- within ------------------------------------------------------------------------------------------------
+
+    def _made(self, app_id: str, session_id: str, options: RecordingOptions, origin: Origin) -> Recording:
+        session = self._sessions.find(app_id, session_id)
+        call = CallFacts() if session is None else session.call
+        return self._new_recordings.make(
+            app_id=app_id, session_id=session_id, options=options, call=call, origin=origin
+        )
 
     def _live(self, app_id: str, session_id: str) -> Session:
         self.check_here(session_id)

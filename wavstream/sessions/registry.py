@@ -336,7 +336,9 @@ class Sessions:
                 handle.pause_reading()
             if records:
                 options = self._options_of(app_id)
-                recording = self._new_recordings.make(app_id=app_id, session_id=session.session_id, options=options)
+                recording = self._new_recordings.make(
+                    app_id=app_id, session_id=session.session_id, options=options, call=session.call
+                )
                 # The row follows by itself: the journal has all of the recording already.
                 session.start(recording, now_us).save_journaled_later()
         return stream

@@ -136,8 +136,10 @@ class Settings(BaseSettings):
     auto_record: bool = False
     """Whether every session is recorded from its first stream on; off, since recording needs someone's consent."""
     object_key: Annotated[str, Field(min_length=1)] = "{app}/{date}/{recording_id}.{ext}"
-    """Where a finished file lies below recordings/: a path of names with `{recording_id}` in it, and `{app}`, `{date}`,
-    `{year}`, `{month}`, `{day}`, `{session}` (an id that is no plain name as its digest)."""
+    """Where a finished file lies below recordings/, and below the prefix of a bucket: a path of names with
+    `{recording_id}` in it, and `{app}`, `{date}`, `{year}`, `{month}`, `{day}`, `{hour}` (UTC), `{session_id}`,
+    `{from}`, `{to}`, `{direction}`, `{metadata.NAME}`, `{session}` (an id that is no plain name as its digest alone);
+    how each is made safe is in docs/object-keys.md."""
     recordings_group_read: bool = False
     """Whether the server's group may read what lies in recordings/; off, since it is what people said."""
     sidecar: bool = True

@@ -62,6 +62,9 @@ class StorageSettings(Table):
     """Server-side encryption of S3; not set: as the bucket has it."""
     kms_key_id: str | None = None
     """Key of `aws:kms`; not set: the account's own."""
+    checksum: bool = True
+    """Whether S3 is sent the SHA-256 of what it takes as a checksum too, which it keeps; off for a server that refuses
+    it."""
     storage_class: str | None = None
     """Such as STANDARD_IA; not set: as the bucket has it."""
     links: Literal["redirect", "serve"] = "redirect"

@@ -162,7 +162,8 @@ class LocalStorage:
         except OSError as error:
             refused = refused or error
         if refused is not None:
-            raise DependencyError(f"storage: {object_key} could not be deleted: {refused.strerror}") from refused
+            # Without its key, which may tell of the call: whoever erases says of which recording.
+            raise DependencyError(f"storage: a file could not be deleted: {refused.strerror}") from refused
         return deleted[object_key]
 
     def let_go(self, object_key: str) -> None:

@@ -234,6 +234,8 @@ def _s3(settings: StorageSettings, endpoint: str | None) -> Any:
     if settings.access_key_id is not None and settings.secret_access_key is not None:
         config["access_key_id"] = settings.access_key_id
         config["secret_access_key"] = settings.secret_access_key.get_secret_value()
+    if not settings.checksum:
+        del config["checksum_algorithm"]
     if settings.encryption is not None:
         config["server_side_encryption"] = settings.encryption
     if settings.kms_key_id is not None:

@@ -78,6 +78,57 @@ async def test_everything_that_names_the_recording_goes_and_its_row_says_who_wan
     assert await catalog.erasures.unfinished(10) == []
 
 
+async def test_the_key_of_a_file_which_may_tell_of_the_call_is_kept_until_the_file_is_gone(catalog: Catalog) -> None:
+    recording = replace(a_recording("a" * 32, status=Status.AVAILABLE), object_key=f"plus4930123456/{'a' * 32}.wav")
+    await catalog.recordings.add(recording)
+    await catalog.erasures.begin([recording], Status.DELETED, by="x", now=NOW)
+    assert await catalog.erasures.left_of(recording.id) == Erasing(recording.id, recording.object_key)
+
+    await catalog.erasures.finish([recording.id])
+
+    assert await catalog.erasures.left_of(recording.id) is None
+    assert (await the(catalog, recording)).object_key == f"{recording.id}.wav"
+
+
+async def test_a_file_that_comes_back_is_known_by_the_id_in_its_key_wherever_it_lies(catalog: Catalog) -> None:
+    recording = a_recording("a" * 32, status=Status.AVAILABLE)
+    await catalog.recordings.add(recording)
+    await catalog.erasures.begin([recording], Status.DELETED, by="x", now=NOW)
+    found = {f"plus4930123456/{recording.id}.wav": [recording.id], "b.wav": ["b" * 32], "c.wav": []}
+    assert await catalog.erasures.again(found) == 0  # it is being removed anyhow
+    await catalog.erasures.finish([recording.id])
+
+    assert await catalog.erasures.again(found) == 1
+
+    assert await catalog.erasures.unfinished(10) == [Erasing(recording.id, f"plus4930123456/{recording.id}.wav")]
+    await catalog.erasures.finish([recording.id])
+    assert (await the(catalog, recording)).object_key == f"{recording.id}.wav"
+
+
+@pytest.mark.parametrize("status", [Status.ONGOING, Status.AVAILABLE])
+async def test_a_recording_whose_session_is_called_as_one_that_was_erased_keeps_its_file(
+    catalog: Catalog, status: Status
+) -> None:
+    erased = a_recording("a" * 32, status=Status.AVAILABLE)
+    kept = replace(a_recording("b" * 32, status=status), object_key=f"{erased.id}/{'b' * 32}.wav")
+    for each in (erased, kept):
+        await catalog.recordings.add(each)
+    await catalog.erasures.begin([erased], Status.DELETED, by="x", now=NOW)
+    await catalog.erasures.finish([erased.id])
+
+    assert await catalog.erasures.again({kept.object_key: [erased.id, kept.id]}) == 0
+
+
+async def test_as_many_ids_as_there_are_in_the_names_of_files_are_asked_for(catalog: Catalog) -> None:
+    recording = a_recording("f" * 32, status=Status.AVAILABLE)
+    await catalog.recordings.add(recording)
+    await catalog.erasures.begin([recording], Status.DELETED, by="x", now=NOW)
+    await catalog.erasures.finish([recording.id])
+    many = [f"{number:032x}" for number in range(40_000)]
+
+    assert await catalog.erasures.again({f"{recording.id}.wav": [*many, recording.id]}) == 1
+
+
 async def test_what_waits_behind_it_has_its_turn(catalog: Catalog) -> None:
     first, second = (a_recording(each * 32, status=Status.AVAILABLE) for each in "ab")
     await with_everything(catalog, first)

@@ -160,6 +160,26 @@ def test_what_uvicorn_says_of_each_request_is_written_a_few_times(written: io.St
     assert (said.count("Exception"), said.count("a")) == (LINES, LINES)
 
 
+@pytest.mark.parametrize("hidden", [True, False])
+def test_keys_of_files_are_in_the_log_only_where_they_do_not_tell_of_calls(written: io.StringIO, hidden: bool) -> None:
+    logs.hide_keys(hidden=hidden)
+    log = structlog.get_logger("wavstream.recorder.publisher")
+
+    log.info("recording_published", recording_id="0d6c", object_key="plus4930/0d6c.wav")
+    log.warning("unknown_files_left", files=1, some=["plus4930/0d6c.wav"])
+    log.info("recording_ended", recording_id="0d6c")
+    key = f"plus4930/{'a' * 32}.wav"
+    said = f"s3://calls: {key} is gone; PUT http://127.0.0.1/calls/{key}?partNumber=1 failed: '/data/{key}'"
+    log.warning("upload_failed", recording_id="0d6c", error=said)
+    logs.hide_keys(hidden=False)
+
+    published, unknown, ended, failed = lines_of(written)
+    assert failed["error"] == ("s3://calls: *** is gone; PUT *** failed: '***'" if hidden else said)
+    assert published["object_key"] == (None if hidden else "plus4930/0d6c.wav")
+    assert unknown["some"] == (None if hidden else ["plus4930/0d6c.wav"])
+    assert (published["recording_id"], unknown["files"], "object_key" in ended) == ("0d6c", 1, False)
+
+
 def test_nobody_waits_for_a_reader_that_does_not_read_and_what_is_dropped_is_counted(written: io.StringIO) -> None:
     class Stuck(io.StringIO):
         def write(self, text: str) -> int:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from tests.support.sessions import OPTIONS
 from tests.support.waiting import until
 from wavstream.errors import LimitReached
+from wavstream.model.call import CallFacts
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.service.disk_watch import why_short
 from wavstream.sessions.admission import FULL_BYTES, DiskReserve, NewRecordings
@@ -149,3 +150,15 @@ async def test_a_disk_that_cannot_be_asked_is_told_of_once_and_what_was_known_la
     reserve.check()
 
     assert [(line["event"], line["log_level"]) for line in logs] == [("spool_disk_unknown", "warning")]
+
+
+def test_a_key_is_made_of_what_is_known_of_the_call_when_its_recording_is_asked_for() -> None:
+    keys = KeyTemplate("{from}/{metadata.customer}/{recording_id}.{ext}")
+    maker = NewRecordings(keys=keys, reserve=DiskReserve(Path(), 0), now_us=lambda: 0)
+    options = replace(OPTIONS, metadata={"customer": "acme"})
+
+    early = maker.make(app_id="shop", session_id="s", options=options)
+    late = maker.make(app_id="shop", session_id="s", options=options, call=CallFacts(from_="+4930123456"))
+
+    assert early.object_key == f"none/acme/{early.id}.wav"
+    assert (late.object_key, late.call.from_) == (f"plus4930123456/acme/{late.id}.wav", "+4930123456")

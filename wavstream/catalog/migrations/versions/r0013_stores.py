@@ -1,4 +1,7 @@
-"""Where files were uploaded to, which wait for it, for which a program is to be run, and whose the store is."""
+"""Where files were uploaded to, which wait for it, for which a program is to be run, and whose the store is.
+
+No key of a file that was erased stays, which may tell of its call.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the column and the tables."""
+    """Add the column and the tables; put the name of what was erased, which is its id, in the place of its key."""
     op.add_column("recordings", sa.Column("stored_json", sa.Text))
     op.create_table(
         "uploads",
@@ -41,3 +44,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_installation"),
     )
+    op.execute("""
+        UPDATE recordings SET object_key = file_name
+        WHERE status IN ('deleted', 'expired') AND erasing_us IS NULL AND file_name LIKE id || '.%'
+    """)
