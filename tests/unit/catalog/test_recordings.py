@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row
 from tests.support.faulty_database import FaultyDatabase
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.pages import Page
-from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.recordings import Recordings, insert_recording
+from wavstream.catalog.searching import SLICE
 from wavstream.errors import InvalidFields
 from wavstream.model.audio import Channel, Track
 from wavstream.model.call import CallFacts
@@ -214,6 +215,33 @@ async def test_pages_hold_every_recording_once_while_others_are_added(recordings
         if cursor is None:
             break
     assert seen == [f"r{number:02}" for number in reversed(range(30))]
+
+
+async def test_a_search_that_takes_long_says_how_far_it_has_looked_and_goes_on_from_there(
+    database: FaultyDatabase, recordings: Recordings
+) -> None:
+    many = 2 * SLICE + 10
+    rows = [replace(recording(f"r{number:05}", minute=number), session_id=f"call-{number}") for number in range(many)]
+    await database.write(lambda connection: [insert_recording(connection, row) for row in rows])
+
+    async def search(look_s: float) -> list[list[str]]:
+        found: list[list[str]] = []
+        cursor: str | None = None
+        for _ in range(10):
+            wanted = RecordingFilters(text="call-7")
+            page = await recordings.list("default", wanted, limit=1_000, cursor=cursor, look_s=look_s)
+            found.append(ids(page))
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+        raise AssertionError("it never came to an end")
+
+    at_once = await search(60.0)
+    in_parts = await search(0.0)
+    (whole,) = at_once
+    assert whole == [row.id for row in reversed(rows) if "call-7" in row.session_id]
+    assert [len(each) for each in in_parts] == [0, 110, 1]  # of each slice
+    assert [each for page in in_parts for each in page] == whole
 
 
 async def test_a_list_shows_only_the_app_that_asks(recordings: Recordings) -> None:
