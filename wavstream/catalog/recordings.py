@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite import insert
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
-from wavstream.catalog.searching import LOOK_S, as_far_as, beyond, conditions, is_row_by_row, slice_end
+from wavstream.catalog.searching import LOOK_S, as_far_as, beyond, conditions, is_row_by_row, newest_first, slice_end
 from wavstream.catalog.tables import json_text, recordings
 from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
@@ -225,7 +225,7 @@ class Recordings:
                     statement = statement.where(beyond(place))
                 if end is not None:
                     statement = statement.where(as_far_as((end.created_us, end.id)))
-                wanted = _newest_first(statement).limit(limit + 1 - len(rows))
+                wanted = newest_first(statement, asked).limit(limit + 1 - len(rows))
                 rows += connection.execute(wanted).mappings()
                 if len(rows) > limit or end is None:
                     return make_page(rows, limit, time="created_us", make=_recording)
@@ -240,7 +240,7 @@ class Recordings:
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
         wanted = conditions(app_id, filters)
-        statement = _newest_first(select(recordings).where(*wanted)).limit(size).offset((number - 1) * size)
+        statement = newest_first(select(recordings).where(*wanted), filters).limit(size).offset((number - 1) * size)
         count = select(func.count()).select_from(recordings).where(*wanted)
 
         def read(connection: Connection) -> NumberedPage[Recording]:
@@ -286,10 +286,6 @@ def stored_before(connection: Connection, recording: Recording) -> int:
 def _stored_bytes(recording: Recording) -> int:
     receipt = recording.receipt
     return receipt.size_bytes if receipt is not None and recording.status is Status.AVAILABLE else 0
-
-
-def _newest_first(statement: Select[Any]) -> Select[Any]:
-    return statement.order_by(recordings.c.created_us.desc(), recordings.c.id.desc())
 
 
 def insert_recording(connection: Connection, recording: Recording) -> bool:
