@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from tests.support.recorder import Recorder, Wall, hear, recorder
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say
 from tests.support.waiting import until
+from wavstream.api.console_page import FOLDER
 from wavstream.cli.apps import add_app, revoke_key
 from wavstream.rendering.waveform import Waveform
 from wavstream.settings import Limits, Settings
@@ -29,6 +31,7 @@ from wavstream.settings.quotas import QuotaSettings
 
 KEY = "key-of-the-app-default"
 OURS = {"X-Wavstream-Console": "1"}
+MOST_BYTES = 150_000
 SILENCE = np.zeros(RATE_HZ, np.int16)
 NASTY = "<script>alert(1)</script>\u202eevil\u0007\u2028" + "x" * 4_000
 
@@ -191,6 +194,11 @@ async def test_the_page_runs_no_script_but_its_own_and_loads_nothing_from_elsewh
         ):
             answer = await browser.get(path)
             assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
+
+
+def test_the_page_weighs_little() -> None:
+    files = [each for each in FOLDER.rglob("*") if each.is_file()]
+    assert sum(len(gzip.compress(each.read_bytes(), 9)) for each in files) < MOST_BYTES
 
 
 # ---- what is live ----------------------------------------------------------------------------------------------------

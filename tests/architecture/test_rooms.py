@@ -82,7 +82,6 @@ SHORTER = {
         "service/front.py",
         "api/request_counts.py",
         "api/translation.py",
-        "catalog/pages.py",
         "conversion/verification.py",
         "listening/reasons.py",
         "media/refusals.py",

@@ -1,7 +1,8 @@
 """A real browser that looks at the console, and complains of all that a page must not do.
 
 The browser is Debian's Chromium: Playwright's own downloads are not needed. Where there is none, tests are skipped and
-say so; with ``CI`` in the environment they fail instead.
+say so; with ``CI`` in the environment they fail instead. It takes longer to start than most tests do: one is enough for
+a module. Each visit has cookies and a cache of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+from tests.support.waiting import WAIT_S
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable")
+_WAIT_MS = 1000 * WAIT_S
 _PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 _AXE = resources.files("axe_playwright_python").joinpath("axe.min.js")
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -51,10 +55,16 @@ class Visit:
         """Open an address of the console."""
         await self.page.goto(f"{self.base_url}/console/{where}")
 
+    async def sign_in(self, key: str) -> None:
+        """Sign in with a key, on the page that asks for one."""
+        await self.page.get_by_label("Key").fill(key)
+        await self.page.get_by_role("button", name="Sign in").click()
+
     async def barriers(self) -> list[str]:
         """Return what axe-core finds on the page as it is now."""
         before = len(self.complaints)
-        await self.page.evaluate(_AXE.read_text())
+        if await self.page.evaluate("typeof axe") == "undefined":
+            await self.page.evaluate(_AXE.read_text())
         found: dict[str, Any] = await self.page.evaluate(
             "tags => axe.run(document, {preload: false, runOnly: {type: 'tag', values: tags}})", _TAGS
         )
@@ -90,17 +100,28 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def browser(base_url: str, **context: Any) -> AsyncIterator[Visit]:
-    """Yield a visit; what it must not do is asserted at its end."""
+async def browser() -> AsyncIterator[Browser]:
+    """Yield a browser that nobody looks with yet."""
     path = chromium()
+    expect.set_options(timeout=_WAIT_MS)
     async with async_playwright() as playwright:
         # As root, which builds often are, its sandbox cannot be made; the only page is ours.
         started = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--mute-audio"])
         try:
-            page = await (await started.new_context(**context)).new_page()
-            page.set_default_timeout(15_000)
-            visit = Visit(page, base_url)
-            yield visit
-            visit.check()
+            yield started
         finally:
             await started.close()
+
+
+@asynccontextmanager
+async def visiting(by: Browser, base_url: str, **context: Any) -> AsyncIterator[Visit]:
+    """Yield a visit; what it must not do is asserted at its end."""
+    looks = await by.new_context(**context)
+    try:
+        page = await looks.new_page()
+        page.set_default_timeout(_WAIT_MS)
+        visit = Visit(page, base_url)
+        yield visit
+        visit.check()
+    finally:
+        await looks.close()

@@ -41,13 +41,23 @@ class NumberedPage(Generic[T]):
     """How many there are on all pages."""
 
 
-def make_page(rows: Sequence[RowMapping], limit: int, *, time: str, make: Callable[[RowMapping], T]) -> Page[T]:
-    """Return the page of up to ``limit`` of these rows, of which one more was asked for; ``time`` is their column."""
+def make_page(
+    rows: Sequence[RowMapping],
+    limit: int,
+    *,
+    time: str,
+    make: Callable[[RowMapping], T],
+    looked_to: tuple[int, str] | None = None,
+) -> Page[T]:
+    """Return the page of up to ``limit`` of these rows, of which one more was asked for; ``time`` is their column.
+
+    ``looked_to``: the place as far as which there are no others, where that is not the end of the list.
+    """
     shown = rows[:limit]
-    more = len(rows) > limit
+    go_on = (shown[-1][time], shown[-1]["id"]) if len(rows) > limit else looked_to
     return Page(
         data=tuple(make(row) for row in shown),
-        next_cursor=_write_cursor(shown[-1][time], shown[-1]["id"]) if more else None,
+        next_cursor=None if go_on is None else _write_cursor(*go_on),
     )
 
 

@@ -7,6 +7,7 @@ session) cannot take a row back, and needs no lock.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.json_members import json_number
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
-from wavstream.catalog.searching import conditions
+from wavstream.catalog.searching import LOOK_S, as_far_as, beyond, conditions, is_row_by_row, newest_first, slice_end
 from wavstream.catalog.tables import json_text, recordings
 from wavstream.catalog.uploads import queue
 from wavstream.model.call import CallFacts
@@ -233,20 +234,41 @@ class Recordings:
         return await self._database.read(lambda connection: _select(connection, statement))
 
     async def list(
-        self, app_id: str, filters: RecordingFilters | None = None, *, limit: int, cursor: str | None = None
+        self,
+        app_id: str,
+        filters: RecordingFilters | None = None,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        look_s: float = LOOK_S,
     ) -> Page[Recording]:
         """Return a page of the app's recordings, the newest first; raise InvalidFields for a cursor that is not ours.
 
-        Without a status among the filters the deleted ones are left out.
+        Without a status among the filters the deleted ones are left out. A search that no index helps ends after
+        ``look_s``: its page may have fewer than ``limit``, and its cursor is where to go on.
         """
+        asked = filters or RecordingFilters()
 
         def read(connection: Connection) -> Page[Recording]:
-            columns = recordings.c
-            statement = select(recordings).where(*conditions(app_id, filters or RecordingFilters()))
-            if cursor is not None:
-                statement = statement.where(tuple_(columns.created_us, columns.id) < tuple_(*read_cursor(cursor)))
-            rows = connection.execute(_newest_first(statement).limit(limit + 1)).mappings().all()
-            return make_page(rows, limit, time="created_us", make=_recording)
+            place = None if cursor is None else read_cursor(cursor)
+            give_up_s = time.monotonic() + look_s
+            rows: list[RowMapping] = []
+            while True:
+                end = (
+                    connection.execute(slice_end(app_id, asked, place)).one_or_none() if is_row_by_row(asked) else None
+                )
+                statement = select(recordings).where(*conditions(app_id, asked))
+                if place is not None:
+                    statement = statement.where(beyond(place))
+                if end is not None:
+                    statement = statement.where(as_far_as((end.created_us, end.id)))
+                wanted = newest_first(statement, asked).limit(limit + 1 - len(rows))
+                rows += connection.execute(wanted).mappings()
+                if len(rows) > limit or end is None:
+                    return make_page(rows, limit, time="created_us", make=_recording)
+                place = (end.created_us, end.id)
+                if time.monotonic() >= give_up_s:
+                    return make_page(rows, limit, time="created_us", make=_recording, looked_to=place)
 
         return await self._database.read(read)
 
@@ -255,7 +277,7 @@ class Recordings:
     ) -> NumberedPage[Recording]:
         """Return page ``number``, from 1, of the same list, with the count of all of it."""
         wanted = conditions(app_id, filters)
-        statement = _newest_first(select(recordings).where(*wanted)).limit(size).offset((number - 1) * size)
+        statement = newest_first(select(recordings).where(*wanted), filters).limit(size).offset((number - 1) * size)
         count = select(func.count()).select_from(recordings).where(*wanted)
 
         def read(connection: Connection) -> NumberedPage[Recording]:
@@ -305,10 +327,6 @@ def _stored_bytes(recording: Recording) -> int:
     receipt = recording.receipt
     is_here = recording.status is Status.AVAILABLE and recording.stored is None
     return receipt.size_bytes if receipt is not None and is_here else 0
-
-
-def _newest_first(statement: Select[Any]) -> Select[Any]:
-    return statement.order_by(recordings.c.created_us.desc(), recordings.c.id.desc())
 
 
 def insert_recording(connection: Connection, recording: Recording) -> bool:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wavstream.cli.recordings import shown
-from wavstream.errors import PeerError
+from wavstream.errors import OperatorError, PeerError, Unauthenticated
 from wavstream.simulator.control import Control
 
 RETRY_S = 2.0
@@ -26,6 +26,9 @@ _METER = 20
 _LOWEST_DBFS = -60
 _BARS = " ▏▎▍▌▋▊▉█"
 _LOUD, _CLIPS = -12, -3
+_LOST = "lost"
+"""An event of ours: the connection has ended."""
+_AWAY = "the server does not answer, and this is what it told last: trying again"
 
 
 class Picture:
@@ -41,7 +44,7 @@ class Picture:
     def take(self, name: str, data: dict[str, Any]) -> None:
         """Take in an event."""
         self.now = data.get("now", self.now)
-        self.note = ""
+        self.note = _AWAY if name == _LOST else ""
         if name == "reset":
             self.sessions.clear()
             self.meters.clear()
@@ -56,6 +59,8 @@ class Picture:
     def table(self) -> Table:
         """Return it for a terminal."""
         table = Table("session", "leg", "codec", "level", "pace", "last word", "what is to be said", box=None)
+        if self.sessions and self.note:
+            table.caption = self.note
         for session_id, session in self.sessions.items():
             recording = ", ".join(each["status"] for each in session["recordings"]) or "not recorded"
             for number, leg in enumerate(session["legs"]):
@@ -106,30 +111,32 @@ def watch(control: Control, console: Console, *, as_json: bool, for_s: float | N
     began_s = time.monotonic()
     picture = Picture()
     if as_json:
-        for name, data in _events(control, picture, began_s, for_s):
+        for name, data in _events(control, began_s, for_s):
             console.print(json.dumps({"event": name, **data}), markup=False, highlight=False, soft_wrap=True)
         return
     with Live(picture.table(), console=console, auto_refresh=False, screen=console.is_terminal) as screen:
-        for name, data in _events(control, picture, began_s, for_s):
+        for name, data in _events(control, began_s, for_s):
             picture.take(name, data)
             screen.update(picture.table(), refresh=console.is_terminal)
 
 
-def _events(
-    control: Control, picture: Picture, began_s: float, for_s: float | None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield events, of a new connection where one has ended; raise what the first is answered."""
+def _events(control: Control, began_s: float, for_s: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield events, of a new connection where one has ended; raise what the first is answered, and a key that ends."""
     last_id, has_begun = None, False
+    end_s = None if for_s is None else began_s + for_s
     while True:
         try:
-            for name, number, text in control.events("/v1/live", last_id):
+            for name, number, text in control.events("/v1/live", last_id, until_s=end_s):
                 last_id, has_begun = number or last_id, True
                 if name:
                     yield name, json.loads(text)
-                if for_s is not None and time.monotonic() - began_s >= for_s:
-                    return
-        except PeerError:
+        except Unauthenticated:
+            raise
+        except (PeerError, OperatorError):
             if not has_begun:
                 raise
-        picture.note = "the connection has ended: trying again"
-        time.sleep(RETRY_S)
+        left_s = RETRY_S if end_s is None else min(RETRY_S, end_s - time.monotonic())
+        if left_s <= 0:
+            return
+        yield _LOST, {}
+        time.sleep(left_s)

@@ -61,7 +61,7 @@ class Control:
                 raise self._not_ours("/v1/recordings")
             yield from (self._ours(each, "/v1/recordings") for each in found[:limit])
             limit -= len(found)
-            if cursor is None or not found:
+            if cursor is None or cursor == wanted.get("cursor"):  # a page may be empty, and not the last
                 return
             wanted["cursor"] = cursor
 
@@ -78,17 +78,23 @@ class Control:
             raise self._not_ours(path)
         return found
 
-    def events(self, path: str, last_id: str | None = None) -> Iterator[tuple[str, str, str]]:
+    def events(
+        self, path: str, last_id: str | None = None, *, until_s: float | None = None
+    ) -> Iterator[tuple[str, str, str]]:
         """Yield server-sent events, (name, id, data), and one without a name for each comment, until the stream ends.
 
-        ``last_id``: of the last event that was read. Raise what the server answers, and PeerError if it breaks off.
+        ``last_id``: of the last event that was read; ``until_s``: then it ends, by ``time.monotonic``; None: when the
+        server ends it. Raise what the server answers, and PeerError if it breaks off.
         """
         answer = self._send("GET", self._server.prefix + path, more={"Last-Event-ID": last_id} if last_id else {})
         if answer.status != 200:
             raise _refused("GET", path, answer.status, self._read(answer, "GET", path))
         name = number = text = ""
         try:
-            for line in answer:
+            while until_s is None or self._may_wait(until_s):
+                line = answer.readline()
+                if not line:
+                    return
                 field, _, value = line.decode(errors="replace").rstrip("\r\n").partition(":")
                 value = value.removeprefix(" ")
                 match field:
@@ -101,10 +107,20 @@ class Control:
                         number = value
                     case "data":
                         text += value
+        except TimeoutError as failed:
+            if until_s is None or time.monotonic() < until_s:
+                raise _cut("GET", path, f"({failed})") from failed
         except (OSError, ValueError, http.client.HTTPException) as failed:
             raise _cut("GET", path, f"({failed})") from failed
         finally:
             self._connection.close()
+
+    def _may_wait(self, until_s: float) -> bool:
+        """Let the next read wait until then, and no longer; return False if it is then."""
+        left_s = until_s - time.monotonic()
+        if left_s > 0 and self._connection.sock is not None:
+            self._connection.sock.settimeout(min(left_s, _TIMEOUT_S))
+        return left_s > 0
 
     def download(
         self, recording_id: str, ext: str, file: BinaryIO, progress: Callable[[int, int | None], None]

@@ -15,7 +15,8 @@ interface Props {
   player: Player;
   waves: Waves;
   marks: Regions | null;
-  zoom: (pixels: number) => void;
+  /** From 0, all of it, to 1. */
+  zoom: (closeness: number) => void;
 }
 
 export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
@@ -135,11 +136,11 @@ export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
           <input
             type="range"
             min={0}
-            max={200}
+            max={100}
             value={zoomed}
             onInput={(event) => {
               setZoomed(event.currentTarget.valueAsNumber);
-              zoom(event.currentTarget.valueAsNumber);
+              zoom(event.currentTarget.valueAsNumber / 100);
             }}
           />
         </label>

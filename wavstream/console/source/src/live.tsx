@@ -205,10 +205,12 @@ function LegRow({ leg, isOpen }: { leg: Leg; isOpen: boolean }): JSX.Element {
       {reason && (
         <p class="reason" data-code={reason.code}>
           {visible(reason.text)}{" "}
-          {ADVICE[reason.code] && (
+          {ADVICE[reason.code] ? (
             <a href={`${to({ view: "help" })}#${reason.code}`}>
               What to do<span class="unseen"> about leg {visible(leg.leg, 40)}</span>
             </a>
+          ) : (
+            <code>docs/{visible(reason.docs)}</code>
           )}
         </p>
       )}

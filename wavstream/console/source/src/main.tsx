@@ -15,10 +15,12 @@ import "./style.css";
 import { Foreign } from "./words";
 
 const RETRY_MS = 2_000;
+const VIEWS = new Set(["live", "recordings", "recording", "letters", "help"]);
 
 function Page(): JSX.Element {
   const [visitor, setVisitor] = useState<Visitor | null>(null);
   const [isAway, setAway] = useState(false);
+  const [hasEnded, setEnded] = useState(false);
   const [, draw] = useReducer((n: number) => n + 1, 0);
   const asked = useQuery();
 
@@ -32,7 +34,10 @@ function Page(): JSX.Element {
     }
   };
   useEffect(() => {
-    onSignedOut(() => void look());
+    onSignedOut(() => {
+      setEnded(true);
+      void look();
+    });
     void look();
   }, []);
   const isIn = visitor?.signed_in === true;
@@ -47,12 +52,13 @@ function Page(): JSX.Element {
   }, [isIn]);
 
   if (visitor === null) return <main>{isAway && <Away />}</main>;
-  if (!isIn) return <SignIn done={setVisitor} />;
-  const view = asked.has("recording") ? "recording" : (asked.get("view") ?? "live");
+  if (!isIn) return <SignIn hasEnded={hasEnded} done={setVisitor} />;
+  const view = asked.get("recording") ? "recording" : (asked.get("view") ?? "live");
   const signOut = async (): Promise<void> => {
     try {
       await post("console/sign-out");
     } finally {
+      setEnded(false);
       await look();
     }
   };
@@ -86,6 +92,9 @@ function Page(): JSX.Element {
       </header>
       <div role="status" aria-live="polite">
         {live.connection === "lost" && <Away />}
+        {live.connection === "full" && (
+          <p class="banner">As many pages look at what is live as may (limits.live_pages, quotas.live_pages). This one tries until one is closed.</p>
+        )}
         {live.wasUpdated && (
           <p class="banner">
             The server has a new version. <a href="">Load this page again</a>
@@ -98,6 +107,14 @@ function Page(): JSX.Element {
         {view === "recording" && <RecordingPage key={asked.get("recording")!} id={asked.get("recording")!} />}
         {view === "letters" && <DeadLetters />}
         {view === "help" && <Help />}
+        {!VIEWS.has(view) && (
+          <>
+            <h1 tabIndex={-1}>There is no such page</h1>
+            <p>
+              The address names one that the console does not have. <a href="./">What is live</a>
+            </p>
+          </>
+        )}
       </main>
       <footer class="quiet">
         wavstream {visitor.version} · <a href={to({ view: "help" })}>Why is a leg silent?</a> · <a href="../docs">HTTP API</a>

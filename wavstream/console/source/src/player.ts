@@ -34,7 +34,7 @@ export class Player {
   private readonly leaving = new AbortController();
 
   constructor(
-    private readonly id: string,
+    readonly id: string,
     private readonly waves: Waves,
     private readonly failed: (text: string) => void,
   ) {

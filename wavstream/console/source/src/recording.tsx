@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
-import { hashSecond } from "./address";
+import { hashSecond, to } from "./address";
 import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, post } from "./api";
 import { Asking } from "./asking";
 import { Listening } from "./listening";
@@ -20,6 +20,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
   const [trouble, setTrouble] = useState("");
+  const [isNone, setUnknown] = useState(false);
   const [asking, setAsking] = useState<"delete" | "hold" | null>(null);
   const [player, setPlayer] = useState<Player | null>(null);
   const [, draw] = useReducer((n: number) => n + 1, 0);
@@ -52,10 +53,8 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
             made.grown();
             setPlayer(made);
           } else if (made && isNew) {
-            if (waves.isFinal) {
-              drawing.current!.close(); // the whole of it also has a minimap
-              drawing.current = new Drawing(box.current!, made, waves);
-            } else drawing.current!.grown();
+            if (waves.isFinal) drawing.current = drawing.current!.again(box.current!, made); // the whole of it also has a minimap
+            else drawing.current!.grown();
             made.grown();
           }
           drawing.current?.mark(regions.regions);
@@ -66,6 +65,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
         if ((problem as Error).name === "AbortError") return;
         const refused = problem as Refused;
         setTrouble(refused.message);
+        setUnknown(refused.status === 404 && refused.retryAfterS === null);
         again = refused.status === 0 || refused.status >= 500 || refused.status === 429 || refused.retryAfterS !== null;
       }
       draw(undefined as never);
@@ -123,6 +123,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
   const runs = RUNS.has(status);
   const isDone = status === "available";
   const isGone = status === "deleted" || status === "expired";
+  const isUnknown = isNone && !recording;
   return (
     <>
       <h1 tabIndex={-1}>{recording ? <Foreign text={recording.session_id} most={100} /> : "Recording"}</h1>
@@ -137,11 +138,16 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
         </p>
       )}
       {trouble && !isGone && <p role="alert">{visible(trouble)}</p>}
+      {isUnknown && (
+        <p class="empty">
+          There is none of this address: it never was, it is another app's, or what is left of it was cleared away. <a href={to({ view: "recordings" })}>What there is</a>
+        </p>
+      )}
       {isGone && <p class="empty">It is no longer there: it {status === "deleted" ? "was erased" : "was kept as long as it had to be"}.</p>}
       {status === "absent" && <p class="empty">It ended without audio, so there is no file and nothing to look at.</p>}
       <div class={isGone || !player ? "unshown" : ""}>
         <div class="wave" ref={box} />
-        {player && <Listening player={player} waves={waves} marks={marks} zoom={(pixels) => drawing.current?.zoom(pixels)} />}
+        {player && <Listening player={player} waves={waves} marks={marks} zoom={(closeness) => drawing.current?.zoom(closeness)} />}
       </div>
       {recording && !isGone && (
         <div class="buttons" role="group" aria-label="What to do with it">

@@ -73,6 +73,9 @@ export function Recordings(): JSX.Element {
       </select>
     </label>
   );
+  // A search ends after a while: its page is not full then, and there may be more behind it.
+  const isCut = page !== null && page.next_cursor !== null && page.data.length < Number(PAGE);
+  const older = to({ ...Object.fromEntries(asked), cursor: page?.next_cursor ?? "" });
   const isNarrowed = FIELDS.slice(1).some((name) => asked.get(name));
   return (
     <>
@@ -104,13 +107,18 @@ export function Recordings(): JSX.Element {
         {page ? `${page.data.length} recordings on this page` : ""}
       </p>
       {page === null && !said && <p class="empty">Asking the server ...</p>}
-      {page && page.data.length === 0 && <p class="empty">No recording fits.</p>}
+      {page && page.data.length === 0 && !isCut && <p class="empty">No recording fits.</p>}
       {page && page.data.length > 0 && <Table recordings={page.data} />}
+      {isCut && (
+        <p class="empty">
+          {page.data.length ? "So much was found so far" : "Nothing was found so far"}, and there are older ones: <a href={older}>look further back</a>.
+        </p>
+      )}
       <nav class="pages" aria-label="Pages of the list">
         {asked.has("cursor") && (
           <a href={to(Object.fromEntries([...asked].filter(([name]) => name !== "cursor")))}>Newest</a>
         )}
-        {page?.next_cursor && <a href={to({ ...Object.fromEntries(asked), cursor: page.next_cursor })}>Older</a>}
+        {page?.next_cursor && <a href={older}>Older</a>}
       </nav>
     </>
   );

@@ -4,7 +4,8 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Refused, type Visitor, post } from "./api";
 
-export function SignIn({ done }: { done: (visitor: Visitor) => void }): JSX.Element {
+/** `hasEnded`: one was signed in, and is no more. */
+export function SignIn({ hasEnded, done }: { hasEnded: boolean; done: (visitor: Visitor) => void }): JSX.Element {
   const [said, setSaid] = useState("");
   const [isBusy, setBusy] = useState(false);
   useEffect(() => {
@@ -30,6 +31,9 @@ export function SignIn({ done }: { done: (visitor: Visitor) => void }): JSX.Elem
   return (
     <main class="sign-in">
       <h1 tabIndex={-1}>wavstream</h1>
+      {hasEnded && (
+        <p role="alert">You are not signed in any more: the key was revoked or rotated, or its eight hours are over. Sign in again to go on.</p>
+      )}
       <form class="card" onSubmit={submit}>
         <p>Sign in with a key of your app. You see what this app records, and nothing else.</p>
         <label>

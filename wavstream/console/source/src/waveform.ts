@@ -1,27 +1,40 @@
-/** Draws the waveform, with regions, timeline, minimap and hover, over a player. */
+/** Draws the waveform, with regions, time, minimap and hover, over a player. */
 
 import WaveSurfer from "wavesurfer.js";
 import Hover from "wavesurfer.js/plugins/hover";
 import Minimap from "wavesurfer.js/plugins/minimap";
 import Regions from "wavesurfer.js/plugins/regions";
-import Timeline from "wavesurfer.js/plugins/timeline";
 import type { Region } from "./api";
+import { Detail } from "./detail";
 import type { Player } from "./player";
+import { Ruler } from "./ruler";
 import type { Waves } from "./waves";
 import { clockTime } from "./words";
 
 const HEIGHT_PX = 96;
 const LEAST_S = 0.05;
+/** Of the closest look: 4 for the finest point that there is. A short recording can be looked at still closer. */
+const MOST_PIXELS_PER_S = 200;
+const CLOSEST = 4;
+const SETTLED_MS = 120;
 
 export class Drawing {
   private readonly surfer: WaveSurfer;
   private readonly regions = Regions.create();
+  private readonly detail: Detail;
+  private readonly leaving = new AbortController();
+  private pixelsPerS = 0;
+  private isFine = false;
+  private timer = 0;
 
   constructor(
     box: HTMLElement,
     player: Player,
     private readonly waves: Waves,
+    /** How close one looks: from 0, all of it, to 1. */
+    private closeness = 0,
   ) {
+    this.detail = new Detail(player.id, waves);
     const style = getComputedStyle(document.documentElement);
     const color = (name: string): string => style.getPropertyValue(name).trim();
     const cspNonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
@@ -44,7 +57,6 @@ export class Drawing {
       cspNonce,
       plugins: [
         this.regions,
-        Timeline.create({ height: 18, style: { color: color("--quiet"), fontSize: "11px" }, formatTimeCallback: (s) => clockTime(s), secondaryLabelOpacity: 1 }),
         // It is drawn once: while the file grows there is none.
         ...(waves.isFinal
           ? [Minimap.create({ height: 24, waveColor: color("--quiet"), progressColor: color("--accent"), overlayColor: color("--overlay"), cspNonce, insertPosition: "afterend" })]
@@ -52,16 +64,51 @@ export class Drawing {
         Hover.create({ lineColor: color("--accent"), labelBackground: color("--text"), labelColor: color("--ground"), formatTimeCallback: (s) => clockTime(s, 1) }),
       ],
     });
+    new Ruler(this.surfer, color("--quiet"));
     this.surfer.on("interaction", (s) => player.seek(s));
+    this.surfer.on("ready", () => this.closeness > 0 && this.zoom(this.closeness));
+    this.surfer.on("scroll", () => this.look());
   }
 
+  /** Returns one over the same, as close as this one is; this one is over. */
+  again(box: HTMLElement, player: Player): Drawing {
+    this.close();
+    return new Drawing(box, player, this.waves, this.closeness);
+  }
+
+  /** Draws what there is now, as fine as this zoom has it. */
   grown(): void {
-    this.surfer.setOptions({ peaks: this.waves.peaks, duration: this.waves.durationS });
+    if (!this.surfer.getDecodedData()) return; // it is not ready, and takes what there is then
+    this.isFine = this.pixelsPerS > 0 && this.detail.ready(this.pixelsPerS);
+    const peaks = this.isFine ? this.detail.peaks : this.waves.peaks;
+    this.surfer.setOptions({ peaks, duration: this.waves.durationS, minPxPerSec: this.pixelsPerS });
+    // It draws the data of before, at the new zoom, and nothing else.
+    void this.surfer.getRenderer().render(this.surfer.getDecodedData()!);
+    this.look();
   }
 
-  /** How many pixels a second has; 0: all of it is there. */
-  zoom(pixels: number): void {
-    this.surfer.zoom(pixels);
+  zoom(closeness: number): void {
+    this.closeness = closeness;
+    const fitting = this.surfer.getWidth() / this.waves.durationS;
+    const most = Math.max(MOST_PIXELS_PER_S, CLOSEST * fitting);
+    this.pixelsPerS = closeness > 0 ? fitting * (most / fitting) ** closeness : 0;
+    const scrolled = this.surfer.getWrapper().parentElement!; // by the keyboard too, where there is more than fits
+    if (closeness > 0) Object.assign(scrolled, { tabIndex: 0, role: "group", ariaLabel: "Waveform" });
+    else scrolled.removeAttribute("tabindex");
+    this.grown();
+  }
+
+  /** Asks for the details of what is in sight and beside it, once nothing moves any more. */
+  private look(): void {
+    clearTimeout(this.timer);
+    if (!this.isFine) return;
+    this.timer = window.setTimeout(() => {
+      const [at, width] = [this.surfer.getScroll() / this.pixelsPerS, this.surfer.getWidth() / this.pixelsPerS];
+      this.detail.fetch(at - width, at + 2 * width, this.leaving.signal).then(
+        (isNew) => isNew && !this.leaving.signal.aborted && this.surfer.zoom(this.pixelsPerS),
+        () => undefined, // the coarse points stay; that the server does not answer is said elsewhere
+      );
+    }, SETTLED_MS);
   }
 
   mark(regions: Region[]): void {
@@ -83,6 +130,8 @@ export class Drawing {
   }
 
   close(): void {
+    clearTimeout(this.timer);
+    this.leaving.abort();
     this.surfer.destroy();
   }
 }

@@ -19,7 +19,8 @@ export class Waves {
   /** For each channel: smallest and greatest, in turn, of -1 to 1. */
   peaks: number[][] = [];
   private rms: number[] = [];
-  private pointSamples = 160;
+  /** Samples of each channel in a point of `peaks`. */
+  pointSamples = 160;
 
   constructor(private readonly id: string) {}
 

@@ -1,0 +1,98 @@
+"""The console's commands in a terminal, beside a server that runs, ends, and comes again."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from tests.support.recorder import Recorder, recorder
+from tests.support.talking import RATE_HZ, say
+from tests.support.tones import tone
+from tests.support.waiting import until
+from wavstream.cli.apps import add_app, revoke_key
+from wavstream.cli.drawing import draw_waveform
+from wavstream.cli.watching import watch
+from wavstream.errors import Unauthenticated
+from wavstream.service.server import running
+from wavstream.settings import Settings
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.control import Control
+
+KEY = "key-of-the-app-default"
+
+
+class Screen:
+    """Where a command writes to."""
+
+    def __init__(self) -> None:
+        self.file = io.StringIO()
+        self.console = Console(file=self.file, width=100)
+
+    def told(self) -> list[str]:
+        """Return the names of the events that were printed."""
+        return [json.loads(line)["event"] for line in self.file.getvalue().splitlines()]
+
+
+def told_to(screen: Screen, base_url: str, recording_id: str) -> None:
+    """Draw a recording."""
+    control = Control(ServerAddress.parse(base_url))
+    try:
+        draw_waveform(control, recording_id, as_json=False, console=screen.console)
+    finally:
+        control.close()
+
+
+def control(base_url: str, key: str | None = None) -> Control:
+    return Control(ServerAddress.parse(base_url), key=key)
+
+
+async def test_watching_goes_on_over_a_restart_and_ends_with_its_key(tmp_path: Path) -> None:
+    settings, out, screen = Settings(data_dir=tmp_path), Console(record=True, width=500), Screen()
+    async with recorder(tmp_path, api_key=SecretStr(KEY)) as (client, service):
+        port = service.settings.port
+        await asyncio.to_thread(asyncio.run, add_app("shop", None, (), settings, out))
+        key = out.export_text().split()[-1]
+        mine = Recorder(client.base_url, key=key)
+
+        async def is_known() -> bool:
+            return (await mine.http.get("/v1/sessions")).status_code == 200
+
+        await until(is_known)
+        watching = asyncio.create_task(
+            asyncio.to_thread(watch, control(client.base_url, key), screen.console, as_json=True, for_s=None)
+        )
+        await until(lambda: "whole" in screen.told())
+    await until(lambda: "lost" in screen.told())
+    async with running(Settings(port=port, data_dir=tmp_path, api_key=SecretStr(KEY))):
+        await until(lambda: screen.told().count("reset") == 2)
+        await mine.start("call-77")
+        await until(lambda: '"call-77"' in screen.file.getvalue())
+        await asyncio.to_thread(asyncio.run, revoke_key("shop", "main", settings, out))
+        with pytest.raises(Unauthenticated):
+            await watching
+    await mine.http.aclose()
+
+
+async def test_watching_for_a_while_ends_though_nothing_is_told_and_a_recording_is_drawn(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as (client, _):
+        screen = Screen()
+        await asyncio.to_thread(watch, control(client.base_url), screen.console, as_json=False, for_s=0.5)
+        assert "nothing is live" in screen.file.getvalue()
+        recording = await client.start("call-77", channels="mono")
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            await say(socket, tone(440, 1.0), np.zeros(RATE_HZ, np.int16))
+        await client.until(recording)
+        drawing = Screen()
+        await asyncio.to_thread(told_to, drawing, client.base_url, recording["id"])
+        line, scale = drawing.file.getvalue().splitlines()
+        bars = line.strip(" ")
+        # Of two seconds the first is loud, on half of the 72 places.
+        assert 0.4 < len(bars) / (len(scale) - len("       ")) < 0.6
+        assert scale.split()[-2:] == ["2.0", "s"]
