@@ -13,12 +13,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import SecretStr
 
+from tests.support.receiver import Answer, Received, Receiver
 from tests.support.recorder import Recorder, ServerProcess, recorder
 from tests.support.speech import noise
 from tests.support.talking import say
 from tests.support.waiting import until
 from tests.support.weed import READ_ONLY_KEY, Weed, running_weed
+from wavstream.settings import WebhookSettings
 from wavstream.storage.object_keys import sidecar_key
 from wavstream.storage.probe import MARKER
 
@@ -275,3 +278,62 @@ async def test_several_workers_upload_what_any_of_them_publishes(weed: Weed, tmp
         assert (await client.http.get("/readyz")).json()["uploads"]["waiting"] == 0
         await client.http.aclose()
     check_agrees(weed, "workers", tmp_path)
+
+
+ADMIN_KEY, APP_KEY = "key-of-the-administrators", "the-key-of-the-shop-app"
+ARCHIVE = "https://archive.example.com/calls"
+EVENTS = ["recording.completed", "recording.stored"]
+
+
+async def told_of_a_call(data_dir: Path, receiver: Receiver, storage: dict[str, Any]) -> list[dict[str, Any]]:
+    """Record a call of an app whose links are the store's; return what it was told."""
+    settings: dict[str, Any] = {
+        "admin_api_key": SecretStr(ADMIN_KEY),
+        "webhooks": WebhookSettings(allow_http=True, allow_localhost=True),
+        "recording_base_url": ARCHIVE,
+        "reconnect_wait_s": 0,
+        "storage": storage,
+    }
+    async with recorder(data_dir, **settings) as (client, _):
+        body = {"webhook_url": receiver.url, "api_key": APP_KEY, "rate_limit": 0, "events": EVENTS}
+        answer = await client.http.post("/admin/apps/shop", json=body, headers={"X-Admin-API-Key": ADMIN_KEY})
+        assert answer.status_code == 200, answer.text
+        client.http.headers["Authorization"] = f"Bearer {APP_KEY}"
+        recording = await client.start("call-1")
+        async with client.connect(f"/media/pcm/call-1/a?token={APP_KEY}") as socket:
+            await say(socket, noise(1.0, seed=1))
+            await client.until_received("call-1", 980)
+        await client.until(recording)
+        return [each.message for each in await receiver.wait_for(2)]
+
+
+async def test_where_links_lead_to_the_store_they_are_told_once_the_file_is_there(weed: Weed, tmp_path: Path) -> None:
+    there: list[bool] = []
+
+    async def look(request: Received) -> Answer:
+        key = request.message["recording_url"].removeprefix(f"{ARCHIVE}/")
+        there.append(f"linked/{key}" in await asyncio.to_thread(weed.objects, "linked"))
+        return Answer()
+
+    async with Receiver(look) as receiver:
+        completed, stored = await told_of_a_call(tmp_path, receiver, weed.settings("linked"))
+
+    assert there == [True, True]
+    (row,) = rows(tmp_path)
+    assert [completed["event"], stored["event"]] == EVENTS
+    assert completed["recording_url"] == stored["recording_url"] == f"{ARCHIVE}/{row['object_key']}"
+    assert (stored["store"], stored["key"]) == (f"s3://{weed.bucket}/linked", row["object_key"])
+
+
+async def test_what_went_to_the_second_store_has_a_link_of_our_own(weed: Weed, tmp_path: Path) -> None:
+    storage = weed.settings("first", endpoint="http://127.0.0.1:9") | {
+        "backup_url": f"s3://{weed.bucket}/second",
+        "backup_endpoint": weed.endpoint,
+        "backup_after_s": 0,
+    }
+    async with Receiver() as receiver:
+        completed, stored = await told_of_a_call(tmp_path, receiver, storage)
+    assert stored["store"] == f"s3://{weed.bucket}/second"
+    assert "/files/" in completed["recording_url"]
+    assert not completed["recording_url"].startswith(ARCHIVE)
+    check_agrees(weed, "second", tmp_path)
