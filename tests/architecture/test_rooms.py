@@ -51,7 +51,6 @@ SHORTER = {
         "catalog/idempotency.py",
     ),
     "One route, or one clause of an RFC": (
-        "api/dependencies.py",
         "api/elsewhere.py",
         "api/facade_documents.py",
         "api/gateway/answers.py",
@@ -82,6 +81,7 @@ SHORTER = {
         "api/request_counts.py",
         "api/translation.py",
         "catalog/pages.py",
+        "conversion/decoding.py",
         "conversion/verification.py",
         "listening/reasons.py",
         "media/refusals.py",
@@ -116,9 +116,7 @@ SHORTER = {
         "cli/options.py",
         "cli/recover.py",
         "cli/secrets.py",
-        "cli/verify.py",
         "service/memory.py",
-        "service/shares.py",
         "simulator/voices/make_voices.py",
     ),
 }
