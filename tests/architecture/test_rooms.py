@@ -82,6 +82,7 @@ SHORTER = {
         "service/front.py",
         "api/request_counts.py",
         "api/translation.py",
+        "conversion/decoding.py",
         "conversion/verification.py",
         "listening/reasons.py",
         "media/refusals.py",
@@ -116,9 +117,7 @@ SHORTER = {
         "cli/options.py",
         "cli/recover.py",
         "cli/secrets.py",
-        "cli/verify.py",
         "service/memory.py",
-        "service/shares.py",
         "simulator/voices/make_voices.py",
     ),
 }
