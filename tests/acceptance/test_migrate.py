@@ -268,3 +268,27 @@ async def test_a_check_says_what_a_store_takes_and_whose_it_is(two: Two) -> None
     assert good[0] == 0, good[1]
     assert bad[0] == 1
     assert two.files(two.b) == two.files(two.a) == {}
+
+
+async def test_a_backup_leads_to_what_lies_in_a_store_or_has_it_where_that_is_asked_for(two: Two) -> None:
+    before = two.files("local")
+    assert (await two.migrate(two.url(two.b)))[0] == 0
+    places = {name: two.data.with_name(name) for name in ("rows", "objects")}
+    assert (await two.run("backup", str(places["rows"])))[0] == 0
+    assert (await two.run("backup", str(places["objects"]), "--with-objects"))[0] == 0
+    shutil.rmtree(two.data)
+
+    assert (await two.run("restore", str(places["rows"])))[0] == 0
+    assert two.files("local") == {}
+    assert {url for _, url, _ in two.rows().values()} == {two.url(two.b)}
+    shutil.rmtree(two.data)
+    for key in two.weed.objects(two.b):
+        two.weed.delete(key)
+    restored = await two.run("restore", str(places["objects"]))
+
+    assert restored[0] == 0, restored[1]
+    assert two.files("local") == before
+    async with recorder(two.data, storage=two.settings):
+        await until(lambda: _is_nothing_queued(two))
+    assert two.files(two.b) == before
+    assert two.files("local") == {}

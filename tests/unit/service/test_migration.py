@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import pytest
 
+from tests.support.postgres import BOTH, lent_catalog
 from tests.unit.cli.test_verify import RECORDING, put
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.moves import Moves, Selection
@@ -132,13 +133,15 @@ class Place:
         return (await self.catalog.uploads.backlog()).count
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+@pytest.fixture(params=BOTH)
+async def place(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     folder = DataFolder(tmp_path / "data")
     folder.make()
-    catalog = await Catalog.open(folder.catalog)
-    yield Place(folder, catalog)
-    await catalog.database.close()
+    with lent_catalog() if request.param == "postgresql" else nullcontext(folder.catalog) as database:
+        folder.database = database
+        catalog = await Catalog.open(database)
+        yield Place(folder, catalog)
+        await catalog.database.close()
 
 
 ALL, NONE = [True] * 3, [False] * 3
