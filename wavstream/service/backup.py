@@ -207,13 +207,13 @@ class _Files:
         """Put the file there, with its sidecar and its waveform if it has them; return whether it is there."""
         if key in self._sizes:
             return True
+        for each in ids_in(key):
+            self._of_id[each].add(key)
         # The sidecar second: where both are gone in between, nothing is left that tells of a file which is not there.
         size_bytes = self._put(key)
         if size_bytes is None:
             return False
         self._sizes[key] = size_bytes + sum(self._put(beside) or 0 for beside in (sidecar_key(key), waveform_key(key)))
-        for each in ids_in(key):
-            self._of_id[each].add(key)
         self._on_progress("files", self.done)
         return True
 
