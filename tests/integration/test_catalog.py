@@ -251,6 +251,35 @@ def test_a_recording_whose_command_had_a_stream_opened_has_an_opened_stream(tmp_
     assert rows == [0, 1]
 
 
+def test_what_an_earlier_version_has_erased_loses_the_key_of_its_file_unless_that_is_still_there(
+    tmp_path: Path,
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    erased = [
+        ("r1", "deleted", "NULL", "r1.wav"),
+        ("r2", "expired", "NULL", "r2.mp3"),
+        ("r3", "deleted", "7", "r3.wav"),
+    ]
+    others = [("r4", "available", "NULL", "jane.wav"), ("r5", "deleted", "NULL", "jane.wav")]
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0012")
+        for each, status, erasing_us, file_name in erased + others:
+            connection.execute(
+                text(
+                    "INSERT INTO recordings (id, app_id, session_id, status, options_json, object_key, file_name,"
+                    " call_from, call_to, call_direction, vendor_ids_json, created_us, erasing_us)"
+                    f" VALUES ('{each}', 'default', 's', '{status}', '{{}}', 'jane-doe/{each}.wav', '{file_name}',"
+                    f" '', '', '', '{{}}', 1, {erasing_us})"
+                )
+            )
+        command.upgrade(migrations(connection), "0013")
+        keys = connection.execute(text("SELECT object_key FROM recordings ORDER BY id")).scalars().all()
+    engine.dispose()
+
+    # One whose row has no name of its own (a version that erased less made it) is left as it is.
+    assert keys == ["r1.wav", "r2.mp3", "jane-doe/r3.wav", "jane-doe/r4.wav", "jane-doe/r5.wav"]
+
+
 async def test_the_key_of_each_app_becomes_its_first_and_apps_that_were_removed_stay_so(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
     with engine.begin() as connection:

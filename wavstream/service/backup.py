@@ -276,6 +276,8 @@ class _Files:
         """
         if key in self._sizes:
             return True
+        for each in ids_in(key):
+            self._of_id[each].add(key)
         # The sidecar second: where both are gone in between, nothing is left that tells of a file which is not there.
         size_bytes = self._put(key)
         if size_bytes is not None:
@@ -288,8 +290,6 @@ class _Files:
         self._sizes[key] = size_bytes + sum(
             (self._put(beside) if url is None else self._fetch(beside, url)) or 0 for beside in besides
         )
-        for each in ids_in(key):
-            self._of_id[each].add(key)
         self._on_progress("files", self.done)
         return True
 
