@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from wavstream.errors import StoreError
 from wavstream.storage.object_store import ObjectFacts, ObjectStore
@@ -73,10 +72,10 @@ class MemoryStore(ObjectStore):
         content = self.objects.get(key)
         return None if content is None else content[start:] if length is None else content[start : start + length]
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str) -> io.BufferedReader:
         if key not in self.objects:
             raise FileNotFoundError(key)
-        return io.BytesIO(self.objects[key])
+        return io.BufferedReader(io.BytesIO(self.objects[key]))
 
     async def delete(self, keys: Iterable[str]) -> None:
         self._may("delete")

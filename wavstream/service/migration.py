@@ -225,7 +225,11 @@ class Migration:
             source = self._local.path(recording.object_key)
         else:
             await asyncio.to_thread(self._fetch, recording, spool)
-        wrong = await asyncio.to_thread(lambda: [each for each in differences(source, recording) if each is not None])
+
+        def look() -> list[str]:
+            return [each for each in differences(lambda: source.open("rb"), recording) if each is not None]
+
+        wrong = await asyncio.to_thread(look)
         if wrong:
             raise _NotAsRecorded(f"its file is not as it was recorded ({'; '.join(wrong)})")
         key = recording.object_key

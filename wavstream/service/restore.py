@@ -258,7 +258,7 @@ class _Restore:
             return False
         self._put(recording.object_key)
         if recording.receipt is not None:
-            if wrong := [each for each in differences(target, recording) if each is not None]:
+            if wrong := [each for each in differences(lambda: target.open("rb"), recording) if each is not None]:
                 self._to.delete(recording.object_key)
                 self._done.damaged[recording.id] = f"its file {recording.object_key}: {', '.join(wrong)}"
                 return False

@@ -12,7 +12,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -64,10 +63,10 @@ class MemoryStore(ObjectStore):
         content, attributes = self.objects[key]
         return ObjectFacts(len(content), None, datetime.now(UTC), attributes)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str) -> io.BufferedReader:
         if key not in self.objects:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
-        return io.BytesIO(self.objects[key][0])
+        return io.BufferedReader(io.BytesIO(self.objects[key][0]))
 
     async def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
