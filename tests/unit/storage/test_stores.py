@@ -17,7 +17,7 @@ from wavstream.settings import StorageSettings
 from wavstream.storage.links import LinkKey, LinkKeys, PublicUrls
 from wavstream.storage.stores import FileCredentials, Stores
 
-S3 = {"url": "s3://calls/a", "access_key_id": "AK", "secret_access_key": "secret"}
+S3: dict[str, Any] = {"url": "s3://calls/a", "access_key_id": "AK", "secret_access_key": "secret"}
 
 
 def made_of(settings: dict[str, Any]) -> Any:
