@@ -91,6 +91,15 @@ async def test_a_save_that_comes_again_does_not_queue_what_was_uploaded(with_sto
     assert await with_store.uploads.stored_among(["r1", "r2"]) == ["default/r1.wav"]
 
 
+async def test_who_comes_second_does_not_write_over_where_a_file_lies(with_store: Catalog) -> None:
+    await with_store.recordings.save(finished())
+    assert await with_store.uploads.finish("r1", StoredObject(FIRST, START))
+    assert not await with_store.uploads.finish("r1", StoredObject(SECOND, START))
+    row = await with_store.recordings.get("r1")
+    assert row is not None
+    assert row.stored == StoredObject(FIRST, START)
+
+
 async def test_what_another_store_may_have_of_it_stays_known_until_it_is_removed(with_store: Catalog) -> None:
     await with_store.recordings.save(finished())
     (upload,) = await with_store.uploads.due(START, 9)
