@@ -127,6 +127,8 @@ async def _to_store(parts: ApiDependencies, recording: Recording, request: Reque
         await parts.files.check(recording)
         address = await parts.files.sign(recording, ttl, method="HEAD" if request.method == "HEAD" else "GET")
     except FileNotFoundError:
+        if (moved := await where_now(parts, recording)) is not None:
+            return await file_response(parts, moved, request, moved.options.format)
         return gone_from_store()
     finally:
         place.leave()
@@ -144,11 +146,10 @@ def gone_from_store() -> Response:
 
 
 async def where_now(parts: ApiDependencies, recording: Recording) -> Recording | None:
-    """Return the recording whose file was not found here, if it was uploaded since its row was read; else None."""
-    if recording.stored is not None:
-        return None
+    """Return the recording whose file was not found, if it was moved since its row was read; else None."""
     now = await parts.recordings.get(recording.id)
-    return now if now is not None and now.status is Status.AVAILABLE and now.stored is not None else None
+    is_moved = now is not None and now.status is Status.AVAILABLE and now.stored != recording.stored
+    return now if is_moved else None
 
 
 async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:

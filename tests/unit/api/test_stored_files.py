@@ -142,6 +142,28 @@ async def test_a_file_that_is_uploaded_between_its_row_and_its_opening_is_found_
     assert (answer.status_code, answer.content) == (200, audio)
 
 
+async def test_a_file_that_is_moved_back_meanwhile_is_found_here(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, audio: bytes
+) -> None:
+    get = world.commands.find
+
+    async def moved_behind_it(recording_id: str) -> Recording | None:
+        read = await get(recording_id)
+        if read is not None and read.stored is not None:
+            path = world.commands.storage.path(read.object_key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            obstore.delete(world.bucket, read.object_key)
+            world.commands.put(replace(read, stored=None))
+        elif read is not None:
+            world.commands.storage.path(read.object_key).write_bytes(audio)
+        return read
+
+    world.commands.find = moved_behind_it  # type: ignore[method-assign]
+    answer = await client.get(url)
+
+    assert (answer.status_code, answer.content) == (200, audio)
+
+
 async def test_one_that_is_erased_after_it_was_opened_is_not_sent(
     world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

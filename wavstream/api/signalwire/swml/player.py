@@ -79,12 +79,11 @@ class Player:
         try:
             recorded = await self._read(call, recording)
         except NotFound:
-            # It may have been uploaded since its row was read, and be here no more.
-            if recording.stored is not None:
-                raise CannotPlay("the recording's file is gone from the store") from None
             now = await self._recording(call, url, made)
-            if now.stored is None:
-                raise
+            if now.stored == recording.stored:  # else it was moved since its row was read
+                if recording.stored is None:
+                    raise
+                raise CannotPlay("the recording's file is gone from the store") from None
             recorded = await self._read(call, now)
         notes = await self._heard(call, recorded, asked)
         return notes if recorded.is_whole else [*notes, f"only the first {LONGEST_S} s were played"]
