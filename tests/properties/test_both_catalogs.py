@@ -118,7 +118,7 @@ async def _tell(catalog: Catalog, app_id: str, now: datetime, how: int) -> list[
             case 0:
                 told.append(await catalog.outbox.mark_delivered(each, now, url="u"))
             case 1:
-                told.append(await catalog.outbox.mark_failed(each, "why", now + timedelta(hours=1), now=now))
+                await catalog.outbox.mark_failed(each, "why", now + timedelta(hours=1), now=now)
             case 2:
                 told.append(await catalog.outbox.mark_dead(each, "why", now))
     return told

@@ -62,8 +62,10 @@ def programs() -> Path:
 
 def on_both(test: T) -> T:
     """Run a test of servers in this process on each database (tests/conftest.py)."""
-    marked: T = pytest.mark.parametrize("catalogs_of_servers", BOTH, indirect=True)(test)
-    return pytest.mark.usefixtures("catalogs_of_servers")(marked)
+    both: Any = pytest.mark.parametrize("catalogs_of_servers", BOTH, indirect=True)
+    used: Any = pytest.mark.usefixtures("catalogs_of_servers")
+    marked: T = used(both(test))
+    return marked
 
 
 class Postgres:

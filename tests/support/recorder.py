@@ -216,6 +216,8 @@ class ServerProcess:
         """Its log until it was ready."""
         self.last_words: list[str] = []
         """Of its log, what it wrote from then until its end."""
+        if (catalog := catalog_settings(data_dir).get("catalog")) is not None:
+            settings["catalog__url"] = catalog["url"]
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
         self._process: Process | None = None
 

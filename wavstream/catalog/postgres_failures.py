@@ -39,6 +39,8 @@ _WORDS = {
 }
 _AWAY = ("", "57P01", "57P02", "57P03")
 """Without a code, or: it stops, it crashed, it starts."""
+LOCKED = "55P03"
+"""A wait for a lock ran out."""
 _RUN_AGAIN = ("40001", "40P01", "25P02")
 """Two were in each other's way, or one went on after an error: not the machine's."""
 _FORGOTTEN = ("26000", "0A000")
@@ -65,7 +67,7 @@ def code_of(error: BaseException) -> str:
 
 def is_machines(error: BaseException) -> bool:
     """Return whether it concerns all that is asked for, and not one statement alone."""
-    failed = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError)
+    failed = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
     return isinstance(cause_of(error), failed) and code_of(error) not in _RUN_AGAIN
 
 
