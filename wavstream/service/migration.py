@@ -45,6 +45,8 @@ from wavstream.uploads.objects import beside_attributes, file_attributes, is_the
 
 TRIES = 3
 FIRST_WAIT_S = 1.0
+TELL_S = 5.0
+"""At the latest it is told so often how far the run is."""
 FAILED_IN_A_ROW = 8
 """After so many the target, or the source, is taken to be away."""
 LEASE = timedelta(hours=1)
@@ -147,7 +149,7 @@ class Migration:
                     running.add(asyncio.create_task(self._move(waiting.popleft())))
                 if not running:
                     break
-                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                finished, running = await asyncio.wait(running, timeout=TELL_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     task.result()
                 self._tell(self.done)
@@ -323,10 +325,10 @@ class Migration:
             if each.recording_id in self.done.failed:
                 continue  # noted for the next run
             removable_at = each.due - LEASE
-            if (wait_s := (removable_at - self._now()).total_seconds()) > 0:
+            while (wait_s := (removable_at - self._now()).total_seconds()) > 0:
                 self.done.waits_until = removable_at
                 self._tell(self.done)
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(min(wait_s, TELL_S))
             try:
                 await self._remove(each)
             except (DependencyError, OSError):
