@@ -84,7 +84,9 @@ async def test_watching_for_a_while_ends_though_nothing_is_told_and_a_recording_
     async with recorder(tmp_path) as (client, _):
         screen = Screen()
         await asyncio.to_thread(watch, control(client.base_url), screen.console, as_json=False, for_s=0.5)
-        assert "nothing is live" in screen.file.getvalue()
+        text = screen.file.getvalue()
+        assert text.rstrip().endswith("nothing is live")
+        assert text.endswith("\n")
         recording = await client.start("call-77", channels="mono")
         async with client.connect("/media/pcm/call-77/a") as socket:
             await say(socket, tone(440, 1.0), np.zeros(RATE_HZ, np.int16))
