@@ -23,7 +23,7 @@ from rich.console import Console
 from tests.support.browser import browser, visiting
 from tests.support.events import events
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import Recorder, Wall, recorder
+from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.tones import tone
 from tests.support.waiting import until
@@ -290,6 +290,27 @@ async def test_a_page_says_that_the_server_was_restarted_and_is_another_one_and_
             await again.start("call-78")
             await visit.page.get_by_role("article", name="Session call-78").wait_for()
             await again.http.aclose()
+
+
+async def test_a_server_that_stands_still_is_not_taken_for_one_where_all_is_well(
+    chrome: Browser, tmp_path: Path
+) -> None:
+    async with ServerProcess(tmp_path) as server:
+        client = await server.start()
+        async with visiting(chrome, client.base_url) as visit:
+            # Nobody waits for what the page waits for.
+            await visit.page.add_init_script(
+                "const at = performance.now.bind(performance); performance.now = () => 20 * at();"
+            )
+            await visit.go()
+            async with call(client, a=tone(LEFT_HZ, 120), b=tone(RIGHT_HZ, 120)):
+                await visit.page.get_by_role("meter").first.wait_for()
+                server.freeze()
+                banner = visit.page.get_by_text("The server does not answer")
+                await banner.wait_for()
+                server.thaw()
+                await expect(banner).to_have_count(0)
+            await client.http.aclose()
 
 
 async def test_a_page_beyond_those_that_may_look_says_so_and_takes_its_turn(chrome: Browser, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,17 @@ class Screen:
         return [json.loads(line)["event"] for line in self.file.getvalue().splitlines()]
 
 
-def told_to(screen: Screen, base_url: str, recording_id: str) -> None:
-    """Draw a recording."""
-    control = Control(ServerAddress.parse(base_url))
-    try:
-        draw_waveform(control, recording_id, as_json=False, console=screen.console)
-    finally:
-        control.close()
+async def told(base_url: str, command: Callable[[Control], None], key: str | None = None) -> None:
+    """Run a command beside the server, on a thread."""
 
+    def run() -> None:
+        control = Control(ServerAddress.parse(base_url), key=key)
+        try:
+            command(control)
+        finally:
+            control.close()
 
-def control(base_url: str, key: str | None = None) -> Control:
-    return Control(ServerAddress.parse(base_url), key=key)
+    await asyncio.to_thread(run)
 
 
 async def test_watching_goes_on_over_a_restart_and_ends_with_its_key(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ async def test_watching_goes_on_over_a_restart_and_ends_with_its_key(tmp_path: P
 
         await until(is_known)
         watching = asyncio.create_task(
-            asyncio.to_thread(watch, control(client.base_url, key), screen.console, as_json=True, for_s=None)
+            told(client.base_url, lambda control: watch(control, screen.console, as_json=True, for_s=None), key)
         )
         await until(lambda: "whole" in screen.told())
     await until(lambda: "lost" in screen.told())
@@ -83,14 +84,19 @@ async def test_watching_goes_on_over_a_restart_and_ends_with_its_key(tmp_path: P
 async def test_watching_for_a_while_ends_though_nothing_is_told_and_a_recording_is_drawn(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         screen = Screen()
-        await asyncio.to_thread(watch, control(client.base_url), screen.console, as_json=False, for_s=0.5)
-        assert "nothing is live" in screen.file.getvalue()
+        await told(client.base_url, lambda control: watch(control, screen.console, as_json=False, for_s=0.5))
+        text = screen.file.getvalue()
+        assert text.rstrip().endswith("nothing is live")
+        assert text.endswith("\n")
         recording = await client.start("call-77", channels="mono")
         async with client.connect("/media/pcm/call-77/a") as socket:
             await say(socket, tone(440, 1.0), np.zeros(RATE_HZ, np.int16))
         await client.until(recording)
         drawing = Screen()
-        await asyncio.to_thread(told_to, drawing, client.base_url, recording["id"])
+        await told(
+            client.base_url,
+            lambda control: draw_waveform(control, recording["id"], as_json=False, console=drawing.console),
+        )
         line, scale = drawing.file.getvalue().splitlines()
         bars = line.strip(" ")
         # Of two seconds the first is loud, on half of the 72 places.

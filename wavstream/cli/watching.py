@@ -114,10 +114,15 @@ def watch(control: Control, console: Console, *, as_json: bool, for_s: float | N
         for name, data in _events(control, began_s, for_s):
             console.print(json.dumps({"event": name, **data}), markup=False, highlight=False, soft_wrap=True)
         return
-    with Live(picture.table(), console=console, auto_refresh=False, screen=console.is_terminal) as screen:
+    if not console.is_terminal:  # what there is at the end, for a file or another program
         for name, data in _events(control, began_s, for_s):
             picture.take(name, data)
-            screen.update(picture.table(), refresh=console.is_terminal)
+        console.print(picture.table())
+        return
+    with Live(picture.table(), console=console, auto_refresh=False, screen=True) as screen:
+        for name, data in _events(control, began_s, for_s):
+            picture.take(name, data)
+            screen.update(picture.table(), refresh=True)
 
 
 def _events(control: Control, began_s: float, for_s: float | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,7 +6,7 @@ import { ROOT, type Refused, type Session, ask, tellTime } from "./api";
 export type Meter = [number, number | null, number | null, number | null, number | null, number | null, number | null];
 
 const RETRY_MS = 2_000;
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 3_000;
 /** Something is told of a leg every 2 s at least: after so long without, the connection is taken for dead. */
 const SILENT_MS = 15_000;
 const KEPT = 240; // levels of a track: a minute at four a second

@@ -6,7 +6,6 @@ import { clockTime } from "./words";
 
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200];
 const LABEL_PX = 72;
-const HEIGHT_PX = 18;
 
 export class Ruler {
   private readonly box = document.createElement("div");
@@ -18,11 +17,11 @@ export class Ruler {
     this.box.setAttribute("part", "timeline");
     Object.assign(this.box.style, {
       position: "relative",
-      height: `${HEIGHT_PX}px`,
+      height: "1.15rem",
       overflow: "hidden",
       pointerEvents: "none",
       whiteSpace: "nowrap",
-      fontSize: "11px",
+      fontSize: "0.7rem",
       color,
     });
     surfer.getWrapper().append(this.box);
