@@ -92,7 +92,6 @@ SHORTER = {
         "retention/holds.py",
         "media/playback.py",
         "sessions/draining.py",
-        "sessions/reading.py",
         "sessions/openers/permission.py",
         "settings/origins.py",
         "settings/quotas.py",
