@@ -4,7 +4,7 @@
    call each with a turn of its own. So a frame is known by any four samples of it, and every frame that was said is
    looked for by itself, whatever was lost beside it.
 2. A frame is there when all of its samples are, unchanged; or, where a track was bent to follow a clock, when the best
-   match near its neighbours is plainly it.
+   match near its neighbours is plainly it. Of a track that is known to be bent it may be further away: it has moved.
 3. A frame is at its place when it is as far from the others as it was said from them: against the middle of all the
    frames of the call, so that it does not matter when the file begins.
 """
@@ -25,7 +25,7 @@ from wavstream.simulator.signal import FRAME_SAMPLES, RATE_HZ, RING_FRAMES, Ring
 MOVED_S = 0.35
 """How far from its place a frame may be: a machine that is busy reads late by that much."""
 _WORD = 4
-_NEAR = 1_600
+_NEAR, _FAR = 1_600, 16_000
 """Samples around its neighbours in which a bent frame is looked for."""
 _SEEDS_APART = 50
 """Frames, of which one is looked for in the whole file where a leg is bent from its beginning."""
@@ -143,15 +143,17 @@ def _bent(channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64]) -> ND
     known = np.flatnonzero(at >= 0)
     if not len(known):
         return at
-    found = at.copy()
+    found, is_bent = at.copy(), False
     for number in np.flatnonzero(at < 0):
         neighbour = int(known[np.argmin(np.abs(known - number))])
         if found[number - 1] >= 0 and number:
             neighbour = int(number) - 1
         expected = int(found[neighbour]) + (int(number) - neighbour) * FRAME_SAMPLES
-        first = max(expected - _NEAR, 0)
-        window = channel[first : expected + _NEAR + FRAME_SAMPLES].astype(np.float64)
-        place = _most_alike(window, frames[number].astype(np.float64))
-        if place is not None:
-            found[number] = first + place
+        for reach in (_NEAR, _FAR) if is_bent else (_NEAR,):
+            first = max(expected - reach, 0)
+            window = channel[first : expected + reach + FRAME_SAMPLES].astype(np.float64)
+            place = _most_alike(window, frames[number].astype(np.float64))
+            if place is not None:
+                found[number], is_bent = first + place, True
+                break
     return found

@@ -94,7 +94,6 @@ SHORTER = {
         "retention/holds.py",
         "media/playback.py",
         "sessions/draining.py",
-        "sessions/reading.py",
         "sessions/openers/permission.py",
         "settings/catalog.py",
         "settings/origins.py",

@@ -61,6 +61,8 @@ class StreamClosed(msgspec.Struct, frozen=True, kw_only=True, tag="stream_closed
 
     stream: int
     clean: bool
+    late_us: int = 0
+    """How late its last words may have been read, by our own fault; older journals do not tell."""
 
 
 class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="recording_started"):
@@ -119,6 +121,8 @@ class RecordingStopped(msgspec.Struct, frozen=True, kw_only=True, tag="recording
     """Since when nothing belongs to it, where that is earlier than the record: see ``amendments``."""
     paused: bool = False
     """Whether it was paused when it ended; older journals do not tell."""
+    late_us: int = 0
+    """As a stream's end has it, for the streams that are open."""
 
 
 class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):
@@ -126,6 +130,8 @@ class Digit(msgspec.Struct, frozen=True, kw_only=True, tag="digit"):
 
     stream: int
     digit: str
+    late_us: int = 0
+    """As a recording's end has it: a digit may be one."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, tag="mark"):

@@ -16,7 +16,7 @@
    nothing in the file: one that was made for who listens decides nothing. One that was made because the recording may
    end by itself is made at the same moments whoever listens, and where it finds the end the file ends.
 8. Time in which the server did not read its sockets is counted by nobody who waits. A stop in it is written when all
-   that was said before has been read, and cuts off what follows.
+   that was said before has been read, and cuts off what follows. What ends tracks says how late those were read.
 9. What one feed brings is written in one go, where nothing lies between (``writing``).
 """
 
@@ -161,6 +161,7 @@ class Fold:
         elif isinstance(item, Damage):
             self._stats.damage_us.append((item.after_us - self._origin_us, item.arrival_us - self._origin_us))
         else:
+            self._patience.late_us = getattr(item.event, "late_us", 0)  # of those that end tracks
             out += self._apply(item.event, item.arrival_us - self._origin_us)
         if self._ahead is not None:
             self._ahead._rate_hz = self._rate_hz
@@ -322,7 +323,7 @@ class Fold:
         end = self._ahead.ended if self._ahead is not None and self._ahead_may_end else None
         if end is None or self.ended is not None:
             return b""
-        self._ahead = None
+        self._ahead, self._patience.late_us = None, 0
         self._feed_timeline()
         self._timeline.place_all(now_us)
         return self._cut(end.reason, end.end_us - self._origin_us)

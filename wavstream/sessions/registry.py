@@ -156,6 +156,7 @@ class Sessions:
                 writer=self._writer,
                 turn=self._made,
                 unread_us=self.reading.unread_us,
+                late_us=self.reading.late_us,
                 similar=self._similar,
                 in_vain=self.no_stream,
             )

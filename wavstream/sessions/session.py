@@ -62,10 +62,13 @@ class Session:
         writer: JournalWriter,
         turn: int = 0,
         unread_us: int = 0,
+        late_us: Callable[[int], int] = lambda now_us: 0,
         similar: Similar = lambda session, waiting, now_us: (),
         in_vain: Counter[str] | None = None,
     ) -> None:
         """Begin without a stream; ``FoldSchedule`` says what ``turn`` is, ``tick`` what ``unread_us`` is.
+
+        ``late_us`` returns how late anything may have been read lately, by our own fault, at a moment.
 
         ``similar`` says which ids like this one streamed while these recordings waited; None: it cannot be looked now.
         ``in_vain`` counts waits in vain by what it said.
@@ -79,7 +82,9 @@ class Session:
         self.streams: list[SessionStream] = []
         """The open ones."""
         self.draining = Draining(self.streams)
-        self.notes = SessionNotes(writer, app_id=app_id, session_id=session_id, now_us=now_us, turn=turn)
+        self.notes = SessionNotes(
+            writer, app_id=app_id, session_id=session_id, now_us=now_us, turn=turn, late_us=late_us
+        )
         self.recordings = SessionRecordings(recorder, notes=self.notes, streams=self.streams, legs=self.legs)
         self.was_recorded = False
         """Whether there has been a recording, or one waits."""
@@ -136,8 +141,7 @@ class Session:
         self.streams.remove(stream)
         stream.forget_frames()
         self._last_stream_end_us = max(self._last_stream_end_us, stream.ended_us(now_us))
-        self.notes.tell_unread(now_us)
-        self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=clean))
+        self.notes.note_closed(now_us, stream.facts.stream, clean=clean)
         leg_streams = any(other.facts.leg == stream.facts.leg for other in self.streams)
         if not clean and not leg_streams:
             self.legs.lose(stream.facts, deadline_us=now_us + self._timing.reconnect_wait_us)
@@ -355,7 +359,7 @@ class Session:
                     continue  # its end was what waited
                 self.streams.remove(stream)
                 stream.forget_frames()
-                self.notes.note(now_us, events.StreamClosed(stream=stream.facts.stream, clean=False))
+                self.notes.note_closed(now_us, stream.facts.stream, clean=False)
                 stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")
 
 
@@ -380,7 +384,7 @@ class SessionStream(Stream):
             if not self._allowance.take(arrival_us):
                 session.notes.left_out.add_event(session_id=session.session_id, app_id=session.app_id)
             elif isinstance(event, Dtmf):
-                session.notes.note(arrival_us, events.Digit(stream=self.facts.stream, digit=event.digit))
+                session.notes.note_digit(arrival_us, self.facts.stream, event.digit)
             else:
                 session.notes.note(arrival_us, events.Mark(stream=self.facts.stream, name=event.name))
         elif isinstance(event, CallInfo):

@@ -16,6 +16,8 @@ Frames do not come by here: streams append them to the journal (``stream``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wavstream.journal import events, records
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -40,12 +42,24 @@ class SessionNotes:
         "is_recording",
         "is_state_due",
         "journal",
+        "late_us",
         "left_out",
         "schedule",
     )
 
-    def __init__(self, writer: JournalWriter, *, app_id: str, session_id: str, now_us: int, turn: int = 0) -> None:
-        """Begin without a journal; ``FoldSchedule`` says what ``turn`` is."""
+    def __init__(
+        self,
+        writer: JournalWriter,
+        *,
+        app_id: str,
+        session_id: str,
+        now_us: int,
+        turn: int = 0,
+        late_us: Callable[[int], int] = lambda now_us: 0,
+    ) -> None:
+        """Begin without a journal; ``FoldSchedule`` says what ``turn`` is, ``ReadingTime`` what ``late_us`` is."""
+        self.late_us = late_us
+        """How late anything may have been read lately, by our own fault, at a moment."""
         self.journal: Journal | None = None
         self.is_recording = False
         """Whether a recording runs (rule 1)."""
@@ -83,8 +97,17 @@ class SessionNotes:
         self.active_us = now_us
         if self.journal is not None and self.is_recording:
             self.journal.append_event(records.event_record(now_us, event))
-            if isinstance(event, events.Digit):
-                self.schedule.hurry()
+
+    def note_closed(self, now_us: int, stream: int, *, clean: bool) -> None:
+        """Note that a stream is over, and how late its last words may have been read (rule 2)."""
+        self.tell_unread(now_us)
+        self.note(now_us, events.StreamClosed(stream=stream, clean=clean, late_us=self.late_us(now_us)))
+
+    def note_digit(self, now_us: int, stream: int, digit: str) -> None:
+        """Note a digit, if a recording runs: it may be the end of it."""
+        self.note(now_us, events.Digit(stream=stream, digit=digit, late_us=self.late_us(now_us)))
+        if self.journal is not None and self.is_recording:
+            self.schedule.hurry()
 
     def note_state(self, now_us: int, state: events.SessionState) -> None:
         """Say again how the session is (rule 3). Nothing has happened."""

@@ -249,8 +249,9 @@ class SessionRecordings:
         self._notes.active_us = now_us
         self._notes.note_left_out(now_us)
         paused = recording.row.status is Status.PAUSED
+        late_us = self._notes.late_us(now_us)
         stop = events.RecordingStopped(
-            recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts, paused=paused
+            recording_id=recording_id, reason=reason, end_us=end_us, cuts=cuts, paused=paused, late_us=late_us
         )
         end = recording.stop(stop, now_us)
         del self.by_id[recording_id]

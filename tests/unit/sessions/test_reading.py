@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from tests.support.sessions import TIMING, LiveCall, at
-from wavstream.journal.records import ClockRecord, items
+from wavstream.dialects.events import Dtmf
+from wavstream.journal.events import Digit, RecordingStopped, StreamClosed
+from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
 from wavstream.sessions.reading import LATE_US, ReadingTime
@@ -144,3 +146,56 @@ async def test_the_end_of_a_stream_tells_at_once_that_the_loop_stood_still() -> 
     # The tick that comes with the same six seconds tells only what is left of them.
     call.session.tick(at(6.5), unread_us=5_900_000)
     assert [clock.unread_us for clock in clocks(call)] == [0, 5_850_000, 50_000]
+
+
+# ---- how late was read what was read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late_us", [0, 1_000, 7_000])
+def test_a_loop_that_is_on_time_reads_on_time(late_us: int) -> None:
+    ticking = Ticking()
+    assert ticking.reading.late_us(ticking.now_us) == 0
+    ticking.tick(late_us=late_us, times=1000)
+    assert ticking.reading.late_us(ticking.now_us + TICK_US) == 0
+
+
+def test_what_came_after_the_sockets_were_looked_at_is_read_in_the_next_turn() -> None:
+    ticking = Ticking()
+    ticking.tick(times=10)
+    ticking.tick(late_us=100_000)
+    # It came right after the tick before the last one, and is read late in this turn.
+    assert ticking.reading.late_us(ticking.now_us + 80_000) == TICK_US + 100_000 + 80_000
+
+
+def test_one_late_turn_is_told_of_for_some_seconds_and_not_for_long() -> None:
+    ticking = Ticking()
+    ticking.tick(times=10)
+    ticking.tick(late_us=100_000)
+    ticking.tick(times=300)
+    assert ticking.reading.late_us(ticking.now_us) == 2 * TICK_US + 100_000
+    ticking.tick(times=700)
+    assert ticking.reading.late_us(ticking.now_us) == 0
+
+
+def test_what_is_longer_is_told_as_unread_time() -> None:
+    ticking = Ticking()
+    ticking.tick(times=10)
+    ticking.tick(late_us=3600 * S)
+    assert ticking.reading.late_us(ticking.now_us) == 2 * LATE_US
+
+
+async def test_whatever_ends_a_track_says_how_late_it_may_have_been_read() -> None:
+    call = LiveCall(timing=TIMING)
+    call.session.notes.late_us = lambda now_us: (now_us - at(0.0)) // 10
+    first = call.open("a")
+    call.open("b")
+    recording_id = call.start(0.0)
+    first.event(Dtmf("1"), at(1.0))
+    first.closed(True, at(2.0))
+    call.session.recordings.stop(call.live(recording_id), EndReason.STOPPED, at(3.0))
+    (journal,) = call.writer.journals
+    journal.flush()
+    batches = [entry[1] for entry in journal.queue if isinstance(entry, tuple)]
+    noted = [item.event for batch in batches for item in items(batch) if isinstance(item, EventRecord)]
+    told = [event.late_us for event in noted if isinstance(event, Digit | StreamClosed | RecordingStopped)]
+    assert told == [100_000, 200_000, 300_000]

@@ -22,6 +22,7 @@ A sender that leaves out silence raises the lag, for good. The network raises it
 6. Nor does the end of what we were late to read: where our own delay explains all of the lag, nothing moves.
 7. Nor does what is at most 0.2 s late at the end, some of it less than 50 ms, if no silence so short was left out
    before: a busy machine of ours, or theirs, delays that much.
+8. Nor does what is no later at the end than we were ourselves, as far as that was measured.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class Patience:
     """The same for what cannot wait so long: listeners, and what ends a recording by itself."""
     is_early: bool = False
     """Whether this is the patience of those: a track that suppresses silence is not waited for."""
+    late_us: int = 0
+    """How late the last words of a track that ends now may have been read, by our own fault."""
     _unread: list[tuple[int, int]] = field(default_factory=list)
     """When nothing was read, (from, to), in order; the oldest are forgotten."""
 
@@ -274,7 +277,7 @@ class LagClock:
             return None
         known = max(1, int(np.searchsorted(arrival_us, decided_us, side="right")))
         least = int(np.minimum.reduce(lag[:known]))
-        if final and known == len(lag) and self._lay_unread(arrival_us, lag):  # rule 6
+        if final and known == len(lag) and self._was_read_late(arrival_us, lag):  # rules 6 and 8
             return len(lag), 0
         if final and known == len(lag) and self._is_near(least, int(np.maximum.reduce(lag))):  # rule 7
             self._last_us = int(lag[-1])
@@ -302,12 +305,17 @@ class LagClock:
         is_near = least_us - self.offset_us < min(_NEAR_US, self._shortest_us)
         return is_near and greatest_us - self.offset_us < 2 * LATE_US
 
-    def _lay_unread(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> bool:
+    def _was_read_late(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> bool:
         """Return whether all of these came on time, as far as can be told, and were only read late."""
+        later_us = lag - self.offset_us - ON_TIME_US
+        unexplained = later_us > self._patience.late_us
+        arrival_us, later_us = arrival_us[unexplained], later_us[unexplained]
+        if not len(later_us):  # rule 8
+            return True
         unread = self._patience.unread_until(int(arrival_us[0]))
         if unread is None or int(arrival_us[-1]) > unread[1] + _CATCH_UP_US:
             return False
-        return bool((lag - self.offset_us <= arrival_us - unread[0] + ON_TIME_US).all())
+        return bool((later_us <= arrival_us - unread[0]).all())
 
     def _unsettled(self, arrival_us: NDArray[np.int64], lag: NDArray[np.int64], least: int) -> int:
         """Return how many of the last frames of a track are delayed though nothing after them tells; 0: they are not.
