@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from wavstream.catalog.postgres_place import PostgresPlace, without_nul
-from wavstream.catalog.recordings import recording_of
+from wavstream.catalog.recording_rows import recording_of
 from wavstream.catalog.schema import prepare, prepare_for_reading, upgrade
 from wavstream.catalog.tables import metadata, recordings
 from wavstream.errors import InternalError, OperatorError

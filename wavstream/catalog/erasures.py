@@ -28,7 +28,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, up
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.outbox import Outbox, give_turn
-from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, recording_row, stored_before
+from wavstream.catalog.recording_rows import recording_row
+from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, stored_before
 from wavstream.catalog.tables import idempotency, operations, outbox, recordings, uploads
 from wavstream.model.fact import command_done_id
 from wavstream.model.ids import session_alias

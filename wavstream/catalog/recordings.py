@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
@@ -22,15 +21,13 @@ from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.json_members import json_number
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
+from wavstream.catalog.recording_rows import recording_of, recording_row
 from wavstream.catalog.searching import LOOK_S, as_far_as, beyond, conditions, is_row_by_row, newest_first, slice_end
-from wavstream.catalog.tables import json_text, recordings
+from wavstream.catalog.tables import recordings
 from wavstream.catalog.uploads import queue
-from wavstream.model.call import CallFacts
 from wavstream.model.fact import Fact
 from wavstream.model.filters import RecordingFilters
-from wavstream.model.options import RecordingOptions
-from wavstream.model.origin import Origin
-from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, Status, StoredObject
+from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us, utc
 
 _DAY_US = 86_400_000_000
@@ -197,7 +194,7 @@ class Recordings:
             row = connection.execute(_GET, {"wanted": recording_id}).mappings().one_or_none()
             if row is None or (app_id is not None and row["app_id"] != app_id):
                 return None
-            return _recording(row)
+            return recording_of(row)
 
         return await self._database.read(read)
 
@@ -220,8 +217,9 @@ class Recordings:
             columns.hold_json.is_(None),
         )
         if after is not None:
+            assert after.expires_at is not None  # it was due
             statement = statement.where(
-                tuple_(columns.expires_us, columns.id) > tuple_(_us(after.expires_at), after.id)
+                tuple_(columns.expires_us, columns.id) > tuple_(unix_us(after.expires_at), after.id)
             )
         statement = statement.order_by(columns.expires_us, columns.id).limit(limit)
         return await self._database.read(lambda connection: _select(connection, statement))
@@ -265,10 +263,10 @@ class Recordings:
                 wanted = newest_first(statement, asked).limit(limit + 1 - len(rows))
                 rows += connection.execute(wanted).mappings()
                 if len(rows) > limit or end is None:
-                    return make_page(rows, limit, time="created_us", make=_recording)
+                    return make_page(rows, limit, time="created_us", make=recording_of)
                 place = (end.created_us, end.id)
                 if time.monotonic() >= give_up_s:
-                    return make_page(rows, limit, time="created_us", make=_recording, looked_to=place)
+                    return make_page(rows, limit, time="created_us", make=recording_of, looked_to=place)
 
         return await self._database.read(read)
 
@@ -335,93 +333,4 @@ def insert_recording(connection: Connection, recording: Recording) -> bool:
 
 
 def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:
-    return [_recording(row) for row in connection.execute(statement).mappings()]
-
-
-_options: Any = msgspec.json.Decoder(RecordingOptions).decode
-_receipt: Any = msgspec.json.Decoder(Receipt).decode
-_hold: Any = msgspec.json.Decoder(LegalHold).decode
-_vendor_ids: Any = msgspec.json.Decoder(dict[str, str]).decode
-_origin: Any = msgspec.json.Decoder(Origin).decode
-_stored: Any = msgspec.json.Decoder(StoredObject).decode
-
-
-def _us(moment: datetime | None) -> int | None:
-    return None if moment is None else unix_us(moment)
-
-
-def _utc(moment_us: int | None) -> datetime | None:
-    return None if moment_us is None else utc(moment_us)
-
-
-def recording_row(recording: Recording) -> dict[str, object]:
-    """Return the columns that a recording is."""
-    return {
-        "id": recording.id,
-        "app_id": recording.app_id,
-        "session_id": recording.session_id,
-        "status": recording.status.value,
-        "end_reason": None if recording.end_reason is None else recording.end_reason.value,
-        "options_json": json_text(recording.options),
-        "object_key": recording.object_key,
-        "file_name": recording.file_name,
-        "call_from": recording.call.from_,
-        "call_to": recording.call.to,
-        "call_direction": recording.call.direction,
-        "vendor_ids_json": json_text(recording.call.vendor_ids),
-        "created_us": unix_us(recording.created_at),
-        "started_us": _us(recording.started_at),
-        "ended_us": _us(recording.ended_at),
-        "expires_us": _us(recording.expires_at),
-        "receipt_json": None if recording.receipt is None else json_text(recording.receipt),
-        "error": recording.error,
-        "request_id": recording.request_id,
-        "keepalive": recording.keepalive,
-        "opened": recording.opened,
-        "origin_json": json_text(recording.origin),
-        "updated_us": _us(recording.updated_at),
-        "skipped_us": recording.skipped_us,
-        "kept_since_us": _us(recording.kept_since),
-        "length_ms": None if recording.receipt is None else recording.receipt.duration_ms,
-        "hold_json": None if recording.hold is None else json_text(recording.hold),
-        "stored_json": None if recording.stored is None else json_text(recording.stored),
-    }
-
-
-def _recording(row: RowMapping) -> Recording:
-    return Recording(
-        id=row["id"],
-        app_id=row["app_id"],
-        session_id=row["session_id"],
-        status=Status(row["status"]),
-        options=_options(row["options_json"]),
-        object_key=row["object_key"],
-        file_name=row["file_name"],
-        created_at=utc(row["created_us"]),
-        call=CallFacts(
-            from_=row["call_from"],
-            to=row["call_to"],
-            direction=row["call_direction"],
-            vendor_ids=_vendor_ids(row["vendor_ids_json"]),
-        ),
-        end_reason=None if row["end_reason"] is None else EndReason(row["end_reason"]),
-        started_at=_utc(row["started_us"]),
-        ended_at=_utc(row["ended_us"]),
-        expires_at=_utc(row["expires_us"]),
-        receipt=None if row["receipt_json"] is None else _receipt(row["receipt_json"]),
-        error=row["error"],
-        request_id=row["request_id"],
-        keepalive=row["keepalive"],
-        opened=row["opened"],
-        origin=_origin(row["origin_json"]),
-        updated_at=_utc(row["updated_us"]),
-        skipped_us=row["skipped_us"],
-        kept_since=_utc(row["kept_since_us"]),
-        hold=None if row["hold_json"] is None else _hold(row["hold_json"]),
-        stored=None if row["stored_json"] is None else _stored(row["stored_json"]),
-    )
-
-
-def recording_of(row: RowMapping) -> Recording:
-    """Return the recording that a row is."""
-    return _recording(row)
+    return [recording_of(row) for row in connection.execute(statement).mappings()]

@@ -121,12 +121,21 @@ async def test_an_erased_recording_is_not_finished_and_its_row_stays_until_it_is
     with_store: Catalog,
 ) -> None:
     await with_store.recordings.save(finished())
+    (upload,) = await with_store.uploads.due(START, 9)
+    await with_store.uploads.note_try(upload, FIRST)
     await with_store.erasures.begin([finished()], Status.DELETED, by="app", now=START)
 
     assert not await with_store.uploads.finish("r1", StoredObject(FIRST, START), runs_program=True)
 
     assert await due(with_store) == ["r1"]
     assert await with_store.stored_runs.count() == 0
+
+
+async def test_what_is_erased_before_anything_was_sent_waits_for_nothing(with_store: Catalog) -> None:
+    await with_store.recordings.save(finished())
+    await with_store.erasures.begin([finished()], Status.DELETED, by="app", now=START)
+
+    assert await due(with_store) == []
 
 
 async def test_an_installation_has_one_name(with_store: Catalog) -> None:
