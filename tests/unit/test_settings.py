@@ -141,6 +141,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "journal.sync_interval_s": ("0.5", 0.5),
     "retention.hours": ("72", 72),
     "retention.sweep_interval_s": ("1", 1.0),
+    "catalog.url": ("postgresql://wavstream@db/calls", SecretStr("postgresql://wavstream@db/calls")),
+    "catalog.password": ("of the database", SecretStr("of the database")),
     "storage.url": ("s3://calls/ours/", "s3://calls/ours"),
     "storage.endpoint": ("https://minio.example.com:9000", "https://minio.example.com:9000"),
     "storage.region": ("eu-central-1", "eu-central-1"),
