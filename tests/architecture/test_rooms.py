@@ -119,7 +119,6 @@ SHORTER = {
         "cli/restore.py",
         "cli/secrets.py",
         "cli/verify.py",
-        "service/backup_journals.py",
         "service/memory.py",
         "service/shares.py",
         "simulator/voices/make_voices.py",
