@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support.recorder import Recorder, hear, recorder
 from tests.support.speech import noise
+from tests.support.waiting import until
 from wavstream.service.backup import make_backup
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.restore import restore_backup
@@ -52,6 +53,12 @@ def is_said_in(content: bytes) -> bool:
     return bool((samples[: len(SAID), 0] == SAID).all())
 
 
+def are_written(data: Path, calls: int) -> bool:
+    """Return whether what so many calls have said is in their journals."""
+    sizes = [path.stat().st_size for path in (data / "journal").glob("*.wsj")]
+    return sum(size > SAID.nbytes for size in sizes) == calls
+
+
 async def fetched(client: Recorder, *recordings: dict[str, Any]) -> list[bytes]:
     """Return their files, once they are available."""
     return [await client.fetch(await client.until(each)) for each in recordings]
@@ -88,6 +95,7 @@ async def test_calls_that_end_between_the_two_steps_of_a_copy_by_hand_are_there_
         await asyncio.to_thread(copy_files, data, backup)
 
     async with recorder(backup) as (client, _):
+        await client.only_recording("between")  # its row is made of the .json
         assert await fetched(client, before, across, waits, between) == files
         assert await client.until(gone, "failed")
         assert (await client.until(across))["end_reason"] == "hangup"
@@ -149,6 +157,7 @@ async def test_calls_that_run_while_a_backup_is_made_are_all_there_after_a_resto
     async with recorder(data) as (client, _):
         before = [await recorded(client, f"before-{number}") for number in range(3)]
         running = [await begun(client, f"runs-{number}") for number in range(6)]
+        await until(lambda: are_written(data, 6))
 
         async def end_some() -> list[dict[str, Any]]:
             for recording, socket in running[:3]:

@@ -119,7 +119,6 @@ SHORTER = {
         "cli/recover.py",
         "cli/restore.py",
         "cli/secrets.py",
-        "service/backup_journals.py",
         "service/memory.py",
         "simulator/voices/make_voices.py",
     ),

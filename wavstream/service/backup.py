@@ -2,8 +2,9 @@
 
 1. Files and journals first, then the catalog. Then they are made to agree: the file of each row that is ``available``
    in the copy is fetched, and those of erased ones are removed. A file that is gone by then was erased or uploaded
-   meanwhile, so the catalog is copied once more, until they agree. What a restore finds all the same (a file that was
-   published since, and its ``.json``) the next start makes a row of.
+   meanwhile, and a journal that is gone is that of a call which has ended, so the catalog is copied once more, until
+   they agree, but for a handful of times. What a restore finds all the same (a file that was published since, and its
+   ``.json``) the next start makes a row of.
 2. Files never change once they are published, so where both are on one filesystem a file is linked, not copied.
 3. ``catalog.db`` gets its name last: a backup without it is none. Beside it lies ``UNFINISHED`` until then, so that
    what a killed command or a power cut left says so, to people and to the next backup.
@@ -193,7 +194,8 @@ def _fill(
         before, lacking = lacking, [each for each, key in rows.available.items() if not put.file(key)]
         if open_object is not None:
             lacking += [each for each, (url, key) in rows.uploaded.items() if not put.file(key, url)]
-        if not lacking or lacking == before:  # the second time: the data folder itself has no file of these
+        # The second time the data folder itself has no file of these.
+        if (not lacking or lacking == before) and not journals.is_older:
             break
     for secret in (folder.master_key, folder.link_keys):
         if secret.exists():

@@ -35,6 +35,8 @@ class BackupJournals:
         self._source = source
         self._target = target
         self._own = own
+        self.is_older = False
+        """Whether one is kept that is gone from the data folder: its call has ended, and the catalog is older."""
 
     def copy(self) -> None:
         """Copy all that there are (rule 1); raise OSError."""
@@ -50,7 +52,7 @@ class BackupJournals:
         """Copy them again, and drop what is not of these sessions, or gone (rule 2); return how many are kept."""
         self.copy()
         live = journals_in(self._source).journals
-        kept = 0
+        kept, self.is_older = 0, False
         for key, segments in journals_in(self._target).journals.items():
             try:
                 header = read_header(self._target, key)
@@ -61,7 +63,7 @@ class BackupJournals:
                 delete_segments(self._target, key)
                 continue
             kept += 1
-            # A journal that is gone as a whole: its recording has ended since, and the copy of the catalog is older.
+            self.is_older = self.is_older or key not in live
             for number in set(segments) - set(live.get(key, segments)):
                 segment_path(self._target, key, number).unlink()
         return kept

@@ -7,7 +7,8 @@
    last. As long as that folder is there no server starts, and a restore begins anew: a kill leaves nothing half done.
 3. What is not in the backup was not in the data folder, or has left it: recordings without a file, and those whose file
    is in a store. Where objects are in the backup they become files of this machine, which wait to be uploaded.
-4. Files of recordings that were erased are not brought back, whatever a copy by hand has of them.
+4. Files of recordings that were erased are not brought back, whatever a copy by hand has of them: the row has their key
+   no more, and they are known by the id in it.
 5. Where the catalog is kept in PostgreSQL, its rows are moved there (``catalog/copying.py``) once all files are here.
 """
 
@@ -34,6 +35,7 @@ from wavstream.catalog.schema import upgrade
 from wavstream.conversion.verification import differences
 from wavstream.errors import OperatorError
 from wavstream.journal.segments import journals_in, segment_path
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status
 from wavstream.service.backup import UNFINISHED
 from wavstream.service.data_folder import DataFolder
@@ -213,15 +215,16 @@ class _Restore:
         (self._place / "recordings").mkdir(mode=FOLDER)
         catalog = self._catalog()
         dealt_with: set[str] = set()
+        erased: set[str] = set()
         came_back: list[Recording] = []
         for recording in every_recording(catalog):
             if recording.status.is_erased:
-                dealt_with.add(recording.object_key)  # rule 4
+                erased.add(recording.id)
             elif recording.status is Status.AVAILABLE:
                 dealt_with.add(recording.object_key)
                 if self._file(recording) and recording.stored is not None:
                     came_back.append(recording)
-        self._others(dealt_with)
+        self._others(dealt_with, erased)
         _bring_back(catalog, came_back, has_store=has_store)
         self._done.from_store = len(came_back)
         self._journals()
@@ -266,10 +269,10 @@ class _Restore:
         self._done.recordings += 1
         return True
 
-    def _others(self, dealt_with: set[str]) -> None:
+    def _others(self, dealt_with: set[str], erased: set[str]) -> None:
         """Copy files of which no row says what they are: they were published while the backup was made."""
         for key in self._from.walk():
-            if base_key(key) not in dealt_with:
+            if base_key(key) not in dealt_with and erased.isdisjoint(ids_in(key)):  # rule 4
                 self._put(key)
                 self._done.others += 1
 
