@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import httpx
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +34,8 @@ console = Console()
 
 def cpu_of_calls(server: Measured, *, calls: int, seconds: float, is_stored: Callable[[], bool]) -> float:
     """Return the CPU, in seconds, that so many calls cost the server, with all that they cause until ``is_stored``."""
+    # It listens before it has looked at the store, and answers after.
+    httpx.get(server.url.replace("ws", "http", 1) + "/healthz", timeout=_SETTLE_S).raise_for_status()
     before_s = server.cpu_s()
     request = LoadRequest(url=server.url, legs=2 * calls, duration_s=seconds, keep=True)
     run_load(request, lambda *_: None, fastest_generator())

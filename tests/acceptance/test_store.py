@@ -38,7 +38,7 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
 
 def settings_of(weed: Weed, prefix: str, **more: Any) -> dict[str, Any]:
     """Return the settings of a server in a process of its own that uploads there."""
-    storage = weed.settings(prefix, timeout_s=2) | more
+    storage = weed.settings(prefix, timeout_s=5) | more
     return {f"storage__{name}": each for name, each in storage.items()} | {"reconnect_wait_s": 0}
 
 
