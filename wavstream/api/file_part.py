@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import structlog
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from wavstream.api.conditions import ByteRange
-from wavstream.errors import DependencyError, WavstreamError
+from wavstream.errors import DependencyError, StoreError, WavstreamError
 from wavstream.recorder.file_snapshot import SharedFd
 from wavstream.storage.object_store import READ_BYTES, ObjectFile
 from wavstream.turns.fair_pool import FairPool
+
+log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
 """A read is a trip to a worker thread and back: this makes a 4-hour stereo call 1,800 of them."""
@@ -144,6 +147,8 @@ class FilePart(Response):
         request = Request(scope, receive)
         offset, end = self._part.start, self._part.start + self._part.length_bytes
         there = end if self._past is None else offset
+        # A file that cannot be read at all is told by the status: it is read before that is sent.
+        first = await self._read(offset, end) if self._past is None and offset < end else b""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         while offset < end:
             # Without a look at it the rest of a large file would be read for a caller who has gone.
@@ -154,7 +159,12 @@ class FilePart(Response):
                     there = await self._past(offset)
                 except WavstreamError:
                     return
-            chunk = await self._reader.read(min(self._reader.chunk_bytes, end - offset, there - offset), offset)
+            try:
+                chunk = first or await self._read(offset, there)
+            except (StoreError, FileNotFoundError) as error:
+                log.warning("stored_file_broken_off", error=str(error))
+                return
+            first = b""
             if not chunk:
                 raise DependencyError(f"storage: a file became {end - offset} bytes shorter while it was read")
             taken_bytes = await self._send_pieces(chunk, send)
@@ -164,6 +174,9 @@ class FilePart(Response):
             # A send waits until what was sent before has been taken; so does this one of nothing, with nothing in hand.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _read(self, offset: int, end: int) -> bytes:
+        return await self._reader.read(min(self._reader.chunk_bytes, end - offset), offset)
 
     async def _send_pieces(self, chunk: bytes, send: Send) -> int:
         """Send a chunk for as long as the caller takes it, and return how much of it: the rest is read again."""

@@ -335,7 +335,7 @@ async def test_a_caller_who_goes_away_ends_the_reading(world: ApiHarness, url: s
         await asyncio.Event().wait()
         raise AssertionError
 
-    await world.app(_scope(url), receive, _recorder(sent))
+    await world.app(scope_of(url), receive, _recorder(sent))
     assert sum(len(message.get("body", b"")) for message in sent) == CHUNK_BYTES
 
 
@@ -396,11 +396,11 @@ async def test_a_file_that_shrinks_while_it_is_read_breaks_the_answer_off(
         raise AssertionError
 
     with pytest.raises(RuntimeError, match="response already started"):
-        await world.app(_scope(url), receive, send)
+        await world.app(scope_of(url), receive, send)
     assert all(message.get("more_body", True) for message in sent)
 
 
-def _scope(path: str) -> dict[str, Any]:
+def scope_of(path: str) -> dict[str, Any]:
     return {
         "type": "http",
         "http_version": "1.1",

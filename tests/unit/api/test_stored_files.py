@@ -10,11 +10,13 @@ from dataclasses import replace
 import httpx
 import obstore
 import pytest
+from starlette.types import Message
 from structlog.testing import capture_logs
 
 from tests.support.waiting import until
 from tests.unit.api.conftest import STORE, ApiHarness
 from tests.unit.api.test_copies import recorded
+from tests.unit.api.test_playback import scope_of
 from wavstream.errors import StoreError
 from wavstream.model.options import FileFormat, RecordingOptions
 from wavstream.model.recording import Recording, StoredObject
@@ -64,20 +66,53 @@ async def test_a_file_that_somebody_replaced_is_not_handed_out_as_the_recording(
     assert world.files.wrong == {"replaced": 3}
 
 
-async def test_one_that_is_replaced_while_it_is_sent_ends_the_answer(
-    world: ApiHarness, finished: Recording, url: str, audio: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["replaced", "removed", "away"])
+async def test_one_that_cannot_be_read_on_while_it_is_sent_ends_the_answer_and_is_logged(
+    world: ApiHarness, running: Recording, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    audio = bytes(range(256)) * 8_192  # two reads
+    finished = world.upload(world.commands.finish(running, audio))
     read_at = ObjectFile.read_at
 
-    def replaced_meanwhile(file: ObjectFile, length_bytes: int, offset: int) -> bytes:
-        obstore.put(world.bucket, finished.object_key, audio[::-1])
+    def fails_behind_the_first(file: ObjectFile, length_bytes: int, offset: int) -> bytes:
+        if offset and how == "replaced":
+            obstore.put(world.bucket, finished.object_key, audio[::-1])
+        elif offset and how == "removed":
+            obstore.delete(world.bucket, finished.object_key)
+        elif offset:
+            raise StoreError(f"{STORE}: the store is away")
         return read_at(file, length_bytes, offset)
 
-    monkeypatch.setattr(ObjectFile, "read_at", replaced_meanwhile)
-    async with world.client() as client:
-        answer = await client.get(url)
+    monkeypatch.setattr(ObjectFile, "read_at", fails_behind_the_first)
+    sent: list[Message] = []
 
-    assert len(answer.content) < int(answer.headers["content-length"]) == len(audio)
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    with capture_logs() as logs:
+        await world.app(scope_of(world.links.capability_path(finished)), receive, send)
+
+    assert sent[0]["status"] == 200
+    assert b"".join(each.get("body", b"") for each in sent) == audio[: 1 << 20]
+    assert all(each.get("more_body", True) for each in sent)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["stored_file_broken_off"]
+    assert world.stored_downloads.under_way == 0
+
+
+async def test_a_store_that_fails_at_the_first_read_is_told_by_the_status(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(file: ObjectFile, length_bytes: int, offset: int) -> bytes:
+        raise StoreError(f"{STORE}: the store is away")
+
+    monkeypatch.setattr(ObjectFile, "read_at", fails)
+    answer = await client.get(url)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 async def test_verification_says_in_what_a_file_in_the_store_differs(
