@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from tests.support.events import events
+from tests.support.postgres import on_both
 from tests.support.recorder import Recorder, Wall, hear, recorder
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say
@@ -420,6 +421,7 @@ async def test_names_and_metadata_pass_through_as_they_are(tmp_path: Path) -> No
         assert (await client.http.get("/v1/recordings", params={"metadata": '"$.x:y'})).json()["data"] == []
 
 
+@on_both
 async def test_recordings_are_found_by_what_is_known_of_them(tmp_path: Path) -> None:
     async with recorder(tmp_path) as (client, _):
         call = {"session_id": "call-1", "from": "+15550100", "to": "+15550199"}
@@ -458,6 +460,7 @@ async def test_recordings_are_found_by_what_is_known_of_them(tmp_path: Path) -> 
             assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, next(iter(wrong)))
 
 
+@on_both
 async def test_of_two_who_delete_at_once_one_is_told_that_it_is_gone(tmp_path: Path) -> None:
     async with recorder(tmp_path, api_key=SecretStr(KEY)) as (client, _), page(client.base_url) as browser:
         mine = Recorder(client.base_url, key=KEY)

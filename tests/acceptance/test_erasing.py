@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.postgres import on_both
 from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
 from tests.support.slow_download import rest_of
 from tests.support.speech import noise
@@ -110,6 +111,7 @@ async def test_whatever_the_umask_nothing_is_open_to_other_users(tmp_path: Path,
     assert kinds >= {"wav", "json", "copy", "db", "wal", "shm", "wsj", "key", "lock", "journal", "spool"}
 
 
+@on_both
 async def test_retention_erases_as_a_request_does(tmp_path: Path) -> None:
     wall = Wall()
     async with recorder(tmp_path, wall=wall, retention={"sweep_interval_s": 0.05}) as (client, service):
@@ -162,6 +164,7 @@ async def test_a_crash_between_the_answer_and_the_end_of_the_other_brings_nothin
     assert traces(tmp_path) == []
 
 
+@on_both
 @pytest.mark.parametrize("what", ["everything", "the sidecar alone"])
 async def test_files_that_come_back_from_a_backup_are_removed_again(tmp_path: Path, what: str) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"

@@ -12,11 +12,14 @@ import httpx
 from structlog.testing import capture_logs
 
 from tests.support.listening import beeps
+from tests.support.postgres import BOTH
 from tests.support.recorder import Recorder, ServerProcess, Wall, close_code, recorder
 from tests.support.traces import content_of, files_below
 from tests.support.waiting import until
 from wavstream.service.service import Service
 from wavstream.simulator.caller import Leg
+
+DATABASES = BOTH
 
 RATE_HZ = 8000
 HOLD = {"by": "legal", "reason": "case 4711"}

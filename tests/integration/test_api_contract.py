@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from tests.support.postgres import catalog_settings, on_postgres
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.conftest import world as world  # a fixture
 from wavstream.service.service import Service
@@ -21,14 +22,17 @@ ADMIN_KEY = "key-of-the-administrators"
 Client = Callable[[str | None], Awaitable[httpx.AsyncClient]]
 
 
-@pytest.fixture(params=["fakes", "real parts"])
+@pytest.fixture(params=["fakes", "real parts", "real parts on PostgreSQL"])
 async def client(request: pytest.FixtureRequest, tmp_path: Path, world: ApiHarness) -> AsyncIterator[Client]:
     """Yield a client of the API, for the app ``one``, ``two`` or none, over the fakes or over a whole server."""
     async with AsyncExitStack() as stack:
         keys = {None: None, "one": "key-one", "two": "key-two"}
         app: FastAPI = world.app
-        if request.param == "real parts":
-            service = Service(Settings(data_dir=tmp_path / "data", admin_api_key=SecretStr(ADMIN_KEY)))
+        if request.param != "fakes":
+            if request.param.endswith("PostgreSQL"):
+                stack.enter_context(on_postgres())
+            catalog = catalog_settings(tmp_path)
+            service = Service(Settings(data_dir=tmp_path / "data", admin_api_key=SecretStr(ADMIN_KEY), **catalog))
             stack.push_async_callback(service.stop)
             await service.start()
             app = service.app
@@ -41,7 +45,7 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path, world: ApiHarne
                 httpx.AsyncClient(transport=transport, base_url="http://rec", headers=headers)
             )
 
-        if request.param == "real parts":
+        if request.param != "fakes":
             admin = await client(None)
             for name in ("one", "two"):
                 answer = await admin.post(

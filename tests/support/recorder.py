@@ -190,7 +190,8 @@ async def recorder(
     await asyncio.to_thread(make_if_new, data_dir)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    chosen = Settings(port=0, data_dir=data_dir, **await asyncio.to_thread(catalog_settings, data_dir), **settings)
+    settings = {**await asyncio.to_thread(catalog_settings, data_dir), **settings}
+    chosen = Settings(port=0, data_dir=data_dir, **settings)
     wall = wall or Wall()
     clock = UnixClock(unix_us(wall())) if wall.steady_us else None  # as on a machine, where it is read from the wall
     async with running(chosen, wall=wall, clock=clock, steady_us=wall.steady_us) as (service, _):
@@ -215,6 +216,8 @@ class ServerProcess:
         """Its log until it was ready."""
         self.last_words: list[str] = []
         """Of its log, what it wrote from then until its end."""
+        if (catalog := catalog_settings(data_dir).get("catalog")) is not None:
+            settings["catalog__url"] = catalog["url"]
         self._environment = {variable(name.replace("__", ".")): str(value) for name, value in settings.items()}
         self._process: Process | None = None
 

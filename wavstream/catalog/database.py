@@ -30,9 +30,9 @@ from wavstream.catalog.prepared import Prepared
 from wavstream.catalog.schema import upgrade
 from wavstream.catalog.sqlite_engine import SqliteEngine
 from wavstream.catalog.write_thread import WriteThread
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, OperatorError
 
-__all__ = ["Database", "Prepared", "Read", "Write", "has_schema", "retry_forever"]
+__all__ = ["Database", "Prepared", "Read", "Write", "check_schema", "has_schema", "retry_forever"]
 
 T = TypeVar("T")
 
@@ -135,6 +135,12 @@ def has_schema(place: PostgresPlace) -> bool:
     from wavstream.catalog import postgres_schema
 
     return postgres_schema.look(place) is not None
+
+
+def check_schema(where: Path | PostgresPlace, *, to_do: str) -> None:
+    """Raise OperatorError, with what is to do, for a server's database that has no catalog yet."""
+    if isinstance(where, PostgresPlace) and not has_schema(where):
+        raise OperatorError(f"{where.name} has no catalog yet: {to_do}")
 
 
 async def retry_forever(

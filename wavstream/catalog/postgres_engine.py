@@ -28,7 +28,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavstream.catalog.engine import MAX_CONCURRENT_READS, Read, Waits
-from wavstream.catalog.postgres_failures import failure, is_forgotten, is_lost, is_machines
+from wavstream.catalog.postgres_failures import LOCKED, code_of, failure, is_forgotten, is_lost, is_machines
 from wavstream.catalog.postgres_place import STATEMENT_S, PostgresPlace
 from wavstream.catalog.postgres_schema import NATIVE
 from wavstream.errors import CatalogAway, DependencyError
@@ -65,6 +65,8 @@ class PostgresEngine:
             **NATIVE,
         )
         self._waits = Waits()
+        self._lock_waits = Waits()
+        """For others that write: nobody who reads stands behind one."""
         self._hangs = _Hangs(hung_s=HUNG_S)
         self._writing: Connection | None = None
         self._timeline: str | None = None
@@ -86,8 +88,8 @@ class PostgresEngine:
 
     def read(self, read: Read[T], asked_s: float) -> T:
         """Return what ``read`` returns."""
-        if (refused := self.refused(asked_s)) is not None:  # rule 5
-            raise refused
+        if self._waits.stood_behind(asked_s):  # rule 5
+            raise self._no_answer()
         begun_s = time.monotonic()
         try:
             try:
@@ -116,13 +118,13 @@ class PostgresEngine:
 
     def refused(self, asked_s: float) -> DependencyError | None:
         """Return what to raise for what stood behind a wait for the server (rule 5)."""
-        if not self._waits.stood_behind(asked_s):
-            return None
-        return CatalogAway(f"the catalog does not answer: {self._place.name}: look at the server")
+        if self._lock_waits.stood_behind(asked_s):
+            return CatalogAway(f"the catalog is locked: {self._place.name}: somebody holds a lock there: end it")
+        return self._no_answer() if self._waits.stood_behind(asked_s) else None
 
     def concerns_all(self, error: Exception) -> bool:
         """Return whether it concerns the whole group."""
-        return isinstance(error, DependencyError) or is_machines(error)
+        return isinstance(error, CatalogAway) or is_machines(error)
 
     def explain(self, error: Exception) -> Exception:
         """Return what to raise where a write ended with this error."""
@@ -233,8 +235,14 @@ class PostgresEngine:
         return (is_lost(error) or is_forgotten(error)) and time.monotonic() < begun_s + _AT_ONCE_S
 
     def _note(self, error: BaseException, begun_s: float) -> None:
-        if is_lost(error) and time.monotonic() >= begun_s + _AT_ONCE_S:
+        """Note that a wait ran out, if that is what ended it (rule 5)."""
+        if code_of(error) == LOCKED:
+            self._lock_waits.ran_out()
+        elif is_lost(error) and time.monotonic() >= begun_s + _AT_ONCE_S:
             self._waits.ran_out()
+
+    def _no_answer(self) -> CatalogAway:
+        return CatalogAway(f"the catalog does not answer: {self._place.name}: look at the server")
 
 
 class _RolledBack(psycopg.OperationalError):

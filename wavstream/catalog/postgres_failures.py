@@ -39,6 +39,8 @@ _WORDS = {
 }
 _AWAY = ("", "57P01", "57P02", "57P03")
 """Without a code, or: it stops, it crashed, it starts."""
+LOCKED = "55P03"
+"""A wait for a lock ran out."""
 _RUN_AGAIN = ("40001", "40P01", "25P02")
 """Two were in each other's way, or one went on after an error: not the machine's."""
 _FORGOTTEN = ("26000", "0A000")
@@ -64,9 +66,14 @@ def code_of(error: BaseException) -> str:
 
 
 def is_machines(error: BaseException) -> bool:
-    """Return whether it concerns all that is asked for, and not one statement alone."""
-    failed = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError)
-    return isinstance(cause_of(error), failed) and code_of(error) not in _RUN_AGAIN
+    """Return whether it concerns all that is asked for, and not one statement alone.
+
+    A table or a right that lacks is so too: somebody puts it back, and what must not be lost is tried until then.
+    """
+    failed = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, psycopg.ProgrammingError)
+    cause = cause_of(error)
+    is_ours = isinstance(cause, psycopg.ProgrammingError) and not cause.sqlstate  # the server has not seen it
+    return isinstance(cause, failed) and not is_ours and code_of(error) not in _RUN_AGAIN
 
 
 def is_lost(error: BaseException) -> bool:
@@ -92,7 +99,7 @@ def words_of(error: BaseException, place: PostgresPlace) -> str:
 def failure(doing: str, error: Exception, place: PostgresPlace) -> DependencyError:
     """Return what to raise for an error of the server or its driver. ``doing``: ``read`` or ``written``."""
     told = f"the catalog could not be {doing}: {place.name}: {words_of(error, place)}"
-    made = CatalogAway(told) if is_machines(error) or code_of(error) == "42501" else DependencyError(told)
+    made = CatalogAway(told) if is_machines(error) else DependencyError(told)
     made.__cause__ = error
     return made
 

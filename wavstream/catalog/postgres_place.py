@@ -11,13 +11,16 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from wavstream.errors import OperatorError
+from wavstream.settings.catalog import CatalogSettings
 
 if TYPE_CHECKING:
     import psycopg
@@ -112,6 +115,16 @@ class PostgresPlace:
             if secret and len(secret) >= _SECRET_LENGTH:
                 words = words.replace(secret, "***")
         return " ".join(words.split())
+
+
+def place_of(settings: CatalogSettings, file: Path) -> Path | PostgresPlace:
+    """Return where the catalog is: ``file``, of a data folder, or the database that the settings name."""
+    if settings.url is None:
+        return file
+    password = None if settings.password is None else settings.password.get_secret_value()
+    # Of a machine, and not of a process: after a restart it goes on with what it had taken.
+    turns_of = f"{platform.node()}:{file.parent.resolve()}"
+    return PostgresPlace(settings.url.get_secret_value(), password, turns_of=turns_of)
 
 
 def without_nul(text: str) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import platform
 import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,8 +20,8 @@ from pydantic import SecretStr
 from wavstream.access.master_key import make_master_key
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.database import has_schema
-from wavstream.catalog.postgres_place import PostgresPlace
+from wavstream.catalog.database import check_schema
+from wavstream.catalog.postgres_place import PostgresPlace, place_of
 from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
@@ -84,13 +83,7 @@ class DataFolder:
     def of(cls, settings: Settings) -> DataFolder:
         """Return the data folder that the settings name."""
         folder = cls(settings.data_dir, group_reads=settings.recordings_group_read)
-        if (url := settings.catalog.url) is not None:
-            password = settings.catalog.password
-            folder.database = PostgresPlace(
-                url.get_secret_value(),
-                None if password is None else password.get_secret_value(),
-                turns_of=f"{platform.node()}:{folder.root.resolve()}",
-            )
+        folder.database = place_of(settings.catalog, folder.catalog)
         return folder
 
     def claim(self) -> None:
@@ -144,10 +137,8 @@ class DataFolder:
 
     @property
     def catalog_file(self) -> FileId | None:
-        """Which file the catalog is; None: there is none, or it is none."""
+        """Which file the catalog is; None: there is none."""
         with suppress(FileNotFoundError):
-            if self.database != self.catalog:
-                return None
             found = os.stat(self.catalog)
             return found.st_dev, found.st_ino
         return None
@@ -247,10 +238,7 @@ class DataFolder:
         """
         if self.database != self.catalog:
             return False  # who makes it says so (``is_lost_if_new``)
-        try:
-            size = self.catalog.stat().st_size
-        except FileNotFoundError:
-            size = None
+        size = self.catalog.stat().st_size if self.catalog.exists() else None
         if size:
             return False
         was_used = self._was_used()
@@ -334,8 +322,7 @@ class DataFolder:
         ``to_revoke``: the command takes access away, which has to work on a full disk: ``with_room``.
         """
         await asyncio.to_thread(self.look)
-        if isinstance(self.database, PostgresPlace) and not await asyncio.to_thread(has_schema, self.database):
-            raise OperatorError(f"{self.database.name} has no catalog yet: {_AS_THE_SERVER}")
+        await asyncio.to_thread(check_schema, self.database, to_do=_AS_THE_SERVER)
         async with self._opened(to_revoke=to_revoke) as catalog:
             yield catalog
 

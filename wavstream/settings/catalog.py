@@ -18,10 +18,10 @@ def _is_database(url: SecretStr) -> SecretStr:
         parts = urlsplit(text)
     except ValueError:
         parts = urlsplit("")
+    if "#" in text:
+        raise ValueError("must have no '#' in it: in a password it is written %23")
     if not text.isprintable() or " " in text or parts.scheme not in SCHEMES or not parts.path.strip("/"):
         raise ValueError("must be postgresql://user:password@host:port/database, characters beside letters as %XX")
-    if parts.fragment:
-        raise ValueError("must have no '#' in it: in a password it is written %23")
     return url
 
 
