@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
@@ -319,10 +320,10 @@ async def test_a_former_object_that_cannot_be_deleted_is_counted_and_removed_by_
 async def test_the_former_object_is_kept_while_addresses_open_it_that_were_handed_out(place: Place) -> None:
     (recording,) = await place.add(at=place.a)
     told: list[datetime | None] = []
-    clock = iter([NOW] * 3)
+    clock = itertools.count()
 
     def now() -> datetime:
-        return next(clock, NOW + timedelta(seconds=0.2))
+        return NOW + timedelta(seconds=0.1) * next(clock)
 
     def tell(done: Migrated) -> None:
         told.append(done.waits_until)
