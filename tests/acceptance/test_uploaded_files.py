@@ -164,7 +164,7 @@ async def test_the_other_format_the_waveform_and_the_verification_are_those_of_t
     assert (verified.status_code, verified.json()["verified"], verified.json()["differences"]) == (200, True, [])
     assert made.json()["data"] == before[2].json()["data"]
     assert f"{tmp_path.name}/{row.object_key}.waveform" in weed.objects(tmp_path.name)
-    assert spool == [f"{recording['id']}.mp3-copy"]
+    assert spool == [f"{recording['id']}-2.mp3-copy"]
 
 
 @BOTH

@@ -24,7 +24,7 @@ import structlog
 from wavstream.conversion.conversion import Conversion
 from wavstream.conversion.kept_copies import KeptCopies
 from wavstream.errors import InternalError, LimitReached, NotFound, StoreError, WavstreamError
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, StoredObject
 from wavstream.removals import Removals
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.quotas import Quota, Quotas
@@ -111,7 +111,9 @@ class Conversions:
         self._spool = spool
         self._reserve = reserve
         self._removals = removals or Removals()
-        self._growing: dict[str, GrowingFile] = {}
+        self._growing: dict[tuple[str, StoredObject | None], GrowingFile] = {}
+        """By recording and where its file is read: one that was uploaded meanwhile has its copy elsewhere."""
+        self._begun = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = FairPool("convert", threads=THREADS, threads_of_app=THREADS_OF_APP, places=places, shared=shared)
         # Who waits for it has a place of the other one.
@@ -128,12 +130,14 @@ class Conversions:
 
     def begin(self, recording: Recording) -> GrowingFile:
         """Return the file in the other format, as it grows; raise LimitReached if there is no room for it."""
-        growing = self._growing.get(recording.id)
+        key = recording.id, recording.stored
+        growing = self._growing.get(key)
         if growing is None:
             conversion = Conversion.of(recording)
             place = self._take(recording.app_id, conversion.size_bytes)
-            path = self._spool / f"{recording.id}.{conversion.file_format}-copy"
-            growing = self._growing[recording.id] = GrowingFile(path)
+            self._begun += 1  # one that ended just now may still be about to remove its own
+            path = self._spool / f"{recording.id}-{self._begun}.{conversion.file_format}-copy"
+            growing = self._growing[key] = GrowingFile(path)
             task = asyncio.create_task(self._make(recording, conversion, growing), name=f"convert {recording.id}")
             self._tasks.add(task)
             task.add_done_callback(functools.partial(self._end, place, conversion.size_bytes))
@@ -149,10 +153,11 @@ class Conversions:
         One that waits for its turn is not waited for: it will find no file.
         """
         self._kept.drop(recording_id)
-        growing = self._growing.get(recording_id)
-        if growing is not None:
+        unwanted = [growing for (each, _), growing in self._growing.items() if each == recording_id]
+        for growing in unwanted:
             growing.is_unwanted.set()
-            await asyncio.wait((growing.ended,), timeout=END_WAIT_S)
+        if unwanted:
+            await asyncio.wait([growing.ended for growing in unwanted], timeout=END_WAIT_S)
 
     async def stop(self) -> None:
         """Break off the conversions that are under way."""
@@ -246,7 +251,7 @@ class Conversions:
             log.exception("conversion_failed", recording_id=recording.id)
             growing.fail(error if isinstance(error, WavstreamError) else InternalError(str(error)))
         finally:
-            del self._growing[recording.id]
+            del self._growing[recording.id, recording.stored]
             self._of_app.remove(recording.app_id)
             growing.ended.set_result(None)
 

@@ -2,6 +2,9 @@
 
 libsndfile reads a file of this machine by its number, and one in a store by calls of ours. It takes what such a call
 raises for the end of the file. So a failure of the store is kept, and raised where the reading ends.
+
+While it opens a file, every other one that is to be opened waits (a lock of ``soundfile``). So what it looks at then,
+the beginning of the file, is read before: a store that hangs holds up nobody but who reads from it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ def decoded(file: io.BufferedReader) -> Iterator[Forward]:
         with Forward(file.fileno(), closefd=False) as sound:
             yield sound
         return
-    calls = _Calls(file)
+    calls = _Calls(file, file.raw.facts.size_bytes)
     try:
         with Forward(calls) as sound:
             yield sound
@@ -37,24 +40,41 @@ def decoded(file: io.BufferedReader) -> Iterator[Forward]:
         raise calls.failure
 
 
-class _Calls(io.RawIOBase):
-    """What libsndfile calls."""
+_HEAD_BYTES = 65_536
+"""Headers, and the first frames of an MP3."""
 
-    def __init__(self, file: io.BufferedReader) -> None:
+
+class _Calls(io.RawIOBase):
+    """What libsndfile calls, of a file of which the beginning is here."""
+
+    def __init__(self, file: io.BufferedReader, size_bytes: int) -> None:
+        """Read the beginning, which may raise FileNotFoundError or StoreError."""
         self._file = file
+        self._size_bytes = size_bytes
+        self._head = file.read(_HEAD_BYTES)
+        self._at = 0
         self.failure: DependencyError | FileNotFoundError | None = None
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._at < len(self._head):
+            part = self._head[self._at : self._at + len(buffer)]
+            buffer[: len(part)] = part
+            self._at += len(part)
+            return len(part)
         if self.failure is not None:
             return 0
         try:
-            return self._file.readinto(buffer)
+            self._file.seek(self._at)
+            got = self._file.readinto(buffer)
         except (DependencyError, FileNotFoundError) as error:
             self.failure = error
             return 0
+        self._at += got
+        return got
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence]
+        return self._at
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._at

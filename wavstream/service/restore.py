@@ -220,6 +220,7 @@ class _Restore:
         for recording in every_recording(catalog):
             if recording.status.is_erased:
                 erased.add(recording.id)
+                dealt_with.add(recording.object_key)  # of one whose file was not gone yet
             elif recording.status is Status.AVAILABLE:
                 dealt_with.add(recording.object_key)
                 if self._file(recording) and recording.stored is not None:
