@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import signal
 import sqlite3
@@ -63,8 +64,9 @@ def waiting(data_dir: Path) -> int:
         return int(catalog.execute("SELECT count(*) FROM uploads").fetchone()[0])
 
 
-def left_here(data_dir: Path) -> list[Path]:
-    return [each for each in (data_dir / "recordings").rglob("*") if each.is_file()]
+def left_here(data_dir: Path) -> list[str]:
+    # Not by rglob, which fails where a folder goes meanwhile.
+    return [name for _, _, names in os.walk(data_dir / "recordings") for name in names]
 
 
 async def until_all_stored(data_dir: Path, count: int) -> None:

@@ -165,7 +165,7 @@ requests: st.SearchStrategy[Request] = st.one_of(
     st.builds(lambda i, a: lambda c: c.holds.release(i, a), ids, apps),
     st.builds(lambda r, at: lambda c: _erase(c, r, at), recordings(), moments),
     st.builds(lambda i: lambda c: c.erasures.finish([i]), ids),
-    st.builds(lambda i: lambda c: c.erasures.again([i]), ids),
+    st.builds(lambda i: lambda c: c.erasures.again({f"{i}.wav": [i]}), ids),
     st.builds(lambda told: lambda c: c.outbox.announce(told), st.lists(facts(), max_size=4)),
     st.builds(lambda a, at, how: lambda c: _tell(c, a, at, how), apps, moments, st.integers(0, 3)),
     st.builds(lambda a: lambda c: c.outbox.pending(a, 9), apps),
