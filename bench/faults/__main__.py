@@ -40,7 +40,7 @@ SCENARIOS: dict[str, Scenario] = {
     "journals": lambda report, seed, long: journal_scenario(report, seed=seed, rounds=40 if long else 2),
     "load": lambda report, seed, long: load_scenario(report, most_s=40, most_legs=4_000 if long else 2_400),
     "store": lambda report, seed, long: store_scenario(
-        report, calls=200 if long else 40, kills=10 if long else 3, slow_s=60.0 if long else 5.0, seed=seed
+        report, calls=200 if long else 20, kills=10 if long else 2, slow_s=60.0 if long else 5.0, seed=seed
     ),
     "freezes": lambda report, seed, long: freeze_scenario(
         report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6
