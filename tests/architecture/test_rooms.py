@@ -82,7 +82,6 @@ SHORTER = {
         "service/front.py",
         "api/request_counts.py",
         "api/translation.py",
-        "conversion/decoding.py",
         "catalog/access_copy.py",
         "conversion/verification.py",
         "listening/reasons.py",
