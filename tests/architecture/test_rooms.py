@@ -67,7 +67,6 @@ SHORTER = {
         "api/vendor_options.py",
     ),
     "One rule or one algorithm, tested by itself": (
-        "uploads/objects.py",
         "access/key_table.py",
         "access/secret_box.py",
         "access/signing_keys.py",

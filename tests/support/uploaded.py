@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.waiting import until
-from wavstream.api.playback import content_disposition
+from wavstream.model.file_names import content_disposition
 from wavstream.model.recording import Recording, StoredObject
 from wavstream.service.service import Service
 from wavstream.storage.local import LocalStorage

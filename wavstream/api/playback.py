@@ -23,11 +23,9 @@ Links are secrets, so nothing here logs the address of a request.
 from __future__ import annotations
 
 import functools
-import string
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -40,14 +38,14 @@ from wavstream.api.file_part import FilePart, FileReader, Reading, opened
 from wavstream.api.problems import problem
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import Forbidden, InternalError, LimitReached
+from wavstream.model.file_names import MEDIA_TYPES, content_disposition
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
 from wavstream.retention.expiry import is_expired
 from wavstream.storage.links import file_name_as
 from wavstream.storage.object_keys import copy_key
 
-_MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
-_AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES.values()}
+_AUDIO = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES.values()}
 _GONE = (Status.EXPIRED, Status.DELETED)
 
 log = structlog.get_logger(__name__)
@@ -293,7 +291,7 @@ _KEPT_BY_304 = ("ETag", "Last-Modified", "Cache-Control")
 
 def _headers(recording: Recording, file_format: FileFormat, validators: Validators) -> dict[str, str]:
     return {
-        "Content-Type": _MEDIA_TYPES[file_format],
+        "Content-Type": MEDIA_TYPES[file_format],
         "Content-Disposition": content_disposition(file_name_as(file_format, recording)),
         "Accept-Ranges": "bytes",
         "ETag": validators.etag,
@@ -302,14 +300,3 @@ def _headers(recording: Recording, file_format: FileFormat, validators: Validato
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def content_disposition(file_name: str) -> str:
-    """Return the header that names the download (RFC 6266), with a fallback where the name is not plain ASCII."""
-    plain = "".join(character if character in _PLAIN else "_" for character in file_name)
-    header = f'inline; filename="{plain}"'
-    return header if plain == file_name else f"{header}; filename*=UTF-8''{quote(file_name, safe='')}"
-
-
-_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
-"""Within quotes these mean themselves; a quote, a backslash, a percent sign or a slash is read differently."""

@@ -10,6 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
+from typing import Literal
+from urllib.parse import quote
+
+from wavstream.model.options import FileFormat
+
+MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 
 LONGEST_STEM_BYTES = 200
 """In UTF-8. File systems take 255; a time, a number and an extension follow."""
@@ -31,3 +38,14 @@ def plain_stem(text: str) -> str:
     printable = "".join(character if character.isprintable() else " " for character in text)
     # A name that begins with a dot is hidden, and Windows takes off dots and spaces at an end.
     return _NOT_OF_A_NAME.sub("-", printable).strip("-. ")
+
+
+def content_disposition(file_name: str, *, kind: Literal["inline", "attachment"] = "inline") -> str:
+    """Return the header that names the download (RFC 6266), with a fallback where the name is not plain ASCII."""
+    plain = "".join(character if character in _PLAIN else "_" for character in file_name)
+    header = f'{kind}; filename="{plain}"'
+    return header if plain == file_name else f"{header}; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
+"""Within quotes these mean themselves; a quote, a backslash, a percent sign or a slash is read differently."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import os
 import shutil
 from collections import deque
@@ -33,7 +32,6 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.moves import Claim, Left, Moves, Selection
 from wavstream.conversion.verification import differences
 from wavstream.errors import DependencyError, StoreError, WavstreamError
-from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import StorageSettings
@@ -41,7 +39,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.stores import Stores
-from wavstream.uploads.objects import beside_attributes, file_attributes, is_there, keys_of
+from wavstream.uploads.objects import beside_attributes, file_attributes, is_there, keys_of, remove_left_copies
 
 TRIES = 3
 FIRST_WAIT_S = 1.0
@@ -160,7 +158,8 @@ class Migration:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         if self._target is not None:
-            await self._remove_left_copies()
+            # Of an ended run, as a start of a server does.
+            await remove_left_copies(self._local, self._catalog.uploads)
         await self._remove_what_is_left()
         return self.done
 
@@ -309,14 +308,6 @@ class Migration:
             await self._target.delete(keys_of(recording.object_key))
             await self._moves.forget(recording.id)
         return Claim.HELD if row is not None and is_there and row.hold is not None else Claim.GONE
-
-    async def _remove_left_copies(self) -> None:
-        """Remove files here of which an ended run has written that they lie in a store, as a start of a server does."""
-        walk = self._local.walk_everything()
-        while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _PAGE))):
-            stored = await self._catalog.uploads.stored_among({each for key in keys for each in ids_in(key)})
-            for key in keys.intersection(stored):
-                await asyncio.to_thread(self._local.let_go, key)
 
     async def _remove_what_is_left(self) -> None:
         """Remove objects that no row names, those of ended runs too, once nobody reads them (rules 1 and 2)."""

@@ -7,23 +7,24 @@
 
 from __future__ import annotations
 
-import string
+import asyncio
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from wavstream.catalog.uploads import Uploads
 from wavstream.model.app import app_name
-from wavstream.model.options import FileFormat
+from wavstream.model.file_names import MEDIA_TYPES, content_disposition
+from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording
 from wavstream.model.times import rfc3339
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import SIDECAR_SUFFIX, sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectFacts
 
-MEDIA_TYPES = {FileFormat.WAV: "audio/wav", FileFormat.MP3: "audio/mpeg"}
 _SHA256 = "sha256"
-_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`(),;=@[]{}~")
-"""Within quotes these mean themselves."""
+_FILES_AT_ONCE = 1_000
 
 
 def keys_of(object_key: str) -> tuple[str, ...]:
@@ -36,7 +37,7 @@ def file_attributes(recording: Recording) -> dict[str, str]:
     assert recording.receipt is not None
     return {
         "Content-Type": MEDIA_TYPES[recording.options.format],
-        "Content-Disposition": _disposition(recording.file_name),
+        "Content-Disposition": content_disposition(recording.file_name, kind="attachment"),
         "recording": recording.id,
         "app": _ascii(app_name(recording.app_id)),
         "session": _ascii(recording.session_id),
@@ -67,10 +68,18 @@ def beside_attributes(key: str) -> dict[str, str]:
     return {"Content-Type": "application/json" if key.endswith(SIDECAR_SUFFIX) else "application/octet-stream"}
 
 
-def _disposition(file_name: str) -> str:
-    plain = "".join(character if character in _PLAIN else "_" for character in file_name)
-    header = f'attachment; filename="{plain}"'
-    return header if plain == file_name else f"{header}; filename*=UTF-8''{_ascii(file_name)}"
+async def remove_left_copies(local: LocalStorage, uploads: Uploads) -> int:
+    """Remove what is here of files of which rows say that they lie in a store; return how many files that were.
+
+    It was left by a process that was ended between the two. Raise DependencyError, OSError.
+    """
+    walk, removed = local.walk_everything(), 0
+    while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _FILES_AT_ONCE))):
+        stored = await uploads.stored_among({each for key in keys for each in ids_in(key)})
+        for key in keys.intersection(stored):
+            await asyncio.to_thread(local.let_go, key)
+            removed += 1
+    return removed
 
 
 def _ascii(text: str) -> str:

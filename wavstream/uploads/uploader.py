@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,14 +32,13 @@ from wavstream.catalog.uploads import Upload, UploadBacklog
 from wavstream.errors import DependencyError, StoreError
 from wavstream.metrics import Histogram
 from wavstream.model.fact import Fact
-from wavstream.model.ids import ids_in
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.probe import claim
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.stores import Stores
-from wavstream.uploads.objects import beside, file_attributes, is_there, keys_of
+from wavstream.uploads.objects import beside, file_attributes, is_there, keys_of, remove_left_copies
 from wavstream.uploads.schedule import Schedule
 
 log = structlog.get_logger(__name__)
@@ -50,7 +48,6 @@ RESCAN_S = 10.0
 _COUNT_EVERY_S = 1.0
 _CATALOG_WAIT_S = 1.0
 """How long all wait after the catalog has failed."""
-_FILES_AT_ONCE = 1_000
 UPLOAD_BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3_600.0, 86_400.0)
 
 T = TypeVar("T")
@@ -149,7 +146,8 @@ class Uploader:
 
     async def _run(self) -> None:
         try:
-            await self._remove_left_copies()
+            if removed := await remove_left_copies(self._local, self._uploads):  # rule 7
+                log.info("uploaded_copies_removed", files=removed)
         except (DependencyError, OSError) as error:
             log.warning("uploaded_copies_not_removed", error=str(error))
         while True:
@@ -358,16 +356,3 @@ class Uploader:
 
     async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
         return await self._reserve_file.lend(write, why="files are uploaded on a full disk")  # rule 5
-
-    # ---- the start ---------------------------------------------------------------------------------------------
-
-    async def _remove_left_copies(self) -> None:
-        """Remove what is here of files that are in a store (rule 7)."""
-        walk, removed = self._local.walk_everything(), 0
-        while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _FILES_AT_ONCE))):
-            stored = await self._uploads.stored_among({each for key in keys for each in ids_in(key)})
-            for key in keys.intersection(stored):
-                await asyncio.to_thread(self._local.let_go, key)
-                removed += 1
-        if removed:
-            log.info("uploaded_copies_removed", files=removed)

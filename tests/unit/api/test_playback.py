@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
 from wavstream.api.file_part import CHUNK_BYTES, PIECE_BYTES, FilePart, FileReader
-from wavstream.api.playback import content_disposition
+from wavstream.model.file_names import content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 from wavstream.turns.fair_pool import FairPool, Places
