@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import on_postgres
+from tests.support.weed import Weed, running_weed
 from wavstream.settings import OLDER_VARIABLES, PREFIX
 
 # At import, before any test module is: some read settings while they are collected.
@@ -51,3 +52,10 @@ def pytest_collection_finish() -> None:
 # The same examples each time, however slow the machine is; `--hypothesis-profile=default` looks for others.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="module")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """Run a real S3 server for the tests of a module."""
+    with running_weed(tmp_path_factory.mktemp("weed")) as running:
+        yield running

@@ -8,7 +8,6 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.support.processes import start
 from tests.support.recorder import Recorder, recorder
 from tests.support.speech import noise
 from tests.support.waiting import WAIT_S, until
-from tests.support.weed import READ_ONLY_KEY, SECRET, Weed, running_weed
+from tests.support.weed import READ_ONLY_KEY, SECRET, Weed
 from wavstream.simulator.caller import Leg
 
 SAID = noise(0.5)
@@ -77,12 +76,6 @@ match stage:
     case "former is gone": kills(Moves, "forget", "before")
 main()
 """
-
-
-@pytest.fixture(scope="module")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    with running_weed(tmp_path_factory.mktemp("weed")) as started:
-        yield started
 
 
 class Two:

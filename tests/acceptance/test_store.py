@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ from wavstream.storage.probe import MARKER
 pytestmark = pytest.mark.xdist_group("weed")
 HEADER_BYTES = 80
 """Of a WAV file of ours."""
-
-
-@pytest.fixture(scope="module")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    with running_weed(tmp_path_factory.mktemp("weed")) as running:
-        yield running
 
 
 def settings_of(weed: Weed, prefix: str, **more: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tests.support.listening import beeps, find_beeps
 from tests.support.recorder import Recorder, Wall, hear, recorder
 from tests.support.uploaded import uploaded
 from tests.support.waiting import until
-from tests.support.weed import READ_ONLY_KEY, Weed, running_weed
+from tests.support.weed import READ_ONLY_KEY, Weed
 from wavstream.cli.verify import NotVerified, run_verify
 from wavstream.service.service import Service
 from wavstream.settings import Settings, StorageSettings
@@ -30,12 +30,6 @@ RATE_HZ = 8000
 SAID = beeps(30.0, rate_hz=RATE_HZ, frequency_hz=600.0, offset_s=0.3)
 HOLD = {"by": "legal", "reason": "case 4711"}
 BOTH = pytest.mark.parametrize("links", ["redirect", "serve"])
-
-
-@pytest.fixture(scope="module")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    with running_weed(tmp_path_factory.mktemp("weed")) as weed:
-        yield weed
 
 
 @contextlib.asynccontextmanager

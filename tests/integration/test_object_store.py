@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.weed import READ_ONLY_KEY, SECRET, Weed, running_weed
+from tests.support.weed import READ_ONLY_KEY, SECRET, Weed
 from wavstream.errors import StoreError
 from wavstream.settings import StorageSettings
 from wavstream.storage.object_store import PART_BYTES, ObjectStore
@@ -21,12 +20,6 @@ from wavstream.storage.stores import Stores
 pytestmark = pytest.mark.xdist_group("weed")
 SOON = 2.0
 """Seconds after which a request to a store that stands still has failed."""
-
-
-@pytest.fixture(scope="module")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    with running_weed(tmp_path_factory.mktemp("weed")) as running:
-        yield running
 
 
 def a_store(weed: Weed, prefix: str = "a", **more: Any) -> ObjectStore:
