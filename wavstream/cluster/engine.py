@@ -75,8 +75,11 @@ class Log(Protocol):
         """Return the sequence of the last message that was written to the subject; 0: none. Raise EngineAway."""
         ...
 
-    def read(self, subject: str) -> AsyncIterator[Logged]:
-        """Yield what the subject has, oldest first, to the message that was its last at the call. Raise EngineAway."""
+    def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
+        """Yield what the subject has behind a sequence, oldest first, to its last message at the call.
+
+        Raise EngineAway.
+        """
         ...
 
     @property
