@@ -1,8 +1,8 @@
 """That this node lives, told to the others, and which of the others do: what `membership` decides is done here.
 
-1. The node changes its entry ``node.<name>`` every ``BEAT_S``. It counts as heard by the engine when its own newest
-   beat comes back by the watch: then writing and watching both work. A watch whose server has died hears nothing for
-   a second or two while writes go on, and nobody may be taken for dead because of that.
+1. The node changes its entry ``node.<name>`` every ``BEAT_S``, and hands what the watch brings to `membership`, its own
+   beats too: only when those come back do writing and watching both work. A watch whose server has died hears nothing
+   for a second or two while writes go on, and nobody may be taken for dead because of that.
 2. Two nodes cannot have one name. At a start an entry of another installation is waited for, for as long as a lease:
    if it changes, the start is refused. So is one beside a living node of another protocol.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
@@ -22,10 +22,9 @@ import msgspec
 import structlog
 
 from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
-from wavstream.cluster.membership import Membership, NodeState
+from wavstream.cluster.membership import PREFIX, Membership, NodeState, decode_node, encode_node, node_key
 from wavstream.errors import OperatorError
 
-PREFIX = "node."
 PROTOCOL = 1
 """What nodes of one cluster must share: how they write entries and tails, and what they say to each other."""
 BEAT_S = 0.5
@@ -78,7 +77,6 @@ class NodeLife:
         self._tasks: list[asyncio.Task[None]] = []
         self._revision = 0
         self._beat = 0
-        self._heard_beat = -1
         self._said_taken_s: float | None = None
         self._has_left = False
 
@@ -101,11 +99,16 @@ class NodeLife:
 
     def is_alive(self, name: str) -> bool:
         """Return whether a node lives, as far as this one can know."""
-        return self._membership.is_alive(name, self._now_us())
+        return self._membership.is_alive(name)
 
     def live(self) -> tuple[str, ...]:
         """Return the names of all that live, this one among them, sorted."""
-        return self._membership.live(self._now_us())
+        return self._membership.live()
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the own beats have not come back for a lease: others may take this node for dead."""
+        return self._membership.is_cut_off(self._now_us())
 
     def state_of(self, name: str) -> NodeState | None:
         """Return what a node said of itself last, dead or alive; None: it is not known, or has left."""
@@ -216,7 +219,7 @@ class NodeLife:
             beat=self._beat,
             wall_us=self._wall_us(),
         )
-        key, value = PREFIX + self.name, msgspec.json.encode(state)
+        key, value = node_key(self.name), encode_node(state)
         try:
             self._revision = await self._table.put(key, value, after=self._revision)
         except (EntryChanged, EngineAway):
@@ -236,9 +239,9 @@ class NodeLife:
 
     async def _delete(self) -> None:
         try:
-            await self._table.delete(PREFIX + self.name, after=self._revision)
+            await self._table.delete(node_key(self.name), after=self._revision)
         except EngineAway:
-            entry = await self._table.get(PREFIX + self.name)
+            entry = await self._table.get(node_key(self.name))
             if entry.revision and self._is_own(entry):
                 await self._table.delete(entry.key, after=entry.revision)
 
@@ -261,22 +264,15 @@ class NodeLife:
             if name != self.name:
                 self._membership.saw(state, now_us)
                 self._compare_clocks(state)
+            elif not self._tasks:  # of before this start: the first beat goes on behind it
+                self._revision, self._beat = entry.revision, state.beat
             elif state.installation == self._state.installation:
-                self._saw_own(entry, state, now_us)
+                self._membership.saw(state, now_us)  # rule 1
         self._told.set()
-        self._look()
-
-    def _saw_own(self, entry: Entry, state: NodeState, now_us: int) -> None:
-        if not self._tasks:  # of before this start: the first beat goes on behind it
-            self._revision, self._beat = entry.revision, state.beat
-        elif state.beat > self._heard_beat:
-            self._heard_beat = state.beat
-            self._membership.saw(state, now_us)
-            self._membership.engine_was_heard(now_us)  # rule 1
 
     def _read(self, entry: Entry) -> NodeState | None:
         try:
-            return msgspec.json.decode(entry.value, type=NodeState)
+            return decode_node(entry.value)
         except msgspec.DecodeError as error:
             if entry.key not in self._unreadable:
                 self._unreadable.add(entry.key)
@@ -291,11 +287,9 @@ class NodeLife:
     def _look(self) -> None:
         if not self._tasks:
             return
-        now_us = self._now_us()
-        alive = set(self._membership.live(now_us)) - {self.name}
-        dead = (set(self._membership.dead(now_us)) | (self._alive - alive)) - {self.name}
+        alive, dead = set(self._membership.live()) - {self.name}, set(self._membership.dead())
         came, went = sorted(alive - self._alive), sorted(dead - self._dead)
-        self._alive, self._dead = alive, dead - alive
+        self._alive, self._dead = alive, dead
         for name in came:
             log.info("node_alive", node=name, address=(state.address if (state := self._states.get(name)) else None))
             _call(self._on_alive, name)
