@@ -109,6 +109,11 @@ class JournalLeases:
         """Let leases of recordings last from now on until their files are in a store."""
         self._until_stored = True
 
+    @property
+    def is_until_stored(self) -> bool:
+        """Whether they last until then."""
+        return self._until_stored
+
     def finish(self, recording_id: str) -> None:
         """End the lease of a recording that has its file; where a store is to have that first, once it has."""
         if self._until_stored and recording_id not in self._stored:
