@@ -66,6 +66,10 @@ class JournalLeases:
         leased = self._leased.get(journal_key)
         return list(leased.first_segments) if leased is not None else []
 
+    def first_segment(self, journal_key: str) -> int:
+        """Return the lowest segment of a journal that somebody needs."""
+        return min(self._leased[journal_key].first_segments.values())
+
     def note_damage(self, journal_key: str) -> None:
         """Have the journal set aside, where it would be deleted."""
         leased = self._leased.get(journal_key)

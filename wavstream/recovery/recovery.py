@@ -40,6 +40,7 @@ from wavstream.errors import TakenElsewhere
 from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
+from wavstream.journal.set_aside import TAKEN
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
@@ -53,8 +54,8 @@ from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
 
-AskFirst = Callable[[str, Sequence[str]], Awaitable[Taken | None]]
-"""Makes a session ours of which there are these journals, or raises TakenElsewhere: they are not ours any more."""
+AskFirst = Callable[[str, str, Sequence[str]], Awaitable[Taken | None]]
+"""Makes a session (app, id) ours of which there are these journals, or raises TakenElsewhere: they are not ours any more."""
 
 MADE_AGAIN = "recordings made again"
 """What worker 0 asks the others before it takes a row without a file for lost."""
@@ -152,7 +153,7 @@ class Recovery:
                 log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
         contents = journals_in(self._folder)
         for name in contents.strangers if self._has_what_is_nobodys else ():
-            if name != SET_ASIDE:
+            if name not in (SET_ASIDE, TAKEN):
                 log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, header in read_headers(self._folder, contents.journals).items():
             if isinstance(header, FileNotFoundError):  # another worker has just deleted it
@@ -191,7 +192,7 @@ class Recovery:
         try:
             for (app_id, session_id), keys in self._journals.items():
                 try:
-                    taken = None if self._ask_first is None else await self._ask_first(session_id, keys)
+                    taken = None if self._ask_first is None else await self._ask_first(app_id, session_id, keys)
                     await self._bring_back(keys, taken)
                 except TakenElsewhere:
                     continue
