@@ -79,7 +79,7 @@ class News:
 
         for end in ends:
             eraser.on_removal(end)
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             eraser.on_removal(tell)
             self._boundary.answers(RECORDING_REMOVED, removed)
 
@@ -91,7 +91,7 @@ class News:
             await catalog.apps.look_for_webhooks()
             return b""
 
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             self._boundary.answers(APPS_CHANGED, changed)
             catalog.apps.on_change(lambda: self._boundary.tell_all(APPS_CHANGED))
 
@@ -113,6 +113,6 @@ class News:
             sessions.make_room(app_id.decode() or None)
             return b""
 
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             self._boundary.answers(ROOM_IS_WANTED, wanted)
             sessions.on_full(lambda app_id: self._boundary.tell_all(ROOM_IS_WANTED, (app_id or "").encode()))
