@@ -236,7 +236,9 @@ async def _copy(
         kept = parts.storage.path(copy_key(recording.object_key, ext))
     past = None
     if kept is None or await reader.open(functools.partial(opened, kept)) is None:
-        parts.boundary.check_not_elsewhere(recording.session_id)  # one worker converts it, however many are asked for it
+        parts.boundary.check_not_elsewhere(
+            recording.session_id
+        )  # one worker converts it, however many are asked for it
         growing = parts.conversions.begin(recording)
         await growing.past(part.start if part else 0)
         past = growing.past

@@ -1,15 +1,15 @@
 """``Nodes``: the boundary of a server that is one node of a cluster.
 
-1. A session is whole in one node, which its entry names (``ownership``). All nodes watch all entries, so whose a session
-   is, is looked up and not asked.
+1. A session is whole in one node, which its entry names (``ownership``). All nodes watch all entries, so whose a
+   session is, is looked up and not asked.
 2. Of a session that nobody has, whoever only looks finds nothing. Who begins something raises Elsewhere: the connection
    is handed over, and waits here while the session is claimed. Then it goes to whoever won, which may be this node: it
    is read again here, as if another had handed it over. A node that takes nothing new has another one claim it.
 3. What goes to another node is relayed (``relay``), with what was read of it first and who its peer is. There it is
    taken as a connection that another worker hands over.
-4. Where the owner is dead, or has left, its session is taken over first, and then the connection is read here. Where the
-   owner is alive and does not take it, it is tried again until ``wait_s`` is over. Then the connection is read here, and
-   ``check_here`` refuses it: in the shape of its API or its protocol, which only whoever reads it knows.
+4. Where the owner is dead, or has left, its session is taken over first, and then the connection is read here. Where
+   the owner is alive and does not take it, it is tried again until ``wait_s`` is over. Then the connection is read
+   here, and ``check_here`` refuses it: in the shape of its API or its protocol, which only whoever reads it knows.
 5. Over more than ``MOST_HOPS`` nodes nothing goes: two whose tables differ for a moment would send it to and fro.
 6. A node's number is made of its name, so that it is the same everywhere and after every start.
 7. A relay to a node that is dead ends at once: its peers connect again, and their sessions are taken over.

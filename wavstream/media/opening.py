@@ -75,9 +75,7 @@ class Opening(asyncio.Protocol):
         self._connection.leave()  # it counts there from now on
         try:
             descriptor = transport.get_extra_info("socket").fileno()
-            self._boundary.hand_over(
-                worker, descriptor, bytes(self._received), is_answered=True, relayed=self._relayed
-            )
+            self._boundary.hand_over(worker, descriptor, bytes(self._received), is_answered=True, relayed=self._relayed)
         except LimitReached as error:
             transport.resume_reading()
             return error

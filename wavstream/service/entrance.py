@@ -96,7 +96,10 @@ class Entrance:
         # Who gives way does so in a later turn, so for a moment there is one too many; past half of the reserve none.
         if not has_place and (number >= limit - kept // 2 or not self._front.connections.make_room()):
             opened.discard(sock)
-            self._front.refuse(Refusal.FULL if has_descriptor else Refusal.NO_DESCRIPTOR, _address(sock) if relayed is None else relayed.host)
+            self._front.refuse(
+                Refusal.FULL if has_descriptor else Refusal.NO_DESCRIPTOR,
+                _address(sock) if relayed is None else relayed.host,
+            )
             _turn_away(sock, is_answered=is_answered)
             return
         sock.setblocking(False)
@@ -107,17 +110,13 @@ class Entrance:
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
 
-    def take(
-        self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None
-    ) -> None:
+    def take(self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None) -> None:
         """Take a connection that another worker hands over, or another node relays (rules 3 and 4)."""
         sock = socket.socket(fileno=descriptor)
         if sock.family != socket.AF_UNIX and _address(sock) is None:
             sock.close()  # the peer is gone; without an address it would pass for one of a unix socket
         else:
-            self.let_in(
-                sock, received=received, is_answered=is_answered, has_place=relayed is None, relayed=relayed
-            )
+            self.let_in(sock, received=received, is_answered=is_answered, has_place=relayed is None, relayed=relayed)
 
     async def wait_closed(self) -> None:
         """Return when all that was let in has its protocol."""

@@ -302,9 +302,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)  # its place is there from now on
         try:
             descriptor = transport.get_extra_info("socket").fileno()
-            self._front.boundary.hand_over(
-                worker, descriptor, received, is_answered=False, relayed=self._relayed
-            )
+            self._front.boundary.hand_over(worker, descriptor, received, is_answered=False, relayed=self._relayed)
         except WorkerUnavailable:
             self.connections.add(self)
             if not self.flow.read_paused:
