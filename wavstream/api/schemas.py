@@ -124,6 +124,7 @@ RECORDING_EXAMPLE: dict[str, Any] = {
         "drift_ppm": {"a": 3, "b": -11},
         "trimmed_ms": {"start": 0, "end": 0},
         "paused_audio_in_journal": False,
+        "take_overs": [],
     },
 }
 

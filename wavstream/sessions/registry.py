@@ -172,6 +172,10 @@ class Sessions:
         if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
 
+    def forget(self, session: Session) -> None:
+        """Forget a session, whatever it is doing: another node has it."""
+        self._drop(session)
+
     def all_left_out(self) -> dict[str, int]:
         """Return what calls had no room for since the start of the server, by what it is."""
         live = [session.notes.left_out for session in list(self._sessions.values())]
