@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
 from typing import Protocol
 
 import structlog

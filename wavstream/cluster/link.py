@@ -206,7 +206,7 @@ class Answering:
         kind, body = Kind.FAILURE, b""
         try:
             kind, body = Kind.ANSWER, await self._answers[message.name](message.body)
-        except Exception as error:  # noqa: BLE001  It is logged; whoever asked goes on without.
+        except Exception as error:
             log.error(
                 "node_question_failed",
                 question=message.name,

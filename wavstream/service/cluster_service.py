@@ -22,6 +22,7 @@ import structlog
 
 from wavstream import __version__
 from wavstream.access.secret_box import derive
+from wavstream.catalog.nodes import Owner
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.jetstream import JetStream
@@ -69,7 +70,9 @@ class ClusterService:
     def link_keys(self) -> LinkKeys:
         """Return the keys of links: of the master key, so that they are the same on all nodes."""
         assert self._settings.master_key is not None  # rule of ``check``
-        return derived_link_keys(derive(self._settings.master_key.get_secret_value().strip().encode(), "links of a cluster"))
+        return derived_link_keys(
+            derive(self._settings.master_key.get_secret_value().strip().encode(), "links of a cluster")
+        )
 
     async def connect(self, folder: DataFolder, *, master: bytes) -> None:
         """Be one of the nodes; raise OperatorError with what is to be done where that cannot be."""
@@ -103,6 +106,11 @@ class ClusterService:
             await self.life.start()
         except EngineAway as error:
             raise OperatorError(f"NATS does not answer ({error}): look at its servers, then start again") from error
+
+    def owner_of(self, session_id: str) -> Owner | None:
+        """Return who has a session, as rows know it."""
+        owned = self.owners.owner(session_id)
+        return None if owned is None else Owner(owned.node, owned.epoch)
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""
@@ -139,9 +147,7 @@ class ClusterService:
         if hasattr(self, "engine"):
             await self.engine.close()
 
-    async def release_unused(
-        self, used: Callable[[], set[str]], has_rows: Callable[[str], Awaitable[bool]]
-    ) -> None:
+    async def release_unused(self, used: Callable[[], set[str]], has_rows: Callable[[str], Awaitable[bool]]) -> None:
         """Let go of sessions of which nothing is left here, until cancelled (rule 1).
 
         ``used`` returns the sessions that live here; ``has_rows``: whether recordings of one are not in the bucket.

@@ -26,6 +26,7 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.nodes import Nodes as RowsOfNodes
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
@@ -35,7 +36,7 @@ from wavstream.listening.live import Live
 from wavstream.listening.live_pages import LivePages
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
@@ -134,6 +135,7 @@ class Service:
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
         self._wall = self.clocks.now
+        self._rows_of: RowsOfNodes | None = None
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -183,7 +185,10 @@ class Service:
         corrections = ClockCorrections(self.catalog.database)
         if self.cluster is None:
             await go_on(
-                self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
+                self.clocks,
+                corrections=corrections,
+                recordings=self.catalog.recordings,
+                is_beside=not self.begins_server,
             )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
@@ -191,6 +196,9 @@ class Service:
         if self.cluster is not None:
             self._closing.push_async_callback(self.cluster.stop)
             await self.cluster.connect(self.folder, master=master)
+            self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
+            self.catalog.recordings.are_of(self._rows_of)
+            self.catalog.uploads.are_of(self.cluster.node)
         digests = KeyDigests(master)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording_options)
         expiry = Expiry(
@@ -305,14 +313,14 @@ class Service:
             kept=timedelta(hours=settings.retention.hours),
             reserve_file=reserve_file,
         )
-        news = News(self.boundary)
+        news = News(self.boundary, is_of_nodes=self.cluster is not None)
         news.of_webhooks(self.catalog, self.webhooks.dispatcher)
         ends = [open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget]
         if self.uploads is not None:
             news.of_uploads(self.catalog, self.uploads.uploader)
             if self._is_first_here:
                 ends.append(self.uploads.uploader.recording_removed)
-        news.of_removals(eraser, self.recorder, ends)
+        news.of_removals(eraser, self.recorder, ends, remove_here=None if self.cluster is None else eraser.remove_here)
         keys = KeyTemplate(settings.object_key)
         hide_keys(hidden=keys.is_personal)
         new_recordings = NewRecordings(keys=keys, reserve=reserve, now_us=self.clock.now_us)
@@ -596,12 +604,13 @@ class Service:
         return self.boundary.index == 0 or self.cluster is not None
 
     def _sessions_here(self) -> set[str]:
-        return self.sessions.ids() | {recording.row.session_id for recording in self.recorder.all()}
+        return self.sessions.ids() | {recording.row.session_id for recording in self.recorder}
 
     async def _has_rows(self, session_id: str) -> bool:
         """Return whether recordings of the session wait here for their files, or these for the bucket."""
-        assert self.nodes_of_catalog is not None
-        return any(not row.status.is_erased for row in await self.nodes_of_catalog.of_session(session_id))
+        assert self._rows_of is not None
+        rows = await self._rows_of.of_session(session_id)
+        return any(row.status.is_unfinished or row.status is Status.AVAILABLE for row in rows)
 
     @property
     def begins_server(self) -> bool:

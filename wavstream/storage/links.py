@@ -175,7 +175,9 @@ def load_link_keys(path: Path, now: datetime) -> LinkKeys:
 
 def derived_link_keys(secret: bytes) -> LinkKeys:
     """Return the key that all have who have this secret: the nodes of a cluster, none of which has the others' file."""
-    return LinkKeys((LinkKey(id=hashlib.sha256(secret).hexdigest()[:8], secret=secret, since=datetime(1970, 1, 1, tzinfo=UTC)),))
+    return LinkKeys(
+        (LinkKey(id=hashlib.sha256(secret).hexdigest()[:8], secret=secret, since=datetime(1970, 1, 1, tzinfo=UTC)),)
+    )
 
 
 def rotate_link_keys(path: Path, now: datetime) -> None:
