@@ -55,7 +55,7 @@ from wavstream.workers.boundary import Alone, Boundary
 log = structlog.get_logger(__name__)
 
 AskFirst = Callable[[str, str, Sequence[str]], Awaitable[Taken | None]]
-"""Makes a session (app, id) ours of which there are these journals, or raises TakenElsewhere: they are not ours any more."""
+"""Makes a session (app, id) ours of which there are these journals; raises TakenElsewhere if they are not any more."""
 
 MADE_AGAIN = "recordings made again"
 """What worker 0 asks the others before it takes a row without a file for lost."""
@@ -234,7 +234,7 @@ class Recovery:
         while True:
             found = await self._boundary.ask_all(MADE_AGAIN)
             known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
-            if len(known) == self._boundary.count - 1 and None not in known:
+            if len(known) == len(self._boundary.others) and None not in known:
                 return {each for made_again in known for each in made_again or ()}
             await asyncio.sleep(_ASK_AGAIN_S)
 

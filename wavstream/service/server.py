@@ -208,6 +208,8 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
         async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
             make_facades(service.app)
             _freeze_gc()
+            if service.cluster is not None:
+                service.cluster.open()
             if place is not None:
                 place.ready()
                 await task

@@ -122,6 +122,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions that are live, or being brought back."""
+        return {session_id for _, session_id in self._sessions} | self._deferred.ids()
+
     def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions whose journals are being read, with the streams that wait for that."""
         return self._deferred.of_app(app_id)
