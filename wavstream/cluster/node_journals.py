@@ -27,7 +27,6 @@ from wavstream.sessions.registry import Sessions
 from wavstream.settings.cluster import ClusterSettings
 from wavstream.storage.object_store import ObjectStore
 
-
 FLUSH_S = 5.0
 """How long a stop waits for the engine to take the end of all journals."""
 

@@ -1,0 +1,96 @@
+"""A node dies under a call, and another goes on with it: real nodes, one NATS, one PostgreSQL, one bucket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.support.kills import Noted, Watch, heard_of
+from tests.support.nodes import Cluster, cluster
+from tests.support.recorder import Recorder, hear
+from tests.support.speech import noise
+from tests.support.talking import speak
+from tests.support.weed import Weed
+
+LEGS = ("a", "b")
+
+
+async def talk(client: Recorder, voices: dict[str, NDArray[np.int16]]) -> dict[str, Any]:
+    """Connect both legs and let them speak to their end in real time; the sockets, which notice what was sent when."""
+    sockets = {leg: await client.connect(f"/media/pcm/call-77/{leg}") for leg in voices}
+    noted = {leg: Noted(socket) for leg, socket in sockets.items()}
+    start_s = asyncio.get_running_loop().time()
+    await asyncio.gather(*(speak(noted[leg], voices[leg], start_s=start_s) for leg in voices))
+    return {"sockets": sockets, "noted": noted}
+
+
+async def kill_under_a_call(nodes: Cluster, name: str, voices: dict[str, NDArray[np.int16]]) -> dict[str, int]:
+    """Speak at this node, which has the session, then kill it; return how many samples of each leg have to be kept."""
+    client = nodes[name]
+    watch = Watch(client, "call-77")
+    call = await talk(client, voices)
+    await watch.stop()
+    killed_s = asyncio.get_running_loop().time()
+    await nodes.kill(name)
+    for socket in call["sockets"].values():
+        socket.transport.abort()
+    return watch.safe(killed_s, call["noted"])
+
+
+async def test_a_call_whose_node_is_killed_goes_on_at_another_in_one_file(tmp_path: Path, weed: Weed) -> None:
+    before = {leg: noise(4.0, seed=number) for number, leg in enumerate(LEGS, 1)}
+    after = {leg: noise(1.5, seed=number) for number, leg in enumerate(LEGS, 3)}
+    async with cluster(tmp_path, weed) as (nodes, _):
+        recording = await nodes["a"].start("call-77", channels="stereo")
+        safe = await kill_under_a_call(nodes, "a", before)
+        call = await talk(nodes["b"], after)
+        for socket in call["sockets"].values():
+            await socket.close()
+        done = await nodes["c"].until(recording)
+        samples, _ = hear((await nodes["b"].http.get(done["url"], follow_redirects=True)).content)
+    assert done["end_reason"] == "hangup"
+    for channel, leg in enumerate(LEGS):
+        assert heard_of(samples[:, channel], before[leg]) >= safe[leg] > 0
+        assert heard_of(samples[:, channel], after[leg]) == len(after[leg])
+    (told,) = done["integrity"]["take_overs"]
+    assert (told["from_node"], told["to_node"]) == ("a", "b")
+    assert set(told["missing_ms"]) == set(LEGS)
+
+
+async def test_a_call_that_nobody_comes_back_to_is_recovered_by_another_node(tmp_path: Path, weed: Weed) -> None:
+    voices = {leg: noise(3.0, seed=number) for number, leg in enumerate(LEGS, 1)}
+    async with cluster(tmp_path, weed, "a", "b", reconnect_wait_s=1) as (nodes, _):
+        recording = await nodes["a"].start("call-77", channels="stereo")
+        safe = await kill_under_a_call(nodes, "a", voices)
+        done = await nodes["b"].until(recording)
+        samples, _ = hear((await nodes["b"].http.get(done["url"], follow_redirects=True)).content)
+    assert done["end_reason"] == "recovered"
+    for channel, leg in enumerate(LEGS):
+        assert heard_of(samples[:, channel], voices[leg]) >= safe[leg] > 0
+
+
+async def test_a_node_that_stood_still_writes_nothing_into_what_another_has_taken(tmp_path: Path, weed: Weed) -> None:
+    before = {leg: noise(2.0, seed=number) for number, leg in enumerate(LEGS, 1)}
+    after = {leg: noise(1.5, seed=number) for number, leg in enumerate(LEGS, 3)}
+    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
+        recording = await nodes["a"].start("call-77", channels="stereo")
+        call = await talk(nodes["a"], before)
+        nodes.nodes["a"].freeze()
+        for socket in call["sockets"].values():
+            socket.transport.abort()
+        second = await talk(nodes["b"], after)
+        nodes.nodes["a"].thaw()
+        for socket in second["sockets"].values():
+            await socket.close()
+        done = await nodes["b"].until(recording)
+        assert await nodes.stop("a") == 0
+        samples, _ = hear((await nodes["b"].http.get(done["url"], follow_redirects=True)).content)
+        left = [path for path in (tmp_path / "a" / "recordings").rglob("*") if path.is_file()]
+    assert not left
+    assert done["end_reason"] == "hangup"
+    for channel, leg in enumerate(LEGS):
+        assert heard_of(samples[:, channel], after[leg]) == len(after[leg])
