@@ -122,7 +122,6 @@ def pack_fence(fence: Fence) -> bytes:
     return _encode_fence(_Fenced(fence))
 
 
-
 def unpack(message: bytes) -> Contents | Fence:
     """Return what a message has; raise UnknownMessage."""
     if message[:1] == b"{":
@@ -153,7 +152,9 @@ def _items(message: bytes) -> list[TailBatch]:
         at += size
         if at > end:
             raise UnknownMessage("a message of the tail is cut short")
-        found.append(TailBatch(*texts, segment, number, epoch, bool(has_event), payload, offset, missing))
+        key, app_id, session_id = texts
+        is_event = bool(has_event)
+        found.append(TailBatch(key, app_id, session_id, segment, number, epoch, is_event, payload, offset, missing))
     return found
 
 
@@ -188,4 +189,3 @@ class Pieces:
             return None
         del self._begun[whose]
         return piece._replace(payload=b"".join(each.payload for each in begun), offset=0)
-
