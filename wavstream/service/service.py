@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -48,6 +50,7 @@ from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
+from wavstream.service.drain import Drain
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.logs import hide_keys
 from wavstream.service.named import check_names
@@ -491,6 +494,13 @@ class Service:
             boundary=self.boundary,
         )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
+        self.drain = Drain(
+            self.folder.drain,
+            sessions=self.sessions,
+            recorder=self.recorder,
+            recovery=self.recovery,
+            end=self._end_server if self._does_what_is_done_once else None,
+        )
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -512,6 +522,7 @@ class Service:
                 requests=dependencies.requests,
                 authenticator=self.authenticator,
                 reserve=reserve,
+                drain=self.drain,
             )
         )
         self.recovery.defer_streams()
@@ -522,6 +533,7 @@ class Service:
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.folders, "data folder")
+        self._keep(self.drain.run, "drain")
         if self._does_what_is_done_once:
             if self._place is not None:  # the other workers go by it
                 await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
@@ -577,6 +589,10 @@ class Service:
 
     async def _is_only_app(self, name: str) -> bool:
         return all(app.name == name for app in await self.catalog.apps.list())
+
+    def _end_server(self) -> None:
+        """End as on SIGTERM, which the supervisor hands to all workers."""
+        os.kill(os.getpid() if self._place is None else os.getppid(), signal.SIGTERM)
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))
