@@ -1,0 +1,378 @@
+"""The tail of one shard: what is written to the journals here, on its way into the log of the engine, in order.
+
+1. One message is on its way at a time, behind the sequence that is last in the subject as far as is known here. What is
+   added meanwhile is in the next.
+2. Where no answer came (``unknown``), the same message is sent again, byte for byte and behind the same sequence: of
+   all that was sent so, the engine takes one.
+3. Where it was refused, something else is there. The shell reads what (``resolve``): if it is the message itself, it
+   counts. If it is a fence, the sessions that it names are another node's, and nothing more of them is sent; what is
+   left of the message is packed anew, behind the fence, and the rest of the shard goes on.
+4. Memory has a bound, which the shards of a node share (``Room``). What has no room is not kept but noted: from which
+   batch on a journal is behind. It is read from the local journal when there is room, before anything that is newer.
+5. What is in the bucket need not be in the tail: it is left out where it still waits, and each message tells up to
+   where the subject has nothing any more that is not in the bucket.
+6. A journal counts as copied up to a batch if the tail or the bucket has each of its batches up to there.
+7. A batch whose number was added before is a copy (a failed sync has had it written again), and is passed over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wavstream.cluster.engine import Logged
+from wavstream.cluster.ownership import hash_of
+from wavstream.cluster.tail_message import Fence, TailBatch, UnknownMessage, cut, item_bytes, pack, room_of, unpack
+
+
+class Message(NamedTuple):
+    """What is to be published next."""
+
+    payload: bytes
+    after: int
+    """The sequence behind which it is to be written."""
+
+
+class Behind(NamedTuple):
+    """What is to be read of a local journal, since memory had no room for it (rule 4)."""
+
+    key: str
+    segment: int
+    """In which its first batch lies, or a later one."""
+    number: int
+    """Of its first batch."""
+
+
+class Copied(NamedTuple):
+    """How far a journal is copied now."""
+
+    key: str
+    through: int
+
+
+class Resolved(NamedTuple):
+    """What came of a write that was refused (rule 3)."""
+
+    copied: list[Copied]
+    """If it was there, what that has copied."""
+    fences: list[Fence]
+    """Others have these sessions: look into the table."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The memory of all shards of a node."""
+
+    limit_bytes: int
+    taken_bytes: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more than half is taken: nothing is read back until then."""
+        return self.taken_bytes > self.limit_bytes // 2
+
+
+@dataclass(slots=True)
+class _Tailed:
+    """A journal, as far as the tail knows it."""
+
+    session_hash: str
+    epoch: int
+    newest: int
+    """The number of the last batch that was written here."""
+    kept: int
+    """Of the last batch that was put into the queue, or that needs not be."""
+    acked: int
+    """Of the last batch that the log has taken."""
+    stored: int
+    """Of the last batch of those that the bucket has."""
+    gaps: list[int] = field(default_factory=list)
+    """Where what could not be read back begins: copied is what is before it, until the bucket has more (rule 6)."""
+    segment: int = 1
+    """In which the first batch behind ``kept`` lies, where it is behind."""
+    unsealed: deque[tuple[int, int]] = field(default_factory=deque)
+    """Segments that the bucket has not, each with the sequence of the first message that has something of it."""
+
+    @property
+    def is_behind(self) -> bool:
+        return self.kept < self.newest
+
+    @property
+    def copied(self) -> int:
+        through = min(self.acked, self.gaps[0] - 1) if self.gaps else self.acked
+        return max(through, self.stored)
+
+
+class ShardTail:
+    """One shard's queue. Lives where its batches are added; the shell publishes what it gives."""
+
+    def __init__(self, *, max_payload_bytes: int, room: Room) -> None:
+        """Begin behind whatever the subject has: ``resolve`` comes first, with what that is."""
+        self._room = room
+        self._message_bytes = room_of(max_payload_bytes)
+        self._queue: deque[TailBatch] = deque()
+        self._journals: dict[str, _Tailed] = {}
+        self._flying: list[TailBatch] = []
+        self._message: Message | None = None
+        self._is_sent = False
+        """Whether the message was given away, and nothing was heard of it yet."""
+        self._pinned: dict[str, int] = {}
+        """By hash of a lost session: its first message that whoever took it may have to read, once more if he dies."""
+        self._pinned: dict[str, int] = {}
+        """By hash of a lost session: its first message that whoever took it may have to read, once more if he dies."""
+        self._after = 0
+        self._stored_through = 0
+        self._is_stored_dirty = False
+        self.is_refused = True
+        """Whether it is to be read what the subject has (rule 3)."""
+
+    @property
+    def after(self) -> int:
+        """The last sequence of the subject, as far as is known here: what is behind it is to be read."""
+        return self._after
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was added is in the log, or in the bucket."""
+        return not self._queue and self._message is None and not any(each.is_behind for each in self._journals.values())
+
+    # ---- what is written here --------------------------------------------------------------------------------------
+
+    def add(self, batch: TailBatch) -> None:
+        """Take a batch that was written to the local journal, in the order of its writing."""
+        journal = self._journals.get(batch.key)
+        if journal is None or journal.epoch < batch.epoch:
+            journal = self._journals[batch.key] = _begun(batch)
+        elif batch.number <= journal.newest or batch.epoch < journal.epoch:
+            return  # rule 7
+        was_behind, journal.newest = journal.is_behind, batch.number
+        if was_behind:
+            return
+        if self._has_room(batch):
+            self._keep(journal, batch)
+        else:
+            journal.segment = batch.segment  # rule 4
+
+    def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
+        """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
+
+        ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is behind
+        it is read from the local journal, from ``segment`` on.
+        """
+        self._journals[key] = _Tailed(
+            hash_of(session_id), epoch, newest=number - 1, kept=copied, acked=copied, stored=copied, segment=segment
+        )
+
+    def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
+        """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
+
+        ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is behind
+        it is read from the local journal, from ``segment`` on.
+        """
+        self._journals[key] = _Tailed(
+            hash_of(session_id), epoch, newest=number - 1, kept=copied, acked=copied, stored=copied, segment=segment
+        )
+
+    def replicated_through(self, key: str) -> int:
+        """Return the number of the last batch up to which a journal is copied (rule 6); -1: none is."""
+        journal = self._journals.get(key)
+        return -1 if journal is None else journal.copied
+
+    def stored(self, key: str, segment: int, number: int) -> Copied | None:
+        """Note that the bucket has a segment, the last batch of which has this number, and all before it."""
+        journal = self._journals.get(key)
+        if journal is None:
+            return None
+        while journal.unsealed and journal.unsealed[0][0] <= segment:
+            journal.unsealed.popleft()
+            self._is_stored_dirty = True
+        before, journal.stored = journal.copied, max(journal.stored, number)
+        journal.gaps = [gap for gap in journal.gaps if gap > number]
+        if journal.kept < number:
+            journal.kept, journal.segment = min(number, journal.newest), segment
+        return Copied(key, journal.copied) if journal.copied > before else None
+
+    def closed(self, key: str) -> None:
+        """Forget a journal that nobody needs any more: its recordings' files are in the bucket."""
+        if self._journals.pop(key, None) is not None:
+            self._is_stored_dirty = True
+
+    def lost(self, session_hash: str, epoch: int) -> None:
+        """Send nothing more of a session that is another's from this epoch on."""
+        for key, journal in tuple(self._journals.items()):
+            if journal.epoch < epoch and journal.session_hash == session_hash:
+                del self._journals[key]
+                if journal.unsealed:
+                    first = journal.unsealed[0][1]
+                    self._pinned[session_hash] = min(first, self._pinned.get(session_hash, first))
+
+    def freed(self, session_hash: str) -> None:
+        """Note that a session is over that was lost here: what this tail had of it is read no more."""
+        if self._pinned.pop(session_hash, None) is not None:
+            self._is_stored_dirty = True
+
+    # ---- what the log is sent --------------------------------------------------------------------------------------
+
+    def next_message(self) -> Message | None:
+        """Return what is to be published now; None: wait for an answer, or for something to send."""
+        if self._is_sent or self.is_refused:
+            return None
+        if self._message is None:
+            self._flying = self._take()
+            if not self._flying:
+                return None
+            payload = pack(self._flying, stored_through=self._count_stored())
+            self._message = Message(payload, self._after)
+        self._is_sent = True
+        return self._message
+
+    def acked(self, sequence: int) -> list[Copied]:
+        """Note that the message was taken, with its sequence; return which journals that has copied further."""
+        self._after, self._message, self._is_sent = sequence, None, False
+        copied: dict[str, int] = {}
+        for batch in self._flying:
+            self._give_room(batch)
+            journal = self._current(batch)
+            if journal is None:
+                continue
+            if not journal.unsealed or journal.unsealed[-1][0] < batch.segment:
+                journal.unsealed.append((batch.segment, sequence))
+            if not batch.missing:
+                journal.acked = batch.number
+                copied[batch.key] = journal.copied
+        self._flying = []
+        return [Copied(*each) for each in copied.items()]
+
+    def unknown(self) -> None:
+        """Note that no answer came: the next message is the same one (rule 2)."""
+        self._is_sent = False
+
+    def refused(self) -> None:
+        """Note that something else is behind ``after``: read it, and ``resolve``."""
+        self._is_sent, self.is_refused = False, True
+
+    def resolve(self, found: Iterable[Logged], last: int) -> Resolved:
+        """Take what the subject has behind ``after``, and its last sequence (0: all has expired); go on (rule 3).
+
+        Where something of it may have expired, the shell looks into the table before it calls this: a fence that is
+        gone tells nobody anything.
+        """
+        copied: list[Copied] = []
+        fences: list[Fence] = []
+        for logged in found:
+            if self._message is not None and logged.payload == self._message.payload:
+                copied = self.acked(logged.sequence)
+            elif (fence := _fence_in(logged.payload)) is not None:
+                fences.append(fence)
+                for session_hash, epoch in fence.sessions.items():
+                    self.lost(session_hash, epoch)
+        if self._message is not None:
+            self._queue.extendleft(reversed(self._flying))
+            self._message, self._flying = None, []
+        self._after, self.is_refused = last, False
+        return Resolved(copied, fences)
+
+    # ---- what memory had no room for -------------------------------------------------------------------------------
+
+    def behind(self) -> list[Behind]:
+        """Return what is to be read of local journals now; empty: nothing, or there is no room yet."""
+        if self._room.is_short:
+            return []
+        return [
+            Behind(key, journal.segment, journal.kept + 1)
+            for key, journal in self._journals.items()
+            if journal.is_behind
+        ]
+
+    def read_back(self, key: str, batches: Iterable[TailBatch]) -> bool:
+        """Take what was read of a local journal, from its ``Behind`` on; return whether to go on reading it.
+
+        What is there but cannot be read is left out: the bucket may have it when its segment is stored.
+        """
+        journal = self._journals.get(key)
+        if journal is None:
+            return False
+        for batch in batches:
+            if not journal.is_behind or batch.epoch != journal.epoch:
+                break
+            if not journal.kept < batch.number <= journal.newest:
+                continue
+            if not self._has_room(batch):
+                journal.segment = batch.segment
+                return False
+            if batch.number > journal.kept + 1:
+                journal.gaps.append(journal.kept + 1)
+            self._keep(journal, batch)
+        return journal.is_behind
+
+    def not_to_be_read(self, key: str) -> None:
+        """Note that the rest of what was asked for cannot be read back at all."""
+        journal = self._journals.get(key)
+        if journal is not None and journal.is_behind:
+            journal.gaps.append(journal.kept + 1)
+            journal.kept = journal.newest
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _has_room(self, batch: TailBatch) -> bool:
+        taken = self._room.taken_bytes
+        return not taken or taken + item_bytes(batch) <= self._room.limit_bytes
+
+    def _keep(self, journal: _Tailed, batch: TailBatch) -> None:
+        journal.kept = batch.number
+        self._queue.append(batch)
+        self._room.taken_bytes += item_bytes(batch)
+
+    def _give_room(self, batch: TailBatch) -> None:
+        self._room.taken_bytes -= item_bytes(batch)
+
+    def _current(self, batch: TailBatch) -> _Tailed | None:
+        journal = self._journals.get(batch.key)
+        return journal if journal is not None and journal.epoch == batch.epoch else None
+
+    def _take(self) -> list[TailBatch]:
+        """Return what the next message has: as much as fits, or a piece of what does not fit into any."""
+        taken: list[TailBatch] = []
+        left_bytes = self._message_bytes
+        while self._queue:
+            batch = self._queue[0]
+            journal, size_bytes = self._current(batch), item_bytes(batch)
+            if journal is None or (batch.number <= journal.stored and not batch.offset):  # rule 5
+                self._give_room(self._queue.popleft())
+                continue
+            if size_bytes > left_bytes:
+                if not taken:
+                    piece, rest = cut(batch, left_bytes)
+                    self._queue[0] = rest
+                    self._room.taken_bytes += item_bytes(piece) + item_bytes(rest) - size_bytes
+                    taken.append(piece)
+                break
+            taken.append(self._queue.popleft())
+            left_bytes -= size_bytes
+        return taken
+
+    def _count_stored(self) -> int:
+        """Return up to where nothing is left that only the subject has (rule 5)."""
+        if self._is_stored_dirty:
+            self._is_stored_dirty = False
+            firsts = [journal.unsealed[0][1] for journal in self._journals.values() if journal.unsealed]
+            firsts.extend(self._pinned.values())
+            firsts.extend(self._pinned.values())
+            self._stored_through = max(self._stored_through, min(firsts, default=self._after + 1) - 1)
+        return self._stored_through
+
+
+def _begun(batch: TailBatch) -> _Tailed:
+    before = batch.number - 1
+    return _Tailed(hash_of(batch.session_id), batch.epoch, newest=before, kept=before, acked=before, stored=before)
+
+
+def _fence_in(payload: bytes) -> Fence | None:
+    try:
+        contents = unpack(payload) if payload[:1] == b"{" else None
+    except UnknownMessage:
+        return None
+    return contents if isinstance(contents, Fence) else None
+
