@@ -77,7 +77,7 @@ def server_url(environment: Mapping[str, str], file: Mapping[str, Any]) -> str:
 
 
 def get(url: str, path: str) -> tuple[int, bytes]:
-    """Return status and body of what the server at a URL answers; raise OSError, HTTPException, KeyError, ValueError."""
+    """Return status and body of an answer; raise OSError, HTTPException, and KeyError or ValueError of the URL."""
     connection = _connection(url)
     try:
         connection.request("GET", path)

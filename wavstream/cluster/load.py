@@ -4,9 +4,8 @@
    and whether it is being drained.
 2. A session that has begun stays where it is, however loaded that node is: its journal is there.
 3. A new one that comes to a node which drains, or is too late, goes to a live node that has ``ROOM``: to that with the
-   highest hash of node and session, so that the calls of a full node are spread over all the others, and each leg of one
-   call finds the same node without asking. The least loaded of them would be sent all calls of a second, until its next
-   beat.
+   highest hash of node and session, so that the calls of a full node are spread over all the others, and each leg of
+   one call finds the same node without asking. The least loaded of them would be sent all calls until its next beat.
 4. Nobody has room: the session is refused where it came to, with 503 and before its upgrade, and whoever sent it knows
    at once that the cluster is full.
 """

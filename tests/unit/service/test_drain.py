@@ -48,9 +48,7 @@ class Drained:
 
 
 @asynccontextmanager
-async def drained(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, in_cluster: bool = False
-) -> AsyncIterator[Drained]:
+async def drained(folder: Path, monkeypatch: pytest.MonkeyPatch, *, in_cluster: bool = False) -> AsyncIterator[Drained]:
     monkeypatch.setattr(module, "LOOK_S", 0.005)
     made = Drained(folder, in_cluster=in_cluster)
     running = asyncio.create_task(made.drain.run())

@@ -130,7 +130,7 @@ def test_the_ratio_is_the_largest_share_of_a_limit(what: str) -> None:
     assert seconds.load.ratio == 0
     for _ in range(3):
         seconds.second(**second)
-    assert seconds.load.ratio == pytest.approx(share, rel=0.02)
+    assert seconds.load.ratio == pytest.approx(share, rel=0.1)
 
 
 def test_the_ratio_passes_over_one_stall_and_stays_at_one_while_the_door_is_closed() -> None:
