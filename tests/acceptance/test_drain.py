@@ -27,7 +27,8 @@ async def readiness(client: Recorder) -> dict[str, Any]:
 
 
 async def is_draining(client: Recorder) -> bool:
-    return any("drained" in reason for reason in (await readiness(client))["reasons"])
+    """Return whether all workers do: what one says alone begins with its name."""
+    return any(reason.startswith("the server is being drained") for reason in (await readiness(client))["reasons"])
 
 
 async def refuses_streams(client: Recorder, session_id: str) -> str | None:
