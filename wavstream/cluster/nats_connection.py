@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
@@ -178,7 +179,7 @@ class Connection:
     # ---- within ------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        """Connect to the first server that lets us; raise EngineAway, or OperatorError if one says why it never will."""
+        """Connect to the first server that lets us; raise EngineAway, or OperatorError if one never will."""
         told: Shown = await shown(self._settings)
         for server in itertools.islice(self._servers, len(self._settings.servers)):
             client = _Client(told, wants_tls=server.startswith("tls://"))
@@ -201,7 +202,7 @@ class Connection:
                     raise OperatorError(f"NATS at {server} refuses this node: {words_of(error)}: {to_do}") from error
                 continue
             client.is_up = True
-            client.when_closed = lambda: self._drop(client, "the connection was lost")
+            client.when_closed = functools.partial(self._drop, client, "the connection was lost")
             self._client = client
             self._lost.clear()
             for callback in self._on_connected:

@@ -26,8 +26,6 @@ from wavstream.settings.cluster import ClusterSettings
 
 _SEED, _USER = 18 << 3, 20 << 3  # S and U, as the first letters of base32
 _BLOCK = r"-----BEGIN {0}-----\s+(\S+)\s+-+END {0}"
-KINDS = ("user", "token", "credentials_file", "nkey_file")
-"""Settings of which one alone may be set."""
 
 
 class Shown(NamedTuple):

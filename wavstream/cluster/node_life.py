@@ -147,7 +147,6 @@ class NodeLife:
         if self._has_left:
             return
         self._has_left = True
-        self._woken.set()
         await self._end(self._tasks[:1])
         with suppress(EngineAway, EntryChanged, TimeoutError):  # then the others wait for a lease
             async with asyncio.timeout(LEAVE_S):
@@ -200,13 +199,11 @@ class NodeLife:
     # ---- beats -------------------------------------------------------------------------------------------------
 
     async def _keep_beating(self) -> None:
-        while not self._has_left:
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_S):
                     await self._woken.wait()
             self._woken.clear()
-            if self._has_left:
-                return
             with suppress(EngineAway):  # who has the connection logs that
                 await self._put()
 
