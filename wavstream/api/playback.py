@@ -230,13 +230,15 @@ async def _copy(
 ) -> Response | None:
     is_stored = recording.stored is not None
     if is_stored:  # its copy is in the hands of the worker that makes it
-        parts.boundary.check_here(recording.session_id)
+        parts.boundary.check_not_elsewhere(recording.session_id)
         kept = parts.conversions.kept(recording)
     else:
         kept = parts.storage.path(copy_key(recording.object_key, ext))
     past = None
     if kept is None or await reader.open(functools.partial(opened, kept)) is None:
-        parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
+        parts.boundary.check_not_elsewhere(
+            recording.session_id
+        )  # one worker converts it, however many are asked for it
         growing = parts.conversions.begin(recording)
         await growing.past(part.start if part else 0)
         past = growing.past

@@ -10,7 +10,8 @@
 4. Memory has a bound, which the shards of a node share (``Room``). What has no room is not kept but noted: from which
    batch on a journal is behind. It is read from the local journal when there is room, before anything that is newer.
 5. What is in the bucket need not be in the tail: it is left out where it still waits, and each message tells up to
-   where the subject has nothing any more that is not in the bucket.
+   where the subject has nothing any more that is not in the bucket. What was lost to another, and what earlier
+   processes wrote here, counts as needed until it is known that it is not: whoever reads it may die too.
 6. A journal counts as copied up to a batch if the tail or the bucket has each of its batches up to there.
 7. A batch whose number was added before is a copy (a failed sync has had it written again), and is passed over.
 """
@@ -50,6 +51,7 @@ class Copied(NamedTuple):
 
     key: str
     through: int
+    """The number of the last batch (rule 6)."""
 
 
 class Resolved(NamedTuple):
@@ -76,22 +78,22 @@ class Room:
 
 @dataclass(slots=True)
 class _Tailed:
-    """A journal, as far as the tail knows it."""
+    """A journal, as far as the tail knows it. What comes is counted by the numbers of batches, the last of each."""
 
     session_hash: str
     epoch: int
     newest: int
-    """The number of the last batch that was written here."""
+    """Written to the local journal."""
     kept: int
-    """Of the last batch that was put into the queue, or that needs not be."""
+    """In the queue or behind it, or in the bucket."""
     acked: int
-    """Of the last batch that the log has taken."""
+    """Taken by the log."""
     stored: int
-    """Of the last batch of those that the bucket has."""
+    """In the bucket, with all before it."""
     gaps: list[int] = field(default_factory=list)
     """Where what could not be read back begins: copied is what is before it, until the bucket has more (rule 6)."""
     segment: int = 1
-    """In which the first batch behind ``kept`` lies, where it is behind."""
+    """In which the first batch behind ``kept`` lies, or a later one, where it is behind."""
     unsealed: deque[tuple[int, int]] = field(default_factory=deque)
     """Segments that the bucket has not, each with the sequence of the first message that has something of it."""
 
@@ -106,25 +108,25 @@ class _Tailed:
 
 
 class ShardTail:
-    """One shard's queue. Lives where its batches are added; the shell publishes what it gives."""
+    """One shard's queue. Used by one thread; the shell publishes what it gives."""
 
     def __init__(self, *, max_payload_bytes: int, room: Room) -> None:
-        """Begin behind whatever the subject has: ``resolve`` comes first, with what that is."""
+        """Begin: ``resolve`` comes first, with the last message that the subject has."""
         self._room = room
         self._message_bytes = room_of(max_payload_bytes)
         self._queue: deque[TailBatch] = deque()
         self._journals: dict[str, _Tailed] = {}
         self._flying: list[TailBatch] = []
+        """What the message has."""
         self._message: Message | None = None
         self._is_sent = False
         """Whether the message was given away, and nothing was heard of it yet."""
-        self._pinned: dict[str, int] = {}
-        """By hash of a lost session: its first message that whoever took it may have to read, once more if he dies."""
-        self._pinned: dict[str, int] = {}
-        """By hash of a lost session: its first message that whoever took it may have to read, once more if he dies."""
         self._after = 0
         self._stored_through = 0
-        self._is_stored_dirty = False
+        self._is_stored_stale = False
+        self._needed: dict[str, int] = {}
+        """By hash of a lost session, or "" for earlier processes: the first message that may be needed (rule 5)."""
+        self._is_begun = False
         self.is_refused = True
         """Whether it is to be read what the subject has (rule 3)."""
 
@@ -144,7 +146,8 @@ class ShardTail:
         """Take a batch that was written to the local journal, in the order of its writing."""
         journal = self._journals.get(batch.key)
         if journal is None or journal.epoch < batch.epoch:
-            journal = self._journals[batch.key] = _begun(batch)
+            before = batch.number - 1
+            journal = self._begin(batch.key, batch.session_id, batch.epoch, newest=before, copied=before)
         elif batch.number <= journal.newest or batch.epoch < journal.epoch:
             return  # rule 7
         was_behind, journal.newest = journal.is_behind, batch.number
@@ -158,22 +161,11 @@ class ShardTail:
     def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
         """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
 
-        ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is behind
-        it is read from the local journal, from ``segment`` on.
+        ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is
+        behind it is read back, from ``segment`` on, with the new epoch.
         """
-        self._journals[key] = _Tailed(
-            hash_of(session_id), epoch, newest=number - 1, kept=copied, acked=copied, stored=copied, segment=segment
-        )
-
-    def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
-        """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
-
-        ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is behind
-        it is read from the local journal, from ``segment`` on.
-        """
-        self._journals[key] = _Tailed(
-            hash_of(session_id), epoch, newest=number - 1, kept=copied, acked=copied, stored=copied, segment=segment
-        )
+        journal = self._begin(key, session_id, epoch, newest=number - 1, copied=min(copied, number - 1))
+        journal.segment = segment
 
     def replicated_through(self, key: str) -> int:
         """Return the number of the last batch up to which a journal is copied (rule 6); -1: none is."""
@@ -187,17 +179,17 @@ class ShardTail:
             return None
         while journal.unsealed and journal.unsealed[0][0] <= segment:
             journal.unsealed.popleft()
-            self._is_stored_dirty = True
+            self._is_stored_stale = True
         before, journal.stored = journal.copied, max(journal.stored, number)
         journal.gaps = [gap for gap in journal.gaps if gap > number]
         if journal.kept < number:
-            journal.kept, journal.segment = min(number, journal.newest), segment
+            journal.kept, journal.segment = min(number, journal.newest), max(segment, journal.segment)
         return Copied(key, journal.copied) if journal.copied > before else None
 
     def closed(self, key: str) -> None:
         """Forget a journal that nobody needs any more: its recordings' files are in the bucket."""
         if self._journals.pop(key, None) is not None:
-            self._is_stored_dirty = True
+            self._is_stored_stale = True
 
     def lost(self, session_hash: str, epoch: int) -> None:
         """Send nothing more of a session that is another's from this epoch on."""
@@ -206,12 +198,15 @@ class ShardTail:
                 del self._journals[key]
                 if journal.unsealed:
                     first = journal.unsealed[0][1]
-                    self._pinned[session_hash] = min(first, self._pinned.get(session_hash, first))
+                    self._needed[session_hash] = min(first, self._needed.get(session_hash, first))  # rule 5
 
     def freed(self, session_hash: str) -> None:
-        """Note that a session is over that was lost here: what this tail had of it is read no more."""
-        if self._pinned.pop(session_hash, None) is not None:
-            self._is_stored_dirty = True
+        """Note that a session is over that may have been lost here: what this tail has of it is read no more."""
+        self._is_stored_stale |= self._needed.pop(session_hash, None) is not None
+
+    def earlier_expired(self) -> None:
+        """Note that what earlier processes wrote to the subject has expired: so long after the start."""
+        self.freed("")
 
     # ---- what the log is sent --------------------------------------------------------------------------------------
 
@@ -223,8 +218,7 @@ class ShardTail:
             self._flying = self._take()
             if not self._flying:
                 return None
-            payload = pack(self._flying, stored_through=self._count_stored())
-            self._message = Message(payload, self._after)
+            self._message = Message(pack(self._flying, stored_through=self._count_stored()), self._after)
         self._is_sent = True
         return self._message
 
@@ -233,11 +227,11 @@ class ShardTail:
         self._after, self._message, self._is_sent = sequence, None, False
         copied: dict[str, int] = {}
         for batch in self._flying:
-            self._give_room(batch)
+            self._room.taken_bytes -= item_bytes(batch)
             journal = self._current(batch)
             if journal is None:
                 continue
-            if not journal.unsealed or journal.unsealed[-1][0] < batch.segment:
+            if batch.number > journal.stored and (not journal.unsealed or journal.unsealed[-1][0] < batch.segment):
                 journal.unsealed.append((batch.segment, sequence))
             if not batch.missing:
                 journal.acked = batch.number
@@ -257,21 +251,27 @@ class ShardTail:
         """Take what the subject has behind ``after``, and its last sequence (0: all has expired); go on (rule 3).
 
         Where something of it may have expired, the shell looks into the table before it calls this: a fence that is
-        gone tells nobody anything.
+        gone tells nobody anything. At the beginning ``found`` is the last message alone.
         """
         copied: list[Copied] = []
         fences: list[Fence] = []
         for logged in found:
             if self._message is not None and logged.payload == self._message.payload:
                 copied = self.acked(logged.sequence)
-            elif (fence := _fence_in(logged.payload)) is not None:
+                continue
+            told = stored_through_of(logged.payload)
+            if not self._is_begun:
+                self._stored_through = max(self._stored_through, told)
+            if (fence := _fence_in(logged.payload)) is not None:
                 fences.append(fence)
                 for session_hash, epoch in fence.sessions.items():
                     self.lost(session_hash, epoch)
+        if not self._is_begun and last:
+            self._needed[""] = self._stored_through + 1
         if self._message is not None:
             self._queue.extendleft(reversed(self._flying))
             self._message, self._flying = None, []
-        self._after, self.is_refused = last, False
+        self._after, self._is_begun, self.is_refused = last, True, False
         return Resolved(copied, fences)
 
     # ---- what memory had no room for -------------------------------------------------------------------------------
@@ -280,11 +280,8 @@ class ShardTail:
         """Return what is to be read of local journals now; empty: nothing, or there is no room yet."""
         if self._room.is_short:
             return []
-        return [
-            Behind(key, journal.segment, journal.kept + 1)
-            for key, journal in self._journals.items()
-            if journal.is_behind
-        ]
+        journals = self._journals.items()
+        return [Behind(key, journal.segment, journal.kept + 1) for key, journal in journals if journal.is_behind]
 
     def read_back(self, key: str, batches: Iterable[TailBatch]) -> bool:
         """Take what was read of a local journal, from its ``Behind`` on; return whether to go on reading it.
@@ -316,6 +313,15 @@ class ShardTail:
 
     # ----------------------------------------------------------------------------------------------------------------
 
+    def _begin(self, key: str, session_id: str, epoch: int, *, newest: int, copied: int) -> _Tailed:
+        """Return a journal that begins here, or goes on in a new epoch: what this subject has of it stays needed."""
+        earlier = self._journals.get(key)
+        journal = _Tailed(hash_of(session_id), epoch, newest=newest, kept=copied, acked=copied, stored=copied)
+        if earlier is not None:
+            journal.unsealed = earlier.unsealed
+        self._journals[key] = journal
+        return journal
+
     def _has_room(self, batch: TailBatch) -> bool:
         taken = self._room.taken_bytes
         return not taken or taken + item_bytes(batch) <= self._room.limit_bytes
@@ -324,9 +330,6 @@ class ShardTail:
         journal.kept = batch.number
         self._queue.append(batch)
         self._room.taken_bytes += item_bytes(batch)
-
-    def _give_room(self, batch: TailBatch) -> None:
-        self._room.taken_bytes -= item_bytes(batch)
 
     def _current(self, batch: TailBatch) -> _Tailed | None:
         journal = self._journals.get(batch.key)
@@ -339,8 +342,9 @@ class ShardTail:
         while self._queue:
             batch = self._queue[0]
             journal, size_bytes = self._current(batch), item_bytes(batch)
-            if journal is None or (batch.number <= journal.stored and not batch.offset):  # rule 5
-                self._give_room(self._queue.popleft())
+            if journal is None or batch.number <= journal.stored:  # rule 5
+                self._queue.popleft()
+                self._room.taken_bytes -= size_bytes
                 continue
             if size_bytes > left_bytes:
                 if not taken:
@@ -355,18 +359,20 @@ class ShardTail:
 
     def _count_stored(self) -> int:
         """Return up to where nothing is left that only the subject has (rule 5)."""
-        if self._is_stored_dirty:
-            self._is_stored_dirty = False
-            firsts = [journal.unsealed[0][1] for journal in self._journals.values() if journal.unsealed]
-            firsts.extend(self._pinned.values())
-            firsts.extend(self._pinned.values())
-            self._stored_through = max(self._stored_through, min(firsts, default=self._after + 1) - 1)
+        if self._is_stored_stale:
+            self._is_stored_stale = False
+            needed = [journal.unsealed[0][1] for journal in self._journals.values() if journal.unsealed]
+            needed.extend(self._needed.values())
+            self._stored_through = max(self._stored_through, min(needed, default=self._after + 1) - 1)
         return self._stored_through
 
 
-def _begun(batch: TailBatch) -> _Tailed:
-    before = batch.number - 1
-    return _Tailed(hash_of(batch.session_id), batch.epoch, newest=before, kept=before, acked=before, stored=before)
+def stored_through_of(payload: bytes) -> int:
+    """Return up to where a message tells that its subject has nothing that is not in the bucket (rule 5)."""
+    try:
+        return unpack(payload).stored_through
+    except UnknownMessage:
+        return 0
 
 
 def _fence_in(payload: bytes) -> Fence | None:
@@ -375,4 +381,3 @@ def _fence_in(payload: bytes) -> Fence | None:
     except UnknownMessage:
         return None
     return contents if isinstance(contents, Fence) else None
-

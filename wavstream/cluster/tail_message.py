@@ -122,7 +122,6 @@ def pack_fence(fence: Fence) -> bytes:
     return _encode_fence(_Fenced(fence))
 
 
-
 def unpack(message: bytes) -> Contents | Fence:
     """Return what a message has; raise UnknownMessage."""
     if message[:1] == b"{":
@@ -188,4 +187,3 @@ class Pieces:
             return None
         del self._begun[whose]
         return piece._replace(payload=b"".join(each.payload for each in begun), offset=0)
-

@@ -204,7 +204,7 @@ class Recovery:
         while True:
             found = await self._boundary.ask_all(MADE_AGAIN)
             known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
-            if len(known) == self._boundary.count - 1 and None not in known:
+            if len(known) == len(self._boundary.others) and None not in known:
                 return {each for made_again in known for each in made_again or ()}
             await asyncio.sleep(_ASK_AGAIN_S)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
@@ -27,6 +28,7 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.nodes import Nodes as RowsOfNodes
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
@@ -34,9 +36,10 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.listening.live_pages import LivePages
+from wavstream.media.closing import SERVICE_RESTART
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
@@ -84,7 +87,7 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
-from wavstream.storage.links import PublicUrls, load_link_keys
+from wavstream.storage.links import LinkKeys, PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
@@ -92,6 +95,9 @@ from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
 from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.workers.boundary import Alone, Boundary
+
+if TYPE_CHECKING:
+    from wavstream.service.cluster_service import ClusterService
 
 log = structlog.get_logger(__name__)
 
@@ -123,12 +129,17 @@ class Service:
         """
         self.settings = settings
         self._place = place
+        self.cluster = None if settings.cluster.nats_url is None else _node_of_cluster(settings)
         self.boundary: Boundary = Alone() if place is None else place.boundary
+        if self.cluster is not None:
+            self.boundary = self.cluster.nodes
+            steady_us = None  # the rows are of all nodes: each goes by its wall clock, and none moves them
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
         self._wall = self.clocks.now
+        self._rows_of: RowsOfNodes | None = None
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -138,6 +149,8 @@ class Service:
         settings = self.settings
         shared = self.boundary.shared
         refuse_weak_keys(settings)
+        if self.cluster is not None:
+            self.cluster.check()
         if self._place is None:
             self.folder.claim()
         else:
@@ -147,7 +160,7 @@ class Service:
         if self._place is not None and self._place.start.catalog is not None:
             self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)
-        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
+        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._is_first_here)
         await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
@@ -156,7 +169,10 @@ class Service:
         self.stores = Stores.of(settings.storage)
         self.files = FinishedFiles(storage, self.stores)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
-        self.links = load_link_keys(self.folder.link_keys, self._wall())
+        load_links: Callable[[], LinkKeys] = lambda: load_link_keys(self.folder.link_keys, self._wall())  # noqa: E731
+        if self.cluster is not None:
+            load_links = self.cluster.link_keys
+        self.links = load_links()
         has_store = self.stores.first is not None
         self.public_urls = PublicUrls(
             self.links, settings.base_url, settings.recording_base_url, behind=settings.storage.url
@@ -171,12 +187,22 @@ class Service:
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
-        await go_on(
-            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
-        )
+        if self.cluster is None:
+            await go_on(
+                self.clocks,
+                corrections=corrections,
+                recordings=self.catalog.recordings,
+                is_beside=not self.begins_server,
+            )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
         )
+        if self.cluster is not None:
+            self._closing.push_async_callback(self.cluster.stop)
+            await self.cluster.connect(self.folder, master=master)
+            self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
+            self.catalog.recordings.are_of(self._rows_of)
+            self.catalog.uploads.are_of(self.cluster.node)
         digests = KeyDigests(master)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording_options)
         expiry = Expiry(
@@ -291,14 +317,14 @@ class Service:
             kept=timedelta(hours=settings.retention.hours),
             reserve_file=reserve_file,
         )
-        news = News(self.boundary)
+        news = News(self.boundary, is_of_nodes=self.cluster is not None)
         news.of_webhooks(self.catalog, self.webhooks.dispatcher)
         ends = [open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget]
         if self.uploads is not None:
             news.of_uploads(self.catalog, self.uploads.uploader)
-            if self._does_what_is_done_once:
+            if self._is_first_here:
                 ends.append(self.uploads.uploader.recording_removed)
-        news.of_removals(eraser, self.recorder, ends)
+        news.of_removals(eraser, self.recorder, ends, remove_here=None if self.cluster is None else eraser.remove_here)
         keys = KeyTemplate(settings.object_key)
         hide_keys(hidden=keys.is_personal)
         new_recordings = NewRecordings(keys=keys, reserve=reserve, now_us=self.clock.now_us)
@@ -408,6 +434,7 @@ class Service:
             catalog=self.catalog,
             authenticator=self.authenticator,
             links=self.links,
+            load_links=load_links,
             live=self.live,
             pages=self.pages,
             recorder=self.recorder,
@@ -439,12 +466,16 @@ class Service:
             boundary=self.boundary,
             console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,
-            readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
+            readiness=(
+                Readiness(self.boundary, watch.not_ready_because).not_ready_because
+                if self.cluster is None
+                else watch.not_ready_because
+            ),
             fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
             uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
-            metrics=WorkerMetrics(self.metrics, self.boundary).text,
+            metrics=WorkerMetrics(self.metrics, self.boundary if self.cluster is None else Alone()).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -499,8 +530,12 @@ class Service:
             sessions=self.sessions,
             recorder=self.recorder,
             recovery=self.recovery,
-            end=self._end_server if self._does_what_is_done_once else None,
+            hand_over=None if self.cluster is None else self._hand_over,
+            end=self._end_server if self._is_first_here else None,
         )
+        if self.cluster is not None:
+            self.cluster.nodes.opened = self.front.open
+            self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -534,15 +569,21 @@ class Service:
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.folders, "data folder")
         self._keep(self.drain.run, "drain")
-        if self._does_what_is_done_once:
+        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
+        if self._is_first_here:
             if self._place is not None:  # the other workers go by it
                 await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
             self.webhooks.start()
             if self.uploads is not None:
                 self.uploads.start()
             self._keep(watch.modes, "file modes")
+        if self.cluster is not None:
+            self._keep(functools.partial(self.cluster.do_once, sweep), "sweeper")
+            self._keep(
+                functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
+            )
+        elif self._is_first_here:
             self._keep(clock_watch.run, "wall clock")
-            sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
             self._keep(sweep, "sweeper")
         else:
             self._keep(clock_watch.follow, "wall clock")
@@ -553,6 +594,19 @@ class Service:
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
         self.pages.stop()
+
+    async def leave(self) -> None:
+        """Begin the shutdown; in a cluster, return when the others may have what runs: it is copied, and they know."""
+        self.begin_shutdown()
+        if self.cluster is not None:
+            await self.cluster.leave()
+
+    async def _hand_over(self) -> None:
+        """Leave, and have the peers of what ran come back, to whichever node they are sent."""
+        await self.leave()
+        for session in [*self.sessions]:
+            for stream in [*session.streams]:
+                stream.handle.close(SERVICE_RESTART, "service restart")
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -573,9 +627,18 @@ class Service:
     # ---- among several workers ---------------------------------------------------------------------------------
 
     @property
-    def _does_what_is_done_once(self) -> bool:
-        """Whether webhooks, retention, and what the data folder needs as a whole are this worker's to do."""
-        return self.boundary.index == 0
+    def _is_first_here(self) -> bool:
+        """Whether webhooks, uploads, and what the data folder needs as a whole are this worker's to do."""
+        return self.boundary.index == 0 or self.cluster is not None
+
+    def _sessions_here(self) -> set[str]:
+        return self.sessions.ids() | {recording.row.session_id for recording in self.recorder}
+
+    async def _has_rows(self, session_id: str) -> bool:
+        """Return whether recordings of the session wait here for their files, or these for the bucket."""
+        assert self._rows_of is not None
+        rows = await self._rows_of.of_session(session_id)
+        return any(row.status.is_unfinished or row.status is Status.AVAILABLE for row in rows)
 
     @property
     def begins_server(self) -> bool:
@@ -635,3 +698,9 @@ class Service:
         task = asyncio.create_task(run(), name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _node_of_cluster(settings: Settings) -> ClusterService:
+    from wavstream.service.cluster_service import ClusterService  # what it needs is of no use to a server that is alone
+
+    return ClusterService(settings)

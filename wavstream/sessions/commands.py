@@ -216,7 +216,7 @@ class Commands:
         if row is None:
             raise NotFound("no such recording")
         if row.status.is_unfinished:
-            self.check_here(row.session_id)
+            self._boundary.check_not_elsewhere(row.session_id)
         return row
 
     async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
@@ -242,7 +242,7 @@ class Commands:
         Raises NotFound, Forbidden where the session is another app's (an API that must hide this answers NotFound), and
         LimitReached while a restart has it in its hands, or the server goes down.
         """
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         self._sessions.check_open()  # a session that was let go of has no recordings any more
         if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
@@ -296,6 +296,14 @@ class Commands:
         """Raise Elsewhere unless the session is this worker's."""
         self._boundary.check_here(session_id)
 
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return an id for something that lives in this process alone."""
+        return self._boundary.make_here(make)
+
+    def check_made_here(self, made: str) -> None:
+        """Raise Elsewhere if another has made it so."""
+        self._boundary.check_made_here(made)
+
     # ---- sessions ----------------------------------------------------------------------------------------------
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
@@ -310,7 +318,7 @@ class Commands:
 
     def is_known(self, app_id: str, session_id: str) -> bool:
         """Return whether the app has such a session: live, announced, or in the hands of a restart."""
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         return self._sessions.knows(app_id, session_id)
 
     def playable_rates(self, app_id: str, session_id: str) -> set[int]:
@@ -344,7 +352,7 @@ class Commands:
         )
 
     def _live(self, app_id: str, session_id: str) -> Session:
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         session = self._sessions.find(app_id, session_id)
         if session is None:
             raise NotFound("no such session is live")

@@ -122,6 +122,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions that are live, or being brought back."""
+        return {session_id for _, session_id in self._sessions} | self._deferred.ids()
+
     def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions whose journals are being read, with the streams that wait for that."""
         return self._deferred.of_app(app_id)
@@ -171,6 +175,10 @@ class Sessions:
         """Forget a session that nothing keeps."""
         if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
+
+    def forget(self, session: Session) -> None:
+        """Forget a session, whatever it is doing: another node has it."""
+        self._drop(session)
 
     def all_left_out(self) -> dict[str, int]:
         """Return what calls had no room for since the start of the server, by what it is."""
