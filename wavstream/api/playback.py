@@ -152,6 +152,7 @@ async def where_now(parts: ApiDependencies, recording: Recording) -> Recording |
 
 async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
     """Return the file of an available recording in that format, or what of it is asked for."""
+    parts.check_disk_of(recording)
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")

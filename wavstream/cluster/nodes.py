@@ -199,6 +199,10 @@ class Nodes:
         if owned is not None and owned.node != self.name:
             self.check_here(session_id)
 
+    def check_disk(self, session_id: str) -> None:
+        """Raise Elsewhere if another node has the session, and with it the files that are not in the bucket yet."""
+        self.check_not_elsewhere(session_id)
+
     def make_here(self, make: Callable[[], str]) -> str:
         """Return an id that ends with this node's number: of an UUID that is the part for the node that made it."""
         return make()[: -2 * _NUMBER_BYTES] + f"{self.index:0{2 * _NUMBER_BYTES}x}"
@@ -284,7 +288,7 @@ class Nodes:
 
         Raise EngineAway, EntryChanged.
         """
-        owned = self._owners.owner(session_id)
+        owned: Owned | None = self._owners.owner(session_id)
         if self._life.has_left and (owned is None or not self._life.is_alive(owned.node)):
             others = [name for name in self._life.live() if name != self.name]
             return heir(session_id, others) if others else self.name

@@ -286,6 +286,8 @@ class Commands:
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
+        if recording.stored is None:
+            self._boundary.check_disk(recording.session_id)
         by = self._who_asks(app_id) + (f": {reason}" if reason else "")
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)

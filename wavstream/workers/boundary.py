@@ -120,6 +120,10 @@ class Boundary(Protocol):
         """Raise Elsewhere if another has the session: for what only looks, and finds nothing of nobody's."""
         ...
 
+    def check_disk(self, session_id: str) -> None:
+        """Raise Elsewhere if the files of a session's recordings lie on another node's disk: workers have one disk."""
+        ...
+
     def make_here(self, make: Callable[[], str]) -> str:
         """Return an id, of those that ``make`` makes, for something that lives in this process alone."""
         ...
@@ -195,6 +199,9 @@ class Alone:
 
     def check_not_elsewhere(self, session_id: str) -> None:
         """Return: it is not."""
+
+    def check_disk(self, session_id: str) -> None:
+        """Return: there is one disk."""
 
     def make_here(self, make: Callable[[], str]) -> str:
         """Return what is made first."""

@@ -107,6 +107,9 @@ class Workers:
         """Raise Elsewhere unless the session is this worker's: somebody has every session."""
         self.check_here(session_id)
 
+    def check_disk(self, session_id: str) -> None:
+        """Return: workers have one disk."""
+
     def make_here(self, make: Callable[[], str]) -> str:
         """Return the first id that is this worker's."""
         while self.owner(made := make()) != self.index:
