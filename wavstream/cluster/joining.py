@@ -112,8 +112,8 @@ def stored_of(name: str) -> Stored | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    key, *numbers = match.groups()
-    return Stored(key, *(int(number) for number in numbers))
+    segment, epoch, first, below = (int(match[name]) for name in ("segment", "epoch", "first", "below"))
+    return Stored(match["key"], segment, epoch, first, below)
 
 
 def limit_of(owned: Owned, journal_key: str, epoch: int) -> int | None:

@@ -2,8 +2,8 @@
 
 1. An entry that changes is a node that lives. What is told again as it was (a watch that began anew) is no change.
 2. The watcher's own beat, as the watch brings it back, is its clock: it has come through the same table, behind what
-   others wrote before it. So a node is dead when the watcher's own beats came for a whole lease, and none of that node's
-   did. No clock of another machine is compared, and now is never asked.
+   others wrote before it. So a node is dead when the watcher's own beats came for a whole lease, and none of that
+   node's did. No clock of another machine is compared, and now is never asked.
 3. Where the own beats were away for more than half a lease (the engine was, or the watcher stood still), everybody
    begins to count again: what the others wrote meanwhile may not have come either.
 4. An entry that was deleted is a node that has ended by itself: it is dead at once.

@@ -152,7 +152,9 @@ def _items(message: bytes) -> list[TailBatch]:
         at += size
         if at > end:
             raise UnknownMessage("a message of the tail is cut short")
-        found.append(TailBatch(*texts, segment, number, epoch, bool(has_event), payload, offset, missing))
+        key, app_id, session_id = texts
+        is_event = bool(has_event)
+        found.append(TailBatch(key, app_id, session_id, segment, number, epoch, is_event, payload, offset, missing))
     return found
 
 
