@@ -56,7 +56,7 @@ class Nodes:
 
     def own(self) -> ColumnElement[bool]:
         """Return the condition of rows that this node looks after."""
-        return or_(_COLUMNS.node == self.node, _COLUMNS.node.is_(None))
+        return _COLUMNS.node == self.node
 
     async def take(self, session_id: str, owner: Owner) -> int:
         """Write into the rows of a session that this node has it now (rule 1); return of how many recordings."""

@@ -74,12 +74,15 @@ class JetStream:
         self.table = JetStreamTable(self, self._places)
 
     @classmethod
-    async def connect(cls, settings: ClusterSettings, *, node: str) -> JetStream:
-        """Connect, and make what is absent; raise OperatorError with one line that says what to do."""
+    async def connect(cls, settings: ClusterSettings, *, node: str, wait_s: float = START_S) -> JetStream:
+        """Connect, and make what is absent; raise OperatorError with one line that says what to do.
+
+        ``wait_s``: for a NATS that is being started.
+        """
         connection = Connection(settings, name=f"wavstream {node}")
         try:
-            await connection.open(wait_s=START_S)
-            await prepare(connection, settings, wait_s=START_S)
+            await connection.open(wait_s=wait_s)
+            await prepare(connection, settings, wait_s=wait_s)
         except EngineAway as error:
             await connection.close()
             raise OperatorError(f"{error}: look at its servers, and at WAVSTREAM_CLUSTER__NATS_URL") from error

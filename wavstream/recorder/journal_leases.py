@@ -66,6 +66,10 @@ class JournalLeases:
         leased = self._leased.get(journal_key)
         return list(leased.first_segments) if leased is not None else []
 
+    def first_segment(self, journal_key: str) -> int:
+        """Return the lowest segment of a journal that somebody needs."""
+        return min(self._leased[journal_key].first_segments.values())
+
     def note_damage(self, journal_key: str) -> None:
         """Have the journal set aside, where it would be deleted."""
         leased = self._leased.get(journal_key)
@@ -108,6 +112,11 @@ class JournalLeases:
     def last_until_stored(self) -> None:
         """Let leases of recordings last from now on until their files are in a store."""
         self._until_stored = True
+
+    @property
+    def is_until_stored(self) -> bool:
+        """Whether they last until then."""
+        return self._until_stored
 
     def finish(self, recording_id: str) -> None:
         """End the lease of a recording that has its file; where a store is to have that first, once it has."""

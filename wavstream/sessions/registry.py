@@ -142,7 +142,7 @@ class Sessions:
         return len(self._sessions)
 
     def find_or_make(self, app_id: str, session_id: str, now_us: int, *, beyond_limit: bool = False) -> Session:
-        """Return the live session, made if it is new; raise LimitReached if there are too many.
+        """Return the live session, made if it is new; raise LimitReached if there are too many, or none is let in.
 
         The log tells of it when somebody has a use for it (``tell_opened``): what asked for it may be refused.
         One that is no more than announced makes room: a forgotten announcement must not cost a call.
@@ -245,11 +245,12 @@ class Sessions:
         return None
 
     def _take_session(self, app_id: str, *, beyond_limit: bool) -> None:
-        """Count a session; raise LimitReached if the app, or the server, has no room for it."""
+        """Count a session; raise LimitReached if the app, or the server, has no room for it, or none is let in."""
         self._of_app.add(app_id)
         if beyond_limit:
             return
         try:
+            self.load.check_new()
             quota, used, total = Quota.SESSIONS, self._of_app.of(app_id) - 1, self._of_app.total - 1
             refusal = self.quotas.refusal(quota, app_id, used=used, used_by_all=total)
             if refusal is not None and not self.make_room(app_id):
@@ -357,6 +358,8 @@ class Sessions:
         session = None if session_id is None else self.find(app_id, session_id)
         is_live = session is not None and not session.is_idle
         if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
+            if session_id is not None:  # else it may be a leg come back, which only its first message tells
+                self.load.check_new()
             self.load.check(app_id)
 
     def check_open(self) -> None:
