@@ -264,6 +264,11 @@ class Recorder:
             await asyncio.wait(waiting, timeout=timeout_s)
         return bool(waiting)
 
+    @property
+    def finishing(self) -> int:
+        """Recordings that were stopped, and whose file is being made."""
+        return len(self._finishing())
+
     def _finishing(self) -> list[asyncio.Task[Recording]]:
         return [recording.finishing for recording in self._live.values() if recording.finishing is not None]
 

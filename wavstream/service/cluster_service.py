@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -28,6 +28,7 @@ from wavstream.catalog.nodes import Owner
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.jetstream import JetStream
+from wavstream.cluster.load import place_for
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
@@ -35,11 +36,14 @@ from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.start_checks import check_driver, check_settings
 from wavstream.errors import DependencyError, OperatorError
+from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
+from wavstream.service.cluster_metrics import cluster_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.sessions.load import Load
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.storage.links import LinkKeys, derived_link_keys
@@ -145,6 +149,23 @@ class ClusterService:
         """Return who has a session, as rows know it."""
         owned = self.owners.owner(session_id)
         return None if owned is None else Owner(owned.node, owned.epoch)
+
+    def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
+        """Tell the others how loaded this node is, and have them take new sessions while it takes none."""
+
+        def place(session_id: str) -> str | None:
+            if not load.refuses_all:
+                return None
+            states = (self.life.state_of(name) for name in self.life.live())
+            return place_for(session_id, filter(None, states), but=self.node)
+
+        self.load = lambda: max(load.ratio, disk_share())
+        self.is_draining = lambda: load.is_draining
+        self.nodes.places_new_by(place)
+
+    def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
+        """Return what reads the metrics of the cluster."""
+        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""

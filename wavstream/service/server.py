@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down, the journals first; called by uvicorn on SIGTERM and SIGINT."""
-        self._service.begin_shutdown()
+        await self._service.leave()
         await super().shutdown(sockets)
 
     async def _wait_tasks_to_complete(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -34,6 +36,7 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.listening.live_pages import LivePages
+from wavstream.media.closing import SERVICE_RESTART
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
 from wavstream.model.recording import Recording, Status
@@ -50,6 +53,7 @@ from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
+from wavstream.service.drain import Drain
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.logs import hide_keys
 from wavstream.service.named import check_names
@@ -530,8 +534,17 @@ class Service:
             boundary=self.boundary,
         )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
+        self.drain = Drain(
+            self.folder.drain,
+            sessions=self.sessions,
+            recorder=self.recorder,
+            recovery=self.recovery,
+            hand_over=None if self.cluster is None else self._hand_over,
+            end=self._end_server if self._is_first_here else None,
+        )
         if self.cluster is not None:
             self.cluster.nodes.opened = self.front.open
+            self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -553,8 +566,11 @@ class Service:
                 requests=dependencies.requests,
                 authenticator=self.authenticator,
                 reserve=reserve,
+                drain=self.drain,
             )
         )
+        if self.cluster is not None:
+            self.metrics.add(self.cluster.read_metrics())
         self.recovery.defer_streams()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
@@ -563,6 +579,7 @@ class Service:
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.folders, "data folder")
+        self._keep(self.drain.run, "drain")
         sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
         if self._is_first_here:
             if self._place is not None:  # the other workers go by it
@@ -589,6 +606,19 @@ class Service:
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
         self.pages.stop()
+
+    async def leave(self) -> None:
+        """Begin the shutdown; in a cluster, return when the others may have what runs: it is copied, and they know."""
+        self.begin_shutdown()
+        if self.cluster is not None:
+            await self.cluster.leave()
+
+    async def _hand_over(self) -> None:
+        """Leave, and have the peers of what ran come back, to whichever node they are sent."""
+        await self.leave()
+        for session in [*self.sessions]:
+            for stream in [*session.streams]:
+                stream.handle.close(SERVICE_RESTART, "service restart")
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -636,6 +666,10 @@ class Service:
 
     async def _is_only_app(self, name: str) -> bool:
         return all(app.name == name for app in await self.catalog.apps.list())
+
+    def _end_server(self) -> None:
+        """End as on SIGTERM, which the supervisor hands to all workers."""
+        os.kill(os.getpid() if self._place is None else os.getppid(), signal.SIGTERM)
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))

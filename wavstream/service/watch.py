@@ -127,6 +127,8 @@ class Watch:
         reasons = []
         if self._sessions.is_stopping:
             reasons.append("the server is shutting down")
+        elif self._sessions.load.is_draining:
+            reasons.append("the server is being drained: it takes nothing new, and ends what it has")
         late = self._sessions.load.door.closed_by or self._late_of_the_only_app()
         if late is not None:
             reasons.append(f"new calls are refused, the server is too late: {late}")
