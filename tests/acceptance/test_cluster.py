@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.cluster import cluster
+from tests.support.nodes import cluster
 from tests.support.recorder import hear
 from tests.support.talking import RATE_HZ, say
 from tests.support.tones import tone
