@@ -52,6 +52,8 @@ from wavstream.storage.secret_file import read_or_create
 
 UNUSED_S = 10.0
 """How long a claim may be without anything of its session."""
+COPIED_S = 5.0
+"""How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
 _LOOK_S = 5.0
 _FIRST_LOOK_S = 1.0
 
@@ -189,15 +191,18 @@ class ClusterService:
                 await asyncio.gather(doing, return_exceptions=True)
 
     async def leave(self) -> None:
-        """Say that this node takes nothing any more, so that others take what it had at once."""
-        if hasattr(self, "life"):
-            await self.life.leave()
+        """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
+        if not hasattr(self, "life") or self.life.has_left:
+            return
+        if hasattr(self, "journals") and not await self.journals.copier.flush(COPIED_S):
+            log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+        await self.life.leave()
 
     async def stop(self) -> None:
         """Let go of everything; also after a start that failed."""
+        await self.leave()
         if hasattr(self, "journals"):
             await self.journals.stop()
-            await self.leave()
         await self.nodes.close()
         if hasattr(self, "life"):
             await self.life.stop()

@@ -103,6 +103,8 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+LEAVE_S = 3.0
+"""How long a node that goes waits for its journals to be written, and for what was stopped to have its file."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -611,6 +613,11 @@ class Service:
         """Begin the shutdown; in a cluster, return when the others may have what runs: it is copied, and they know."""
         self.begin_shutdown()
         if self.cluster is not None:
+            leases = self.recorder.leases
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await asyncio.gather(*(leases.flush(journal) for journal in leases.journals()))
+                    await self.recorder.settle(LEAVE_S)
             await self.cluster.leave()
 
     async def _hand_over(self) -> None:
