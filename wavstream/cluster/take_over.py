@@ -225,9 +225,9 @@ class TakeOvers:
             async with self._recoveries:
                 for app_id, keys in apps.items():
                     await self._recovery.take_in(app_id, session_id, keys, taken)
-                    log.info("session_recovered", app_id=app_id, session_id=session_id, done=len(keys), of=len(keys))
+                    log.info("taken_session_recovered", session_id=session_id, app_id=app_id, journals=len(keys))
         except Exception:
-            log.exception("session_recovery_failed", session_id=session_id)
+            log.exception("taken_session_failed", session_id=session_id)
         finally:
             del self._restoring[session_id]
 
