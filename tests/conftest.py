@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.nats import NatsCluster, NatsServer, running_nats, running_nats_cluster
 from tests.support.postgres import on_postgres
 from tests.support.weed import Weed, running_weed
 from wavstream.settings import OLDER_VARIABLES, PREFIX
@@ -58,4 +59,18 @@ settings.load_profile("steady")
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     """Run a real S3 server for the tests of a module."""
     with running_weed(tmp_path_factory.mktemp("weed")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Run a real NATS of one server for the tests of a module."""
+    with running_nats(tmp_path_factory.mktemp("nats")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """Run a real NATS of three servers for the tests of a module."""
+    with running_nats_cluster(tmp_path_factory.mktemp("nats")) as running:
         yield running

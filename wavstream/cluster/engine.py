@@ -5,7 +5,9 @@
 2. An entry of the table is made if there is none, and changed if nobody has changed it since (``EntryChanged``). What
    was answered holds on a majority of the engine's servers.
 3. Where an answer does not come, or nobody is there (``EngineAway``), it is not known whether the write counts. Whoever
-   wrote reads what is there before it writes again.
+   wrote reads what is there before it writes again, or writes the same again: word for word the same message, behind
+   the same sequence or revision, by the same process, within a minute. The engine knows that, and answers as if it were
+   the first: nothing is there twice.
 
 Two engines: NATS JetStream (``jetstream``), and the one of the simulation (``bench/cluster``), which breaks on purpose.
 """
@@ -20,6 +22,9 @@ from wavstream.errors import DependencyError
 
 class EngineAway(DependencyError):
     """The engine does not answer, or has no majority: it is not known whether a write counts (rule 3)."""
+
+    is_known = True
+    public_text = "What the nodes of the server share cannot be reached: whoever runs it has to look at NATS; try again"
 
 
 class WrongSequence(Exception):
@@ -61,7 +66,8 @@ class Log(Protocol):
     async def publish(self, subject: str, payload: bytes, *, after: int | None) -> int:
         """Write a message behind sequence ``after`` of the subject (0: it is the first); return its own sequence.
 
-        ``after`` None: behind whatever is there. Raise WrongSequence, EngineAway.
+        ``after`` None: behind whatever is there. A subject that was idle for so long that the engine has forgotten its
+        last message (``last`` is 0) refuses what is to come behind that. Raise WrongSequence, EngineAway.
         """
         ...
 
@@ -104,6 +110,7 @@ class Table(Protocol):
         """Call ``on_change`` on the loop with all entries of which the key begins so, and with each change, for ever.
 
         One that is deleted comes with revision 0. Returns when those that are there were told; goes on by itself
-        over losses of the connection, after which what is there is told again.
+        over losses of the connection, after which what is there is told again. What is told is never older than what
+        this table has answered to its own ``put`` or ``delete``. Raise EngineAway if it cannot begin.
         """
         ...

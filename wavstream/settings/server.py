@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from wavstream.model.hosts import UNIX, are_hosts, joined, port_of, reached_at
 from wavstream.model.options import RecordingOptions
 from wavstream.settings.catalog import CatalogSettings
+from wavstream.settings.cluster import ClusterSettings
 from wavstream.settings.origins import as_sent
 from wavstream.settings.quotas import QuotaSettings
 from wavstream.settings.signatures import AudioHookSettings, TwilioSettings
@@ -153,6 +154,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     storage: StorageSettings = StorageSettings()
     catalog: CatalogSettings = CatalogSettings()
+    cluster: ClusterSettings = ClusterSettings()
     links: LinkSettings = LinkSettings()
     gateway: GatewaySettings = GatewaySettings()
     facades: FacadeSettings = FacadeSettings()

@@ -1,0 +1,317 @@
+"""One connection to NATS, made again for ever; what is on its way when it is lost fails at once.
+
+1. The reconnecting of nats-py is off. It keeps what is written meanwhile and sends it later, it ends for good at some
+   errors, and it waits for a server that stands still before it lets go of it. A connection that is lost is dropped
+   here, and a new client is made, at the next server.
+2. A server that has not answered a ping within ``PING_WAIT_S`` is lost, also where its connection still stands.
+3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
+4. With ``tls://`` nothing is said to a server that offers no TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.nats_credentials import Shown, shown
+from wavstream.errors import OperatorError
+from wavstream.settings.cluster import ClusterSettings
+
+CONNECT_S = 3.0
+REQUEST_S = 2.0
+"""A leader that lives answers within milliseconds; one that died is replaced after 4 to 5 s, whoever waits."""
+PING_EVERY_S = 1.0
+PING_WAIT_S = 2.0
+RETRY_S = 0.25
+_NEVER_S = 10**6
+_FAILURES = (nats.errors.Error, OSError, TimeoutError, ValueError)  # ValueError: what came is no JSON
+
+
+class NoTls(Exception):
+    """The server offers no TLS, and ``tls://`` asks for it (rule 4)."""
+
+
+class NotAnswered(EngineAway):
+    """Nobody listens to the subject: NATS has no JetStream, or not this stream."""
+
+
+class Inbox:
+    """What comes for one asker, in order."""
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.messages: asyncio.Queue[Msg | None] = asyncio.Queue()
+        """None: the connection is lost, and nothing follows."""
+        self._end: Callable[[], Any] | None = None
+
+    async def close(self) -> None:
+        """Take nothing more."""
+        if self._end is not None:
+            with suppress(*_FAILURES):
+                await self._end()
+
+
+class Connection:
+    """The connection. ``open`` before all else."""
+
+    def __init__(self, settings: ClusterSettings, *, name: str) -> None:
+        """``name`` is shown in the monitoring of NATS."""
+        self._settings = settings
+        self._name = name
+        self._servers = itertools.cycle(settings.servers)
+        self._client: _Client | None = None
+        self._why = "it was not connected yet"
+        self._waiting: set[asyncio.Timeout] = set()
+        self._inboxes: set[Inbox] = set()
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._ends: set[asyncio.Task[None]] = set()
+        self._on_connected: list[Callable[[], None]] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection."""
+        return self._client is not None
+
+    @property
+    def server(self) -> str | None:
+        """Host and port of the server; None: there is no connection."""
+        url = None if self._client is None else self._client.connected_url
+        return None if url is None else url.netloc
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the server said of itself; empty: there is no connection."""
+        return {} if self._client is None else self._client.said
+
+    def on_connected(self, callback: Callable[[], None]) -> None:
+        """Call this each time there is a connection again."""
+        self._on_connected.append(callback)
+
+    async def open(self, *, wait_s: float) -> None:
+        """Connect, and keep connected; raise EngineAway after ``wait_s``, OperatorError where waiting will not help."""
+        give_up = asyncio.get_running_loop().time() + wait_s
+        while True:
+            try:
+                await self._connect()
+                break
+            except EngineAway:
+                if asyncio.get_running_loop().time() > give_up:
+                    raise
+                await asyncio.sleep(RETRY_S)
+        self._keeper = asyncio.create_task(self._keep(), name="nats")
+
+    async def request(
+        self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None, *, wait_s: float = REQUEST_S
+    ) -> Msg:
+        """Return the answer; raise EngineAway, NotAnswered."""
+        if (client := self._client) is None:
+            raise EngineAway(f"NATS cannot be reached: {self._why}")
+        waits = asyncio.timeout(wait_s)
+        try:
+            async with waits:
+                self._waiting.add(waits)
+                try:
+                    return await client.request(subject, payload, timeout=_NEVER_S, headers=headers)
+                finally:
+                    self._waiting.discard(waits)
+        except nats.errors.NoRespondersError as error:
+            raise NotAnswered(f"NATS has nobody who answers at {subject}") from error
+        except TimeoutError as error:
+            why = self._why if client is not self._client else f"it did not answer within {wait_s:g} s"
+            raise EngineAway(f"NATS is away: {why}") from error
+        except _FAILURES as error:
+            raise EngineAway(f"NATS is away: {words_of(error)}") from error
+
+    async def inbox(self) -> Inbox:
+        """Return a new inbox; raise EngineAway."""
+        if (client := self._client) is None:
+            raise EngineAway(f"NATS cannot be reached: {self._why}")
+        inbox = Inbox(client.new_inbox())
+
+        async def put(message: Msg) -> None:
+            inbox.messages.put_nowait(message)
+
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                subscription = await client.subscribe(inbox.subject, cb=put)
+        except _FAILURES as error:
+            raise EngineAway(f"NATS is away: {words_of(error)}") from error
+        self._inboxes.add(inbox)
+
+        async def end() -> None:
+            self._inboxes.discard(inbox)
+            if client is self._client:
+                async with asyncio.timeout(REQUEST_S):
+                    await subscription.unsubscribe()
+
+        inbox._end = end
+        return inbox
+
+    async def send(self, subject: str, payload: bytes = b"") -> None:
+        """Send without an answer; raise EngineAway."""
+        if (client := self._client) is None:
+            raise EngineAway(f"NATS cannot be reached: {self._why}")
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                await client.publish(subject, payload)
+        except _FAILURES as error:
+            raise EngineAway(f"NATS is away: {words_of(error)}") from error
+
+    async def close(self) -> None:
+        """Disconnect, for good."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._client is not None:
+            self._drop(self._client, "it was closed")
+        await asyncio.gather(*self._ends, return_exceptions=True)
+
+    # ---- within ------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        """Connect to the first server that lets us; raise EngineAway, or OperatorError if one never will."""
+        told: Shown = await shown(self._settings)
+        for server in itertools.islice(self._servers, len(self._settings.servers)):
+            client = _Client(told, wants_tls=server.startswith("tls://"))
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    await client.connect(
+                        [server],
+                        name=self._name,
+                        allow_reconnect=False,
+                        connect_timeout=int(CONNECT_S),
+                        ping_interval=_NEVER_S,  # rule 2 is kept here
+                        error_cb=client.on_error,
+                        closed_cb=client.on_closed,
+                        **told.options,
+                    )
+            except (*_FAILURES, NoTls) as error:
+                self._end(client)
+                self._why = f"{server}: {words_of(error)}"
+                if (to_do := lasting(error)) is not None:
+                    raise OperatorError(f"NATS at {server} refuses this node: {words_of(error)}: {to_do}") from error
+                continue
+            client.is_up = True
+            client.when_closed = functools.partial(self._drop, client, "the connection was lost")
+            self._client = client
+            self._lost.clear()
+            for callback in self._on_connected:
+                callback()
+            return
+        raise EngineAway(f"NATS cannot be reached: {self._why}")
+
+    async def _keep(self) -> None:
+        while True:
+            if self._client is None:
+                with suppress(EngineAway, OperatorError):  # a password that is being changed there
+                    await self._connect()
+            else:
+                await self._ping(self._client)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S if self._client is None else PING_EVERY_S):
+                    await self._lost.wait()
+            if self._lost.is_set():
+                self._lost.clear()
+
+    async def _ping(self, client: _Client) -> None:
+        try:
+            async with asyncio.timeout(PING_WAIT_S):
+                await client.rtt(timeout=_NEVER_S)
+        except _FAILURES as error:
+            self._drop(client, "it does not answer" if isinstance(error, TimeoutError) else words_of(error))
+
+    def _drop(self, client: _Client, why: str) -> None:
+        """Let go of a client, at once."""
+        if client is not self._client:
+            return
+        self._client, self._why = None, why
+        now = asyncio.get_running_loop().time()
+        for waits in self._waiting:
+            waits.reschedule(now)
+        for inbox in self._inboxes:
+            inbox.messages.put_nowait(None)
+        self._inboxes.clear()
+        self._lost.set()
+        self._end(client)
+
+    def _end(self, client: _Client) -> None:
+        client.when_closed = None
+        client.abort()
+        task = asyncio.create_task(client.let_go(), name="nats end")
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+
+class _Client(Client):
+    """A client of nats-py that is used once."""
+
+    def __init__(self, told: Shown, *, wants_tls: bool) -> None:
+        super().__init__()
+        self._public_nkey = told.public_nkey  # nats-py sets it where it reads the seed itself, with a library more
+        self._wants_tls = wants_tls
+        self.is_up = False
+        self.when_closed: Callable[[], None] | None = None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the server said of itself."""
+        return self._server_info
+
+    async def on_error(self, error: Exception) -> None:
+        """End the attempt to connect at its first error: nats-py would try on."""
+        if not self.is_up:
+            raise error
+
+    async def on_closed(self) -> None:
+        """Tell that it is closed."""
+        if self.when_closed is not None:
+            self.when_closed()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._wants_tls and not info.get("tls_required"):  # rule 4
+            raise NoTls
+        await super()._process_info(info, initial_connection)
+
+    def abort(self) -> None:
+        """Cut the connection: ``close`` waits until a server that stands still has taken all."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def let_go(self) -> None:
+        """End the tasks of the client."""
+        with suppress(*_FAILURES):
+            async with asyncio.timeout(CONNECT_S):
+                await self.close()
+
+
+def words_of(error: BaseException) -> str:
+    """Return what was said, in one line."""
+    if isinstance(error, NoTls):
+        return "it offers no TLS"
+    if isinstance(error, TimeoutError):
+        return f"it did not answer within {CONNECT_S:g} s"
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(said.removeprefix("nats: ").strip("'\" ").split())
+
+
+def lasting(error: BaseException) -> str | None:
+    """Return what to do about an error that does not pass by itself; None: it may."""
+    said = words_of(error).lower()
+    if isinstance(error, NoTls):
+        return "set up TLS there, or name it nats:// in WAVSTREAM_CLUSTER__NATS_URL"
+    if "authorization violation" in said or "user authentication" in said or "account authentication" in said:
+        return "look at WAVSTREAM_CLUSTER__USER and __PASSWORD, __TOKEN, __CREDENTIALS_FILE or __NKEY_FILE"
+    if "certificate" in said or "ssl" in said or "tls" in said:
+        return "look at WAVSTREAM_CLUSTER__TLS_CA, __TLS_CERT and __TLS_KEY, and name it tls:// in __NATS_URL"
+    return None

@@ -1,0 +1,251 @@
+"""Whose each session is: this node's claims, and what it hears of those of the others.
+
+1. A write whose answer does not come may count. The entry is read before anything else is done; what stands there and
+   is word for word what was to be written is a success.
+2. What is written of one session is written in turn.
+3. While the engine is away, a session that nobody has is this node's after ``claim_wait_s``. Its entry is made later;
+   whoever has made one by then has the session, and it is lost here as any other that was taken.
+4. An entry of ours that nobody has deleted and that is gone, since NATS has lost what it had, is made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
+from wavstream.cluster.ownership import (
+    PREFIX,
+    Kind,
+    Owned,
+    Ownership,
+    Start,
+    Write,
+    decode_owned,
+    key_of,
+    shard_of,
+)
+from wavstream.sessions.keyed_locks import KeyedLocks
+
+RETRY_S = 0.2
+
+log = structlog.get_logger(__name__)
+
+LostCallback = Callable[[Owned], None]
+"""Is told, on the loop, who has a session that was ours; it must not wait."""
+
+
+class Owners:
+    """All sessions of the cluster, and who has them. ``start`` before all else."""
+
+    def __init__(self, table: Table, *, node: str, shards: int, claim_wait_s: float) -> None:
+        self._table = table
+        self._node = node
+        self._shards = shards
+        self._claim_wait_s = claim_wait_s
+        self._ownership = Ownership(node)
+        self._locks = KeyedLocks()
+        self._unwritten: dict[str, Owned] = {}
+        """Ours, and not in the table yet (rule 3)."""
+        self._releasing: set[str] = set()
+        """Keys of ours that are being deleted by ourselves (rule 4)."""
+        self._on_lost: list[LostCallback] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Read whose each session is, and hear what changes; raise EngineAway."""
+        await self._table.watch(PREFIX, self._changed)
+
+    async def stop(self) -> None:
+        """Write nothing more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- what is known -----------------------------------------------------------------------------------------
+
+    def owner(self, session_id: str) -> Owned | None:
+        """Return who has the session, dead or alive; None: nobody, as far as is known here."""
+        return self._ownership.owner(session_id) or self._unwritten.get(session_id)
+
+    def is_own(self, session_id: str) -> bool:
+        """Return whether this node has it."""
+        return (owned := self.owner(session_id)) is not None and owned.node == self._node
+
+    def of_node(self, name: str) -> Iterator[Owned]:
+        """Yield the sessions of a node."""
+        yield from self._ownership.of_node(name)
+        if name == self._node:
+            yield from tuple(self._unwritten.values())
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many sessions each node has in the table."""
+        return self._ownership.counts()
+
+    @property
+    def unwritten(self) -> int:
+        """How many sessions are this node's for as long as the engine is away (rule 3)."""
+        return len(self._unwritten)
+
+    def on_lost(self, callback: LostCallback) -> None:
+        """Call this when another node has taken a session from this one."""
+        self._on_lost.append(callback)
+
+    # ---- what is asked for -------------------------------------------------------------------------------------
+
+    async def claim(self, session_id: str, app_id: str | None) -> Owned:
+        """Make the session ours if nobody has it, and return who has it; waits for the engine (rule 3)."""
+        if (owned := self.owner(session_id)) is not None:
+            return owned
+        give_up = asyncio.get_running_loop().time() + self._claim_wait_s
+        async with self._locks.of(session_id):
+            while (owned := self.owner(session_id)) is None:
+                write = self._ownership.claim(session_id, app_id, self._shard(session_id))
+                try:
+                    await self._put(write)
+                except EntryChanged:
+                    continue  # who has it was read
+                except EngineAway:
+                    if asyncio.get_running_loop().time() >= give_up:
+                        return self._claim_later(write)
+                    await asyncio.sleep(RETRY_S)
+            return owned
+
+    async def take(self, owned: Owned) -> Owned:
+        """Make a session ours that ``owned`` says somebody has; raise EntryChanged if it is so no more, EngineAway."""
+        async with self._locks.of(owned.session_id):
+            return await self._change(owned, self._ownership.take(owned, self._shard(owned.session_id)))
+
+    async def note_joined(
+        self, session_id: str, starts: Mapping[str, Start], tails: Mapping[int, tuple[int, int]]
+    ) -> Owned:
+        """Write from where on we go on with the session's journals; raise EntryChanged if it is ours no more."""
+        async with self._locks.of(session_id):
+            owned = self._own(session_id)
+            return await self._change(owned, self._ownership.joined(owned, starts, tails))
+
+    async def note_stored(self, session_id: str) -> Owned:
+        """Write that all that those before us had is in the bucket; raise EntryChanged, EngineAway."""
+        async with self._locks.of(session_id):
+            owned = self._own(session_id)
+            return await self._change(owned, self._ownership.stored(owned))
+
+    async def release(self, session_id: str) -> None:
+        """Delete the session's entry if it is ours, however long the engine is away."""
+        async with self._locks.of(session_id):
+            self._unwritten.pop(session_id, None)
+            key = key_of(session_id)
+            self._releasing.add(key)
+            try:
+                while self._ownership.is_own(session_id):
+                    try:
+                        await self._delete(key, self._ownership.revision(session_id))
+                    except EngineAway:
+                        await asyncio.sleep(RETRY_S)
+            finally:
+                self._releasing.discard(key)
+
+    # ---- within ------------------------------------------------------------------------------------------------
+
+    def _shard(self, session_id: str) -> int:
+        return shard_of(session_id, self._shards)
+
+    def _own(self, session_id: str) -> Owned:
+        owned = self._ownership.owner(session_id)
+        if owned is None or owned.node != self._node:
+            raise EntryChanged(key_of(session_id))
+        return owned
+
+    async def _change(self, owned: Owned, write: Write) -> Owned:
+        if self._ownership.owner(owned.session_id) != owned:
+            raise EntryChanged(write.key)
+        await self._put(write)
+        return decode_owned(write.value)
+
+    async def _put(self, write: Write) -> None:
+        try:
+            revision = await self._table.put(write.key, write.value, after=write.after)
+        except (EngineAway, EntryChanged):  # rule 1
+            entry = await self._table.get(write.key)
+            self._changed(entry)
+            if entry.value != write.value:
+                raise
+        else:
+            self._changed(Entry(write.key, write.value, revision))
+
+    async def _delete(self, key: str, revision: int) -> None:
+        try:
+            await self._table.delete(key, after=revision)
+        except (EngineAway, EntryChanged):  # rule 1
+            entry = await self._table.get(key)
+            self._changed(entry)
+        else:
+            self._changed(Entry(key, b"", 0))
+
+    def _claim_later(self, write: Write) -> Owned:
+        owned = decode_owned(write.value)
+        log.warning("session_claimed_later", session_id=owned.session_id, app_id=owned.app_id)
+        self._unwritten[owned.session_id] = owned
+        self._spawn(self._write_later(owned))
+        return owned
+
+    async def _write_later(self, owned: Owned) -> None:
+        """Make an entry of ours once the engine is back (rules 3 and 4)."""
+        write = self._ownership.again(owned)
+        while True:
+            async with self._locks.of(owned.session_id):
+                if owned.session_id not in self._unwritten:
+                    return  # it is over
+                try:
+                    await self._put(write)
+                except EntryChanged:
+                    now = self._ownership.owner(owned.session_id)
+                except EngineAway:
+                    now = None
+                else:
+                    self._unwritten.pop(owned.session_id, None)
+                    return
+                if now is not None:
+                    self._unwritten.pop(owned.session_id, None)
+                    if now.node != self._node:
+                        self._lost(now)
+                    return
+            await asyncio.sleep(RETRY_S)
+
+    def _changed(self, entry: Entry) -> None:
+        try:
+            change = self._ownership.apply(entry)
+        except msgspec.DecodeError as error:
+            log.error("cluster_entry_unreadable", key=entry.key, error=str(error))
+            return
+        if change is None or change.before is None:
+            return
+        if change.kind is Kind.LOST and change.now is not None:
+            self._lost(change.now)
+        elif change.kind is Kind.FREED and entry.key not in self._releasing:  # rule 4
+            log.warning("session_entry_gone", session_id=change.session_id)
+            self._unwritten[change.session_id] = change.before
+            self._spawn(self._write_later(change.before))
+
+    def _lost(self, owned: Owned) -> None:
+        log.warning("session_lost", session_id=owned.session_id, app_id=owned.app_id, node=owned.node)
+        for callback in self._on_lost:
+            try:
+                callback(owned)
+            except Exception:
+                log.exception("node_callback_failed", node=owned.node)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="session entry")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("session_entry_not_written", exc_info=error)
