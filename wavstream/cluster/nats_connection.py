@@ -3,7 +3,8 @@
 1. The reconnecting of nats-py is off. It keeps what is written meanwhile and sends it later, it ends for good at some
    errors, and it waits for a server that stands still before it lets go of it. A connection that is lost is dropped
    here, and a new client is made, at the next server.
-2. A server that has not answered a ping within ``PING_WAIT_S`` is lost, also where its connection still stands.
+2. A server that has not answered a ping within ``PING_WAIT_S``, nor said anything else, is lost, also where its
+   connection still stands.
 3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
 4. With ``tls://`` nothing is said to a server that offers no TLS.
 """
@@ -227,11 +228,15 @@ class Connection:
                 self._lost.clear()
 
     async def _ping(self, client: _Client) -> None:
+        heard = client.stats["in_msgs"]
         try:
             async with asyncio.timeout(PING_WAIT_S):
                 await client.rtt(timeout=_NEVER_S)
+        except TimeoutError:
+            if client.stats["in_msgs"] == heard:  # else it is only slow, and to begin anew would make it slower
+                self._drop(client, "it does not answer")
         except _FAILURES as error:
-            self._drop(client, "it does not answer" if isinstance(error, TimeoutError) else words_of(error))
+            self._drop(client, words_of(error))
 
     def _drop(self, client: _Client, why: str) -> None:
         """Let go of a client, at once."""
