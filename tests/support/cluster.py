@@ -52,6 +52,7 @@ class Cluster:
         async def begin(name: str) -> None:
             self.nodes[name] = self.made(name, **more)
             self.clients[name] = await self.nodes[name].start()
+            self.clients[name].http.follow_redirects = True  # to the bucket
 
         await asyncio.gather(*(begin(name) for name in names or self.names))
 
@@ -73,6 +74,7 @@ class Cluster:
     async def stop(self, name: str) -> int:
         """End a node as an operator does; return the exit code."""
         code = await self.nodes[name].end(signal.SIGTERM)
+        print(name, *self.nodes[name].last_words, sep="\n")  # seen where a test fails
         await self._forget(name)
         return code
 

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import itertools
+<<<<<<< HEAD
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+=======
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+>>>>>>> c-b
 
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
 from wavstream.cluster.engine import EngineAway, Entry
 from wavstream.cluster.jetstream import JetStream
+<<<<<<< HEAD
+=======
+from wavstream.cluster.membership import NodeState
+from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.owners import Owners
+
+T = TypeVar("T")
+>>>>>>> c-b
 
 _numbers = itertools.count(1)
 
@@ -56,6 +70,7 @@ class Told:
         await until(lambda: self.values() == values)
 
 
+<<<<<<< HEAD
 async def written(write: Callable[[], Any]) -> Any:
     """Return what a write is answered; while the engine is away it is written again, the same."""
 
@@ -66,3 +81,59 @@ async def written(write: Callable[[], Any]) -> Any:
             return None
 
     return (await until(tried))[0]
+=======
+async def written(write: Callable[[], Awaitable[T]]) -> T:
+    """Return what a write is answered; while the engine is away it is written again, the same."""
+    answers: list[T] = []
+
+    async def tried() -> bool:
+        with suppress(EngineAway):
+            answers.append(await write())
+        return bool(answers)
+
+    await until(tried)
+    return answers[0]
+
+
+def a_node(name: str, **more: Any) -> NodeState:
+    """Return what a node says of itself."""
+    told = {"installation": f"of {name}", "address": "10.0.0.1:8090", "version": "0"} | more
+    return NodeState(name=name, **told)
+
+
+@asynccontextmanager
+async def living(
+    nats: NatsServer | NatsCluster, node: str, *, name: str, is_killed: bool = False, **more: Any
+) -> AsyncIterator[NodeLife]:
+    """Let a node live in a cluster of this name; ``is_killed``: it does not leave at the end."""
+    async with connected(nats, name=name, node=node) as engine:
+        life = NodeLife(engine.table, state=a_node(node), lease_s=2.0, **(_CALM | more))
+        await life.start()
+        try:
+            yield life
+        finally:
+            if is_killed:
+                life.leave = _nothing  # type: ignore[method-assign]
+            await life.stop()
+
+
+async def _nothing() -> None:
+    pass
+
+
+_CALM: dict[str, Any] = {"load": lambda: 0.25, "is_draining": lambda: False}
+
+
+@asynccontextmanager
+async def owning(
+    nats: NatsServer | NatsCluster, node: str, *, name: str, claim_wait_s: float = 5.0
+) -> AsyncIterator[Owners]:
+    """Let a node own sessions in a cluster of this name."""
+    async with connected(nats, name=name, node=node) as engine:
+        owners = Owners(engine.table, node=node, shards=4, claim_wait_s=claim_wait_s)
+        await owners.start()
+        try:
+            yield owners
+        finally:
+            await owners.stop()
+>>>>>>> c-b
