@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import itertools
-<<<<<<< HEAD
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
-=======
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
->>>>>>> c-b
 
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
 from wavstream.cluster.engine import EngineAway, Entry
 from wavstream.cluster.jetstream import JetStream
-<<<<<<< HEAD
-=======
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
 
 T = TypeVar("T")
->>>>>>> c-b
 
 _numbers = itertools.count(1)
 
@@ -70,18 +61,6 @@ class Told:
         await until(lambda: self.values() == values)
 
 
-<<<<<<< HEAD
-async def written(write: Callable[[], Any]) -> Any:
-    """Return what a write is answered; while the engine is away it is written again, the same."""
-
-    async def tried() -> tuple[Any] | None:
-        try:
-            return (await write(),)
-        except EngineAway:
-            return None
-
-    return (await until(tried))[0]
-=======
 async def written(write: Callable[[], Awaitable[T]]) -> T:
     """Return what a write is answered; while the engine is away it is written again, the same."""
     answers: list[T] = []
@@ -136,4 +115,3 @@ async def owning(
             yield owners
         finally:
             await owners.stop()
->>>>>>> c-b
