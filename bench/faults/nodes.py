@@ -1,4 +1,4 @@
-"""Three nodes of a cluster and what they stand on, each a real process: NATS, PostgreSQL, and a server that speaks S3."""
+"""Three nodes of a cluster and what they stand on, each a real process: NATS, PostgreSQL and a server of S3."""
 
 from __future__ import annotations
 

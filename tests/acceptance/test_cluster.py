@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.test_all_workers import metrics
-from tests.support.cluster import cluster, owner_of
+from tests.support.nodes import cluster, owner_of
 from tests.support.recorder import hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak

@@ -41,7 +41,7 @@ def are_free(*ports: int) -> bool:
 def elsewhere(block: str) -> str:
     """Return the block with ports that are free: the last digits of some are the number of a node."""
     for prefix, mine in PREFIXES.items():
-        block = re.sub(rf"(?<!\d){prefix}(?=[123$](?!\d))", mine, block)
+        block = re.sub(rf"(?<!\d){prefix}(?=[123](?!\d)|\$)", mine, block)
     for port, mine in WEED_PORTS.items():
         block = re.sub(rf"(?<!\d){port}(?!\d)", mine, block)
     return block

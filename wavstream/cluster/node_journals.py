@@ -7,6 +7,7 @@ once that is there.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from wavstream.catalog.catalog import Catalog
@@ -18,6 +19,7 @@ from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
@@ -26,6 +28,9 @@ from wavstream.removals import Removals
 from wavstream.sessions.registry import Sessions
 from wavstream.settings.cluster import ClusterSettings
 from wavstream.storage.object_store import ObjectStore
+
+FLUSH_S = 5.0
+"""How long a stop waits for the engine to take the end of all journals."""
 
 
 class NodeJournals:
@@ -55,7 +60,6 @@ class NodeJournals:
         self._store = store
         self._folder = folder
         self._rows = rows
-        self._tasks: list[asyncio.Task[None]] = []
         self._joiner = Joiner(engine_log, node=node, store=store, folder=folder, spool=spool)
         self.aside = KeptAside(folder, rows=rows, removals=removals)
         self.body: Body | None = None
@@ -103,19 +107,18 @@ class NodeJournals:
             recovery=recovery,
         )
         recovery.ask_first(self.take_overs.ask)
+        sessions.slot_of = partial(shard_of, shards=self._settings.shards)
 
-    def start(self) -> None:
-        """Begin what goes on beside everything else."""
+    async def run(self) -> None:
+        """Do what goes on beside everything else, until cancelled."""
         work = [self.take_overs.run, self.aside.run, *([self.body.run] if self.body is not None else [])]
-        self._tasks = [asyncio.create_task(each(), name="journals of the cluster") for each in work]
+        await asyncio.gather(*(each() for each in work))
 
     async def stop(self) -> None:
-        """End all of it; what is written later is not copied."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Copy what was written, then nothing more."""
         if hasattr(self, "take_overs"):
             await self.take_overs.stop()
+        await self.copier.flush(FLUSH_S)
         await self.copier.stop()
 
     @property

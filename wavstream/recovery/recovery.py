@@ -55,7 +55,7 @@ from wavstream.workers.boundary import Alone, Boundary
 log = structlog.get_logger(__name__)
 
 AskFirst = Callable[[str, str, Sequence[str]], Awaitable[Taken | None]]
-"""Makes a session (app, id) ours of which there are these journals, or raises TakenElsewhere: they are not ours any more."""
+"""Makes a session (app, id) ours of which there are these journals; raises TakenElsewhere if they are not any more."""
 
 MADE_AGAIN = "recordings made again"
 """What worker 0 asks the others before it takes a row without a file for lost."""

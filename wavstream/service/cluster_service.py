@@ -22,27 +22,38 @@ import structlog
 
 from wavstream import __version__
 from wavstream.access.secret_box import derive
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.nodes import Nodes as Rows
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.jetstream import JetStream
 from wavstream.cluster.load import place_for
 from wavstream.cluster.membership import NodeState
+from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.start_checks import check_driver, check_settings
 from wavstream.errors import DependencyError, OperatorError
 from wavstream.metrics import MetricSample
+from wavstream.recorder.publisher import Publisher
+from wavstream.recorder.recorder import Recorder
+from wavstream.recovery.recovery import Recovery
+from wavstream.removals import Removals
 from wavstream.service.cluster_metrics import cluster_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.sessions.load import Load
+from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
 from wavstream.storage.links import LinkKeys, derived_link_keys
+from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.secret_file import read_or_create
 
 UNUSED_S = 10.0
 """How long a claim may be without anything of its session."""
+COPIED_S = 5.0
+"""How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
 _LOOK_S = 5.0
 _FIRST_LOOK_S = 1.0
 
@@ -64,6 +75,7 @@ class ClusterService:
         self.engine: JetStream
         self.life: NodeLife
         self.owners: Owners
+        self.journals: NodeJournals
         self._unused_since: dict[str, float] = {}
 
     def check(self) -> None:
@@ -111,6 +123,30 @@ class ClusterService:
         except EngineAway as error:
             raise OperatorError(f"NATS does not answer ({error}): look at its servers, then start again") from error
 
+    def make_journals(self, folder: DataFolder, *, rows: Rows, store: ObjectStore | None, removals: Removals) -> None:
+        """Make what copies the journals; what is written from now on may be handed to it."""
+        self.journals = NodeJournals(
+            self._settings.cluster,
+            engine_log=self.engine.log,
+            node=self.node,
+            owners=self.owners,
+            life=self.life,
+            store=store,
+            folder=folder.journal,
+            spool=folder.spool,
+            rows=rows,
+            removals=removals,
+        )
+
+    def attach(
+        self, *, catalog: Catalog, publisher: Publisher, recorder: Recorder, sessions: Sessions, recovery: Recovery
+    ) -> None:
+        """Have sessions of dead nodes recorded on here."""
+        self.journals.attach(
+            catalog=catalog, publisher=publisher, recorder=recorder, sessions=sessions, recovery=recovery
+        )
+        self.nodes.takes_over_by(self.journals.take_overs.take)
+
     def owner_of(self, session_id: str) -> Owner | None:
         """Return who has a session, as rows know it."""
         owned = self.owners.owner(session_id)
@@ -155,12 +191,18 @@ class ClusterService:
                 await asyncio.gather(doing, return_exceptions=True)
 
     async def leave(self) -> None:
-        """Say that this node takes nothing any more, so that others take what it had at once."""
-        if hasattr(self, "life"):
-            await self.life.leave()
+        """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
+        if not hasattr(self, "life") or self.life.has_left:
+            return
+        if hasattr(self, "journals") and not await self.journals.copier.flush(COPIED_S):
+            log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+        await self.life.leave()
 
     async def stop(self) -> None:
         """Let go of everything; also after a start that failed."""
+        await self.leave()
+        if hasattr(self, "journals"):
+            await self.journals.stop()
         await self.nodes.close()
         if hasattr(self, "life"):
             await self.life.stop()
@@ -182,8 +224,9 @@ class ClusterService:
                 if now_s - self._unused_since[session_id] < UNUSED_S:
                     continue
                 with suppress(EngineAway, DependencyError):
-                    if not await has_rows(session_id) and session_id not in used():
-                        await self.owners.release(session_id)
+                    if await has_rows(session_id) or session_id in used() or not await self.journals.clear(session_id):
+                        continue
+                    await self.owners.release(session_id)
 
 
 async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:

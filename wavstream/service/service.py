@@ -103,6 +103,8 @@ log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+LEAVE_S = 3.0
+"""How long a node that goes waits for its journals to be written, and for what was stopped to have its file."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -201,8 +203,7 @@ class Service:
             self._closing.push_async_callback(self.cluster.stop)
             await self.cluster.connect(self.folder, master=master)
             self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
-            self.catalog.recordings.are_of(self._rows_of)
-            self.catalog.uploads.are_of(self.cluster.node)
+            self.cluster.make_journals(self.folder, rows=self._rows_of, store=self.stores.first, removals=removals)
         digests = KeyDigests(master)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording_options)
         expiry = Expiry(
@@ -232,6 +233,7 @@ class Service:
                 url_of=self.public_urls.of,
                 reserve_file=reserve_file,
                 now=self._wall,
+                on_in_store=lambda recording_id: self.recorder.leases.stored(recording_id),
             )
             self._closing.push_async_callback(self.uploads.stop)
             if self.begins_server:
@@ -249,6 +251,7 @@ class Service:
             segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
             removals=removals,
+            copy=None if self.cluster is None else self.cluster.journals.copier.put,
         )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
@@ -409,6 +412,14 @@ class Service:
             is_again=self._place is not None and self._place.start.is_again,
         )
         self.boundary.answers(MADE_AGAIN, self.recovery.answer)
+        if self.cluster is not None:
+            self.cluster.attach(
+                catalog=self.catalog,
+                publisher=publisher,
+                recorder=self.recorder,
+                sessions=self.sessions,
+                recovery=self.recovery,
+            )
         self._gateway = GatewayCommands(
             commands,
             self.catalog.operations,
@@ -581,6 +592,7 @@ class Service:
             self._keep(watch.modes, "file modes")
         if self.cluster is not None:
             self._keep(functools.partial(self.cluster.do_once, sweep), "sweeper")
+            self._keep(self.cluster.journals.run, "journals of the cluster")
             self._keep(
                 functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
             )
@@ -601,6 +613,11 @@ class Service:
         """Begin the shutdown; in a cluster, return when the others may have what runs: it is copied, and they know."""
         self.begin_shutdown()
         if self.cluster is not None:
+            leases = self.recorder.leases
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await asyncio.gather(*(leases.flush(journal) for journal in leases.journals()))
+                    await self.recorder.settle(LEAVE_S)
             await self.cluster.leave()
 
     async def _hand_over(self) -> None:
@@ -634,7 +651,9 @@ class Service:
         return self.boundary.index == 0 or self.cluster is not None
 
     def _sessions_here(self) -> set[str]:
-        return self.sessions.ids() | {recording.row.session_id for recording in self.recorder}
+        assert self.cluster is not None
+        live = {recording.row.session_id for recording in self.recorder}
+        return self.sessions.ids() | live | self.cluster.journals.sessions
 
     async def _has_rows(self, session_id: str) -> bool:
         """Return whether recordings of the session wait here for their files, or these for the bucket."""
