@@ -1,7 +1,7 @@
 # Run it with a key of your own and a volume for the recordings:
 #   docker build -t wavstream .
 #   docker run -p 8080:8080 -v recordings:/data -e WAVSTREAM_API_KEY=... wavstream
-# It has what a bucket and PostgreSQL need (docs/stores.md).
+# It has what a bucket (docs/stores.md), PostgreSQL and a cluster need.
 # For streams in G.722, Opus or AMR-WB (docs/codecs.md) make an image FROM it, with PyAV:
 #   USER root
 #   RUN pip --python /opt/wavstream install av

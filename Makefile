@@ -107,7 +107,7 @@ pictures: $(VENV)/.installed-dev
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11
 lock: $(VENV)/.installed-build
 	@$(LOCK) $(ARGS) pyproject.toml --all-extras --group build -o requirements/dev.lock
-	@$(LOCK) pyproject.toml --extra postgres --extra store -c requirements/dev.lock -o requirements/server.lock
+	@$(LOCK) pyproject.toml --extra cluster --extra postgres --extra store -c requirements/dev.lock -o requirements/server.lock
 	@$(LOCK) --group build -c requirements/dev.lock -o requirements/build.lock
 
 # A stamp is newer than pyproject.toml and its lock once its packages are in.

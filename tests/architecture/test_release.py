@@ -51,7 +51,7 @@ def declared() -> dict[str, list[Requirement]]:
     """By lock, what pyproject.toml names that has to be in it."""
     project = PROJECT["project"]
     more = project["optional-dependencies"]
-    server = project["dependencies"] + more["store"] + more["postgres"]
+    server = project["dependencies"] + more["store"] + more["postgres"] + more["cluster"]
     build = PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]
     extras = [one for extra in project["optional-dependencies"].values() for one in extra]
     names = {"server": server, "build": build, "dev": server + build + extras}

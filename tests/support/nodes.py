@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +17,7 @@ from tests.support.postgres import lent_catalog
 from tests.support.recorder import Recorder, ServerProcess
 from tests.support.waiting import until
 from tests.support.weed import Weed
+from wavstream.settings import variable
 
 MASTER_KEY = "the same on all nodes of this test, 0123456789abcdef"
 
@@ -50,6 +54,16 @@ class Cluster:
             self.clients[name] = await self.nodes[name].start()
 
         await asyncio.gather(*(begin(name) for name in names or self.names))
+
+    def run(self, name: str, *words: str) -> str:
+        """Run a command on a node's data folder, beside it; return what it said."""
+        given = {variable(key.replace("__", ".")): str(value) for key, value in self._settings.items()}
+        environment = {**os.environ, **given, "WAVSTREAM_DATA_DIR": str(self._folder / name)}
+        said = subprocess.run(
+            [sys.executable, "-m", "wavstream", *words], env=environment, capture_output=True, text=True, check=False
+        )
+        assert said.returncode == 0, said.stderr
+        return said.stdout
 
     async def kill(self, name: str) -> None:
         """End a node at once, as if its machine had died."""

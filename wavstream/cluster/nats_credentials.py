@@ -104,7 +104,7 @@ def _key(seed: str, file: Path, setting: str) -> Ed25519PrivateKey:
         raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
     except ValueError:
         raw = b""
-    is_seed = len(raw) == 36 and raw[0] & 0xF8 == _SEED and _crc(raw[:-2]) == raw[-2:]
+    is_seed = len(raw) == 36 and raw[0] & 0xF8 == _SEED and checksum(raw[:-2]) == raw[-2:]
     if not is_seed or (raw[0] & 0x07) << 5 | raw[1] >> 3 != _USER:
         raise _wrong(file, setting, "it has no seed of a user's nkey, which begins with SU")
     return Ed25519PrivateKey.from_private_bytes(raw[2:34])
@@ -112,12 +112,13 @@ def _key(seed: str, file: Path, setting: str) -> Ed25519PrivateKey:
 
 def _public(key: Ed25519PrivateKey) -> str:
     raw = bytes([_USER]) + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return base64.b32encode(raw + _crc(raw)).decode().rstrip("=")
+    return base64.b32encode(raw + checksum(raw)).decode().rstrip("=")
 
 
 def _signer(key: Ed25519PrivateKey) -> Callable[[str], bytes]:
     return lambda nonce: base64.b64encode(key.sign(nonce.encode()))
 
 
-def _crc(raw: bytes) -> bytes:
+def checksum(raw: bytes) -> bytes:
+    """Return the checksum that nkeys end with."""
     return binascii.crc_hqx(raw, 0).to_bytes(2, "little")

@@ -73,7 +73,7 @@ def answer_of(data: bytes) -> dict[str, Any]:
     if error is None:
         return dict(answer)
     refused = Refused(error)
-    if refused.status in (500, 503):
+    if refused.status == 503:
         raise EngineAway(f"NATS is away: {refused}") from refused
     raise refused
 

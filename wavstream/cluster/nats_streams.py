@@ -105,7 +105,8 @@ async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: 
                 ) from error
             await asyncio.sleep(RETRY_S)
         except Refused as refused:
-            is_passing = refused.code == _NO_PEERS  # those of a NATS that is being started come one after the other
+            # Those of a NATS that is being started come one after the other.
+            is_passing = refused.code == _NO_PEERS or (refused.status == 500 and refused.code != _ONE_SERVER)
             if not is_passing or asyncio.get_running_loop().time() > give_up:
                 raise OperatorError(_to_do(refused, connection, settings)) from refused
             await asyncio.sleep(RETRY_S)

@@ -7,6 +7,7 @@ once that is there.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from wavstream.catalog.catalog import Catalog
@@ -18,6 +19,7 @@ from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
@@ -26,7 +28,6 @@ from wavstream.removals import Removals
 from wavstream.sessions.registry import Sessions
 from wavstream.settings.cluster import ClusterSettings
 from wavstream.storage.object_store import ObjectStore
-
 
 FLUSH_S = 5.0
 """How long a stop waits for the engine to take the end of all journals."""
@@ -106,6 +107,7 @@ class NodeJournals:
             recovery=recovery,
         )
         recovery.ask_first(self.take_overs.ask)
+        sessions.slot_of = partial(shard_of, shards=self._settings.shards)
 
     async def run(self) -> None:
         """Do what goes on beside everything else, until cancelled."""

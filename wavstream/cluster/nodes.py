@@ -102,6 +102,8 @@ class Nodes:
         """Where relays are counted as connections that are open."""
         self.relayed = 0
         """Connections that were relayed to other nodes, since the start."""
+        self.refused = 0
+        """Connections that nobody took in time."""
         self._wait_s = wait_s
         self._life: NodeLife
         self._owners: Owners
@@ -115,7 +117,7 @@ class Nodes:
         self._answers: dict[str, Answer] = {}
         self._take_connection: TakeConnection | None = None
         self._is_open = False
-        self._refused: dict[str, float] = {}
+        self._refused_until: dict[str, float] = {}
         """Sessions that are refused, and until when (rule 4)."""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -158,6 +160,16 @@ class Nodes:
         await asyncio.gather(*tasks, *(link.close() for link in self._links.values()), return_exceptions=True)
         self._links.clear()
 
+    @property
+    def relays(self) -> int:
+        """How many connections are relayed to others now."""
+        return len(self._relays)
+
+    @property
+    def strangers(self) -> int:
+        """How many callers did not know the key, since the start."""
+        return 0 if self._door is None else self._door.refused
+
     # ---- whose a session is ------------------------------------------------------------------------------------
 
     @property
@@ -186,10 +198,10 @@ class Nodes:
         owned = self._owners.owner(session_id)
         if owned is not None and owned.node == self.name and not self._life.has_left:
             return
-        if (until_s := self._refused.get(session_id)) is not None:
+        if (until_s := self._refused_until.get(session_id)) is not None:
             if asyncio.get_running_loop().time() < until_s:
                 raise NodeUnavailable
-            del self._refused[session_id]
+            del self._refused_until[session_id]
         nobodys = owned is None or owned.node == self.name
         raise Elsewhere(SessionPlace(NOBODY if nobodys or owned is None else self._number(owned.node), session_id))
 
@@ -249,6 +261,7 @@ class Nodes:
             if await self._find_place(place, going):
                 return
             log.warning("node_unavailable", session_id=place.session_id, node=self._node_of(place.session_id))
+            self.refused += 1
             self._refuse(place.session_id)
             self._take_here(going)
         except Exception:
@@ -346,8 +359,8 @@ class Nodes:
 
     def _refuse(self, session_id: str) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._refused = {each: until_s for each, until_s in self._refused.items() if until_s > now_s}
-        self._refused[session_id] = now_s + REFUSED_S
+        self._refused_until = {each: until_s for each, until_s in self._refused_until.items() if until_s > now_s}
+        self._refused_until[session_id] = now_s + REFUSED_S
 
     # ---- what other nodes want ---------------------------------------------------------------------------------
 

@@ -281,7 +281,7 @@ class TakeOvers:
             session.recordings.by_id.clear()
             session.notes.is_recording = False
             session.legs.begin_anew()
-            self._sessions.forget(session)
+            self._sessions.drop_if_over(session, is_lost=True)
             for stream in streams:
                 stream.forget_frames()
                 stream.handle.close(SERVICE_RESTART, "another node has the call now: connect again")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -36,10 +36,12 @@ from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.start_checks import check_driver, check_settings
 from wavstream.errors import DependencyError, OperatorError
+from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
+from wavstream.service.cluster_metrics import cluster_metrics
 from wavstream.service.data_folder import DataFolder
 from wavstream.sessions.load import Load
 from wavstream.sessions.registry import Sessions
@@ -162,6 +164,10 @@ class ClusterService:
         self.load = lambda: max(load.ratio, disk_share())
         self.is_draining = lambda: load.is_draining
         self.nodes.places_new_by(place)
+
+    def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
+        """Return what reads the metrics of the cluster."""
+        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""

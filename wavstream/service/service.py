@@ -571,6 +571,8 @@ class Service:
                 drain=self.drain,
             )
         )
+        if self.cluster is not None:
+            self.metrics.add(self.cluster.read_metrics())
         self.recovery.defer_streams()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")

@@ -79,6 +79,7 @@ class Sessions:
         """Whether there is room for more streams."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
+        self.slot_of: Callable[[str], int] | None = None  # what comes of a tail together is visited together
         self._limits = limits
         self._recorder = recorder
         self._writer = writer
@@ -167,18 +168,15 @@ class Sessions:
             self._made += 1
             self._listed_us = session.listed_us = max(now_us, self._listed_us + 1)
             self._sessions[app_id, session_id] = session
-            min(self.slots, key=len)[session] = None
+            slots = self.slots if self.slot_of is None else [self.slots[self.slot_of(session_id) % TICK_SLOTS]]
+            min(slots, key=len)[session] = None
             self._untold.add(session)
         return session
 
-    def drop_if_over(self, session: Session) -> None:
-        """Forget a session that nothing keeps."""
-        if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
+    def drop_if_over(self, session: Session, *, is_lost: bool = False) -> None:
+        """Forget a session that nothing keeps, or that ``is_lost`` to another node, whatever it is doing."""
+        if (session.is_over or is_lost) and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
-
-    def forget(self, session: Session) -> None:
-        """Forget a session, whatever it is doing: another node has it."""
-        self._drop(session)
 
     def all_left_out(self) -> dict[str, int]:
         """Return what calls had no room for since the start of the server, by what it is."""
@@ -399,7 +397,4 @@ class Sessions:
         self.reading.pause(full)
         for session in self._sessions.values():
             for stream in session.streams:
-                if full:
-                    stream.handle.pause_reading()
-                else:
-                    stream.handle.resume_reading()
+                (stream.handle.pause_reading if full else stream.handle.resume_reading)()
