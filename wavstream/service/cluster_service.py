@@ -95,7 +95,10 @@ class ClusterService:
         settings = self._settings
         installation = await asyncio.to_thread(_installation, folder)
         await self.nodes.listen(settings.cluster.listen, key=preamble.key_of(master))
-        self.engine = await JetStream.connect(settings.cluster, node=self.node)
+        try:
+            self.engine = await JetStream.connect(settings.cluster, node=self.node)
+        except OperatorError as error:
+            raise _tried_again(error) if isinstance(error.__cause__, EngineAway) else error
         state = NodeState(
             name=self.node,
             installation=installation,
@@ -121,7 +124,9 @@ class ClusterService:
             await self.owners.start()
             await self.life.start()
         except EngineAway as error:
-            raise OperatorError(f"NATS does not answer ({error}): look at its servers, then start again") from error
+            raise _tried_again(
+                OperatorError(f"NATS does not answer ({error}): look at its servers, then start again")
+            ) from error
 
     def make_journals(self, folder: DataFolder, *, rows: Rows, store: ObjectStore | None, removals: Removals) -> None:
         """Make what copies the journals; what is written from now on may be handed to it."""
@@ -227,6 +232,12 @@ class ClusterService:
                     if await has_rows(session_id) or session_id in used() or not await self.journals.clear(session_id):
                         continue
                     await self.owners.release(session_id)
+
+
+def _tried_again(error: OperatorError) -> OperatorError:
+    """Have whoever starts servers try again by himself: what is started with NATS need not wait for it."""
+    error.exit_code = 1
+    return error
 
 
 async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:
