@@ -103,7 +103,7 @@ class ClusterService:
             name=self.node,
             installation=installation,
             address=self._reached_at,
-            url=settings.base_url,
+            url=settings.media_url,
             version=__version__,
         )
         self.owners = Owners(
@@ -156,6 +156,15 @@ class ClusterService:
         """Return who has a session, as rows know it."""
         owned = self.owners.owner(session_id)
         return None if owned is None else Owner(owned.node, owned.epoch)
+
+    def media_url_of(self, session_id: str | None) -> str | None:
+        """Return the start of media URLs at the node that has a session, or this one's if none has; None: none opens.
+
+        So what is streamed by that URL comes to its node by itself.
+        """
+        owned = None if session_id is None else self.owners.owner(session_id)
+        state = None if owned is None else self.life.state_of(owned.node)
+        return (self._settings.media_url if state is None else state.url) or None
 
     def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
         """Tell the others how loaded this node is, and have them take new sessions while it takes none."""

@@ -492,6 +492,7 @@ class Service:
             page_limit=settings.limits.page_size,
             link_ttl_s=settings.links.ttl_s,
             trusted_proxies=settings.trusted_proxies,
+            media_urls=None if self.cluster is None else self.cluster.media_url_of,
             cors_origins=settings.cors_origins,
         )
         facades = FacadeDependencies(
