@@ -98,7 +98,9 @@ class ClusterService:
         try:
             self.engine = await JetStream.connect(settings.cluster, node=self.node)
         except OperatorError as error:
-            raise _tried_again(error) if isinstance(error.__cause__, EngineAway) else error
+            if isinstance(error.__cause__, EngineAway):
+                _tried_again(error)
+            raise
         state = NodeState(
             name=self.node,
             installation=installation,
