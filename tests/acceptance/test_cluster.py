@@ -184,7 +184,7 @@ async def test_an_owner_that_stands_still_is_waited_for_and_then_who_asks_is_tol
             answer = await nodes["b"].http.post(f"/v1/recordings/{recording['id']}/stop")
             assert answer.status_code == 503, answer.text
             assert int(answer.headers["retry-after"]) > 0
-            assert answer.json()["detail"].startswith("The node that has the session does not answer")
+            assert answer.json()["detail"].startswith("the node that has the session does not answer")
             with pytest.raises(InvalidStatus) as refused:
                 await nodes["b"].connect("/media/pcm/call-1/caller")
             assert refused.value.response.status_code == 503

@@ -118,6 +118,7 @@ SHORTER = {
         "cli/recover.py",
         "cli/restore.py",
         "cli/secrets.py",
+        "cluster/start_checks.py",
         "service/memory.py",
         "simulator/voices/make_voices.py",
     ),

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.support.cluster import Told, a_name, connected, written
+from tests.support.cluster_engine import Told, a_name, connected, written
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
 from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, WrongSequence

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.certificates import make_certificate
-from tests.support.cluster import a_name, connected
+from tests.support.cluster_engine import a_name, connected
 from tests.support.nats import NatsCluster, NatsServer, running_nats
 from tests.support.waiting import until
 from wavstream.cluster import nats_credentials

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.cluster import a_name, a_node, connected, living
+from tests.support.cluster_engine import a_name, a_node, connected, living
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
 from wavstream.cluster.engine import EntryChanged
