@@ -174,7 +174,9 @@ class ClusterService:
 
     def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
         """Return what reads the metrics of the cluster."""
-        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
+        return cluster_metrics(
+            engine=self.engine, life=self.life, owners=self.owners, nodes=self.nodes, journals=self.journals
+        )
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""
