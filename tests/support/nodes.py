@@ -56,10 +56,14 @@ class Cluster:
 
         await asyncio.gather(*(begin(name) for name in names or self.names))
 
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the variables of a command on a node's data folder."""
+        given = {variable(key.replace("__", ".")): str(value) for key, value in self._settings.items()}
+        return given | {"WAVSTREAM_DATA_DIR": str(self._folder / name)}
+
     def run(self, name: str, *words: str) -> str:
         """Run a command on a node's data folder, beside it; return what it said."""
-        given = {variable(key.replace("__", ".")): str(value) for key, value in self._settings.items()}
-        environment = {**os.environ, **given, "WAVSTREAM_DATA_DIR": str(self._folder / name)}
+        environment = {**os.environ, **self.environment(name)}
         said = subprocess.run(
             [sys.executable, "-m", "wavstream", *words], env=environment, capture_output=True, text=True, check=False
         )

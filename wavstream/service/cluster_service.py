@@ -98,7 +98,9 @@ class ClusterService:
         try:
             self.engine = await JetStream.connect(settings.cluster, node=self.node)
         except OperatorError as error:
-            raise _tried_again(error) if isinstance(error.__cause__, EngineAway) else error
+            if isinstance(error.__cause__, EngineAway):
+                _tried_again(error)
+            raise
         state = NodeState(
             name=self.node,
             installation=installation,
@@ -181,7 +183,9 @@ class ClusterService:
 
     def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
         """Return what reads the metrics of the cluster."""
-        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
+        return cluster_metrics(
+            engine=self.engine, life=self.life, owners=self.owners, nodes=self.nodes, journals=self.journals
+        )
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""
