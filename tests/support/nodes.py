@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.nats import NatsServer, free_ports, running_nats
@@ -78,7 +78,7 @@ class Cluster:
     async def stop(self, name: str) -> int:
         """End a node as an operator does; return the exit code."""
         code = await self.nodes[name].end(signal.SIGTERM)
-        print(name, *self.nodes[name].last_words, sep="\n")  # seen where a test fails
+        print(name, *self.nodes[name].last_words, sep="\n")  # noqa: T201 - seen where a test fails
         await self._forget(name)
         return code
 

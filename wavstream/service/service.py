@@ -168,6 +168,7 @@ class Service:
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
+        self._local = storage
         self.stores = Stores.of(settings.storage)
         self.files = FinishedFiles(storage, self.stores)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
@@ -633,6 +634,8 @@ class Service:
         await self._closing.aclose()
 
     async def _recover(self) -> None:
+        if self._rows_of is not None:
+            await self._rows_of.adopt(await asyncio.to_thread(lambda: [*self._local.walk()]))
         await self.recovery.run()
         await self._gateway.finish_stops(lambda session_id: self.boundary.owner(session_id) == self.boundary.index)
 
