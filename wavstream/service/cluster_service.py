@@ -7,7 +7,7 @@ it had is written; ``stop``.
 1. A session of which nothing is left here is let go of: it is over, and the files of all its recordings are in the
    bucket; or it was claimed for a start that was refused, or a stream that was turned away.
 2. What is done once is begun by the live node with the lowest name, and ended where it is another one
-   (``watch_what_is_done_once``). Whoever begins has the database's lock for it, so that never two do it.
+   (``do_once``). Whoever begins has the database's lock for it, so that never two do it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from wavstream.access.secret_box import derive
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.nodes import Nodes as Rows
 from wavstream.catalog.nodes import Owner
+from wavstream.catalog.once_lock import OnceLock
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.jetstream import JetStream
@@ -191,22 +193,23 @@ class ClusterService:
         """Take what other nodes ask and relay, from now on."""
         self.nodes.open()
 
-    async def do_once(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def do_once(self, work: Callable[[], Awaitable[None]], database: PostgresPlace) -> None:
         """Do what one node does for all for as long as that is this one, until cancelled (rule 2)."""
-        doing: asyncio.Task[None] | None = None
+        lock, doing = OnceLock(database), None
         try:
             while True:
-                if self.life.is_first and doing is None:
+                if doing is None and self.life.is_first and await lock.take():
+                    log.info("does_what_is_done_once", node=self.node)
                     doing = asyncio.create_task(_ignoring_cancel(work), name="done once")
-                elif not self.life.is_first and doing is not None:
-                    doing.cancel()
-                    await asyncio.gather(doing, return_exceptions=True)
+                elif doing is not None and not (self.life.is_first and await lock.has()):
+                    await _end(doing)
+                    await lock.release()
                     doing = None
                 await asyncio.sleep(_FIRST_LOOK_S)
         finally:
             if doing is not None:
-                doing.cancel()
-                await asyncio.gather(doing, return_exceptions=True)
+                await _end(doing)
+            await lock.release()
 
     async def leave(self) -> None:
         """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
@@ -251,6 +254,11 @@ def _tried_again(error: OperatorError) -> OperatorError:
     """Have whoever starts servers try again by himself: what is started with NATS need not wait for it."""
     error.exit_code = 1
     return error
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:

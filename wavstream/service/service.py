@@ -29,6 +29,7 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.catalog.nodes import Nodes as RowsOfNodes
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
@@ -593,7 +594,8 @@ class Service:
                 self.uploads.start()
             self._keep(watch.modes, "file modes")
         if self.cluster is not None:
-            self._keep(functools.partial(self.cluster.do_once, sweep), "sweeper")
+            assert isinstance(self.folder.database, PostgresPlace)  # or the settings are refused
+            self._keep(functools.partial(self.cluster.do_once, sweep, self.folder.database), "sweeper")
             self._keep(self.cluster.journals.run, "journals of the cluster")
             self._keep(
                 functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
