@@ -1,121 +1,117 @@
-"""Real nodes of a cluster: servers in processes of their own, with one NATS, one PostgreSQL and one bucket."""
+"""A node's connection to a real NATS, for tests of what lies between the cluster's rules and the engine."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from typing import Any, TypeVar
 
-from tests.support.nats import NatsServer, free_ports, running_nats
-from tests.support.postgres import lent_catalog
-from tests.support.recorder import Recorder, ServerProcess
+from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
-from tests.support.weed import Weed
-from wavstream.settings import variable
+from wavstream.cluster.engine import EngineAway, Entry
+from wavstream.cluster.jetstream import JetStream
+from wavstream.cluster.membership import NodeState
+from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.owners import Owners
 
-MASTER_KEY = "the same on all nodes of this test, 0123456789abcdef"
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
 
 
-class Cluster:
-    """The nodes, by name, and who speaks to each."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, object], names: Sequence[str]) -> None:
-        self._folder = folder
-        self._settings = settings
-        self.names = [*names]
-        self.nodes: dict[str, ServerProcess] = {}
-        self.clients: dict[str, Recorder] = {}
-        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
-
-    def __getitem__(self, name: str) -> Recorder:
-        return self.clients[name]
-
-    def made(self, name: str, **more: object) -> ServerProcess:
-        """Return a node that is not started."""
-        given = {
-            **self._settings,
-            "cluster__node": name,
-            "cluster__listen": f"127.0.0.1:{self._ports[name]}",
-            **more,
-        }
-        return ServerProcess(self._folder / name, **given)
-
-    async def start(self, *names: str, **more: object) -> None:
-        """Start these nodes, None: all, side by side; return when each knows all that run."""
-
-        async def begin(name: str) -> None:
-            self.nodes[name] = self.made(name, **more)
-            self.clients[name] = await self.nodes[name].start()
-            self.clients[name].http.follow_redirects = True  # to the bucket
-
-        await asyncio.gather(*(begin(name) for name in names or self.names))
-
-    def run(self, name: str, *words: str) -> str:
-        """Run a command on a node's data folder, beside it; return what it said."""
-        given = {variable(key.replace("__", ".")): str(value) for key, value in self._settings.items()}
-        environment = {**os.environ, **given, "WAVSTREAM_DATA_DIR": str(self._folder / name)}
-        said = subprocess.run(
-            [sys.executable, "-m", "wavstream", *words], env=environment, capture_output=True, text=True, check=False
-        )
-        assert said.returncode == 0, said.stderr
-        return said.stdout
-
-    async def kill(self, name: str) -> None:
-        """End a node at once, as if its machine had died."""
-        await self.nodes[name].end(signal.SIGKILL)
-        await self._forget(name)
-
-    async def stop(self, name: str) -> int:
-        """End a node as an operator does; return the exit code."""
-        code = await self.nodes[name].end(signal.SIGTERM)
-        print(name, *self.nodes[name].last_words, sep="\n")  # seen where a test fails
-        await self._forget(name)
-        return code
-
-    async def _forget(self, name: str) -> None:
-        del self.nodes[name]
-        await self.clients.pop(name).http.aclose()
+def a_name() -> str:
+    """Return the name of a cluster that no other test has."""
+    return f"test{next(_numbers)}"
 
 
 @asynccontextmanager
-async def cluster(
-    folder: Path, weed: Weed, *names: str, starts: bool = True, **settings: object
-) -> AsyncIterator[tuple[Cluster, NatsServer]]:
-    """Run nodes of these names; three, if none is named."""
-    with running_nats(folder / "nats") as nats, lent_catalog() as catalog:
-        bucket = weed.settings(uuid.uuid4().hex)
-        given: dict[str, object] = {
-            "catalog__url": catalog.url,
-            "master_key": MASTER_KEY,
-            "cluster__nats_url": nats.url,
-            "cluster__replicas": 1,
-            "http__shutdown_timeout_s": 1,
-            **{f"storage__{name}": text for name, text in bucket.items()},
-            **settings,
-        }
-        nodes = Cluster(folder, given, names or ("a", "b", "c"))
+async def connected(
+    nats: NatsServer | NatsCluster, *, name: str | None = None, **more: Any
+) -> AsyncIterator[JetStream]:
+    """Connect a node, of a cluster of this name, for as long as the body runs."""
+    settings = nats.settings(name=name or a_name(), **more)
+    engine = await JetStream.connect(settings, node=settings.node or "a")
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+class Told:
+    """What a watch has told: all of it, and what is there by that."""
+
+    def __init__(self) -> None:
+        self.all: list[Entry] = []
+        self.there: dict[str, Entry] = {}
+
+    def __call__(self, entry: Entry) -> None:
+        self.all.append(entry)
+        if entry.revision:
+            self.there[entry.key] = entry
+        else:
+            self.there.pop(entry.key, None)
+
+    def values(self) -> dict[str, bytes]:
+        """Return what is there, by key."""
+        return {key: entry.value for key, entry in self.there.items()}
+
+    async def becomes(self, values: dict[str, bytes]) -> None:
+        """Wait until this is there."""
+        await until(lambda: self.values() == values)
+
+
+async def written(write: Callable[[], Awaitable[T]]) -> T:
+    """Return what a write is answered; while the engine is away it is written again, the same."""
+    answers: list[T] = []
+
+    async def tried() -> bool:
+        with suppress(EngineAway):
+            answers.append(await write())
+        return bool(answers)
+
+    await until(tried)
+    return answers[0]
+
+
+def a_node(name: str, **more: Any) -> NodeState:
+    """Return what a node says of itself."""
+    told = {"installation": f"of {name}", "address": "10.0.0.1:8090", "version": "0"} | more
+    return NodeState(name=name, **told)
+
+
+@asynccontextmanager
+async def living(
+    nats: NatsServer | NatsCluster, node: str, *, name: str, is_killed: bool = False, **more: Any
+) -> AsyncIterator[NodeLife]:
+    """Let a node live in a cluster of this name; ``is_killed``: it does not leave at the end."""
+    async with connected(nats, name=name, node=node) as engine:
+        life = NodeLife(engine.table, state=a_node(node), lease_s=2.0, **(_CALM | more))
+        await life.start()
         try:
-            if starts:
-                await nodes.start()
-            yield nodes, nats
+            yield life
         finally:
-            await asyncio.gather(*(nodes.stop(name) for name in [*nodes.nodes]), return_exceptions=True)
+            if is_killed:
+                life.leave = _nothing  # type: ignore[method-assign]
+            await life.stop()
 
 
-async def owner_of(nodes: Cluster, session_id: str) -> str:
-    """Return the node that has a live session."""
+async def _nothing() -> None:
+    pass
 
-    async def found() -> str | None:
-        for name, client in nodes.clients.items():
-            with suppress(KeyError):
-                if (await client.http.get(f"/v1/sessions/{session_id}")).status_code == 200:
-                    return name
-        return None
 
-    return await until(found)  # type: ignore[return-value]
+_CALM: dict[str, Any] = {"load": lambda: 0.25, "is_draining": lambda: False}
+
+
+@asynccontextmanager
+async def owning(
+    nats: NatsServer | NatsCluster, node: str, *, name: str, claim_wait_s: float = 5.0
+) -> AsyncIterator[Owners]:
+    """Let a node own sessions in a cluster of this name."""
+    async with connected(nats, name=name, node=node) as engine:
+        owners = Owners(engine.table, node=node, shards=4, claim_wait_s=claim_wait_s)
+        await owners.start()
+        try:
+            yield owners
+        finally:
+            await owners.stop()
