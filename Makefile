@@ -7,6 +7,7 @@
 #   make profile where its CPU goes at 1,000 legs: a flame graph in build/
 #   make faults  kill it, freeze it, break its disk, and listen to what is left; under ten minutes
 #   make faults-long  the same with 200 kills and every k-th call of the system
+#   make faults-cluster  three nodes with real servers, 60 kills of nodes and of NATS; about twenty minutes
 #   make hostile attack it at every bound while another app records; under five minutes
 #   make lint    what CI checks besides the tests
 #   make package build sdist and wheel, and run the demo from the wheel, outside of this folder
@@ -15,7 +16,7 @@
 #   make lock    write requirements/*.lock anew after a change of pyproject.toml; ARGS=--upgrade for the newest of all
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test node serve bench profile faults faults-long hostile lint package console pictures lock
+.PHONY: help demo test node serve bench profile faults faults-long faults-cluster hostile lint package console pictures lock
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
@@ -66,6 +67,9 @@ faults: $(VENV)/.installed-dev
 
 faults-long: $(VENV)/.installed-dev
 	@$(PY) -m bench.faults --long --show $(ARGS)
+
+faults-cluster: $(VENV)/.installed-dev
+	@$(PY) -m bench.faults --only cluster --long --show $(ARGS)
 
 hostile: $(VENV)/.installed-dev
 	@$(PY) -m bench.hostile $(ARGS)

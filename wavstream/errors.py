@@ -20,6 +20,7 @@
       OperatorError         whoever runs the server must change a setting or the machine
       DependencyError       the disk, the database or the store failed; we may try again
         NotYetSafe            the disk has not taken a command's record; it is being tried
+        TakenElsewhere        another node of the cluster has taken the session
         CatalogLocked         another program holds the catalog's lock
         CatalogDamaged        the catalog's file is broken, gone or another one
         CatalogAway           the catalog's database server cannot be reached, or refuses
@@ -212,6 +213,13 @@ class NotYetSafe(DependencyError):
         "The server's disk has not taken this in time, so a crash could still undo it: try again, or look how it is; "
         "whoever runs the server has to look at the disk"
     )
+
+
+class TakenElsewhere(DependencyError):
+    """Another node of the cluster has taken the session: what this one still does with it does not count."""
+
+    is_known = True
+    public_text = "Another node has this session now: try again"
 
 
 class CatalogLocked(DependencyError):

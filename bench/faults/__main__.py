@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.faults.clocks import clock_scenario
+from bench.faults.cluster import cluster_scenario
 from bench.faults.disk import failing_calls_scenario, failing_start_scenario, spell_scenario
 from bench.faults.freezes import freeze_scenario
 from bench.faults.journals import journal_scenario
@@ -41,6 +42,14 @@ SCENARIOS: dict[str, Scenario] = {
     "load": lambda report, seed, long: load_scenario(report, most_s=40, most_legs=4_000 if long else 2_400),
     "store": lambda report, seed, long: store_scenario(
         report, calls=200 if long else 20, kills=10 if long else 2, slow_s=60.0 if long else 5.0, seed=seed
+    ),
+    "cluster": lambda report, seed, long: cluster_scenario(
+        report,
+        calls=100 if long else 4,
+        kills=60 if long else 4,
+        rounds=6 if long else 1,
+        freezes=6 if long else 1,
+        seed=seed,
     ),
     "freezes": lambda report, seed, long: freeze_scenario(
         report, freezes=40 if long else 5, seed=seed, crowd=40 if long else 6

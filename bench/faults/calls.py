@@ -12,7 +12,7 @@ import itertools
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import httpx
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from bench.faults.heard import MOVED_S, Heard, listen
 from bench.faults.sender import LegPlan, Sender, Spoken
-from bench.faults.victim import Victim
 from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, make_ring
 
 AIR_S = 0.06
@@ -32,6 +31,20 @@ SETTLED_S = 30.0
 _EVERY_S = 0.05
 _APART = 641
 """Ring frames between the places of two legs."""
+
+
+class Server(Protocol):
+    """Who records: one server (``Victim``), or all nodes of a cluster (``nodes.Nodes``)."""
+
+    http: httpx.AsyncClient
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+
+    def slowness_s(self, from_s: float, to_s: float) -> float:
+        """Return the longest that an answer took, of what was asked between two moments."""
+
 
 _numbers = itertools.count()
 _ring = make_ring()
@@ -59,7 +72,7 @@ class Result:
 class Call:
     """Two legs in one stereo recording."""
 
-    victim: Victim
+    victim: Server
     sender: Sender
     key: str | None = None
     label: str = "call"

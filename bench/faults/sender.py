@@ -5,7 +5,8 @@
 2. A leg whose stream breaks dials again until it has one. What a full socket does not take is kept and sent before
    anything else; what is still kept when the stream breaks is unsent.
 3. A frame counts as sent when the kernel has taken its last byte; that moment is noted, on the clock of all processes.
-4. A leg may send several frames in one write, when the last of them has been said: that saves this process far more
+4. Where there are several servers, a leg dials one after the other, and gives up one that says nothing for so long.
+5. A leg may send several frames in one write, when the last of them has been said: that saves this process far more
    than the server, so that it is the server whose end is found.
 """
 
@@ -35,6 +36,7 @@ from wavstream.simulator.signal import FRAME_SAMPLES, PTIME_S, RING_FRAMES, make
 SLOTS = 20
 """Groups of legs in a frame's time: one speaks each millisecond."""
 _DIAL_EVERY_S = 0.1
+_DIAL_WAIT_S = 10.0
 _NO_MASK = bytes(4)
 _FRAME_HEAD = b"\x82\xfe" + (2 * FRAME_SAMPLES).to_bytes(2, "big") + _NO_MASK
 _CLOSE = b"\x88\x82" + _NO_MASK + (1000).to_bytes(2, "big")
@@ -54,7 +56,7 @@ class LegPlan:
     key: str | None = None
     dials_again: bool = True
     together: int = 1
-    """Frames of a write (rule 4)."""
+    """Frames of a write (rule 5)."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class Spoken:
     """When each frame was sent; NaN: it was not."""
     opened_s: list[float]
     """When each of its streams was open."""
+    took_s: list[float]
+    """How long each of them took from the dial that it came of."""
     lost_s: list[float]
     """When each of its streams broke."""
     refusals: list[str]
@@ -85,10 +89,11 @@ class Spoken:
 class Sender:
     """The process, and what its owner asks of it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, *ports: int) -> None:
+        """Dial these ports of this machine."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_run, args=(theirs, port), daemon=True)
+        self._process = context.Process(target=_run, args=(theirs, ports), daemon=True)
         self._process.start()
         self._asking = threading.Lock()
         self.worst_late_s = 0.0
@@ -105,6 +110,10 @@ class Sender:
     def spoken(self, names: Sequence[str]) -> dict[str, Spoken]:
         """Return what became of what these legs have said, so far."""
         return self._ask("spoken", list(names))  # type: ignore[no-any-return]
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Break the streams of legs, which dial again: another server than before."""
+        self._ask("drop", list(names))
 
     def open(self, names: Sequence[str]) -> bool:
         """Return whether all of these have a stream now."""
@@ -159,7 +168,10 @@ class _Leg:
     """Frame numbers (-1: no frame) and what of them the socket has not taken."""
     sent_s: list[float] = field(default_factory=list)
     dial_at_s: float = 0.0
+    dials: int = 0
+    dialed_s: float = 0.0
     opened_s: list[float] = field(default_factory=list)
+    took_s: list[float] = field(default_factory=list)
     lost_s: list[float] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     close_code: int | None = None
@@ -167,14 +179,14 @@ class _Leg:
     gone: bool = False
 
 
-def _run(pipe: Connection, port: int) -> None:
-    _Process(pipe, port).run()
+def _run(pipe: Connection, ports: Sequence[int]) -> None:
+    _Process(pipe, ports).run()
 
 
 class _Process:
-    def __init__(self, pipe: Connection, port: int) -> None:
+    def __init__(self, pipe: Connection, ports: Sequence[int]) -> None:
         self._pipe = pipe
-        self._port = port
+        self._ports = ports
         payload = make_ring().astype("<i2").tobytes()
         size = 2 * FRAME_SAMPLES
         self._frames = [_FRAME_HEAD + payload[at : at + size] for at in range(0, len(payload), size)]
@@ -224,7 +236,7 @@ class _Process:
                     for number, plan in enumerate(names, len(self._legs)):
                         slot = number % SLOTS
                         first = tick // SLOTS + 1
-                        leg = _Leg(plan, start_s + (first * SLOTS + slot) * PTIME_S / SLOTS, first)
+                        leg = _Leg(plan, start_s + (first * SLOTS + slot) * PTIME_S / SLOTS, first, dials=number)
                         self._legs[plan.name] = leg
                         self._slots[slot].append(leg)
                 case "hang_up":
@@ -249,12 +261,17 @@ class _Process:
                 case "forget":
                     for name in names:
                         self._leave(self._legs[name])
+                case "drop":
+                    for name in names:
+                        self._lost(self._legs[name])
             self._pipe.send(answer)
         return True
 
     def _turn(self, leg: _Leg, this_round: int) -> None:
         if leg.stream is None and not leg.leaving and time.monotonic() >= leg.dial_at_s:
             self._dial(leg)
+        elif leg.stream is not None and not leg.is_open and time.monotonic() > leg.dialed_s + _DIAL_WAIT_S:
+            self._lost(leg)
         if this_round < leg.round or leg.leaving:
             if leg.kept and leg.is_open:
                 self._flush(leg)
@@ -290,7 +307,7 @@ class _Process:
         return frame
 
     def _send_together(self, leg: _Leg, number: int) -> None:
-        """Send the last frames, this one among them, if it is time for them (rule 4)."""
+        """Send the last frames, this one among them, if it is time for them (rule 5)."""
         if (number + 1) % leg.plan.together or leg.stream is None:
             return
         numbers = range(number + 1 - leg.plan.together, number + 1)
@@ -315,17 +332,20 @@ class _Process:
             self._flush(leg)
 
     def _dial(self, leg: _Leg) -> None:
-        leg.dial_at_s = time.monotonic() + _DIAL_EVERY_S
+        leg.dialed_s = time.monotonic()
+        leg.dial_at_s = leg.dialed_s + _DIAL_EVERY_S
+        port = self._ports[leg.dials % len(self._ports)]
+        leg.dials += 1
         stream = socket.socket()
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if stream.connect_ex(("127.0.0.1", self._port)) not in (0, errno.EINPROGRESS):
+        if stream.connect_ex(("127.0.0.1", port)) not in (0, errno.EINPROGRESS):
             stream.close()
             return
         key = base64.b64encode(os.urandom(16)).decode()
         bearer = f"Authorization: Bearer {leg.plan.key}\r\n" if leg.plan.key else ""
         head = (
-            f"GET {leg.plan.target} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
+            f"GET {leg.plan.target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{bearer}\r\n"
         )
         try:
@@ -383,6 +403,7 @@ class _Process:
             return False
         leg.is_open, leg.unread = True, rest
         leg.opened_s.append(time.monotonic())
+        leg.took_s.append(leg.opened_s[-1] - leg.dialed_s)
         return True
 
     def _read_messages(self, leg: _Leg) -> None:
@@ -436,6 +457,7 @@ def _spoken(leg: _Leg) -> Spoken:
         start_s=leg.start_s,
         sent_s=np.array(leg.sent_s, np.float64),
         opened_s=list(leg.opened_s),
+        took_s=list(leg.took_s),
         lost_s=list(leg.lost_s),
         refusals=list(leg.refusals),
         close_code=leg.close_code,

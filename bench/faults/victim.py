@@ -60,6 +60,7 @@ class Victim:
         self._environment |= {variable("data_dir"): str(self.data_dir), variable("log.format"): "json"}
         self._environment |= environment or {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_frozen = False
         self._pulse: asyncio.Task[None] | None = None
         self._answers: list[tuple[float, float]] = []
         self._asked_s: float | None = None
@@ -105,6 +106,7 @@ class Victim:
     def kill(self) -> tuple[float, float]:
         """Kill it now; return when that was, and since when its sockets are gone, on the monotonic clock."""
         assert self._process is not None
+        self._is_frozen = False
         killed_s = time.monotonic()
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
@@ -114,10 +116,12 @@ class Victim:
 
     def freeze(self) -> None:
         """Stop the process where it is."""
+        self._is_frozen = True
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
+        self._is_frozen = False
         os.kill(self.pid, signal.SIGCONT)
 
     async def end(self) -> int | None:
@@ -135,6 +139,11 @@ class Victim:
         """End it, and the client."""
         await self.end()
         await self.http.aclose()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it runs, and was not frozen."""
+        return self._process is not None and not self._is_frozen and self._process.poll() is None
 
     @property
     def ended(self) -> bool:

@@ -21,14 +21,15 @@ from packaging.markers import Marker, default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from wavstream.settings import OLDER_VARIABLES, every_setting, variable
+from wavstream.settings import OLDER_VARIABLES, every_setting, load, variable
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 COMPOSE = ROOT / "config" / "compose" / "docker-compose.yml"
-BESIDE = [each for each in sorted(COMPOSE.parent.glob("*.yml")) if each != COMPOSE]
+CLUSTER = COMPOSE.parent / "cluster.yml"
+BESIDE = [each for each in sorted(COMPOSE.parent.glob("*.yml")) if each not in (COMPOSE, CLUSTER)]
 """What is given to compose beside it."""
 QUADLET = ROOT / "config" / "quadlet" / "wavstream.container"
 VARIABLES = {variable(name) for name, _ in every_setting()} | set(OLDER_VARIABLES.values())
@@ -180,7 +181,7 @@ def test_the_check_of_the_image_is_a_program_of_the_package() -> None:
 
 def environments() -> Iterator[tuple[str, str]]:
     """(file, variable) of what is set or spoken of."""
-    for file in (ROOT / "Dockerfile", COMPOSE, *BESIDE, QUADLET):
+    for file in (ROOT / "Dockerfile", COMPOSE, CLUSTER, *BESIDE, QUADLET):
         for name in re.findall(r"\b(WAVSTREAM_\w+|[A-Z_]*(?:API_KEY|WEBHOOKS)\b)", file.read_text("utf-8")):
             yield file.name, name
 
@@ -218,6 +219,46 @@ def test_a_server_beside_it_is_waited_for_and_its_secret_is_the_operators(file: 
     secrets = [text for text in [*recorder["environment"].values(), *service["environment"].values()] if "${" in text]
     assert len(secrets) == 2
     assert all(":?set it to a " in text for text in secrets)
+
+
+def test_the_nodes_of_the_cluster_differ_in_name_and_folder_alone_and_wait_for_what_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    composed = yaml.safe_load(CLUSTER.read_text("utf-8"))
+    services = {name: dict(service) for name, service in composed["services"].items()}
+    nodes = {name: services[name] for name in services if name.startswith("wavstream-")}
+    engines = set(services) - {"haproxy"} - set(nodes)
+
+    assert {key for key in composed if not key.startswith("x-")} == {"services", "networks", "volumes"}
+    assert len(nodes) == 3
+    for name, node in nodes.items():
+        assert node["environment"].pop("WAVSTREAM_CLUSTER__NODE") == name
+        assert node["environment"].pop("WAVSTREAM_CLUSTER__ADDRESS") == f"{name}:8090"
+        assert node["volumes"] == [f"{name}:/data"]
+        assert set(node["depends_on"]) == engines
+    assert len({json.dumps(node | {"volumes": []}, sort_keys=True) for node in nodes.values()}) == 1
+    assert all("healthcheck" in services[name] for name in engines)
+    assert all(":" in service["image"] for name, service in services.items() if name not in nodes)
+    used = {volume.partition(":")[0] for service in composed["services"].values() for volume in service["volumes"]}
+    assert {each for each in used if not each.startswith(".")} == set(composed["volumes"])
+    for name, text in nodes["wavstream-1"]["environment"].items():
+        text = re.sub(r"\$\{[A-Z_]+:\?[^}]*\}", "some-secret-of-32-characters-or-more", text)
+        monkeypatch.setenv(name, re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text))
+    settings = load()
+    assert settings.cluster.servers == tuple(f"nats://{name}:4222" for name in sorted(engines) if "nats" in name)
+
+
+def test_balancers_and_nats_of_the_cluster_name_its_servers() -> None:
+    services = yaml.safe_load(CLUSTER.read_text("utf-8"))["services"]
+    nodes = sorted(name for name in services if name.startswith("wavstream-"))
+    haproxy = (ROOT / "config" / "haproxy" / "cluster.cfg").read_text("utf-8")
+    nats = (ROOT / "config" / "nats" / "cluster.conf").read_text("utf-8")
+
+    assert re.findall(r"^    server (\S+) (\S+):8080", haproxy, re.MULTILINE) == 2 * [(node, node) for node in nodes]
+    assert re.findall(r"nats://([\w-]+):6222", nats) == sorted(name for name in services if name.startswith("nats-"))
+    mounts = [each for service in services.values() for each in service["volumes"] if each.startswith(".")]
+    assert len(mounts) == 4
+    assert all((CLUSTER.parent / mount.split(":")[0]).resolve().is_file() for mount in mounts)
 
 
 def test_the_unit_for_podman_brings_the_check_that_its_images_may_lack() -> None:

@@ -90,3 +90,8 @@ class ApiDependencies:
     def reads(self, recording: Recording) -> FairPool:
         """Return the pool that reads the file of the recording."""
         return self.downloads if recording.stored is None else self.stored_downloads
+
+    def check_disk_of(self, recording: Recording) -> None:
+        """Raise Elsewhere if the recording's finished file lies on another node's disk."""
+        if recording.stored is None:
+            self.boundary.check_disk(recording.session_id)

@@ -278,9 +278,9 @@ async def owns_account(parts: FacadeDependencies, app_id: str, vendor: str, acco
 
 def check_call(parts: FacadeDependencies, app_id: str, session_id: str) -> None:
     """Raise NotFound if nobody knows the call, and recordings do not wait for such; Elsewhere, as the commands do."""
-    parts.commands.check_here(session_id)
     if not parts.rules.wait_for_calls and not parts.commands.is_known(app_id, session_id):
         raise NotFound("no such call is live: stream it, or announce it, before it is recorded")
+    parts.commands.check_here(session_id)
 
 
 def check_status_url(parts: FacadeDependencies, url: str) -> None:

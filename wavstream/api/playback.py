@@ -152,6 +152,7 @@ async def where_now(parts: ApiDependencies, recording: Recording) -> Recording |
 
 async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
     """Return the file of an available recording in that format, or what of it is asked for."""
+    parts.check_disk_of(recording)
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
         raise InternalError(f"recording {recording.id} is available without a receipt or an end")
@@ -230,13 +231,15 @@ async def _copy(
 ) -> Response | None:
     is_stored = recording.stored is not None
     if is_stored:  # its copy is in the hands of the worker that makes it
-        parts.boundary.check_here(recording.session_id)
+        parts.boundary.check_not_elsewhere(recording.session_id)
         kept = parts.conversions.kept(recording)
     else:
         kept = parts.storage.path(copy_key(recording.object_key, ext))
     past = None
     if kept is None or await reader.open(functools.partial(opened, kept)) is None:
-        parts.boundary.check_here(recording.session_id)  # one worker converts it, however many are asked for it
+        parts.boundary.check_not_elsewhere(
+            recording.session_id
+        )  # one worker converts it, however many are asked for it
         growing = parts.conversions.begin(recording)
         await growing.past(part.start if part else 0)
         past = growing.past

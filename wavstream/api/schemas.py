@@ -124,6 +124,7 @@ RECORDING_EXAMPLE: dict[str, Any] = {
         "drift_ppm": {"a": 3, "b": -11},
         "trimmed_ms": {"start": 0, "end": 0},
         "paused_audio_in_journal": False,
+        "take_overs": [],
     },
 }
 
@@ -175,8 +176,9 @@ class SessionList(Document):
     data: list[SessionView]
     next_cursor: str | None = None
     """Give it as `cursor` to read on; left out if there is no more."""
-    workers_left_out: list[int] | None = None
-    """Workers of the server that are being started again: their sessions are not in this page. Left out if all are."""
+    workers_left_out: list[int | str] | None = None
+    """Workers of the server that are being started again, or nodes of its cluster that do not answer, by name: their
+    sessions are not in this page. Left out if all are."""
 
 
 class StreamToken(Document):

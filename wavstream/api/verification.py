@@ -93,6 +93,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
 
 async def _differences(parts: ApiDependencies, recording: Recording) -> list[str]:
     """Return every difference of the file from its receipt; raises OSError or StoreError."""
+    parts.check_disk_of(recording)
     found: list[str] = []
     pool, app_id = parts.reads(recording), recording.app_id
     place = pool.enter(app_id)

@@ -174,6 +174,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             headers |= {"Cache-Control": "private, no-cache", "ETag": etag}
             if etag in request.headers.get("if-none-match", ""):
                 return Response(status_code=304, headers=headers)
+            parts.check_disk_of(recording)
             found = await parts.waveforms.finished(recording, query.window())
             if found is None and (moved := await where_now(parts, recording)) is not None:
                 found = await parts.waveforms.finished(moved, query.window())

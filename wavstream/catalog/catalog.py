@@ -87,7 +87,7 @@ class Catalog:
             outbox=outbox,
             dead_letters=DeadLetters(database, outbox),
             deliveries=Deliveries(database),
-            operations=Operations(database, outbox),
+            operations=Operations(database, outbox, recordings),
             idempotency=IdempotencyKeys(database),
             holds=HoldRegister(database),
             erasures=Erasures(database, recordings, outbox),

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
-from wavstream.catalog.recordings import insert_recording
+from wavstream.catalog.recordings import Recordings, insert_recording
 from wavstream.catalog.tables import operations, recordings
 from wavstream.model.fact import Fact
 from wavstream.model.operation import Operation
@@ -33,9 +33,10 @@ _GET = select(operations).where(
 class Operations:
     """The rows of operations; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, recordings: Recordings) -> None:
         self._database = database
         self._outbox = outbox
+        self._recordings = recordings
 
     async def add(self, operation: Operation, *facts: Fact, recording: Recording | None = None) -> None:
         """Write a command that is taken on, the recording that it starts if it does, and what is to be told of it.
@@ -43,10 +44,12 @@ class Operations:
         The row replaces an older one of the same request_id that nobody asks for any more.
         """
 
+        row = None if recording is None else self._recordings.row_of(recording)
+
         def write(connection: Connection) -> set[str]:
             _ADD.run(connection, _row(operation))
-            if recording is not None:
-                insert_recording(connection, recording)
+            if row is not None:
+                insert_recording(connection, row)
             return self._outbox.add(connection, facts)
 
         self._outbox.tell_dispatcher(await self._database.write(write))

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.json_members import json_number
+from wavstream.catalog.nodes import Nodes
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.recording_rows import recording_of, recording_row
@@ -58,10 +59,23 @@ class StoredDay:
     size_bytes: int
 
 
-_OF_OTHERS = ("hold_json", "erasing_us", "erased_by", "stored_json")
-"""Columns that ``holds``, ``erasures`` and ``uploads`` write, and ``save`` leaves as they are."""
+_OF_OTHERS = ("hold_json", "erasing_us", "erased_by", "stored_json", "node", "epoch")
+"""Columns that ``holds``, ``erasures``, ``uploads`` and ``nodes`` write, and ``save`` leaves as they are, or nearly."""
 
 _WRITTEN = {*recordings.c.keys()} - {"erasing_us", "erased_by"}
+
+_NEW = insert(recordings).excluded
+_SAVED = {name: value for name, value in dict(_NEW).items() if name not in _OF_OTHERS} | {
+    name: func.coalesce(_NEW[name], recordings.c[name]) for name in ("node", "epoch")
+}
+_IS_OURS = or_(
+    recordings.c.node.is_(None),
+    _NEW.node.is_(None),
+    recordings.c.node == _NEW.node,
+    recordings.c.epoch.is_(None),
+    recordings.c.epoch < _NEW.epoch,
+)
+"""Rule 2 of ``nodes``."""
 
 # Statements that are made once: to build one takes several times as long as to run it.
 _ADD = Prepared(insert(recordings).on_conflict_do_nothing(index_elements=["id"]), columns=_WRITTEN)
@@ -69,8 +83,8 @@ _SAVE = {
     status: Prepared(
         insert(recordings).on_conflict_do_update(
             index_elements=["id"],
-            set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_OTHERS},
-            where=or_(*(recordings.c.status == each.value for each in before)),
+            set_=_SAVED,
+            where=and_(or_(*(recordings.c.status == each.value for each in before)), _IS_OURS),
         ),
         columns=_WRITTEN,
     )
@@ -80,12 +94,12 @@ _SAVE = {
 _FOUND = Prepared(
     insert(recordings).on_conflict_do_update(
         index_elements=["id"],
-        set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_OTHERS}
-        | {"hold_json": func.coalesce(recordings.c.hold_json, insert(recordings).excluded.hold_json)},
-        where=or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))),
+        set_=_SAVED | {"hold_json": func.coalesce(recordings.c.hold_json, _NEW.hold_json)},
+        where=and_(or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))), _IS_OURS),
     ),
     columns=_WRITTEN,
 )
+_NOBODY = {"node": None, "epoch": None}
 _GET = select(recordings).where(recordings.c.id == bindparam("wanted"))
 _SIZE = json_number(recordings.c.receipt_json, "size_bytes")
 # Of what lies on this machine: the disk of a file that was uploaded is not ours.
@@ -112,12 +126,24 @@ class Recordings:
         self._outbox = outbox
         self._has_store = has_store
         self._on_queued: Callable[[], None] | None = None
+        self._nodes: Nodes | None = None
         self._stored: Counter[str] | None = None
         """Bytes of the files on this machine, by app; None: they were not summed up yet."""
 
     def on_queued(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` from now on whenever there may be one more file to upload."""
         self._on_queued = wake
+
+    def are_of(self, nodes: Nodes) -> None:
+        """Write from now on as one node of several, and look after what is its own alone (``nodes``)."""
+        self._nodes = nodes
+
+    def row_of(self, recording: Recording) -> dict[str, object] | None:
+        """Return the columns that this node writes of a recording; None: another node has the session."""
+        if self._nodes is None:
+            return recording_row(recording) | _NOBODY
+        stamp = self._nodes.stamp(recording.session_id)
+        return None if stamp is None else recording_row(recording) | stamp._asdict()
 
     async def stored_bytes(self) -> Counter[str]:
         """Return the bytes of the finished files on this machine, by app: without those that were uploaded.
@@ -140,10 +166,10 @@ class Recordings:
 
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
-        is_uploaded = self._is_to_upload(recording)
+        row, is_uploaded = self.row_of(recording), self._is_to_upload(recording)
 
         def write(connection: Connection) -> bool:
-            added = insert_recording(connection, recording)
+            added = insert_recording(connection, row)
             if added and is_uploaded:
                 queue(connection, recording)
             return added
@@ -165,15 +191,15 @@ class Recordings:
     async def save(self, recording: Recording, facts: Sequence[Fact] = (), *, found: bool = False) -> bool:
         """Insert the row or write over all of it, and announce the facts of the change in the same transaction.
 
-        Return False, and change nothing, if the row is further in its life. ``found``: it is available, as its file was
-        found; a row that says that it failed did not know of that.
+        Return False, and change nothing, if the row is further in its life, or another node's. ``found``: it is
+        available, as its file was found; a row that says that it failed did not know of that.
         """
         statement = _FOUND if found else _SAVE[recording.status]
-        is_uploaded = self._is_to_upload(recording)
+        row, is_uploaded = self.row_of(recording), self._is_to_upload(recording)
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
             before_bytes = stored_before(connection, recording)
-            saved = statement.run(connection, recording_row(recording)) == 1
+            saved = row is not None and statement.run(connection, row) == 1
             told = self._outbox.add(connection, facts) if saved else set()
             if saved and is_uploaded:
                 queue(connection, recording)
@@ -198,10 +224,13 @@ class Recordings:
 
         return await self._database.read(read)
 
+    def _own(self) -> Select[Any]:
+        return select(recordings) if self._nodes is None else select(recordings).where(self._nodes.own())
+
     async def unfinished(self) -> list[Recording]:
-        """Return the recordings whose file is not made yet (accepted, ongoing, paused or completed), oldest first."""
+        """Return the recordings of this node whose file is not made yet (any but those that ended), oldest first."""
         columns = recordings.c
-        statement = select(recordings).where(columns.status.in_([status.value for status in UNFINISHED]))
+        statement = self._own().where(columns.status.in_([status.value for status in UNFINISHED]))
         statement = statement.order_by(columns.created_us)
         return await self._database.read(lambda connection: _select(connection, statement))
 
@@ -225,9 +254,9 @@ class Recordings:
         return await self._database.read(lambda connection: _select(connection, statement))
 
     async def stored(self, after_id: str, limit: int) -> list[Recording]:
-        """Return available recordings in order of id; begin with ``""``, go on with the last id."""
+        """Return this node's available recordings in order of id; begin with ``""``, go on with the last id."""
         columns = recordings.c
-        statement = select(recordings).where(columns.id > after_id, columns.status == Status.AVAILABLE.value)
+        statement = self._own().where(columns.id > after_id, columns.status == Status.AVAILABLE.value)
         statement = statement.order_by(columns.id).limit(limit)
         return await self._database.read(lambda connection: _select(connection, statement))
 
@@ -327,9 +356,9 @@ def _stored_bytes(recording: Recording) -> int:
     return receipt.size_bytes if receipt is not None and is_here else 0
 
 
-def insert_recording(connection: Connection, recording: Recording) -> bool:
-    """Insert the row as a part of a transaction; return False if its id is there already."""
-    return _ADD.run(connection, recording_row(recording)) == 1
+def insert_recording(connection: Connection, row: Mapping[str, object] | None) -> bool:
+    """Insert a row (``row_of``) as a part of a transaction; return False if it is there already, or is another's."""
+    return row is not None and _ADD.run(connection, row) == 1
 
 
 def _select(connection: Connection, statement: Select[Any]) -> list[Recording]:

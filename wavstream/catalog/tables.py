@@ -63,6 +63,9 @@ recordings = Table(
     Column("length_ms", BigInteger),
     # Where its file was uploaded to; null: it lies on this machine.
     Column("stored_json", Text),
+    # The node of a cluster that has it, and the epoch of its session's owner; null: there is no cluster.
+    Column("node", Text),
+    Column("epoch", Integer),
     # One for each way to list: all of an app, of a session, of a caller, of a callee; newest first.
     Index(None, "app_id", "created_us", "id"),
     Index(None, "app_id", "session_id", "created_us", "id"),
@@ -73,6 +76,7 @@ recordings = Table(
     Index(None, "status", "id"),
     Index("ix_recordings_held", "app_id", "created_us", "id", **_only("hold_json IS NOT NULL")),
     Index("ix_recordings_erasing", "id", **_only("erasing_us IS NOT NULL")),
+    Index("ix_recordings_of_node", "session_id", **_only("node IS NOT NULL")),
 )
 
 # Files that are to be uploaded, and objects that may be in a store without a row that says so.

@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, TextClause, select, text
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
@@ -67,13 +67,17 @@ _QUEUE = Prepared("""
     ON CONFLICT (recording_id) DO NOTHING
 """)
 # The plus keeps the index of due_us out of it: in the order of the other one it ends with the first few.
-_DUE = text("SELECT * FROM uploads WHERE +due_us <= :now ORDER BY since_us, recording_id LIMIT :limit")
-_NEXT_DUE = text("SELECT min(due_us) FROM uploads WHERE due_us > :now")
-_BACKLOG = text("""
+_DUE = "SELECT * FROM uploads WHERE +due_us <= :now{own} ORDER BY since_us, recording_id LIMIT :limit"
+_NEXT_DUE = "SELECT min(due_us) FROM uploads WHERE due_us > :now{own}"
+_BACKLOG = """
     SELECT count(*) AS waiting, min(since_us) AS since_us, min(due_us) AS due_us,
-        (SELECT error FROM uploads WHERE attempts > 0 ORDER BY since_us LIMIT 1) AS error
-    FROM uploads
-""")
+        (SELECT error FROM uploads WHERE attempts > 0{own} ORDER BY since_us LIMIT 1) AS error
+    FROM uploads WHERE 1 = 1{own}
+"""
+_OWN = """ AND NOT EXISTS (
+    SELECT 1 FROM recordings WHERE recordings.id = uploads.recording_id AND recordings.node <> :node
+)"""
+"""The files of others lie at others (``nodes``)."""
 # Put again where it is gone: the recording was erased before anything was tried.
 _TRY = Prepared("""
     INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us, tried_json)
@@ -86,6 +90,7 @@ _FAIL = Prepared("""
 _STORED = Prepared("""
     UPDATE recordings SET stored_json = :stored
     WHERE id = :recording AND status = 'available' AND stored_json IS NULL
+        AND coalesce(node, '') = coalesce(:node, node, '')
 """)
 _FORGET = Prepared("DELETE FROM uploads WHERE recording_id = :recording")
 _HASTEN = Prepared("UPDATE uploads SET due_us = 0 WHERE recording_id = :recording AND due_us > 0")
@@ -123,8 +128,15 @@ class Uploads:
         """``size_of`` tells what a recording has on this machine, ``give_back`` takes what it has there no more."""
         self._database = database
         self._outbox = outbox
+        self._own: dict[str, object] = {}
+        self._due, self._next_due, self._backlog = _asked("")
         self._size_of = size_of
         self._give_back = give_back
+
+    def are_of(self, node: str) -> None:
+        """Look from now on after the files of this node of several alone."""
+        self._own = {"node": node}
+        self._due, self._next_due, self._backlog = _asked(_OWN)
 
     async def installation(self) -> str:
         """Return what the stores know this catalog by, made up when it is asked for first."""
@@ -137,17 +149,19 @@ class Uploads:
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         """Return what is to be tried now, the oldest first (rule 4)."""
-        asked = {"now": unix_us(now), "limit": limit}
+        asked = {"now": unix_us(now), "limit": limit} | self._own
 
         def read(connection: Connection) -> list[Upload]:
-            return [_upload(row) for row in connection.execute(_DUE, asked).mappings()]
+            return [_upload(row) for row in connection.execute(self._due, asked).mappings()]
 
         return await self._database.read(read)
 
     async def next_due(self, now: datetime) -> datetime | None:
         """Return when more is due; None: nothing waits for a moment."""
-        asked = {"now": unix_us(now)}
-        return _utc(await self._database.read(lambda connection: connection.execute(_NEXT_DUE, asked).scalar_one()))
+        asked = {"now": unix_us(now)} | self._own
+        return _utc(
+            await self._database.read(lambda connection: connection.execute(self._next_due, asked).scalar_one())
+        )
 
     async def tried(self) -> set[str]:
         """Return the recordings of which a store may have something that no row says yet."""
@@ -164,7 +178,7 @@ class Uploads:
         """Return what waits."""
 
         def read(connection: Connection) -> UploadBacklog:
-            row = connection.execute(_BACKLOG).mappings().one()
+            row = connection.execute(self._backlog, self._own).mappings().one()
             return UploadBacklog(row["waiting"], _utc(row["since_us"]), _utc(row["due_us"]), row["error"])
 
         return await self._database.read(read)
@@ -197,11 +211,11 @@ class Uploads:
     async def finish(
         self, recording_id: str, stored: StoredObject, facts: Sequence[Fact] = (), *, runs_program: bool = False
     ) -> bool:
-        """Write where the file lies, and announce it; return False if it is not available, or lies somewhere already.
+        """Write where the file lies, and announce it; return False if it is not available, or another's, or was stored.
 
         ``runs_program``: one is to be run for it (rule 5).
         """
-        values = {"recording": recording_id, "stored": json_text(stored)}
+        values = {"recording": recording_id, "stored": json_text(stored), "node": self._own.get("node")}
 
         def write(connection: Connection) -> tuple[bool, set[str], Counter[str]]:
             freed = self._size_of(connection, recording_id)
@@ -225,6 +239,10 @@ class Uploads:
     async def forget(self, recording_id: str) -> None:
         """Note that nothing of it is left in any store but what its row says."""
         await self._database.write(lambda connection: _FORGET.run(connection, {"recording": recording_id}))
+
+
+def _asked(own: str) -> tuple[TextClause, ...]:
+    return tuple(text(asked.format(own=own)) for asked in (_DUE, _NEXT_DUE, _BACKLOG))
 
 
 _urls: Any = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -76,21 +76,26 @@ def server_url(environment: Mapping[str, str], file: Mapping[str, Any]) -> str:
     return f"http://{f'[{address}]' if ':' in address else address}:{number}"
 
 
+def get(url: str, path: str) -> tuple[int, bytes]:
+    """Return status and body of an answer; raise OSError, HTTPException, and KeyError or ValueError of the URL."""
+    connection = _connection(url)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
 def ask(url: str, path: str) -> str | None:
     """Return what is wrong with the server at a URL; None if it answers 200."""
     try:
-        connection = _connection(url)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
+        status, body = get(url, path)
     except (KeyError, ValueError):
         return f"{url} is not the address of a server, such as http://127.0.0.1:8080"
     except (OSError, http.client.HTTPException) as error:
         return f"{url} does not answer: {error}"
-    return None if answer.status == 200 else _reasons(body) or f"{url}{path} answers {answer.status}"
+    return None if status == 200 else _reasons(body) or f"{url}{path} answers {status}"
 
 
 def _connection(url: str) -> http.client.HTTPConnection:

@@ -150,6 +150,17 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag="left_out"):
     """Digits and marks."""
 
 
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, tag="taken_over"):
+    """Another node goes on with the session, from what it had of the journal (docs/decisions/0029)."""
+
+    from_node: str
+    to_node: str
+    epoch: int
+    """The new owner's, from 2."""
+    behind_us: int
+    """How long before this record the last of what it had was: what came in between is lost, or was never said."""
+
+
 class ServerStopped(msgspec.Struct, frozen=True, tag="server_stopped"):
     """The server shut down in good order."""
 
@@ -169,6 +180,7 @@ JournalEvent = (
     | Digit
     | Mark
     | LeftOut
+    | TakenOver
     | ServerStopped
     | ServerStarted
 )

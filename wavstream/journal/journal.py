@@ -12,10 +12,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 from wavstream.journal.segments import Position, SegmentFile
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """Half an hour of two 8 kHz legs: the space of a deleted recording is free soon, and files stay few."""
+
+Action = Callable[[], None]
+
+log = structlog.get_logger(__name__)
 
 
 class Journal:
@@ -61,7 +67,7 @@ class Journal:
         """Records, or their heads and payloads by turns, since the last flush. Always the same list."""
         self.append: Callable[[bytes], None] = self.pending.append
         """Append a record, or its next part: one C call on the hot path."""
-        self.queue: deque[tuple[int, bytes, bool] | Callable[[], None]] = deque()
+        self.queue: deque[tuple[int, bytes, bool] | Action] = deque()
         """Batches with their segment and whether they hold an event, and actions between them: filled by the loop,
         emptied by the writer."""
         self.unsubmitted_bytes = 0
@@ -116,3 +122,11 @@ class Journal:
             self.segment += 1
             self._segment_bytes = 0
         return self.segment
+
+
+def call_safely(callback: Action) -> None:
+    """Run the callback of another room: its failure must not end the thread or the batch."""
+    try:
+        callback()
+    except Exception:
+        log.exception("journal_callback_failed")

@@ -29,6 +29,8 @@ from wavstream.journal.segments import segment_path, segments_of, told_by
 from wavstream.removals import Removals
 
 FOLDER = "set-aside"
+TAKEN = "taken"
+"""Of journals that another node has taken (``cluster.take_over``)."""
 _MOVING = ".moving"
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -64,8 +66,8 @@ class FileAside:
 class SetAside:
     """The place of what is set aside from one journal folder. Every method but ``count`` touches the disk."""
 
-    def __init__(self, folder: Path, *, removals: Removals | None = None) -> None:
-        self.path = folder / FOLDER
+    def __init__(self, folder: Path, *, removals: Removals | None = None, name: str = FOLDER) -> None:
+        self.path = folder / name
         self._removals = removals or Removals()
         self.count = 0
         """Things that are there, as far as was seen; may be read from any thread."""

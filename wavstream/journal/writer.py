@@ -25,7 +25,7 @@ from pathlib import Path
 import structlog
 
 from wavstream.errors import DependencyError, InternalError, OperatorError
-from wavstream.journal.journal import SEGMENT_BYTES, Journal
+from wavstream.journal.journal import SEGMENT_BYTES, Action, Journal, call_safely
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
 from wavstream.journal.set_aside import SetAside
 from wavstream.journal.sync import KEEP_BYTES, Flush, FolderSync, Unsynced
@@ -41,9 +41,10 @@ _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 _WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it succeeds"
 
-log = structlog.get_logger(__name__)
+Copy = Callable[[Journal, int, int, bytes, bool], None]
+"""Takes a written batch: journal, segment, number, payload, whether it holds an event. It must not raise."""
 
-Action = Callable[[], None]
+log = structlog.get_logger(__name__)
 
 
 class JournalWriter:
@@ -62,12 +63,14 @@ class JournalWriter:
         flush: Flush | None = None,
         keep_bytes: int = KEEP_BYTES,
         removals: Removals | None = None,
+        copy: Copy | None = None,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
         ``on_written`` is called with journals whose earlier submissions are in their files, where a reader finds them.
         ``on_pressure`` is called with True when the queue is full, in the loop's thread, by the submission that filled
-        it; with False when half of it is written, in either thread.
+        it; with False when half of it is written, in either thread. ``copy`` is handed each batch that
+        was written, with its segment, in the writer thread; None: nobody copies.
         """
         self.folder = folder
         self._removals = removals or Removals()
@@ -81,6 +84,7 @@ class JournalWriter:
         self._sync = FolderSync(
             folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
         )
+        self._copy = copy
         self._unsafe: queue.SimpleQueue[Unsynced] = queue.SimpleQueue()
         """What a failed sync may have lost."""
         # Each counter has one thread that changes it, so neither needs a lock.
@@ -160,7 +164,7 @@ class JournalWriter:
     def submit_urgent(self, journal: Journal, on_written: Action) -> None:
         """Flush this journal and have it written next; then ``on_written`` is called in the writer thread."""
         journal.flush()
-        journal.queue.append(partial(_call, on_written))
+        journal.queue.append(partial(call_safely, on_written))
         self._count([journal])
         self._urgent.append(journal)
         self._put(())
@@ -168,22 +172,23 @@ class JournalWriter:
 
     def delete_before(self, journal: Journal, segment: int, *, then: Action) -> None:
         """Delete the segments lower than ``segment``, tried again until the disk lets them go; ``then`` call that."""
-        self._submit_actions(journal, partial(self._delete, journal, segment), partial(_call, then))
+        self._submit_actions(journal, partial(self._delete, journal, segment), partial(call_safely, then))
 
     def put_back(self, journal: Journal) -> None:
         """Give the segment that is being written its name again, if the folder was removed or moved away."""
         self._submit_actions(journal, partial(self._put_back, journal))
 
-    def close(self, journal: Journal) -> None:
-        """Write what is pending and close the file. A later append goes to a fresh segment."""
+    def close(self, journal: Journal, *, then: Action | None = None) -> None:
+        """Write what is pending and close the file; ``then`` call that. A later append goes to a fresh segment."""
         journal.rotate()
-        self._submit_actions(journal, partial(self._close, journal))
+        actions = [] if then is None else [partial(call_safely, then)]
+        self._submit_actions(journal, partial(self._close, journal), *actions)
 
     def delete(self, journal: Journal, *, is_damaged: bool, then: Action) -> None:
         """Close the file; delete all segments, or set aside what ``is_damaged``; ``then`` as in ``delete_before``."""
         below = journal.rotate()
         go = partial(self._keep_aside, journal) if is_damaged else partial(self._delete_all, journal, below)
-        self._submit_actions(journal, partial(self._close, journal), go, partial(_call, then))
+        self._submit_actions(journal, partial(self._close, journal), go, partial(call_safely, then))
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Write all submissions, sync, end the threads; block for it. Raise DependencyError if the disk refuses."""
@@ -228,7 +233,7 @@ class JournalWriter:
             full = self.queued_bytes >= limit
             if full != self._full:
                 self._full = full
-                _call(partial(self._on_pressure, full))
+                call_safely(partial(self._on_pressure, full))
 
     # ---- the thread's side ---------------------------------------------------------------------------------------
 
@@ -281,7 +286,7 @@ class JournalWriter:
                 written.append(journal)
             self._write_urgent()  # rule 1: between two journals
         if written:
-            _call(partial(self._on_written, written))
+            call_safely(partial(self._on_written, written))
         self._settle_pressure()
 
     def _retry(self) -> None:
@@ -335,6 +340,8 @@ class JournalWriter:
         file.write(number, payload, is_twice=has_event)
         journal.written = file.position
         self._sync.written(file.path, journal, (number, payload, has_event))
+        if self._copy is not None:
+            self._copy(journal, file.position.segment, number, payload, has_event)
 
     def _begin_segment(self, journal: Journal) -> None:
         """Begin a segment between two of the loop."""
@@ -390,11 +397,3 @@ class JournalWriter:
         # A failed deletion must not keep later batches from being written. A later one does the work of this one too.
         delete = partial(delete_segments, self.folder, journal.key, below=below)
         self._removals.remove(f"journal {journal.key}", delete)
-
-
-def _call(callback: Action) -> None:
-    """Run the callback of another room (rule 4): its failure must not end the thread or the batch."""
-    try:
-        callback()
-    except Exception:
-        log.exception("journal_callback_failed")

@@ -21,7 +21,7 @@ MOST_GONE = 2_000
 SESSIONS_IN_A_PIECE = 50
 
 _MOST_WORKERS = 64
-_SEEN = re.compile(r"(\d{1,3})-(\d{1,15})-(\d{1,15})", re.ASCII)
+_SEEN = re.compile(r"(\d{1,15})-(\d{1,15})-(\d{1,15})", re.ASCII)
 
 _text = msgspec.json.Encoder().encode
 

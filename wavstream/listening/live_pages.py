@@ -32,7 +32,7 @@ from wavstream.model.times import rfc3339
 from wavstream.sessions.quotas import Quota, Quotas
 from wavstream.sessions.registry import Sessions
 from wavstream.workers.boundary import Boundary
-from wavstream.workers.shared_counts import SharedCounts
+from wavstream.workers.shared_counts import MOST_WORKERS, SharedCounts
 from wavstream.workers.tally import tally_of
 
 TICK_S = 0.25
@@ -99,7 +99,7 @@ class _Watch:
         """By worker."""
         self.is_complete = is_alone
         """Whether all who could be asked have told once."""
-        self.left_out: list[int] = []
+        self.left_out: list[int | str] = []
         self.needed_until_s = 0.0
 
 
@@ -194,7 +194,7 @@ class LivePages:
         self._quotas = quotas or Quotas()
         self._counts = tally_of(shared, "live_pages")
         self._watches: dict[str, _Watch] = {}
-        self._meters = itertools.count(boundary.index, boundary.count)
+        self._meters = itertools.count(boundary.index, 1 if boundary.is_alone else MOST_WORKERS)
         self._running: asyncio.Task[None] | None = None
         self._finding: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -248,7 +248,7 @@ class LivePages:
         if watch is None:
             own = SessionBoard(app_id, self._sessions, new_meter=self._meters.__next__)
             own.look(self._now_us())
-            watch = _Watch(own, self._boundary.index, is_alone=self._boundary.count == 1)
+            watch = _Watch(own, self._boundary.index, is_alone=self._boundary.is_alone)
             self._watches[app_id] = watch
         watch.needed_until_s = time.monotonic() + LINGER_S
         if self._running is None or self._running.done():
@@ -271,7 +271,7 @@ class LivePages:
                 except Exception:  # whoever looks must not end what records
                     log.exception("live_board_failed", app_id=app_id)
                 spent_s += time.thread_time() - began_s
-                if watch.pages and self._boundary.count > 1:
+                if watch.pages and not self._boundary.is_alone:
                     await self._ask_others(app_id, watch)
                 for page in watch.pages:
                     page.wake()
@@ -301,10 +301,10 @@ class LivePages:
                 other = watch.others[worker] = _Other()
                 watch.boards[worker] = other.board
             other.take(_decode(answer))
-        others = set(range(self._boundary.count)) - {self._boundary.index}
-        watch.left_out = sorted(others - answers.keys())
-        for worker in watch.left_out:
-            if (other := watch.others.get(worker)) is not None:
+        left_out = [worker for worker in self._boundary.others if worker not in answers]
+        watch.left_out = [self._boundary.name_of(worker) for worker in left_out]
+        for worker, other in watch.others.items():
+            if worker not in answers and other.nonce:
                 other.board.clear()
                 other.nonce = ""
         watch.is_complete = True

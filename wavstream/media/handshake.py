@@ -4,13 +4,14 @@ uvicorn makes this protocol for every WebSocket request, hands it the request he
 socket. The check of the key is a task, so the stream begins in a later turn of the loop, when the socket listens to
 what is set here.
 
-Where there are several workers:
+Where there are several workers, or nodes:
 
 1. A stream whose path names a session of another worker goes there before anything of it is looked at or counted.
 2. One that comes from another worker, because its first message named a session of ours, has its 101 already
    (``is_answered``). Its head is read again, for its key counts here; a refusal is a close frame, behind the dialect's
    own words where it has some. That worker read what the peer had sent, and the peer need not be there any more: what
    it sent is recorded.
+3. In a cluster, where nobody has the session yet, its key is looked at first: strangers do not claim sessions.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ from wavstream.media.opening import Opening
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
 from wavstream.media.unauthorized import Unauthorized, has_place, who_tells
 from wavstream.media.wire import Wire
-from wavstream.workers.boundary import Elsewhere
+from wavstream.workers.boundary import Elsewhere, RelayedPeer
 
 IS_ANSWERED = "is_answered"
 """In uvicorn's application state, of a connection that was handed over with its answer."""
+RELAYED = "relayed"
+"""There too: who is behind one that another node relays."""
 _MAX_EARLY_BYTES = 64 * 1024
 _RETRY_AFTER_S = 5
 _VERSION = "13"
@@ -60,7 +63,12 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 
     class MediaHandshake(Handshake):
         def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-            super().__init__(endpoint, server_state.connections, is_answered=app_state.get(IS_ANSWERED, False))
+            super().__init__(
+                endpoint,
+                server_state.connections,
+                is_answered=app_state.get(IS_ANSWERED, False),
+                relayed=app_state.get(RELAYED),
+            )
 
     return MediaHandshake
 
@@ -68,7 +76,14 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 class Handshake(asyncio.Protocol):
     """One request for a media WebSocket."""
 
-    def __init__(self, endpoint: MediaEndpoint, connections: set[Any], *, is_answered: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: MediaEndpoint,
+        connections: set[Any],
+        *,
+        is_answered: bool = False,
+        relayed: RelayedPeer | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._connections = connections
         # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
@@ -77,6 +92,9 @@ class Handshake(asyncio.Protocol):
         )
         self._peer = Peer(None)
         self._is_answered = is_answered
+        self._relayed = relayed
+        self._unclaimed: int | None = None
+        """Whom it is handed to once its key is good: nobody has its session (rule 3)."""
         self._head = b""
         self._has_ended = False
         """Whether the peer of an answered one has sent all that it sends."""
@@ -140,8 +158,7 @@ class Handshake(asyncio.Protocol):
 
     def _consider(self, request: Request) -> None:
         try:
-            peer = self._transport.get_extra_info("peername")
-            peer_host = peer[0] if isinstance(peer, tuple) else None
+            peer_host = self._peer_host()
             lines = request.headers.get_all("X-Forwarded-For")
             address = client_address(peer_host, lines, self._endpoint.trusted_proxies)
             self._peer = Peer(address, path=shown_target(request.path))
@@ -155,7 +172,7 @@ class Handshake(asyncio.Protocol):
             )
             self._peer = self._peer._replace(session_id=asked.upgrade.session_id, leg=asked.upgrade.leg)
             if asked.upgrade.session_id is not None:
-                self._endpoint.boundary.check_here(asked.upgrade.session_id)
+                self._check_here(asked.upgrade.session_id)
             response = self._core.accept(request)
             if response.status_code != 101:
                 if request.headers.get_all("Sec-WebSocket-Version") not in ([], [_VERSION]):
@@ -179,6 +196,21 @@ class Handshake(asyncio.Protocol):
         session_id = asked.upgrade.session_id
         self._authentication.add_done_callback(lambda done: self._authenticated(dialect, session_id, response, done))
 
+    def _peer_host(self) -> str | None:
+        if self._relayed is not None:
+            return self._relayed.host
+        peer = self._transport.get_extra_info("peername")
+        return peer[0] if isinstance(peer, tuple) else None
+
+    def _check_here(self, session_id: str) -> None:
+        """Raise Elsewhere if another has the session; note that it is to be claimed (rule 3)."""
+        try:
+            self._endpoint.boundary.check_here(session_id)
+        except Elsewhere as elsewhere:
+            if not elsewhere.is_nobodys:
+                raise
+            self._unclaimed = elsewhere.worker
+
     def _hand_over(self, worker: int) -> None:
         """Let another worker answer (rule 1)."""
         if self._decided or self._transport.is_closing():
@@ -187,7 +219,9 @@ class Handshake(asyncio.Protocol):
         received = self._head + self._early
         self._connections.discard(self)  # its place is there from now on
         try:
-            self._endpoint.boundary.hand_over(worker, descriptor, received, is_answered=self._is_answered)
+            self._endpoint.boundary.hand_over(
+                worker, descriptor, received, is_answered=self._is_answered, relayed=self._relayed
+            )
         except LimitReached as error:
             self._connections.add(self)
             self._refuse(error)
@@ -222,6 +256,10 @@ class Handshake(asyncio.Protocol):
             self._endpoint.sessions.check_load(caller.app_id, session_id)
             if self._decided or (self._transport.is_closing() and not self._lost):
                 return
+            if self._unclaimed is not None:
+                self._transport.pause_reading()
+                self._hand_over(self._unclaimed)
+                return
             self._endpoint.take_socket(caller.app_id, token_session)
         except Unauthenticated as error:
             self._turn_away(dialect, response, error)
@@ -248,13 +286,14 @@ class Handshake(asyncio.Protocol):
         if self._is_answered:
             self._core.data_to_send()
         protocol: asyncio.Protocol = connection
-        if self._peer.session_id is None and self._endpoint.boundary.count > 1:
+        if self._peer.session_id is None and not self._endpoint.boundary.is_alone:
             protocol = Opening(
                 connection,
                 self._head,
                 transport=self._transport,
                 boundary=self._endpoint.boundary,
                 wire=Wire(self._core, self._transport),
+                relayed=self._relayed,
                 max_message_bytes=self._endpoint.limits.max_message_bytes,
             )
         self._transport.set_protocol(protocol)

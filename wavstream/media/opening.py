@@ -18,7 +18,7 @@ from wavstream.errors import LimitReached
 from wavstream.media.connection import MediaConnection
 from wavstream.media.media_stream import State
 from wavstream.media.wire import Wire
-from wavstream.workers.boundary import RETRY_AFTER_S, Boundary
+from wavstream.workers.boundary import RETRY_AFTER_S, Boundary, RelayedPeer
 
 _BESIDE_BYTES = 256 * 1024
 """A head, and messages without audio."""
@@ -36,10 +36,12 @@ class Opening(asyncio.Protocol):
         boundary: Boundary,
         wire: Wire,
         max_message_bytes: int,
+        relayed: RelayedPeer | None = None,
     ) -> None:
         self._connection = connection
         self._transport = transport
         self._boundary = boundary
+        self._relayed = relayed
         self._wire = wire
         self._received = bytearray(head)
         self._max_bytes = max_message_bytes + _BESIDE_BYTES
@@ -73,7 +75,7 @@ class Opening(asyncio.Protocol):
         self._connection.leave()  # it counts there from now on
         try:
             descriptor = transport.get_extra_info("socket").fileno()
-            self._boundary.hand_over(worker, descriptor, bytes(self._received), is_answered=True)
+            self._boundary.hand_over(worker, descriptor, bytes(self._received), is_answered=True, relayed=self._relayed)
         except LimitReached as error:
             transport.resume_reading()
             return error

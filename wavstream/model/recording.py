@@ -161,6 +161,21 @@ class Trimmed:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Another machine went on with the call: the one that had it was gone."""
+
+    at_ms: int
+    """When it had the call, from the beginning of the file."""
+    from_node: str
+    to_node: str
+    replicated_through_ms: int
+    """Up to when it had what had come, from the beginning of the file: what came later is not in the file."""
+    missing_ms: dict[str, int] = field(default_factory=dict)
+    """By leg that came back: the silence between what was copied of it and what came next. What was said in it is
+    lost, and what was never said is in it too: the leg was away."""
+
+
+@dataclass(frozen=True, slots=True)
 class Integrity:
     """The account of every accepted sample: it is in the file, or it is counted here."""
 
@@ -199,6 +214,8 @@ class Integrity:
     trimmed_ms: Trimmed = Trimmed()
     paused_audio_in_journal: bool = False
     """True where another recording of the session kept running during a pause of this one."""
+    take_overs: tuple[TakeOver, ...] = ()
+    """In a cluster: each time that another node went on with the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@
 6. The catalog's log is emptied. Not for each recording: once for all that were erased meanwhile.
 7. What was uploaded goes from its store too, behind all that is here: a store may be away for hours. Who uploads at
    this moment takes back what it has put (``catalog/erasures.py``, rule 4), and is waited for a little.
+8. In a cluster a file that is not in a store yet lies at one node, and any may erase it: all are told, and each removes
+   what it has. A node that is away then finds a file without a row that says available, at its next start.
 """
 
 from __future__ import annotations
@@ -141,6 +143,12 @@ class Eraser:
         await asyncio.wait((self._recorder.until_released(erased.id),), timeout=JOURNAL_WAIT_S)
         await self._remove_stored(erased, refusing)
         await self._with_reserve(lambda: self._catalog.erasures.finish([erased.id]))
+
+    async def remove_here(self, recording_id: str) -> None:
+        """Remove the file of a recording that another node erases, if it is on this node's disk (rule 8)."""
+        left = await self._catalog.erasures.left_of(recording_id)
+        if left is not None:
+            await asyncio.to_thread(self._storage.delete, left.object_key)
 
     async def _remove_stored(self, erased: Erasing, refusing: set[str]) -> None:
         """Remove what stores have of it (rule 7); raise StoreError."""

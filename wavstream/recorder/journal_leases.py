@@ -5,14 +5,19 @@ published. The lease of a recording that failed is *retained*, so that its audio
 until its retention ends or it is deleted. Segments are deleted from the lowest up, so a retained lease also keeps what
 the session journals after it: the price of a fault that is rare, and bounded by the retention.
 
+In a cluster a recording keeps its lease until its file is in a store: until then another node may have to make the file
+again (docs/decisions/0029).
+
 A journal that is damaged is not deleted, not even in part: it is set aside when nobody needs it any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -26,12 +31,22 @@ class _Leased:
     is_damaged: bool = False
 
 
+Copied = Callable[[Journal, int, Callable[[], None]], None]
+"""Takes a journal, a batch's number and what to call once all before that batch are copied, or that takes too long."""
+
+
 class JournalLeases:
     """The recordings that need a journal. Lives on the event loop."""
 
     def __init__(self, writer: JournalWriter, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
         self._loop = loop
+        self._copied: Copied | None = None
+        self._until_stored = False
+        self._finished: set[str] = set()
+        """Recordings whose file is made, and is to be in a store before their lease ends."""
+        self._stored: set[str] = set()
+        """Recordings whose file is in a store, and whose lease is about to end."""
         self._leased: dict[str, _Leased] = {}
         self._journal_of: dict[str, str] = {}
         self._retained: dict[str, asyncio.TimerHandle | None] = {}
@@ -51,6 +66,10 @@ class JournalLeases:
         leased = self._leased.get(journal_key)
         return list(leased.first_segments) if leased is not None else []
 
+    def first_segment(self, journal_key: str) -> int:
+        """Return the lowest segment of a journal that somebody needs."""
+        return min(self._leased[journal_key].first_segments.values())
+
     def note_damage(self, journal_key: str) -> None:
         """Have the journal set aside, where it would be deleted."""
         leased = self._leased.get(journal_key)
@@ -62,11 +81,21 @@ class JournalLeases:
         return [leased.journal for leased in self._leased.values()]
 
     def flush(self, journal: Journal) -> asyncio.Future[None]:
-        """Write what the journal has queued before the queues of others; the future is done when it is in the file."""
+        """Write what the journal has queued before the queues of others; the future is done when it is in the file.
+
+        In a cluster, when it is copied, too.
+        """
         written: asyncio.Future[None] = self._loop.create_future()
 
+        def settle() -> None:
+            if not written.done():
+                written.set_result(None)
+
         def tell() -> None:
-            self._loop.call_soon_threadsafe(lambda: None if written.done() else written.set_result(None))
+            if self._copied is None:
+                self._loop.call_soon_threadsafe(settle)
+            else:
+                self._loop.call_soon_threadsafe(self._copied, journal, journal.next_number, settle)
 
         self._writer.submit_urgent(journal, tell)
         return written
@@ -75,6 +104,49 @@ class JournalLeases:
         """Give the segment that is being written its name again, before the queues of others; done when it has it."""
         self._writer.put_back(journal)
         return self.flush(journal)
+
+    def copied_by(self, copied: Copied) -> None:
+        """Have ``flush`` wait from now on until what is written is copied, too."""
+        self._copied = copied
+
+    def last_until_stored(self) -> None:
+        """Let leases of recordings last from now on until their files are in a store."""
+        self._until_stored = True
+
+    @property
+    def is_until_stored(self) -> bool:
+        """Whether they last until then."""
+        return self._until_stored
+
+    def finish(self, recording_id: str) -> None:
+        """End the lease of a recording that has its file; where a store is to have that first, once it has."""
+        if self._until_stored and recording_id not in self._stored:
+            self._finished.add(recording_id)
+        else:
+            self._stored.discard(recording_id)
+            self.release(recording_id)
+
+    def stored(self, recording_id: str) -> None:
+        """End the lease of a recording whose file is in a store."""
+        if recording_id in self._finished:
+            self._finished.remove(recording_id)
+            self.release(recording_id)
+        elif recording_id in self._journal_of:  # the store was quicker than the one who ends the recording
+            self._stored.add(recording_id)
+
+    def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> None:
+        """End all leases of a session that another node has; ``then`` is told each closed journal, by the writer."""
+        for key, leased in [*self._leased.items()]:
+            if leased.journal.session_id != session_id:
+                continue
+            for recording_id in leased.first_segments:
+                self._journal_of.pop(recording_id, None)
+                self._finished.discard(recording_id)
+                timer = self._retained.pop(recording_id, None)
+                if timer is not None:
+                    timer.cancel()
+            del self._leased[key]
+            self._writer.close(leased.journal, then=partial(then, leased.journal))
 
     def release(self, recording_id: str) -> None:
         """End the recording's lease: delete what nobody else needs."""
@@ -114,7 +186,9 @@ class JournalLeases:
         self._retained[recording_id] = later
 
     def release_failed(self, recording_id: str) -> None:
-        """End the lease of a recording that failed, if there is one."""
+        """End the lease of a recording that failed, or that no store has yet, if there is one."""
+        if recording_id in self._finished:
+            self.stored(recording_id)
         if recording_id in self._retained:
             timer = self._retained.pop(recording_id)
             if timer is not None:

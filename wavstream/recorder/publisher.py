@@ -20,7 +20,7 @@ import structlog
 
 from wavstream.catalog.database import retry_forever
 from wavstream.catalog.recordings import Recordings
-from wavstream.errors import DependencyError
+from wavstream.errors import DependencyError, TakenElsewhere
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status
 from wavstream.recorder.render_job import RenderJob
@@ -59,8 +59,13 @@ class Publisher:
         self._facts_of = facts_of
         self._expires_at = expires_at
         self._sidecar = sidecar
+        self._is_ours: Callable[[Recording], Awaitable[bool]] | None = None
         self._saves: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
+
+    def ask_whose(self, is_ours: Callable[[Recording], Awaitable[bool]]) -> None:
+        """Publish and save from now on only what is this node's, as this tells; it may raise DependencyError."""
+        self._is_ours = is_ours
 
     async def with_expiry(self, stopped: Recording) -> Recording:
         """Return a recording that has just stopped, with when it expires and from when that counts; None: never."""
@@ -78,8 +83,10 @@ class Publisher:
     async def publish(self, job: RenderJob, recording: Recording) -> Recording | None:
         """Complete the job's file and move it into storage; return the recording as it ends up.
 
-        None: a sync has failed, and the job has to be folded to its end again, as it begins anew.
+        None: a sync has failed, and the job has to be folded to its end again, as it begins anew. Raise TakenElsewhere
+        where another node has the recording: nothing of it is published here.
         """
+        await self._check_ours(recording)
         loop = asyncio.get_running_loop()
 
         def try_once() -> Awaitable[Recording | None]:
@@ -96,6 +103,24 @@ class Publisher:
         """Write the row, and with it the facts that its change announces; ``found``: see ``Recordings.save``."""
         facts = self._facts_of(recording)
         await self._ask_catalog(lambda: self._recordings.save(recording, facts, found=found), recording)
+
+    async def save_finished(self, recording: Recording) -> None:
+        """Write the row of a recording whose file was just published, as ``save`` does.
+
+        Raise TakenElsewhere, and take the file back, where another node has taken the recording meanwhile.
+        """
+        facts = self._facts_of(recording)
+        if not await self._ask_catalog(lambda: self._recordings.save(recording, facts), recording):
+            try:
+                await self._check_ours(recording)
+            except TakenElsewhere:
+                await asyncio.to_thread(self._storage.delete, recording.object_key)
+                raise
+
+    async def _check_ours(self, recording: Recording) -> None:
+        is_ours = self._is_ours
+        if is_ours is not None and not await self._ask_catalog(lambda: is_ours(recording), recording):
+            raise TakenElsewhere(f"recording {recording.id} is another node's now")
 
     async def try_save(self, recording: Recording) -> None:
         """Write the row as ``save`` does; if the catalog fails, raise DependencyError, and write it later."""

@@ -203,6 +203,29 @@ class Recorder:
         """Delete the journal of a recording that failed, as soon as no other needs it."""
         self._leases.release_failed(recording_id)
 
+    # ---- in a cluster ------------------------------------------------------------------------------------------------
+
+    @property
+    def leases(self) -> JournalLeases:
+        """Who needs which journal."""
+        return self._leases
+
+    def keep_finished(self, row: Recording, journal: Journal, *, first_segment: int) -> None:
+        """Keep the journal of a recording whose file is here, and in no store yet."""
+        self._leases.acquire(row.id, journal, first_segment=first_segment)
+        self._leases.finish(row.id)
+
+    def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> list[str]:
+        """Do nothing more with a session's recordings: another node has them; return their ids.
+
+        ``then`` is called with each of its journals, closed, in the writer thread.
+        """
+        doomed = [recording for recording in self._live.values() if recording.row.session_id == session_id]
+        for recording in doomed:
+            recording.let_go()
+        self._leases.let_go(session_id, then=then)
+        return [recording.row.id for recording in doomed]
+
     def until_released(self, recording_id: str) -> asyncio.Future[None]:
         """Return what is done when the part of the journal that nobody but this recording needed has been deleted."""
         return self._leases.until_released(recording_id)
@@ -241,11 +264,16 @@ class Recorder:
             await asyncio.wait(waiting, timeout=timeout_s)
         return bool(waiting)
 
+    @property
+    def finishing(self) -> int:
+        """Recordings that were stopped, and whose file is being made."""
+        return len(self._finishing())
+
     def _finishing(self) -> list[asyncio.Task[Recording]]:
         return [recording.finishing for recording in self._live.values() if recording.finishing is not None]
 
     def _count_end(self, recording: LiveRecording, ended: asyncio.Future[Recording]) -> None:
-        if ended.cancelled():
+        if ended.cancelled() or ended.exception() is not None:
             return
         row = ended.result()
         self.outcomes[row.status.value, row.end_reason.value if row.end_reason is not None else "none"] += 1

@@ -42,7 +42,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from wavstream.errors import InternalError, NotYetSafe
+from wavstream.errors import InternalError, NotYetSafe, TakenElsewhere
 from wavstream.journal.events import RecordingStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.records import event_record
@@ -52,7 +52,7 @@ from wavstream.model.times import utc
 from wavstream.recorder.journal_leases import JournalLeases
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.render_job import RenderJob
-from wavstream.recorder.render_thread import RenderThread
+from wavstream.recorder.render_thread import Priority, RenderThread
 
 log = structlog.get_logger(__name__)
 
@@ -254,6 +254,8 @@ class LiveRecording:
                     await self._fold_to_end(self.job, self.journal)  # anew, into another file
                 finished = published
                 _log_end(finished)
+            except TakenElsewhere:  # who tells of it lets go of the whole session
+                raise
             except Exception as error:  # ours: the journal is kept for whoever looks into it
                 log.exception("recording_render_failed", recording_id=self.row.id, journal=self.journal.key)
                 finished = replace(self.row, status=Status.FAILED, error=f"{type(error).__name__}: {error}")
@@ -264,7 +266,7 @@ class LiveRecording:
             await asyncio.wait((self._saving,))
         while True:  # the wall clock may jump while the file is moved, or the row written: ``clock_jumped``
             finished = replace(finished, expires_at=self.row.expires_at, kept_since=self.row.kept_since)
-            await self._publisher.save(finished)
+            await self._publisher.save_finished(finished)
             if finished.expires_at == self.row.expires_at:
                 break
         self.row = finished
@@ -273,13 +275,33 @@ class LiveRecording:
         _log_outcome(finished)
         if self.job.is_journal_damaged:
             self._leases.note_damage(self.journal.key)
-        if finished.status is not Status.FAILED:
+        if finished.status is Status.AVAILABLE:
+            self._leases.finish(finished.id)
+        elif finished.status is not Status.FAILED:
             self._leases.release(finished.id)
         elif await self._publisher.is_held(finished):
             self._leases.retain(finished.id, for_s=None)
         else:
             self._leases.retain(finished.id, for_s=self._publisher.kept_s(finished))
         return finished
+
+    def let_go(self) -> None:
+        """Do nothing more with it, and say nothing: another node has it."""
+        if self.finishing is not None:
+            self.finishing.cancel()
+        if self._saving is not None:
+            self._saving.cancel()
+        if self._registry.get(self.row.id) is self:
+            del self._registry[self.row.id]
+        taken = TakenElsewhere(f"recording {self.row.id} is another node's now")
+        if not self.folded.done():
+            self.folded.set_result(None)
+        if not self.ended.done():
+            self.ended.set_exception(taken)
+            self.ended.exception()  # nobody has to wait for it
+        if self.job is not None:
+            self.job.broken = taken
+            self._render.run(self.job.discard, Priority.BACKLOG, app_id=self.row.app_id, job=self.job)
 
     async def _fold_to_end(self, job: RenderJob, journal: Journal) -> None:
         try:

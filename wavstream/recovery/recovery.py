@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -37,24 +36,26 @@ import structlog
 
 from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
-from wavstream.journal.amendments import amendment
-from wavstream.journal.events import RecordingStopped
-from wavstream.journal.records import BrokenSegment, UnknownVersion, event_record
+from wavstream.errors import TakenElsewhere
+from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
+from wavstream.journal.set_aside import TAKEN
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
-from wavstream.model.times import unix_us, utc
+from wavstream.model.times import utc
 from wavstream.recorder.recorder import Recorder
-from wavstream.recovery.agreement import agree
 from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
-from wavstream.recovery.reconciliation import finished_since, lacks_whole_file, reconcile
+from wavstream.recovery.reconciliation import finished_since, reconcile
+from wavstream.recovery.restoring import Restoring, Taken
 from wavstream.sessions.registry import Sessions
-from wavstream.sessions.restored import Restored
 from wavstream.storage.local import LocalStorage
 from wavstream.workers.boundary import Alone, Boundary
 
 log = structlog.get_logger(__name__)
+
+AskFirst = Callable[[str, str, Sequence[str]], Awaitable[Taken | None]]
+"""Makes a session (app, id) ours of which there are these journals; raises TakenElsewhere if they are not any more."""
 
 MADE_AGAIN = "recordings made again"
 """What worker 0 asks the others before it takes a row without a file for lost."""
@@ -113,11 +114,37 @@ class Recovery:
         """Keys of the journals of each session."""
         self._journaled: set[str] = set()
         """Recordings that a journal tells of."""
-        self._made_again: set[str] = set()
-        """Recordings whose file was gone or cut, and is being made from their journal."""
+        self._restoring = Restoring(
+            folder=folder,
+            sessions=sessions,
+            recorder=recorder,
+            recordings=recordings,
+            storage=storage,
+            writer=writer,
+            clock=clock,
+            wall=self._wall,
+        )
+        self._ask_first: AskFirst | None = None
         self._is_brought_back = False
         self._may_be_readable = False
         """Whether a journal failed for a reason that may be gone at the next start."""
+
+    def ask_first(self, ask: AskFirst) -> None:
+        """Ask, before a session is brought back: other nodes may have it (docs/decisions/0029)."""
+        self._ask_first = ask
+
+    async def take_in(self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
+        """Bring back one session that another node had, the journals of which are in the folder now.
+
+        Its streams were deferred, and are let in.
+        """
+        try:
+            await self._bring_back(keys, taken)
+            for row in await self._recordings.unfinished():
+                if (row.app_id, row.session_id) == (app_id, session_id) and row.status is Status.ACCEPTED:
+                    self._await_first_stream(row)
+        finally:
+            self._sessions.attach(app_id, session_id, self._clock.now_us())
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
@@ -126,7 +153,7 @@ class Recovery:
                 log.error("journal_odd", file=str(self._folder / odd.name), problem=odd.problem)
         contents = journals_in(self._folder)
         for name in contents.strangers if self._has_what_is_nobodys else ():
-            if name != SET_ASIDE:
+            if name not in (SET_ASIDE, TAKEN):
                 log.warning("journal_folder_stranger", file=str(self._folder / name))
         for key, header in read_headers(self._folder, contents.journals).items():
             if isinstance(header, FileNotFoundError):  # another worker has just deleted it
@@ -158,14 +185,17 @@ class Recovery:
                 self._leave(key, lasting)
 
     def _is_ours(self, session_id: str) -> bool:
-        return self._boundary.owner(session_id) == self._boundary.index
+        return self._ask_first is not None or self._boundary.owner(session_id) == self._boundary.index
 
     async def run(self) -> None:
         """Bring every journal back, then reconcile rows and files."""
         try:
             for (app_id, session_id), keys in self._journals.items():
                 try:
-                    await self._bring_back(keys)
+                    taken = None if self._ask_first is None else await self._ask_first(app_id, session_id, keys)
+                    await self._bring_back(keys, taken)
+                except TakenElsewhere:
+                    continue
                 except Exception:  # one session's fault must not keep the others from coming back
                     log.exception("session_recovery_failed", app_id=app_id, session_id=session_id, journals=keys)
                     self.unreadable += len(keys)
@@ -189,7 +219,7 @@ class Recovery:
                 wall=self._wall,
                 save=self._recorder.save,
                 save_found=self._save_found,
-                made_again=self._made_again | uploading | await self._made_again_by_others(),
+                made_again=self._restoring.made_again | uploading | await self._made_again_by_others(),
             )
             self.reconciled = True
         finally:
@@ -197,20 +227,20 @@ class Recovery:
 
     async def answer(self, _question: bytes) -> bytes:
         """Answer ``MADE_AGAIN``: the recordings whose file this worker makes again, or null as long as it looks."""
-        return msgspec.json.encode(sorted(self._made_again) if self._is_brought_back else None)
+        return msgspec.json.encode(sorted(self._restoring.made_again) if self._is_brought_back else None)
 
     async def _made_again_by_others(self) -> set[str]:
         """Return what other workers make again, once all of them know: their rows have no file meanwhile."""
         while True:
             found = await self._boundary.ask_all(MADE_AGAIN)
             known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
-            if len(known) == self._boundary.count - 1 and None not in known:
+            if len(known) == len(self._boundary.others) and None not in known:
                 return {each for made_again in known for each in made_again or ()}
             await asyncio.sleep(_ASK_AGAIN_S)
 
     # ---- journals ----------------------------------------------------------------------------------------------
 
-    async def _bring_back(self, keys: list[str]) -> None:
+    async def _bring_back(self, keys: Sequence[str], taken: Taken | None = None) -> None:
         read: list[JournalSummary] = []
         for key in keys:
             try:
@@ -229,83 +259,10 @@ class Recovery:
         for summary in read:
             away_us = self._clock.now_us() - summary.last_us
             is_too_late = away_us > LONGEST_AWAY // timedelta(microseconds=1)
-            await self._restore(summary, goes_on=summary is read[0] and not is_too_late)
-
-    async def _restore(self, summary: JournalSummary, *, goes_on: bool) -> None:
-        rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
-        for row in rows.values():
-            if row.status is Status.AVAILABLE and await asyncio.to_thread(
-                lacks_whole_file, self._storage, row, self._wall()
-            ):
-                log.warning("recording_made_again", recording_id=row.id, object_key=row.object_key)
-                self._made_again.add(row.id)
-                rows[row.id] = replace(row, status=Status.COMPLETED)
-        self._clock.not_before(max([summary.last_us, *(unix_us(row.changed_at) for row in rows.values())]))
-        now_us = self._clock.now_us()
-        unfinished = [
-            agree(each, rows[each.id], turned_us=summary.turned_us.get(each.id, 0), last_us=summary.last_us)
-            for each in summary.recordings.values()
-            if rows[each.id].status.is_unfinished
-        ]
-        failed = [row for row in rows.values() if row.status is Status.FAILED and not _is_expired(row, self._wall())]
-        header = summary.header
-        if not unfinished and not failed:  # step 4
-            if summary.is_damaged:
-                await asyncio.to_thread(self._set_aside, header.key, "; ".join(summary.problems))
-            else:
-                await asyncio.to_thread(delete_segments, self._folder, header.key)
-            return
-        journal = self._writer.open(
-            key=header.key,
-            app_id=header.app_id,
-            session_id=header.session_id,
-            segment=summary.last_segment + 1,
-            number=summary.next_number,
-        )
-        for row in failed:
-            log.error("failed_recording_kept", recording_id=row.id, journal=journal.key)
-            ends = row.expires_at if row.hold is None else None
-            for_s = None if ends is None else (ends - self._wall()).total_seconds()
-            self._recorder.retain(row, journal, first_segment=summary.first_segments[row.id], for_s=for_s)
-        running = []
-        for agreement in unfinished:  # step 3
-            row, pause, stop = agreement.recording, agreement.pause, agreement.stop
-            if pause is not None or stop is not None:
-                known = rows[row.id].status
-                log.warning("row_and_journal_differ", recording_id=row.id, journal=journal.key, row=known)
-            amendments = [*summary.amendments, *(amendment(each) for each in (pause, stop) if each is not None)]
-            recording = self._recorder.begin(
-                row, journal, first_segment=summary.first_segments[row.id], amendments=amendments
-            )
-            self._recorder.catch_up(recording)
-            if pause is not None:
-                journal.append_event(event_record(now_us, pause))
-            if row.status is Status.COMPLETED:
-                recording.finish(row)
-            elif stop is not None:
-                recording.stop(stop, now_us, ended_at=rows[row.id].ended_at)
-            elif not goes_on:
-                log.warning("recording_not_continued", recording_id=row.id, last_at=f"{utc(summary.last_us):%F %T} UTC")
-                end = RecordingStopped(recording_id=row.id, reason=EndReason.RECOVERED, end_us=summary.last_us)
-                recording.stop(end, now_us)
-            else:
-                recording.save_journaled_later()
-                running.append(recording)
-        if summary.is_damaged:
-            self._recorder.note_damage(journal)
-        if running:
-            left = Restored(
-                journal=journal,
-                legs=summary.legs,
-                lost=summary.lost,
-                next_stream=summary.next_stream,
-                next_track=summary.next_track,
-                last_us=summary.last_us,
-                paused_by={each: frozenset(holders) for each, holders in summary.paused_by.items()},
-            )
-            session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
-            self._sessions.tell_opened(session)
-            session.restore(left, running, now_us)
+            goes_on = summary is read[0] and not is_too_late
+            if not await self._restoring.restore(summary, goes_on=goes_on, taken=taken):
+                problems = "; ".join(summary.problems)
+                await asyncio.to_thread(self._set_aside, summary.header.key, problems)
 
     async def _known(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
@@ -314,13 +271,6 @@ class Recovery:
 
     def _now(self) -> datetime:
         return utc(self._clock.now_us())
-
-    async def _row(self, recording: Recording) -> Recording:
-        row = await self._recordings.get(recording.id)
-        if row is not None:
-            return row
-        await self._recordings.add(recording)
-        return recording
 
     def _set_aside(self, key: str, problem: object) -> None:
         self._writer.set_aside.take_journal(key)
@@ -366,7 +316,3 @@ class Recovery:
         started = session.start(row, now_us)
         if started.row.status is not row.status:
             started.save_journaled_later()
-
-
-def _is_expired(row: Recording, now: datetime) -> bool:
-    return row.hold is None and row.expires_at is not None and row.expires_at <= now

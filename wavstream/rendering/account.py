@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wavstream.model.recording import Gap, Integrity, LegReceipt, Pause, Receipt
+from wavstream.model.recording import Gap, Integrity, LegReceipt, Pause, Receipt, TakeOver
 from wavstream.rendering.timeline.clock import us_of
 from wavstream.rendering.timeline.render_stats import MAX_GAPS, MAX_PAUSES
-from wavstream.rendering.timeline.spans import drift_ppm, reconnect_gaps, track_receipts
+from wavstream.rendering.timeline.spans import away_us, drift_ppm, reconnect_gaps, track_receipts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wavstream.rendering.inspection.inspector import Inspector
     from wavstream.rendering.output import Output
     from wavstream.rendering.timeline.render_stats import RenderStats
@@ -82,6 +84,7 @@ def file_account(
         drift_ppm=drift_ppm(timeline.streams),
         trimmed_ms=output.trimmed,
         paused_audio_in_journal=has_pause_in_journal,
+        take_overs=tuple(_take_overs(stats, timeline, begin_ms)),
     )
     tracks = track_receipts(timeline.streams, output.written_us)
     return FileAccount(
@@ -104,6 +107,17 @@ def _withheld_gaps(stats: RenderStats, output: Output) -> list[Gap]:
         for part_us, over_us in output.pauses.outside(max(start_us, begin_us), min(end_us, written_us))
         if over_us - part_us >= _WITHHELD_GAP_US
     ]
+
+
+def _take_overs(stats: RenderStats, timeline: Timeline, begin_ms: int) -> Iterator[TakeOver]:
+    for at_us, event in stats.take_overs[:MAX_GAPS]:
+        yield TakeOver(
+            at_ms=at_us // 1000 - begin_ms,
+            from_node=event.from_node,
+            to_node=event.to_node,
+            replicated_through_ms=max(0, (at_us - event.behind_us) // 1000 - begin_ms),
+            missing_ms={leg: missing_us // 1000 for leg, missing_us in away_us(timeline.streams, at_us).items()},
+        )
 
 
 def _leg_receipt(track: TrackReceipt, output: Output, inspector: Inspector, begin_ms: int) -> LegReceipt:

@@ -35,6 +35,7 @@ from wavstream.journal.events import (
     ServerStarted,
     StreamClosed,
     StreamOpened,
+    TakenOver,
 )
 from wavstream.journal.frame_run import FrameRun, owned
 from wavstream.journal.records import ClockRecord, Damage, EventRecord
@@ -113,10 +114,7 @@ class Fold:
         return self._origin_us + self._ticked_us + TICK_US
 
     def feed(self, items: Iterable[Item]) -> bytes:
-        """Return the file bytes, to be appended after the header, that these items complete.
-
-        Items before the recording's start and after its stop are skipped.
-        """
+        """Return the bytes, behind the header, that what lies between the recording's start and its stop completes."""
         out: list[bytes] = []
         for item in items:
             if self.complete:
@@ -234,8 +232,8 @@ class Fold:
         elif isinstance(event, RecordingStopped) and event.recording_id == self._recording_id:
             self.complete = True
             return self._end(event, now_us)
-        elif isinstance(event, LeftOut):
-            self._stats.leave_out(event)
+        elif isinstance(event, LeftOut | TakenOver):
+            self._stats.note(event, now_us)
         elif isinstance(event, Digit) and event.digit in self._options.terminators:
             return self._terminate(event, now_us)
         return b""

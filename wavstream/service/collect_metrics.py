@@ -27,6 +27,7 @@ from wavstream.removals import Removals
 from wavstream.retention.sweeper import Sweeper
 from wavstream.service.clock_watch import ClockWatch
 from wavstream.service.deadlines import Refusal
+from wavstream.service.drain import Drain
 from wavstream.service.front import Front
 from wavstream.service.upload_service import UploadService
 from wavstream.sessions.admission import DiskReserve
@@ -63,6 +64,7 @@ def collect_metrics(
     requests: RequestCounts,
     authenticator: Authenticator,
     reserve: DiskReserve,
+    drain: Drain,
 ) -> Callable[[], Iterable[MetricSample | Metric]]:
     """Return the function that yields every sample of these parts."""
 
@@ -97,6 +99,10 @@ def collect_metrics(
         yield MetricSample("wavstream_overloaded_apps", text, late_apps, across=Across.MAX)
         refused = "Streams of new calls that were refused for load."
         yield MetricSample("wavstream_overload_refusals_total", refused, sessions.load.refused, MetricType.COUNTER)
+        ratio = max(sessions.load.ratio, reserve.share)
+        text = "How much of what the server can do is in use: delays and disk as a share of their limits, the largest."
+        yield MetricSample("wavstream_load_ratio", text, ratio, across=Across.MAX)
+        yield from _drain(drain)
         unread_s = sessions.reading.unread_us / 1e6
         late = "Seconds in which the server did not read its media sockets, by its own fault."
         yield MetricSample("wavstream_unread_seconds_total", late, unread_s, MetricType.COUNTER)
@@ -161,6 +167,14 @@ def _ends(recorder: Recorder) -> Iterator[MetricSample | Metric]:
         yield MetricSample("wavstream_recordings_total", "Recordings that ended.", count, MetricType.COUNTER, labels)
     text = "Seconds from the stop of a recording until its file is available."
     yield recorder.finish_times.family("wavstream_recording_finish_seconds", text)
+
+
+def _drain(drain: Drain) -> Iterator[MetricSample]:
+    text = "How far a drain is: 0, there is none; 1, nothing new is taken; 2, what ran is handed over; 3, the end."
+    yield MetricSample("wavstream_drain_stage", text, drain.stage, across=Across.MIN)
+    for what, count in drain.left.items():
+        text = "Sessions and unfinished files that a drain waits for."
+        yield MetricSample("wavstream_drain_left", text, count, labels={"what": what})
 
 
 def _front(front: Front) -> Iterator[MetricSample]:

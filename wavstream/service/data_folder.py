@@ -65,6 +65,8 @@ class DataFolder:
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
         self.reserve_file = root / "reserve"
+        self.drain = root / "drain"
+        """Says how far the server is to be drained; there is one while it is."""
         self.master_key = root / "master.key"
         self._lost = {
             self.journal: "what is recorded goes on; if the server dies, what running recordings had in earlier "
@@ -97,6 +99,7 @@ class DataFolder:
             self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
+            self.drain.unlink(missing_ok=True)  # of the server before
             self.keep_owner()
         except OSError as error:
             self.release()
@@ -293,7 +296,7 @@ class DataFolder:
         mend(self.root, self._root_mode)
         mend(self.recordings, self.modes.folder)
         logs = (self.catalog.with_name(self.catalog.name + end) for end in ("-wal", "-shm"))
-        ours = (self.lock, self.reserve_file, self.catalog, *logs, self.link_keys, self.master_key)
+        ours = (self.lock, self.reserve_file, self.drain, self.catalog, *logs, self.link_keys, self.master_key)
         for path in (*ours, *(each for folder in folders for each in folder.iterdir())):
             if not path.is_dir():
                 mend(path, FILE)

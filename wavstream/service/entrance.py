@@ -6,6 +6,7 @@
    Places are those of all workers; who gives way is one of this worker.
 3. A connection that another worker hands over comes in by the same way: it has its place already, and counts here from
    now on, as it counted there until then. What that worker has read of it comes first.
+4. One that another node relays is one more here, as it is there. Its peer is who that node says.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from wavstream.api.problems import problem
 from wavstream.service.deadlines import Refusal
 from wavstream.service.front import Front
 from wavstream.settings import HttpSettings
+from wavstream.workers.boundary import RelayedPeer
 
 _MAX_HEAD_READ = 65_536
 _FULL = "The server has no place for another connection."
@@ -42,8 +44,10 @@ _FULL_CLOSE = Frame(Opcode.CLOSE, Close(CloseCode.TRY_AGAIN_LATER, _FULL).serial
 class MakeProtocol(Protocol):
     """Makes what a connection talks to."""
 
-    def __call__(self, *, received: bytes = b"", is_answered: bool = False) -> asyncio.Protocol:
-        """Make it; for both see ``Boundary.hand_over``."""
+    def __call__(
+        self, *, received: bytes = b"", is_answered: bool = False, relayed: RelayedPeer | None = None
+    ) -> asyncio.Protocol:
+        """Make it; for all see ``Boundary.hand_over``."""
         ...
 
 
@@ -74,7 +78,13 @@ class Entrance:
         """Not connected to their protocols yet."""
 
     def let_in(
-        self, sock: socket.socket, *, received: bytes = b"", is_answered: bool = False, has_place: bool = False
+        self,
+        sock: socket.socket,
+        *,
+        received: bytes = b"",
+        is_answered: bool = False,
+        has_place: bool = False,
+        relayed: RelayedPeer | None = None,
     ) -> None:
         """Take a connection, or turn it away; ``has_place``: of those that all workers have (rule 3)."""
         limit, kept = descriptor_limit(), descriptors_kept(self._settings)
@@ -86,24 +96,27 @@ class Entrance:
         # Who gives way does so in a later turn, so for a moment there is one too many; past half of the reserve none.
         if not has_place and (number >= limit - kept // 2 or not self._front.connections.make_room()):
             opened.discard(sock)
-            self._front.refuse(Refusal.FULL if has_descriptor else Refusal.NO_DESCRIPTOR, _address(sock))
+            self._front.refuse(
+                Refusal.FULL if has_descriptor else Refusal.NO_DESCRIPTOR,
+                _address(sock) if relayed is None else relayed.host,
+            )
             _turn_away(sock, is_answered=is_answered)
             return
         sock.setblocking(False)
-        protocol = self._protocol(received=received, is_answered=is_answered)
+        protocol = self._protocol(received=received, is_answered=is_answered, relayed=relayed)
         opened.add(protocol)
         opened.discard(sock)
         task = asyncio.get_running_loop().create_task(self._connect(sock, protocol))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
 
-    def take(self, descriptor: int, received: bytes, *, is_answered: bool) -> None:
-        """Take a connection that another worker hands over (rule 3)."""
+    def take(self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None) -> None:
+        """Take a connection that another worker hands over, or another node relays (rules 3 and 4)."""
         sock = socket.socket(fileno=descriptor)
         if sock.family != socket.AF_UNIX and _address(sock) is None:
             sock.close()  # the peer is gone; without an address it would pass for one of a unix socket
         else:
-            self.let_in(sock, received=received, is_answered=is_answered, has_place=True)
+            self.let_in(sock, received=received, is_answered=is_answered, has_place=relayed is None, relayed=relayed)
 
     async def wait_closed(self) -> None:
         """Return when all that was let in has its protocol."""

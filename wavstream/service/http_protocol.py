@@ -11,6 +11,8 @@
    dropped for a moment. Closing at once would have the kernel throw the answer away.
 7. Where there are several workers, a request for a session of another goes there with its connection: what was read of
    it and of all behind it is kept until it is answered (``unanswered``), and is read there first.
+8. One that another node relays ends with its answer: its next request may be for a third node, and a connection that
+   goes on and on would come over ever more of them.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from wavstream.access.connections import Place
 from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
-from wavstream.media.handshake import IS_ANSWERED
+from wavstream.media.handshake import IS_ANSWERED, RELAYED
 from wavstream.service.counted_transport import CountedTransport
 from wavstream.service.deadlines import Owed, PeerDeadlines, Refusal
 from wavstream.service.front import Front
 from wavstream.service.unanswered import Unanswered
-from wavstream.workers.boundary import WorkerUnavailable
+from wavstream.workers.boundary import RelayedPeer, WorkerUnavailable
 
 _MAX_PIPELINED = 8
 """Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
@@ -70,12 +72,14 @@ class HttpProtocol(HttpToolsProtocol):
         front: Front,
         received: bytes = b"",
         is_answered: bool = False,
+        relayed: RelayedPeer | None = None,
     ) -> None:
-        """``received``: what another worker has read of it; for ``is_answered`` see ``Boundary.hand_over``."""
-        super().__init__(config, server_state, {IS_ANSWERED: is_answered})
+        """``received``: what another worker has read of it; for the others see ``Boundary.hand_over``."""
+        super().__init__(config, server_state, {IS_ANSWERED: is_answered, RELAYED: relayed})
+        self._relayed = relayed
         self._front = front
         self._received = received
-        self._unanswered = Unanswered(front.unanswered_bytes) if front.boundary.count > 1 else None
+        self._unanswered = None if front.boundary.is_alone else Unanswered(front.unanswered_bytes)
         """None: everything is answered here."""
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered; ``cycle`` is the newest."""
@@ -106,6 +110,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._counted = CountedTransport(cast("asyncio.Transport", transport))
         super().connection_made(cast("asyncio.Transport", self._counted))
         self._deadlines = PeerDeadlines(self._limits, time.monotonic())
+        if self._relayed is not None:
+            self.client = None if self._relayed.host is None else (self._relayed.host, 0)
         host = self.client[0] if self.client else None
         give_way = functools.partial(self._refuse, Refusal.GAVE_WAY)
         self._place = Place.of(host, trusted=self._front.trusted_proxies, give_way=give_way)
@@ -237,6 +243,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        if self._relayed is not None:
+            cycle.keep_alive = False  # rule 8
         super()._start_asgi_task(cycle, app)
 
     def _count(self, size_bytes: int) -> None:
@@ -294,7 +302,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)  # its place is there from now on
         try:
             descriptor = transport.get_extra_info("socket").fileno()
-            self._front.boundary.hand_over(worker, descriptor, received, is_answered=False)
+            self._front.boundary.hand_over(worker, descriptor, received, is_answered=False, relayed=self._relayed)
         except WorkerUnavailable:
             self.connections.add(self)
             if not self.flow.read_paused:

@@ -1,14 +1,17 @@
-"""What the workers of one server tell each other, which one process has not to be told.
+"""What the workers of one server, or the nodes of a cluster, tell each other, which one process has not to be told.
 
 1. A webhook waits: worker 0 delivers them all.
-2. A recording's file is gone: whoever reads it, listens to it or is about to tell of it ends, and what a worker keeps
-   of its journal goes. Whoever erases it waits for the others, as it does for its own.
+2. A recording's file is gone: whoever has it, reads it, listens to it or is about to tell of it ends, and what a worker
+   keeps of its journal goes. Whoever erases it waits for the others, as it does for its own.
 3. An app or a key was changed: each looks at once, and not only when it does so by itself.
 4. A session was refused for want of room: each forgets one that is no more than announced, so that the next one, or the
    same again, is let in.
 5. A worker that was started again found no link keys and has made some: each takes them, or the links of one would not
    open at another.
 6. A file waits to be uploaded: worker 0 uploads them all.
+
+Of nodes each delivers what it announces (another finds it within ``RESCAN_S`` where it ends before that), and uploads
+what it has: rules 1 and 6 are of workers.
 """
 
 from __future__ import annotations
@@ -36,8 +39,10 @@ UPLOAD_WAITS = "an upload waits"
 class News:
     """The news of one worker. Lives on the event loop."""
 
-    def __init__(self, boundary: Boundary) -> None:
+    def __init__(self, boundary: Boundary, *, is_of_nodes: bool = False) -> None:
+        """``is_of_nodes``: the others are nodes of a cluster, each of which delivers and uploads what is its own."""
         self._boundary = boundary
+        self._is_of_nodes = is_of_nodes
 
     def of_webhooks(self, catalog: Catalog, dispatcher: Dispatcher) -> None:
         """Have worker 0 deliver what any worker announces (rule 1)."""
@@ -46,6 +51,8 @@ class News:
             dispatcher.wake(app_id.decode())
             return b""
 
+        if self._is_of_nodes:
+            return
         if self._boundary.index == 0:
             self._boundary.answers(WEBHOOK_WAITS, wake)
         else:
@@ -58,16 +65,29 @@ class News:
             uploader.wake()
             return b""
 
+        if self._is_of_nodes:
+            return
         if self._boundary.index == 0:
             self._boundary.answers(UPLOAD_WAITS, wake)
         else:
             catalog.recordings.on_queued(lambda: self._boundary.tell(0, UPLOAD_WAITS, b""))
 
-    def of_removals(self, eraser: Eraser, recorder: Recorder, ends: Sequence[Callable[[str], Awaitable[None]]]) -> None:
-        """Have ``ends`` called for each recording that any worker removes (rule 2)."""
+    def of_removals(
+        self,
+        eraser: Eraser,
+        recorder: Recorder,
+        ends: Sequence[Callable[[str], Awaitable[None]]],
+        remove_here: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """Have ``ends`` called for each recording that any worker removes (rule 2).
+
+        ``remove_here``: removes its file first, where each node has a disk of its own.
+        """
 
         async def removed(body: bytes) -> bytes:
             recording_id = body.decode()
+            if remove_here is not None:
+                await remove_here(recording_id)
             for end in ends:
                 await end(recording_id)
             recorder.release_failed(recording_id)
@@ -79,7 +99,7 @@ class News:
 
         for end in ends:
             eraser.on_removal(end)
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             eraser.on_removal(tell)
             self._boundary.answers(RECORDING_REMOVED, removed)
 
@@ -91,7 +111,7 @@ class News:
             await catalog.apps.look_for_webhooks()
             return b""
 
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             self._boundary.answers(APPS_CHANGED, changed)
             catalog.apps.on_change(lambda: self._boundary.tell_all(APPS_CHANGED))
 
@@ -113,6 +133,6 @@ class News:
             sessions.make_room(app_id.decode() or None)
             return b""
 
-        if self._boundary.count > 1:
+        if not self._boundary.is_alone:
             self._boundary.answers(ROOM_IS_WANTED, wanted)
             sessions.on_full(lambda app_id: self._boundary.tell_all(ROOM_IS_WANTED, (app_id or "").encode()))

@@ -23,7 +23,7 @@ class Readiness:
 
     async def not_ready_because(self) -> list[str]:
         """Return why no calls should be sent here, a sentence each; what all workers say is said once."""
-        if self._boundary.count == 1:
+        if self._boundary.is_alone:
             return [*await self._own()]
         others = await self._boundary.ask_all(_QUESTION, wait_s=_WAIT_S)
         said: dict[int, list[str]] = {worker: json.loads(answer) for worker, answer in others.items()}
@@ -35,7 +35,7 @@ class Readiness:
             for reason in reasons
             if reason not in by_all
         ]
-        away = [worker for worker in range(self._boundary.count) if worker not in said]
+        away = [worker for worker in self._boundary.others if worker not in said]
         return by_all + of_one + [f"worker {worker} does not answer: it is being started" for worker in away]
 
     async def _answer(self, _question: bytes) -> bytes:

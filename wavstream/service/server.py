@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down, the journals first; called by uvicorn on SIGTERM and SIGINT."""
-        self._service.begin_shutdown()
+        await self._service.leave()
         await super().shutdown(sockets)
 
     async def _wait_tasks_to_complete(self) -> None:
@@ -208,6 +208,8 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
         async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
             make_facades(service.app)
             _freeze_gc()
+            if service.cluster is not None:
+                service.cluster.open()
             if place is not None:
                 place.ready()
                 await task

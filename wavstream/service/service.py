@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
@@ -25,6 +28,7 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.nodes import Nodes as RowsOfNodes
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
@@ -32,9 +36,10 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.listening.live import Live
 from wavstream.listening.live_pages import LivePages
+from wavstream.media.closing import SERVICE_RESTART
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.metrics import Metrics
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
@@ -48,6 +53,7 @@ from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
+from wavstream.service.drain import Drain
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.logs import hide_keys
 from wavstream.service.named import check_names
@@ -81,7 +87,7 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
-from wavstream.storage.links import PublicUrls, load_link_keys
+from wavstream.storage.links import LinkKeys, PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
 from wavstream.storage.open_files import OpenFiles
@@ -90,10 +96,15 @@ from wavstream.storage.sidecar import write_sidecar
 from wavstream.storage.stores import FinishedFiles, Stores
 from wavstream.workers.boundary import Alone, Boundary
 
+if TYPE_CHECKING:
+    from wavstream.service.cluster_service import ClusterService
+
 log = structlog.get_logger(__name__)
 
 FINISH_S = 10.0
 """How long a shutdown waits for recordings that were stopped; the rest is done at the next start."""
+LEAVE_S = 3.0
+"""How long a node that goes waits for its journals to be written, and for what was stopped to have its file."""
 CLOSE_S = 5.0
 """How long it waits for the media server to hear that streams which were opened are to end."""
 
@@ -120,12 +131,17 @@ class Service:
         """
         self.settings = settings
         self._place = place
+        self.cluster = None if settings.cluster.nats_url is None else _node_of_cluster(settings)
         self.boundary: Boundary = Alone() if place is None else place.boundary
+        if self.cluster is not None:
+            self.boundary = self.cluster.nodes
+            steady_us = None  # the rows are of all nodes: each goes by its wall clock, and none moves them
         self.folder = DataFolder.of(settings)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
         self._wall = self.clocks.now
+        self._rows_of: RowsOfNodes | None = None
         self._closing = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -135,6 +151,8 @@ class Service:
         settings = self.settings
         shared = self.boundary.shared
         refuse_weak_keys(settings)
+        if self.cluster is not None:
+            self.cluster.check()
         if self._place is None:
             self.folder.claim()
         else:
@@ -144,7 +162,7 @@ class Service:
         if self._place is not None and self._place.start.catalog is not None:
             self.folder.check_begun(self._place.start.catalog, has_key_file=settings.master_key is None)
         reserve_file = ReserveFile(self.folder.reserve_file)
-        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._does_what_is_done_once)
+        disk_watch = DiskWatch(self.folder.root, reserve_file, looks_after=self._is_first_here)
         await asyncio.to_thread(disk_watch.look)
         self.removals = removals = Removals()
         self._closing.callback(removals.close)
@@ -153,7 +171,10 @@ class Service:
         self.stores = Stores.of(settings.storage)
         self.files = FinishedFiles(storage, self.stores)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
-        self.links = load_link_keys(self.folder.link_keys, self._wall())
+        load_links: Callable[[], LinkKeys] = lambda: load_link_keys(self.folder.link_keys, self._wall())  # noqa: E731
+        if self.cluster is not None:
+            load_links = self.cluster.link_keys
+        self.links = load_links()
         has_store = self.stores.first is not None
         self.public_urls = PublicUrls(
             self.links, settings.base_url, settings.recording_base_url, behind=settings.storage.url
@@ -168,12 +189,21 @@ class Service:
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
         corrections = ClockCorrections(self.catalog.database)
-        await go_on(
-            self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
-        )
+        if self.cluster is None:
+            await go_on(
+                self.clocks,
+                corrections=corrections,
+                recordings=self.catalog.recordings,
+                is_beside=not self.begins_server,
+            )
         self.master = master = await self.folder.load_master_key(
             settings.master_key, self.catalog.app_keys, is_server=True
         )
+        if self.cluster is not None:
+            self._closing.push_async_callback(self.cluster.stop)
+            await self.cluster.connect(self.folder, master=master)
+            self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
+            self.cluster.make_journals(self.folder, rows=self._rows_of, store=self.stores.first, removals=removals)
         digests = KeyDigests(master)
         app_cache = AppCache(self.catalog.apps, time.monotonic, server_options=settings.recording_options)
         expiry = Expiry(
@@ -203,6 +233,7 @@ class Service:
                 url_of=self.public_urls.of,
                 reserve_file=reserve_file,
                 now=self._wall,
+                on_in_store=lambda recording_id: self.recorder.leases.stored(recording_id),
             )
             self._closing.push_async_callback(self.uploads.stop)
             if self.begins_server:
@@ -220,6 +251,7 @@ class Service:
             segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
             removals=removals,
+            copy=None if self.cluster is None else self.cluster.journals.copier.put,
         )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)
@@ -288,14 +320,14 @@ class Service:
             kept=timedelta(hours=settings.retention.hours),
             reserve_file=reserve_file,
         )
-        news = News(self.boundary)
+        news = News(self.boundary, is_of_nodes=self.cluster is not None)
         news.of_webhooks(self.catalog, self.webhooks.dispatcher)
         ends = [open_files.end, self.live.end, conversions.end, self.webhooks.dispatcher.forget]
         if self.uploads is not None:
             news.of_uploads(self.catalog, self.uploads.uploader)
-            if self._does_what_is_done_once:
+            if self._is_first_here:
                 ends.append(self.uploads.uploader.recording_removed)
-        news.of_removals(eraser, self.recorder, ends)
+        news.of_removals(eraser, self.recorder, ends, remove_here=None if self.cluster is None else eraser.remove_here)
         keys = KeyTemplate(settings.object_key)
         hide_keys(hidden=keys.is_personal)
         new_recordings = NewRecordings(keys=keys, reserve=reserve, now_us=self.clock.now_us)
@@ -380,6 +412,14 @@ class Service:
             is_again=self._place is not None and self._place.start.is_again,
         )
         self.boundary.answers(MADE_AGAIN, self.recovery.answer)
+        if self.cluster is not None:
+            self.cluster.attach(
+                catalog=self.catalog,
+                publisher=publisher,
+                recorder=self.recorder,
+                sessions=self.sessions,
+                recovery=self.recovery,
+            )
         self._gateway = GatewayCommands(
             commands,
             self.catalog.operations,
@@ -405,6 +445,7 @@ class Service:
             catalog=self.catalog,
             authenticator=self.authenticator,
             links=self.links,
+            load_links=load_links,
             live=self.live,
             pages=self.pages,
             recorder=self.recorder,
@@ -436,12 +477,16 @@ class Service:
             boundary=self.boundary,
             console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,
-            readiness=Readiness(self.boundary, watch.not_ready_because).not_ready_because,
+            readiness=(
+                Readiness(self.boundary, watch.not_ready_because).not_ready_because
+                if self.cluster is None
+                else watch.not_ready_because
+            ),
             fetches=fetches,
             quotas=quotas,
             losses=lambda: self.folder.losses,
             uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
-            metrics=WorkerMetrics(self.metrics, self.boundary).text,
+            metrics=WorkerMetrics(self.metrics, self.boundary if self.cluster is None else Alone()).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -491,6 +536,17 @@ class Service:
             boundary=self.boundary,
         )
         self.front = http_front(settings, refusal_log=self.endpoint.refusal_log, boundary=self.boundary)
+        self.drain = Drain(
+            self.folder.drain,
+            sessions=self.sessions,
+            recorder=self.recorder,
+            recovery=self.recovery,
+            hand_over=None if self.cluster is None else self._hand_over,
+            end=self._end_server if self._is_first_here else None,
+        )
+        if self.cluster is not None:
+            self.cluster.nodes.opened = self.front.open
+            self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,
@@ -512,8 +568,11 @@ class Service:
                 requests=dependencies.requests,
                 authenticator=self.authenticator,
                 reserve=reserve,
+                drain=self.drain,
             )
         )
+        if self.cluster is not None:
+            self.metrics.add(self.cluster.read_metrics())
         self.recovery.defer_streams()
         self._closing.push_async_callback(self._end_background)
         self._keep(self._recover, "recovery")
@@ -522,15 +581,23 @@ class Service:
         self._keep(self.usage.watch, "usage of apps")
         self._keep(watch.access, "watch of apps and keys")
         self._keep(watch.folders, "data folder")
-        if self._does_what_is_done_once:
+        self._keep(self.drain.run, "drain")
+        sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
+        if self._is_first_here:
             if self._place is not None:  # the other workers go by it
                 await reserve_file.lend(clock_watch.keep, why="the server starts on a full disk")
             self.webhooks.start()
             if self.uploads is not None:
                 self.uploads.start()
             self._keep(watch.modes, "file modes")
+        if self.cluster is not None:
+            self._keep(functools.partial(self.cluster.do_once, sweep), "sweeper")
+            self._keep(self.cluster.journals.run, "journals of the cluster")
+            self._keep(
+                functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
+            )
+        elif self._is_first_here:
             self._keep(clock_watch.run, "wall clock")
-            sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)
             self._keep(sweep, "sweeper")
         else:
             self._keep(clock_watch.follow, "wall clock")
@@ -541,6 +608,24 @@ class Service:
         self._ticker.shut_down(self.clock.now_us())
         self.live.stop()
         self.pages.stop()
+
+    async def leave(self) -> None:
+        """Begin the shutdown; in a cluster, return when the others may have what runs: it is copied, and they know."""
+        self.begin_shutdown()
+        if self.cluster is not None:
+            leases = self.recorder.leases
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await asyncio.gather(*(leases.flush(journal) for journal in leases.journals()))
+                    await self.recorder.settle(LEAVE_S)
+            await self.cluster.leave()
+
+    async def _hand_over(self) -> None:
+        """Leave, and have the peers of what ran come back, to whichever node they are sent."""
+        await self.leave()
+        for session in [*self.sessions]:
+            for stream in [*session.streams]:
+                stream.handle.close(SERVICE_RESTART, "service restart")
 
     async def stop(self) -> None:
         """Finish what was stopped, write what was journaled, close everything; also after a start that failed."""
@@ -561,9 +646,20 @@ class Service:
     # ---- among several workers ---------------------------------------------------------------------------------
 
     @property
-    def _does_what_is_done_once(self) -> bool:
-        """Whether webhooks, retention, and what the data folder needs as a whole are this worker's to do."""
-        return self.boundary.index == 0
+    def _is_first_here(self) -> bool:
+        """Whether webhooks, uploads, and what the data folder needs as a whole are this worker's to do."""
+        return self.boundary.index == 0 or self.cluster is not None
+
+    def _sessions_here(self) -> set[str]:
+        assert self.cluster is not None
+        live = {recording.row.session_id for recording in self.recorder}
+        return self.sessions.ids() | live | self.cluster.journals.sessions
+
+    async def _has_rows(self, session_id: str) -> bool:
+        """Return whether recordings of the session wait here for their files, or these for the bucket."""
+        assert self._rows_of is not None
+        rows = await self._rows_of.of_session(session_id)
+        return any(row.status.is_unfinished or row.status is Status.AVAILABLE for row in rows)
 
     @property
     def begins_server(self) -> bool:
@@ -577,6 +673,10 @@ class Service:
 
     async def _is_only_app(self, name: str) -> bool:
         return all(app.name == name for app in await self.catalog.apps.list())
+
+    def _end_server(self) -> None:
+        """End as on SIGTERM, which the supervisor hands to all workers."""
+        os.kill(os.getpid() if self._place is None else os.getppid(), signal.SIGTERM)
 
     def _sidecar(self, recording: Recording) -> bytes:
         return write_sidecar(recording, url=self.public_urls.of(recording))
@@ -619,3 +719,9 @@ class Service:
         task = asyncio.create_task(run(), name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _node_of_cluster(settings: Settings) -> ClusterService:
+    from wavstream.service.cluster_service import ClusterService  # what it needs is of no use to a server that is alone
+
+    return ClusterService(settings)

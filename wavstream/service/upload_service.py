@@ -48,6 +48,7 @@ class UploadService:
         url_of: Callable[[Recording], str],
         reserve_file: ReserveFile,
         now: Callable[[], datetime],
+        on_in_store: Callable[[str], None] = lambda _recording_id: None,
     ) -> None:
         assert stores.first is not None
         self._stores = stores
@@ -78,6 +79,7 @@ class UploadService:
             reserve_file=reserve_file,
             now=now,
             on_stored=None if self.programs is None else self.programs.wake,
+            on_in_store=on_in_store,
         )
 
     async def check(self, *, within_s: float = CHECK_S) -> None:

@@ -21,7 +21,7 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.disk_watch import why_short
 from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.registry import Sessions
-from wavstream.storage.links import LinkKeys, load_link_keys
+from wavstream.storage.links import LinkKeys
 from wavstream.storage.modes import mend_below
 
 ACCESS_S = 0.5
@@ -42,6 +42,7 @@ class Watch:
         catalog: Catalog,
         authenticator: Authenticator,
         links: LinkKeys,
+        load_links: Callable[[], LinkKeys],
         live: Live,
         pages: LivePages,
         recorder: Recorder,
@@ -55,6 +56,7 @@ class Watch:
         self._catalog = catalog
         self._authenticator = authenticator
         self._links = links
+        self._load_links = load_links
         self._live = live
         self._pages = pages
         self._recorder = recorder
@@ -112,9 +114,9 @@ class Watch:
                 await self.reload_links()
 
     async def reload_links(self) -> None:
-        """Take the link keys that the file has now."""
+        """Take the link keys that there are now."""
         try:
-            fresh = await asyncio.to_thread(load_link_keys, self._folder.link_keys, self._now())
+            fresh = await asyncio.to_thread(self._load_links)
         except OperatorError as error:
             log.error("link_keys_unreadable", error=str(error))
         else:
@@ -125,6 +127,8 @@ class Watch:
         reasons = []
         if self._sessions.is_stopping:
             reasons.append("the server is shutting down")
+        elif self._sessions.load.is_draining:
+            reasons.append("the server is being drained: it takes nothing new, and ends what it has")
         late = self._sessions.load.door.closed_by or self._late_of_the_only_app()
         if late is not None:
             reasons.append(f"new calls are refused, the server is too late: {late}")

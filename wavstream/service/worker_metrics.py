@@ -77,7 +77,7 @@ class WorkerMetrics:
 
     async def text(self) -> bytes:
         """Return what Prometheus reads."""
-        if self._boundary.count == 1:
+        if self._boundary.is_alone:
             return generate_latest(self._metrics.registry)
         if self._boundary.index == 0:
             return await self._answer_all(b"")
@@ -125,7 +125,7 @@ class WorkerMetrics:
 
     def _of_workers(self, found: Mapping[int, _Snapshot]) -> Iterator[Metric]:
         """Yield the families of single workers (rule 2)."""
-        shared, count = self._boundary.shared, self._boundary.count
+        shared, count = self._boundary.shared, len(self._boundary.others) + 1
         up = GaugeMetricFamily("wavstream_worker_up", "1 while the worker answers.", labels=["worker"])
         text = "Times that the worker was started again."
         again = CounterMetricFamily("wavstream_worker_restarts_total", text, labels=["worker"])

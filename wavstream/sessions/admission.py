@@ -82,6 +82,13 @@ class DiskReserve:
         """Return whether so many bytes more leave the reserve as it is. Before the first look there is room."""
         return self.free_bytes is None or self.free_bytes - size_bytes >= self.min_free_bytes
 
+    @property
+    def share(self) -> float:
+        """How near the disk is to its reserve: what is kept as a share of what is free; 1 or more: there is no room."""
+        if self.read_only is not None:
+            return 1.0
+        return 0.0 if self.free_bytes is None else self.min_free_bytes / max(1, self.free_bytes)
+
     def refusal(self) -> str | None:
         """Return why nothing new can be recorded; None: it can."""
         if self.read_only is not None:

@@ -216,7 +216,7 @@ class Commands:
         if row is None:
             raise NotFound("no such recording")
         if row.status.is_unfinished:
-            self.check_here(row.session_id)
+            self._boundary.check_not_elsewhere(row.session_id)
         return row
 
     async def wait_ended(self, *, app_id: str, recording_id: str) -> Recording:
@@ -242,7 +242,7 @@ class Commands:
         Raises NotFound, Forbidden where the session is another app's (an API that must hide this answers NotFound), and
         LimitReached while a restart has it in its hands, or the server goes down.
         """
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         self._sessions.check_open()  # a session that was let go of has no recordings any more
         if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
@@ -286,6 +286,8 @@ class Commands:
         if recording.status.is_unfinished:
             todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
+        if recording.stored is None:
+            self._boundary.check_disk(recording.session_id)
         by = self._who_asks(app_id) + (f": {reason}" if reason else "")
         if not await self._eraser.begin([recording], Status.DELETED, by=by, now=self._wall()):
             raise Conflict("the recording is under a legal hold: it cannot be erased", state=recording.status)
@@ -295,6 +297,14 @@ class Commands:
     def check_here(self, session_id: str) -> None:
         """Raise Elsewhere unless the session is this worker's."""
         self._boundary.check_here(session_id)
+
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return an id for something that lives in this process alone."""
+        return self._boundary.make_here(make)
+
+    def check_made_here(self, made: str) -> None:
+        """Raise Elsewhere if another has made it so."""
+        self._boundary.check_made_here(made)
 
     # ---- sessions ----------------------------------------------------------------------------------------------
 
@@ -310,7 +320,7 @@ class Commands:
 
     def is_known(self, app_id: str, session_id: str) -> bool:
         """Return whether the app has such a session: live, announced, or in the hands of a restart."""
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         return self._sessions.knows(app_id, session_id)
 
     def playable_rates(self, app_id: str, session_id: str) -> set[int]:
@@ -344,7 +354,7 @@ class Commands:
         )
 
     def _live(self, app_id: str, session_id: str) -> Session:
-        self.check_here(session_id)
+        self._boundary.check_not_elsewhere(session_id)
         session = self._sessions.find(app_id, session_id)
         if session is None:
             raise NotFound("no such session is live")

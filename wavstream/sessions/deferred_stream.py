@@ -92,6 +92,10 @@ class DeferredStreams:
         waiting = ((session_id, streams) for (of, session_id), streams in self._waiting.items() if of == app_id)
         return {session_id: [each.started for each in streams] for session_id, streams in waiting if streams}
 
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions whose streams wait."""
+        return {session_id for _, session_id in self._waiting}
+
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id whose journal is being read."""
         return {app_id for app_id, known_id in self._waiting if known_id == session_id}

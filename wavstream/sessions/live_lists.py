@@ -9,6 +9,8 @@
    are as the catalog has them.
 4. Who waits for a stream in vain is told of similar ids of any worker (``no_stream``): others are asked where there is
    none here, and look when it is the app's turn there.
+5. Nodes of a cluster come and go between two pages: a cursor names whose place each is. One of whom it has none is
+   listed from its first session on, so a session that another node took over meanwhile is listed again.
 
 Where there is one worker nobody is asked, and a cursor is one place.
 """
@@ -20,7 +22,7 @@ import heapq
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +42,7 @@ ANSWER_WAIT_S = 1.0
 _SESSIONS, _RECORDINGS, _SIMILAR = "live_sessions", "live_recordings", "similar_sessions"
 _TURN_S = 0.1
 """Between two tries to get the app's turn to look for similar ids."""
-_PLACE = re.compile(r"\d{0,18}", re.ASCII)
+_CURSOR = re.compile(r"\d{1,15}\.\d{1,18}(-\d{1,15}\.\d{1,18}){0,255}", re.ASCII)
 _as_json = msgspec.json.Encoder().encode
 _recordings: Callable[[bytes], list[Recording]] = msgspec.json.Decoder(list[Recording]).decode
 
@@ -53,8 +55,8 @@ class SessionPage:
     """Documents of ``SessionView``."""
     next_cursor: str | None
     """Hand it back to read on; None: this was the last page."""
-    left_out: tuple[int, ...] = ()
-    """Workers that did not answer: their sessions are not here."""
+    left_out: tuple[int | str, ...] = ()
+    """Workers, or nodes, that did not answer: their sessions are not here."""
 
 
 class LiveLists:
@@ -78,13 +80,13 @@ class LiveLists:
         boundary.answers(_SESSIONS, self._answer_sessions)
         boundary.answers(_RECORDINGS, self._answer_recordings)
         boundary.answers(_SIMILAR, self._answer_similar)
-        if boundary.count > 1:
+        if not boundary.is_alone:
             sessions.ask_elsewhere(self._similar_elsewhere)
 
     async def sessions(self, app_id: str, *, limit: int, cursor: str | None) -> SessionPage:
         """Return a page of the app's live sessions; raise InvalidFields for a cursor that is not ours (rule 1)."""
         places = self._read_cursor(cursor)
-        question = json.dumps([app_id, limit, places]).encode()
+        question = json.dumps([app_id, limit, [*places.items()]]).encode()
         found = {
             worker: json.loads(answer)
             for worker, answer in (await self._boundary.ask_all(_SESSIONS, question, wait_s=ANSWER_WAIT_S)).items()
@@ -98,8 +100,8 @@ class LiveLists:
         has_more = any(more for _, more in found.values()) or sum(len(own) for own, _ in found.values()) > len(page)
         return SessionPage(
             data=tuple(document for _, _, document in page),
-            next_cursor="-".join("" if place < 0 else str(place) for place in places) if has_more else None,
-            left_out=tuple(worker for worker in range(self._boundary.count) if worker not in found),
+            next_cursor=self._cursor(places) if has_more else None,
+            left_out=tuple(self._boundary.name_of(each) for each in self._boundary.others if each not in found),
         )
 
     async def as_they_are(self, rows: Sequence[Recording]) -> tuple[Recording, ...]:
@@ -136,7 +138,7 @@ class LiveLists:
 
     async def _answer_sessions(self, question: bytes) -> bytes:
         app_id, limit, places = json.loads(question)
-        return _as_json(self._own_sessions(app_id, limit, places))
+        return _as_json(self._own_sessions(app_id, limit, dict(places)))
 
     async def _answer_recordings(self, ids: bytes) -> bytes:
         return _as_json([*self._own_recordings(msgspec.json.decode(ids)).values()])
@@ -147,7 +149,7 @@ class LiveLists:
         answers = await self._boundary.ask_all(_SIMILAR, question, wait_s=ANSWER_WAIT_S)
         said: list[list[str] | None] = [json.loads(answer) for answer in answers.values()]
         found = similar_ids(session_id, [each for one in said for each in one or ()])
-        has_looked = len(said) == self._boundary.count - 1 and None not in said
+        has_looked = len(said) == len(self._boundary.others) and None not in said
         return found if found or has_looked else None
 
     async def _answer_similar(self, question: bytes) -> bytes:
@@ -159,9 +161,9 @@ class LiveLists:
             await asyncio.sleep(_TURN_S)
         return b"null"
 
-    def _own_sessions(self, app_id: str, limit: int, places: Sequence[int]) -> tuple[list[tuple[int, Any]], bool]:
+    def _own_sessions(self, app_id: str, limit: int, places: Mapping[int, int]) -> tuple[list[tuple[int, Any]], bool]:
         """Return the places and documents of this worker's own, and whether it has more."""
-        sessions, has_more = self._sessions.page(app_id, limit=limit, after=places[self._boundary.index])
+        sessions, has_more = self._sessions.page(app_id, limit=limit, after=places.get(self._boundary.index, -1))
         now_us = self._now_us()
         return [(session.listed_us, session_view(session, now_us).as_json()) for session in sessions], has_more
 
@@ -169,10 +171,18 @@ class LiveLists:
         found = ((recording_id, self._recorder.get(recording_id)) for recording_id in ids)
         return {recording_id: live.row for recording_id, live in found if live is not None}
 
-    def _read_cursor(self, cursor: str | None) -> list[int]:
+    def _cursor(self, places: Mapping[int, int]) -> str:
+        if self._boundary.is_alone:
+            return str(places[self._boundary.index])
+        return "-".join(f"{worker}.{place}" for worker, place in places.items())
+
+    def _read_cursor(self, cursor: str | None) -> dict[int, int]:
+        """Return the last places that were handed out, by worker (rule 5)."""
         if cursor is None:
-            return [-1] * self._boundary.count
-        places = cursor.split("-")
-        if len(places) != self._boundary.count or not any(places) or not all(map(_PLACE.fullmatch, places)):
+            return {}
+        if self._boundary.is_alone:
+            cursor = f"{self._boundary.index}.{cursor}"
+        if not _CURSOR.fullmatch(cursor):
             raise not_ours()
-        return [int(place) if place else -1 for place in places]
+        pairs = (each.split(".") for each in cursor.split("-"))
+        return {int(worker): int(place) for worker, place in pairs}

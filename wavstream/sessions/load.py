@@ -10,12 +10,16 @@ twenty, and machines by more; so nothing is counted, and what is measured is the
 2. Three bad seconds in a row are *overload*; it ends with three in a row that are not bad. One stall (a process that
    was stopped) is no lack of power.
 3. Streams of a session that is live are let in: its call has begun, and a leg that comes back must find it.
+4. Its *ratio* is how near the server is to that: each delay of a second as a share of its limit, of those the largest;
+   and of the last three seconds the smallest. So it is 1 or more while the door is closed, or that of an app is.
+5. A server that *drains* lets in no new session, by a stream or a request, however much room there is; rule 3 holds.
 
 Pure; ``now_us`` never goes back.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,6 +28,7 @@ from wavstream.errors import LimitReached
 _SECOND_US = 1_000_000
 _IN_A_ROW = 3
 _RETRY_AFTER_S = 5
+_DRAINS = "the server is being drained and takes nothing new: send this call to another"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,10 @@ class Load:
         """Of apps that are late, or were lately."""
         self.refused = 0
         """Streams that were refused."""
+        self.is_draining = False
+        """Nothing new is let in; what there is goes on to its end (rule 5)."""
+        self._ratios: deque[float] = deque([0.0] * _IN_A_ROW, maxlen=_IN_A_ROW)
+        """Of the last seconds."""
         self._headroom = headroom
         self._began_us: int | None = None
         self._ticks = 0
@@ -95,6 +104,7 @@ class Load:
         """Judge the second that is over; return what was opened or closed, as (app, None: of all; why it is closed)."""
         late_us = self._late_us // max(1, self._ticks)
         self._began_us, self._ticks, self._late_us = now_us, 0, 0
+        self._ratios.append(self._share(late_us, queued_bytes, max(fold_delays_s.values(), default=0.0)))
         changed: list[tuple[str | None, str | None]] = []
         if self.door.judge(self._too_late(late_us, queued_bytes)):
             changed.append((None, self.door.closed_by))
@@ -105,10 +115,26 @@ class Load:
         self.doors = {app_id: door for app_id, door in self.doors.items() if not door.is_idle}
         return changed
 
+    @property
+    def ratio(self) -> float:
+        """How much of what the server can do is in use, from 0; 1 or more: it is too late (rule 4)."""
+        ratio = min(self._ratios)
+        return ratio if self.door.closed_by is None else max(1.0, ratio)
+
+    @property
+    def refuses_all(self) -> bool:
+        """Whether nothing new is let in, whoever asks."""
+        return self.is_draining or self.door.closed_by is not None
+
     def closed_by(self, app_id: str) -> str | None:
         """Return why the app gets no stream of a new call; None: it does."""
         own = self.doors.get(app_id)
         return self.door.closed_by or (None if own is None else own.closed_by)
+
+    def check_new(self) -> None:
+        """Raise LimitReached if no new session is let in (rule 5)."""
+        if self.is_draining:
+            raise LimitReached(_DRAINS, retry_after_s=_RETRY_AFTER_S)
 
     def check(self, app_id: str) -> None:
         """Raise LimitReached if no more may come of the app."""
@@ -120,6 +146,12 @@ class Load:
                 "again",
                 retry_after_s=_RETRY_AFTER_S,
             )
+
+    def _share(self, late_us: int, queued_bytes: int, fold_delay_s: float) -> float:
+        room = self._headroom
+        loop = late_us / (room.loop_delay_s * 1e6) if room.loop_delay_s else 0.0
+        fold = fold_delay_s / room.fold_delay_s if room.fold_delay_s else 0.0
+        return max(loop, fold, queued_bytes / room.queue_bytes)
 
     def _too_late(self, late_us: int, queued_bytes: int) -> str | None:
         """Return what makes a second bad for everybody (rule 1)."""

@@ -79,6 +79,7 @@ class Sessions:
         """Whether there is room for more streams."""
         self.slots: list[dict[Session, None]] = [{} for _ in range(TICK_SLOTS)]
         """The sessions of each slot of the ticker, about equally many."""
+        self.slot_of: Callable[[str], int] | None = None  # what comes of a tail together is visited together
         self._limits = limits
         self._recorder = recorder
         self._writer = writer
@@ -122,6 +123,10 @@ class Sessions:
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
         return live | self._deferred.apps_of(session_id)
 
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions that are live, or being brought back."""
+        return {session_id for _, session_id in self._sessions} | self._deferred.ids()
+
     def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions whose journals are being read, with the streams that wait for that."""
         return self._deferred.of_app(app_id)
@@ -138,7 +143,7 @@ class Sessions:
         return len(self._sessions)
 
     def find_or_make(self, app_id: str, session_id: str, now_us: int, *, beyond_limit: bool = False) -> Session:
-        """Return the live session, made if it is new; raise LimitReached if there are too many.
+        """Return the live session, made if it is new; raise LimitReached if there are too many, or none is let in.
 
         The log tells of it when somebody has a use for it (``tell_opened``): what asked for it may be refused.
         One that is no more than announced makes room: a forgotten announcement must not cost a call.
@@ -163,13 +168,14 @@ class Sessions:
             self._made += 1
             self._listed_us = session.listed_us = max(now_us, self._listed_us + 1)
             self._sessions[app_id, session_id] = session
-            min(self.slots, key=len)[session] = None
+            slots = self.slots if self.slot_of is None else [self.slots[self.slot_of(session_id) % TICK_SLOTS]]
+            min(slots, key=len)[session] = None
             self._untold.add(session)
         return session
 
-    def drop_if_over(self, session: Session) -> None:
-        """Forget a session that nothing keeps."""
-        if session.is_over and self._sessions.get((session.app_id, session.session_id)) is session:
+    def drop_if_over(self, session: Session, *, is_lost: bool = False) -> None:
+        """Forget a session that nothing keeps, or that ``is_lost`` to another node, whatever it is doing."""
+        if (session.is_over or is_lost) and self._sessions.get((session.app_id, session.session_id)) is session:
             self._drop(session)
 
     def all_left_out(self) -> dict[str, int]:
@@ -237,11 +243,12 @@ class Sessions:
         return None
 
     def _take_session(self, app_id: str, *, beyond_limit: bool) -> None:
-        """Count a session; raise LimitReached if the app, or the server, has no room for it."""
+        """Count a session; raise LimitReached if the app, or the server, has no room for it, or none is let in."""
         self._of_app.add(app_id)
         if beyond_limit:
             return
         try:
+            self.load.check_new()
             quota, used, total = Quota.SESSIONS, self._of_app.of(app_id) - 1, self._of_app.total - 1
             refusal = self.quotas.refusal(quota, app_id, used=used, used_by_all=total)
             if refusal is not None and not self.make_room(app_id):
@@ -349,6 +356,8 @@ class Sessions:
         session = None if session_id is None else self.find(app_id, session_id)
         is_live = session is not None and not session.is_idle
         if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
+            if session_id is not None:  # else it may be a leg come back, which only its first message tells
+                self.load.check_new()
             self.load.check(app_id)
 
     def check_open(self) -> None:
@@ -388,7 +397,4 @@ class Sessions:
         self.reading.pause(full)
         for session in self._sessions.values():
             for stream in session.streams:
-                if full:
-                    stream.handle.pause_reading()
-                else:
-                    stream.handle.resume_reading()
+                (stream.handle.pause_reading if full else stream.handle.resume_reading)()

@@ -173,6 +173,13 @@ def load_link_keys(path: Path, now: datetime) -> LinkKeys:
         ) from error
 
 
+def derived_link_keys(secret: bytes) -> LinkKeys:
+    """Return the key that all have who have this secret: the nodes of a cluster, none of which has the others' file."""
+    return LinkKeys(
+        (LinkKey(id=hashlib.sha256(secret).hexdigest()[:8], secret=secret, since=datetime(1970, 1, 1, tzinfo=UTC)),)
+    )
+
+
 def rotate_link_keys(path: Path, now: datetime) -> None:
     """Put one new key in the place of all that are in the file, so that no link made so far opens anything.
 

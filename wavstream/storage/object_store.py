@@ -141,6 +141,19 @@ class ObjectStore:
             except Exception as error:
                 raise explained(error, self.url) from error
 
+    async def list(self, prefix: str) -> list[str]:
+        """Return the keys of the objects in a folder, which ends with a slash. Raise StoreError."""
+        import obstore
+
+        try:
+            stream = obstore.list(self._store, prefix)
+            return [str(each["path"]) async for page in stream for each in page]
+        except FileNotFoundError as error:
+            self._check_bucket(error)
+            return []
+        except Exception as error:
+            raise explained(error, self.url) from error
+
     async def sign(self, key: str, ttl: timedelta, *, method: Literal["GET", "HEAD"] = "GET") -> str:
         """Return an address that opens the object for so long, whoever has it. Raise StoreError."""
         import obstore

@@ -84,11 +84,13 @@ class Uploader:
         reserve_file: ReserveFile,
         now: Callable[[], datetime],
         on_stored: Callable[[], None] | None = None,
+        on_in_store: Callable[[str], None] = lambda _recording_id: None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """``now`` gives the server's time; ``facts_of`` what is announced of an uploaded recording.
 
-        ``on_stored``: a program is to be run for each file, and this is called when there is one more.
+        ``on_stored``: a program is to be run for each file, and this is called when there is one more. ``on_in_store``
+        is told each recording whose file a store has.
         """
         self._catalog = catalog
         self._uploads = catalog.uploads
@@ -100,6 +102,7 @@ class Uploader:
         self._reserve_file = reserve_file
         self._now = now
         self._on_stored = on_stored
+        self._on_in_store = on_in_store
         self._clock_s = clock_s
         self._running: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
@@ -244,8 +247,7 @@ class Uploader:
         elif row.status is not Status.AVAILABLE:
             log.warning("upload_given_up", recording_id=row.id, status=row.status)
             await self._uploads.forget(row.id)
-        else:
-            assert row.stored is not None
+        elif row.stored is not None:  # else another node has it now
             await self._let_go(row)
             await self._take_back(upload, [url for url in upload.tried if url != row.stored.url])
 
@@ -299,6 +301,7 @@ class Uploader:
         self.counts.stored_bytes += 0 if row.receipt is None else row.receipt.size_bytes
         self.counts.times.observe((stored.since - upload.since).total_seconds())
         log.info("recording_stored", recording_id=row.id, app_id=row.app_id, store=url)
+        self._on_in_store(row.id)
         if self._on_stored is not None:
             self._on_stored()
         await self._let_go(row)

@@ -1,4 +1,4 @@
-"""The boundary between workers: who has this session, hand this connection over, ask and tell the others.
+"""The boundary between workers, or nodes: who has this session, hand this connection over, ask and tell the others.
 
 1. A session is whole in one worker, which its id alone decides: ``owner``. Its app is no part of that, so whether a
    session is another app's (403, 404) is known where the session is, and a connection is handed over before its key is
@@ -8,28 +8,39 @@
    So a request is forwarded, and a stream handed over, by one and the same means, at no cost for each frame.
 3. What concerns every worker is asked of all of them (``ask``), or told to them (``tell``).
 
+4. Which of two processes has a session is a hash among workers (``neighbours``), and among the nodes of a cluster the
+   entry of the one that it reached first (``cluster/nodes``). There a session may be nobody's: who only looks finds
+   nothing, and who begins something raises Elsewhere, has it claimed, and gets the connection back or not.
+
 Where there is one worker, everything is here: ``Alone``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from wavstream.errors import LimitReached
 from wavstream.workers.shared_counts import SharedCounts
 
 RETRY_AFTER_S = 2
 """A worker that died is back by then."""
+NOBODY = -1
+"""In the place of a worker: nobody has the session (rule 4)."""
 
 
 class Elsewhere(Exception):
     """The session is another worker's: hand it the connection. Raised before anything was changed."""
 
     def __init__(self, worker: int) -> None:
-        super().__init__(f"the session is worker {worker}'s")
+        super().__init__("nobody has the session" if worker == NOBODY else f"the session is worker {worker}'s")
         self.worker = worker
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether nobody has it yet: the connection goes to whoever claims it (rule 4)."""
+        return self.worker == NOBODY
 
 
 class WorkerUnavailable(LimitReached):
@@ -51,36 +62,90 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 """What a worker answers to a question: bytes in, bytes out, both JSON unless the question says otherwise."""
 
 
+class RelayedPeer(NamedTuple):
+    """Who is behind a connection that another node relays."""
+
+    host: str | None
+    """Its address there; None: it came by a unix socket."""
+    hops: int
+    """Over how many nodes it came."""
+
+
 class TakeConnection(Protocol):
     """Takes a connection that another worker has handed over."""
 
-    def __call__(self, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+    def __call__(
+        self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None
+    ) -> None:
         """Take it as ``Boundary.hand_over`` was given it; the descriptor is the taker's to close."""
         ...
 
 
 class Boundary(Protocol):
-    """The workers of one server, as one of them sees them."""
+    """The workers of one server, or the nodes of a cluster, as one of them sees them."""
 
     index: int
-    """The number of this worker, from 0. Worker 0 also does what is done once: webhooks, retention, the catalog."""
-    count: int
+    """The number of this worker, from 0; of a node, one made of its name."""
     shared: SharedCounts | None
-    """What the workers count, in all; None: there is one."""
+    """What the workers count, in all; None: there is one, or nodes, each of which counts alone."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there never are others."""
+        ...
+
+    @property
+    def others(self) -> Sequence[int]:
+        """The others that may have something, also those that do not answer now."""
+        ...
+
+    @property
+    def does_what_is_done_once(self) -> bool:
+        """Whether this one does what one does for all: retention, the clock of the catalog. Of nodes that changes."""
+        ...
+
+    def name_of(self, worker: int) -> int | str:
+        """Return what people call it: the number of a worker, the name of a node."""
+        ...
 
     def owner(self, session_id: str) -> int:
-        """Return the number of the worker that has the session (rule 1)."""
+        """Return the number of the worker that has the session (rule 1); ``NOBODY``: none has."""
         ...
 
     def check_here(self, session_id: str) -> None:
-        """Raise Elsewhere unless the session is this worker's (rule 2)."""
+        """Raise Elsewhere unless the session is this worker's (rule 2), also where nobody has it yet (rule 4)."""
         ...
 
-    def hand_over(self, worker: int, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+    def check_not_elsewhere(self, session_id: str) -> None:
+        """Raise Elsewhere if another has the session: for what only looks, and finds nothing of nobody's."""
+        ...
+
+    def check_disk(self, session_id: str) -> None:
+        """Raise Elsewhere if the files of a session's recordings lie on another node's disk: workers have one disk."""
+        ...
+
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return an id, of those that ``make`` makes, for something that lives in this process alone."""
+        ...
+
+    def check_made_here(self, made: str) -> None:
+        """Raise Elsewhere if another has made this id by ``make_here``."""
+        ...
+
+    def hand_over(
+        self,
+        worker: int,
+        descriptor: int,
+        received: bytes,
+        *,
+        is_answered: bool,
+        relayed: RelayedPeer | None = None,
+    ) -> None:
         """Hand a connection to a worker, which has it from then on; the descriptor here is still to be closed.
 
-        ``received``: what was read of it, from the head of the request on that is to be answered. ``is_answered``: an
-        upgrade was answered with 101, which the other must not do again. Raise WorkerUnavailable.
+        ``worker``: as ``Elsewhere`` says. ``received``: what was read of it, from the head of the request on that is to
+        be answered. ``is_answered``: an upgrade was answered with 101, which the other must not do again. ``relayed``:
+        as ``TakeConnection`` was told of this connection. Raise WorkerUnavailable.
         """
         ...
 
@@ -116,8 +181,14 @@ class Alone:
     """The boundary of a server that is one process: there is nothing behind it."""
 
     index = 0
-    count = 1
+    is_alone = True
+    does_what_is_done_once = True
+    others: Sequence[int] = ()
     shared: SharedCounts | None = None
+
+    def name_of(self, worker: int) -> int | str:
+        """Return its number."""
+        return worker
 
     def owner(self, session_id: str) -> int:
         """Return 0."""
@@ -126,7 +197,28 @@ class Alone:
     def check_here(self, session_id: str) -> None:
         """Return: it is."""
 
-    def hand_over(self, worker: int, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+    def check_not_elsewhere(self, session_id: str) -> None:
+        """Return: it is not."""
+
+    def check_disk(self, session_id: str) -> None:
+        """Return: there is one disk."""
+
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return what is made first."""
+        return make()
+
+    def check_made_here(self, made: str) -> None:
+        """Return: it was."""
+
+    def hand_over(
+        self,
+        worker: int,
+        descriptor: int,
+        received: bytes,
+        *,
+        is_answered: bool,
+        relayed: RelayedPeer | None = None,
+    ) -> None:
         """Raise WorkerUnavailable: nothing is elsewhere."""
         raise WorkerUnavailable(worker)
 

@@ -13,12 +13,19 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
 from wavstream.errors import WavstreamError
-from wavstream.workers.boundary import Answer, Elsewhere, TakeConnection, WorkerUnavailable, owner_of
+from wavstream.workers.boundary import (
+    Answer,
+    Elsewhere,
+    RelayedPeer,
+    TakeConnection,
+    WorkerUnavailable,
+    owner_of,
+)
 from wavstream.workers.inbox import WAIT_S, Inbox, Kind, Message, Outbound
 from wavstream.workers.shared_counts import SharedCounts
 
@@ -27,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 class Workers:
     """One worker's boundary. Lives on the event loop."""
+
+    is_alone = False
 
     def __init__(
         self,
@@ -70,6 +79,20 @@ class Workers:
 
     # ---- the boundary ------------------------------------------------------------------------------------------
 
+    @property
+    def others(self) -> Sequence[int]:
+        """The numbers of the other workers."""
+        return tuple(self._outbound)
+
+    @property
+    def does_what_is_done_once(self) -> bool:
+        """Whether this is worker 0."""
+        return self.index == 0
+
+    def name_of(self, worker: int) -> int | str:
+        """Return its number."""
+        return worker
+
     def owner(self, session_id: str) -> int:
         """Return the number of the worker that has the session."""
         return owner_of(session_id, self.count)
@@ -80,7 +103,32 @@ class Workers:
         if owner != self.index:
             raise Elsewhere(owner)
 
-    def hand_over(self, worker: int, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+    def check_not_elsewhere(self, session_id: str) -> None:
+        """Raise Elsewhere unless the session is this worker's: somebody has every session."""
+        self.check_here(session_id)
+
+    def check_disk(self, session_id: str) -> None:
+        """Return: workers have one disk."""
+
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return the first id that is this worker's."""
+        while self.owner(made := make()) != self.index:
+            pass
+        return made
+
+    def check_made_here(self, made: str) -> None:
+        """Raise Elsewhere if the id is another worker's."""
+        self.check_here(made)
+
+    def hand_over(
+        self,
+        worker: int,
+        descriptor: int,
+        received: bytes,
+        *,
+        is_answered: bool,
+        relayed: RelayedPeer | None = None,
+    ) -> None:
         """Hand a connection to a worker; raise WorkerUnavailable."""
         kind = Kind.ANSWERED_CONNECTION if is_answered else Kind.CONNECTION
         self._outbound[worker].send(Message(self.index, kind, body=received), descriptor)

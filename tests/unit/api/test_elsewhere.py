@@ -97,6 +97,7 @@ async def elsewhere(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> ApiHa
         raise Elsewhere(3)
 
     monkeypatch.setattr(world.commands, "check_here", raises)
+    monkeypatch.setattr(world.commands, "is_known", raises)
     monkeypatch.setattr(world.commands, "session", raises)
     monkeypatch.setattr(world.commands, "start", raises)
     admin = {"X-Admin-API-Key": ADMIN_KEY}

@@ -229,7 +229,7 @@ async def test_a_search_that_takes_long_says_how_far_it_has_looked_and_goes_on_f
 ) -> None:
     many = 2 * SLICE + 10
     rows = [replace(recording(f"r{number:05}", minute=number), session_id=f"call-{number}") for number in range(many)]
-    await database.write(lambda connection: [insert_recording(connection, row) for row in rows])
+    await database.write(lambda connection: [insert_recording(connection, recordings.row_of(row)) for row in rows])
 
     async def search(look_s: float) -> list[list[str]]:
         found: list[list[str]] = []

@@ -108,10 +108,11 @@ async def test_a_look_that_takes_long_is_followed_by_a_long_pause(monkeypatch: p
 class Between(Alone):
     """Two workers of one process, as one of them sees them."""
 
-    count = 2
+    is_alone = False
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.others = (1 - index,)
         self.other: Between | None = None
         self.is_away = False
         self._answers: dict[str, Answer] = {}

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import pytest
 
+from tests.support.sessions import at
 from tests.unit.sessions.test_registry import RegistryHarness
 from wavstream.errors import LimitReached
 from wavstream.sessions.load import Headroom, Load
@@ -113,3 +114,66 @@ def test_an_app_whose_recordings_are_late_is_refused_alone() -> None:
     for _ in range(3):
         seconds.second(**CALM)
     assert seconds.load.doors == {}
+
+
+SHARES: dict[str, tuple[Second, float]] = {
+    "loop": ({**CALM, "late_us": 50_000}, 0.5),
+    "folds": ({**CALM, "fold_delays_s": {"one": 1.25, "two": 2.5}}, 0.5),
+    "journal": ({**CALM, "queued_bytes": 250}, 0.25),
+    "the largest of them": ({"late_us": 20_000, "fold_delays_s": {"one": 4.0}, "queued_bytes": 500}, 0.8),
+}
+
+
+@pytest.mark.parametrize("what", SHARES)
+def test_the_ratio_is_the_largest_share_of_a_limit(what: str) -> None:
+    seconds, (second, share) = Seconds(), SHARES[what]
+    assert seconds.load.ratio == 0
+    for _ in range(3):
+        seconds.second(**second)
+    assert seconds.load.ratio == pytest.approx(share, rel=0.1)
+
+
+def test_the_ratio_passes_over_one_stall_and_stays_at_one_while_the_door_is_closed() -> None:
+    seconds = Seconds()
+    for each in (CALM, BAD["loop"], CALM):
+        seconds.second(**each)
+    assert seconds.load.ratio < 0.02
+    for _ in range(3):
+        seconds.second(**BAD["loop"])
+    assert seconds.load.ratio >= 1.5
+    seconds.second(**CALM)
+    assert seconds.load.ratio == 1.0
+    for _ in range(2):
+        seconds.second(**CALM)
+    assert seconds.load.ratio < 0.02
+
+
+def test_a_limit_of_zero_has_no_share_in_the_ratio() -> None:
+    seconds = Seconds(replace(HEADROOM, loop_delay_s=0.0, fold_delay_s=0.0))
+    for _ in range(3):
+        seconds.second(late_us=150_000, fold_delays_s={"one": 60.0}, queued_bytes=100)
+    assert seconds.load.ratio == pytest.approx(0.1)
+
+
+async def test_a_server_that_drains_lets_in_no_new_session_and_every_leg_of_one_that_lives() -> None:
+    board = RegistryHarness()
+    board.open(session_id="call-77")
+    board.sessions.find_or_make("default", "announced", at(0)).announce(at(0))
+    board.sessions.defer("default", "being-brought-back")
+    board.sessions.load.is_draining = True
+
+    assert board.sessions.load.refuses_all
+    for session_id in ("call-78", "announced"):
+        with pytest.raises(LimitReached, match="drained") as refusal:
+            board.sessions.check_load("default", session_id)
+        assert refusal.value.retry_after_s > 0
+    with pytest.raises(LimitReached, match="drained"):
+        board.open(session_id="call-78")
+    for session_id in ("call-77", "being-brought-back"):
+        board.sessions.check_load("default", session_id)
+    board.open("b", session_id="call-77")
+    # Which session it is of, a stream without one in its path says later; then it is looked at again.
+    board.sessions.check_load("default", None)
+
+    board.sessions.load.is_draining = False
+    board.open(session_id="call-78")

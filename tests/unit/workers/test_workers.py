@@ -13,7 +13,7 @@ import pytest
 from tests.support.waiting import WAIT_S, begun, until
 from tests.support.workers import Inboxes, connection, workers
 from wavstream.workers import inbox
-from wavstream.workers.boundary import Elsewhere, WorkerUnavailable, owner_of
+from wavstream.workers.boundary import Elsewhere, RelayedPeer, WorkerUnavailable, owner_of
 from wavstream.workers.inbox import PART_BYTES
 
 
@@ -23,7 +23,9 @@ class Taken:
     def __init__(self) -> None:
         self.connections: list[tuple[socket.socket, bytes, bool]] = []
 
-    def __call__(self, descriptor: int, received: bytes, *, is_answered: bool) -> None:
+    def __call__(
+        self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None
+    ) -> None:
         self.connections.append((socket.socket(fileno=descriptor), received, is_answered))
 
     def close(self) -> None:

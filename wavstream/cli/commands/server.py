@@ -110,3 +110,24 @@ def journals(config: Config = None) -> None:
     from wavstream.cli.journals import run_journals
 
     run_journals(load_settings(config), console)
+
+
+@app.command()
+def drain(
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that calls have to end; then a cluster's other nodes go on with them.")
+    ] = 60.0,
+    stop: Annotated[bool, typer.Option("--stop", help="End the server once nothing is left.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Have a server that is drained take calls again.")] = False,
+    config: Config = None,
+) -> None:
+    """Have a server take nothing new, and wait until it has nothing left."""
+    from wavstream.cli.data_folder import found_folder
+    from wavstream.cli.draining import Draining
+
+    settings = load_settings(config)
+    draining = Draining(found_folder(settings, for_catalog=False), settings, console)
+    if undo:
+        draining.take_back()
+    else:
+        draining.drain(wait_s=wait, stops=stop)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wavstream.journal.events import TakenOver
+
 if TYPE_CHECKING:
     from wavstream.journal.events import LeftOut
     from wavstream.model.audio import Track
@@ -54,6 +56,8 @@ class RenderStats:
     """Facts of the call that it had no room for."""
     events_omitted: int = 0
     """Digits and marks that came too fast."""
+    take_overs: list[tuple[int, TakenOver]] = field(default_factory=list)
+    """When another node went on with the call, from the start of the recording, and from what."""
     remarks: list[str] = field(default_factory=list)
     """What is worth a line in the log, a sentence each."""
     _remarked_streams: set[int] = field(default_factory=set)
@@ -77,10 +81,16 @@ class RenderStats:
         """Return whether what lacks between two frames that came then was in a part of the journal that is damaged."""
         return any(before_us <= start_us and end_us <= after_us for start_us, end_us in self.damage_us)
 
-    def leave_out(self, left: LeftOut) -> None:
-        """Note what the call had no room for. A restart counts anew: what was left out before it stays said."""
-        self.facts_omitted = max(self.facts_omitted, left.facts)
-        self.events_omitted = max(self.events_omitted, left.events)
+    def note(self, event: LeftOut | TakenOver, now_us: int) -> None:
+        """Note what the call had no room for, or that another node went on with it, at this time of the recording.
+
+        A restart counts anew what is left out: what was before it stays said.
+        """
+        if isinstance(event, TakenOver):
+            self.take_overs.append((now_us, event))
+            return
+        self.facts_omitted = max(self.facts_omitted, event.facts)
+        self.events_omitted = max(self.events_omitted, event.events)
 
     def add_remark(self, stream: int, remark: str) -> None:
         """Note a stream's first oddity; the counts tell of the others."""

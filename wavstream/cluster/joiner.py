@@ -1,0 +1,265 @@
+"""Gets the journals of sessions that were taken over: the shell of ``joining`` (docs/decisions/0029, steps 2 and 3).
+
+1. Sessions whose tails are in the same subjects are joined together: each subject is fenced once for all of them, and
+   read once.
+2. A subject is read from where its last message says that something is not in the bucket, up to the fence. Where the
+   bucket does not answer, all of it is read, and that has to be enough: whoever waits for a leg waits for this.
+3. What is joined is written beside the journals first, then moved among them: a crash leaves either nothing of it, or
+   segments that are whole.
+4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
+   long as the last who had the session is this node; else it is put aside: what it has more does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from wavstream.cluster.engine import EngineAway, Log
+from wavstream.cluster.joining import FOLDER, Joined, JoinedJournal, Stored, folder_of, plan, stored_of
+from wavstream.cluster.ownership import Held, Owned, hash_of, tail_subject
+from wavstream.cluster.tail import stored_through_of
+from wavstream.cluster.tail_message import Contents, Fence, Pieces, TailBatch, UnknownMessage, pack_fence, unpack
+from wavstream.errors import StoreError
+from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
+from wavstream.journal.segment_reader import read_header_of
+from wavstream.journal.segments import SegmentFile, segment_path, segments_of
+from wavstream.storage.object_store import ObjectStore
+
+RETRY_S = 0.25
+STORE_WAIT_S = 5.0
+"""How long a bucket may take to list a session before it counts as away."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is of a session, and what was made of it."""
+
+    owned: Owned
+    joined: Joined
+    stored: tuple[Stored, ...]
+    """What the bucket has."""
+    apps: dict[str, str] = field(default_factory=dict)
+    """The app of each journal, by key."""
+    tails: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Which part of the tail of each epoch was read, as ``note_joined`` takes it."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is read of one subject, for some sessions."""
+
+    sessions: dict[str, int] = field(default_factory=dict)
+    """By hash: the epoch that begins."""
+    batches: list[TailBatch] = field(default_factory=list)
+    through: tuple[int, int] = (0, 0)
+
+
+class Joiner:
+    """Joins journals into the folder of this node. Lives on the event loop."""
+
+    def __init__(self, engine_log: Log, *, node: str, store: ObjectStore | None, folder: Path, spool: Path) -> None:
+        """``folder``: of the journals; ``spool``: where segments are written before they are moved there."""
+        self._log = engine_log
+        self._node = node
+        self._store = store
+        self._folder = folder
+        self._spool = spool
+
+    async def join(self, taken: Sequence[Owned]) -> list[Found]:
+        """Write the journals of sessions that are this node's now into its folder.
+
+        Raise EngineAway, StoreError, OSError; then try again.
+        """
+        listed: dict[str, tuple[Stored, ...] | None] = {}
+        for owned, found in zip(taken, await asyncio.gather(*map(self._list, taken)), strict=True):
+            listed[owned.session_id] = found
+        is_whole = {owned.session_id for owned in taken if listed[owned.session_id] is None}
+        readings = await self._read_tails(taken, from_begin=bool(is_whole))
+        return [await self._join_one(owned, listed[owned.session_id], readings) for owned in taken]
+
+    # ---- what there is ---------------------------------------------------------------------------------------------
+
+    async def _list(self, owned: Owned) -> tuple[Stored, ...] | None:
+        """Return which segments of a session the bucket has; None: it does not answer."""
+        if self._store is None:
+            return ()
+        prefix = folder_of(owned.session_id)
+        try:
+            async with asyncio.timeout(STORE_WAIT_S):
+                names = await self._store.list(prefix)
+        except (StoreError, TimeoutError) as error:
+            log.warning("journal_parts_not_listed", session_id=owned.session_id, error=str(error) or "it is too slow")
+            return None
+        found = (stored_of(name.rpartition("/")[2]) for name in names if f"{FOLDER}/" in name)
+        return tuple(each for each in found if each is not None)
+
+    async def _read_tails(self, taken: Sequence[Owned], *, from_begin: bool) -> dict[tuple[str, int], _Reading]:
+        """Fence and read the tails of all who had these sessions (rules 1 and 2)."""
+        fenced: defaultdict[tuple[str, int], _Reading] = defaultdict(_Reading)
+        earlier: defaultdict[tuple[str, int], list[tuple[Owned, Held]]] = defaultdict(list)
+        for owned in taken:
+            to_fence = owned.to_fence()
+            for held in owned.held[:-1]:
+                if held in to_fence:
+                    fenced[held.node, held.shard].sessions[hash_of(owned.session_id)] = owned.epoch
+                elif held.tail_below is not None and held.tail_from + 1 < held.tail_below:
+                    earlier[held.node, held.shard].append((owned, held))
+        await asyncio.gather(*(self._fence(*each, reading, from_begin) for each, reading in fenced.items()))
+        for (node, shard), those in earlier.items():
+            if (node, shard) not in fenced:
+                reading = fenced[node, shard]
+                reading.sessions |= {hash_of(owned.session_id): owned.epoch for owned, _ in those}
+                after = 0 if from_begin else min(held.tail_from for _, held in those)
+                await self._read(
+                    tail_subject(node, shard), reading, after, max(held.tail_below or 0 for _, held in those)
+                )
+        return fenced
+
+    async def _fence(self, node: str, shard: int, reading: _Reading, from_begin: bool) -> None:
+        subject = tail_subject(node, shard)
+        told = 0
+        if last := await self._log.last(subject):
+            async for logged in self._log.read(subject, after=last - 1):
+                told = max(told, stored_through_of(logged.payload))
+        fence = Fence(by=self._node, sessions=reading.sessions, stored_through=told)
+        while True:
+            try:
+                sequence = await self._log.publish(subject, pack_fence(fence), after=None)
+            except EngineAway:  # it may be there: one more does no harm
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        await self._read(subject, reading, 0 if from_begin else told, sequence)
+        reading.through = (told, sequence)
+
+    async def _read(self, subject: str, reading: _Reading, after: int, below: int) -> None:
+        pieces = Pieces()
+        async for logged in self._log.read(subject, after=after):
+            if logged.sequence >= below:
+                break
+            try:
+                contents = unpack(logged.payload)
+            except UnknownMessage as error:
+                log.warning("tail_message_unreadable", subject=subject, sequence=logged.sequence, error=str(error))
+                continue
+            if isinstance(contents, Contents):
+                wanted = [each for each in contents.batches if hash_of(each.session_id) in reading.sessions]
+                reading.batches += pieces.whole(wanted)
+
+    # ---- one session -----------------------------------------------------------------------------------------------
+
+    async def _join_one(
+        self, owned: Owned, stored: tuple[Stored, ...] | None, readings: Mapping[tuple[str, int], _Reading]
+    ) -> Found:
+        of_it = {(held.node, held.shard) for held in owned.held[:-1]}
+        batches = [
+            batch
+            for each in sorted(of_it & readings.keys())
+            for batch in readings[each].batches
+            if batch.session_id == owned.session_id
+        ]
+        sources = list(stored or ())
+        if len(owned.held) > 1 and owned.held[-2].node == self._node:  # rule 4
+            keys = {batch.key for batch in batches} | {each.key for each in sources}
+            sources += await asyncio.to_thread(local_segments, self._folder, keys, owned.held[-2].epoch)
+        joined = plan(owned, sources, batches)
+        if stored is None and any(journal.begins for journal in joined.journals):
+            raise StoreError(f"the bucket does not answer, and the tail has not all of session {owned.session_id}")
+        for journal in joined.journals:
+            for hole in journal.holes:
+                log.error(
+                    "journal_has_hole",
+                    session_id=owned.session_id,
+                    journal=journal.key,
+                    first=hole.first,
+                    below=hole.below,
+                )
+        found = Found(owned, joined, stored or ())
+        for held in owned.held[:-1]:
+            reading = readings.get((held.node, held.shard))
+            if reading is not None and held in owned.to_fence():
+                found.tails[held.epoch] = reading.through
+        stage = self._spool / f"joining-{hash_of(owned.session_id)}"
+        try:
+            for journal in joined.journals:
+                fetched = await self._fetch(owned, journal, stage)
+                found.apps[journal.key] = await asyncio.to_thread(self._write, owned, journal, fetched, stage)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, stage, ignore_errors=True)
+        return found
+
+    async def _fetch(self, owned: Owned, journal: JoinedJournal, stage: Path) -> dict[Stored, Path]:
+        """Read the segments of the bucket that a journal needs."""
+        await asyncio.to_thread(stage.mkdir, mode=0o700, parents=True, exist_ok=True)
+        fetched: dict[Stored, Path] = {}
+        for piece in journal.pieces:
+            if piece.stored is None or piece.stored in fetched:
+                continue
+            if piece.stored.is_local:
+                fetched[piece.stored] = segment_path(self._folder, journal.key, piece.segment)
+                continue
+            assert self._store is not None
+            key = folder_of(owned.session_id) + piece.stored.name
+            content = await self._store.read(key)
+            if content is None:
+                raise StoreError(f"{key} was listed and is gone")
+            path = stage / piece.stored.name
+            await asyncio.to_thread(path.write_bytes, content)
+            fetched[piece.stored] = path
+        return fetched
+
+    def _write(self, owned: Owned, journal: JoinedJournal, fetched: Mapping[Stored, Path], stage: Path) -> str:
+        """Write a journal's segments, then move them among the others (rule 3); return the journal's app."""
+        app_id = journal.batches[0].app_id if journal.batches else read_header_of(next(iter(fetched.values()))).app_id
+        by_number = {batch.number: batch for batch in journal.batches}
+        made: dict[int, Path] = {}
+        segments = sorted({piece.segment for piece in journal.pieces})
+        for segment in segments:
+            pieces = [piece for piece in journal.pieces if piece.segment == segment]
+            only = pieces[0].stored if len(pieces) == 1 and pieces[0].is_whole else None
+            if only is not None:
+                made[segment] = fetched[only]
+                continue
+            folder = stage / "made"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            file = SegmentFile(folder, key=journal.key, app_id=app_id, session_id=owned.session_id, segment=segment)
+            for piece in pieces:
+                batches: Iterable[RawBatch | TailBatch]
+                if piece.stored is None:
+                    batches = [by_number[number] for number in range(piece.first, piece.below) if number in by_number]
+                else:
+                    batches = raw_batches(fetched[piece.stored], journal.key, segment)
+                for batch in batches:
+                    if piece.first <= batch.number < piece.below:
+                        file.write(batch.number, batch.payload, is_twice=batch.has_event)
+            file.close()
+            made[segment] = file.path
+        for segment in segments_of(self._folder, journal.key):
+            if segment not in made:  # what it has does not count
+                segment_path(self._folder, journal.key, segment).unlink(missing_ok=True)
+        for segment in segments:
+            target = segment_path(self._folder, journal.key, segment)
+            if made[segment] != target:
+                os.replace(made[segment], target)
+        return app_id
+
+
+def local_segments(folder: Path, keys: Iterable[str], epoch: int) -> list[Stored]:
+    """Return the segments of journals that are here, as sources of a join. Blocks; raise OSError."""
+    found = []
+    for key in sorted(keys):
+        for segment in segments_of(folder, key):
+            numbers = numbers_of(segment_path(folder, key, segment), key, segment)
+            if numbers is not None:
+                found.append(Stored(key, segment, epoch, *numbers, is_local=True))
+    return found

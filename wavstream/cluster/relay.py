@@ -1,0 +1,130 @@
+"""A peer's connection that another node has: what each of the two sides sends goes to the other, byte for byte.
+
+1. A side that takes nothing is not sent more: reading of the other stops until what waits has left. Each connection
+   has its own two sockets, so nobody else waits with it.
+2. A side that has sent all that it sends (half-close) is still sent to; the relay is over when both have.
+3. A side that is lost ends the other at once, without a word: to a media server that is what the death of the server
+   itself looks like, so it connects again, and is taken where its session is then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import cast
+
+_HIGH_BYTES = 256 * 1024
+"""What may wait for a side that takes nothing, beside what the kernels hold."""
+
+
+class _Side(asyncio.Protocol):
+    """One of the two sockets."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self.other: _Side
+        self.transport: asyncio.Transport
+        self.has_ended = False
+        """Whether it sends nothing more."""
+        self.moved_bytes = 0
+        """That came from it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
+        self.transport.set_write_buffer_limits(high=_HIGH_BYTES)
+        self.transport.pause_reading()  # until both are there
+
+    def data_received(self, data: bytes) -> None:
+        self.moved_bytes += len(data)
+        self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.other.pause()  # rule 1
+
+    def resume_writing(self) -> None:
+        self.other.resume()
+
+    def pause(self) -> None:
+        if not self.has_ended and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.has_ended and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        self.has_ended = True
+        if self.other.has_ended:
+            self._relay.close()
+            return False
+        if not self.other.transport.is_closing():
+            self.other.transport.write_eof()
+        return True  # rule 2
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relay.lost(self)
+
+
+class Relay:
+    """The two sockets of one relayed connection. Lives on the event loop."""
+
+    def __init__(self, node: str, *, on_over: Callable[[Relay], None]) -> None:
+        """``node``: whose connection it is; ``on_over`` is called once, when nothing of it is left."""
+        self.node = node
+        self._on_over = on_over
+        self._peer, self._owner = _Side(self), _Side(self)
+        self._peer.other, self._owner.other = self._owner, self._peer
+        self._left = 2
+        self._is_over = False
+
+    @property
+    def moved_bytes(self) -> int:
+        """How much was relayed so far, both ways."""
+        return self._peer.moved_bytes + self._owner.moved_bytes
+
+    async def begin(self, peer: socket.socket, owner: socket.socket) -> None:
+        """Relay between the two, which are this object's to close, whatever becomes of it; raise OSError."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: self._owner, owner)
+        except BaseException:
+            peer.close()
+            owner.close()
+            raise
+        try:
+            await loop.connect_accepted_socket(lambda: self._peer, peer)
+        except BaseException:
+            peer.close()
+            self._owner.transport.abort()
+            raise
+        for side in (self._peer, self._owner):
+            side.resume()
+
+    def shutdown(self) -> None:
+        """End it, since the server stops; its peer finds its session by another node (uvicorn calls this)."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End both sides at once (rule 3)."""
+        for side in (self._peer, self._owner):
+            if hasattr(side, "transport"):
+                side.transport.abort()
+
+    def close(self) -> None:
+        """End both sides when they have what was sent to them."""
+        for side in (self._peer, self._owner):
+            side.transport.close()
+
+    def lost(self, side: _Side) -> None:
+        """Note that the socket of a side is gone."""
+        self._left -= 1
+        other = side.other
+        if hasattr(other, "transport") and not other.transport.is_closing():
+            if side.has_ended and other.has_ended:
+                other.transport.close()
+            else:
+                other.transport.abort()
+        if self._left == 0 and not self._is_over:
+            self._is_over = True
+            self._on_over(self)

@@ -1,0 +1,332 @@
+"""Takes over the sessions of nodes that are dead, and lets go of those that others have taken (docs/decisions/0029).
+
+1. A session is taken when one of its legs, or a request, comes here (``take``), or ``ORPHAN_S`` after its node has died
+   by the live node whose turn it is (``ownership.heir``). Whoever changes its entry first has it.
+2. Then its rows are made ours, so that nothing of the earlier owner counts any more; its tails are fenced and read, its
+   journal is joined into our folder, and the entry says from where on we write. Its streams are deferred from then on.
+   What comes after that is the same recovery as after a crash of this machine, for one session.
+3. Those that are asked for within a moment are joined together, so that each tail is read once for all of them; of the
+   recoveries ``AT_ONCE`` run.
+4. Who hears that another has a session that was ours does nothing more with it: no file, no row, no webhook. Its
+   streams are closed, so that they connect again, and come to the new owner; its journal is kept aside until the file
+   of each of its recordings is in the bucket.
+5. After a restart a session that is still ours is taken again, with a new epoch, and goes on from the journal here:
+   another node takes it only from what is in the tail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from wavstream.catalog.nodes import Nodes as Rows
+from wavstream.catalog.nodes import Owner
+from wavstream.cluster.body import Body
+from wavstream.cluster.copier import Copier
+from wavstream.cluster.engine import EngineAway, EntryChanged
+from wavstream.cluster.joiner import Found, Joiner, local_segments
+from wavstream.cluster.kept_aside import KeptAside
+from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import Owned, Start, heir
+from wavstream.errors import DependencyError, TakenElsewhere
+from wavstream.journal.segments import Position
+from wavstream.recorder.recorder import Recorder
+from wavstream.recovery.recovery import Recovery
+from wavstream.recovery.restoring import Taken
+from wavstream.sessions.registry import Sessions
+
+ORPHAN_S = 10.0
+AT_ONCE = 8
+GATHER_S = 0.02
+RETRY_S = 0.5
+RESTART_WAIT_S = 10.0
+"""How long a restart waits for the engine before it goes on with what it has."""
+SERVICE_RESTART = 1012
+_LOOK_S = 0.5
+_ORPHANS_AT_ONCE = 64
+
+log = structlog.get_logger(__name__)
+
+
+class TakeOvers:
+    """What one node takes and lets go of. Lives on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        owners: Owners,
+        life: NodeLife,
+        joiner: Joiner,
+        rows: Rows,
+        aside: KeptAside,
+        copier: Copier,
+        body: Body | None,
+        folder: Path,
+        sessions: Sessions,
+        recorder: Recorder,
+        recovery: Recovery,
+    ) -> None:
+        """``folder``: of the journals; ``body`` None: there is no bucket."""
+        self._node = node
+        self._owners = owners
+        self._life = life
+        self._joiner = joiner
+        self._rows = rows
+        self._aside = aside
+        self._copier = copier
+        self._body = body
+        self._folder = folder
+        self._sessions = sessions
+        self._recorder = recorder
+        self._recovery = recovery
+        self._taking: dict[str, asyncio.Future[None]] = {}
+        """Sessions whose journal is being joined."""
+        self._restoring: dict[str, asyncio.Task[None]] = {}
+        self._asked: list[tuple[Owned, Owned, asyncio.Future[Found]]] = []
+        self._joining: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recoveries = asyncio.Semaphore(AT_ONCE)
+        self._dead_since_s: dict[str, float] = {}
+        self._own_at_start: set[str] = set()
+        self.taken = 0
+        """Sessions taken from others since the start."""
+        self.let_go = 0
+        """Sessions that others took from this one."""
+        owners.on_lost(self.lost)
+
+    @property
+    def busy(self) -> set[str]:
+        """Sessions that are being taken or brought back."""
+        return {*self._taking, *self._restoring}
+
+    async def stop(self) -> None:
+        """Take nothing more."""
+        tasks = [*self._tasks, *self._restoring.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- taking ----------------------------------------------------------------------------------------------------
+
+    async def take(self, owned: Owned) -> None:
+        """Make a session ours that a dead node has; return when its streams may come, to be deferred (rule 2).
+
+        Raise EntryChanged: another was first; EngineAway, StoreError, OSError: it is tried again when it is asked for.
+        """
+        session_id = owned.session_id
+        if (taking := self._taking.get(session_id)) is not None:
+            await asyncio.shield(taking)
+            return
+        taking = self._taking[session_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._take(owned)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                taking.set_exception(error)
+                taking.exception()  # nobody has to wait for it
+            else:
+                taking.cancel()
+            raise
+        else:
+            taking.set_result(None)
+        finally:
+            del self._taking[session_id]
+
+    async def settled(self, session_id: str) -> None:
+        """Return when the session's recordings are brought back; at once if it is not being taken."""
+        if (taking := self._taking.get(session_id)) is not None:
+            await asyncio.wait((taking,))
+        if (restoring := self._restoring.get(session_id)) is not None:
+            await asyncio.wait((restoring,))
+
+    async def _take(self, owned: Owned) -> None:
+        ours = await self._owners.take(owned)
+        log.info("session_taken", session_id=ours.session_id, from_node=owned.node, epoch=ours.epoch)
+        self.taken += 1
+        await self._rows_are_ours(ours)
+        found = await self._join(owned, ours)
+        joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
+        apps: dict[str, list[str]] = {}
+        for journal in found.joined.journals:
+            apps.setdefault(found.apps[journal.key], []).append(journal.key)
+            self._go_on(joined, journal.key, found, copied=journal.start.number - 1)
+        for row in await self._rows.of_session(ours.session_id):
+            apps.setdefault(row.app_id, [])
+        for app_id in apps:
+            self._sessions.defer(app_id, ours.session_id)
+        starts = {key: Position(start.segment, 0, start.number) for key, start in found.joined.starts.items()}
+        taken = Taken(from_node=owned.node, to_node=self._node, epoch=ours.epoch, starts=starts)
+        task = asyncio.create_task(self._restore(ours.session_id, apps, taken), name="take over")
+        self._restoring[ours.session_id] = task
+
+    def _go_on(self, joined: Owned, key: str, found: Found, *, copied: int) -> None:
+        start = joined.holder.starts[key]
+        self._copier.goes_on(joined, key, found.apps[key], segment=start.segment, copied=copied)
+        if self._body is not None:
+            self._body.goes_on(key, joined.session_id, found.stored, before=start.segment)
+
+    async def _rows_are_ours(self, ours: Owned) -> None:
+        while True:
+            try:
+                await self._rows.take(ours.session_id, Owner(self._node, ours.epoch))
+            except DependencyError as error:  # of the catalog: nothing may be done before
+                log.warning("session_rows_wait", session_id=ours.session_id, error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _join(self, owned: Owned, ours: Owned) -> Found:
+        """Have the session's journal joined, with others that are asked for now (rule 3)."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Found] = loop.create_future()
+        self._asked.append((owned, ours, found))
+        if self._joining is None:
+            self._joining = loop.call_later(GATHER_S, self._begin_join)
+        return await found
+
+    def _begin_join(self) -> None:
+        asked, self._asked, self._joining = self._asked, [], None
+        task = asyncio.create_task(self._join_all(asked), name="join journals")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _join_all(self, asked: Sequence[tuple[Owned, Owned, asyncio.Future[Found]]]) -> None:
+        while True:
+            waiting = [(ours, future) for _, ours, future in asked if not future.done()]
+            if not waiting:
+                return
+            try:
+                results = await self._joiner.join([ours for ours, _ in waiting])
+            except (DependencyError, OSError) as error:  # of the engine, the bucket or the disk
+                log.warning("journals_not_joined", sessions=len(waiting), error=str(error))
+                await asyncio.sleep(RETRY_S)
+                if len(asked) > 1:  # one that fails holds up none of the others
+                    await asyncio.gather(*(self._join_all([each]) for each in asked))
+                    return
+            except Exception as error:  # noqa: BLE001 - who asked is told
+                for _, future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            else:
+                for (_, future), found in zip(waiting, results, strict=True):
+                    if not future.done():
+                        future.set_result(found)
+                return
+
+    async def _restore(self, session_id: str, apps: dict[str, list[str]], taken: Taken) -> None:
+        try:
+            async with self._recoveries:
+                for app_id, keys in apps.items():
+                    await self._recovery.take_in(app_id, session_id, keys, taken)
+                    log.info("session_recovered", app_id=app_id, session_id=session_id, done=len(keys), of=len(keys))
+        except Exception:
+            log.exception("session_recovery_failed", session_id=session_id)
+        finally:
+            del self._restoring[session_id]
+
+    # ---- what nobody asks for --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take what is left of dead nodes, where it is this one's turn (rule 1), for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._life.has_left:
+                continue
+            now_s, live = asyncio.get_running_loop().time(), self._life.live()
+            dead = [name for name in self._owners.counts() if name != self._node and name not in live]
+            self._dead_since_s = {name: self._dead_since_s.get(name, now_s) for name in dead}
+            for name in dead:
+                if now_s - self._dead_since_s[name] >= ORPHAN_S:
+                    for owned in self._owners.of_node(name):
+                        if len(self._taking) >= _ORPHANS_AT_ONCE:
+                            break
+                        if owned.session_id not in self.busy and heir(owned.session_id, live) == self._node:
+                            self._take_orphan(owned)
+
+    def _take_orphan(self, owned: Owned) -> None:
+        async def take() -> None:
+            with suppress(EntryChanged, EngineAway):
+                await self.take(owned)
+
+        task = asyncio.create_task(take(), name="take over")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("take_over_failed", exc_info=error)
+
+    # ---- letting go ------------------------------------------------------------------------------------------------
+
+    def lost(self, owned: Owned) -> None:
+        """Do nothing more with a session that another has, as ``owned`` says (rule 4)."""
+        session_id = owned.session_id
+        self.let_go += 1
+        self._copier.lost(owned)
+        if self._body is not None:
+            self._body.lost(session_id)
+        if (restoring := self._restoring.get(session_id)) is not None:
+            restoring.cancel()
+        for session in [each for each in self._sessions if each.session_id == session_id]:
+            streams = [*session.streams]
+            session.streams.clear()
+            session.recordings.by_id.clear()
+            session.notes.is_recording = False
+            session.legs.begin_anew()
+            self._sessions.drop_if_over(session, is_lost=True)
+            for stream in streams:
+                stream.forget_frames()
+                stream.handle.close(SERVICE_RESTART, "another node has the call now: connect again")
+        recordings = self._recorder.let_go(session_id, then=lambda journal: self._aside.take(journal.key))
+        log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=recordings)
+
+    # ---- after a restart -------------------------------------------------------------------------------------------
+
+    async def ask(self, app_id: str, session_id: str, keys: Sequence[str]) -> Taken | None:
+        """Make a session ours that has journals here, of before a restart; raise TakenElsewhere if another has it."""
+        give_up = asyncio.get_running_loop().time() + RESTART_WAIT_S
+        while True:
+            owned = self._owners.owner(session_id) or await self._owners.claim(session_id, None)
+            if owned.node != self._node:
+                await self._put_aside(session_id, keys, owned)
+            try:
+                return await self._take_again(owned, app_id, keys)
+            except EntryChanged:
+                continue  # by whom is known now
+            except EngineAway:
+                if asyncio.get_running_loop().time() >= give_up:
+                    return None
+                await asyncio.sleep(RETRY_S)
+
+    async def _take_again(self, owned: Owned, app_id: str, keys: Sequence[str]) -> Taken:
+        ours = await self._owners.take(owned)
+        await self._rows_are_ours(ours)
+        local = await asyncio.to_thread(local_segments, self._folder, keys, owned.epoch)
+        starts, firsts = {}, {}
+        for key in keys:
+            of_it = [each for each in local if each.key == key]
+            starts[key] = Start(
+                max((each.segment for each in of_it), default=0) + 1, max((each.below for each in of_it), default=0)
+            )
+            firsts[key] = min((each.segment for each in of_it), default=1)
+        joined = await self._owners.note_joined(ours.session_id, starts, {})
+        for key in keys:
+            self._copier.goes_on(joined, key, app_id, segment=firsts[key], copied=-1)
+            if self._body is not None:
+                self._body.goes_on(key, ours.session_id, (), before=0)
+        positions = {key: Position(start.segment, 0, start.number) for key, start in starts.items()}
+        return Taken(from_node=self._node, to_node=self._node, epoch=ours.epoch, starts=positions)
+
+    async def _put_aside(self, session_id: str, keys: Sequence[str], owned: Owned) -> None:
+        for key in keys:
+            await asyncio.to_thread(self._aside.take, key)
+        log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=[])
+        raise TakenElsewhere(f"node {owned.node} has session {session_id}")

@@ -1,0 +1,239 @@
+"""A server as one node of a cluster: its engine, its life among the others, and whose each session is, put together.
+
+Imported only where ``cluster.nats_url`` is set. In this order: ``connect`` when the data folder is claimed, so that the
+others know that this node is back and leave it what it had; ``open`` when requests are served; ``leave`` when all that
+it had is written; ``stop``.
+
+1. A session of which nothing is left here is let go of: it is over, and the files of all its recordings are in the
+   bucket; or it was claimed for a start that was refused, or a stream that was turned away.
+2. What is done once is begun by the live node with the lowest name, and ended where it is another one
+   (``watch_what_is_done_once``). Whoever begins has the database's lock for it, so that never two do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+import structlog
+
+from wavstream import __version__
+from wavstream.access.secret_box import derive
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.nodes import Nodes as Rows
+from wavstream.catalog.nodes import Owner
+from wavstream.cluster import preamble
+from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.jetstream import JetStream
+from wavstream.cluster.load import place_for
+from wavstream.cluster.membership import NodeState
+from wavstream.cluster.node_journals import NodeJournals
+from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.nodes import Nodes
+from wavstream.cluster.owners import Owners
+from wavstream.cluster.start_checks import check_driver, check_settings
+from wavstream.errors import DependencyError, OperatorError
+from wavstream.metrics import MetricSample
+from wavstream.recorder.publisher import Publisher
+from wavstream.recorder.recorder import Recorder
+from wavstream.recovery.recovery import Recovery
+from wavstream.removals import Removals
+from wavstream.service.cluster_metrics import cluster_metrics
+from wavstream.service.data_folder import DataFolder
+from wavstream.sessions.load import Load
+from wavstream.sessions.registry import Sessions
+from wavstream.settings import Settings
+from wavstream.storage.links import LinkKeys, derived_link_keys
+from wavstream.storage.object_store import ObjectStore
+from wavstream.storage.secret_file import read_or_create
+
+UNUSED_S = 10.0
+"""How long a claim may be without anything of its session."""
+COPIED_S = 5.0
+"""How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
+_LOOK_S = 5.0
+_FIRST_LOOK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class ClusterService:
+    """What makes a server a node. Lives on the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare it; nothing is looked at or connected yet."""
+        self._settings = settings
+        machine = socket.gethostname()
+        self.node = settings.cluster.node_name(machine)
+        self._reached_at = settings.cluster.reached_at(machine)
+        self.nodes = Nodes(self.node)
+        self.load: Callable[[], float] = lambda: 0.0
+        self.is_draining: Callable[[], bool] = lambda: False
+        self.engine: JetStream
+        self.life: NodeLife
+        self.owners: Owners
+        self.journals: NodeJournals
+        self._unused_since: dict[str, float] = {}
+
+    def check(self) -> None:
+        """Raise OperatorError if the settings do not make a node."""
+        check_settings(self._settings)
+        check_driver()
+
+    def link_keys(self) -> LinkKeys:
+        """Return the keys of links: of the master key, so that they are the same on all nodes."""
+        assert self._settings.master_key is not None  # rule of ``check``
+        return derived_link_keys(
+            derive(self._settings.master_key.get_secret_value().strip().encode(), "links of a cluster")
+        )
+
+    async def connect(self, folder: DataFolder, *, master: bytes) -> None:
+        """Be one of the nodes; raise OperatorError with what is to be done where that cannot be."""
+        settings = self._settings
+        installation = await asyncio.to_thread(_installation, folder)
+        await self.nodes.listen(settings.cluster.listen, key=preamble.key_of(master))
+        self.engine = await JetStream.connect(settings.cluster, node=self.node)
+        state = NodeState(
+            name=self.node,
+            installation=installation,
+            address=self._reached_at,
+            url=settings.base_url,
+            version=__version__,
+        )
+        self.owners = Owners(
+            self.engine.table,
+            node=self.node,
+            shards=settings.cluster.shards,
+            claim_wait_s=settings.cluster.claim_wait_s,
+        )
+        self.life = NodeLife(
+            self.engine.table,
+            state=state,
+            lease_s=settings.cluster.lease_s,
+            load=lambda: self.load(),
+            is_draining=lambda: self.is_draining(),
+        )
+        self.nodes.join(self.life, self.owners, wait_s=settings.cluster.claim_wait_s)
+        try:
+            await self.owners.start()
+            await self.life.start()
+        except EngineAway as error:
+            raise OperatorError(f"NATS does not answer ({error}): look at its servers, then start again") from error
+
+    def make_journals(self, folder: DataFolder, *, rows: Rows, store: ObjectStore | None, removals: Removals) -> None:
+        """Make what copies the journals; what is written from now on may be handed to it."""
+        self.journals = NodeJournals(
+            self._settings.cluster,
+            engine_log=self.engine.log,
+            node=self.node,
+            owners=self.owners,
+            life=self.life,
+            store=store,
+            folder=folder.journal,
+            spool=folder.spool,
+            rows=rows,
+            removals=removals,
+        )
+
+    def attach(
+        self, *, catalog: Catalog, publisher: Publisher, recorder: Recorder, sessions: Sessions, recovery: Recovery
+    ) -> None:
+        """Have sessions of dead nodes recorded on here."""
+        self.journals.attach(
+            catalog=catalog, publisher=publisher, recorder=recorder, sessions=sessions, recovery=recovery
+        )
+        self.nodes.takes_over_by(self.journals.take_overs.take)
+
+    def owner_of(self, session_id: str) -> Owner | None:
+        """Return who has a session, as rows know it."""
+        owned = self.owners.owner(session_id)
+        return None if owned is None else Owner(owned.node, owned.epoch)
+
+    def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
+        """Tell the others how loaded this node is, and have them take new sessions while it takes none."""
+
+        def place(session_id: str) -> str | None:
+            if not load.refuses_all:
+                return None
+            states = (self.life.state_of(name) for name in self.life.live())
+            return place_for(session_id, filter(None, states), but=self.node)
+
+        self.load = lambda: max(load.ratio, disk_share())
+        self.is_draining = lambda: load.is_draining
+        self.nodes.places_new_by(place)
+
+    def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
+        """Return what reads the metrics of the cluster."""
+        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
+
+    def open(self) -> None:
+        """Take what other nodes ask and relay, from now on."""
+        self.nodes.open()
+
+    async def do_once(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what one node does for all for as long as that is this one, until cancelled (rule 2)."""
+        doing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if self.life.is_first and doing is None:
+                    doing = asyncio.create_task(_ignoring_cancel(work), name="done once")
+                elif not self.life.is_first and doing is not None:
+                    doing.cancel()
+                    await asyncio.gather(doing, return_exceptions=True)
+                    doing = None
+                await asyncio.sleep(_FIRST_LOOK_S)
+        finally:
+            if doing is not None:
+                doing.cancel()
+                await asyncio.gather(doing, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
+        if not hasattr(self, "life") or self.life.has_left:
+            return
+        if hasattr(self, "journals") and not await self.journals.copier.flush(COPIED_S):
+            log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+        await self.life.leave()
+
+    async def stop(self) -> None:
+        """Let go of everything; also after a start that failed."""
+        await self.leave()
+        if hasattr(self, "journals"):
+            await self.journals.stop()
+        await self.nodes.close()
+        if hasattr(self, "life"):
+            await self.life.stop()
+            await self.owners.stop()
+        if hasattr(self, "engine"):
+            await self.engine.close()
+
+    async def release_unused(self, used: Callable[[], set[str]], has_rows: Callable[[str], Awaitable[bool]]) -> None:
+        """Let go of sessions of which nothing is left here, until cancelled (rule 1).
+
+        ``used`` returns the sessions that live here; ``has_rows``: whether recordings of one are not in the bucket.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now_s, in_use = asyncio.get_running_loop().time(), used()
+            unused = [each.session_id for each in self.owners.of_node(self.node) if each.session_id not in in_use]
+            self._unused_since = {each: self._unused_since.get(each, now_s) for each in unused}
+            for session_id in unused:
+                if now_s - self._unused_since[session_id] < UNUSED_S:
+                    continue
+                with suppress(EngineAway, DependencyError):
+                    if await has_rows(session_id) or session_id in used() or not await self.journals.clear(session_id):
+                        continue
+                    await self.owners.release(session_id)
+
+
+async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:
+    with suppress(asyncio.CancelledError):
+        await work()
+
+
+def _installation(folder: DataFolder) -> str:
+    """Return what tells this data folder from another one that was given the node's name."""
+    return read_or_create(folder.root / "node-id", uuid.uuid4().hex.encode()).decode().strip()
