@@ -76,12 +76,15 @@ _SAVE = {
     )
     for status, before in MAY_FOLLOW.items()
 }
-# What of a sidecar a row lacks: a hold too, if that was put on a recording that ran.
+# What of a sidecar a row lacks: a hold too, if that was put on a recording that ran, and where the file was found.
 _FOUND = Prepared(
     insert(recordings).on_conflict_do_update(
         index_elements=["id"],
         set_={name: value for name, value in dict(insert(recordings).excluded).items() if name not in _OF_OTHERS}
-        | {"hold_json": func.coalesce(recordings.c.hold_json, insert(recordings).excluded.hold_json)},
+        | {
+            name: func.coalesce(recordings.c[name], insert(recordings).excluded[name])
+            for name in ("hold_json", "stored_json")
+        },
         where=or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))),
     ),
     columns=_WRITTEN,

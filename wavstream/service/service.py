@@ -25,8 +25,10 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.database import check_alone
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.verification import is_as_recorded
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -65,7 +67,6 @@ from wavstream.service.wiring import (
     facade_rules,
     gateway_dependencies,
     http_front,
-    links_lead_to_store,
     make_default_app,
     media_endpoint,
     twilio_account,
@@ -81,6 +82,7 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
+from wavstream.storage.contents import find_object
 from wavstream.storage.links import PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
@@ -121,7 +123,7 @@ class Service:
         self.settings = settings
         self._place = place
         self.boundary: Boundary = Alone() if place is None else place.boundary
-        self.folder = DataFolder.of(settings)
+        self.folder = DataFolder.of(settings, is_servers=True)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
@@ -151,7 +153,7 @@ class Service:
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
         self.stores = Stores.of(settings.storage)
-        self.files = FinishedFiles(storage, self.stores)
+        self.files = FinishedFiles(storage, self.stores, look=is_as_recorded)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         self.links = load_link_keys(self.folder.link_keys, self._wall())
         has_store = self.stores.first is not None
@@ -167,6 +169,8 @@ class Service:
         )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
+        if self.begins_server:
+            await asyncio.to_thread(check_alone, self.folder.database)
         corrections = ClockCorrections(self.catalog.database)
         await go_on(
             self.clocks, corrections=corrections, recordings=self.catalog.recordings, is_beside=not self.begins_server
@@ -377,6 +381,7 @@ class Service:
             wall=self._wall,
             boundary=self.boundary,
             uploading=self.catalog.uploads.tried if has_store else None,
+            in_store=functools.partial(find_object, self.stores) if has_store else None,
             is_again=self._place is not None and self._place.start.is_again,
         )
         self.boundary.answers(MADE_AGAIN, self.recovery.answer)
@@ -429,7 +434,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             stored_downloads=pools.stored_downloads,
-            redirects_for=links_lead_to_store(settings),
+            redirects_for=settings.storage.addresses_open_for,
             live=self.live,
             pages=self.pages,
             waveforms=waveforms,
